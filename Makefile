@@ -1,0 +1,45 @@
+# One-line targets; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+export DBT_SEND_ANONYMOUS_USAGE_STATS := False
+.DEFAULT_GOAL := help
+
+.PHONY: help install demo ui test test-long lint bench docs clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), f"Sightline needs Python 3.11 to 3.13, found {sys.version.split()[0]}: set PYTHON=python3.12"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,test]' -e ./client
+	touch $@
+
+install: $(VENV)/.installed ## Make .venv and install everything from the pinned constraints
+
+demo: install ## Replay a year of real flights: log, aggregates, judgements, alerts (about 4 minutes)
+	$(BIN)/python -m demo
+
+ui: install ## Open the Dagster UI on what is in this folder (monitors/, data/)
+	$(BIN)/sightline ui
+
+test: install ## Run the test suite (about 10 minutes on 2 cores)
+	$(BIN)/python -m pytest -n 2 -m "not long and not browser and not e2e" tests
+
+test-long: install ## Full-size simulations, fault runs, real servers and a real browser
+	$(BIN)/python -m pytest -m "long or browser or e2e" tests
+
+lint: install ## ruff and pyright
+	$(BIN)/ruff check . && $(BIN)/pyright
+
+bench: install ## Benchmarks as ratios in one run
+	$(BIN)/python -m benchmarks
+
+docs: install ## Write schemas/, docs/spec.md and docs/metrics.md anew from the code
+	$(BIN)/python -m sightline.spec.docs
+
+clean: ## Remove what the demo and the tests made (keeps .venv)
+	rm -rf data dagster_home build dist .pytest_cache .hypothesis tests/.artifacts

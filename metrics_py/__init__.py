@@ -1,0 +1,1 @@
+"""Statistics for model monitoring: pure functions on arrays, frames and mergeable aggregates."""

@@ -1,0 +1,95 @@
+"""Where everything lies: one home folder, one folder per monitor below ``data/``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class MonitorPaths:
+    """The folders and files of one monitor; nothing else in the code joins these names."""
+
+    root: Path
+
+    @property
+    def landing_inferences(self) -> Path:
+        """Users drop inference files (Parquet, CSV, NDJSON) here."""
+        return self.root / "landing" / "inferences"
+
+    @property
+    def landing_labels(self) -> Path:
+        """Users drop label files here."""
+        return self.root / "landing" / "labels"
+
+    @property
+    def log(self) -> Path:
+        """Append-only log: ``open/`` holds segments being written, ``sealed/`` immutable ones."""
+        return self.root / "log"
+
+    @property
+    def lake(self) -> Path:
+        """Parquet, hive-partitioned: ``inferences/window=KEY/``, ``labels/window=KEY/``, ``unmatched/``."""
+        return self.root / "lake"
+
+    @property
+    def quarantine(self) -> Path:
+        """Rejected rows and values with their reason, one Parquet file per batch."""
+        return self.root / "quarantine"
+
+    @property
+    def ledger(self) -> Path:
+        """SQLite: which batches are loaded, and which windows each of them touched."""
+        return self.root / "ledger.sqlite"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file: views on the lake, dbt's staging, intermediate and marts. One writer at a time."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def reference(self) -> Path:
+        """The frozen reference profile (Parquet and its JSON description)."""
+        return self.root / "reference"
+
+    @property
+    def results(self) -> Path:
+        """Published results, appended as Parquet by atomic rename; readers take no lock."""
+        return self.root / "results"
+
+    @property
+    def dbt(self) -> Path:
+        """This monitor's dbt target and log folder, so that its constant vars keep their partial parse."""
+        return self.root / "dbt"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder a user works in: ``monitors/`` (YAML), ``data/`` and ``dagster_home/``."""
+
+    root: Path
+
+    @classmethod
+    def from_env(cls) -> Home:
+        """``SIGHTLINE_HOME``, by default the working directory."""
+        return cls(Path(os.environ.get("SIGHTLINE_HOME") or Path.cwd()).resolve())
+
+    @property
+    def monitors(self) -> Path:
+        """One YAML file per monitored model."""
+        return self.root / "monitors"
+
+    @property
+    def data(self) -> Path:
+        """All that Sightline writes, one folder per monitor."""
+        return self.root / "data"
+
+    @property
+    def dagster(self) -> Path:
+        """``DAGSTER_HOME``: run and event storage, ``dagster.yaml``."""
+        return self.root / "dagster_home"
+
+    def monitor(self, monitor_id: str) -> MonitorPaths:
+        """Paths of one monitor."""
+        return MonitorPaths(self.data / monitor_id)
