@@ -5,15 +5,59 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
 
 from sightline.spec.durations import Budget, parse_budget, parse_duration
 
 Task = Literal["binary_classification", "multiclass_classification", "regression", "ranking"]
 FeatureKind = Literal["numeric", "categorical", "boolean", "datetime", "text", "embedding"]
 Schedule = Literal["hourly", "daily", "weekly"]
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[smhdw]\s*$", "examples": ["12h", "3d"]}),
+]
 Severity = Literal["warn", "error"]
+
+_DATETIME = TypeAdapter(datetime)
+
+
+def parse_moment(value: object) -> object:
+    """Read a date or ISO 8601 time as UTC; a number is refused (it would be read as seconds since 1970)."""
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        moment = datetime(value.year, value.month, value.day)
+    elif isinstance(value, str) and not value.strip().lstrip("+-").replace(".", "").isdigit():
+        try:
+            moment = _DATETIME.validate_python(value.strip())
+        except ValueError:
+            raise ValueError(f"{value!r} is no time: write 2026-01-31 or 2026-01-31T06:00:00Z") from None
+    else:
+        raise ValueError(f"{value!r} is no time: write 2026-01-31 or 2026-01-31T06:00:00Z")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def class_text(value: object) -> str:
+    """The one spelling of a class: ``true``/``false``, integral numbers without a fraction, text as it is.
+
+    Examples
+    --------
+    >>> class_text(1.0), class_text(True), class_text("on time")
+    ('1', 'true', 'on time')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(parse_moment),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}", "examples": ["2026-01-31", "2026-01-31T06:00:00Z"]}),
+]
 
 
 class Part(BaseModel):
@@ -43,6 +87,14 @@ class Feature(Part):
     tolerance: float | None = Field(None, gt=0, description="PSI that still counts as no drift; default: drift.tolerance.")
 
 
+def expand_feature(value: object) -> object:
+    """Shorthand ``distance: numeric`` -> ``distance: {kind: numeric}``."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+FeatureEntry = Annotated[Feature, BeforeValidator(expand_feature)]
+
+
 class Columns(Part):
     """Names of the columns in the inference data."""
 
@@ -57,7 +109,7 @@ class Columns(Part):
     status: str | None = Field(None, description="Outcome of the call: ok, 200, true and empty are success, all else an error.")
     latency_ms: str | None = Field(None, description="Latency of the call in milliseconds.")
     weight: str | None = Field(None, description="Weight of the row (1 / sampling fraction).")
-    features: dict[str, Feature] = Field({}, description="Inputs: name -> kind, or name -> contract.")
+    features: dict[str, FeatureEntry] = Field({}, description="Inputs: name -> kind, or name -> contract.")
     segments: tuple[str, ...] = Field((), description="Columns by whose values quality and drift are also reported.")
 
 
@@ -76,8 +128,8 @@ class Reference(Part):
     """What production is compared with; bins are frozen from it once."""
 
     kind: Literal["window", "file", "rolling"] = Field("window", description="Fixed window, a file, or the latest `length`.")
-    start: datetime | None = Field(None, description="kind window: first moment (inclusive, UTC).")
-    end: datetime | None = Field(None, description="kind window: last moment (exclusive, UTC).")
+    start: Moment | None = Field(None, description="kind window: first moment (inclusive, UTC).")
+    end: Moment | None = Field(None, description="kind window: last moment (exclusive, UTC).")
     path: str | None = Field(None, description="kind file: Parquet, CSV or NDJSON, relative to the home folder.")
     length: Duration = Field(timedelta(days=28), description="kind rolling: how much history before each window.")
 
@@ -128,7 +180,11 @@ class CustomMetric(Part):
 class Alerts(Part):
     """The promise: how many false incidents at most, and who hears of the rest."""
 
-    budget: Annotated[Budget, BeforeValidator(parse_budget)] = Field(
+    budget: Annotated[
+        Budget,
+        BeforeValidator(parse_budget),
+        WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s+per\s+\S+\s*$", "examples": ["1 per 90d"]}),
+    ] = Field(
         Budget(incidents=1, per=timedelta(days=90)), description="Expected false incidents at most, e.g. `1 per 90d`."
     )
     notify: tuple[str, ...] = Field((), description="Names of people or channels, shown on incidents.")
@@ -155,7 +211,7 @@ class MonitorSpec(Part):
     labels: Labels | None = Field(None, description="Leave out when the truth never arrives.")
     reference: Reference
     schedule: Schedule = Field("daily", description="Size of a window, and how often it is judged.")
-    start: datetime | None = Field(None, description="First window (UTC); default: reference.start.")
+    start: Moment | None = Field(None, description="First window (UTC); default: reference.start.")
     sources: Sources = Sources()
     drift: Drift = Drift()
     quality: Quality = Quality()
@@ -170,6 +226,37 @@ class MonitorSpec(Part):
     def id(self) -> str:
         """The monitor's id."""
         return self.model.id
+
+    @property
+    def positive_class(self) -> str:
+        """Spelling of the positive class in `label_class` and `predicted_class` (binary classification)."""
+        return class_text(self.labels.positive if self.labels else 1)
+
+    @property
+    def warmup_windows(self) -> int:
+        """Windows before a stream may alarm."""
+        return self.alerts.warmup or {"hourly": 168, "daily": 28, "weekly": 12}[self.schedule]
+
+    @property
+    def budget_windows(self) -> float:
+        """Windows of this schedule in which one false incident is allowed: the alert engine's threshold."""
+        return self.alerts.budget.per / self.window / self.alerts.budget.incidents
+
+    @property
+    def deadlines(self) -> dict[str, timedelta]:
+        """Freshness deadline of `inferences`, `labels` (if any are expected) and `judgements`.
+
+        Defaults: two windows for inferences (the window itself and one to arrive in), a third one for judgements;
+        for labels their usual delay on top of two windows.
+        """
+        given = self.freshness
+        deadlines = {
+            "inferences": given.inferences or 2 * self.window,
+            "judgements": given.judgements or 3 * self.window,
+        }
+        if self.labels:
+            deadlines["labels"] = given.labels or 2 * self.window + self.labels.expected_delay
+        return deadlines
 
     @property
     def window(self) -> timedelta:

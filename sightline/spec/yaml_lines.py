@@ -1,0 +1,150 @@
+"""YAML with line numbers, strict about what silently bites: duplicate keys, `no` read as false, `1:30` read as 90.
+
+Scalars follow the YAML 1.2 core schema (only ``true``/``false`` are booleans, ``0o17`` is octal, dates stay text), and
+mapping keys are always the text as written, so that columns named ``on``, ``no``, ``123`` or ``null`` need no quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sightline.errors import SightlineError
+
+KeyPath = tuple[str | int, ...]
+
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_NULLS = {"", "~", "null", "Null", "NULL"}
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"0o[0-7]+")
+_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+@dataclass
+class Document:
+    """Plain values of a YAML file, the line of every key path, and what could not be read."""
+
+    path: Path
+    value: Any = None
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    problems: list[SightlineError] = field(default_factory=list)
+
+    def where(self, key_path: KeyPath) -> str:
+        """``file:line`` of the longest known beginning of `key_path`."""
+        for length in range(len(key_path), -1, -1):
+            if key_path[:length] in self.lines:
+                return f"{self.path}:{self.lines[key_path[:length]]}"
+        return f"{self.path}:1"
+
+
+def read_yaml(path: Path) -> Document:
+    """Read one YAML file.
+
+    Raises
+    ------
+    SightlineError
+        If the file cannot be opened, is not UTF-8, or is no YAML. Duplicate and complex keys are collected in
+        ``Document.problems`` instead, so that all mistakes of a file can be told at once.
+    """
+    document = Document(path)
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise SightlineError(f"cannot read the file: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise SightlineError(
+            f"byte {error.start} is not UTF-8", where=str(path), fix="save the file with the encoding UTF-8"
+        ) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise SightlineError(f"no valid YAML: {error.problem or error}", where=where, fix=_yaml_hint(error)) from error
+    except yaml.YAMLError as error:
+        raise SightlineError(f"no valid YAML: {error}", where=str(path)) from error
+    if node is not None:
+        document.lines[()] = node.start_mark.line + 1
+        document.value = _build(node, (), document, frozenset())
+    return document
+
+
+def _yaml_hint(error: yaml.MarkedYAMLError) -> str:
+    problem = str(error.problem)
+    if "\\t" in problem or "\t" in problem:
+        return "indent with spaces, not tabs"
+    if "mapping values are not allowed" in problem:
+        return "put text that contains `: ` in quotes, and check the indentation"
+    if "undefined alias" in problem:
+        return "put text that starts with * in quotes"
+    if "cannot start any token" in problem:
+        return "put text that starts with @, `, % or a tab in quotes"
+    return "check indentation, brackets and quotes at this line"
+
+
+def _build(node: yaml.Node, path: KeyPath, document: Document, parents: frozenset[int]) -> Any:
+    where = f"{document.path}:{node.start_mark.line + 1}"
+    if id(node) in parents:
+        document.problems.append(SightlineError("an alias refers to the section it stands in", where=where))
+        return None
+    parents = parents | {id(node)}
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        values = []
+        for index, item in enumerate(node.value):
+            document.lines[(*path, index)] = item.start_mark.line + 1
+            values.append(_build(item, (*path, index), document, parents))
+        return values
+    assert isinstance(node, yaml.MappingNode)
+    mapping: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            document.problems.append(
+                SightlineError("a key must be plain text", where=f"{document.path}:{line}", fix="remove the leading `? `")
+            )
+            continue
+        key = key_node.value
+        if key in mapping:
+            document.problems.append(
+                SightlineError(
+                    f"the key {key!r} stands here a second time",
+                    where=f"{document.path}:{line}",
+                    fix=f"keep one of the two (first: line {document.lines[(*path, key)]})",
+                )
+            )
+            continue
+        if key == "<<" and key_node.style is None:
+            document.problems.append(
+                SightlineError("merge keys (<<) are not supported", where=f"{document.path}:{line}", fix="write the keys out")
+            )
+            continue
+        document.lines[(*path, key)] = line
+        mapping[key] = _build(value_node, (*path, key), document, parents)
+    return mapping
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    text = node.value
+    if node.style is not None:
+        return text
+    if text in _NULLS:
+        return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _OCTAL.fullmatch(text):
+        return int(text[2:], 8)
+    if _HEXADECIMAL.fullmatch(text):
+        return int(text[2:], 16)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _SPECIAL_FLOAT.fullmatch(text):
+        return float(text.lower().replace(".", ""))
+    return text
