@@ -1,0 +1,192 @@
+"""The feature kind of a column, told from a sample: inferred once, then frozen beside the reference.
+
+Every Polars type (and so every Parquet type) has a defined treatment:
+
+=====================================================  =====================================================
+signed, unsigned, nullable integers, floats, decimals  numeric (integers with few values stay numeric: codes
+                                                       must be declared categorical)
+boolean                                                boolean
+string, large string, dictionary, enum                 datetime if every value is an ISO 8601 time; text if long
+                                                       and mostly distinct; else categorical
+date, timestamp with or without zone                   datetime
+list or fixed-size list of numbers                     embedding
+time of day, duration, struct, map, binary, null       none: left out, with the reason
+=====================================================  =====================================================
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sightline.errors import SightlineError, nearest
+from sightline.home import Home
+from sightline.spec.model import FeatureKind
+
+SAMPLE_ROWS = 100_000
+FORMATS = {".parquet": "Parquet", ".csv": "CSV", ".ndjson": "NDJSON", ".jsonl": "NDJSON", ".json": "NDJSON"}
+
+TEXT_MIN_MEAN_LENGTH = 40
+"""Strings at least this long on average (characters) and mostly distinct are text."""
+
+TEXT_MIN_DISTINCT_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What a column is taken for; `kind` is None where Sightline cannot judge the column."""
+
+    kind: FeatureKind | None
+    reason: str
+
+
+def read_sample(path: Path, rows: int = SAMPLE_ROWS) -> pl.DataFrame:
+    """First rows of a Parquet, CSV (with header) or NDJSON file.
+
+    Raises
+    ------
+    SightlineError
+        If the file is missing, of an unknown format, unreadable or empty.
+    """
+    name = FORMATS.get(path.suffix.lower())
+    if name is None:
+        raise SightlineError(
+            f"{path.suffix or 'no suffix'} is no known file format", where=str(path), fix=f"use one of {', '.join(sorted(FORMATS))}"
+        )
+    try:
+        if name == "Parquet":
+            frame = pl.scan_parquet(path).head(rows).collect()
+        elif name == "CSV":
+            frame = pl.scan_csv(path, try_parse_dates=True, infer_schema_length=rows).head(rows).collect()
+        else:
+            frame = pl.scan_ndjson(path, infer_schema_length=rows).head(rows).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SightlineError(f"cannot be read as {name}: {reason}", where=str(path)) from error
+    if frame.height == 0 or frame.width == 0:
+        raise SightlineError("the file has no rows", where=str(path), fix="give a sample with some hundred rows")
+    return frame
+
+
+def infer_kind(column: pl.Series) -> Inferred:
+    """The kind of one column of a sample."""
+    kind = column.dtype
+    if kind == pl.Null or column.null_count() == len(column):
+        return Inferred(None, "no value in the sample")
+    if kind == pl.Boolean:
+        return Inferred("boolean", "boolean column")
+    if kind.is_numeric():
+        n_distinct = column.n_unique()
+        few = kind.is_integer() and n_distinct <= 20
+        return Inferred("numeric", f"numbers with only {n_distinct} values; if these are codes, write categorical" if few else "numbers")
+    if kind in (pl.Date, pl.Datetime):
+        return Inferred("datetime", "timestamps")
+    if kind in (pl.String, pl.Categorical, pl.Enum):
+        return _infer_string(column.cast(pl.String))
+    if isinstance(kind, (pl.List, pl.Array)) and kind.inner is not None and pl.DataType.is_numeric(kind.inner):  # type: ignore[arg-type]
+        return Inferred("embedding", "lists of numbers")
+    return Inferred(None, f"a column of type {kind} cannot be judged")
+
+
+def _infer_string(column: pl.Series) -> Inferred:
+    values = column.drop_nulls()
+    if parse_times(values) is not None:
+        return Inferred("datetime", "text that holds ISO 8601 times")
+    mean_length, share = float(values.str.len_chars().mean() or 0), values.n_unique() / len(values)  # type: ignore[arg-type]
+    if mean_length >= TEXT_MIN_MEAN_LENGTH and share >= TEXT_MIN_DISTINCT_SHARE:
+        return Inferred("text", f"text, {mean_length:.0f} characters on average")
+    return Inferred("categorical", f"{values.n_unique()} values")
+
+
+def parse_times(values: pl.Series) -> pl.Series | None:
+    """The column as UTC times if it holds times, or text that is an ISO 8601 time in every row; else None."""
+    if values.dtype == pl.Date:
+        return values.cast(pl.Datetime("us"))
+    if isinstance(values.dtype, pl.Datetime):
+        return values.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if values.dtype.time_zone else values
+    present = values.drop_nulls()
+    if values.dtype != pl.String or not len(present) or not present.head(1_000).str.contains(r"^\d{4}-\d{2}-\d{2}").all():
+        return None
+    try:
+        parsed = values.str.to_datetime(time_unit="us", time_zone="UTC", strict=True)
+    except (pl.exceptions.PolarsError, ValueError):
+        try:
+            parsed = values.str.to_datetime(time_unit="us", strict=True)
+        except (pl.exceptions.PolarsError, ValueError):
+            return None
+    return parsed.dt.replace_time_zone(None) if parsed.dtype.time_zone else parsed  # type: ignore[attr-defined]
+
+
+def resolve(raw: dict[str, Any], names: list[str], home: Home, monitor_id: str, *, freeze: bool) -> dict[str, FeatureKind]:
+    """Kinds of features declared without one: the frozen ones, else from the reference file, the source or the landing folder.
+
+    Raises
+    ------
+    SightlineError
+        If there is no data yet, a column is missing, or holds nothing from which a kind can be told.
+    """
+    store = home.monitor(monitor_id).reference / "feature_kinds.json"
+    known: dict[str, FeatureKind] = json.loads(store.read_text()) if store.exists() else {}
+    missing = [name for name in names if name not in known]
+    if missing:
+        found = _infer_missing(raw, missing, home, monitor_id)
+        known = {**known, **found}
+        if freeze:
+            store.parent.mkdir(parents=True, exist_ok=True)
+            partial = store.with_name(f".{store.name}.{os.getpid()}")
+            partial.write_text(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False))
+            partial.replace(store)
+    return {name: known[name] for name in names}
+
+
+def _infer_missing(raw: dict[str, Any], names: list[str], home: Home, monitor_id: str) -> dict[str, FeatureKind]:
+    sample, origin = _find_sample(raw, home, monitor_id)
+    if sample is None:
+        fix = "write `name: kind` for each feature, or give a reference file, or land a first file of inferences"
+        raise SightlineError(f"the kind of {', '.join(map(repr, names))} is not given, and there is no data to infer it from", fix=fix)
+    found: dict[str, FeatureKind] = {}
+    for name in names:
+        if name not in sample.columns:
+            raise SightlineError(f"the feature {name!r} is no column of {origin}", fix=nearest(name, sample.columns))
+        inferred = infer_kind(sample[name])
+        if inferred.kind is None:
+            fix = f"write `{name}: <kind>`, or leave the feature out"
+            raise SightlineError(f"the kind of the feature {name!r} cannot be told from {origin}: {inferred.reason}", fix=fix)
+        found[name] = inferred.kind
+    return found
+
+
+def _find_sample(raw: dict[str, Any], home: Home, monitor_id: str) -> tuple[pl.DataFrame | None, str]:
+    reference, sources = raw.get("reference"), raw.get("sources")
+    if isinstance(reference, dict) and reference.get("kind") == "file" and isinstance(reference.get("path"), str):
+        path = home.root / reference["path"]
+        return read_sample(path), str(path)
+    source = sources.get("inferences") if isinstance(sources, dict) else None
+    if isinstance(source, dict) and isinstance(source.get("parquet"), str):
+        files = sorted(glob.glob(str(home.root / source["parquet"]), recursive=True))  # noqa: PTH207 (pattern may be absolute)
+        if files:
+            return read_sample(Path(files[0])), files[0]
+    if isinstance(source, dict) and isinstance(source.get("duckdb"), str) and isinstance(source.get("table"), str):
+        path = home.root / source["duckdb"]
+        return _read_table(path, source["table"]), f"{path} ({source['table']})"
+    landing = home.monitor(monitor_id).landing_inferences
+    files = sorted(p for p in landing.rglob("*") if p.suffix.lower() in FORMATS and p.is_file()) if landing.is_dir() else []
+    return (read_sample(files[0]), str(files[0])) if files else (None, "")
+
+
+def _read_table(path: Path, table: str) -> pl.DataFrame:
+    import duckdb
+
+    if not path.exists():
+        raise SightlineError("the DuckDB file does not exist", where=str(path), fix="correct sources.inferences.duckdb")
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            return connection.table(table).limit(SAMPLE_ROWS).pl()
+    except duckdb.Error as error:
+        raise SightlineError(f"cannot read the table {table!r}: {str(error).splitlines()[0]}", where=str(path)) from error

@@ -1,0 +1,263 @@
+"""`monitors/<id>.yaml` -> `MonitorSpec`: every mistake of a file at once, each with its line and the way out."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from sightline.errors import SightlineError, nearest
+from sightline.home import Home
+from sightline.spec import kinds
+from sightline.spec.model import MonitorSpec
+from sightline.spec.rules import problems
+from sightline.spec.yaml_lines import Document, KeyPath, read_yaml
+
+SUFFIXES = (".yaml", ".yml")
+
+
+class SpecError(SightlineError):
+    """All mistakes found in one monitor file."""
+
+    def __init__(self, problems: Sequence[SightlineError]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            f"{len(self.problems)} mistakes" if len(self.problems) > 1 else self.problems[0].what,
+            where=self.problems[0].where,
+            fix=self.problems[0].fix,
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+@dataclass(frozen=True)
+class BrokenMonitor:
+    """A monitor file that could not be read; the others go on."""
+
+    path: Path
+    error: SightlineError
+
+
+def load_monitor(path: Path | str, *, home: Home | None = None, freeze: bool = False) -> MonitorSpec:
+    """Read one monitor file.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its name must be ``<model.id>.yaml``.
+    home : Home, optional
+        Where data lies, needed for features without a kind. Default: the parent of the file's folder if that is called
+        ``monitors``, else `Home.from_env`.
+    freeze : bool
+        Write kinds inferred from the reference into the data folder, so that they never change again.
+
+    Raises
+    ------
+    SpecError
+        With all mistakes of the file.
+    SightlineError
+        If the file cannot be read, or is no YAML.
+    """
+    path = Path(path)
+    home = home or (Home(path.resolve().parent.parent) if path.resolve().parent.name == "monitors" else Home.from_env())
+    document = read_yaml(path)
+    if not isinstance(document.value, dict):
+        what = "the file is empty" if document.value is None else "the file is no mapping of keys to values"
+        raise SpecError([*document.problems, SightlineError(what, where=document.where(()), fix="start with `sightline init`")])
+    _expand_features(document, home, path.stem, freeze)
+    found = [*document.problems, *_empty_sections(document)]
+    try:
+        spec = MonitorSpec.model_validate(document.value)
+    except ValidationError as error:
+        told = {problem.where for problem in found}
+        found += [problem for problem in map(_explainer(document), error.errors()) if problem.where not in told]
+        raise SpecError(_in_order(found)) from None
+    found += [SightlineError(p.what, where=document.where(p.key_path), fix=p.fix) for p in problems(spec)]
+    if path.stem != spec.id:
+        fix = f"rename the file to {spec.id}.yaml, or write `id: {path.stem}`"
+        what = f"the file is called {path.name}, but model.id is {spec.id!r}"
+        found.append(SightlineError(what, where=document.where(("model", "id")), fix=fix))
+    if found:
+        raise SpecError(_in_order(found))
+    return spec
+
+
+def load_monitors(home: Home, *, freeze: bool = True) -> tuple[dict[str, MonitorSpec], list[BrokenMonitor]]:
+    """Read all monitors of a home folder, sorted by id; a broken file never stops the others."""
+    specs: dict[str, MonitorSpec] = {}
+    broken: list[BrokenMonitor] = []
+    for path in monitor_files(home):
+        try:
+            spec = load_monitor(path, home=home, freeze=freeze)
+            if spec.id in specs:
+                what, fix = f"a second file describes the monitor {spec.id!r}", "keep one of .yaml and .yml"
+                raise SightlineError(what, where=str(path), fix=fix)
+        except SightlineError as error:
+            broken.append(BrokenMonitor(path, error))
+        else:
+            specs[spec.id] = spec
+    return specs, broken
+
+
+def monitor_files(home: Home) -> list[Path]:
+    """The YAML files in ``monitors/``, sorted; names that start with a dot or an underscore are left out."""
+    if not home.monitors.is_dir():
+        return []
+    files = (p for p in home.monitors.iterdir() if p.suffix in SUFFIXES and p.name[0] not in "._")
+    return sorted(p for p in files if p.is_file())
+
+
+def find_monitor(home: Home, monitor_id: str) -> MonitorSpec:
+    """Read the monitor with this id, for commands that take one by name."""
+    for path in monitor_files(home):
+        if path.stem == monitor_id:
+            return load_monitor(path, home=home, freeze=True)
+    names = [path.stem for path in monitor_files(home)]
+    fix = nearest(monitor_id, names) if names else "write one with `sightline init SAMPLE`"
+    raise SightlineError(f"there is no monitor {monitor_id!r}", where=str(home.monitors), fix=fix)
+
+
+def _expand_features(document: Document, home: Home, monitor_id: str, freeze: bool) -> None:
+    """Turn the list form of features into the mapping, and fill in kinds that were left out."""
+    columns = document.value.get("columns")
+    features = columns.get("features") if isinstance(columns, dict) else None
+    base: KeyPath = ("columns", "features")
+    if isinstance(features, list):
+        names = [name if isinstance(name, str) else None for name in features]
+        for index, name in enumerate(names):
+            where = document.where((*base, index))
+            if name is None:
+                fix = "write a list of names, or a mapping `name: kind`"
+                document.problems.append(SightlineError("an entry of features is no name", where=where, fix=fix))
+            elif name in names[:index]:
+                document.problems.append(SightlineError(f"the feature {name!r} stands here a second time", where=where))
+            else:
+                document.lines[(*base, name)] = document.lines[(*base, index)]
+        features = columns["features"] = {name: {} for name in names if name is not None}
+    if not isinstance(features, dict):
+        return
+    for name, value in features.items():
+        features[name] = {} if value is None else value
+    unknown = [name for name, value in features.items() if isinstance(value, dict) and value.get("kind") is None]
+    if not unknown:
+        return
+    try:
+        known = kinds.resolve(document.value, unknown, home, monitor_id, freeze=freeze)
+    except SightlineError as error:
+        document.problems.append(SightlineError(error.what, where=document.where((*base, unknown[0])), fix=error.fix))
+        known = dict.fromkeys(unknown, "numeric")  # a stand-in, so that the other mistakes are told too; the file is refused
+    for name in unknown:
+        features[name] = {**features[name], "kind": known[name]}
+
+
+def _empty_sections(document: Document) -> list[SightlineError]:
+    """`labels:` with nothing below: does it mean none, or the defaults? Refused."""
+    found = []
+    for key, field in MonitorSpec.model_fields.items():
+        if key in document.value and document.value[key] is None and _models(field.annotation):
+            fix = f"remove the line, or write `{key}: {{}}` for the defaults"
+            found.append(SightlineError(f"the section {key!r} is empty", where=document.where((key,)), fix=fix))
+    return found
+
+
+def _in_order(found: Iterable[SightlineError]) -> list[SightlineError]:
+    unique = {str(problem): problem for problem in found}
+
+    def line(problem: SightlineError) -> int:
+        tail = (problem.where or "").rpartition(":")[2]
+        return int(tail) if tail.isdigit() else 0
+
+    return sorted(unique.values(), key=line)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models inside an annotation such as ``Labels | None`` or ``dict[str, Feature]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _models(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, dict, tuple, list):
+        return [model for argument in typing.get_args(annotation) for model in _models(argument)]
+    return []
+
+
+def _allowed_keys(key_path: KeyPath) -> list[str]:
+    """Keys allowed in the section at `key_path`."""
+    model: type[BaseModel] = MonitorSpec
+    for part in key_path:
+        if isinstance(part, str) and part in model.model_fields:
+            inner = _models(model.model_fields[part].annotation)
+            model = inner[0] if inner else model
+    return list(model.model_fields)
+
+
+def _explainer(document: Document) -> Any:
+    """A function that turns one pydantic error into a `SightlineError` with its line."""
+
+    def explain(error: ErrorDetails) -> SightlineError:
+        path: KeyPath = tuple(error["loc"])
+        kind, key, value = error["type"], ".".join(map(str, path)), error["input"]
+        context = error.get("ctx", {})
+        where = document.where(path)
+        if kind == "extra_forbidden":
+            return SightlineError(f"unknown key {path[-1]!r} {_in(path)}", where=where, fix=nearest(str(path[-1]), _allowed_keys(path[:-1])))
+        if kind == "missing":
+            return SightlineError(f"the key {path[-1]!r} is missing {_in(path)}", where=where, fix=_missing_fix(path))
+        if kind == "literal_error":
+            return SightlineError(f"{key} is {value!r}", where=where, fix=_literal_fix(path, value, context))
+        if kind == "string_pattern_mismatch":
+            fix = "use lower-case letters, digits and underscores, starting with a letter (at most 63)"
+            return SightlineError(f"{key} is {value!r}", where=where, fix=fix)
+        if kind == "value_error":
+            return SightlineError(f"{key}: {context['error']}", where=where)
+        if kind == "string_type":
+            return SightlineError(f"{key} must be text, not {_type(value)}", where=where, fix=f"put it in quotes: {str(value)!r}")
+        if kind in ("model_type", "dict_type", "model_attributes_type"):
+            fix = f"write keys below it ({', '.join(_allowed_keys(path))})" if _models_at(path) else "write `name: value` pairs"
+            return SightlineError(f"{key} must be a section, not {_type(value)}", where=where, fix=fix)
+        if kind in ("tuple_type", "list_type"):
+            return SightlineError(f"{key} must be a list, not {_type(value)}", where=where, fix="write it in brackets: [a, b]")
+        return SightlineError(f"{key} is {_type(value)}: {error['msg'][:1].lower()}{error['msg'][1:]}", where=where)
+
+    return explain
+
+
+def _models_at(path: KeyPath) -> bool:
+    return _allowed_keys(path) != _allowed_keys(path[:-1])
+
+
+def _in(path: KeyPath) -> str:
+    return f"in {'.'.join(map(str, path[:-1]))}" if len(path) > 1 else "at the top level"
+
+
+def _missing_fix(path: KeyPath) -> str:
+    examples = {
+        ("model",): "add `model: {id: my_model, task: binary_classification}`",
+        ("reference",): "add `reference: {kind: window, start: 2026-01-01, end: 2026-03-01}`",
+        ("model", "task"): "add one of binary_classification, multiclass_classification, regression, ranking",
+        ("model", "id"): "add the monitor's name; it is also the file's name",
+    }
+    return examples.get(tuple(path), f"add `{path[-1]}`")  # type: ignore[arg-type]
+
+
+def _literal_fix(path: KeyPath, value: object, context: dict[str, Any]) -> str:
+    if path == ("version",):
+        return "this release reads version 1; a higher version needs a newer Sightline"
+    import re
+
+    return nearest(str(value), re.findall(r"'([^']*)'", str(context.get("expected", ""))))
+
+
+def _type(value: object) -> str:
+    if value is None:
+        return "empty"
+    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a section"}
+    shown = f" ({value!r})" if isinstance(value, (bool, int, float, str)) else ""
+    return names.get(type(value), type(value).__name__) + shown

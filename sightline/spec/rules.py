@@ -1,0 +1,280 @@
+"""Rules between the keys of a monitor, which no single field can hold. Each problem names its key path, so that the loader
+can tell the line."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from sightline.errors import nearest
+from sightline.spec.model import MonitorSpec, class_text
+from sightline.spec.yaml_lines import KeyPath
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_TEAM = re.compile(r"team:[A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One broken rule."""
+
+    key_path: KeyPath
+    what: str
+    fix: str
+
+
+def problems(spec: MonitorSpec) -> list[Problem]:
+    """All broken rules of a spec whose fields are each valid, in the order of the file's sections."""
+    rules = (_model, _task_needs, _task_refuses, _columns, _features, _labels, _reference, _sources, _quality, _metrics, _alerts)
+    return [problem for rule in rules for problem in rule(spec)]
+
+
+def _model(spec: MonitorSpec) -> Iterator[Problem]:
+    owner = spec.model.owner
+    if owner is not None and not (_EMAIL.fullmatch(owner) or _TEAM.fullmatch(owner)):
+        yield Problem(
+            ("model", "owner"), f"{owner!r} is no owner", "write an e-mail address, or `team:name` (letters, digits, underscore)"
+        )
+
+
+def _task_needs(spec: MonitorSpec) -> Iterator[Problem]:
+    columns, task = spec.columns, spec.model.task
+    if task == "binary_classification" and not (columns.score or columns.prediction):
+        fix = "name the column with P(positive) as `score`, or the column with the predicted class as `prediction`"
+        yield Problem(("columns",), "binary_classification needs columns.score or columns.prediction", fix)
+    if task == "multiclass_classification" and not (columns.prediction or columns.class_scores):
+        fix = "name the column with the predicted class as `prediction`, or one column per class under `class_scores`"
+        yield Problem(("columns",), "multiclass_classification needs columns.prediction or columns.class_scores", fix)
+    if task == "multiclass_classification" and len(columns.class_scores) == 1:
+        fix = "name a column for every class, or leave class_scores out"
+        yield Problem(("columns", "class_scores"), "class_scores names only one class", fix)
+    if task == "regression" and not columns.prediction:
+        fix = "name the column with the predicted value as `prediction`"
+        yield Problem(("columns",), "regression needs columns.prediction", fix)
+    if task == "ranking" and not (columns.score and columns.query_id):
+        fix = "name the ranking score as `score` and the query or session as `query_id`"
+        yield Problem(("columns",), "ranking needs columns.score and columns.query_id", fix)
+
+
+def _task_refuses(spec: MonitorSpec) -> Iterator[Problem]:
+    """Keys that would be silently without effect under this task."""
+    task = spec.model.task
+    only = {
+        ("columns", "class_scores"): {"multiclass_classification"},
+        ("columns", "query_id"): {"ranking"},
+        ("labels", "positive"): {"binary_classification"},
+        ("quality", "threshold"): {"binary_classification"},
+        ("quality", "quantiles"): {"regression"},
+        ("value_matrix",): {"binary_classification", "multiclass_classification"},
+    }
+    for key_path, tasks in only.items():
+        if task not in tasks and _is_given(spec, key_path):
+            key = ".".join(map(str, key_path))
+            yield Problem(key_path, f"{key} has no meaning for {task}", f"remove it (it belongs to {' and '.join(sorted(tasks))})")
+    if task == "regression" and spec.columns.score:
+        fix = "name the column under `prediction`, or list it under features to judge its drift"
+        yield Problem(("columns", "score"), "columns.score has no meaning for regression", fix)
+
+
+def _is_given(spec: MonitorSpec, key_path: KeyPath) -> bool:
+    *sections, last = key_path
+    part: object = spec
+    for section in sections:
+        part = getattr(part, str(section))
+    return part is not None and last in part.model_fields_set and getattr(part, str(last)) is not None  # type: ignore[attr-defined]
+
+
+ROLES = (
+    "prediction_id", "timestamp", "score", "prediction", "model_version", "entity_id", "query_id", "status", "latency_ms", "weight",
+)  # fmt: skip
+
+
+def _columns(spec: MonitorSpec) -> Iterator[Problem]:
+    columns = spec.columns
+    used: dict[str, str] = {}
+    for role in ROLES:
+        name = getattr(columns, role)
+        if name is None:
+            continue
+        yield from _column_name(("columns", role), name)
+        may_share = {"entity_id", "query_id", "prediction_id"}
+        if name in used and not {role, used[name]} <= may_share:
+            fix = "name another column, or remove one of the two keys"
+            yield Problem(("columns", role), f"the column {name!r} is already columns.{used[name]}", fix)
+        used.setdefault(name, role)
+    for label, name in columns.class_scores.items():
+        yield from _column_name(("columns", "class_scores", label), name)
+    yield from _repeated(("columns", "class_scores"), list(columns.class_scores.values()), "the column of a class")
+    yield from _case_twins(("columns", "class_scores"), columns.class_scores, "classes")
+    for index, name in enumerate(columns.segments):
+        yield from _column_name(("columns", "segments", index), name)
+    yield from _repeated(("columns", "segments"), columns.segments, "a segment column")
+    yield from _case_twins(("columns", "segments"), columns.segments, "segment columns")
+
+
+def _column_name(key_path: KeyPath, name: str) -> Iterator[Problem]:
+    if not name.strip():
+        yield Problem(key_path, "a column name is empty", "write the name of the column as it stands in the data")
+    elif name.startswith("@"):
+        fix = "rename the column in the data (Sightline calls its own columns @score, @prediction, @label)"
+        yield Problem(key_path, f"the column name {name!r} starts with @", fix)
+    elif "\x00" in name:
+        yield Problem(key_path, "a column name holds a NUL character", "rename the column in the data")
+
+
+def _case_twins(key_path: KeyPath, names: Iterable[str], what: str) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for name in names:
+        twin = seen.setdefault(name.casefold(), name)
+        if twin != name:
+            text = f"the {what} {twin!r} and {name!r} differ only in case, and SQL cannot tell them apart"
+            yield Problem((*key_path, name), text, "rename one of them in the data")
+
+
+def _repeated(key_path: KeyPath, names: Iterable[str], what: str) -> Iterator[Problem]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield Problem(key_path, f"{name!r} is named {count} times as {what}", "name it once")
+
+
+def _features(spec: MonitorSpec) -> Iterator[Problem]:
+    features = spec.columns.features
+    yield from _case_twins(("columns", "features"), features, "features")
+    for name, feature in features.items():
+        path: KeyPath = ("columns", "features", name)
+        yield from _column_name(path, name)
+        for bound in ("min", "max"):
+            if getattr(feature, bound) is not None and feature.kind != "numeric":
+                yield Problem((*path, bound), f"`{bound}` has no meaning for a {feature.kind} feature", "remove it")
+        if feature.min is not None and feature.max is not None and feature.min > feature.max:
+            yield Problem((*path, "min"), f"min {feature.min:g} is above max {feature.max:g}", "swap the two")
+        if feature.allowed is not None and feature.kind != "categorical":
+            yield Problem((*path, "allowed"), f"`allowed` has no meaning for a {feature.kind} feature", "remove it")
+        if feature.allowed == ():
+            yield Problem((*path, "allowed"), "`allowed` is empty: every row would break the contract", "list the values")
+        yield from _repeated((*path, "allowed"), feature.allowed or (), "an allowed value")
+
+
+def _labels(spec: MonitorSpec) -> Iterator[Problem]:
+    labels = spec.labels
+    if labels is None:
+        if spec.sources.labels:
+            yield Problem(("sources", "labels"), "sources.labels without a section `labels`", "add `labels: {column: ...}`")
+        if "labels" in spec.freshness.model_fields_set:
+            yield Problem(("freshness", "labels"), "freshness.labels without a section `labels`", "remove it")
+        return
+    for key in ("column", "prediction_id", "observed_at"):
+        name = getattr(labels, key)
+        if name is not None:
+            yield from _column_name(("labels", key), name)
+    if spec.model.task == "binary_classification" and labels.positive is None:
+        yield Problem(("labels", "positive"), "binary classification needs a positive value", "write the value, e.g. `positive: 1`")
+    if labels.give_up_after < labels.expected_delay:
+        fix = "give_up_after must not be shorter than the usual delay"
+        yield Problem(("labels", "give_up_after"), "labels are given up before they are expected", fix)
+
+
+def _reference(spec: MonitorSpec) -> Iterator[Problem]:
+    reference, kind = spec.reference, spec.reference.kind
+    belongs = {"window": {"start", "end"}, "file": {"path"}, "rolling": {"length"}}
+    for key in sorted({"start", "end", "path", "length"} & reference.model_fields_set - belongs[kind]):
+        fix = f"remove it, or change `kind` ({kind} reads {', '.join(sorted(belongs[kind]))})"
+        yield Problem(("reference", key), f"reference.{key} has no meaning for kind {kind}", fix)
+    if kind == "window":
+        if reference.start is None or reference.end is None:
+            fix = "write both, e.g. `start: 2026-01-01` and `end: 2026-03-01` (end is exclusive)"
+            yield Problem(("reference",), "a reference window needs start and end", fix)
+        elif reference.start >= reference.end:
+            fix = "end is exclusive and must be later than start"
+            yield Problem(("reference", "end"), "the reference window is empty: end is not after start", fix)
+    if kind == "file" and not reference.path:
+        yield Problem(("reference",), "a reference file needs `path`", "write the path, relative to the home folder")
+    if kind == "rolling" and reference.length < spec.window:
+        yield Problem(("reference", "length"), f"reference.length is shorter than one {spec.schedule} window", "lengthen it")
+    if kind != "window" and spec.start is None:
+        fix = "add `start: 2026-01-01`: the first moment to be monitored"
+        yield Problem((), f"`start` is missing (a reference of kind {kind} does not tell it)", fix)
+
+
+def _sources(spec: MonitorSpec) -> Iterator[Problem]:
+    for kind in ("inferences", "labels"):
+        source = getattr(spec.sources, kind)
+        if source is None:
+            continue
+        path: KeyPath = ("sources", kind)
+        if source.parquet and (source.duckdb or source.table):
+            yield Problem(path, f"sources.{kind} names a Parquet glob and a DuckDB table", "keep one of the two")
+        elif not source.parquet and not (source.duckdb and source.table):
+            fix = "write `parquet: folder/*.parquet`, or both `duckdb: file.duckdb` and `table: name`"
+            yield Problem(path, f"sources.{kind} names no data", fix)
+
+
+def _quality(spec: MonitorSpec) -> Iterator[Problem]:
+    if not 0 <= spec.quality.threshold <= 1:
+        yield Problem(("quality", "threshold"), "the threshold is no probability", "write a number from 0 to 1")
+    for index, level in enumerate(spec.quality.quantiles):
+        if not 0 < level < 1:
+            yield Problem(("quality", "quantiles", index), f"{level:g} is no quantile level", "write a number between 0 and 1")
+    yield from _repeated(("quality", "quantiles"), [f"{level:g}" for level in spec.quality.quantiles], "a quantile")
+    if spec.value_matrix is not None and spec.labels is None:
+        yield Problem(("value_matrix",), "a value matrix needs labels", "add a section `labels`, or remove value_matrix")
+    if spec.value_matrix is not None and spec.model.task in ("binary_classification", "multiclass_classification"):
+        yield from _value_matrix(spec, spec.value_matrix)
+
+
+def _value_matrix(spec: MonitorSpec, matrix: Mapping[str, Mapping[str, float]]) -> Iterator[Problem]:
+    """Square: each predicted class tells the value under every actual class, and both sides name the same classes."""
+    classes = set(matrix)
+    for predicted, row in matrix.items():
+        if set(row) != classes:
+            lost, extra = sorted(classes - set(row)), sorted(set(row) - classes)
+            parts = [f"lacks {', '.join(lost)}"] if lost else []
+            parts += [f"names {', '.join(extra)}, which is no predicted class here"] if extra else []
+            fix = f"every predicted class needs a value for each actual class: {', '.join(sorted(classes))}"
+            yield Problem(("value_matrix", predicted), f"the row of predicted class {predicted!r} {' and '.join(parts)}", fix)
+    if spec.model.task == "binary_classification":
+        if len(classes) != 2:
+            yield Problem(("value_matrix",), f"a binary value matrix has two classes, not {len(classes)}", "name both classes")
+        elif spec.positive_class not in classes:
+            fix = f"name the classes as the labels spell them; labels.positive is {spec.positive_class!r}"
+            yield Problem(("value_matrix",), f"the value matrix does not name the positive class {spec.positive_class!r}", fix)
+    elif len(classes) < 2:
+        yield Problem(("value_matrix",), "a value matrix needs at least two classes", "name all classes")
+    known = {class_text(name) for name in spec.columns.class_scores}
+    for name in sorted(classes - known) if known else ():
+        yield Problem(("value_matrix", name), f"{name!r} is no class of columns.class_scores", nearest(name, known))
+
+
+def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
+    yield from _repeated(("metrics",), [metric.name for metric in spec.metrics], "a metric")
+    for index, metric in enumerate(spec.metrics):
+        path: KeyPath = ("metrics", index)
+        if (metric.sql is None) == (metric.python is None):
+            yield Problem(path, f"the metric {metric.name!r} needs either `sql` or `python`", "write exactly one of the two")
+        if metric.python is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", metric.python):
+            yield Problem((*path, "python"), f"{metric.python!r} names no function", "write `package.module:function`")
+        if metric.needs_label and spec.labels is None:
+            yield Problem((*path, "needs_label"), f"the metric {metric.name!r} needs labels", "add a section `labels`")
+
+
+def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
+    for pattern, weight in spec.alerts.weights.items():
+        if not 0 <= weight < float("inf"):
+            yield Problem(("alerts", "weights", pattern), f"the weight {weight:g} is negative or infinite", "write 0 or more")
+    judged = judged_columns(spec)
+    for column, share in spec.alerts.max_null_rate.items():
+        if column not in judged:
+            yield Problem(("alerts", "max_null_rate", column), f"{column!r} is no feature", nearest(column, judged))
+        if not 0 <= share <= 1:
+            yield Problem(("alerts", "max_null_rate", column), f"{share:g} is no share", "write a number from 0 to 1")
+
+
+def judged_columns(spec: MonitorSpec) -> list[str]:
+    """Features and the special columns (``@score``, ``@prediction``, ``@class_score:<class>``, ``@label``) of a spec."""
+    columns = list(spec.columns.features)
+    columns += ["@score"] if spec.columns.score else []
+    columns += ["@prediction"] if spec.columns.prediction else []
+    columns += [f"@class_score:{name}" for name in spec.columns.class_scores]
+    return columns + (["@label"] if spec.labels else [])
