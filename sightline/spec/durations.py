@@ -20,13 +20,13 @@ class Budget:
         return f"{self.incidents:g} per {format_duration(self.per)}"
 
 
-def parse_duration(value: object) -> object:
-    """Read ``90s, 15m, 12h, 3d, 2w``; anything else is passed on for pydantic to judge."""
+def parse_duration(value: object) -> timedelta:
+    """Read ``90s, 15m, 12h, 3d, 2w``; raise `ValueError` for anything else."""
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", str(value))
     if not match or float(match[1]) <= 0:
-        raise ValueError(f"{value!r} is no duration: write a positive number and a unit (s, m, h, d, w), such as 12h or 3d")
+        raise ValueError(f"{value!r} is no duration: write a number and a unit (s, m, h, d, w), such as 12h or 3d")
     return timedelta(**{UNITS[match[2]]: float(match[1])})
 
 
@@ -39,13 +39,11 @@ def format_duration(value: timedelta) -> str:
     return f"{seconds:g}s"
 
 
-def parse_budget(value: object) -> object:
-    """Read ``1 per 90d``."""
+def parse_budget(value: object) -> Budget:
+    """Read ``1 per 90d``; raise `ValueError` for anything else."""
     if isinstance(value, Budget):
         return value
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s+per\s+(\S+)\s*", str(value))
     if not match or float(match[1]) <= 0:
         raise ValueError(f"{value!r} is no alert budget: write `1 per 90d` (false incidents at most, per duration)")
-    per = parse_duration(match[2])
-    assert isinstance(per, timedelta)
-    return Budget(incidents=float(match[1]), per=per)
+    return Budget(incidents=float(match[1]), per=parse_duration(match[2]))

@@ -37,6 +37,9 @@ TEXT_MIN_MEAN_LENGTH = 40
 
 TEXT_MIN_DISTINCT_SHARE = 0.5
 
+FEW_VALUES = 20
+"""Integers with at most so many values may be codes: said, never assumed."""
+
 
 @dataclass(frozen=True)
 class Inferred:
@@ -57,7 +60,9 @@ def read_sample(path: Path, rows: int = SAMPLE_ROWS) -> pl.DataFrame:
     name = FORMATS.get(path.suffix.lower())
     if name is None:
         raise SightlineError(
-            f"{path.suffix or 'no suffix'} is no known file format", where=str(path), fix=f"use one of {', '.join(sorted(FORMATS))}"
+            f"{path.suffix or 'no suffix'} is no known file format",
+            where=str(path),
+            fix=f"use one of {', '.join(sorted(FORMATS))}",
         )
     try:
         if name == "Parquet":
@@ -76,22 +81,24 @@ def read_sample(path: Path, rows: int = SAMPLE_ROWS) -> pl.DataFrame:
 
 def infer_kind(column: pl.Series) -> Inferred:
     """The kind of one column of a sample."""
-    kind = column.dtype
-    if kind == pl.Null or column.null_count() == len(column):
-        return Inferred(None, "no value in the sample")
-    if kind == pl.Boolean:
-        return Inferred("boolean", "boolean column")
-    if kind.is_numeric():
+    dtype = column.dtype
+    if dtype == pl.Null or column.null_count() == len(column):
+        result = Inferred(None, "no value in the sample")
+    elif dtype == pl.Boolean:
+        result = Inferred("boolean", "boolean column")
+    elif dtype.is_numeric():
         n_distinct = column.n_unique()
-        few = kind.is_integer() and n_distinct <= 20
-        return Inferred("numeric", f"numbers with only {n_distinct} values; if these are codes, write categorical" if few else "numbers")
-    if kind in (pl.Date, pl.Datetime):
-        return Inferred("datetime", "timestamps")
-    if kind in (pl.String, pl.Categorical, pl.Enum):
-        return _infer_string(column.cast(pl.String))
-    if isinstance(kind, (pl.List, pl.Array)) and kind.inner is not None and pl.DataType.is_numeric(kind.inner):  # type: ignore[arg-type]
-        return Inferred("embedding", "lists of numbers")
-    return Inferred(None, f"a column of type {kind} cannot be judged")
+        codes = f"numbers with only {n_distinct} values; if these are codes, write categorical"
+        result = Inferred("numeric", codes if dtype.is_integer() and n_distinct <= FEW_VALUES else "numbers")
+    elif dtype in (pl.Date, pl.Datetime):
+        result = Inferred("datetime", "timestamps")
+    elif dtype in (pl.String, pl.Categorical, pl.Enum):
+        result = _infer_string(column.cast(pl.String))
+    elif isinstance(dtype, (pl.List, pl.Array)) and pl.Series(dtype=dtype.inner).dtype.is_numeric():
+        result = Inferred("embedding", "lists of numbers")
+    else:
+        result = Inferred(None, f"a column of type {dtype} cannot be judged")
+    return result
 
 
 def _infer_string(column: pl.Series) -> Inferred:
@@ -111,7 +118,11 @@ def parse_times(values: pl.Series) -> pl.Series | None:
     if isinstance(values.dtype, pl.Datetime):
         return values.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if values.dtype.time_zone else values
     present = values.drop_nulls()
-    if values.dtype != pl.String or not len(present) or not present.head(1_000).str.contains(r"^\d{4}-\d{2}-\d{2}").all():
+    if (
+        values.dtype != pl.String
+        or not len(present)
+        or not present.head(1_000).str.contains(r"^\d{4}-\d{2}-\d{2}").all()
+    ):
         return None
     try:
         parsed = values.str.to_datetime(time_unit="us", time_zone="UTC", strict=True)
@@ -123,8 +134,10 @@ def parse_times(values: pl.Series) -> pl.Series | None:
     return parsed.dt.replace_time_zone(None) if parsed.dtype.time_zone else parsed  # type: ignore[attr-defined]
 
 
-def resolve(raw: dict[str, Any], names: list[str], home: Home, monitor_id: str, *, freeze: bool) -> dict[str, FeatureKind]:
-    """Kinds of features declared without one: the frozen ones, else from the reference file, the source or the landing folder.
+def resolve(
+    raw: dict[str, Any], names: list[str], home: Home, monitor_id: str, *, freeze: bool
+) -> dict[str, FeatureKind]:
+    """Kinds of features declared without one: frozen, else from the reference file, the source or the landing folder.
 
     Raises
     ------
@@ -149,7 +162,8 @@ def _infer_missing(raw: dict[str, Any], names: list[str], home: Home, monitor_id
     sample, origin = _find_sample(raw, home, monitor_id)
     if sample is None:
         fix = "write `name: kind` for each feature, or give a reference file, or land a first file of inferences"
-        raise SightlineError(f"the kind of {', '.join(map(repr, names))} is not given, and there is no data to infer it from", fix=fix)
+        told = ", ".join(map(repr, names))
+        raise SightlineError(f"the kind of {told} is not given, and there is no data to infer it from", fix=fix)
     found: dict[str, FeatureKind] = {}
     for name in names:
         if name not in sample.columns:
@@ -157,7 +171,8 @@ def _infer_missing(raw: dict[str, Any], names: list[str], home: Home, monitor_id
         inferred = infer_kind(sample[name])
         if inferred.kind is None:
             fix = f"write `{name}: <kind>`, or leave the feature out"
-            raise SightlineError(f"the kind of the feature {name!r} cannot be told from {origin}: {inferred.reason}", fix=fix)
+            what = f"the kind of the feature {name!r} cannot be told from {origin}: {inferred.reason}"
+            raise SightlineError(what, fix=fix)
         found[name] = inferred.kind
     return found
 
@@ -176,7 +191,9 @@ def _find_sample(raw: dict[str, Any], home: Home, monitor_id: str) -> tuple[pl.D
         path = home.root / source["duckdb"]
         return _read_table(path, source["table"]), f"{path} ({source['table']})"
     landing = home.monitor(monitor_id).landing_inferences
-    files = sorted(p for p in landing.rglob("*") if p.suffix.lower() in FORMATS and p.is_file()) if landing.is_dir() else []
+    files = (
+        sorted(p for p in landing.rglob("*") if p.suffix.lower() in FORMATS and p.is_file()) if landing.is_dir() else []
+    )
     return (read_sample(files[0]), str(files[0])) if files else (None, "")
 
 
@@ -189,4 +206,5 @@ def _read_table(path: Path, table: str) -> pl.DataFrame:
         with duckdb.connect(str(path), read_only=True) as connection:
             return connection.table(table).limit(SAMPLE_ROWS).pl()
     except duckdb.Error as error:
-        raise SightlineError(f"cannot read the table {table!r}: {str(error).splitlines()[0]}", where=str(path)) from error
+        reason = str(error).splitlines()[0]
+        raise SightlineError(f"cannot read the table {table!r}: {reason}", where=str(path)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -70,14 +71,16 @@ def load_monitor(path: Path | str, *, home: Home | None = None, freeze: bool = F
     document = read_yaml(path)
     if not isinstance(document.value, dict):
         what = "the file is empty" if document.value is None else "the file is no mapping of keys to values"
-        raise SpecError([*document.problems, SightlineError(what, where=document.where(()), fix="start with `sightline init`")])
+        empty = SightlineError(what, where=document.where(()), fix="start with `sightline init`")
+        raise SpecError([*document.problems, empty])
     _expand_features(document, home, path.stem, freeze)
     found = [*document.problems, *_empty_sections(document)]
     try:
         spec = MonitorSpec.model_validate(document.value)
     except ValidationError as error:
         told = {problem.where for problem in found}
-        found += [problem for problem in map(_explainer(document), error.errors()) if problem.where not in told]
+        explained = [_explain(document, details) for details in error.errors()]
+        found += [problem for problem in explained if problem.where not in told]
         raise SpecError(_in_order(found)) from None
     found += [SightlineError(p.what, where=document.where(p.key_path), fix=p.fix) for p in problems(spec)]
     if path.stem != spec.id:
@@ -152,7 +155,7 @@ def _expand_features(document: Document, home: Home, monitor_id: str, freeze: bo
         known = kinds.resolve(document.value, unknown, home, monitor_id, freeze=freeze)
     except SightlineError as error:
         document.problems.append(SightlineError(error.what, where=document.where((*base, unknown[0])), fix=error.fix))
-        known = dict.fromkeys(unknown, "numeric")  # a stand-in, so that the other mistakes are told too; the file is refused
+        known = dict.fromkeys(unknown, "numeric")  # stand-in, so that other mistakes are told too; the file is refused
     for name in unknown:
         features[name] = {**features[name], "kind": known[name]}
 
@@ -198,39 +201,40 @@ def _allowed_keys(key_path: KeyPath) -> list[str]:
     return list(model.model_fields)
 
 
-def _explainer(document: Document) -> Any:
-    """A function that turns one pydantic error into a `SightlineError` with its line."""
+def _explain(document: Document, error: ErrorDetails) -> SightlineError:
+    """One pydantic error as a `SightlineError` with its line."""
+    path: KeyPath = tuple(error["loc"])
+    what, fix = _words(error, path, ".".join(map(str, path)))
+    return SightlineError(what, where=document.where(path), fix=fix)
 
-    def explain(error: ErrorDetails) -> SightlineError:
-        path: KeyPath = tuple(error["loc"])
-        kind, key, value = error["type"], ".".join(map(str, path)), error["input"]
-        context = error.get("ctx", {})
-        where = document.where(path)
-        if kind == "extra_forbidden":
-            return SightlineError(f"unknown key {path[-1]!r} {_in(path)}", where=where, fix=nearest(str(path[-1]), _allowed_keys(path[:-1])))
-        if kind == "missing":
-            return SightlineError(f"the key {path[-1]!r} is missing {_in(path)}", where=where, fix=_missing_fix(path))
-        if kind == "literal_error":
-            return SightlineError(f"{key} is {value!r}", where=where, fix=_literal_fix(path, value, context))
-        if kind == "string_pattern_mismatch":
+
+def _words(error: ErrorDetails, path: KeyPath, key: str) -> tuple[str, str | None]:
+    """What is wrong, and the way out."""
+    value, last, message = error["input"], str(path[-1]) if path else "", error["msg"]
+    fix: str | None = None
+    match error["type"]:
+        case "extra_forbidden":
+            what, fix = f"unknown key {last!r} {_in(path)}", nearest(last, _allowed_keys(path[:-1]))
+        case "missing":
+            what, fix = f"the key {last!r} is missing {_in(path)}", _missing_fix(path)
+        case "literal_error":
+            what, fix = f"{key} is {value!r}", _literal_fix(path, value, error.get("ctx", {}))
+        case "string_pattern_mismatch":
             fix = "use lower-case letters, digits and underscores, starting with a letter (at most 63)"
-            return SightlineError(f"{key} is {value!r}", where=where, fix=fix)
-        if kind == "value_error":
-            return SightlineError(f"{key}: {context['error']}", where=where)
-        if kind == "string_type":
-            return SightlineError(f"{key} must be text, not {_type(value)}", where=where, fix=f"put it in quotes: {str(value)!r}")
-        if kind in ("model_type", "dict_type", "model_attributes_type"):
-            fix = f"write keys below it ({', '.join(_allowed_keys(path))})" if _models_at(path) else "write `name: value` pairs"
-            return SightlineError(f"{key} must be a section, not {_type(value)}", where=where, fix=fix)
-        if kind in ("tuple_type", "list_type"):
-            return SightlineError(f"{key} must be a list, not {_type(value)}", where=where, fix="write it in brackets: [a, b]")
-        return SightlineError(f"{key} is {_type(value)}: {error['msg'][:1].lower()}{error['msg'][1:]}", where=where)
-
-    return explain
-
-
-def _models_at(path: KeyPath) -> bool:
-    return _allowed_keys(path) != _allowed_keys(path[:-1])
+            what = f"{key} is {value!r}"
+        case "value_error":
+            what = f"{key}: {error.get('ctx', {})['error']}"
+        case "string_type":
+            what, fix = f"{key} must be text, not {_type(value)}", f"put it in quotes: {str(value)!r}"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            keys = _allowed_keys(path)
+            fix = "write `name: value` pairs" if keys == _allowed_keys(path[:-1]) else f"write keys: {', '.join(keys)}"
+            what = f"{key} must be a section, not {_type(value)}"
+        case "tuple_type" | "list_type":
+            what, fix = f"{key} must be a list, not {_type(value)}", "write it in brackets: [a, b]"
+        case _:
+            what = f"{key} is {_type(value)}: {message[:1].lower()}{message[1:]}"
+    return what, fix
 
 
 def _in(path: KeyPath) -> str:
@@ -250,8 +254,6 @@ def _missing_fix(path: KeyPath) -> str:
 def _literal_fix(path: KeyPath, value: object, context: dict[str, Any]) -> str:
     if path == ("version",):
         return "this release reads version 1; a higher version needs a newer Sightline"
-    import re
-
     return nearest(str(value), re.findall(r"'([^']*)'", str(context.get("expected", ""))))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
 
-from sightline.spec.durations import Budget, parse_budget, parse_duration
+from sightline.spec.durations import Budget, format_duration, parse_budget, parse_duration
 
 Task = Literal["binary_classification", "multiclass_classification", "regression", "ranking"]
 FeatureKind = Literal["numeric", "categorical", "boolean", "datetime", "text", "embedding"]
@@ -15,6 +15,7 @@ Schedule = Literal["hourly", "daily", "weekly"]
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[smhdw]\s*$", "examples": ["12h", "3d"]}),
 ]
 Severity = Literal["warn", "error"]
@@ -56,7 +57,7 @@ def class_text(value: object) -> str:
 Moment = Annotated[
     datetime,
     BeforeValidator(parse_moment),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}", "examples": ["2026-01-31", "2026-01-31T06:00:00Z"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}", "examples": ["2026-01-31"]}),
 ]
 
 
@@ -69,7 +70,7 @@ class Part(BaseModel):
 class Model(Part):
     """Who is monitored, and who answers for it."""
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name of the monitor: asset key prefix and folder name.")
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name of the monitor: asset key prefix, folder.")
     task: Task = Field(description="What the model predicts.")
     owner: str | None = Field(None, description="E-mail address or `team:name`; shown as the owner of every asset.")
     description: str = Field("", description="One sentence in business words.")
@@ -84,7 +85,7 @@ class Feature(Part):
     allowed: tuple[str, ...] | None = Field(None, description="Contract: allowed values (categorical).")
     nullable: bool = Field(True, description="Contract: may the value be missing?")
     drift: bool = Field(True, description="Judge drift of this column.")
-    tolerance: float | None = Field(None, gt=0, description="PSI that still counts as no drift; default: drift.tolerance.")
+    tolerance: float | None = Field(None, gt=0, description="PSI that is no drift yet; default: drift.tolerance.")
 
 
 def expand_feature(value: object) -> object:
@@ -104,9 +105,9 @@ class Columns(Part):
     prediction: str | None = Field(None, description="Predicted class (classification) or value (regression).")
     class_scores: dict[str, str] = Field({}, description="Multiclass: class name -> column with its probability.")
     model_version: str | None = Field(None, description="Version of the model that answered.")
-    entity_id: str | None = Field(None, description="User, account, plane...: rows of one entity are dependent (clustered).")
+    entity_id: str | None = Field(None, description="User, account, plane...: rows of one entity are clustered.")
     query_id: str | None = Field(None, description="Ranking: the query or session a row belongs to.")
-    status: str | None = Field(None, description="Outcome of the call: ok, 200, true and empty are success, all else an error.")
+    status: str | None = Field(None, description="Outcome of the call: ok, 200, true, empty are success.")
     latency_ms: str | None = Field(None, description="Latency of the call in milliseconds.")
     weight: str | None = Field(None, description="Weight of the row (1 / sampling fraction).")
     features: dict[str, FeatureEntry] = Field({}, description="Inputs: name -> kind, or name -> contract.")
@@ -118,16 +119,16 @@ class Labels(Part):
 
     column: str = Field("label", description="Column (or event field) with the true value.")
     prediction_id: str | None = Field(None, description="Id column in the label data; default: columns.prediction_id.")
-    observed_at: str | None = Field(None, description="Column with the time the truth became known; default: arrival time.")
-    positive: str | int | float | bool | None = Field(1, description="Value that counts as positive (binary classification).")
+    observed_at: str | None = Field(None, description="Column with the time the truth was known; default: arrival.")
+    positive: str | int | float | bool | None = Field(1, description="Positive value (binary classification).")
     expected_delay: Duration = Field(timedelta(days=1), description="Usual time from prediction to label.")
-    give_up_after: Duration = Field(timedelta(days=30), description="Labels later than this are kept, but no longer waited for.")
+    give_up_after: Duration = Field(timedelta(days=30), description="Later labels are kept, but not waited for.")
 
 
 class Reference(Part):
     """What production is compared with; bins are frozen from it once."""
 
-    kind: Literal["window", "file", "rolling"] = Field("window", description="Fixed window, a file, or the latest `length`.")
+    kind: Literal["window", "file", "rolling"] = Field("window", description="What the reference is.")
     start: Moment | None = Field(None, description="kind window: first moment (inclusive, UTC).")
     end: Moment | None = Field(None, description="kind window: last moment (exclusive, UTC).")
     path: str | None = Field(None, description="kind file: Parquet, CSV or NDJSON, relative to the home folder.")
@@ -152,7 +153,7 @@ class Sources(Part):
 class Drift(Part):
     """Defaults of drift judgement."""
 
-    tolerance: float = Field(0.1, gt=0, description="PSI that still counts as no drift (three states: drift, stable, unclear).")
+    tolerance: float = Field(0.1, gt=0, description="PSI that is no drift yet (states: drift, stable, unclear).")
     bins: int = Field(32, ge=4, le=256, description="Reference-quantile bins per numeric column.")
     min_rows: int = Field(200, ge=1, description="Fewer effective rows in a window: insufficient_data.")
 
@@ -167,13 +168,13 @@ class Quality(Part):
 
 
 class CustomMetric(Part):
-    """A metric of one's own, as a SQL expression over the joined rows (aggregated by dbt) or a registered Python function."""
+    """A metric of one's own: a SQL expression over the joined rows (aggregated by dbt), or a Python function."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name in the judgement table.")
-    sql: str | None = Field(None, description="SQL expression per row over lake columns, `label` and `is_positive`; averaged.")
+    sql: str | None = Field(None, description="SQL per row over lake columns, `label`, `is_positive`; averaged.")
     python: str | None = Field(None, description="`package.module:function`, decorated with `@metric`.")
     unit: str = Field("", description="Unit shown beside the value.")
-    direction: Literal["higher_is_better", "lower_is_better", "none"] = Field("none", description="Which way is better.")
+    direction: Literal["higher_is_better", "lower_is_better", "none"] = Field("none", description="Better way.")
     needs_label: bool = Field(False, description="Count labelled rows only.")
 
 
@@ -183,15 +184,16 @@ class Alerts(Part):
     budget: Annotated[
         Budget,
         BeforeValidator(parse_budget),
+        PlainSerializer(str, return_type=str, when_used="json"),
         WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s+per\s+\S+\s*$", "examples": ["1 per 90d"]}),
     ] = Field(
         Budget(incidents=1, per=timedelta(days=90)), description="Expected false incidents at most, e.g. `1 per 90d`."
     )
     notify: tuple[str, ...] = Field((), description="Names of people or channels, shown on incidents.")
-    weights: dict[str, float] = Field({}, description="Stream name pattern (`drift/*`, `*/carrier/*`) -> relative weight.")
+    weights: dict[str, float] = Field({}, description="Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight.")
     holidays: tuple[date, ...] = Field((), description="Days that neither alarm nor teach the baseline.")
-    warmup: int | None = Field(None, ge=8, description="Windows before a stream may alarm; default 28 daily, 168 hourly, 12 weekly.")
-    max_null_rate: dict[str, float] = Field({}, description="Hard contract per column: null share above it fails the check.")
+    warmup: int | None = Field(None, ge=8, description="Windows before a stream may alarm (daily 28, hourly 168...).")
+    max_null_rate: dict[str, float] = Field({}, description="Hard contract per column: highest null share.")
 
 
 class Freshness(Part):

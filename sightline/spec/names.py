@@ -1,4 +1,4 @@
-"""Names of everything a monitor creates in Dagster: pure functions of the spec, so that `sightline validate` needs no Dagster.
+"""Names of all that a monitor creates in Dagster: pure functions of the spec, so `sightline validate` needs no Dagster.
 
 Stable by construction: the name of a check depends on its column and on the other columns' names, never on their order.
 """
@@ -90,7 +90,7 @@ def check_slugs(columns: Iterable[str]) -> dict[str, str]:
     'wind_speed'
     """
     names = sorted(set(columns))
-    rank = {name: 0 if name.startswith(SPECIAL_PREFIX) and is_exact(name) else 1 if is_exact(name) else 2 for name in names}
+    rank = {name: 2 if not is_exact(name) else 0 if name.startswith(SPECIAL_PREFIX) else 1 for name in names}
     best: dict[str, int] = {}
     rivals: dict[tuple[str, int], int] = {}
     for name in names:

@@ -1,5 +1,7 @@
-"""Rules between the keys of a monitor, which no single field can hold. Each problem names its key path, so that the loader
-can tell the line."""
+"""Rules between the keys of a monitor, which no single field can hold.
+
+Each problem names its key path, so that the loader can tell the line.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,19 @@ class Problem:
 
 def problems(spec: MonitorSpec) -> list[Problem]:
     """All broken rules of a spec whose fields are each valid, in the order of the file's sections."""
-    rules = (_model, _task_needs, _task_refuses, _columns, _features, _labels, _reference, _sources, _quality, _metrics, _alerts)
+    rules = (
+        _model,
+        _task_needs,
+        _task_refuses,
+        _columns,
+        _features,
+        _labels,
+        _reference,
+        _sources,
+        _quality,
+        _metrics,
+        _alerts,
+    )
     return [problem for rule in rules for problem in rule(spec)]
 
 
@@ -35,7 +49,9 @@ def _model(spec: MonitorSpec) -> Iterator[Problem]:
     owner = spec.model.owner
     if owner is not None and not (_EMAIL.fullmatch(owner) or _TEAM.fullmatch(owner)):
         yield Problem(
-            ("model", "owner"), f"{owner!r} is no owner", "write an e-mail address, or `team:name` (letters, digits, underscore)"
+            ("model", "owner"),
+            f"{owner!r} is no owner",
+            "write an e-mail address, or `team:name` (letters, digits, underscore)",
         )
 
 
@@ -72,7 +88,9 @@ def _task_refuses(spec: MonitorSpec) -> Iterator[Problem]:
     for key_path, tasks in only.items():
         if task not in tasks and _is_given(spec, key_path):
             key = ".".join(map(str, key_path))
-            yield Problem(key_path, f"{key} has no meaning for {task}", f"remove it (it belongs to {' and '.join(sorted(tasks))})")
+            yield Problem(
+                key_path, f"{key} has no meaning for {task}", f"remove it (it is for {' and '.join(sorted(tasks))})"
+            )
     if task == "regression" and spec.columns.score:
         fix = "name the column under `prediction`, or list it under features to judge its drift"
         yield Problem(("columns", "score"), "columns.score has no meaning for regression", fix)
@@ -87,8 +105,17 @@ def _is_given(spec: MonitorSpec, key_path: KeyPath) -> bool:
 
 
 ROLES = (
-    "prediction_id", "timestamp", "score", "prediction", "model_version", "entity_id", "query_id", "status", "latency_ms", "weight",
-)  # fmt: skip
+    "prediction_id",
+    "timestamp",
+    "score",
+    "prediction",
+    "model_version",
+    "entity_id",
+    "query_id",
+    "status",
+    "latency_ms",
+    "weight",
+)
 
 
 def _columns(spec: MonitorSpec) -> Iterator[Problem]:
@@ -153,7 +180,9 @@ def _features(spec: MonitorSpec) -> Iterator[Problem]:
         if feature.allowed is not None and feature.kind != "categorical":
             yield Problem((*path, "allowed"), f"`allowed` has no meaning for a {feature.kind} feature", "remove it")
         if feature.allowed == ():
-            yield Problem((*path, "allowed"), "`allowed` is empty: every row would break the contract", "list the values")
+            yield Problem(
+                (*path, "allowed"), "`allowed` is empty: every row would break the contract", "list the values"
+            )
         yield from _repeated((*path, "allowed"), feature.allowed or (), "an allowed value")
 
 
@@ -161,7 +190,9 @@ def _labels(spec: MonitorSpec) -> Iterator[Problem]:
     labels = spec.labels
     if labels is None:
         if spec.sources.labels:
-            yield Problem(("sources", "labels"), "sources.labels without a section `labels`", "add `labels: {column: ...}`")
+            yield Problem(
+                ("sources", "labels"), "sources.labels without a section `labels`", "add `labels: {column: ...}`"
+            )
         if "labels" in spec.freshness.model_fields_set:
             yield Problem(("freshness", "labels"), "freshness.labels without a section `labels`", "remove it")
         return
@@ -170,7 +201,11 @@ def _labels(spec: MonitorSpec) -> Iterator[Problem]:
         if name is not None:
             yield from _column_name(("labels", key), name)
     if spec.model.task == "binary_classification" and labels.positive is None:
-        yield Problem(("labels", "positive"), "binary classification needs a positive value", "write the value, e.g. `positive: 1`")
+        yield Problem(
+            ("labels", "positive"),
+            "binary classification needs a positive value",
+            "write the value, e.g. `positive: 1`",
+        )
     if labels.give_up_after < labels.expected_delay:
         fix = "give_up_after must not be shorter than the usual delay"
         yield Problem(("labels", "give_up_after"), "labels are given up before they are expected", fix)
@@ -192,7 +227,9 @@ def _reference(spec: MonitorSpec) -> Iterator[Problem]:
     if kind == "file" and not reference.path:
         yield Problem(("reference",), "a reference file needs `path`", "write the path, relative to the home folder")
     if kind == "rolling" and reference.length < spec.window:
-        yield Problem(("reference", "length"), f"reference.length is shorter than one {spec.schedule} window", "lengthen it")
+        yield Problem(
+            ("reference", "length"), f"reference.length is shorter than one {spec.schedule} window", "lengthen it"
+        )
     if kind != "window" and spec.start is None:
         fix = "add `start: 2026-01-01`: the first moment to be monitored"
         yield Problem((), f"`start` is missing (a reference of kind {kind} does not tell it)", fix)
@@ -216,10 +253,14 @@ def _quality(spec: MonitorSpec) -> Iterator[Problem]:
         yield Problem(("quality", "threshold"), "the threshold is no probability", "write a number from 0 to 1")
     for index, level in enumerate(spec.quality.quantiles):
         if not 0 < level < 1:
-            yield Problem(("quality", "quantiles", index), f"{level:g} is no quantile level", "write a number between 0 and 1")
+            yield Problem(
+                ("quality", "quantiles", index), f"{level:g} is no quantile level", "write a number between 0 and 1"
+            )
     yield from _repeated(("quality", "quantiles"), [f"{level:g}" for level in spec.quality.quantiles], "a quantile")
     if spec.value_matrix is not None and spec.labels is None:
-        yield Problem(("value_matrix",), "a value matrix needs labels", "add a section `labels`, or remove value_matrix")
+        yield Problem(
+            ("value_matrix",), "a value matrix needs labels", "add a section `labels`, or remove value_matrix"
+        )
     if spec.value_matrix is not None and spec.model.task in ("binary_classification", "multiclass_classification"):
         yield from _value_matrix(spec, spec.value_matrix)
 
@@ -233,13 +274,19 @@ def _value_matrix(spec: MonitorSpec, matrix: Mapping[str, Mapping[str, float]]) 
             parts = [f"lacks {', '.join(lost)}"] if lost else []
             parts += [f"names {', '.join(extra)}, which is no predicted class here"] if extra else []
             fix = f"every predicted class needs a value for each actual class: {', '.join(sorted(classes))}"
-            yield Problem(("value_matrix", predicted), f"the row of predicted class {predicted!r} {' and '.join(parts)}", fix)
+            yield Problem(
+                ("value_matrix", predicted), f"the row of predicted class {predicted!r} {' and '.join(parts)}", fix
+            )
     if spec.model.task == "binary_classification":
         if len(classes) != 2:
-            yield Problem(("value_matrix",), f"a binary value matrix has two classes, not {len(classes)}", "name both classes")
+            yield Problem(
+                ("value_matrix",), f"a binary value matrix has two classes, not {len(classes)}", "name both classes"
+            )
         elif spec.positive_class not in classes:
             fix = f"name the classes as the labels spell them; labels.positive is {spec.positive_class!r}"
-            yield Problem(("value_matrix",), f"the value matrix does not name the positive class {spec.positive_class!r}", fix)
+            yield Problem(
+                ("value_matrix",), f"the value matrix does not name the positive class {spec.positive_class!r}", fix
+            )
     elif len(classes) < 2:
         yield Problem(("value_matrix",), "a value matrix needs at least two classes", "name all classes")
     known = {class_text(name) for name in spec.columns.class_scores}
@@ -252,7 +299,9 @@ def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
     for index, metric in enumerate(spec.metrics):
         path: KeyPath = ("metrics", index)
         if (metric.sql is None) == (metric.python is None):
-            yield Problem(path, f"the metric {metric.name!r} needs either `sql` or `python`", "write exactly one of the two")
+            yield Problem(
+                path, f"the metric {metric.name!r} needs either `sql` or `python`", "write exactly one of the two"
+            )
         if metric.python is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", metric.python):
             yield Problem((*path, "python"), f"{metric.python!r} names no function", "write `package.module:function`")
         if metric.needs_label and spec.labels is None:
@@ -262,7 +311,9 @@ def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
 def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
     for pattern, weight in spec.alerts.weights.items():
         if not 0 <= weight < float("inf"):
-            yield Problem(("alerts", "weights", pattern), f"the weight {weight:g} is negative or infinite", "write 0 or more")
+            yield Problem(
+                ("alerts", "weights", pattern), f"the weight {weight:g} is negative or infinite", "write 0 or more"
+            )
     judged = judged_columns(spec)
     for column, share in spec.alerts.max_null_rate.items():
         if column not in judged:
@@ -272,7 +323,7 @@ def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
 
 
 def judged_columns(spec: MonitorSpec) -> list[str]:
-    """Features and the special columns (``@score``, ``@prediction``, ``@class_score:<class>``, ``@label``) of a spec."""
+    """Features, then the special columns: ``@score``, ``@prediction``, ``@class_score:<class>``, ``@label``."""
     columns = list(spec.columns.features)
     columns += ["@score"] if spec.columns.score else []
     columns += ["@prediction"] if spec.columns.prediction else []

@@ -101,50 +101,47 @@ def _build(node: yaml.Node, path: KeyPath, document: Document, parents: frozense
             values.append(_build(item, (*path, index), document, parents))
         return values
     assert isinstance(node, yaml.MappingNode)
+    return _mapping(node, path, document, parents)
+
+
+def _mapping(node: yaml.MappingNode, path: KeyPath, document: Document, parents: frozenset[int]) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
+        where = f"{document.path}:{line}"
+        problem = None
         if not isinstance(key_node, yaml.ScalarNode):
-            document.problems.append(
-                SightlineError("a key must be plain text", where=f"{document.path}:{line}", fix="remove the leading `? `")
-            )
+            problem = SightlineError("a key must be plain text", where=where, fix="remove the leading `? `")
+        elif key_node.value in mapping:
+            first = document.lines[(*path, key_node.value)]
+            fix = f"keep one of the two (first: line {first})"
+            problem = SightlineError(f"the key {key_node.value!r} stands here a second time", where=where, fix=fix)
+        elif key_node.value == "<<" and key_node.style is None:
+            problem = SightlineError("merge keys (<<) are not supported", where=where, fix="write the keys out")
+        if problem is not None:
+            document.problems.append(problem)
             continue
-        key = key_node.value
-        if key in mapping:
-            document.problems.append(
-                SightlineError(
-                    f"the key {key!r} stands here a second time",
-                    where=f"{document.path}:{line}",
-                    fix=f"keep one of the two (first: line {document.lines[(*path, key)]})",
-                )
-            )
-            continue
-        if key == "<<" and key_node.style is None:
-            document.problems.append(
-                SightlineError("merge keys (<<) are not supported", where=f"{document.path}:{line}", fix="write the keys out")
-            )
-            continue
-        document.lines[(*path, key)] = line
-        mapping[key] = _build(value_node, (*path, key), document, parents)
+        document.lines[(*path, key_node.value)] = line
+        mapping[key_node.value] = _build(value_node, (*path, key_node.value), document, parents)
     return mapping
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
-    text = node.value
+    text, value = node.value, node.value
     if node.style is not None:
-        return text
-    if text in _NULLS:
-        return None
-    if text in _BOOLEANS:
-        return _BOOLEANS[text]
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    if _OCTAL.fullmatch(text):
-        return int(text[2:], 8)
-    if _HEXADECIMAL.fullmatch(text):
-        return int(text[2:], 16)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    if _SPECIAL_FLOAT.fullmatch(text):
-        return float(text.lower().replace(".", ""))
-    return text
+        value = text
+    elif text in _NULLS:
+        value = None
+    elif text in _BOOLEANS:
+        value = _BOOLEANS[text]
+    elif _INTEGER.fullmatch(text):
+        value = int(text)
+    elif _OCTAL.fullmatch(text):
+        value = int(text[2:], 8)
+    elif _HEXADECIMAL.fullmatch(text):
+        value = int(text[2:], 16)
+    elif _FLOAT.fullmatch(text):
+        value = float(text)
+    elif _SPECIAL_FLOAT.fullmatch(text):
+        value = float(text.lower().replace(".", ""))
+    return value

@@ -1,0 +1,187 @@
+"""What a monitor file creates, as data: assets, checks, jobs, sensors, and what is not built yet.
+
+`sightline validate` prints it and the code location builds it, so that the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sightline
+from sightline.spec import names
+from sightline.spec.durations import format_duration
+from sightline.spec.model import FeatureKind, MonitorSpec, Severity
+from sightline.spec.rules import judged_columns
+
+DRIFT_KINDS: tuple[FeatureKind, ...] = ("numeric", "categorical", "boolean", "datetime")
+"""Feature kinds whose drift is judged; text and embeddings are logged and checked for missing values only."""
+
+FLOWS = ("immediate", "delayed")
+
+
+@dataclass(frozen=True)
+class PlannedCheck:
+    """One asset check. `column` is a feature or a special column; `metric` a name of the judgement table."""
+
+    asset: str
+    name: str
+    description: str
+    column: str | None = None
+    metric: str | None = None
+    severity: Severity = "warn"
+    blocking: bool = False
+
+
+def assets(spec: MonitorSpec) -> dict[str, str]:
+    """Assets of a monitor besides the dbt models: name -> description."""
+    plan = {
+        "inferences": "Logged predictions, deduplicated, one partition per window.",
+        "reference": "The frozen profile that production is compared with.",
+        "data_quality": "Volume, errors, latency; per column missing, unseen, out-of-range and constant values.",
+        "drift": "How far each column is from the reference, with interval and three states.",
+        "alerts": "Evidence per stream and the incidents under the alert budget.",
+    }
+    if spec.labels:
+        plan["labels"] = "The truth, filed under the window of its prediction; every revision kept."
+        plan["model_quality"] = "Realised quality by window, segment and model version, with intervals."
+    return plan
+
+
+def dbt_models() -> list[str]:
+    """Names of the dbt models that every monitor gets an instance of (staging, intermediate, marts)."""
+    folder = Path(sightline.__file__).parent.parent / "dbt_project" / "models"
+    return sorted(path.stem for path in folder.rglob("*.sql"))
+
+
+def quality_metrics(spec: MonitorSpec) -> list[str]:
+    """Realised-quality metrics of the task that the spec's columns allow, as named in the judgement table."""
+    if spec.labels is None or spec.model.task == "ranking":
+        return []
+    columns, task = spec.columns, spec.model.task
+    if task == "regression":
+        metrics = ["mae", "rmse", "r2", "mean_error", *(f"pinball_{level:g}" for level in spec.quality.quantiles)]
+    elif task == "binary_classification":
+        metrics = ["accuracy", "precision", "recall", "f1"]
+        if columns.score:
+            metrics += [
+                "roc_auc",
+                "average_precision",
+                "log_loss",
+                "brier_score",
+                "brier_skill",
+                "expected_calibration_error",
+            ]
+    else:
+        averages = [
+            f"{name}_{average}" for name in ("precision", "recall", "f1") for average in ("macro", "micro", "weighted")
+        ]
+        metrics = ["accuracy", *averages]
+        if columns.class_scores:
+            metrics += ["roc_auc_macro", "log_loss", "brier_score"]
+    metrics += ["business_value"] if spec.value_matrix else []
+    return metrics + [metric.name for metric in spec.metrics if metric.needs_label]
+
+
+def contract(spec: MonitorSpec, column: str) -> list[str]:
+    """The hard rules on a column, in words; empty if it has none."""
+    rules: list[str] = []
+    feature = spec.columns.features.get(column)
+    if feature is not None:
+        rules += [f"at least {feature.min:g}"] if feature.min is not None else []
+        rules += [f"at most {feature.max:g}"] if feature.max is not None else []
+        rules += [f"one of {', '.join(feature.allowed)}"] if feature.allowed is not None else []
+        rules += ["never missing"] if not feature.nullable else []
+    if column in spec.alerts.max_null_rate:
+        rules.append(f"missing in at most {spec.alerts.max_null_rate[column]:.3g} of the rows")
+    return rules
+
+
+def checks(spec: MonitorSpec) -> list[PlannedCheck]:
+    """Every asset check of a monitor, in the order of its assets."""
+    columns = judged_columns(spec)
+    slugs = names.check_slugs(columns)
+    return [
+        *_service_checks(spec),
+        *_column_checks(spec, columns, slugs),
+        *_drift_checks(spec, columns, slugs),
+        *_quality_checks(spec),
+    ]
+
+
+def _service_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
+    yield PlannedCheck("data_quality", "row_volume", "As many predictions as usual.", metric="n_rows")
+    yield PlannedCheck("data_quality", "rejected_rows", "Rows refused at intake, by reason.", metric="rejected_rate")
+    if spec.columns.status:
+        yield PlannedCheck("data_quality", "error_rate", "Share of calls that failed.", metric="error_rate")
+    if spec.columns.latency_ms:
+        yield PlannedCheck("data_quality", "latency", "95 % quantile of the latency.", metric="latency_p95_ms")
+
+
+def _column_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) -> Iterator[PlannedCheck]:
+    for column in columns:
+        if column == "@label":
+            continue
+        text = f"{column}: missing, unseen, out-of-range and constant values as usual."
+        yield PlannedCheck("data_quality", names.check_name("column", slugs[column]), text, column)
+        rules = contract(spec, column)
+        if rules:
+            name = names.check_name("contract", slugs[column])
+            yield PlannedCheck(
+                "data_quality", name, f"{column}: {'; '.join(rules)}.", column, severity="error", blocking=True
+            )
+
+
+def _drift_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) -> Iterator[PlannedCheck]:
+    for column in columns:
+        feature = spec.columns.features.get(column)
+        if feature is None or (feature.drift and feature.kind in DRIFT_KINDS):
+            name = names.check_name("drift", slugs[column])
+            yield PlannedCheck("drift", name, f"{column}: distribution against the reference.", column, "psi")
+
+
+def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
+    for metric in quality_metrics(spec):
+        name = names.check_name("quality", names.slug(metric))
+        yield PlannedCheck("model_quality", name, f"Realised {metric.replace('_', ' ')}.", metric=metric)
+
+
+def jobs(spec: MonitorSpec) -> list[str]:
+    """Names of the jobs."""
+    return [names.job_name(spec, flow) for flow in (FLOWS if spec.labels else FLOWS[:1])]
+
+
+def sensors(spec: MonitorSpec) -> list[str]:
+    """Names of the sensors."""
+    return [names.sensor_name(spec, what) for what in (("inferences", "labels") if spec.labels else ("inferences",))]
+
+
+def windows(spec: MonitorSpec, now: datetime | None = None) -> int:
+    """Number of windows from the first one to the last complete one."""
+    now = now or datetime.now(UTC)
+    return max(0, (spec.floor(now) - spec.first_window) // spec.window)
+
+
+def promise(spec: MonitorSpec) -> str:
+    """The alert budget in words."""
+    budget = spec.alerts.budget
+    incidents = "incident" if budget.incidents == 1 else "incidents"
+    return (
+        f"at most {budget.incidents:g} false {incidents} per {format_duration(budget.per)} expected, over all streams of "
+        f"this monitor together and however they depend on each other; no alarm in the first {spec.warmup_windows} "
+        "windows of a stream"
+    )
+
+
+def not_built(spec: MonitorSpec) -> list[str]:
+    """What the file names but this release does not judge."""
+    notes = []
+    if spec.model.task == "ranking":
+        notes.append("quality of ranking models is not judged yet: inferences, labels, data quality and drift are")
+    for kind in ("text", "embedding"):
+        found = [name for name, feature in spec.columns.features.items() if feature.kind == kind]
+        if found:
+            notes.append(f"drift of {kind} features is not judged yet: {', '.join(found)} (missing values are)")
+    return notes

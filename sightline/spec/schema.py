@@ -1,0 +1,72 @@
+"""The JSON schema of a monitor file: editors complete and check with it, `docs/spec.md` is made from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from sightline.spec.model import FeatureKind, MonitorSpec
+
+SCHEMA_FILE = "monitor.schema.json"
+SCHEMA_LINE = f"# yaml-language-server: $schema=../schemas/{SCHEMA_FILE}"
+"""First line of a monitor file; the YAML language server of most editors reads it."""
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of `MonitorSpec`, with the shorthands of features that the loader reads."""
+    schema = MonitorSpec.model_json_schema()
+    features = schema["$defs"]["Columns"]["properties"]["features"]
+    kinds = {"enum": list(get_args(FeatureKind)), "type": "string", "description": "Shorthand: the kind alone."}
+    contract = {**schema["$defs"]["Feature"], "required": []}
+    schema["$defs"]["Feature"] = contract
+    _tidy(schema)
+    features["anyOf"] = [
+        {
+            "type": "object",
+            "additionalProperties": {"anyOf": [kinds, {"$ref": "#/$defs/Feature"}, {"type": "null"}]},
+            "propertyNames": {"pattern": r"^[^@]"},
+        },
+        {
+            "type": "array",
+            "items": {"type": "string", "pattern": "^[^@]"},
+            "description": "Names only: kinds are inferred once.",
+        },
+    ]
+    for key in ("additionalProperties", "type"):
+        features.pop(key, None)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Sightline monitor",
+        "description": "One monitored model: monitors/<id>.yaml",
+        **{key: value for key, value in schema.items() if key not in ("title", "description")},
+    }
+
+
+def _tidy(schema: dict[str, Any]) -> None:
+    """Leave out derived titles, defaults of whole sections, and the null of optional sections (refused by the loader)."""
+    for part in (schema, *schema["$defs"].values()):
+        for value in part["properties"].values():
+            value.pop("title", None)
+            if isinstance(value.get("default"), dict):
+                value.pop("default")
+            options = value.get("anyOf", [])
+            if len(options) == 2 and "$ref" in options[0] and options[1] == {"type": "null"}:
+                value.pop("anyOf")
+                value.pop("default", None)
+                value.update(options[0])
+
+
+def schema_text() -> str:
+    """The schema as the text of its file."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def write_schema(folder: Path) -> Path:
+    """Write ``<folder>/monitor.schema.json`` and return its path; an equal file is left alone."""
+    path = folder / SCHEMA_FILE
+    text = schema_text()
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return path
