@@ -1,0 +1,188 @@
+"""From plain rows to events: which value is the score, which the class, which a feature, is what the monitor's spec says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from sightline.collector.formats.bodies import Row
+from sightline.errors import SightlineError
+from sightline.log.events import INFERENCES, LABELS, EventError, InferenceEvent, LabelEvent, RejectedEvent, build_event
+from sightline.spec.model import MonitorSpec
+
+MAX_PAYLOAD = 4000
+
+
+def exploded_id(base: str, row: int, rows: int) -> str:
+    """A batch call is one request with several predictions: ``<id>`` for one row, ``<id>:<row>`` for more."""
+    return base if rows == 1 else f"{base}:{row}"
+
+
+def inference_event(
+    spec: MonitorSpec, inputs: Row | None, outputs: Row | None, **known: Any
+) -> InferenceEvent | RejectedEvent:
+    """One event from a row of inputs and a row of outputs (either may be missing: a half, joined later by id).
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        Names of the columns.
+    inputs, outputs : dict or None
+        Named values; unnamed ones are called ``@0, @1, ...``: inputs take the features' names in the order of the spec.
+    **known
+        Fields of the event that the envelope gives (id, at, source, status, ...). A column of the row named in the spec
+        wins over the envelope, since the user said so.
+
+    Returns
+    -------
+    InferenceEvent or RejectedEvent
+        Refused when a field has a type or value that no event can have; the rest of the batch goes on.
+    """
+    fields: dict[str, Any] = dict(known)
+    features = _named_inputs(spec, dict(inputs)) if inputs else {}
+    columns = spec.columns
+    for column, field in (
+        (columns.prediction_id, "id"),
+        (columns.timestamp, "at"),
+        (columns.model_version, "version"),
+        (columns.entity_id, "entity"),
+        (columns.query_id, "query"),
+        (columns.status, "status"),
+        (columns.latency_ms, "latency_ms"),
+        (columns.weight, "weight"),
+    ):
+        if column and column in features and column not in columns.features:
+            value = features.pop(column)
+            fields[field] = (
+                moment(value, column)
+                if field == "at"
+                else (str(value) if field in ("id", "version", "entity", "query") else value)
+            )
+    for row in (features, dict(outputs) if outputs else {}):
+        fields |= _outputs(spec, row)
+        if row is not features:
+            features |= {k: v for k, v in row.items() if not k.startswith("@")}
+    return checked(INFERENCES, {"features": features, **fields})
+
+
+def label_event(spec: MonitorSpec, row: Mapping[str, Any], **known: Any) -> LabelEvent | RejectedEvent:
+    """A label from a row with the label column (or ``value``) and the prediction's id."""
+    if spec.labels is None:
+        raise SightlineError(
+            f"monitor {spec.id} declares no labels", where="labels", fix="add a `labels:` section to its YAML"
+        )
+    names = (spec.labels.column, "label", "value", "target")
+    name = next((n for n in names if n in row), None)
+    if name is None:
+        raise SightlineError(f"no label value: none of {', '.join(dict.fromkeys(names))} is there", where="label")
+    id_column = spec.labels.prediction_id or spec.columns.prediction_id
+    fields = dict(known)
+    if id_column in row:
+        fields["id"] = str(row[id_column])
+    if not fields.get("id"):
+        raise SightlineError(
+            f"the label has no {id_column!r}", where="label", fix="send the id of the prediction it belongs to"
+        )
+    return checked(LABELS, {"value": row[name], **fields})
+
+
+def checked(kind: str, fields: dict[str, Any]) -> Any:
+    """Build the event from loosely typed fields through the log's own reader, so that whatever is logged can be read back."""
+    part, source = fields.pop("part", None), fields.pop("source", "")
+    try:
+        event = build_event(kind, fields)
+    except EventError as error:
+        payload = msgspec.json.encode(fields, enc_hook=str).decode("utf-8", errors="replace")[:MAX_PAYLOAD]
+        identity = fields.get("id")
+        return RejectedEvent(
+            kind=kind, reason=error.reason, message=error.message, column=error.column, value=error.value,
+            id=identity[:512] if isinstance(identity, str) and identity else None, payload=payload, source=source,
+        )  # fmt: skip
+    event.source = source
+    if part is not None and isinstance(event, InferenceEvent):
+        event.part = part
+    return event
+
+
+def moment(value: Any, where: str) -> datetime | None:
+    """A moment in UTC from ISO text, epoch seconds, milliseconds, microseconds or nanoseconds (told by magnitude)."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        if isinstance(value, str) and not value.strip().lstrip("-").replace(".", "", 1).isdigit():
+            parsed = datetime.fromisoformat(value.strip())
+            return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        if isinstance(value, bool):
+            raise TypeError
+        number = float(value)
+        scale = next(
+            s for limit, s in ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (float("inf"), 1e9)) if abs(number) < limit
+        )
+        return datetime.fromtimestamp(number / scale, tz=UTC)
+    except (ValueError, TypeError, OverflowError, OSError, StopIteration) as error:
+        raise SightlineError(
+            f"{str(value)[:80]!r} is no point in time", where=where, fix="send ISO 8601 or epoch time"
+        ) from error
+
+
+def _named_inputs(spec: MonitorSpec, row: Row) -> Row:
+    unnamed = [k for k in row if k.startswith("@")]
+    names = list(spec.columns.features)
+    if len(unnamed) > len(names):
+        raise SightlineError(
+            f"{len(unnamed)} unnamed values for {len(names)} features",
+            where="inputs",
+            fix="send named columns, or exactly the features in the order of the monitor's YAML",
+        )
+    return {
+        **{k: v for k, v in row.items() if not k.startswith("@")},
+        **{names[i]: row[k] for i, k in enumerate(unnamed)},
+    }
+
+
+def _outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
+    """Take score, prediction and class scores out of a row; unnamed values are read by the task."""
+    columns, found = spec.columns, dict[str, Any]()
+    for column, field in ((columns.score, "score"), (columns.prediction, "prediction")):
+        if column and column in row:
+            found[field] = row.pop(column)
+    scores = {c: row.pop(column) for c, column in columns.class_scores.items() if column in row}
+    values = [row.pop(k) for k in [k for k in row if k.startswith("@")]]
+    if not values and not found and not scores and len(row) == 1 and not set(row) & set(columns.features):
+        values = list(row.values())  # a single output tensor under the server's own name
+        values = values[0] if isinstance(values[0], list) else values
+        row.clear()
+    if len(values) == 1 and isinstance(values[0], list):
+        values = values[0]
+    if values:
+        found |= _unnamed_outputs(spec, values, scores)
+    if scores:
+        found["class_scores"] = scores
+    if isinstance(found.get("score"), list):  # [P(negative), P(positive)]
+        found["score"] = found["score"][-1]
+    return found
+
+
+def _unnamed_outputs(spec: MonitorSpec, values: list[Any], scores: dict[str, Any]) -> dict[str, Any]:
+    task, classes = spec.model.task, list(spec.columns.class_scores)
+    if task == "multiclass_classification" and len(values) > 1 and len(values) == len(classes):
+        scores.update(zip(classes, values, strict=True))
+        return {}
+    if task == "binary_classification" and len(values) == 2:
+        return {"score": values[1]}
+    if len(values) != 1:
+        raise SightlineError(
+            f"{len(values)} outputs for one prediction of task {task}",
+            where="outputs",
+            fix="name the outputs as in the monitor's YAML",
+        )
+    value = values[0]
+    by_score = task == "ranking" or (
+        task == "binary_classification" and isinstance(value, float) and spec.columns.score
+    )
+    return {"score" if by_score else "prediction": value}

@@ -1,0 +1,189 @@
+"""Rows of capture tables: Databricks inference tables and SageMaker data capture with its ground truth (JSON lines)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sightline.collector.formats import bodies, rows
+from sightline.errors import SightlineError
+from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
+from sightline.spec.model import MonitorSpec
+
+
+def _lines(body: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Objects of JSON lines or of one array, each with its place."""
+    text = body.lstrip()
+    if text.startswith(b"["):
+        items = bodies.decode_json(body, "body")
+        numbered = ((f"body[{i}]", item) for i, item in enumerate(items))
+    else:
+        numbered = (
+            (f"line {i + 1}", bodies.decode_json(line, f"line {i + 1}"))
+            for i, line in enumerate(body.splitlines())
+            if line.strip()
+        )
+    for where, item in numbered:
+        if not isinstance(item, Mapping):
+            raise SightlineError("expected an object", where=where)
+        yield where, item
+
+
+def databricks(
+    headers: Mapping[str, str], body: bytes, spec: MonitorSpec
+) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+    """Adapter for rows of a Databricks inference table; ``sampling_fraction`` becomes the weight 1 / fraction.
+
+    Facts: a batch call is one row; `request` and `response` are JSON text; `client_request_id` wins as the id.
+    """
+    events: list[InferenceEvent | LabelEvent | RejectedEvent] = []
+    for where, item in _lines(body):
+        request = _json_field(item, "request", where)
+        response = _json_field(item, "response", where)
+        base = item.get("client_request_id") or item.get("databricks_request_id")
+        if not base:
+            raise SightlineError("neither client_request_id nor databricks_request_id", where=where)
+        inputs = bodies.request_rows(request, f"{where}.request")
+        outputs: list[bodies.Row] | list[None] = (
+            bodies.response_rows(response, f"{where}.response") if response is not None else [None] * len(inputs)
+        )
+        status = item.get("status_code")
+        if len(inputs) != len(outputs):
+            if status in (None, 200, "200"):
+                raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
+            outputs = [None] * len(inputs)  # a failed call answers with an error document
+        fraction = item.get("sampling_fraction")
+        at = rows.moment(item.get("timestamp_ms") or item.get("request_time"), f"{where}.timestamp_ms")
+        metadata = item.get("request_metadata")
+        for i, (inp, out) in enumerate(zip(inputs, outputs, strict=True)):
+            events.append(
+                rows.inference_event(
+                    spec,
+                    inp,
+                    out,
+                    id=rows.exploded_id(str(base), i, len(inputs)),
+                    at=at,
+                    status=status,
+                    source="databricks",
+                    latency_ms=next(
+                        (
+                            float(item[k])
+                            for k in ("execution_time_ms", "execution_duration_ms")
+                            if item.get(k) is not None
+                        ),
+                        None,
+                    ),
+                    weight=_weight(fraction, where),
+                    version=_version(metadata, item),
+                )
+            )
+    return events
+
+
+def _version(metadata: Any, item: Mapping[str, Any]) -> str | None:
+    if isinstance(metadata, Mapping) and metadata.get("model_version"):
+        return str(metadata["model_version"])
+    served = item.get("served_entity_id") or item.get("model_version")
+    return str(served) if served else None
+
+
+def _weight(fraction: Any, where: str) -> float | None:
+    if fraction in (None, "", 1, 1.0):
+        return None
+    try:
+        value = float(fraction)
+    except (TypeError, ValueError):
+        value = 0.0
+    if not 0 < value <= 1:
+        raise SightlineError(f"sampling_fraction {str(fraction)[:40]!r} is not in (0, 1]", where=where)
+    return 1 / value
+
+
+def _json_field(item: Mapping[str, Any], field: str, where: str) -> Any:
+    value = item.get(field)
+    if isinstance(value, str):
+        return bodies.decode_json(value, f"{where}.{field}") if value else None
+    return value
+
+
+def sagemaker(
+    headers: Mapping[str, str], body: bytes, spec: MonitorSpec
+) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+    """Adapter for SageMaker data capture and ground-truth lines; ``inferenceId`` wins over ``eventId``."""
+    events: list[InferenceEvent | LabelEvent | RejectedEvent] = []
+    for where, item in _lines(body):
+        metadata = item.get("eventMetadata")
+        if not isinstance(metadata, Mapping):
+            raise SightlineError("no `eventMetadata`", where=where, fix="send lines as SageMaker writes them")
+        base = metadata.get("inferenceId") or metadata.get("eventId")
+        if not base:
+            raise SightlineError("neither inferenceId nor eventId", where=f"{where}.eventMetadata")
+        at = rows.moment(metadata.get("inferenceTime"), f"{where}.eventMetadata.inferenceTime")
+        if "groundTruthData" in item:
+            truth = _payload(item["groundTruthData"], f"{where}.groundTruthData", request=False)
+            events += [
+                rows.label_event(
+                    spec, _label_row(r), id=rows.exploded_id(str(base), i, len(truth)), at=at, source="sagemaker"
+                )
+                for i, r in enumerate(truth)
+            ]
+            continue
+        events += _captured(spec, item, where, str(base), at)
+    return events
+
+
+def _captured(
+    spec: MonitorSpec, item: Mapping[str, Any], where: str, base: str, at: Any
+) -> list[InferenceEvent | RejectedEvent]:
+    captured = item.get("captureData")
+    if not isinstance(captured, Mapping):
+        raise SightlineError("neither `captureData` nor `groundTruthData`", where=where)
+    sides: dict[str, list[bodies.Row]] = {}
+    for side in ("Input", "Output"):
+        payload = captured.get(f"endpoint{side}") or captured.get(f"batchTransform{side}")
+        if payload is not None:
+            sides[side] = _payload(payload, f"{where}.captureData.{side}", request=side == "Input")
+    if not sides:
+        raise SightlineError("captureData holds neither input nor output", where=where)
+    inputs, outputs = sides.get("Input"), sides.get("Output")
+    if inputs is not None and outputs is not None and len(inputs) != len(outputs):
+        raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
+    part = None if len(sides) == 2 else ("request" if inputs is not None else "response")
+    count = len(inputs if inputs is not None else outputs or [])
+    return [
+        rows.inference_event(
+            spec,
+            inputs[i] if inputs is not None else None,
+            outputs[i] if outputs is not None else None,
+            id=rows.exploded_id(base, i, count),
+            at=at,
+            part=part,
+            source="sagemaker",
+        )
+        for i in range(count)
+    ]
+
+
+def _payload(payload: Any, where: str, *, request: bool) -> list[bodies.Row]:
+    if not isinstance(payload, Mapping) or "data" not in payload:
+        raise SightlineError("expected an object with `data` and `encoding`", where=where)
+    data, encoding = payload["data"], str(payload.get("encoding", "JSON")).upper()
+    if encoding == "BASE64":
+        data = bodies.decode_base64(str(data), f"{where}.data").decode("utf-8", errors="replace")
+        encoding = "CSV" if "csv" in str(payload.get("observedContentType", "")).lower() else "JSON"
+    if encoding == "CSV":
+        return bodies.csv_rows(str(data))
+    if encoding != "JSON":
+        raise SightlineError(
+            f"encoding {encoding[:40]!r} is not supported", where=where, fix="capture CSV or JSON content types"
+        )
+    value = bodies.decode_json(data, f"{where}.data") if isinstance(data, str) else data
+    return (
+        bodies.request_rows(value, f"{where}.data")
+        if request and isinstance(value, list | Mapping)
+        else bodies.response_rows(value, f"{where}.data")
+    )
+
+
+def _label_row(row: bodies.Row) -> bodies.Row:
+    return {"value": row["@0"]} if "@0" in row else row
