@@ -1,0 +1,1 @@
+"""The append-only log: segment format, writer with group commit, verifying reader, recovery."""
