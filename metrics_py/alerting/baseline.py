@@ -1,0 +1,224 @@
+"""Recursive one-step residuals against an expanding seasonal mean (Brown, Durbin and Evans 1975), over all streams at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics_py.alerting.columns import Columns
+
+Floats = NDArray[np.float64]
+CLIP = 8.0
+"""A window farther than this many sigma from its expectation teaches as if it were this far."""
+MIN_DF = 8
+"""Fewest residuals behind a scale that is used: a t with 8 degrees of freedom is the lightest tail ever assumed."""
+MAX_LAG = 7
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the past says about one value of each stream; arrays of shape (streams,), NaN where the past says nothing.
+
+    `expected` is in units of the value; `residual` w = (value - expected) / sqrt(1 + 1/n); `sigma` its scale from past
+    residuals only; `score` u = w / sigma; `floored`: the sampling variance is larger than what the past shows;
+    `deviation` is (value - seasonal mean) / sqrt(1 + 1/n), without the autoregressive term, and `deviation_sigma` its scale.
+    """
+
+    expected: Floats
+    level: Floats
+    residual: Floats
+    sigma: Floats
+    score: Floats
+    floored: NDArray[np.bool_]
+    deviation: Floats
+    deviation_sigma: Floats
+    precision: Floats
+
+    def take(self, mask: NDArray[np.bool_]) -> Prediction:
+        """The part of the streams under `mask`."""
+        return Prediction(**{item.name: getattr(self, item.name)[mask] for item in fields(self)})
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What `Baseline.teach` added per stream, so that `Baseline.forget` can take it back."""
+
+    weight: Floats
+    taught: Floats
+    square: Floats
+    deviation: Floats
+    cross: Floats
+
+
+class Baseline(Columns):
+    """Expanding seasonal means, lag-one correlation and scale of every stream.
+
+    Values are kept relative to the first value of the stream (`center`), so that sums lose no digits.
+    """
+
+    FIELDS = {
+        "center": (np.float64, np.nan, False),
+        "count": (np.float64, 0.0, True),
+        "total": (np.float64, 0.0, True),
+        "history": (np.int64, 0, False),
+        "square_sum": (np.float64, 0.0, False),
+        "square_count": (np.int64, 0, False),
+        "deviation_sum": (np.float64, 0.0, False),
+        "deviation_count": (np.int64, 0, False),
+        "cross_sum": (np.float64, 0.0, False),
+        "cross_count": (np.int64, 0, False),
+        "variance_sum": (np.float64, 0.0, False),
+        "variance_count": (np.int64, 0, False),
+        "last_value": (np.float64, np.nan, False),
+        "last_slot": (np.int64, 0, False),
+        "last_window": (np.int64, 0, False),
+        "last_deviation": (np.float64, np.nan, False),
+    }
+    center: Floats
+    count: Floats
+    total: Floats
+    history: NDArray[np.int64]
+    square_sum: Floats
+    square_count: NDArray[np.int64]
+    deviation_sum: Floats
+    deviation_count: NDArray[np.int64]
+    cross_sum: Floats
+    cross_count: NDArray[np.int64]
+    variance_sum: Floats
+    variance_count: NDArray[np.int64]
+    last_value: Floats
+    last_slot: NDArray[np.int64]
+    last_window: NDArray[np.int64]
+    last_deviation: Floats
+
+    def correlation(self, i: NDArray[np.int64]) -> Floats:
+        """Lag-one correlation of the deviations, clipped to [-.2, .9] and shrunk by m / (m + 10) for m pairs."""
+        m = self.cross_count[i]
+        spread = self.deviation_sum[i] / np.maximum(self.deviation_count[i], 1)
+        raw = np.where(spread > 0, self.cross_sum[i] / np.maximum(m, 1) / np.where(spread > 0, spread, 1.0), 0.0)
+        return np.clip(raw, -0.2, 0.9) * m / (m + 10)
+
+    def sampling_variance(self, i: NDArray[np.int64]) -> Floats:
+        """Mean sampling variance of the taught windows (0 where none was given)."""
+        return self.variance_sum[i] / np.maximum(self.variance_count[i], 1)
+
+    def predict(self, i: NDArray[np.int64], value: Floats, variance: Floats, slot: Any, window: NDArray[np.int64]) -> Prediction:
+        """One-step prediction from the past of streams `i` and how far the value is from it.
+
+        Parameters
+        ----------
+        i : integer array (k,)
+            Streams.
+        value, variance : float arrays (k,)
+            The value (finite) and its sampling variance (0 = unknown).
+        slot : int or integer array (k,)
+            Seasonal slot.
+        window : integer array (k,)
+            Window numbers, for the gap to the previous value.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            n = self.count[i, slot]
+            seen = n > 0
+            mean = np.where(seen, self.total[i, slot] / np.where(seen, n, 1.0), np.nan)
+            factor = np.sqrt(1.0 + 1.0 / np.where(seen, n, 1.0))
+            x = value - self.center[i]
+            last_slot = self.last_slot[i]
+            n_last = self.count[i, last_slot]
+            pull = self.last_value[i] - self.total[i, last_slot] / np.where(n_last > 0, n_last, np.nan)
+            gap = window - self.last_window[i]
+            carried = self.correlation(i) ** np.clip(gap, 1, MAX_LAG) * pull
+            carried = np.where(np.isfinite(carried) & (gap <= MAX_LAG), carried, 0.0)
+            level = mean + self.center[i]
+            residual = (x - mean - carried) / factor
+            df, mean_variance = self.square_count[i], self.sampling_variance(i)
+            past = np.where(df > 0, self.square_sum[i] / np.maximum(df, 1), np.nan)
+            excess = np.maximum(variance - mean_variance, 0.0)
+            base = np.maximum(past, mean_variance)
+            base = np.where(base > (1e-9 * np.maximum(np.abs(level), 1e-300)) ** 2, base, 0.0)
+            base = np.where(np.isfinite(past), base, np.nan)
+            sigma = np.sqrt(base + excess)
+            spread = np.maximum(self.deviation_sum[i] / np.maximum(self.deviation_count[i], 1), mean_variance)
+            precision = np.where(base + excess > 0, base / (base + excess), 1.0)
+            return Prediction(
+                expected=level + carried,
+                level=level,
+                residual=residual,
+                sigma=sigma,
+                score=np.where(residual == 0, 0.0, residual / sigma),
+                floored=~(past >= mean_variance + excess) | (past <= 0),
+                deviation=(x - mean) / factor,
+                deviation_sigma=np.sqrt(spread + excess),
+                precision=precision,
+            )
+
+    def teach(
+        self,
+        i: NDArray[np.int64],
+        value: Floats,
+        variance: Floats,
+        slot: Any,
+        window: NDArray[np.int64],
+        prediction: Prediction,
+    ) -> Lesson:
+        """Add one window of streams `i` to their baselines; noisy (small) windows count for less."""
+        x = value - self.center[i]
+        w = prediction.residual
+        firm = (self.square_count[i] >= MIN_DF) & (prediction.sigma > 0)
+        clipped = np.where(firm, np.clip(w, -CLIP * prediction.sigma, CLIP * prediction.sigma), w)
+        excess = np.where(np.isfinite(w), w - clipped, 0.0)
+        factor = np.sqrt(1.0 + 1.0 / np.where(self.count[i, slot] > 0, self.count[i, slot], 1.0))
+        taught = x - excess * factor
+        deviation = prediction.deviation - excess
+        consecutive = (window - self.last_window[i] == 1) & np.isfinite(self.last_deviation[i]) & np.isfinite(deviation)
+        cross = np.where(consecutive, deviation * np.where(consecutive, self.last_deviation[i], 0.0), np.nan)
+        weight = np.where(np.isfinite(prediction.precision), prediction.precision, 1.0)
+        lesson = Lesson(weight=weight, taught=taught, square=weight * clipped**2, deviation=weight * deviation**2, cross=cross)
+        self._add(i, slot, lesson, variance, 1)
+        self.last_deviation[i] = deviation
+        self.remember(i, value, slot, window)
+        return lesson
+
+    def remember(self, i: NDArray[np.int64], value: Floats, slot: Any, window: NDArray[np.int64]) -> None:
+        """Note the latest value for the autoregressive term without teaching it."""
+        self.last_value[i] = value - self.center[i]
+        self.last_slot[i] = slot
+        self.last_window[i] = window
+
+    def forget(self, i: NDArray[np.int64], slot: Any, lesson: Lesson, variance: Floats) -> None:
+        """Take lessons back (indices must be distinct)."""
+        self._add(i, slot, lesson, variance, -1)
+        self.last_deviation[i] = np.nan
+
+    def _add(self, i: NDArray[np.int64], slot: Any, lesson: Lesson, variance: Floats, sign: int) -> None:
+        self.count[i, slot] += sign * lesson.weight
+        self.total[i, slot] += sign * lesson.weight * lesson.taught
+        self.history[i] += sign
+        for name, part in (("square", lesson.square), ("deviation", lesson.deviation), ("cross", lesson.cross)):
+            known = np.isfinite(part)
+            getattr(self, f"{name}_sum")[i] += sign * np.where(known, part, 0.0)
+            getattr(self, f"{name}_count")[i] += sign * known
+        known = variance > 0
+        self.variance_sum[i] += sign * np.where(known, variance, 0.0)
+        self.variance_count[i] += sign * known
+        if sign < 0:
+            self._clean(i)
+
+    def _clean(self, i: NDArray[np.int64]) -> None:
+        """After subtraction: no negative sums, no remains in empty slots."""
+        for name in ("square", "deviation"):
+            total = getattr(self, f"{name}_sum")
+            total[i] = np.where(getattr(self, f"{name}_count")[i] > 0, np.maximum(total[i], 0.0), 0.0)
+        self.cross_sum[i] = np.where(self.cross_count[i] > 0, self.cross_sum[i], 0.0)
+        self.variance_sum[i] = np.where(self.variance_count[i] > 0, np.maximum(self.variance_sum[i], 0.0), 0.0)
+        empty = self.count[i] < 1e-9
+        self.count[i] = np.where(empty, 0.0, self.count[i])
+        self.total[i] = np.where(empty, 0.0, self.total[i])
+
+    def restart(self, i: NDArray[np.int64]) -> None:
+        """Empty the baselines of streams `i`; the center stays."""
+        for name, (_, fill, _) in self.FIELDS.items():
+            if name != "center":
+                getattr(self, name)[i] = fill

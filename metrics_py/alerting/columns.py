@@ -1,0 +1,50 @@
+"""Per-stream state as named arrays that grow and travel as JSON."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+def encode(array: np.ndarray) -> dict[str, Any]:
+    """Array -> JSON-able dict, bit for bit."""
+    array = np.ascontiguousarray(array)
+    return {"dtype": array.dtype.str, "shape": list(array.shape), "data": base64.b64encode(array.tobytes()).decode("ascii")}
+
+
+def decode(packed: dict[str, Any]) -> np.ndarray:
+    """Inverse of `encode`; the array is writable."""
+    flat = np.frombuffer(base64.b64decode(packed["data"]), dtype=np.dtype(packed["dtype"]))
+    return flat.reshape(packed["shape"]).copy()
+
+
+class Columns:
+    """Base of the engine's parts: class attribute `FIELDS` maps a name to (dtype, fill, has a second axis)."""
+
+    FIELDS: ClassVar[dict[str, tuple[type, float, bool]]] = {}
+
+    def __init__(self, size: int = 0, width: int = 1) -> None:
+        self.size, self.width = 0, width
+        for name, (dtype, _, wide) in self.FIELDS.items():
+            setattr(self, name, np.empty((0, width) if wide else 0, dtype=dtype))
+        self.grow(size)
+
+    def grow(self, extra: int) -> None:
+        """Append `extra` streams with the fill values."""
+        for name, (dtype, fill, wide) in self.FIELDS.items():
+            block = np.full((extra, self.width) if wide else extra, fill, dtype=dtype)
+            setattr(self, name, np.concatenate([getattr(self, name), block]))
+        self.size += extra
+
+    def pack(self) -> dict[str, Any]:
+        """All arrays as a JSON-able dict."""
+        return {name: encode(getattr(self, name)) for name in self.FIELDS}
+
+    def unpack(self, packed: dict[str, Any]) -> None:
+        """Take the arrays of `pack`."""
+        for name in self.FIELDS:
+            setattr(self, name, decode(packed[name]))
+        first = getattr(self, next(iter(self.FIELDS)))
+        self.size = len(first)

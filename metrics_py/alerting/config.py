@@ -1,0 +1,185 @@
+"""Settings of the alert engine and the calendar of its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import numpy as np
+
+Season = Literal["weekday", "hour_of_week"]
+
+MONDAY = datetime(1969, 12, 29, tzinfo=UTC)
+"""Window index 0 starts here: a Monday at midnight, so weeks, days and hours share one origin."""
+
+SLOTS: dict[Season | None, int] = {"weekday": 7, "hour_of_week": 168, None: 1}
+_DEFAULTS: dict[Season | None, dict[str, int]] = {
+    "weekday": {"warmup": 28, "memory": 182, "recovery": 7, "new_normal_after": 28},
+    "hour_of_week": {"warmup": 336, "memory": 1344, "recovery": 24, "new_normal_after": 672},
+    None: {"warmup": 12, "memory": 104, "recovery": 4, "new_normal_after": 12},
+}
+
+
+def _error(what: str, where: str, fix: str) -> ValueError:
+    return ValueError(f"{where}: {what}\n  fix: {fix}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Settings of the alert engine; counts are windows unless the name says otherwise.
+
+    Parameters
+    ----------
+    c : float
+        Threshold in windows: at most ``T / c`` false incidents are expected in ``T`` windows (statistics: Shin, Ramdas
+        and Rinaldo, e-detectors, arXiv 2203.03532).
+    window : timedelta
+        Length of one window.
+    season : {'weekday', 'hour_of_week', None}
+        Which calendar effect the baseline follows. Give ``None`` for weekly windows.
+    warmup : int, optional
+        Windows that a stream must have taught before it may alarm. Default 28 (weekday), 336 (hour of week), 12 (none).
+        Besides, ``max(8, slots)`` one-step residuals are needed.
+    holidays : collection of date
+        A window that lies entirely in listed days neither alarms nor teaches the baseline.
+    weights : mapping
+        Stream name pattern (``fnmatch``; the first match wins) -> relative weight. Unlisted streams weigh 1.
+    memory : int, optional
+        Windows kept per stream to find change points and restart baselines. Default 182, 1344, 104.
+    recovery : int, optional
+        Fewest windows back inside the old baseline before a stream of an open incident is live again. Default 7, 24, 4.
+    new_normal_after : int or None
+        An incident's stream that has stayed this long at one settled new level restarts its baseline there without being
+        asked. ``None``: only on ``accept``. ``-1`` (default) means 28, 672, 12.
+    join_within : int
+        A stream rejected while an incident is open joins it when their change points are at most this far apart.
+    max_gap : int
+        After a gap a stream is credited with at most this many windows (less credit only lowers evidence).
+    warn_share : float
+        Status ``warn`` from this share of the threshold on.
+    """
+
+    c: float
+    window: timedelta = timedelta(days=1)
+    season: Season | None = "weekday"
+    warmup: int | None = None
+    holidays: frozenset[date] = frozenset()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    memory: int | None = None
+    recovery: int | None = None
+    new_normal_after: int | None = -1
+    join_within: int = 3
+    max_gap: int = 7
+    warn_share: float = 1 / 3
+
+    def __post_init__(self) -> None:
+        if self.season not in SLOTS:
+            raise _error(
+                f"season {self.season!r} is unknown", "EngineConfig", "use 'weekday', 'hour_of_week' or None (weekly windows)"
+            )
+        for name, default in _DEFAULTS[self.season].items():
+            value = getattr(self, name)
+            if (value is None and name != "new_normal_after") or value == -1:
+                object.__setattr__(self, name, default)
+        object.__setattr__(self, "holidays", frozenset(self.holidays))
+        if not (np.isfinite(self.c) and self.c >= 1):
+            raise _error(f"c is {self.c!r} windows", "EngineConfig", "allow at most one false incident per window (c >= 1)")
+        if self.window <= timedelta(0):
+            raise _error(f"window is {self.window}", "EngineConfig", "give a positive length")
+        lows = {"warmup": 8, "recovery": 1, "join_within": 0, "max_gap": 1, "memory": 16}
+        for name, low in lows.items():
+            if getattr(self, name) < low:
+                raise _error(f"{name} is {getattr(self, name)}", "EngineConfig", f"give at least {low}")
+        if self.new_normal_after is not None and not 8 <= self.new_normal_after <= self.kept:
+            raise _error(f"new_normal_after is {self.new_normal_after}", "EngineConfig", f"give 8 to {self.kept}, or None")
+        for pattern, weight in self.weights.items():
+            if not (np.isfinite(weight) and weight > 0):
+                raise _error(f"weight of {pattern!r} is {weight}", "EngineConfig.weights", "give a positive number")
+
+    @classmethod
+    def from_budget(cls, incidents: float, per: timedelta, *, window: timedelta = timedelta(days=1), **settings) -> EngineConfig:
+        """Settings for a promise such as ``1 per 90d``; ``season`` follows from the window unless given.
+
+        Parameters
+        ----------
+        incidents : float
+            Expected false incidents at most ...
+        per : timedelta
+            ... per this duration.
+        window : timedelta
+            Length of one window.
+        **settings
+            Any other field of `EngineConfig`.
+        """
+        if window >= timedelta(days=7):
+            season = None
+        else:
+            season = "weekday" if window >= timedelta(days=1) else "hour_of_week"
+        settings.setdefault("season", season)
+        return cls(c=(per / window) / incidents, window=window, **settings)
+
+    @property
+    def slots(self) -> int:
+        """Number of baseline means per stream."""
+        return SLOTS[self.season]
+
+    @property
+    def taught(self) -> int:
+        """Windows before a stream may alarm."""
+        return int(self.warmup or 0)
+
+    @property
+    def kept(self) -> int:
+        """Windows of history kept per stream."""
+        return int(self.memory or 0)
+
+    @property
+    def residuals(self) -> int:
+        """One-step residuals needed before a stream may alarm."""
+        return max(8, self.slots)
+
+    @property
+    def days_per_window(self) -> float:
+        """Length of a window in days."""
+        return self.window / timedelta(days=1)
+
+    def index(self, start: datetime | date) -> int:
+        """Number of the window that starts at (or holds) this moment; naive moments are UTC."""
+        if not isinstance(start, datetime):
+            start = datetime(start.year, start.month, start.day, tzinfo=UTC)
+        start = start.replace(tzinfo=UTC) if start.tzinfo is None else start
+        return (start - MONDAY) // self.window
+
+    def start(self, index: int) -> datetime:
+        """Start of the window with this number (UTC, aware)."""
+        return MONDAY + int(index) * self.window
+
+    def slot(self, index: np.ndarray) -> np.ndarray:
+        """Baseline slot of window numbers: 0 = Monday (midnight)."""
+        seconds = np.asarray(index, dtype=np.int64) * int(self.window.total_seconds())
+        if self.season == "weekday":
+            return seconds // 86_400 % 7
+        if self.season == "hour_of_week":
+            return seconds // 3_600 % 168
+        return np.zeros_like(seconds)
+
+    def is_holiday(self, index: int) -> bool:
+        """Does the window lie entirely in listed days?"""
+        if not self.holidays:
+            return False
+        day, end = self.start(index), self.start(index + 1)
+        while day < end:
+            if day.date() not in self.holidays:
+                return False
+            day = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        return True
+
+    def weight(self, stream: str) -> float:
+        """Relative weight of a stream."""
+        for pattern, weight in self.weights.items():
+            if fnmatchcase(stream, pattern):
+                return float(weight)
+        return 1.0

@@ -1,0 +1,315 @@
+"""Life cycle of incidents: opening, muting, recovery, the new normal, and what each does to the baselines.
+
+A member of an open incident is muted: it gathers no evidence and teaches nothing. It is live again when
+
+* *recovered*: its latest windows are back inside the old baseline (`_recovered`); the windows since the change point stay
+  out of the baseline,
+* *new normal* (automatic): it has stayed at one settled level for `new_normal_after` windows (`_settled`); its baseline
+  restarts at the change point,
+* *accepted* or *fixed* by a person, with the effect of the new normal or of recovery.
+
+The incident ends with its last member. All of these use the past only and none can add an alarm while the stream is muted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics_py.alerting.baseline import Prediction
+from metrics_py.alerting.columns import Columns
+from metrics_py.alerting.incidents import Incident, Member, Status, change_point, incident_id
+
+if TYPE_CHECKING:
+    from metrics_py.alerting.engine import Engine
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Membership(Columns):
+    """Which open incident (its number) mutes a stream; what recovery is measured against."""
+
+    FIELDS = {
+        "incident": (np.int64, -1, False),
+        "member": (np.int64, -1, False),
+        "effect": (np.float64, 0.0, False),
+        "muted_for": (np.int64, 0, False),
+        "since": (np.int64, 0, False),
+        "live_from": (np.int64, np.iinfo(np.int64).min, False),
+    }
+    incident: Integers
+    member: Integers
+    effect: Floats
+    muted_for: Integers
+    since: Integers
+    live_from: Integers
+
+
+class Lifecycle:
+    """The incidents of an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.columns = Membership(0)
+        self.incidents: list[Incident] = []
+        self.open_numbers: dict[int, list[int]] = {}
+
+    # -- opening -------------------------------------------------------------------------------------------------------
+
+    def open(self, decided: int, rejected: Integers, adjusted: Floats) -> tuple[list[Incident], list[Incident]]:
+        """Make incidents of the rejected streams (one per decision family); reset their evidence and mute them."""
+        opened: list[Incident] = []
+        joined: list[Incident] = []
+        if not len(rejected):
+            return opened, joined
+        families = self.engine.family[rejected]
+        for family in np.unique(families):
+            fresh: list[tuple[int, Member]] = []
+            for stream in rejected[families == family]:
+                member = self._leave(decided, int(stream), float(adjusted[stream]))
+                host = self._host(int(stream), member, int(family))
+                if host is None:
+                    fresh.append((int(stream), member))
+                else:
+                    self._enter(host, int(stream), member)
+                    joined.append(self.incidents[host])
+            if fresh:
+                opened.append(self._new(decided, int(family), fresh, adjusted))
+        return opened, list({id(incident): incident for incident in joined}.values())
+
+    def _new(self, decided: int, family: int, fresh: list[tuple[int, Member]], adjusted: Floats) -> Incident:
+        engine = self.engine
+        streams = [stream for stream, _ in fresh]
+        names = [engine.streams[stream] for stream in streams]
+        key = f"{engine.config.start(decided):%Y-%m-%d}"
+        if engine.config.days_per_window < 1:
+            key = f"{engine.config.start(decided):%Y-%m-%d-%H}"
+        number = len(self.incidents)
+        incident = Incident(
+            incident_id=incident_id(key, names),
+            opened_at=decided,
+            change_point=self._common_change_point(streams, [member.change_point for _, member in fresh]),
+            evidence=float(max(adjusted[stream] for stream in streams)),
+        )
+        self.incidents.append(incident)
+        self.open_numbers.setdefault(family, []).append(number)
+        for stream, member in fresh:
+            self._enter(number, stream, member)
+        return incident
+
+    def _common_change_point(self, streams: list[int], own: list[int]) -> int:
+        if len(streams) == 1:
+            return own[0]
+        history = self.engine.history
+        per_stream = []
+        for stream in streams:
+            rows = history.rows(stream, int(self.columns.live_from[stream]))
+            per_stream.append((history.window[stream, rows], history.z[stream, rows]))
+        windows = np.unique(np.concatenate([window for window, _ in per_stream]))
+        z = np.full((len(streams), len(windows)), np.nan)
+        for k, (window, scores) in enumerate(per_stream):
+            z[k, np.searchsorted(windows, window)] = scores
+        return int(windows[change_point(z)])
+
+    def _leave(self, decided: int, stream: int, adjusted: float) -> Member:
+        """Take the windows since the stream's change point out of its baseline and describe the change."""
+        engine = self.engine
+        history, baseline = engine.history, engine.baseline
+        rows = history.rows(stream, int(self.columns.live_from[stream]))
+        rows = rows[np.isfinite(history.z[stream, rows])]
+        rows = rows[change_point(history.z[stream, rows][None, :]) :]
+        evidence = float(engine.evidence.total(np.array([stream]))[0])
+        self._forget(stream, rows)
+        i = np.full(len(rows), stream)
+        windows = history.window[stream, rows]
+        slots = engine.config.slot(windows)
+        count = baseline.count[i, slots]
+        level = baseline.total[i, slots] / np.where(count > 0, count, np.nan) + baseline.center[stream]
+        level = np.where(np.isfinite(level), level, history.value[stream, rows])
+        one = np.array([stream])
+        spread = baseline.deviation_sum[one] / np.maximum(baseline.deviation_count[one], 1)
+        sigma = float(np.sqrt(np.maximum(spread, baseline.sampling_variance(one))[0]))
+        shift = float(np.mean(history.value[stream, rows] - level))
+        rho = float(baseline.correlation(one)[0])
+        n_eff = max(len(rows) * (1 - rho) / (1 + rho), 1.0)
+        half = 1.96 * sigma * np.sqrt(1 / n_eff + 1 / max(float(count.mean()), 1.0))
+        effect = shift / sigma if sigma > 0 else None
+        return Member(
+            stream=engine.streams[stream],
+            joined_at=decided,
+            change_point=int(windows[0]),
+            evidence=evidence,
+            adjusted_evidence=adjusted,
+            level_before=float(level.mean()),
+            level_after=float(history.value[stream, rows].mean()),
+            effect=effect,
+            shift=shift,
+            shift_low=shift - half,
+            shift_high=shift + half,
+        )
+
+    def _forget(self, stream: int, rows: Integers) -> None:
+        engine = self.engine
+        history = engine.history
+        for row in rows[history.weight[stream, rows] > 0]:
+            at = np.array([row])
+            one = np.array([stream])
+            slot = engine.config.slot(history.window[stream, at])
+            engine.baseline.forget(one, slot, history.lesson(stream, at), history.variance[stream, at])
+            if np.isfinite(history.u[stream, row]):
+                engine.tails.learn(engine.pool[one], history.u[stream, at], -1)
+            history.weight[stream, row] = 0.0
+            history.u[stream, row] = np.nan
+
+    def _host(self, stream: int, member: Member, family: int) -> int | None:
+        """The open incident this rejection belongs to: one with the same group, or with nearly the same change point."""
+        engine = self.engine
+        for number in reversed(self.open_numbers.get(family, [])):
+            incident = self.incidents[number]
+            groups = {engine.groups[engine.position(other.stream)] for other in incident.members}
+            if engine.groups[stream] in groups:
+                return number
+            if abs(incident.change_point - member.change_point) <= engine.config.join_within:
+                return number
+        return None
+
+    def _enter(self, number: int, stream: int, member: Member) -> None:
+        incident = self.incidents[number]
+        incident.members.append(member)
+        columns = self.columns
+        columns.incident[stream] = number
+        columns.member[stream] = len(incident.members) - 1
+        columns.effect[stream] = np.inf if member.effect is None else member.effect
+        columns.muted_for[stream] = 0
+        columns.since[stream] = member.change_point
+        self.engine.evidence.reset(np.array([stream]))
+
+    # -- while open ----------------------------------------------------------------------------------------------------
+
+    def observe(
+        self, decided: int, i: Integers, windows: Integers, prediction: Prediction, muted: NDArray[np.bool_]
+    ) -> list[Incident]:
+        """Note how far muted streams are from their old level, and end those that recovered or settled."""
+        streams = i[muted]
+        if not len(streams):
+            return []
+        columns, history = self.columns, self.engine.history
+        with np.errstate(invalid="ignore", divide="ignore"):
+            apart = prediction.deviation[muted] / prediction.deviation_sigma[muted]
+            apart = np.where(prediction.deviation[muted] == 0, 0.0, apart)
+        history.set_latest("apart", streams, apart)
+        columns.muted_for[streams] += 1
+        waited = columns.muted_for[streams] >= self.engine.config.recovery
+        ended: list[Incident] = []
+        candidates = streams[waited]
+        if not len(candidates):
+            return ended
+        recovered = self._recovered(candidates)
+        for stream in candidates[recovered]:
+            ended += self._end(int(stream), "closed", "recovered", decided)
+        if self.engine.config.new_normal_after is not None:
+            rest = candidates[~recovered]
+            for stream in rest[self._settled(rest)]:
+                ended += self._end(int(stream), "accepted", "new normal", decided)
+        return ended
+
+    def _recovered(self, streams: Integers) -> NDArray[np.bool_]:
+        """Are the last r windows within 3 sd of the old level and their mean nearer to it than half the incident's effect?
+
+        r = 25 / effect^2, within [recovery, 4 recovery]: as many windows as tell "back" from "still there".
+        """
+        low = self.engine.config.recovery
+        high = 4 * low
+        effect = np.abs(self.columns.effect[streams])
+        with np.errstate(divide="ignore"):
+            wanted = np.clip(np.ceil(25.0 / np.maximum(effect, 1e-9) ** 2), low, high)
+        wanted = np.minimum(wanted, self.engine.history.width)
+        apart = self.engine.history.latest("apart", streams, high)
+        inside = np.arange(apart.shape[1], 0, -1) <= wanted[:, None]
+        complete = (np.isfinite(apart) | ~inside).all(axis=1)
+        near = np.where(inside, np.abs(np.nan_to_num(apart, nan=np.inf)) <= 3.0, True).all(axis=1)
+        mean = np.where(inside & np.isfinite(apart), apart, 0.0).sum(axis=1) / wanted
+        return complete & near & (np.abs(mean) <= np.minimum(effect / 2, 1.0))
+
+    def _settled(self, streams: Integers) -> NDArray[np.bool_]:
+        """Have the last `new_normal_after` windows one level: no trend between their halves beyond noise?"""
+        n = int(self.engine.config.new_normal_after or 0)
+        apart = self.engine.history.latest("apart", streams, n)
+        complete = np.isfinite(apart).all(axis=1) & (self.columns.muted_for[streams] >= n)
+        out = np.zeros(len(streams), dtype=bool)
+        if complete.any():
+            halves = np.array_split(apart[complete], 2, axis=1)
+            out[complete] = np.abs(halves[1].mean(axis=1) - halves[0].mean(axis=1)) <= 1.0
+        return out
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    def act(self, name: str, status: Status, at: int) -> Incident:
+        """Accept or fix an incident; only its open members change."""
+        incident = next((incident for incident in self.incidents if incident.incident_id == name), None)
+        if incident is None:
+            raise KeyError(f"incident {name!r} is unknown")
+        if incident.status == "open":
+            for member in [member for member in incident.members if member.status == "open"]:
+                self._end(self.engine.position(member.stream), status, "user", at)
+        return incident
+
+    def _end(self, stream: int, status: Status, by: str, decided: int) -> list[Incident]:
+        """End one membership; returns the incident if that was its last."""
+        columns = self.columns
+        number = int(columns.incident[stream])
+        incident = self.incidents[number]
+        member = incident.members[int(columns.member[stream])]
+        member.status, member.ended_at, member.ended_by = status, decided, by
+        columns.incident[stream] = -1
+        columns.member[stream] = -1
+        columns.live_from[stream] = self.engine.last_window[stream] + 1
+        self.engine.last_scored[stream] = np.iinfo(np.int64).min
+        self.engine.evidence.reset(np.array([stream]))
+        if status == "accepted":
+            self._restart(stream, int(columns.since[stream]))
+        if any(other.status == "open" for other in incident.members):
+            return []
+        statuses = [other.status for other in incident.members]
+        incident.status = next(kind for kind in ("fixed", "accepted", "closed") if kind in statuses)
+        incident.closed_at, incident.closed_by = decided, by
+        self.open_numbers[int(self.engine.family[stream])].remove(number)
+        return [incident]
+
+    def _restart(self, stream: int, since: int) -> None:
+        """Build the baseline anew from the kept windows since the change point."""
+        engine = self.engine
+        history, baseline = engine.history, engine.baseline
+        one = np.array([stream])
+        baseline.restart(one)
+        for row in history.rows(stream, since):
+            at = np.array([row])
+            window = history.window[stream, at]
+            if engine.config.is_holiday(int(window[0])):
+                continue
+            slot = engine.config.slot(window)
+            value, variance = history.value[stream, at], history.variance[stream, at]
+            prediction = baseline.predict(one, value, variance, slot, window)
+            history.note(one, baseline.teach(one, value, variance, slot, window, prediction), at)
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def pack(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "columns": self.columns.pack(),
+            "incidents": [incident.to_dict() for incident in self.incidents],
+        }
+
+    def unpack(self, packed: dict[str, Any]) -> None:
+        """Inverse of `pack`."""
+        self.columns.unpack(packed["columns"])
+        self.incidents = [Incident.from_dict(data) for data in packed["incidents"]]
+        self.open_numbers = {}
+        for number, incident in enumerate(self.incidents):
+            if incident.status == "open":
+                family = int(self.engine.family[self.engine.position(incident.members[0].stream)])
+                self.open_numbers.setdefault(family, []).append(number)

@@ -1,0 +1,309 @@
+"""Evidence log in, decisions and incidents out: the alert engine as a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from metrics_py.alerting.config import MONDAY, EngineConfig
+from metrics_py.alerting.engine import Decision, Engine
+from metrics_py.alerting.incidents import Incident
+
+_TIME = pl.Datetime("us")
+STREAMS_SCHEMA = pl.Schema(
+    {
+        "stream": pl.String, "window_start": _TIME, "decided_at": _TIME, "value": pl.Float64, "expected": pl.Float64,
+        "z": pl.Float64, "p_value": pl.Float64, "evidence": pl.Float64, "evidence_days": pl.Float64,
+        "adjusted_evidence": pl.Float64, "adjusted_evidence_days": pl.Float64, "muted": pl.Boolean,
+        "in_incident": pl.Boolean, "incident_id": pl.String, "n_history": pl.Int64, "status": pl.String, "reason": pl.String,
+    }
+)  # fmt: skip
+INCIDENTS_SCHEMA = pl.Schema(
+    {
+        "incident_id": pl.String, "opened_at": _TIME, "change_point": _TIME, "streams": pl.List(pl.String),
+        "n_streams": pl.Int64, "evidence": pl.Float64, "evidence_days": pl.Float64, "status": pl.String,
+        "closed_at": _TIME, "closed_by": pl.String, "main_stream": pl.String, "main_effect": pl.Float64,
+        "main_shift": pl.Float64, "main_shift_low": pl.Float64, "main_shift_high": pl.Float64,
+    }
+)  # fmt: skip
+MEMBERS_SCHEMA = pl.Schema(
+    {
+        "incident_id": pl.String, "stream": pl.String, "joined_at": _TIME, "change_point": _TIME, "evidence": pl.Float64,
+        "adjusted_evidence": pl.Float64, "level_before": pl.Float64, "level_after": pl.Float64, "effect": pl.Float64,
+        "shift": pl.Float64, "shift_low": pl.Float64, "shift_high": pl.Float64, "status": pl.String, "ended_at": _TIME,
+        "ended_by": pl.String,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Result of `replay`.
+
+    Parameters
+    ----------
+    streams : DataFrame
+        One row per (stream, window) of the log. `status` is ``alert`` (rejected in this window), ``muted`` (member of an open
+        incident), ``warn`` (adjusted evidence above `warn_share` of the threshold), ``ok`` or ``insufficient_data`` (with
+        `reason`: warm-up, holiday, no value). `evidence_days`: this much appears by chance at most once in so many days for the
+        stream alone; `adjusted_evidence_days`: over all streams, to compare with the budget.
+    incidents : DataFrame
+        One row per incident, oldest first; `main_*` describe the member with the largest evidence.
+    members : DataFrame
+        One row per stream of an incident: its own change point, effect and end.
+    ignored : DataFrame
+        Rows of the log not used (stream, window_start, reason): repeated windows and windows before one already decided.
+    unapplied_actions : list of mapping
+        Actions whose incident does not exist.
+    engine : Engine
+        The engine after the last window.
+    """
+
+    streams: pl.DataFrame
+    incidents: pl.DataFrame
+    members: pl.DataFrame
+    ignored: pl.DataFrame
+    unapplied_actions: list[Mapping[str, Any]]
+    engine: Engine
+
+
+def replay(evidence: pl.DataFrame, config: EngineConfig, actions: Iterable[Mapping[str, Any]] = ()) -> Replay:
+    """Run the engine over an evidence log.
+
+    The result does not depend on the order of the rows, except that of several rows for one (stream, window) the first counts.
+    Rows are taken in the order of `decided_at`, then of their window; a row whose window is not after the last one of its
+    stream is ignored and listed.
+
+    Parameters
+    ----------
+    evidence : DataFrame
+        Columns `stream`, `window_start` (naive UTC or aware), `value` (stabilised scale; null: not enough data) and
+        optionally `variance` (sampling variance), `reason` (why there is no value), `group` (the column a stream belongs to),
+        `may_alarm` (practical gate), `decided_at` (start of the window with which the row was first decided, default its own
+        window: give the later one for labels that came late, and published decisions never change).
+    config : EngineConfig
+        Settings.
+    actions : iterable of mapping
+        ``{"action": "accept" | "fixed", "incident": id, "at": datetime}``; in force from the first window that ends after `at`.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, an action is unknown, or an action has no time.
+    """
+    log, ignored = _prepare(evidence, config)
+    pending = _read_actions(actions, config)
+    groups = dict(zip(log["stream"].to_list(), log["group"].to_list(), strict=True))
+    engine = Engine(config)
+    chunks: list[dict[str, Any]] = []
+    for step in log.partition_by("decided", "turn", maintain_order=True):
+        decided = int(step["decided"][0])
+        pending = _apply(engine, pending, before=decided)
+        names = step["stream"].to_list()
+        new = [name for name in dict.fromkeys(names) if name not in engine._position]
+        engine.register(new, [groups[name] for name in new])
+        position = np.array([engine.position(name) for name in names], dtype=np.int64)
+        value = step["value"].to_numpy()
+        usable = np.isfinite(value)
+        decision = engine.step(
+            decided,
+            position[usable],
+            value[usable],
+            step["variance"].to_numpy()[usable],
+            windows=step["window"].to_numpy()[usable],
+            may_alarm=step["may_alarm"].to_numpy()[usable],
+        )
+        chunks.append(_collect(engine, decision, step.filter(~pl.Series(usable)), position[~usable]))
+    pending = _apply(engine, pending, before=None)
+    return Replay(
+        streams=_streams_frame(engine, chunks),
+        incidents=incidents_frame(engine.incidents, config),
+        members=members_frame(engine.incidents, config),
+        ignored=ignored,
+        unapplied_actions=pending,
+        engine=engine,
+    )
+
+
+def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sort the log; split off rows that do not count."""
+    missing = {"stream", "window_start", "value"} - set(evidence.columns)
+    if missing:
+        raise ValueError(f"replay: columns {sorted(missing)} are missing from the evidence\n  fix: found {evidence.columns}")
+    optional = {
+        "variance": pl.lit(0.0), "reason": pl.lit(None, dtype=pl.String), "group": pl.col("stream"),
+        "may_alarm": pl.lit(True), "decided_at": pl.col("window_start"),
+    }  # fmt: skip
+    log = evidence.with_columns(**{name: value for name, value in optional.items() if name not in evidence.columns})
+    for name in ("window_start", "decided_at"):
+        if isinstance(log.schema[name], pl.Datetime) and log.schema[name].time_zone:  # type: ignore[attr-defined]
+            log = log.with_columns(pl.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+    origin, length = MONDAY.replace(tzinfo=None), int(config.window.total_seconds() * 1e6)
+    number = {
+        out: (pl.col(name).cast(_TIME) - origin).dt.total_microseconds() // length
+        for out, name in (("window", "window_start"), ("decided", "decided_at"))
+    }
+    log = log.select(
+        "stream",
+        pl.col("window_start").cast(_TIME),
+        pl.col("value").cast(pl.Float64).fill_null(float("nan")),
+        pl.col("variance").cast(pl.Float64).fill_null(0.0).fill_nan(0.0),
+        "reason",
+        pl.col("group").fill_null(pl.col("stream")),
+        pl.col("may_alarm").fill_null(True),
+        **number,
+    )
+    log = log.with_columns(decided=pl.max_horizontal("decided", "window")).sort(
+        "decided", "window", "stream", maintain_order=True
+    )
+    latest = pl.col("window").cum_max().shift(1).over("stream")
+    log = log.with_columns(late=(pl.col("window") <= latest).fill_null(False), same=(pl.col("window") == latest).fill_null(False))
+    words = pl.when("same").then(pl.lit("repeated window")).otherwise(pl.lit("earlier than a window already decided"))
+    ignored = log.filter("late").select("stream", "window_start", reason=words)
+    log = log.filter(~pl.col("late"))
+    turn = pl.int_range(pl.len()).over("decided", "stream")
+    return log.with_columns(turn=turn).sort("decided", "turn", "stream", maintain_order=True), ignored
+
+
+def _read_actions(actions: Iterable[Mapping[str, Any]], config: EngineConfig) -> list[Mapping[str, Any]]:
+    read = []
+    for action in actions:
+        if action.get("action") not in ("accept", "fixed"):
+            raise ValueError(f"replay: action {action.get('action')!r} is unknown\n  fix: use 'accept' or 'fixed'")
+        if not isinstance(action.get("at"), datetime):
+            raise ValueError(f"replay: action on {action.get('incident')!r} has no time\n  fix: give `at` as a datetime")
+        read.append((config.index(action["at"]), action))
+    return [action for _, action in sorted(read, key=lambda pair: pair[0])]
+
+
+def _apply(engine: Engine, pending: list[Mapping[str, Any]], before: int | None) -> list[Mapping[str, Any]]:
+    """Apply the actions due before window `before` (None: all) to incidents that exist; returns the rest."""
+    rest = []
+    known = {incident.incident_id for incident in engine.incidents} if pending else set()
+    for action in pending:
+        due = before is None or engine.config.index(action["at"]) <= before
+        if not (due and action["incident"] in known):
+            rest.append(action)
+        elif action["action"] == "accept":
+            engine.accept(action["incident"])
+        else:
+            engine.fix(action["incident"])
+    return rest
+
+
+def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_position: np.ndarray) -> dict[str, Any]:
+    """One step's rows as arrays, those without a value at the end."""
+    n, k = len(decision.streams), len(empty)
+    config = engine.config
+    rejected = np.isin(decision.streams, decision.rejected)
+    incident = engine.lifecycle.columns.incident
+    reason = np.full(n + k, None, dtype=object)
+    warming = ~decision.live & ~decision.muted
+    status = np.where(decision.adjusted_evidence >= config.warn_share * config.c, "warn", "ok").astype(object)
+    status[warming] = "insufficient_data"
+    if decision.holiday:
+        reason[:n] = "holiday"
+        status[~decision.muted] = "insufficient_data"
+    else:
+        reason[:n][warming] = "warm-up: the baseline is not known yet"
+    status[decision.muted] = "muted"
+    status[rejected] = "alert"
+    reason[:n][rejected] = None
+    reason[n:] = [text or "no value" for text in empty["reason"].to_list()]
+    gap = np.full(k, np.nan)
+    return {
+        "stream": np.r_[decision.streams, empty_position],
+        "window": np.r_[decision.windows, empty["window"].to_numpy()],
+        "decided": np.full(n + k, decision.window),
+        "value": np.r_[decision.value, gap],
+        "expected": np.r_[decision.expected, gap],
+        "z": np.r_[decision.z, gap],
+        "p_value": np.r_[decision.p_value, gap],
+        "evidence": np.r_[decision.evidence, gap],
+        "adjusted_evidence": np.r_[decision.adjusted_evidence, gap],
+        "muted": np.r_[decision.muted, incident[empty_position] >= 0],
+        "incident": np.r_[incident[decision.streams], incident[empty_position]],
+        "n_history": np.r_[decision.history, engine.baseline.history[empty_position]],
+        "status": np.r_[status, np.full(k, "insufficient_data", dtype=object)],
+        "reason": reason,
+    }
+
+
+def _streams_frame(engine: Engine, chunks: list[dict[str, Any]]) -> pl.DataFrame:
+    if not chunks:
+        return pl.DataFrame(schema=STREAMS_SCHEMA)
+    data = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    names = np.array(engine.streams, dtype=object)
+    ids = np.array([incident.incident_id for incident in engine.incidents] + [None], dtype=object)
+    days = engine.config.days_per_window
+    origin = MONDAY.replace(tzinfo=None)
+    length = int(engine.config.window.total_seconds() * 1e6)
+    frame = pl.DataFrame(
+        {
+            "stream": names[data["stream"]].tolist(),
+            **{name: data[name] for name in ("window", "decided", "value", "expected", "z", "p_value", "evidence")},
+            "adjusted_evidence": data["adjusted_evidence"],
+            "muted": data["muted"],
+            "in_incident": data["incident"] >= 0,
+            "incident_id": ids[data["incident"]].tolist(),
+            "n_history": data["n_history"],
+            "status": data["status"].tolist(),
+            "reason": pl.Series(data["reason"].tolist(), dtype=pl.String),
+        },
+        schema_overrides={"incident_id": pl.String},
+    )
+    return frame.with_columns(
+        pl.col(pl.Float64).fill_nan(None),
+        window_start=origin + pl.duration(microseconds=pl.col("window") * length),
+        decided_at=origin + pl.duration(microseconds=pl.col("decided") * length),
+        evidence_days=pl.col("evidence").fill_nan(None) * days,
+        adjusted_evidence_days=pl.col("adjusted_evidence").fill_nan(None) * days,
+    ).select(pl.col(name).cast(dtype) for name, dtype in STREAMS_SCHEMA.items())
+
+
+def _moment(config: EngineConfig, index: int | None) -> datetime | None:
+    return None if index is None else config.start(index).replace(tzinfo=None)
+
+
+def incidents_frame(incidents: list[Incident], config: EngineConfig) -> pl.DataFrame:
+    """Incidents as a frame (see `Replay`)."""
+    rows = []
+    for incident in incidents:
+        main = max(incident.members, key=lambda member: member.adjusted_evidence)
+        rows.append(
+            {
+                "incident_id": incident.incident_id,
+                "opened_at": _moment(config, incident.opened_at),
+                "change_point": _moment(config, incident.change_point),
+                "streams": incident.streams,
+                "n_streams": len(incident.streams),
+                "evidence": incident.evidence,
+                "evidence_days": incident.evidence * config.days_per_window,
+                "status": incident.status,
+                "closed_at": _moment(config, incident.closed_at),
+                "closed_by": incident.closed_by,
+                "main_stream": main.stream,
+                "main_effect": main.effect,
+                "main_shift": main.shift,
+                "main_shift_low": main.shift_low,
+                "main_shift_high": main.shift_high,
+            }
+        )
+    return pl.DataFrame(rows, schema=INCIDENTS_SCHEMA)
+
+
+def members_frame(incidents: list[Incident], config: EngineConfig) -> pl.DataFrame:
+    """Members of incidents as a frame (see `Replay`)."""
+    rows = []
+    for incident in incidents:
+        for member in incident.members:
+            row = {name: getattr(member, name) for name in MEMBERS_SCHEMA if hasattr(member, name)}
+            for name in ("joined_at", "change_point", "ended_at"):
+                row[name] = _moment(config, row[name])
+            rows.append({"incident_id": incident.incident_id, **row})
+    return pl.DataFrame(rows, schema=MEMBERS_SCHEMA)
