@@ -70,7 +70,10 @@ class Part(BaseModel):
 class Model(Part):
     """Who is monitored, and who answers for it."""
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name of the monitor: asset key prefix, folder.")
+    id: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,62}$",
+        description="Name of the monitor: file name, asset key prefix and folder name.",
+    )
     task: Task = Field(description="What the model predicts.")
     owner: str | None = Field(None, description="E-mail address or `team:name`; shown as the owner of every asset.")
     description: str = Field("", description="One sentence in business words.")
@@ -105,9 +108,13 @@ class Columns(Part):
     prediction: str | None = Field(None, description="Predicted class (classification) or value (regression).")
     class_scores: dict[str, str] = Field({}, description="Multiclass: class name -> column with its probability.")
     model_version: str | None = Field(None, description="Version of the model that answered.")
-    entity_id: str | None = Field(None, description="User, account, plane...: rows of one entity are clustered.")
+    entity_id: str | None = Field(
+        None, description="User, account, plane...: rows of one entity are dependent (clustered)."
+    )
     query_id: str | None = Field(None, description="Ranking: the query or session a row belongs to.")
-    status: str | None = Field(None, description="Outcome of the call: ok, 200, true, empty are success.")
+    status: str | None = Field(
+        None, description="Outcome of the call: ok, 200, true and empty are success, all else an error."
+    )
     latency_ms: str | None = Field(None, description="Latency of the call in milliseconds.")
     weight: str | None = Field(None, description="Weight of the row (1 / sampling fraction).")
     features: dict[str, FeatureEntry] = Field({}, description="Inputs: name -> kind, or name -> contract.")
@@ -128,7 +135,9 @@ class Labels(Part):
 class Reference(Part):
     """What production is compared with; bins are frozen from it once."""
 
-    kind: Literal["window", "file", "rolling"] = Field("window", description="What the reference is.")
+    kind: Literal["window", "file", "rolling"] = Field(
+        "window", description="A fixed window, a file, or the latest `length`."
+    )
     start: Moment | None = Field(None, description="kind window: first moment (inclusive, UTC).")
     end: Moment | None = Field(None, description="kind window: last moment (exclusive, UTC).")
     path: str | None = Field(None, description="kind file: Parquet, CSV or NDJSON, relative to the home folder.")
@@ -146,8 +155,8 @@ class Source(Part):
 class Sources(Part):
     """Where data comes from, besides `data/<id>/landing/` and the log."""
 
-    inferences: Source | None = None
-    labels: Source | None = None
+    inferences: Source | None = Field(None, description="Existing predictions.")
+    labels: Source | None = Field(None, description="Existing labels.")
 
 
 class Drift(Part):
@@ -171,10 +180,14 @@ class CustomMetric(Part):
     """A metric of one's own: a SQL expression over the joined rows (aggregated by dbt), or a Python function."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name in the judgement table.")
-    sql: str | None = Field(None, description="SQL per row over lake columns, `label`, `is_positive`; averaged.")
+    sql: str | None = Field(
+        None, description="SQL expression per row over lake columns, `label` and `is_positive`; averaged."
+    )
     python: str | None = Field(None, description="`package.module:function`, decorated with `@metric`.")
     unit: str = Field("", description="Unit shown beside the value.")
-    direction: Literal["higher_is_better", "lower_is_better", "none"] = Field("none", description="Better way.")
+    direction: Literal["higher_is_better", "lower_is_better", "none"] = Field(
+        "none", description="Which way is better."
+    )
     needs_label: bool = Field(False, description="Count labelled rows only.")
 
 
@@ -192,8 +205,12 @@ class Alerts(Part):
     notify: tuple[str, ...] = Field((), description="Names of people or channels, shown on incidents.")
     weights: dict[str, float] = Field({}, description="Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight.")
     holidays: tuple[date, ...] = Field((), description="Days that neither alarm nor teach the baseline.")
-    warmup: int | None = Field(None, ge=8, description="Windows before a stream may alarm (daily 28, hourly 168...).")
-    max_null_rate: dict[str, float] = Field({}, description="Hard contract per column: highest null share.")
+    warmup: int | None = Field(
+        None, ge=8, description="Windows before a stream may alarm; default 28 daily, 168 hourly, 12 weekly."
+    )
+    max_null_rate: dict[str, float] = Field(
+        {}, description="Hard contract per column: null share above it fails the check."
+    )
 
 
 class Freshness(Part):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic.json_schema import GenerateJsonSchema
+
+from sightline.spec.durations import Budget, format_duration
 from sightline.spec.model import FeatureKind, MonitorSpec
 
 SCHEMA_FILE = "monitor.schema.json"
@@ -13,9 +17,18 @@ SCHEMA_LINE = f"# yaml-language-server: $schema=../schemas/{SCHEMA_FILE}"
 """First line of a monitor file; the YAML language server of most editors reads it."""
 
 
+class _Generator(GenerateJsonSchema):
+    """Writes defaults as a user writes them: `3d`, `1 per 90d`."""
+
+    def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, timedelta):
+            return format_duration(dft)
+        return str(dft) if isinstance(dft, Budget) else super().encode_default(dft)
+
+
 def json_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of `MonitorSpec`, with the shorthands of features that the loader reads."""
-    schema = MonitorSpec.model_json_schema()
+    schema = MonitorSpec.model_json_schema(schema_generator=_Generator)
     features = schema["$defs"]["Columns"]["properties"]["features"]
     kinds = {"enum": list(get_args(FeatureKind)), "type": "string", "description": "Shorthand: the kind alone."}
     contract = {**schema["$defs"]["Feature"], "required": []}

@@ -1,0 +1,227 @@
+"""`sightline validate`: what each monitor file will create, or what is wrong with it and where."""
+
+from __future__ import annotations
+
+import glob
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sightline.errors import SightlineError, nearest
+from sightline.home import Home
+from sightline.spec import kinds, plan
+from sightline.spec.durations import format_duration
+from sightline.spec.loader import SUFFIXES, load_monitor, monitor_files
+from sightline.spec.model import MonitorSpec
+from sightline.spec.rules import ROLES
+
+UNIT = {"hourly": "hour", "daily": "day", "weekly": "week"}
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(paths: tuple[Path, ...], form: str) -> None:
+    """Check monitor files and print what each will create. PATHS: files, folders or monitor ids; default: monitors/."""
+    home = Home.from_env()
+    files = _files(home, paths)
+    summaries: list[dict[str, Any]] = []
+    errors: list[SightlineError] = []
+    for path in files:
+        try:
+            spec = load_monitor(path)
+            if spec.id in {summary["id"] for summary in summaries}:
+                what, fix = f"a second file describes the monitor {spec.id!r}", "keep one of .yaml and .yml"
+                raise SightlineError(what, where=str(path), fix=fix)
+            summaries.append(summarise(spec, path, _home_of(path)))
+        except SightlineError as error:
+            errors.append(error)
+    if form == "json":
+        broken = [{"path": _path_of(error), "error": str(error)} for error in errors]
+        click.echo(json.dumps({"monitors": summaries, "errors": broken}, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n\n".join("\n".join(_lines(summary)) for summary in summaries))
+    for error in errors if form == "text" else ():
+        click.echo(f"\nerror: {error}", err=True)
+    if errors:
+        good, bad = len(summaries), len(errors)
+        click.echo(f"\n{bad} of {good + bad} monitor files have mistakes; the others are not affected.", err=True)
+        sys.exit(2)
+
+
+def _files(home: Home, paths: tuple[Path, ...]) -> list[Path]:
+    if not paths:
+        files = monitor_files(home)
+        if not files:
+            fix = "write one with `sightline init SAMPLE` (a Parquet, CSV or NDJSON file of predictions)"
+            raise SightlineError("there is no monitor", where=str(home.monitors), fix=fix)
+        return files
+    by_id = {path.stem: path for path in monitor_files(home)}
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] not in "._")
+        elif path.exists() or path.suffix in SUFFIXES:
+            found.append(path)
+        elif str(path) in by_id:
+            found.append(by_id[str(path)])
+        else:
+            fix = nearest(str(path), by_id) if by_id else "give a file"
+            raise SightlineError("there is no such file, folder or monitor", where=str(path), fix=fix)
+    return found
+
+
+def _home_of(path: Path) -> Home:
+    folder = path.resolve().parent
+    return Home(folder.parent) if folder.name == "monitors" else Home.from_env()
+
+
+def _path_of(error: SightlineError) -> str:
+    return (error.where or "").rpartition(":")[0] or error.where or ""
+
+
+def summarise(spec: MonitorSpec, path: Path, home: Home) -> dict[str, Any]:
+    """All that `validate` tells of one monitor, as plain data."""
+    checks: dict[str, list[str]] = {}
+    for check in plan.checks(spec):
+        checks.setdefault(check.asset, []).append(check.name)
+    paths = home.monitor(spec.id)
+    return {
+        "id": spec.id,
+        "path": str(path),
+        "task": spec.model.task,
+        "owner": spec.model.owner,
+        "schedule": spec.schedule,
+        "first_window": spec.key(spec.first_window),
+        "n_complete_windows": plan.windows(spec),
+        "features": {name: feature.kind for name, feature in spec.columns.features.items()},
+        "segments": list(spec.columns.segments),
+        "reference": _reference(spec),
+        "assets": sorted(plan.assets(spec)),
+        "dbt_models": plan.dbt_models(),
+        "checks": checks,
+        "blocking_checks": [check.name for check in plan.checks(spec) if check.blocking],
+        "contracts": {name: rules for name in spec.columns.features if (rules := plan.contract(spec, name))},
+        "jobs": plan.jobs(spec),
+        "sensors": plan.sensors(spec),
+        "freshness_deadlines": {what: format_duration(limit) for what, limit in spec.deadlines.items()},
+        "alert_budget": str(spec.alerts.budget),
+        "promise": plan.promise(spec),
+        "reads": _reads(spec, home),
+        "writes": str(paths.root),
+        "not_built_yet": plan.not_built(spec),
+        "warnings": list(_warnings(spec, home)),
+    }
+
+
+def _reference(spec: MonitorSpec) -> str:
+    reference = spec.reference
+    if reference.kind == "file":
+        return f"the file {reference.path}, frozen once"
+    if reference.kind == "rolling":
+        return f"the {format_duration(reference.length)} before each window (rolling)"
+    return f"predictions from {reference.start:%Y-%m-%d %H:%M} to {reference.end:%Y-%m-%d %H:%M} UTC, frozen once"
+
+
+def _reads(spec: MonitorSpec, home: Home) -> list[str]:
+    paths = home.monitor(spec.id)
+    reads = [f"{paths.landing_inferences} (Parquet, CSV, NDJSON)", f"{paths.log} (client and collector)"]
+    if spec.labels:
+        reads.insert(1, f"{paths.landing_labels} (Parquet, CSV, NDJSON)")
+    for kind in ("inferences", "labels"):
+        source = getattr(spec.sources, kind)
+        if source:
+            reads.append(f"{kind}: {source.parquet or f'{source.duckdb}, table {source.table}'}")
+    return reads
+
+
+def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
+    """What is legal, but probably not meant."""
+    if not spec.columns.features:
+        yield "no features are listed: only the score or prediction is judged"
+    if spec.labels is None:
+        yield "no labels: realised quality is never known"
+    elif spec.labels.column in spec.columns.features:
+        yield f"the label column {spec.labels.column!r} is listed as a feature: does the model see the truth?"
+    for role in ("score", "prediction"):
+        name = getattr(spec.columns, role)
+        if name in spec.columns.features:
+            yield f"columns.{role} {name!r} is listed as a feature too"
+    if spec.model.owner is None:
+        yield "no owner: nobody is named on assets and incidents"
+    if spec.model.task == "binary_classification" and not spec.columns.score:
+        yield "no score: ROC AUC, log loss, Brier score and calibration are not available"
+    if spec.reference.kind == "file" and not (home.root / str(spec.reference.path)).exists():
+        yield f"the reference file {spec.reference.path} does not exist yet"
+    for kind in ("inferences", "labels"):
+        source = getattr(spec.sources, kind)
+        if source and source.parquet and not glob.glob(str(home.root / source.parquet), recursive=True):  # noqa: PTH207
+            yield f"no file matches sources.{kind}.parquet: {source.parquet}"
+        if source and source.duckdb and not (home.root / source.duckdb).exists():
+            yield f"the file sources.{kind}.duckdb does not exist: {source.duckdb}"
+    yield from _column_warnings(spec, home)
+
+
+def _column_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
+    """Columns that the file names and the first known data lacks."""
+    for origin, path in _samples(spec, home):
+        try:
+            columns = kinds.read_sample(path, rows=1_000).columns
+        except SightlineError as error:
+            yield str(error)
+            continue
+        named = {f"columns.{role}": getattr(spec.columns, role) for role in ROLES} if origin == "inferences" else {}
+        named |= {f"the feature {name!r}": name for name in spec.columns.features}
+        named |= {f"the segment {name!r}": name for name in spec.columns.segments}
+        for what, name in named.items():
+            if name is not None and name not in columns:
+                yield f"{path.name} has no column {name!r} ({what}). {nearest(name, columns)}"
+
+
+def _samples(spec: MonitorSpec, home: Home) -> Iterator[tuple[str, Path]]:
+    if spec.reference.kind == "file" and (home.root / str(spec.reference.path)).exists():
+        yield "reference", home.root / str(spec.reference.path)
+    source = spec.sources.inferences
+    if source and source.parquet:
+        files = sorted(glob.glob(str(home.root / source.parquet), recursive=True))  # noqa: PTH207 (may be absolute)
+        if files:
+            yield "inferences", Path(files[0])
+    landing = home.monitor(spec.id).landing_inferences
+    files = sorted(p for p in landing.rglob("*") if p.suffix.lower() in kinds.FORMATS) if landing.is_dir() else []
+    if files:
+        yield "inferences", files[0]
+
+
+def _lines(summary: dict[str, Any]) -> Iterator[str]:
+    unit = UNIT[summary["schedule"]]
+    counts = Counter(summary["features"].values())
+    told = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "none"
+    yield f"{summary['id']}  ({summary['path']})"
+    yield f"  model       {summary['task'].replace('_', ' ')}, owner {summary['owner'] or 'not named'}"
+    yield f"  windows     one per {unit} from {summary['first_window']} (UTC), {summary['n_complete_windows']} complete so far"
+    yield f"  features    {len(summary['features'])}: {told}; segments: {', '.join(summary['segments']) or 'none'}"
+    yield f"  reference   {summary['reference']}"
+    for index, source in enumerate(summary["reads"]):
+        yield f"  {'reads' if index == 0 else '':<11} {source}"
+    yield f"  writes      {summary['writes']}"
+    models = f", and {len(summary['dbt_models'])} dbt models" if summary["dbt_models"] else ""
+    assets = ", ".join(f"{summary['id']}/{name}" for name in summary["assets"])
+    yield f"  assets      {assets}{models}"
+    for asset, checks in summary["checks"].items():
+        yield f"  checks      {asset} ({len(checks)}): {', '.join(checks)}"
+    for column, rules in summary["contracts"].items():
+        yield f"  contract    {column}: {'; '.join(rules)} (fails the check and stops the run)"
+    yield f"  jobs        {', '.join(summary['jobs'])}"
+    yield f"  sensors     {', '.join(summary['sensors'])}"
+    limits = ", ".join(f"{what} every {limit}" for what, limit in summary["freshness_deadlines"].items())
+    yield f"  freshness   new {limits}, or the asset turns stale"
+    yield f"  alerts      {summary['promise']}"
+    for note in summary["not_built_yet"]:
+        yield f"  NOT YET     {note}"
+    for warning in summary["warnings"]:
+        yield f"  warning     {warning}"
