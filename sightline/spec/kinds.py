@@ -30,7 +30,14 @@ from sightline.home import Home
 from sightline.spec.model import FeatureKind
 
 SAMPLE_ROWS = 100_000
-FORMATS = {".parquet": "Parquet", ".csv": "CSV", ".ndjson": "NDJSON", ".jsonl": "NDJSON", ".json": "NDJSON"}
+FORMATS = {
+    ".parquet": "Parquet",
+    ".pq": "Parquet",
+    ".csv": "CSV",
+    ".ndjson": "NDJSON",
+    ".jsonl": "NDJSON",
+    ".json": "NDJSON",
+}
 
 TEXT_MIN_MEAN_LENGTH = 40
 """Strings at least this long on average (characters) and mostly distinct are text."""
@@ -108,7 +115,12 @@ def _infer_string(column: pl.Series) -> Inferred:
     mean_length, share = float(values.str.len_chars().mean() or 0), values.n_unique() / len(values)  # type: ignore[arg-type]
     if mean_length >= TEXT_MIN_MEAN_LENGTH and share >= TEXT_MIN_DISTINCT_SHARE:
         return Inferred("text", f"text, {mean_length:.0f} characters on average")
-    return Inferred("categorical", f"{values.n_unique()} values")
+    numbers = "; numbers written as text: to judge them as numbers, log numbers" if _all_numbers(values) else ""
+    return Inferred("categorical", f"{values.n_unique()} values{numbers}")
+
+
+def _all_numbers(values: pl.Series) -> bool:
+    return values.cast(pl.Float64, strict=False).null_count() == 0
 
 
 def parse_times(values: pl.Series) -> pl.Series | None:

@@ -27,12 +27,10 @@ class SpecError(SightlineError):
     """All mistakes found in one monitor file."""
 
     def __init__(self, problems: Sequence[SightlineError]) -> None:
-        self.problems = tuple(problems)
-        super().__init__(
-            f"{len(self.problems)} mistakes" if len(self.problems) > 1 else self.problems[0].what,
-            where=self.problems[0].where,
-            fix=self.problems[0].fix,
-        )
+        self.problems = list(problems)
+        first = self.problems[0]
+        what = f"{len(self.problems)} mistakes" if len(self.problems) > 1 else first.what
+        super().__init__(what, where=first.where, fix=first.fix)
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

@@ -75,20 +75,24 @@ class Model(Part):
         description="Name of the monitor: file name, asset key prefix and folder name.",
     )
     task: Task = Field(description="What the model predicts.")
-    owner: str | None = Field(None, description="E-mail address or `team:name`; shown as the owner of every asset.")
-    description: str = Field("", description="One sentence in business words.")
+    owner: str | None = Field(
+        default=None, description="E-mail address or `team:name`; shown as the owner of every asset."
+    )
+    description: str = Field(default="", description="One sentence in business words.")
 
 
 class Feature(Part):
     """One model input and its contract."""
 
     kind: FeatureKind = Field(description="How the column is read and judged.")
-    min: float | None = Field(None, description="Contract: smallest allowed value (numeric).")
-    max: float | None = Field(None, description="Contract: largest allowed value (numeric).")
-    allowed: tuple[str, ...] | None = Field(None, description="Contract: allowed values (categorical).")
-    nullable: bool = Field(True, description="Contract: may the value be missing?")
-    drift: bool = Field(True, description="Judge drift of this column.")
-    tolerance: float | None = Field(None, gt=0, description="PSI that is no drift yet; default: drift.tolerance.")
+    min: float | None = Field(default=None, description="Contract: smallest allowed value (numeric).")
+    max: float | None = Field(default=None, description="Contract: largest allowed value (numeric).")
+    allowed: tuple[str, ...] | None = Field(default=None, description="Contract: allowed values (categorical).")
+    nullable: bool = Field(default=True, description="Contract: may the value be missing?")
+    drift: bool = Field(default=True, description="Judge drift of this column.")
+    tolerance: float | None = Field(
+        default=None, gt=0, description="PSI that is no drift yet; default: drift.tolerance."
+    )
 
 
 def expand_feature(value: object) -> object:
@@ -102,78 +106,102 @@ FeatureEntry = Annotated[Feature, BeforeValidator(expand_feature)]
 class Columns(Part):
     """Names of the columns in the inference data."""
 
-    prediction_id: str = Field("prediction_id", description="Identifies a prediction; labels refer to it.")
-    timestamp: str = Field("timestamp", description="When the prediction was made (UTC unless it carries a zone).")
-    score: str | None = Field(None, description="P(positive) for binary classification, ranking score for ranking.")
-    prediction: str | None = Field(None, description="Predicted class (classification) or value (regression).")
-    class_scores: dict[str, str] = Field({}, description="Multiclass: class name -> column with its probability.")
-    model_version: str | None = Field(None, description="Version of the model that answered.")
+    prediction_id: str = Field(default="prediction_id", description="Identifies a prediction; labels refer to it.")
+    timestamp: str = Field(
+        default="timestamp", description="When the prediction was made (UTC unless it carries a zone)."
+    )
+    score: str | None = Field(
+        default=None, description="P(positive) for binary classification, ranking score for ranking."
+    )
+    prediction: str | None = Field(default=None, description="Predicted class (classification) or value (regression).")
+    class_scores: dict[str, str] = Field(
+        default={}, description="Multiclass: class name -> column with its probability."
+    )
+    model_version: str | None = Field(default=None, description="Version of the model that answered.")
     entity_id: str | None = Field(
-        None, description="User, account, plane...: rows of one entity are dependent (clustered)."
+        default=None, description="User, account, plane...: rows of one entity are dependent (clustered)."
     )
-    query_id: str | None = Field(None, description="Ranking: the query or session a row belongs to.")
+    query_id: str | None = Field(default=None, description="Ranking: the query or session a row belongs to.")
     status: str | None = Field(
-        None, description="Outcome of the call: ok, 200, true and empty are success, all else an error."
+        default=None, description="Outcome of the call: ok, 200, true and empty are success, all else an error."
     )
-    latency_ms: str | None = Field(None, description="Latency of the call in milliseconds.")
-    weight: str | None = Field(None, description="Weight of the row (1 / sampling fraction).")
-    features: dict[str, FeatureEntry] = Field({}, description="Inputs: name -> kind, or name -> contract.")
-    segments: tuple[str, ...] = Field((), description="Columns by whose values quality and drift are also reported.")
+    latency_ms: str | None = Field(default=None, description="Latency of the call in milliseconds.")
+    weight: str | None = Field(default=None, description="Weight of the row (1 / sampling fraction).")
+    features: dict[str, FeatureEntry] = Field(default={}, description="Inputs: name -> kind, or name -> contract.")
+    segments: tuple[str, ...] = Field(
+        default=(), description="Columns by whose values quality and drift are also reported."
+    )
 
 
 class Labels(Part):
     """How the truth arrives."""
 
-    column: str = Field("label", description="Column (or event field) with the true value.")
-    prediction_id: str | None = Field(None, description="Id column in the label data; default: columns.prediction_id.")
-    observed_at: str | None = Field(None, description="Column with the time the truth was known; default: arrival.")
-    positive: str | int | float | bool | None = Field(1, description="Positive value (binary classification).")
-    expected_delay: Duration = Field(timedelta(days=1), description="Usual time from prediction to label.")
-    give_up_after: Duration = Field(timedelta(days=30), description="Later labels are kept, but not waited for.")
+    column: str = Field(default="label", description="Column (or event field) with the true value.")
+    prediction_id: str | None = Field(
+        default=None, description="Id column in the label data; default: columns.prediction_id."
+    )
+    observed_at: str | None = Field(
+        default=None, description="Column with the time the truth was known; default: arrival."
+    )
+    positive: str | int | float | bool | None = Field(default=1, description="Positive value (binary classification).")
+    expected_delay: Duration = Field(default=timedelta(days=1), description="Usual time from prediction to label.")
+    give_up_after: Duration = Field(
+        default=timedelta(days=30), description="Later labels are kept, but not waited for."
+    )
 
 
 class Reference(Part):
     """What production is compared with; bins are frozen from it once."""
 
     kind: Literal["window", "file", "rolling"] = Field(
-        "window", description="A fixed window, a file, or the latest `length`."
+        default="window", description="A fixed window, a file, or the latest `length`."
     )
-    start: Moment | None = Field(None, description="kind window: first moment (inclusive, UTC).")
-    end: Moment | None = Field(None, description="kind window: last moment (exclusive, UTC).")
-    path: str | None = Field(None, description="kind file: Parquet, CSV or NDJSON, relative to the home folder.")
-    length: Duration = Field(timedelta(days=28), description="kind rolling: how much history before each window.")
+    start: Moment | None = Field(default=None, description="kind window: first moment (inclusive, UTC).")
+    end: Moment | None = Field(default=None, description="kind window: last moment (exclusive, UTC).")
+    path: str | None = Field(
+        default=None, description="kind file: Parquet, CSV or NDJSON, relative to the home folder."
+    )
+    length: Duration = Field(
+        default=timedelta(days=28), description="kind rolling: how much history before each window."
+    )
 
 
 class Source(Part):
     """Existing data to read besides the log and the landing folder."""
 
-    parquet: str | None = Field(None, description="Glob of Parquet files; each new or changed file is loaded once.")
-    duckdb: str | None = Field(None, description="Path of a DuckDB file (opened read-only for the moment of reading).")
-    table: str | None = Field(None, description="Table or view in that DuckDB file.")
+    parquet: str | None = Field(
+        default=None, description="Glob of Parquet files; each new or changed file is loaded once."
+    )
+    duckdb: str | None = Field(
+        default=None, description="Path of a DuckDB file (opened read-only for the moment of reading)."
+    )
+    table: str | None = Field(default=None, description="Table or view in that DuckDB file.")
 
 
 class Sources(Part):
     """Where data comes from, besides `data/<id>/landing/` and the log."""
 
-    inferences: Source | None = Field(None, description="Existing predictions.")
-    labels: Source | None = Field(None, description="Existing labels.")
+    inferences: Source | None = Field(default=None, description="Existing predictions.")
+    labels: Source | None = Field(default=None, description="Existing labels.")
 
 
 class Drift(Part):
     """Defaults of drift judgement."""
 
-    tolerance: float = Field(0.1, gt=0, description="PSI that is no drift yet (states: drift, stable, unclear).")
-    bins: int = Field(32, ge=4, le=256, description="Reference-quantile bins per numeric column.")
-    min_rows: int = Field(200, ge=1, description="Fewer effective rows in a window: insufficient_data.")
+    tolerance: float = Field(
+        default=0.1, gt=0, description="PSI that is no drift yet (states: drift, stable, unclear)."
+    )
+    bins: int = Field(default=32, ge=4, le=256, description="Reference-quantile bins per numeric column.")
+    min_rows: int = Field(default=200, ge=1, description="Fewer effective rows in a window: insufficient_data.")
 
 
 class Quality(Part):
     """Defaults of realised quality."""
 
-    threshold: float = Field(0.5, description="Score at and above which the decision is positive (binary).")
-    min_labels: int = Field(100, ge=1, description="Fewer labelled rows in a window: insufficient_data.")
-    primary: str | None = Field(None, description="The metric that matters most; default by task.")
-    quantiles: tuple[float, ...] = Field((0.5,), description="Regression: quantiles of the pinball loss.")
+    threshold: float = Field(default=0.5, description="Score at and above which the decision is positive (binary).")
+    min_labels: int = Field(default=100, ge=1, description="Fewer labelled rows in a window: insufficient_data.")
+    primary: str | None = Field(default=None, description="The metric that matters most; default by task.")
+    quantiles: tuple[float, ...] = Field(default=(0.5,), description="Regression: quantiles of the pinball loss.")
 
 
 class CustomMetric(Part):
@@ -181,14 +209,14 @@ class CustomMetric(Part):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="Name in the judgement table.")
     sql: str | None = Field(
-        None, description="SQL expression per row over lake columns, `label` and `is_positive`; averaged."
+        default=None, description="SQL expression per row over lake columns, `label` and `is_positive`; averaged."
     )
-    python: str | None = Field(None, description="`package.module:function`, decorated with `@metric`.")
-    unit: str = Field("", description="Unit shown beside the value.")
+    python: str | None = Field(default=None, description="`package.module:function`, decorated with `@metric`.")
+    unit: str = Field(default="", description="Unit shown beside the value.")
     direction: Literal["higher_is_better", "lower_is_better", "none"] = Field(
-        "none", description="Which way is better."
+        default="none", description="Which way is better."
     )
-    needs_label: bool = Field(False, description="Count labelled rows only.")
+    needs_label: bool = Field(default=False, description="Count labelled rows only.")
 
 
 class Alerts(Part):
@@ -200,42 +228,45 @@ class Alerts(Part):
         PlainSerializer(str, return_type=str, when_used="json"),
         WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s+per\s+\S+\s*$", "examples": ["1 per 90d"]}),
     ] = Field(
-        Budget(incidents=1, per=timedelta(days=90)), description="Expected false incidents at most, e.g. `1 per 90d`."
+        default=Budget(incidents=1, per=timedelta(days=90)),
+        description="Expected false incidents at most, e.g. `1 per 90d`.",
     )
-    notify: tuple[str, ...] = Field((), description="Names of people or channels, shown on incidents.")
-    weights: dict[str, float] = Field({}, description="Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight.")
-    holidays: tuple[date, ...] = Field((), description="Days that neither alarm nor teach the baseline.")
+    notify: tuple[str, ...] = Field(default=(), description="Names of people or channels, shown on incidents.")
+    weights: dict[str, float] = Field(
+        default={}, description="Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight."
+    )
+    holidays: tuple[date, ...] = Field(default=(), description="Days that neither alarm nor teach the baseline.")
     warmup: int | None = Field(
-        None, ge=8, description="Windows before a stream may alarm; default 28 daily, 168 hourly, 12 weekly."
+        default=None, ge=8, description="Windows before a stream may alarm; default 28 daily, 168 hourly, 12 weekly."
     )
     max_null_rate: dict[str, float] = Field(
-        {}, description="Hard contract per column: null share above it fails the check."
+        default={}, description="Hard contract per column: null share above it fails the check."
     )
 
 
 class Freshness(Part):
     """Deadlines on the clock; defaults follow the schedule and the expected label delay."""
 
-    inferences: Duration | None = Field(None, description="No new inferences for this long fails.")
-    labels: Duration | None = Field(None, description="No new labels for this long fails.")
-    judgements: Duration | None = Field(None, description="No new judgements for this long fails.")
+    inferences: Duration | None = Field(default=None, description="No new inferences for this long fails.")
+    labels: Duration | None = Field(default=None, description="No new labels for this long fails.")
+    judgements: Duration | None = Field(default=None, description="No new judgements for this long fails.")
 
 
 class MonitorSpec(Part):
     """One monitored model."""
 
-    version: Literal[1] = Field(1, description="Version of this format.")
+    version: Literal[1] = Field(default=1, description="Version of this format.")
     model: Model
     columns: Columns = Columns()
-    labels: Labels | None = Field(None, description="Leave out when the truth never arrives.")
+    labels: Labels | None = Field(default=None, description="Leave out when the truth never arrives.")
     reference: Reference
-    schedule: Schedule = Field("daily", description="Size of a window, and how often it is judged.")
-    start: Moment | None = Field(None, description="First window (UTC); default: reference.start.")
+    schedule: Schedule = Field(default="daily", description="Size of a window, and how often it is judged.")
+    start: Moment | None = Field(default=None, description="First window (UTC); default: reference.start.")
     sources: Sources = Sources()
     drift: Drift = Drift()
     quality: Quality = Quality()
     value_matrix: dict[str, dict[str, float]] | None = Field(
-        None, description="Business value of one prediction: predicted class -> actual class -> value."
+        default=None, description="Business value of one prediction: predicted class -> actual class -> value."
     )
     metrics: tuple[CustomMetric, ...] = ()
     alerts: Alerts = Alerts()
