@@ -59,6 +59,11 @@ class MonitorPaths:
         return self.root / "results"
 
     @property
+    def guards(self) -> Path:
+        """What the collector's row guards saw: ``alerts.ndjson`` and ``counts-<day>.ndjson`` (one line per minute and rule)."""
+        return self.root / "guards"
+
+    @property
     def dbt(self) -> Path:
         """This monitor's dbt target and log folder, so that its constant vars keep their partial parse."""
         return self.root / "dbt"

@@ -1,0 +1,176 @@
+"""Where guards write: an append-only alert log, counts per minute, and an optional webhook. `GuardDesk` ties them together.
+
+Both files are NDJSON under ``data/<monitor>/guards/``; a torn last line (a killed process) is passed over by the reader.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+import urllib.request
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from sightline.collector.guards import GuardAlert, KnownColumn, RateGuard, RowGuards
+from sightline.home import MonitorPaths
+from sightline.log.events import InferenceEvent
+from sightline.spec.model import MonitorSpec
+
+logger = logging.getLogger(__name__)
+COUNTS_SCHEMA = {
+    "minute": pl.Datetime("us"),
+    "column": pl.String,
+    "rule": pl.String,
+    "n": pl.Int64,
+    "n_events": pl.Int64,
+}
+WEBHOOK_TRIES = 5
+_MINUTE = timedelta(minutes=1)
+
+
+class Webhook:
+    """Posts alert lines to a URL from a thread of its own, a few tries each; a failure is logged, never raised."""
+
+    def __init__(self, url: str, timeout_seconds: float = 5.0) -> None:
+        self._url, self._timeout = url, timeout_seconds
+        self._queue: queue.Queue[bytes] = queue.Queue(maxsize=1000)
+        self.delivered = self.failed = 0
+        threading.Thread(target=self._run, name="guard-webhook", daemon=True).start()
+
+    def send(self, line: bytes) -> None:
+        """Queue one line; a full queue counts it as failed."""
+        try:
+            self._queue.put_nowait(line)
+        except queue.Full:
+            self.failed += 1
+            logger.warning("the webhook cannot keep up: an alert line was not queued (it is in the alert log)")
+
+    def _run(self) -> None:
+        while True:
+            line = self._queue.get()
+            for attempt in range(WEBHOOK_TRIES):
+                request = urllib.request.Request(self._url, line, {"Content-Type": "application/json"})
+                try:
+                    with urllib.request.urlopen(request, timeout=self._timeout):
+                        self.delivered += 1
+                        break
+                except OSError as error:
+                    if attempt == WEBHOOK_TRIES - 1:
+                        self.failed += 1
+                        logger.warning("the webhook refused an alert line %d times: %s", WEBHOOK_TRIES, error)
+                    else:
+                        time.sleep(0.2 * 2**attempt)
+
+
+class GuardDesk:
+    """The guards of one monitor with their files: what the collector calls.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        The monitor.
+    paths : MonitorPaths
+        Where its files lie.
+    webhook : Webhook, optional
+        Also told of every alert line.
+    """
+
+    def __init__(self, spec: MonitorSpec, paths: MonitorPaths, webhook: Webhook | None = None) -> None:
+        self.paths, self.webhook = paths, webhook
+        self.guards = RowGuards(spec, known_columns(paths))
+        self.rates = RateGuard(spec)
+        self.alerts = 0
+
+    def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> None:
+        """Check a batch; alerts of hard rules are on disk when this returns."""
+        self._write(self.guards.observe(events, received_at, duplicates))
+
+    def tick(self, now: datetime) -> None:
+        """Close the minute if it is over: write its counts, judge its rates. Call about once a second."""
+        finished = self.guards.close_minute(now)
+        if finished is not None:
+            rows, n_events = finished
+            self._append(
+                f"counts-{rows[0]['minute']:%Y-%m-%d}.ndjson",
+                [{**row, "minute": row["minute"].isoformat()} for row in rows],
+            )
+            broken = self.rates.update(rows[0]["minute"], rows, n_events)
+            alerts = [
+                self.guards.soft_alert(now, column, rule, n, n_events, evidence) for column, rule, n, evidence in broken
+            ]
+            self._write([alert for alert in alerts if alert is not None])
+        self._write(self.guards.close_quiet(now))
+
+    def close(self, now: datetime) -> None:
+        """Write the counts of the minute that still runs (the collector is stopping)."""
+        self.tick(now.replace(second=0, microsecond=0).astimezone(UTC) + _MINUTE)
+
+    def _write(self, alerts: Sequence[GuardAlert]) -> None:
+        if not alerts:
+            return
+        lines = [{**asdict(alert), "at": alert.at.isoformat()} for alert in alerts]
+        self._append("alerts.ndjson", lines)
+        self.alerts += len(lines)
+        for line in lines:
+            logger.warning("guard: %s", line["message"])
+            if self.webhook is not None:
+                self.webhook.send(json.dumps(line, allow_nan=False, default=str).encode())
+
+    def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.paths.guards.mkdir(parents=True, exist_ok=True)
+        with (self.paths.guards / name).open("ab") as file:
+            file.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+
+def known_columns(paths: MonitorPaths) -> dict[str, KnownColumn]:
+    """Range and values per column from the frozen reference profile; empty before there is one."""
+    profile = paths.reference / "profile.parquet"
+    if not profile.is_file():
+        return {}
+    frame = pl.read_parquet(profile)
+    known: dict[str, KnownColumn] = {}
+    for (name,), bins in frame.group_by("column_name"):
+        kinds = bins["bin_kind"].to_list()
+        if "category" in kinds:
+            complete = bins.filter(pl.col("bin_kind") == "other")["n_reference"].sum() == 0
+            values = frozenset(bins.filter(pl.col("bin_kind") == "category")["label"].to_list())
+            known[str(name)] = KnownColumn(
+                values=values if complete else None
+            )  # with an `other` bin not every known value is listed
+        elif "interval" in kinds or "atom" in kinds:
+            edges = [*bins["lower"].drop_nulls().to_list(), *bins["upper"].drop_nulls().to_list()]
+            known[str(name)] = KnownColumn(low=min(edges), high=max(edges)) if edges else KnownColumn()
+    return known
+
+
+def read_counts(paths: MonitorPaths, start: datetime, end: datetime) -> pl.DataFrame:
+    """Guard counts of the minutes in [start, end), one row per minute, column and rule."""
+    days = pl.datetime_range(
+        start.replace(hour=0, minute=0, second=0, microsecond=0), end, "1d", eager=True, closed="left"
+    ).to_list()
+    rows: list[dict[str, Any]] = []
+    for day in days:
+        rows += read_lines(paths.guards / f"counts-{day:%Y-%m-%d}.ndjson")
+    frame = pl.DataFrame(
+        [{**row, "minute": datetime.fromisoformat(row["minute"]).astimezone(UTC).replace(tzinfo=None)} for row in rows],
+        schema=COUNTS_SCHEMA,
+    )
+    first, last = (moment.astimezone(UTC).replace(tzinfo=None) for moment in (start, end))
+    return frame.filter((pl.col("minute") >= first) & (pl.col("minute") < last))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Whole lines of an NDJSON file; a torn last line is passed over."""
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    return [msgspec.json.decode(line) for line in lines[:-1] if line]

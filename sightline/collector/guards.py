@@ -1,0 +1,347 @@
+"""Row guards: the contract of the spec and of the reference, checked on every event as it comes in.
+
+A broken *hard* rule (type, contract range, allowed values, missing where none may be) raises an alert at once. *Soft* rules
+(missing, outside the reference's range, unseen category, stale or future timestamp, duplicate) are rates: each minute their
+counts go through the same e-SR evidence as the daily alerts, under the monitor's own budget, and an alert is raised when that
+evidence rejects. Counts per minute, column and rule are kept for `/metrics` and written for the checks of the asset
+`inferences`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from metrics_py.alerting import Engine, EngineConfig, Statistic
+from sightline.log.events import InferenceEvent
+from sightline.spec.model import Feature, MonitorSpec
+
+HARD = ("bad_type", "missing_required", "out_of_contract", "not_allowed")
+SOFT = ("missing", "out_of_range", "unseen", "stale", "future", "duplicate")
+ROWS = "@row"
+"""Column name of rules about the row itself."""
+
+CLOCK_SKEW = timedelta(minutes=5)
+QUIET = timedelta(minutes=10)
+"""An alert closes after this long without a new violation, and may then be raised again."""
+
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class GuardAlert:
+    """One line of the alert log."""
+
+    at: datetime
+    monitor: str
+    column: str
+    rule: str
+    state: str
+    n: int
+    n_events: int
+    message: str
+    example: str | None = None
+    evidence: float | None = None
+
+
+@dataclass(frozen=True)
+class KnownColumn:
+    """What the reference knows of a column: range of a numeric one, values of a categorical one."""
+
+    low: float | None = None
+    high: float | None = None
+    values: frozenset[str] | None = None
+
+
+Check = Callable[[Any], str | None]
+
+
+class RowGuards:
+    """Checks events of one monitor; a single writer (the collector's event loop) calls it.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        The contract.
+    reference : mapping, optional
+        Column name -> `KnownColumn`; without it only the spec's own rules apply.
+    stale_after : timedelta
+        A prediction older than this on arrival is stale.
+    """
+
+    def __init__(
+        self,
+        spec: MonitorSpec,
+        reference: Mapping[str, KnownColumn] | None = None,
+        *,
+        stale_after: timedelta = timedelta(days=1),
+    ) -> None:
+        self.spec = spec
+        known = reference or {}
+        self._checks: list[tuple[str, Check]] = [
+            (name, _column_check(feature, known.get(name, KnownColumn())))
+            for name, feature in spec.columns.features.items()
+        ]
+        self._names = spec.columns.features.keys() | set(spec.columns.segments)
+        self._stale_after = stale_after
+        self._score_bounded = spec.model.task == "binary_classification"
+        self.totals: Counter[tuple[str, str]] = Counter()
+        self.n_events = 0
+        self._minute: datetime | None = None
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._minute_events = 0
+        self._open: dict[tuple[str, str], datetime] = {}
+
+    def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> list[GuardAlert]:
+        """Check a batch; returns the alerts of hard rules that it breaks for the first time."""
+        found: Counter[tuple[str, str]] = Counter()
+        examples: dict[tuple[str, str], Any] = {}
+        checks, names = self._checks, self._names
+        oldest, newest = received_at - self._stale_after, received_at + CLOCK_SKEW
+        for event in events:
+            features = event.features
+            if event.part == "response":
+                features = None
+            elif not features.keys() <= names:
+                for name in features.keys() - names:
+                    found[name, "unknown_column"] += 1
+            if features is not None:
+                get = features.get
+                for name, check in checks:
+                    rule = check(get(name, MISSING))
+                    if rule is not None:
+                        found[name, rule] += 1
+                        examples.setdefault((name, rule), features.get(name))
+            at = event.at
+            if at is not None and (at < oldest or at > newest):
+                found[ROWS, "stale" if at < oldest else "future"] += 1
+            score = event.score
+            if self._score_bounded and score is not None and not 0.0 <= score <= 1.0:
+                found["@score", "out_of_contract"] += 1
+                examples.setdefault(("@score", "out_of_contract"), score)
+        if duplicates:
+            found[ROWS, "duplicate"] += duplicates
+        self.n_events += len(events)
+        self._minute_events += len(events)
+        self._counts.update(found)
+        self.totals.update(found)
+        return [
+            alert
+            for (column, rule), n in found.items()
+            if rule in HARD and (alert := self._raise(received_at, column, rule, n, len(events), examples))
+        ]
+
+    def _raise(
+        self,
+        at: datetime,
+        column: str,
+        rule: str,
+        n: int,
+        n_events: int,
+        examples: Mapping[tuple[str, str], Any],
+        evidence: float | None = None,
+    ) -> GuardAlert | None:
+        """An alert, unless the same one is still open."""
+        last = self._open.get((column, rule))
+        self._open[column, rule] = at
+        if last is not None and at - last < QUIET:
+            return None
+        example = examples.get((column, rule))
+        text = None if example is None or example is MISSING else str(example)[:200]
+        return GuardAlert(
+            at,
+            self.spec.id,
+            column,
+            rule,
+            "open",
+            n,
+            n_events,
+            _message(self.spec, column, rule, n, n_events),
+            text,
+            evidence,
+        )
+
+    def close_minute(self, now: datetime) -> tuple[list[dict[str, Any]], int] | None:
+        """Counts of the last finished minute, once: rows ``{minute, column, rule, n, n_events}`` and its number of events.
+
+        Returns None while the minute still runs, or when nothing came in.
+        """
+        minute = now.replace(second=0, microsecond=0)
+        if self._minute is None:
+            self._minute = minute
+        if minute == self._minute:
+            return None
+        finished, counts, n_events = self._minute, self._counts, self._minute_events
+        self._minute, self._counts, self._minute_events = minute, Counter(), 0
+        if n_events == 0 and not counts:
+            return None
+        rows = [
+            {"minute": finished, "column": column, "rule": rule, "n": n, "n_events": n_events}
+            for (column, rule), n in sorted(counts.items())
+        ]
+        return rows or [{"minute": finished, "column": ROWS, "rule": "none", "n": 0, "n_events": n_events}], n_events
+
+    def close_quiet(self, now: datetime) -> list[GuardAlert]:
+        """Alerts whose rule has not been broken for `QUIET` are closed."""
+        quiet = [key for key, last in self._open.items() if now - last >= QUIET]
+        for key in quiet:
+            del self._open[key]
+        return [
+            GuardAlert(
+                now,
+                self.spec.id,
+                column,
+                rule,
+                "closed",
+                0,
+                0,
+                f"{rule} of {column}: none for {QUIET.seconds // 60} minutes",
+            )
+            for column, rule in quiet
+        ]
+
+    def soft_alert(
+        self, at: datetime, column: str, rule: str, n: int, n_events: int, evidence: float
+    ) -> GuardAlert | None:
+        """The alert of a rate that left its bound."""
+        return self._raise(at, column, rule, n, n_events, {}, evidence)
+
+
+def _message(spec: MonitorSpec, column: str, rule: str, n: int, n_events: int) -> str:
+    feature = spec.columns.features.get(column)
+    bounds = {
+        "bad_type": f"expected {feature.kind}" if feature else "wrong type",
+        "missing_required": "nullable: false",
+        "out_of_contract": f"contract {feature.min} to {feature.max}" if feature else "contract 0 to 1",
+        "not_allowed": f"allowed: {', '.join((feature.allowed or ())[:10])}" if feature else "",
+    }.get(rule, "rate left its usual level")
+    return f"{rule} in column {column!r}: {n} of {n_events} events ({bounds})"
+
+
+def _column_check(feature: Feature, known: KnownColumn) -> Check:
+    """One closure per column, so that the work per value is a few comparisons."""
+    missing = "missing" if feature.nullable else "missing_required"
+    make = {"numeric": _numeric, "categorical": _categorical, "boolean": _boolean, "embedding": _embedding}.get(
+        feature.kind, _present
+    )
+    return make(feature, known, missing)
+
+
+def _numeric(feature: Feature, known: KnownColumn, missing: str) -> Check:
+    low = -math.inf if feature.min is None else feature.min
+    high = math.inf if feature.max is None else feature.max
+    usual_low = -math.inf if known.low is None else known.low
+    usual_high = math.inf if known.high is None else known.high
+
+    def check(value: Any) -> str | None:
+        if value is None or value is MISSING:
+            return missing
+        kind = type(value)
+        if kind is not float and kind is not int:
+            if kind is not str:
+                return "bad_type"
+            try:
+                value = float(value)
+            except ValueError:
+                return "bad_type"
+        if usual_low <= value <= usual_high and low <= value <= high:
+            return None
+        if math.isnan(value):
+            return missing
+        return "out_of_range" if low <= value <= high else "out_of_contract"
+
+    return check
+
+
+def _categorical(feature: Feature, known: KnownColumn, missing: str) -> Check:
+    allowed = None if feature.allowed is None else frozenset(feature.allowed)
+    values = known.values
+
+    def check(value: Any) -> str | None:
+        if value is None or value is MISSING or value == "":
+            return missing
+        if type(value) is not str:
+            if isinstance(value, list | dict):
+                return "bad_type"
+            value = ("true" if value else "false") if isinstance(value, bool) else str(value)
+        if allowed is not None:
+            return None if value in allowed else "not_allowed"
+        return None if values is None or value in values else "unseen"
+
+    return check
+
+
+BOOLEANS = frozenset((True, False, 0, 1, "true", "false", "True", "False", "0", "1"))
+
+
+def _boolean(feature: Feature, known: KnownColumn, missing: str) -> Check:
+    def check(value: Any) -> str | None:
+        if value is None or value is MISSING:
+            return missing
+        return None if not isinstance(value, list | dict) and value in BOOLEANS else "bad_type"
+
+    return check
+
+
+def _embedding(feature: Feature, known: KnownColumn, missing: str) -> Check:
+    def check(value: Any) -> str | None:
+        if value is None or value is MISSING:
+            return missing
+        return None if type(value) is list else "bad_type"
+
+    return check
+
+
+def _present(feature: Feature, known: KnownColumn, missing: str) -> Check:
+    def check(value: Any) -> str | None:
+        if value is None or value is MISSING:
+            return missing
+        return "bad_type" if isinstance(value, list | dict) else None
+
+    return check
+
+
+class RateGuard:
+    """Evidence on minute counts: one stream per (column, soft rule), the engine of the daily alerts at a window of a minute.
+
+    The budget is the monitor's own. A stream starts when its rule is first broken and may alarm after `warmup` minutes in
+    which events came in.
+    """
+
+    def __init__(self, spec: MonitorSpec, warmup: int = 120) -> None:
+        minutes = spec.alerts.budget.per / timedelta(minutes=1) / spec.alerts.budget.incidents
+        config = EngineConfig(
+            c=minutes, window=timedelta(minutes=1), season=None, warmup=warmup, new_normal_after=60
+        )
+        self._engine = Engine(config)
+        self._keys: dict[str, tuple[str, str]] = {}
+
+    def update(
+        self, minute: datetime, rows: Iterable[Mapping[str, Any]], n_events: int
+    ) -> list[tuple[str, str, int, float]]:
+        """One finished minute -> the rates that left their bound: (column, rule, n, evidence in minutes)."""
+        counts: Counter[str] = Counter()
+        for row in rows:
+            if row["rule"] in SOFT:
+                name = f"{row['column']}\x1f{row['rule']}"
+                self._keys[name] = (row["column"], row["rule"])
+                counts[name] += int(row["n"])
+        if not self._keys or n_events == 0:
+            return []
+        variance = 1 / (4 * n_events)
+        stats = {
+            name: Statistic(math.asin(math.sqrt((min(counts[name], n_events) + 0.375) / (n_events + 0.75))), variance)
+            for name in self._keys
+        }
+        decision = self._engine.update(minute, stats)
+        position = {int(stream): k for k, stream in enumerate(decision.streams)}
+        found = []
+        for stream in decision.rejected:
+            name = self._engine.streams[int(stream)]
+            evidence = float(decision.evidence[position[int(stream)]])
+            found.append((*self._keys[name], counts[name], evidence))
+        return found

@@ -1,0 +1,160 @@
+"""Row guards: hard rules alert at once, rates through evidence, and every count is written."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import polars as pl
+import pytest
+
+from sightline.collector.guard_log import GuardDesk, Webhook, known_columns, read_counts, read_lines
+from sightline.collector.guards import KnownColumn, RateGuard, RowGuards
+from sightline.home import MonitorPaths
+from sightline.log.events import InferenceEvent
+from sightline.spec.model import MonitorSpec
+
+NOW = datetime(2026, 3, 2, 10, 0, 30, tzinfo=UTC)
+SPEC = MonitorSpec.model_validate(
+    {
+        "model": {"id": "m", "task": "binary_classification"},
+        "columns": {
+            "score": "s",
+            "features": {
+                "age": {"kind": "numeric", "min": 0, "max": 120, "nullable": False},
+                "plan": {"kind": "categorical", "allowed": ["free", "pro"]},
+                "city": "categorical",
+                "active": "boolean",
+                "vector": "embedding",
+            },
+        },
+        "reference": {"start": "2026-01-01", "end": "2026-02-01"},
+    }
+)
+GOOD = {"age": 40, "plan": "free", "city": "Ulm", "active": True, "vector": [0.1, 0.2]}
+
+
+def event(
+    at: datetime | None = NOW, score: float | None = 0.5, part: str | None = None, **features: object
+) -> InferenceEvent:
+    return InferenceEvent(id="x", at=at, score=score, part=part, features={**GOOD, **features})
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, {}),
+        ({"age": "41"}, {}),
+        ({"age": None}, {("age", "missing_required"): 1}),
+        ({"age": "old"}, {("age", "bad_type"): 1}),
+        ({"age": True}, {("age", "bad_type"): 1}),
+        ({"age": float("nan")}, {("age", "missing_required"): 1}),
+        ({"age": 121}, {("age", "out_of_contract"): 1}),
+        ({"age": 99}, {("age", "out_of_range"): 1}),
+        ({"plan": "gold"}, {("plan", "not_allowed"): 1}),
+        ({"city": "Mars"}, {("city", "unseen"): 1}),
+        ({"city": ["Ulm"]}, {("city", "bad_type"): 1}),
+        ({"active": "maybe"}, {("active", "bad_type"): 1}),
+        ({"active": [1]}, {("active", "bad_type"): 1}),
+        ({"vector": 3.0}, {("vector", "bad_type"): 1}),
+        ({"colour": "red"}, {("colour", "unknown_column"): 1}),
+        ({"score": 1.5}, {("@score", "out_of_contract"): 1}),
+        ({"at": NOW - timedelta(days=3)}, {("@row", "stale"): 1}),
+        ({"at": NOW + timedelta(hours=1)}, {("@row", "future"): 1}),
+    ],
+)
+def test_each_rule(changed, expected):
+    guards = RowGuards(SPEC, {"age": KnownColumn(18, 90), "city": KnownColumn(values=frozenset({"Ulm", "Köln"}))})
+    guards.observe([event(**changed)], NOW)
+    assert dict(guards.totals) == expected
+
+
+def test_a_hard_rule_alerts_once_until_it_has_been_quiet():
+    guards = RowGuards(SPEC)
+    (first,) = guards.observe([event(age=-1), event(age=-2)], NOW)
+    assert (first.column, first.rule, first.n, first.n_events, first.example) == ("age", "out_of_contract", 2, 2, "-1")
+    assert "0.0 to 120.0" in first.message
+    assert guards.observe([event(age=-1)], NOW + timedelta(minutes=5)) == []
+    assert guards.close_quiet(NOW + timedelta(minutes=14)) == []
+    (closed,) = guards.close_quiet(NOW + timedelta(minutes=15))
+    assert (closed.state, closed.rule) == ("closed", "out_of_contract")
+    assert len(guards.observe([event(age=-1)], NOW + timedelta(minutes=16))) == 1
+
+
+def test_a_response_half_has_no_features_to_judge():
+    guards = RowGuards(SPEC)
+    assert guards.observe([InferenceEvent(id="a", score=0.2, part="response")], NOW) == []
+    assert not guards.totals and guards.n_events == 1
+
+
+def minutes(desk: GuardDesk, first: int, last: int, unseen: float, rng: np.random.Generator) -> None:
+    for minute in range(first, last):
+        now = NOW + timedelta(minutes=minute)
+        events = [event(at=now, city="Mars" if rng.random() < unseen else "Ulm") for _ in range(200)]
+        desk.tick(now)
+        desk.observe(events, now)
+
+
+def test_a_rate_that_leaves_its_bound_alerts_within_minutes_and_a_steady_one_does_not(tmp_path):
+    paths = MonitorPaths(tmp_path / "m")
+    paths.reference.mkdir(parents=True)
+    pl.DataFrame({"column_name": ["city"] * 2, "bin_kind": ["category", "other"], "label": ["Ulm", "other"], "lower": [None, None], "upper": [None, None], "n_reference": [9, 0]}).write_parquet(paths.reference / "profile.parquet")  # fmt: skip
+    assert known_columns(paths)["city"].values == frozenset({"Ulm"})
+    desk = GuardDesk(SPEC, paths)
+    rng = np.random.default_rng(20260302)
+    minutes(desk, 0, 200, 0.05, rng)
+    assert desk.alerts == 0, "a rate at its own level must not alarm"
+    minutes(desk, 200, 205, 0.40, rng)
+    lines = read_lines(paths.guards / "alerts.ndjson")
+    assert [(line["column"], line["rule"], line["state"]) for line in lines] == [("city", "unseen", "open")]
+    assert datetime.fromisoformat(lines[0]["at"]) <= NOW + timedelta(minutes=204)
+    assert lines[0]["evidence"] > 129_600  # minutes in the budget of 90 days
+
+
+def test_counts_of_every_minute_are_written_and_a_torn_line_is_passed_over(tmp_path):
+    desk = GuardDesk(SPEC, MonitorPaths(tmp_path / "m"))
+    for second in range(0, 180, 20):
+        now = NOW.replace(second=0) + timedelta(seconds=second)
+        desk.tick(now)
+        desk.observe([event(at=now, age=-1), event(at=now)], now)
+    desk.close(NOW + timedelta(minutes=2, seconds=20))
+    with (desk.paths.guards / "counts-2026-03-02.ndjson").open("ab") as file:
+        file.write(b'{"minute": "2026-03')
+    counts = read_counts(desk.paths, NOW.replace(second=0), NOW + timedelta(hours=1))
+    assert counts["n"].to_list() == [3, 3, 3] and counts["n_events"].to_list() == [6, 6, 6]
+    assert read_counts(desk.paths, NOW + timedelta(minutes=1), NOW + timedelta(minutes=2)).height == 1
+
+
+def test_the_webhook_is_told_and_its_failures_are_counted(tmp_path):
+    received = []
+    done = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            first = not received
+            received.append(json.loads(body))
+            self.send_response(503 if first else 200)
+            self.end_headers()
+            if not first:
+                done.set()
+
+        def log_message(self, *args):
+            """Keep the test's output clean."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        desk = GuardDesk(SPEC, MonitorPaths(tmp_path / "m"), Webhook(f"http://127.0.0.1:{server.server_port}/"))
+        desk.observe([event(age=-1)], NOW)
+        assert done.wait(30)
+    finally:
+        server.shutdown()
+    assert [line["rule"] for line in received] == ["out_of_contract"] * 2  # refused once, then taken
+
+
+def test_a_rate_guard_without_events_says_nothing():
+    assert RateGuard(SPEC).update(NOW, [], 0) == []
