@@ -1,0 +1,159 @@
+"""dbt's models as assets: one instance of the same models per monitor and flow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+
+from orchestration import partitions
+from orchestration.monitor import Monitor
+from orchestration.progress import open_progress
+from orchestration.resources import FastDbt, dbt_environment, environment, exclusive
+from sightline.spec import names
+from sightline.warehouse import connect, prepare, write_control
+from sightline.warehouse.reference import ensure_reference, reference_id
+
+UPSTREAM = {"immediate": "inferences", "delayed": "labels"}
+SOURCES = {"inferences": "inferences", "labels": "labels", "quarantine": "inferences"}
+"""Which asset fills a dbt source of schema ``raw``."""
+
+
+class MonitorTranslator(DagsterDbtTranslator):
+    """Puts the shared dbt nodes under one monitor's name: keys, group, owners, tags; control tables come from `reference`."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        super().__init__(
+            DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True, enable_source_metadata=False)
+        )
+        self.monitor = monitor
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """``[monitor id, model]``; a source is the asset that fills it."""
+        name = dbt_resource_props["name"]
+        if dbt_resource_props["resource_type"] == "source":
+            is_raw = dbt_resource_props["source_name"] == "raw"
+            name = SOURCES.get(name, "inferences") if is_raw else "reference"
+        return self.monitor.key(name)
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The monitor's group."""
+        return names.group_name(self.monitor.spec)
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        """The monitor's owner."""
+        return self.monitor.owners
+
+    def get_tags(self, dbt_resource_props: Mapping[str, Any]) -> dict[str, str]:
+        """The monitor's tags, and dbt's."""
+        return {**self.monitor.tags, **super().get_tags(dbt_resource_props)}
+
+    def get_code_version(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Changes with the model's SQL and with the monitor's spec."""
+        return f"{(super().get_code_version(dbt_resource_props) or '')[:12]}-{self.monitor.code_version}"
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The description in the model's YAML, without the SQL (the manifest has it)."""
+        return dbt_resource_props.get("description") or dbt_resource_props["name"].replace("_", " ")
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> dict[str, Any]:
+        """Column schema as written in the model's contract."""
+        columns = [
+            dg.TableColumn(name=c["name"], type=c.get("data_type") or "", description=c.get("description") or None)
+            for c in dbt_resource_props.get("columns", {}).values()
+        ]
+        return {"dagster/column_schema": dg.TableSchema(columns=columns)} if columns else {}
+
+
+@cache
+def read_manifest(path: Path, mtime_ns: int) -> Mapping[str, Any]:
+    """The manifest as a dictionary, shared by all monitors; `mtime_ns` tells its versions apart."""
+    return json.loads(path.read_text())
+
+
+def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefinition:
+    """The dbt models tagged `flow` (``immediate`` or ``delayed``) as assets of one monitor."""
+
+    @dbt_assets(
+        manifest=read_manifest(manifest_path, manifest_path.stat().st_mtime_ns),
+        name=f"{monitor.id}__dbt_{flow}",
+        select=f"tag:{flow}",
+        partitions_def=monitor.partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=monitor.pool,
+        dagster_dbt_translator=MonitorTranslator(monitor),
+    )
+    def aggregates(context: dg.AssetExecutionContext, dbt: FastDbt) -> Iterator[Any]:
+        keys = list(partitions.windows_of(context))
+        with exclusive(monitor.paths.root / ".writer.lock"):
+            position, reference = prepare_run(context, monitor, keys)
+            events, error = run_dbt(context, monitor, dbt)
+        describe_partitions(context, monitor, keys, events)
+        yield from events
+        if error is not None:
+            raise error
+        with open_progress(monitor.paths.ledger) as progress:
+            progress.write_aggregated(flow, keys, position, reference)
+
+    return aggregates
+
+
+def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, keys: list[str]) -> tuple[int, str]:
+    """Freeze the reference if its windows are there, write the control tables; returns the ledger's position and the
+    reference's id as the aggregates will know them."""
+    spec, paths = monitor.spec, monitor.paths
+    with open_progress(paths.ledger) as progress:
+        position = progress.position()
+    profile = ensure_reference(spec, paths, monitor.home, now=partitions.utc_now())
+    if profile is not None and profile.is_new:
+        context.log_event(dg.AssetMaterialization(monitor.key("reference"), metadata=reference_metadata(profile)))
+    with connect(paths) as con:
+        prepare(con, spec, paths)
+        write_control(con, spec, paths, keys)
+    return position, reference_id(paths)
+
+
+def run_dbt(context: dg.AssetExecutionContext, monitor: Monitor, dbt: FastDbt) -> tuple[list[Any], Exception | None]:
+    """Run ``dbt build``; returns Dagster's events of what succeeded, and the error if something failed."""
+    args = ["build", "--vars", json.dumps({"monitor": monitor.id})]
+    with environment(dbt_environment(monitor.paths)):
+        invocation = dbt.cli(args, context=context, target_path=monitor.paths.dbt / "target")
+    events: list[Any] = []
+    try:
+        events.extend(invocation.stream())
+    except Exception as error:
+        return events, error
+    return events, None
+
+
+def describe_partitions(
+    context: dg.AssetExecutionContext, monitor: Monitor, keys: list[str], events: list[Any]
+) -> None:
+    """Give every partition of every model its row count."""
+    outputs = {event.output_name for event in events if isinstance(event, dg.Output)}
+    keys_by_output = {key.to_python_identifier(): key for key in context.selected_asset_keys}
+    built = [keys_by_output[name] for name in outputs if name in keys_by_output]
+    with connect(monitor.paths, read_only=True) as con:
+        tables = {
+            name
+            for (name,) in con.sql(
+                "select table_name from information_schema.tables where table_schema = 'marts'"
+            ).fetchall()
+        }
+        for key in built:
+            if key.path[-1] not in tables:
+                continue
+            rows = con.sql(
+                f"select window_key, count(*) from marts.{key.path[-1]} where window_key between ? and ? group by 1",
+                params=[keys[0], keys[-1]],
+            ).fetchall()
+            counts = dict(rows)
+            for window in keys:
+                context.add_asset_metadata(
+                    {"dagster/partition_row_count": counts.get(window, 0)}, asset_key=key, partition_key=window
+                )

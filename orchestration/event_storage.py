@@ -1,0 +1,173 @@
+"""Writes many Dagster events in one transaction per database.
+
+Dagster's SQLite storage opens two or three connections and commits as often for every single event: a year of daily
+partitions (365 days x 60 assets and checks) would take minutes. Dagster already hands the materializations of a ranged
+run to ``EventLogStorage.store_event_batch`` when ``DAGSTER_EVENT_BATCH_SIZE`` is set, but its SQLite storage inherits
+the loop over single events. `install` gives that storage a real batch. Other storages (PostgreSQL) are left alone.
+
+Private API of dagster 1.13.27, pinned in pyproject.toml and held by tests/orchestration/test_event_storage.py.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.base import EventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from sqlalchemy import Connection, bindparam, select
+
+BATCH_SIZE = 2000
+_MATERIALIZATION = (DagsterEventType.ASSET_MATERIALIZATION_PLANNED, DagsterEventType.ASSET_MATERIALIZATION)
+_EVALUATION = (DagsterEventType.ASSET_CHECK_EVALUATION,)
+
+
+def install() -> None:
+    """Let Dagster's SQLite storage write batches, in this process; does nothing where Dagster brings its own batch."""
+    if SqliteEventLogStorage.store_event_batch is EventLogStorage.store_event_batch:
+        SqliteEventLogStorage.store_event_batch = _store_event_batch  # type: ignore[method-assign]
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
+
+
+def store_evaluations(context: dg.AssetCheckExecutionContext, evaluations: Iterable[dg.AssetCheckEvaluation]) -> None:
+    """Store check results of this step, as if they had been yielded, in batches.
+
+    Parameters
+    ----------
+    context : dagster.AssetCheckExecutionContext
+        Context of the step that plans these checks.
+    evaluations : iterable of dagster.AssetCheckEvaluation
+        One per check and partition.
+    """
+    step, run, now = context.get_step_execution_context(), context.run, time.time()
+    entries = [
+        EventLogEntry(
+            error_info=None,
+            level=10,
+            user_message="",
+            run_id=run.run_id,
+            timestamp=now,
+            step_key=step.step.key,
+            job_name=run.job_name,
+            dagster_event=DagsterEvent(
+                event_type_value=DagsterEventType.ASSET_CHECK_EVALUATION.value,
+                job_name=run.job_name,
+                step_handle=step.step.handle,
+                node_handle=step.step.node_handle,
+                step_kind_value=step.step.kind.value,
+                logging_tags=step.event_tags,
+                event_specific_data=evaluation,
+                message=_message(evaluation),
+                pid=os.getpid(),
+            ),
+        )
+        for evaluation in evaluations
+    ]
+    storage = context.instance.event_log_storage
+    for start in range(0, len(entries), BATCH_SIZE):
+        storage.store_event_batch(entries[start : start + BATCH_SIZE])
+
+
+def target(storage_id: int, run_id: str) -> AssetCheckEvaluationTargetMaterializationData:
+    """Which materialization a check result speaks of; without it the UI shows the result as missing."""
+    return AssetCheckEvaluationTargetMaterializationData(storage_id=storage_id, run_id=run_id, timestamp=time.time())
+
+
+def _message(evaluation: dg.AssetCheckEvaluation) -> str:
+    verdict = "passed" if evaluation.passed else f"failed ({evaluation.severity.value})"
+    return f"{evaluation.check_name} of {evaluation.asset_key.to_user_string()} [{evaluation.partition}] {verdict}."
+
+
+def _store_event_batch(self: SqliteEventLogStorage, events: Sequence[EventLogEntry]) -> None:
+    """Store materializations and check results in one transaction per database; everything else singly."""
+    batch = [event for event in events if event.dagster_event_type in _MATERIALIZATION + _EVALUATION]
+    for event in events:
+        if event.dagster_event_type not in _MATERIALIZATION + _EVALUATION:
+            self.store_event(event)
+    if not batch:
+        return
+    rows = [self._event_to_row(event) for event in batch]
+    by_run: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_run.setdefault(row["run_id"], []).append(row)
+    for run_id, run_rows in by_run.items():
+        with self.run_connection(run_id) as connection:
+            connection.execute(SqlEventLogStorageTable.insert(), run_rows)
+    with self.index_transaction() as connection:
+        insert = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
+        ids = list(connection.execute(insert, rows).scalars())
+        stored = list(zip(batch, ids, rows, strict=True))
+        _store_materializations(self, connection, [s for s in stored if s[0].dagster_event_type in _MATERIALIZATION])
+        _store_evaluations(connection, [s for s in stored if s[0].dagster_event_type in _EVALUATION])
+
+
+Stored = tuple[EventLogEntry, int, dict[str, Any]]
+
+
+def _store_materializations(storage: SqliteEventLogStorage, connection: Connection, stored: Sequence[Stored]) -> None:
+    if not stored:
+        return
+    tagged = [(event, event_id) for event, event_id, _ in stored if storage._tags_for_asset_event(event)]
+    if tagged:
+        storage._store_asset_event_tags(
+            connection, [event for event, _ in tagged], [event_id for _, event_id in tagged]
+        )
+    last = {(row["asset_key"], event.dagster_event_type): (event, event_id) for event, event_id, row in stored}
+    known = set(connection.execute(select(AssetKeyTable.c.asset_key)).scalars())
+    for (asset_key, _), (event, event_id) in sorted(last.items(), key=lambda item: item[1][1]):
+        values = storage._get_asset_entry_values(event, event_id, has_asset_key_index_cols=True)
+        if asset_key in known:
+            connection.execute(AssetKeyTable.update().values(**values).where(AssetKeyTable.c.asset_key == asset_key))
+        else:
+            connection.execute(AssetKeyTable.insert().values(asset_key=asset_key, **values))
+            known.add(asset_key)
+
+
+def _store_evaluations(connection: Connection, stored: Sequence[Stored]) -> None:
+    if not stored:
+        return
+    table = AssetCheckExecutionsTable
+    runs = {event.run_id for event, _, _ in stored}
+    key = (table.c.run_id, table.c.asset_key, table.c.check_name, table.c.partition)
+    planned = {
+        tuple(row[1:]): row[0] for row in connection.execute(select(table.c.id, *key).where(table.c.run_id.in_(runs)))
+    }
+    updates, inserts = [], []
+    for event, event_id, row in stored:
+        evaluation = event.get_dagster_event().event_specific_data
+        assert isinstance(evaluation, dg.AssetCheckEvaluation)
+        status = (
+            AssetCheckExecutionRecordStatus.SUCCEEDED if evaluation.passed else AssetCheckExecutionRecordStatus.FAILED
+        )
+        about = evaluation.target_materialization_data
+        values = {
+            "execution_status": status.value,
+            "evaluation_event": row["event"],
+            "evaluation_event_timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None),
+            "evaluation_event_storage_id": event_id,
+            "materialization_event_storage_id": about.storage_id if about else None,
+        }
+        identity = (event.run_id, evaluation.asset_key.to_string(), evaluation.check_name, evaluation.partition)
+        if identity in planned:
+            updates.append({**values, "row_id": planned[identity]})
+        else:
+            inserts.append(
+                {**values, **dict(zip(("run_id", "asset_key", "check_name", "partition"), identity, strict=True))}
+            )
+    if updates:
+        names = [name for name in updates[0] if name != "row_id"]
+        statement = (
+            table.update().where(table.c.id == bindparam("row_id")).values({name: bindparam(name) for name in names})
+        )
+        connection.execute(statement, updates)
+    if inserts:
+        connection.execute(table.insert(), inserts)

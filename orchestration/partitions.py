@@ -1,0 +1,89 @@
+"""Windows as Dagster partitions: one definition per schedule, ranges of keys, and when a window is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from sightline.spec.model import MonitorSpec
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+SETTLE = {"hourly": timedelta(minutes=10), "daily": timedelta(hours=1), "weekly": timedelta(hours=6)}
+"""After its end a window waits this long for the last events before it is judged for good."""
+
+
+def definition(spec: MonitorSpec) -> dg.TimeWindowPartitionsDefinition:
+    """Partitions of a monitor: its windows from the first one to the current one (included, so that the windows of
+    today are judged while they fill)."""
+    start = spec.first_window
+    if spec.schedule == "hourly":
+        return dg.HourlyPartitionsDefinition(start_date=start, fmt="%Y-%m-%d-%H", timezone="UTC", end_offset=1)
+    if spec.schedule == "daily":
+        return dg.DailyPartitionsDefinition(start_date=start, fmt="%Y-%m-%d", timezone="UTC", end_offset=1)
+    return dg.WeeklyPartitionsDefinition(start_date=start, fmt="%Y-%m-%d", timezone="UTC", day_offset=1, end_offset=1)
+
+
+def utc_now() -> datetime:
+    """The clock; the only place in this package that reads it."""
+    return datetime.now(UTC)
+
+
+def next_key(spec: MonitorSpec, key: str, steps: int = 1) -> str:
+    """The key `steps` windows later (earlier if negative)."""
+    return spec.key(spec.window_start(key) + steps * spec.window)
+
+
+def keys_between(spec: MonitorSpec, first: str, last: str) -> list[str]:
+    """All window keys from `first` to `last`, both included; empty if `last` is before `first`."""
+    start, end = spec.window_start(first), spec.window_start(last)
+    return [spec.key(start + i * spec.window) for i in range((end - start) // spec.window + 1)]
+
+
+def contiguous(spec: MonitorSpec, keys: Iterable[str], longest: int) -> list[tuple[str, str]]:
+    """Group keys into ranges without a gap, in time order, none longer than `longest` windows.
+
+    Returns
+    -------
+    list of (first, last)
+        Both included.
+    """
+    ranges: list[tuple[str, str]] = []
+    size = 0
+    for key in sorted(set(keys)):
+        if ranges and size < longest and next_key(spec, ranges[-1][1]) == key:
+            ranges[-1] = (ranges[-1][0], key)
+            size += 1
+        else:
+            ranges.append((key, key))
+            size = 1
+    return ranges
+
+
+def closes_at(spec: MonitorSpec, key: str) -> datetime:
+    """When a window is complete: its end and the time to settle."""
+    return spec.window_start(key) + spec.window + SETTLE[spec.schedule]
+
+
+def matures_at(spec: MonitorSpec, key: str) -> datetime:
+    """When the labels of a window are due: its end, their usual delay, and the time to settle."""
+    delay = spec.labels.expected_delay if spec.labels else timedelta(0)
+    return closes_at(spec, key) + delay
+
+
+def run_tags(first: str, last: str) -> dict[str, str]:
+    """Run tags that select a partition, or a range of them."""
+    return {"dagster/partition": first} if first == last else {RANGE_START: first, RANGE_END: last}
+
+
+def windows_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Sequence[str]:
+    """Partition keys of this run, single or ranged; empty when started without a partition ("Execute all" in the UI)."""
+    op = context.op_execution_context
+    if op.has_partition_key:
+        return [op.partition_key]
+    if op.has_partition_key_range:
+        return list(op.partition_keys)
+    return []

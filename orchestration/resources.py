@@ -1,0 +1,135 @@
+"""dbt as a resource: started without asking its version, with one target folder per monitor; the manifest parsed when stale."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dagster_dbt import DbtCliResource
+from packaging.version import Version, parse
+
+import sightline
+from sightline.errors import SightlineError
+from sightline.home import Home, MonitorPaths
+
+PROJECT_DIR = Path(sightline.__file__).resolve().parent.parent / "dbt_project"
+DBT = Path(sysconfig.get_path("scripts")) / "dbt"
+NO_TELEMETRY = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
+_PARSED_SUFFIXES = {".sql", ".yml", ".yaml", ".md", ".csv"}
+
+
+class FastDbt(DbtCliResource):
+    """`DbtCliResource` without its two costs per process: ``dbt --version`` (which asks the package index, 3 s) and a
+    second dbt adapter inside the Dagster process, which is only needed for row counts that we count ourselves.
+
+    Overrides private members of dagster-dbt 0.29.27; tests/orchestration/test_resources.py holds them.
+    """
+
+    @cached_property
+    def _cli_version(self) -> Version:
+        return parse(importlib.metadata.version("dbt-core"))
+
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
+        return None
+
+
+def dbt_resource() -> FastDbt:
+    """dbt on the bundled project, from the environment this Python runs in."""
+    if not DBT.exists():
+        raise SightlineError(
+            "dbt is not installed beside this Python", where=str(DBT), fix="pip install dbt-core dbt-duckdb"
+        )
+    return FastDbt(
+        project_dir=os.fspath(PROJECT_DIR), profiles_dir=os.fspath(PROJECT_DIR), dbt_executable=os.fspath(DBT)
+    )
+
+
+def dbt_environment(paths: MonitorPaths) -> dict[str, str]:
+    """Environment variables that point dbt's profile at one monitor's warehouse."""
+    return {"SIGHTLINE_WAREHOUSE": os.fspath(paths.warehouse), **NO_TELEMETRY}
+
+
+@contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the block (a child process started in it inherits them)."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file against other processes; the kernel frees it when the process ends, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def ensure_manifest(home: Home, project_dir: Path = PROJECT_DIR) -> Path:
+    """The dbt manifest of the bundled project, parsed only when a model, macro, dbt or its adapter has changed.
+
+    It lies under the home folder, because an installed package's folder may be read-only.
+
+    Returns
+    -------
+    Path
+        ``.sightline/dbt/manifest.json`` below the home folder.
+    """
+    folder = home.root / ".sightline" / "dbt"
+    manifest, stamp = folder / "manifest.json", folder / "manifest.stamp"
+    wanted = _stamp(project_dir)
+
+    def is_fresh() -> bool:
+        return manifest.exists() and stamp.exists() and stamp.read_text() == wanted
+
+    if not is_fresh():
+        with exclusive(folder / "lock"):
+            if not is_fresh():
+                _parse(project_dir, folder)
+                stamp.write_text(wanted)
+    return manifest
+
+
+def _stamp(project_dir: Path) -> str:
+    files = sorted(
+        p for p in project_dir.rglob("*") if p.suffix in _PARSED_SUFFIXES and not {"target", "logs"} & set(p.parts)
+    )
+    facts = [(p.relative_to(project_dir).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    versions = [importlib.metadata.version(name) for name in ("dbt-core", "dbt-duckdb", "dagster-dbt")]
+    return hashlib.sha256(json.dumps([os.fspath(project_dir), facts, versions]).encode()).hexdigest()
+
+
+def _parse(project_dir: Path, folder: Path) -> None:
+    command = [DBT, "--quiet", "parse", "--vars", json.dumps({"monitor": "manifest"})]
+    variables = {
+        **os.environ,
+        **NO_TELEMETRY,
+        "SIGHTLINE_WAREHOUSE": ":memory:",
+        "DBT_PROJECT_DIR": os.fspath(project_dir),
+        "DBT_PROFILES_DIR": os.fspath(project_dir),
+        "DBT_TARGET_PATH": os.fspath(folder),
+        "DBT_LOG_PATH": os.fspath(folder),
+    }
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SightlineError(
+            "dbt cannot parse its project", where=os.fspath(project_dir), fix=(done.stdout + done.stderr).strip()
+        )

@@ -1,0 +1,109 @@
+"""The sensors of a monitor: look, `plan`, ask for runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import dagster as dg
+from dagster import DagsterRunStatus
+
+from orchestration import jobs, partitions
+from orchestration.monitor import Monitor
+from orchestration.progress import open_progress
+from orchestration.sensors.plan import Cursor, Listing, Request, RunState, open_batches, plan
+from sightline.lake import label_windows_waiting, peek_windows, pending
+from sightline.lake.sources import Batch
+from sightline.spec import names
+from sightline.warehouse.reference import reference_id
+
+WATCHES = {"immediate": "inferences", "delayed": "labels"}
+REQUEST_TAG = "sightline/request"
+WAITING_LABELS = "waiting labels"
+"""Stands for a batch: labels that once found no prediction and would find one now."""
+MAX_PEEKED_BATCHES = 100
+MAX_PEEKED_BYTES = 256 * 1024 * 1024
+_STATES = {
+    DagsterRunStatus.SUCCESS: RunState.SUCCEEDED,
+    DagsterRunStatus.FAILURE: RunState.FAILED,
+    DagsterRunStatus.CANCELED: RunState.FAILED,
+}
+
+
+def build(monitor: Monitor, flow: str) -> dg.SensorDefinition:
+    """The sensor that starts runs of one flow: ``<id>__inferences`` for ``immediate``, ``<id>__labels`` for ``delayed``."""
+    watched = WATCHES[flow]
+
+    @dg.sensor(
+        name=names.sensor_name(monitor.spec, watched),
+        job_name=names.job_name(monitor.spec, flow),
+        minimum_interval_seconds=int(os.environ.get("SIGHTLINE_SENSOR_SECONDS", "30")),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"New {watched}, closed windows and a new reference start runs of just the affected windows.",
+    )
+    def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        cursor = Cursor.load(context.cursor)
+        decided = plan(monitor.spec, flow, cursor, look(monitor, flow, cursor, context.instance))
+        requests = [run_request(monitor, flow, request) for request in decided.requests]
+        return dg.SensorResult(
+            run_requests=requests, cursor=decided.cursor.dump(), skip_reason=None if requests else decided.reason
+        )
+
+    return watch
+
+
+def run_request(monitor: Monitor, flow: str, request: Request) -> dg.RunRequest:
+    """A run of the flow over the request's windows; without new data it leaves the intake asset alone, so that this
+    asset's freshness stays the age of the data."""
+    return dg.RunRequest(
+        run_key=request.run_key,
+        tags={REQUEST_TAG: request.run_key, **partitions.run_tags(request.first, request.last)},
+        asset_selection=None if request.has_data else jobs.asset_keys(monitor, flow, with_intake=False),
+    )
+
+
+def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstance) -> Listing:
+    """What there is to see: waiting batches (a bounded number of them), the ledger, and the runs asked for."""
+    spec, paths, watched = monitor.spec, monitor.paths, WATCHES[flow]
+    under_way = open_batches(cursor)
+    waiting = [batch for batch in pending(spec, paths, watched, monitor.home) if batch.batch_id not in under_way]
+    peeked = {batch.batch_id: frozenset(peek_windows(spec, paths, batch, monitor.home)) for batch in bounded(waiting)}
+    if flow == "delayed" and (matched := label_windows_waiting(spec, paths)):
+        peeked[WAITING_LABELS] = frozenset(matched)
+    with open_progress(paths.ledger) as progress:
+        done = progress.done(flow)
+        inferences = progress.changes(["inferences"])
+        changes = inferences
+        if flow == "delayed":
+            changes = {key: position for key, position in inferences.items() if key in done}
+            for key, position in progress.changes(["labels"]).items():
+                changes[key] = max(position, changes.get(key, 0))
+    return Listing(
+        pending=peeked,
+        changes=changes,
+        done=done,
+        with_data=inferences,
+        reference=reference_id(paths),
+        runs=run_states(instance, [request.run_key for request in cursor.open]),
+        now=partitions.utc_now(),
+    )
+
+
+def bounded(batches: Iterable[Batch]) -> list[Batch]:
+    """The first batches, up to a number and a size that one tick can look into; always at least one."""
+    chosen: list[Batch] = []
+    size = 0
+    for batch in batches:
+        size += batch.size
+        if chosen and (len(chosen) >= MAX_PEEKED_BATCHES or size > MAX_PEEKED_BYTES):
+            break
+        chosen.append(batch)
+    return chosen
+
+
+def run_states(instance: dg.DagsterInstance, run_keys: list[str]) -> dict[str, RunState]:
+    """State of the runs that were asked for, by run key; keys without a run are left out."""
+    if not run_keys:
+        return {}
+    runs = instance.get_runs(dg.RunsFilter(tags={REQUEST_TAG: run_keys}))
+    return {run.tags[REQUEST_TAG]: _STATES.get(run.status, RunState.ACTIVE) for run in reversed(runs)}

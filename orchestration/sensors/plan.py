@@ -1,0 +1,248 @@
+"""What a sensor should start: a pure function of its cursor and of what it sees.
+
+A window needs a run of a flow when data for it waits in the landing folder, when the ledger holds changes its latest
+complete run did not know, when it has closed (or its labels have become due) since it was last judged, or when its
+aggregates were binned by another reference. Windows already under way are left alone; a failed run is tried again twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from enum import Enum
+
+from orchestration import partitions
+from orchestration.progress import Done
+from sightline.spec.model import MonitorSpec
+
+MAX_ATTEMPTS = 3
+MAX_OPEN = 4
+MAX_WINDOWS_PER_RUN = 400
+MAX_SILENCE = {"hourly": 72, "daily": 14, "weekly": 4}
+"""So many empty windows after the last data are still judged (and alarm); from then on freshness alone tells."""
+
+
+class RunState(Enum):
+    """State of a requested run, as far as a sensor cares."""
+
+    ACTIVE = "active"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a sensor sees at one moment.
+
+    Parameters
+    ----------
+    pending : mapping of batch id to window keys
+        Batches not yet loaded and the windows they touch (empty: nothing could be read or routed).
+    changes : mapping of window key to position
+        Newest change in the ledger that concerns this flow.
+    done : mapping of window key to Done
+        What the latest complete run of this flow knew.
+    with_data : collection of window keys
+        Windows that hold inferences.
+    reference : str
+        Id of the current reference profile; empty when there is none.
+    runs : mapping of run key to RunState
+        Requested runs that exist.
+    now : datetime
+        The clock, UTC.
+    """
+
+    pending: Mapping[str, frozenset[str]]
+    changes: Mapping[str, int]
+    done: Mapping[str, Done]
+    with_data: Collection[str]
+    reference: str
+    runs: Mapping[str, RunState]
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run: a flow over the windows `first` to `last`, both included."""
+
+    run_key: str
+    first: str
+    last: str
+    attempt: int
+    cause: str
+    has_data: bool
+    """Something arrived for these windows; otherwise they are only judged anew, and no intake is recorded."""
+    batches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What a sensor remembers: runs under way, and ranges it has given up until something about them changes."""
+
+    open: tuple[Request, ...] = ()
+    given_up: tuple[Request, ...] = ()
+
+    @classmethod
+    def load(cls, text: str | None) -> Cursor:
+        """Read a cursor; an absent or unknown one is an empty one (the ledger holds the truth)."""
+        try:
+            data = json.loads(text) if text else {}
+            parts = {
+                name: tuple(Request(**{**r, "batches": tuple(r["batches"])}) for r in data.get(name, ()))
+                for name in ("open", "given_up")
+            }
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return cls()
+        return cls(**parts)
+
+    def dump(self) -> str:
+        """The cursor as JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Runs to start now, the cursor to keep, and what to tell when nothing starts."""
+
+    requests: tuple[Request, ...]
+    cursor: Cursor
+    reason: str
+
+
+def open_batches(cursor: Cursor) -> set[str]:
+    """Batches that a run under way will load: no need to look into them again."""
+    return {batch for request in cursor.open for batch in request.batches}
+
+
+def plan(spec: MonitorSpec, flow: str, cursor: Cursor, listing: Listing) -> Plan:
+    """Decide which runs of a flow to start.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    flow : {'immediate', 'delayed'}
+    cursor : Cursor
+        As returned by the previous call.
+    listing : Listing
+
+    Returns
+    -------
+    Plan
+        Deterministic: the same cursor and listing give the same run keys, so that a request repeated after a crash
+        starts nothing twice.
+    """
+    tokens = stale_windows(spec, flow, listing)
+    requests, still_open, given_up = _settle(spec, cursor, listing, tokens)
+    taken = {key for r in (*still_open, *requests) for key in partitions.keys_between(spec, r.first, r.last)}
+    given_up = [r for r in given_up if _cause(spec, r.first, r.last, tokens) == r.cause]
+    refused = {key for r in given_up for key in partitions.keys_between(spec, r.first, r.last)}
+    for first, last, has_data in _ranges(spec, {key: why for key, why in tokens.items() if key not in taken | refused}):
+        if len(still_open) + len(requests) >= MAX_OPEN:
+            break
+        requests.append(_request(spec, flow, first, last, has_data, tokens, listing))
+    return Plan(tuple(requests), Cursor((*still_open, *requests), tuple(given_up)), _reason(still_open, given_up))
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a window needs a run."""
+
+    has_data: bool
+    token: str
+    """Changes whenever the cause changes."""
+
+
+def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, Why]:
+    """Windows that need a run, in time order."""
+    first, current = spec.key(spec.first_window), spec.key(listing.now)
+    due = partitions.closes_at if flow == "immediate" else partitions.matures_at
+    batches: dict[str, list[str]] = {}
+    for batch, keys in sorted(listing.pending.items()):
+        for key in {k for k in keys if first <= k <= current} or {current}:
+            batches.setdefault(key, []).append(batch)
+    known = sorted(key for key in {*listing.changes, *listing.done, *listing.with_data} if first <= key <= current)
+    silent_from = partitions.next_key(spec, known[-1], MAX_SILENCE[spec.schedule]) if known else current
+    span = partitions.keys_between(spec, known[0], min(current, silent_from)) if known else []
+    tokens: dict[str, Why] = {}
+    for key in sorted({*span, *batches}):
+        done, change = listing.done.get(key), listing.changes.get(key, 0)
+        closed = listing.now >= due(spec, key)
+        waits = batches.get(key, [])
+        changed = change > (done.position if done else 0)
+        unclosed = closed and (done is None or done.at < due(spec, key))
+        other_reference = done is not None and done.reference != listing.reference
+        if waits or changed or unclosed or other_reference:
+            tokens[key] = Why(bool(waits) or changed, f"{change}|{','.join(waits)}|{closed}|{listing.reference}")
+    return tokens
+
+
+def _settle(
+    spec: MonitorSpec, cursor: Cursor, listing: Listing, tokens: Mapping[str, Why]
+) -> tuple[list[Request], list[Request], list[Request]]:
+    """Follow up the runs under way: (to start again, still under way, given up)."""
+    again, still_open, given_up = [], [], list(cursor.given_up)
+    for request in cursor.open:
+        state = listing.runs.get(request.run_key)
+        if state is RunState.ACTIVE:
+            still_open.append(request)
+        elif state is None:
+            again.append(request)  # asked for, but never started: ask with the same key
+        elif state is RunState.FAILED and request.attempt < MAX_ATTEMPTS:
+            if any(key in tokens for key in partitions.keys_between(spec, request.first, request.last)):
+                again.append(_retry(spec, request, tokens))
+        elif _cause(spec, request.first, request.last, tokens) == request.cause:
+            given_up.append(request)
+    return again, still_open, given_up
+
+
+def _retry(spec: MonitorSpec, request: Request, tokens: Mapping[str, Why]) -> Request:
+    stem = request.run_key.rpartition("#")[0]
+    cause = _cause(spec, request.first, request.last, tokens)
+    attempt = request.attempt + 1
+    return replace(request, run_key=f"{stem}#{attempt}", attempt=attempt, cause=cause)
+
+
+def _ranges(spec: MonitorSpec, tokens: Mapping[str, Why]) -> list[tuple[str, str, bool]]:
+    """Ranges without a gap, oldest first, each wholly with or wholly without new data."""
+    found = []
+    for has_data in (True, False):
+        keys = [key for key, why in tokens.items() if why.has_data is has_data]
+        found += [(first, last, has_data) for first, last in partitions.contiguous(spec, keys, MAX_WINDOWS_PER_RUN)]
+    return sorted(found)
+
+
+def _request(
+    spec: MonitorSpec, flow: str, first: str, last: str, has_data: bool, tokens: Mapping[str, Why], listing: Listing
+) -> Request:
+    cause = _cause(spec, first, last, tokens)
+    keys = set(partitions.keys_between(spec, first, last))
+    current = spec.key(listing.now)
+    batches = tuple(
+        sorted(b for b, windows in listing.pending.items() if windows & keys or (not windows and current in keys))
+    )
+    return Request(f"{spec.id}|{flow}|{first}|{last}|{cause}#1", first, last, 1, cause, has_data, batches)
+
+
+def _cause(spec: MonitorSpec, first: str, last: str, tokens: Mapping[str, Why]) -> str:
+    """Digest of why the windows of a range need a run."""
+    parts = [f"{key}={tokens[key].token}" for key in partitions.keys_between(spec, first, last) if key in tokens]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16] if parts else ""
+
+
+def _reason(still_open: list[Request], given_up: list[Request]) -> str:
+    parts = []
+    if still_open:
+        parts.append("under way: " + ", ".join(_span(r) for r in still_open))
+    for r in given_up:
+        how = f"failed {r.attempt} times" if r.attempt >= MAX_ATTEMPTS else "ended, but changed nothing"
+        parts.append(
+            f"given up: {_span(r)} ({how}; mend the cause and materialize these partitions, or land new data for them)"
+        )
+    return "; ".join(parts) or "nothing new"
+
+
+def _span(request: Request) -> str:
+    return request.first if request.first == request.last else f"{request.first} to {request.last}"

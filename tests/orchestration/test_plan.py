@@ -1,0 +1,189 @@
+"""The sensors' decisions, as a pure function: what starts, what waits, what is tried again, what is given up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestration.progress import Done
+from orchestration.sensors.plan import (
+    MAX_OPEN,
+    MAX_SILENCE,
+    MAX_WINDOWS_PER_RUN,
+    Cursor,
+    Listing,
+    RunState,
+    open_batches,
+    plan,
+)
+
+NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
+TODAY = "2026-02-01"
+
+
+def listing(**changes) -> Listing:
+    base = Listing(pending={}, changes={}, done={}, with_data=(), reference="r1", runs={}, now=NOW)
+    return replace(base, **changes)
+
+
+def done(position: int, at: datetime = NOW, reference: str = "r1") -> Done:
+    return Done(position, at, reference)
+
+
+def spans(decided) -> list[tuple[str, str]]:
+    return [(request.first, request.last) for request in decided.requests]
+
+
+@pytest.fixture
+def spec(make_spec):
+    return make_spec()
+
+
+class TestNewData:
+    def test_one_request_per_contiguous_range(self, spec):
+        seen = listing(pending={"a": frozenset({"2026-01-30", TODAY}), "b": frozenset({"2026-01-31", "2026-01-20"})})
+        decided = plan(spec, "immediate", Cursor(), seen)
+        assert spans(decided) == [("2026-01-20", "2026-01-20"), ("2026-01-30", TODAY)]
+        assert [request.batches for request in decided.requests] == [("b",), ("a", "b")]
+        assert all(request.has_data for request in decided.requests)
+
+    def test_a_batch_without_a_readable_row_is_loaded_with_the_current_window(self, spec):
+        decided = plan(spec, "immediate", Cursor(), listing(pending={"broken": frozenset()}))
+        assert spans(decided) == [(TODAY, TODAY)]
+        assert open_batches(decided.cursor) == {"broken"}
+
+    def test_windows_before_the_first_and_after_now_are_not_requested(self, spec):
+        decided = plan(
+            spec, "immediate", Cursor(), listing(pending={"a": frozenset({"2025-12-31", "2026-02-02", "2026-01-31"})})
+        )
+        assert spans(decided) == [("2026-01-31", "2026-01-31")]
+
+    def test_changes_the_latest_run_did_not_know(self, spec):
+        seen = listing(changes={"2026-01-30": 7, "2026-01-31": 8}, done={"2026-01-30": done(7), "2026-01-31": done(5)})
+        assert spans(plan(spec, "delayed", Cursor(), seen)) == [("2026-01-31", "2026-01-31")]
+
+    def test_a_long_range_is_cut(self, make_spec):
+        spec = make_spec(schedule="hourly")
+        first = datetime(2026, 1, 2, tzinfo=UTC)
+        keys = frozenset(spec.key(first + timedelta(hours=i)) for i in range(MAX_WINDOWS_PER_RUN + 1))
+        decided = plan(spec, "immediate", Cursor(), listing(pending={"a": keys}))
+        assert [r.first for r in decided.requests] == ["2026-01-02-00", "2026-01-18-16"]
+
+    def test_bounded_number_of_runs_at_a_time(self, spec):
+        every_other = frozenset(f"2026-01-{day:02d}" for day in range(1, 31, 2))
+        decided = plan(spec, "immediate", Cursor(), listing(pending={"a": every_other}))
+        assert len(decided.requests) == MAX_OPEN
+
+
+class TestUnderWay:
+    def test_nothing_runs_twice_for_the_same_data(self, spec):
+        seen = listing(pending={"a": frozenset({TODAY})})
+        first = plan(spec, "immediate", Cursor(), seen)
+        running = replace(seen, runs={first.requests[0].run_key: RunState.ACTIVE})
+        second = plan(spec, "immediate", Cursor.load(first.cursor.dump()), running)
+        assert second.requests == ()
+        assert second.reason == f"under way: {TODAY}"
+        after = listing(changes={TODAY: 1}, done={TODAY: done(1)}, runs={first.requests[0].run_key: RunState.SUCCEEDED})
+        third = plan(spec, "immediate", second.cursor, after)
+        assert (third.requests, third.cursor, third.reason) == ((), Cursor(), "nothing new")
+
+    def test_a_crash_between_request_and_cursor_repeats_the_same_run_key(self, spec):
+        seen = listing(pending={"a": frozenset({TODAY})})
+        keys = {plan(spec, "immediate", Cursor(), seen).requests[0].run_key for _ in range(2)}
+        assert len(keys) == 1
+
+    def test_a_request_that_never_became_a_run_is_repeated_with_its_key(self, spec):
+        seen = listing(pending={"a": frozenset({TODAY})})
+        first = plan(spec, "immediate", Cursor(), seen)
+        assert plan(spec, "immediate", first.cursor, seen).requests == first.requests
+
+    def test_data_that_lands_during_a_run_is_taken_up_after_it(self, spec):
+        first = plan(spec, "immediate", Cursor(), listing(pending={"a": frozenset({TODAY})}))
+        key = first.requests[0].run_key
+        more = listing(pending={"b": frozenset({TODAY})}, changes={TODAY: 1}, runs={key: RunState.ACTIVE})
+        waiting = plan(spec, "immediate", first.cursor, more)
+        assert waiting.requests == ()
+        over = replace(more, done={TODAY: done(1)}, runs={key: RunState.SUCCEEDED})
+        assert spans(plan(spec, "immediate", waiting.cursor, over)) == [(TODAY, TODAY)]
+
+    def test_a_changed_file_is_a_new_batch(self, spec):
+        first = plan(spec, "immediate", Cursor(), listing(pending={"file@1": frozenset({TODAY})}))
+        over = {first.requests[0].run_key: RunState.SUCCEEDED}
+        seen = listing(pending={"file@2": frozenset({TODAY})}, changes={TODAY: 1}, done={TODAY: done(1)}, runs=over)
+        second = plan(spec, "immediate", first.cursor, seen)
+        assert second.requests[0].batches == ("file@2",)
+        assert second.requests[0].run_key != first.requests[0].run_key
+
+
+class TestFailure:
+    def test_three_attempts_then_given_up_until_something_changes(self, spec):
+        seen = listing(pending={"a": frozenset({TODAY})})
+        decided = plan(spec, "immediate", Cursor(), seen)
+        for attempt in (1, 2, 3):
+            assert [r.attempt for r in decided.requests] == [attempt]
+            failed = {decided.requests[0].run_key: RunState.FAILED}
+            decided = plan(spec, "immediate", Cursor.load(decided.cursor.dump()), replace(seen, runs=failed))
+        assert decided.requests == ()
+        assert f"given up: {TODAY} (failed 3 times" in decided.reason
+        assert plan(spec, "immediate", decided.cursor, seen).requests == ()
+        landed = listing(pending={"a": frozenset({TODAY}), "b": frozenset({TODAY})})
+        assert [r.attempt for r in plan(spec, "immediate", decided.cursor, landed).requests] == [1]
+
+    def test_a_failed_run_whose_work_was_done_by_hand_is_not_repeated(self, spec):
+        first = plan(spec, "immediate", Cursor(), listing(pending={"a": frozenset({TODAY})}))
+        by_hand = listing(changes={TODAY: 1}, done={TODAY: done(1)}, runs={first.requests[0].run_key: RunState.FAILED})
+        assert plan(spec, "immediate", first.cursor, by_hand).requests == ()
+
+    def test_a_run_that_succeeds_and_changes_nothing_is_not_repeated_for_ever(self, spec):
+        seen = listing(pending={"a": frozenset({TODAY})})
+        first = plan(spec, "immediate", Cursor(), seen)
+        after = plan(
+            spec, "immediate", first.cursor, replace(seen, runs={first.requests[0].run_key: RunState.SUCCEEDED})
+        )
+        assert after.requests == ()
+        assert "ended, but changed nothing" in after.reason
+
+
+class TestClock:
+    def test_a_window_that_filled_while_open_is_judged_again_when_it_has_closed(self, spec):
+        filled = datetime(2026, 1, 31, 20, tzinfo=UTC)
+        seen = listing(changes={"2026-01-31": 4}, with_data={"2026-01-31"}, done={"2026-01-31": done(4, filled)})
+        before = plan(spec, "immediate", Cursor(), replace(seen, now=datetime(2026, 2, 1, 0, 30, tzinfo=UTC)))
+        after = plan(spec, "immediate", Cursor(), replace(seen, now=datetime(2026, 2, 1, 1, 0, tzinfo=UTC)))
+        assert before.requests == ()
+        assert spans(after) == [("2026-01-31", "2026-01-31")]
+        assert not after.requests[0].has_data
+
+    def test_closed_windows_without_any_data_are_judged_so_that_silence_alarms(self, spec):
+        seen = listing(changes={"2026-01-28": 1}, with_data={"2026-01-28"}, done={"2026-01-28": done(1)})
+        assert spans(plan(spec, "immediate", Cursor(), seen)) == [("2026-01-29", "2026-01-31")]
+
+    def test_long_silence_is_left_to_freshness(self, spec):
+        seen = listing(changes={"2026-01-02": 1}, with_data={"2026-01-02"}, done={"2026-01-02": done(1)})
+        last = spec.window_start("2026-01-02") + MAX_SILENCE["daily"] * spec.window
+        assert spans(plan(spec, "immediate", Cursor(), seen)) == [("2026-01-03", spec.key(last))]
+
+    def test_labels_are_due_after_their_usual_delay(self, spec):
+        data = {"2026-01-30", "2026-01-31"}
+        decided = plan(spec, "delayed", Cursor(), listing(with_data=data))
+        assert spans(decided) == [("2026-01-30", "2026-01-30")]  # 01-31 is due on 02-02 at 01:00
+
+    def test_new_data_and_closing_are_separate_runs(self, spec):
+        seen = listing(pending={"a": frozenset({TODAY})}, changes={"2026-01-31": 1}, with_data={"2026-01-31"})
+        seen = replace(seen, done={"2026-01-31": done(1, datetime(2026, 1, 31, 12, tzinfo=UTC))})
+        decided = plan(spec, "immediate", Cursor(), seen)
+        assert [(r.first, r.has_data) for r in decided.requests] == [("2026-01-31", False), (TODAY, True)]
+
+
+def test_a_new_reference_works_every_window_up_again(spec):
+    old = {key: done(1) for key in ("2026-01-30", "2026-01-31")}
+    seen = listing(changes=dict.fromkeys(old, 1), with_data=set(old), done=old, reference="r2")
+    assert spans(plan(spec, "immediate", Cursor(), seen)) == [("2026-01-30", "2026-01-31")]
+
+
+@pytest.mark.parametrize("text", [None, "", "not json", "[]", json.dumps({"open": [{"first": 1}]})])
+def test_an_unreadable_cursor_is_an_empty_one(text):
+    assert Cursor.load(text) == Cursor()
