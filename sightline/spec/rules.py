@@ -57,19 +57,19 @@ def _model(spec: MonitorSpec) -> Iterator[Problem]:
 
 def _task_needs(spec: MonitorSpec) -> Iterator[Problem]:
     columns, task = spec.columns, spec.model.task
-    if task == "binary_classification" and not (columns.score or columns.prediction):
+    if task == "binary_classification" and columns.score is None and columns.prediction is None:
         fix = "name the column with P(positive) as `score`, or the column with the predicted class as `prediction`"
         yield Problem(("columns",), "binary_classification needs columns.score or columns.prediction", fix)
-    if task == "multiclass_classification" and not (columns.prediction or columns.class_scores):
+    if task == "multiclass_classification" and columns.prediction is None and not columns.class_scores:
         fix = "name the column with the predicted class as `prediction`, or one column per class under `class_scores`"
         yield Problem(("columns",), "multiclass_classification needs columns.prediction or columns.class_scores", fix)
     if task == "multiclass_classification" and len(columns.class_scores) == 1:
         fix = "name a column for every class, or leave class_scores out"
         yield Problem(("columns", "class_scores"), "class_scores names only one class", fix)
-    if task == "regression" and not columns.prediction:
+    if task == "regression" and columns.prediction is None:
         fix = "name the column with the predicted value as `prediction`"
         yield Problem(("columns",), "regression needs columns.prediction", fix)
-    if task == "ranking" and not (columns.score and columns.query_id):
+    if task == "ranking" and (columns.score is None or columns.query_id is None):
         fix = "name the ranking score as `score` and the query or session as `query_id`"
         yield Problem(("columns",), "ranking needs columns.score and columns.query_id", fix)
 
