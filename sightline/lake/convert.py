@@ -1,0 +1,300 @@
+"""Native columns of any Parquet, CSV or JSON type to the types of the lake, vectorised, with the reason where a value will not go.
+
+Typed sources (Parquet, NDJSON, segments, DuckDB) are strict: text where a number belongs is ``bad_type``, because a serving bug
+must show. CSV has text only, so there (``parse=True``) text is parsed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from sightline.lake.schema import TIMESTAMP
+
+MISSING_WORDS = ("", "NA", "N/A", "NULL", "null", "None", "none")
+"""Spellings of "no value" in CSV columns that hold numbers, booleans or times (a category may be called NA)."""
+TRUE_WORDS, FALSE_WORDS = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
+EPOCH_UNITS_US = ((1e8, 1e11, 1e6), (1e11, 1e14, 1e3), (1e14, 1e17, 1.0), (1e17, 9.2e18, 1e-3))
+"""(from, below, microseconds per unit): seconds, milliseconds, microseconds and nanoseconds since 1970 by magnitude."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Values of one lake type, and (reason, mask) for those that were dropped."""
+
+    values: pl.Series
+    issues: list[tuple[str, pl.Series]] = field(default_factory=list)
+
+
+def convert(raw: pl.Series, kind: str, *, parse: bool = False) -> Converted:
+    """Convert a native column to the lake type of a feature kind.
+
+    Parameters
+    ----------
+    raw : polars.Series
+        Any dtype; ``Object`` for columns of mixed JSON types.
+    kind : str
+        ``numeric, categorical, boolean, datetime, text, embedding``.
+    parse : bool
+        Read numbers, booleans, times and vectors out of text (CSV).
+
+    Returns
+    -------
+    Converted
+        Same length; nulls where the value was missing, of a wrong type (``bad_type``) or not finite (``not_finite``).
+    """
+    if raw.dtype == pl.Null:
+        target = {"numeric": pl.Float64, "boolean": pl.Boolean, "datetime": TIMESTAMP, "embedding": pl.List(pl.Float32)}
+        return Converted(pl.Series(raw.name, [None] * len(raw), dtype=target.get(kind, pl.String)))
+    if isinstance(raw.dtype, pl.Categorical | pl.Enum):
+        raw = raw.cast(pl.String)
+    if raw.dtype == pl.Binary and kind != "embedding":
+        raw, undecodable = _decode(raw)
+        if undecodable is not None:
+            inner = CONVERTERS[kind](raw, parse)
+            return Converted(inner.values, [*inner.issues, ("bad_type", undecodable)])
+    return CONVERTERS[kind](raw, parse)
+
+
+def _decode(raw: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    text = raw.cast(pl.String, strict=False)
+    bad = text.is_null() & raw.is_not_null()
+    return text, bad if bad.any() else None
+
+
+def _all_bad(raw: pl.Series, dtype: Any) -> Converted:
+    bad = raw.is_not_null()
+    return Converted(pl.Series(raw.name, [None], dtype=dtype).new_from_index(0, len(raw)), [("bad_type", bad)] if bad.any() else [])
+
+
+def _elementwise(raw: pl.Series, one: Callable[[Any], Any], dtype: Any) -> Converted:
+    """The slow path for mixed columns; `one` raises ValueError or TypeError for a value it refuses."""
+    values, bad = [], []
+    for value in raw.to_list():
+        try:
+            values.append(None if value is None else one(value))
+            bad.append(False)
+        except (ValueError, TypeError, OverflowError):
+            values.append(None)
+            bad.append(True)
+    mask = pl.Series(bad, dtype=pl.Boolean)
+    return Converted(pl.Series(raw.name, values, dtype=dtype, strict=False), [("bad_type", mask)] if mask.any() else [])
+
+
+def _finite(found: Converted) -> Converted:
+    values = found.values
+    if values.is_finite().all():
+        return found
+    bad = values.is_not_null() & values.is_finite().not_()
+    return Converted(values.set(bad, None), [*found.issues, ("not_finite", bad)])
+
+
+def _clean(raw: pl.Series) -> pl.Series:
+    """CSV text without blanks around it, null where it spells "no value"."""
+    text = raw.str.strip_chars()
+    missing = text.is_in(MISSING_WORDS)
+    return text.set(missing, None) if missing.any() else text
+
+
+def _parsed(text: pl.Series, values: pl.Series) -> Converted:
+    bad = text.is_not_null() & values.is_null()
+    return Converted(values, [("bad_type", bad)] if bad.any() else [])
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool | int | float | Decimal):
+        return float(value)
+    raise TypeError(value)
+
+
+def _numeric(raw: pl.Series, parse: bool) -> Converted:
+    if raw.dtype == pl.Object:
+        return _finite(_elementwise(raw, _number, pl.Float64))
+    if raw.dtype.is_numeric() or raw.dtype == pl.Boolean:
+        return _finite(Converted(raw.cast(pl.Float64)))
+    if raw.dtype == pl.String and parse:
+        text = _clean(raw)
+        return _finite(_parsed(text, text.cast(pl.Float64, strict=False)))
+    return _all_bad(raw, pl.Float64)
+
+
+def _float_text(value: float) -> str:
+    if not math.isfinite(value):
+        raise ValueError("not finite")
+    return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)
+
+
+SPELLINGS: tuple[tuple[type, Callable[[Any], str]], ...] = (
+    (str, lambda value: value),
+    (bool, lambda value: "true" if value else "false"),
+    (int, str),
+    (float, _float_text),
+    (Decimal, lambda value: format(value.normalize(), "f")),
+    (datetime, lambda value: (value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)).isoformat()),
+    (date, lambda value: value.isoformat()),
+)
+
+
+def canonical_text(value: Any) -> str:
+    """One spelling per value, whatever the source's type: 1, 1.0 and Decimal("1.0") are "1"; True is "true"."""
+    for kind, spell in SPELLINGS:
+        if isinstance(value, kind):
+            return spell(value)
+    raise TypeError(f"no category: {type(value).__name__}")
+
+
+def _string(raw: pl.Series, parse: bool) -> Converted:
+    dtype = raw.dtype
+    if dtype == pl.Object:
+        return _elementwise(raw, canonical_text, pl.String)
+    if dtype.is_float():
+        return _float_string(_finite(Converted(raw.cast(pl.Float64))))
+    if dtype == pl.String or dtype.is_integer() or dtype == pl.Boolean:
+        return Converted(raw.cast(pl.String))
+    if dtype.is_decimal() or dtype == pl.Date or isinstance(dtype, pl.Datetime):
+        distinct = raw.unique()
+        spelled = pl.Series([None if v is None else canonical_text(v) for v in distinct.to_list()], dtype=pl.String)
+        return Converted(raw.replace_strict(distinct, spelled, return_dtype=pl.String))
+    return _all_bad(raw, pl.String)
+
+
+def _float_string(found: Converted) -> Converted:
+    values = found.values
+    whole = values.cast(pl.Int64, strict=False)
+    is_whole = (whole.cast(pl.Float64) == values).fill_null(False)
+    text = values.cast(pl.String).zip_with(is_whole.not_(), whole.cast(pl.String))
+    return Converted(text, found.issues)
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool) or (isinstance(value, int | float) and value in (0, 1)):
+        return bool(value)
+    raise TypeError(value)
+
+
+def _boolean(raw: pl.Series, parse: bool) -> Converted:
+    dtype = raw.dtype
+    if dtype == pl.Boolean:
+        return Converted(raw)
+    if dtype == pl.Object:
+        return _elementwise(raw, _truth, pl.Boolean)
+    if dtype.is_numeric():
+        numbers = _finite(Converted(raw.cast(pl.Float64)))
+        bad = numbers.values.is_not_null() & numbers.values.is_in([0.0, 1.0]).not_()
+        values = numbers.values.set(bad, None).cast(pl.Boolean)
+        return Converted(values, [*numbers.issues, *([("bad_type", bad)] if bad.any() else [])])
+    if dtype == pl.String and parse:
+        text = _clean(raw).str.to_lowercase()
+        words = [*TRUE_WORDS, *FALSE_WORDS]
+        truths = [True] * len(TRUE_WORDS) + [False] * len(FALSE_WORDS)
+        return _parsed(text, text.replace_strict(words, truths, default=None, return_dtype=pl.Boolean))
+    return _all_bad(raw, pl.Boolean)
+
+
+def _epoch(numbers: pl.Series) -> pl.Series:
+    """Numbers since 1970 to timestamps; null where the magnitude fits no unit between 1973 and 2261."""
+    column = pl.col(numbers.name)
+    found = pl.lit(None, dtype=pl.Int64)
+    for low, high, factor in EPOCH_UNITS_US:
+        exact = numbers.dtype.is_integer() and factor >= 1
+        scaled = column * int(factor) if exact else (column * factor).round()
+        found = pl.when((column >= low) & (column < high)).then(scaled.cast(pl.Int64, strict=False)).otherwise(found)
+    return numbers.to_frame().select(found.cast(TIMESTAMP)).to_series()
+
+
+def _parse_times(text: pl.Series) -> pl.Series:
+    """ISO 8601 with ``T`` or a blank, with or without seconds, fraction, zone; dates; numbers since 1970."""
+    values = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    rest = text.is_not_null() & values.is_null()
+    if rest.any():
+        normal = (
+            text.filter(rest)
+            .str.strip_chars()
+            .str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00")
+            .str.replace(r"^(\d{4}-\d{2}-\d{2})[ t]", "${1}T")
+            .str.replace(r"(T\d{2}:\d{2})($|[Zz+-])", "${1}:00${2}")
+            .str.replace(r"\s*(?:[zZ]|UTC)$", "+00:00")
+            .str.replace(r"([+-]\d{2})(\d{2})?$", "${1}:${2}")
+            .str.replace(r"([+-]\d{2}):$", "${1}:00")
+            .str.replace(r"(T\d{2}:\d{2}:\d{2}(?:\.\d+)?)$", "${1}+00:00")
+        )
+        parsed = normal.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False).dt.replace_time_zone(None)
+        epoch = _epoch(normal.cast(pl.Float64, strict=False).alias("epoch"))
+        values = values.scatter(rest.arg_true(), parsed.zip_with(parsed.is_not_null(), epoch))
+    return values
+
+
+def _moment(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(value, bool):
+        raise TypeError(value)
+    if isinstance(value, int | float):
+        found = _epoch(pl.Series("epoch", [float(value)])).item()
+    else:
+        found = _parse_times(pl.Series([value], dtype=pl.String)).item() if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(value)
+    return found
+
+
+def _datetime(raw: pl.Series, parse: bool) -> Converted:
+    dtype = raw.dtype
+    if isinstance(dtype, pl.Datetime):
+        values = raw if dtype.time_zone is None else raw.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return Converted(values.cast(TIMESTAMP))
+    if dtype == pl.Object:
+        return _elementwise(raw, _moment, TIMESTAMP)
+    if dtype == pl.Date:
+        return Converted(raw.cast(TIMESTAMP))
+    if dtype.is_integer() or dtype.is_float() or dtype.is_decimal():
+        numbers = raw if dtype.is_signed_integer() else raw.cast(pl.Float64)
+        return _parsed(raw, _epoch(numbers.cast(pl.Int64) if numbers.dtype.is_integer() else numbers))
+    if dtype == pl.String:
+        text = _clean(raw) if parse else raw
+        return _parsed(text, _parse_times(text))
+    return _all_bad(raw, TIMESTAMP)
+
+
+def _vector(value: Any) -> list[float]:
+    if isinstance(value, str):
+        value = msgspec.json.decode(value)
+    if not isinstance(value, list | tuple):
+        raise TypeError(value)
+    return [_number(item) for item in value]
+
+
+def _embedding(raw: pl.Series, parse: bool) -> Converted:
+    dtype = raw.dtype
+    target = pl.List(pl.Float32)
+    if isinstance(dtype, pl.List | pl.Array) and dtype.inner is not None and dtype.inner.is_numeric():
+        found = Converted(raw.cast(target))
+    elif isinstance(dtype, pl.Object) or (dtype == pl.String and parse):
+        found = _elementwise(raw, _vector, target)
+    else:
+        return _all_bad(raw, target)
+    frame = found.values.to_frame("v")
+    bad = frame.select(
+        pl.col("v").list.eval(pl.element().is_null() | pl.element().is_finite().not_()).list.any().fill_null(False)
+    ).to_series()
+    if not bad.any():
+        return found
+    values = frame.select(pl.when(bad.not_()).then(pl.col("v"))).to_series().alias(raw.name)
+    return Converted(values, [*found.issues, ("not_finite", bad)])
+
+
+CONVERTERS: dict[str, Callable[[pl.Series, bool], Converted]] = {
+    "numeric": _numeric,
+    "categorical": _string,
+    "text": _string,
+    "boolean": _boolean,
+    "datetime": _datetime,
+    "embedding": _embedding,
+}

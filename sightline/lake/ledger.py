@@ -1,0 +1,188 @@
+"""The ledger (SQLite, WAL): which batches are loaded, which lake parts count, and which windows changed.
+
+One transaction per commit is the only point at which loaded data comes to exist: parts are written under hidden names before it
+and made visible after it (`sightline.lake.store`), so a process killed at any moment leaves either all of a batch or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sightline.errors import SightlineError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS batches(
+    batch_id TEXT PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, kind TEXT NOT NULL, path TEXT NOT NULL, signature TEXT NOT NULL,
+    format TEXT NOT NULL, mapping TEXT NOT NULL, status TEXT NOT NULL,
+    n_rows INTEGER NOT NULL, n_accepted INTEGER NOT NULL, n_duplicate INTEGER NOT NULL, n_rejected INTEGER NOT NULL,
+    n_value_issues INTEGER NOT NULL, n_unmatched INTEGER NOT NULL, received_at TEXT NOT NULL, loaded_at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS window_changes(
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, window_key TEXT NOT NULL, batch_id TEXT NOT NULL, n_rows INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS window_changes_of_kind ON window_changes(kind, seq);
+CREATE TABLE IF NOT EXISTS parts(
+    path TEXT PRIMARY KEY, kind TEXT NOT NULL, window_key TEXT, state TEXT NOT NULL, n_rows INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL, seq INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS parts_of_window ON parts(kind, window_key);
+CREATE INDEX IF NOT EXISTS parts_of_state ON parts(state) WHERE state <> 'live';
+CREATE TABLE IF NOT EXISTS schemas(fingerprint TEXT PRIMARY KEY, columns TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file below the monitor's root; ``state`` is staged, live or obsolete."""
+
+    path: str
+    kind: str
+    window_key: str | None
+    n_rows: int
+    fingerprint: str
+    seq: int
+    state: str = "live"
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """What became of one batch: ``n_rows = n_accepted + n_duplicate + n_rejected + n_unmatched``."""
+
+    batch_id: str
+    seq: int
+    kind: str
+    path: str
+    signature: str
+    format: str
+    mapping: str
+    status: str
+    n_rows: int
+    n_accepted: int
+    n_duplicate: int
+    n_rejected: int
+    n_value_issues: int
+    n_unmatched: int
+    received_at: str
+    loaded_at: str
+
+
+class Ledger:
+    """Access to the ledger of one monitor; open it with `open_ledger`."""
+
+    def __init__(self, con: sqlite3.Connection) -> None:
+        self.con = con
+
+    def loaded(self, kind: str) -> dict[str, tuple[str, str]]:
+        """Batch id -> (status, mapping) of all batches of a kind."""
+        rows = self.con.execute("SELECT batch_id, status, mapping FROM batches WHERE kind = ?", [kind])
+        return {batch_id: (status, mapping) for batch_id, status, mapping in rows}
+
+    def batch_paths(self, batch_ids: Sequence[str]) -> dict[str, str]:
+        """Batch id -> path of its source."""
+        rows = self.con.execute(
+            "SELECT batch_id, path FROM batches WHERE batch_id IN (SELECT value FROM json_each(?))", [json.dumps(list(batch_ids))]
+        )
+        return dict(rows)
+
+    def next_seq(self) -> int:
+        """Number of the next batch."""
+        return self.con.execute("SELECT coalesce(max(seq), 0) + 1 FROM batches").fetchone()[0]
+
+    def parts(self, kind: str, keys: Iterable[str] | None = None, after_seq: int | None = None) -> list[Part]:
+        """Live parts of a kind, in load order; of some windows or batches after a sequence number only."""
+        sql, params = "SELECT path, kind, window_key, n_rows, fingerprint, seq, state FROM parts WHERE kind = ? AND state = 'live'", [kind]
+        if keys is not None:
+            sql, params = sql + " AND window_key IN (SELECT value FROM json_each(?))", [*params, json.dumps(list(keys))]
+        if after_seq is not None:
+            sql, params = sql + " AND seq > ?", [*params, after_seq]
+        return [Part(*row) for row in self.con.execute(sql + " ORDER BY seq, path", params)]
+
+    def window_keys(self, kind: str) -> list[str]:
+        """Windows that hold data, sorted."""
+        sql = "SELECT DISTINCT window_key FROM parts WHERE kind = ? AND state = 'live' AND window_key IS NOT NULL ORDER BY 1"
+        return [key for (key,) in self.con.execute(sql, [kind])]
+
+    def unfinished(self) -> list[Part]:
+        """Parts of commits whose renames or deletions a killed process left undone."""
+        sql = "SELECT path, kind, window_key, n_rows, fingerprint, seq, state FROM parts WHERE state <> 'live'"
+        return [Part(*row) for row in self.con.execute(sql)]
+
+    def schemas(self, kind: str) -> dict[str, dict[str, str]]:
+        """Fingerprint -> column types of the live parts of a kind."""
+        sql = """SELECT fingerprint, columns FROM schemas
+                 WHERE fingerprint IN (SELECT DISTINCT fingerprint FROM parts WHERE kind = ? AND state = 'live')"""
+        return {name: json.loads(columns) for name, columns in self.con.execute(sql, [kind])}
+
+    def windows_since(self, kind: str, seq: int) -> tuple[dict[str, int], int]:
+        """Windows changed after a position, with their new rows, and the position now: a cursor for whoever follows along."""
+        rows = self.con.execute(
+            "SELECT window_key, sum(n_rows) FROM window_changes WHERE kind = ? AND seq > ? GROUP BY 1 ORDER BY 1", [kind, seq]
+        ).fetchall()
+        position = self.con.execute("SELECT coalesce(max(seq), 0) FROM window_changes").fetchone()[0]
+        return dict(rows), position
+
+    def get(self, key: str) -> int:
+        """A stored number, 0 when never set."""
+        row = self.con.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
+        return row[0] if row else 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, durable on return."""
+        self.con.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.con
+        except BaseException:
+            self.con.execute("ROLLBACK")
+            raise
+        self.con.execute("COMMIT")
+
+
+@contextmanager
+def open_ledger(path: Path, *, create: bool = True) -> Iterator[Ledger]:
+    """Open a monitor's ledger, creating its tables.
+
+    Parameters
+    ----------
+    path : Path
+        `MonitorPaths.ledger`.
+    create : bool
+        Make the file when it is absent; otherwise an empty ledger in memory stands for it (readers leave no trace).
+
+    Yields
+    ------
+    Ledger
+
+    Raises
+    ------
+    SightlineError
+        The file is no SQLite database.
+    """
+    if create:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    con = sqlite3.connect(path if create or path.exists() else ":memory:", timeout=30, isolation_level=None)
+    try:
+        try:
+            con.execute("PRAGMA journal_mode = WAL")
+            con.execute("PRAGMA synchronous = FULL")
+            if con.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0] == 0:
+                con.executescript(f"BEGIN;{SCHEMA}COMMIT;")
+        except sqlite3.DatabaseError as error:
+            raise SightlineError(
+                f"the ledger cannot be read ({error})",
+                where=str(path),
+                fix="restore it from a backup, or remove it together with lake/ and quarantine/ beside it: everything is then loaded again",
+            ) from error
+        yield Ledger(con)
+    finally:
+        con.close()
+
+
+def utc_text(moment: datetime) -> str:
+    """ISO 8601 in UTC, for the ledger's text columns."""
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")

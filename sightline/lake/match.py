@@ -1,0 +1,158 @@
+"""Which window does a label belong to, and is it news? Labels are matched by prediction id, with the time hint first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from sightline.lake.ledger import Part
+from sightline.lake.schema import LABEL_SCHEMA, TIMESTAMP
+from sightline.lake.store import window_key_expr, window_starts
+from sightline.spec.model import MonitorSpec
+
+KEY = ("window_start", "prediction_id")
+INDEX_COLUMNS = ("prediction_id", "window_start", "predicted_at")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The inference parts to look in: their windows, and how to find their bytes."""
+
+    spec: MonitorSpec
+    parts: Sequence[Part]
+    file: Callable[[Part], Path]
+
+    def keys(self) -> list[str]:
+        """Windows that hold predictions, sorted."""
+        return sorted({part.window_key for part in self.parts if part.window_key})
+
+    def lookup(self, ids: pl.Series, keys: Sequence[str]) -> pl.DataFrame:
+        """First prediction of each id in each of some windows: ``prediction_id, window_start, predicted_at``."""
+        wanted = set(keys)
+        files = [self.file(part) for part in self.parts if part.window_key in wanted]
+        if not files or ids.is_empty():
+            return pl.DataFrame(schema={name: LABEL_SCHEMA[name] for name in INDEX_COLUMNS})
+        lazy = pl.scan_parquet(files, hive_partitioning=False, glob=False, missing_columns="insert", extra_columns="ignore")
+        found = lazy.select(INDEX_COLUMNS).join(ids.unique().to_frame("prediction_id").lazy(), on="prediction_id", how="semi")
+        return found.group_by("prediction_id", "window_start").agg(pl.col("predicted_at").min()).collect()
+
+
+def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Find the window of each label's prediction.
+
+    Windows are searched in three steps, each for what the one before has not found: the window of the hint; those between
+    ``received_at - labels.give_up_after`` and ``received_at``; all others. An id that was predicted in several windows is given
+    the latest prediction made before the truth was known.
+
+    Parameters
+    ----------
+    labels : polars.DataFrame
+        `LABEL_SCHEMA`, ``predicted_at`` is the hint or null.
+    predictions : Predictions
+        Where to look.
+
+    Returns
+    -------
+    matched, unmatched : polars.DataFrame
+        Matched rows carry the prediction's ``predicted_at`` and ``window_start``.
+    """
+    spec = predictions.spec
+    rest = labels.with_row_index("label").with_columns(hint_window=window_starts(pl.col("predicted_at"), spec))
+    every = predictions.keys()
+    matched: list[pl.DataFrame] = []
+    seen: set[str] = set()
+    for keys, by_hint in ((_hinted(rest, every, spec), True), (_recent(rest, every, spec), False), (every, False)):
+        fresh = keys if by_hint else [key for key in keys if key not in seen]
+        if by_hint is False:
+            seen.update(fresh)
+        if rest.is_empty() or not fresh:
+            continue
+        candidates = rest.filter(pl.col("hint_window").is_not_null()) if by_hint else rest
+        found = _choose(candidates, predictions.lookup(candidates["prediction_id"], fresh), by_hint)
+        matched.append(found)
+        rest = rest.join(found.select("label"), on="label", how="anti")
+    columns = list(LABEL_SCHEMA)
+    hits = pl.concat(matched).sort("label").select(columns) if matched else labels.clear()
+    return hits, rest.sort("label").select(columns)
+
+
+def _hinted(labels: pl.DataFrame, every: list[str], spec: MonitorSpec) -> list[str]:
+    hints = labels.select(window_key_expr(pl.col("hint_window").drop_nulls().unique(), spec)).to_series()
+    return sorted(set(hints) & set(every))
+
+
+def _recent(labels: pl.DataFrame, every: list[str], spec: MonitorSpec) -> list[str]:
+    low, high = labels["received_at"].min(), labels["received_at"].max()
+    if not isinstance(low, datetime) or not isinstance(high, datetime) or spec.labels is None:
+        return []
+    first = spec.key(low - spec.labels.give_up_after - spec.window)
+    return [key for key in every if first <= key <= spec.key(high)]
+
+
+def _choose(labels: pl.DataFrame, found: pl.DataFrame, by_hint: bool) -> pl.DataFrame:
+    """One prediction per label: made before the truth was known if possible, then the latest."""
+    slim = found.rename({"window_start": "found_window", "predicted_at": "found_at"})
+    pairs = labels.join(slim, on="prediction_id", how="inner")
+    if by_hint:
+        pairs = pairs.filter(pl.col("found_window") == pl.col("hint_window"))
+    pairs = pairs.sort(pl.col("found_at") <= pl.col("observed_at"), "found_at").unique("label", keep="last", maintain_order=True)
+    return pairs.with_columns(predicted_at=pl.col("found_at"), window_start=pl.col("found_window")).drop("found_at", "found_window")
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """New label rows sorted into news and repetitions; ``conflicts`` are news that contradict the label before."""
+
+    accepted: pl.DataFrame
+    duplicates: pl.DataFrame
+    conflicts: pl.DataFrame
+
+
+def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
+    """Keep what a label row adds to what is known of its prediction.
+
+    A row repeats if the revision before it says the same, or if the same value with the same ``observed_at`` was already there
+    (a file loaded twice). Everything else is a revision of its own and is kept.
+
+    Parameters
+    ----------
+    new, existing : polars.DataFrame
+        `LABEL_SCHEMA`, of the same windows.
+
+    Returns
+    -------
+    Revisions
+        ``duplicates`` and ``conflicts`` carry ``before`` (the value of the revision before) and ``before_batch``.
+    """
+    value = pl.coalesce("label_class", pl.col("label_value").cast(pl.String))
+    known = existing.join(new.select(KEY), on=KEY, how="semi")
+    rows = pl.concat([known.with_columns(is_new=pl.lit(False)), new.with_columns(is_new=pl.lit(True))])
+    rows = rows.sort(*KEY, "revision_order").with_columns(value=value)
+    rows = rows.with_columns(
+        before=pl.col("value").shift(1).over(KEY),
+        before_batch=pl.col("batch_id").shift(1).over(KEY),
+        is_repeated=pl.struct(*KEY, "value", "observed_at").is_first_distinct().not_(),
+    )
+    rows = rows.filter("is_new").with_columns(is_repeated=pl.col("is_repeated") | (pl.col("before") == pl.col("value")).fill_null(False))
+    extra = [*LABEL_SCHEMA, "value", "before", "before_batch"]
+    fresh = rows.filter(~pl.col("is_repeated"))
+    return Revisions(
+        fresh.select(LABEL_SCHEMA.keys()),
+        rows.filter("is_repeated").select(extra),
+        fresh.filter(pl.col("before").is_not_null()).select(extra),
+    )
+
+
+def no_labels() -> pl.DataFrame:
+    """An empty label frame."""
+    return pl.DataFrame(schema=LABEL_SCHEMA)
+
+
+def hint_keys(hints: pl.Series, spec: MonitorSpec) -> set[str]:
+    """Window keys of some times."""
+    starts = hints.cast(TIMESTAMP).drop_nulls().to_frame("t").select(window_key_expr(window_starts(pl.col("t"), spec), spec).unique())
+    return set(starts.to_series())

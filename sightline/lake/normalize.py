@@ -1,0 +1,324 @@
+"""Chunks of native columns to the canonical lake frame, and to quarantine rows for everything that did not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from sightline.lake.convert import Converted, canonical_text, convert
+from sightline.lake.read import BadRecord, Chunk
+from sightline.lake.roles import roles
+from sightline.lake.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, TIMESTAMP, inference_schema
+from sightline.lake.store import quarantine_frame, window_starts
+from sightline.spec.model import MonitorSpec
+
+CLOCK_SKEW = timedelta(days=1)
+"""Times this far behind the moment of receipt are a clock's error, later ones a mistake."""
+SUCCESS = ("ok", "200", "true", "")
+VALUE_LIMIT = 200
+
+
+@dataclass
+class Normalized:
+    """Accepted rows in canonical columns (``bucket`` still null), quarantine rows, and counts."""
+
+    frame: pl.DataFrame
+    quarantine: list[pl.DataFrame] = field(default_factory=list)
+    n_rows: int = 0
+    n_rejected: int = 0
+    n_value_issues: int = 0
+
+
+class _Work:
+    """One chunk on its way: converted columns, rejected rows, value issues."""
+
+    def __init__(self, spec: MonitorSpec, chunk: Chunk) -> None:
+        self.spec, self.chunk, self.raw = spec, chunk, chunk.frame
+        self.n = len(chunk.frame)
+        self.kinds = {role.name: role.kind for role in roles(spec, chunk.batch.kind)}
+        self.sources = {role.name: role.column for role in roles(spec, chunk.batch.kind)}
+        self.columns: dict[str, pl.Series] = {}
+        self.rejected = pl.Series([False], dtype=pl.Boolean).new_from_index(0, self.n)
+        self.rejections: list[tuple[str, str, pl.Series]] = []
+        self.issues: list[tuple[str, str, pl.Series]] = []
+        batch_time = chunk.batch.received_at.astimezone(UTC).replace(tzinfo=None)
+        self.received = self.constant(batch_time, TIMESTAMP)
+        if "received_at" in self.raw.columns:
+            times = convert(self.raw["received_at"], "datetime").values
+            self.received = times.fill_null(batch_time)
+
+    def constant(self, value: object, dtype: pl.DataType) -> pl.Series:
+        return pl.Series([value], dtype=dtype).new_from_index(0, self.n)
+
+    def has(self, name: str) -> bool:
+        return name in self.raw.columns
+
+    def take(self, name: str, kind: str | None = None) -> Converted:
+        """Convert one column; one that is absent is all null."""
+        if not self.has(name):
+            return convert(pl.Series(name, [None], dtype=pl.Null).new_from_index(0, self.n), kind or self.kinds.get(name, "text"))
+        return convert(self.raw[name], kind or self.kinds.get(name, "text"), parse=self.chunk.parse)
+
+    def value(self, name: str, kind: str | None = None) -> pl.Series:
+        """Convert one column whose bad values become null and are reported."""
+        found = self.take(name, kind)
+        for reason, mask in found.issues:
+            self.issues.append((name, reason, mask))
+        return found.values
+
+    def drop(self, name: str, values: pl.Series, reason: str, bad: pl.Series) -> pl.Series:
+        """Null the values a rule forbids."""
+        bad = bad.fill_null(False)
+        if not bad.any():
+            return values
+        self.issues.append((name, reason, bad))
+        return values.set(bad, None)
+
+    def reject(self, name: str, reason: str, bad: pl.Series) -> None:
+        """Refuse whole rows; the first reason counts."""
+        fresh = bad.fill_null(False) & ~self.rejected
+        if fresh.any():
+            self.rejections.append((name, reason, fresh))
+            self.rejected = self.rejected | fresh
+
+
+def normalize(spec: MonitorSpec, chunk: Chunk) -> Normalized:
+    """Convert one chunk.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        Kinds of columns, first window, task.
+    chunk : Chunk
+        From `sightline.lake.read.read_chunks`.
+
+    Returns
+    -------
+    Normalized
+        Inferences in `inference_schema`; labels in `LABEL_SCHEMA` with ``predicted_at`` as the routing hint and
+        ``revision_order`` as the row's position in the batch.
+    """
+    work = _Work(spec, chunk)
+    is_inference = chunk.batch.kind == "inferences"
+    frame = _inferences(work) if is_inference else _labels(work)
+    kept = frame.filter(~work.rejected) if work.rejected.any() else frame
+    quarantine = [
+        *_rejections(work, frame),
+        *_value_issues(work, frame),
+        *_notes(work),
+        *_bad_records(work, chunk.bad),
+    ]
+    n_bad = sum(record.n_rows for record in chunk.bad)
+    n_values = sum(len(part) for part in quarantine if part["severity"][0] == "value")
+    return Normalized(kept, quarantine, work.n + n_bad, int(work.rejected.sum()) + n_bad, n_values)
+
+
+def _identify(work: _Work) -> None:
+    ids = work.take("prediction_id", "text")
+    text = ids.values.str.strip_chars() if work.chunk.parse else ids.values
+    for _, bad in ids.issues:
+        work.reject("prediction_id", "bad_id", bad)
+    work.reject("prediction_id", "missing_id", text.is_null() | (text == ""))
+    work.columns["prediction_id"] = text
+
+
+def _times(work: _Work) -> None:
+    """Prediction times: a segment's event without one was made when it was received; a file's row is refused."""
+    found = work.take("predicted_at", "datetime")
+    times = found.values
+    for _, bad in found.issues:
+        work.reject("predicted_at", "bad_timestamp", bad)
+    if work.chunk.batch.format == "segment":
+        times = times.zip_with(times.is_not_null(), work.received)
+    work.reject("predicted_at", "missing_timestamp", times.is_null())
+    first = work.spec.first_window.replace(tzinfo=None)
+    work.reject("predicted_at", "timestamp_out_of_range", (times < first) | (times > work.received + CLOCK_SKEW))
+    work.columns["predicted_at"] = times
+
+
+def _inferences(work: _Work) -> pl.DataFrame:
+    spec, columns = work.spec, work.columns
+    _identify(work)
+    _times(work)
+    columns["model_version"] = work.value("model_version", "text").fill_null("unversioned")
+    columns["entity_id"] = work.value("entity_id", "text")
+    columns["query_id"] = work.value("query_id", "text")
+    _outputs(work)
+    status = work.value("status", "categorical")
+    columns["status"] = status
+    columns["is_error"] = ~status.str.strip_chars().str.to_lowercase().is_in(SUCCESS).fill_null(True)
+    latency = work.value("latency_ms", "numeric")
+    columns["latency_ms"] = work.drop("latency_ms", latency, "negative", latency < 0)
+    weight = work.value("weight", "numeric")
+    columns["weight"] = work.drop("weight", weight, "bad_weight", weight <= 0).fill_null(1.0)
+    columns["received_at"] = work.received
+    columns["batch_id"] = work.constant(work.chunk.batch.batch_id, pl.String())
+    columns["row_number"] = work.raw["row_number"]
+    for name in spec.columns.features:
+        columns[f"f_{name}"] = work.value(f"f_{name}")
+    for name in spec.columns.segments:
+        columns[f"g_{name}"] = work.value(f"g_{name}") if name not in spec.columns.features else work.take(f"g_{name}").values
+    schema = inference_schema(spec)
+    starts = columns["predicted_at"].to_frame("t").select(window_starts(pl.col("t"), spec)).to_series()
+    columns["window_start"] = starts
+    return pl.DataFrame(
+        [columns[name].alias(name).cast(dtype) if name in columns else work.constant(None, dtype).alias(name) for name, dtype in schema.items()]
+    )
+
+
+def _outputs(work: _Work) -> None:
+    """Score, prediction, class and class probabilities."""
+    spec, columns = work.spec, work.columns
+    task = spec.model.task
+    score = work.value("score", "numeric")
+    if task == "binary_classification":
+        score = work.drop("score", score, "score_out_of_range", (score < 0) | (score > 1))
+    columns["score"] = score
+    for name in spec.columns.class_scores:
+        values = work.value(f"p_{name}", "numeric")
+        columns[f"p_{name}"] = work.drop(f"p_{name}", values, "score_out_of_range", (values < 0) | (values > 1))
+    if task in ("regression", "ranking"):
+        columns["prediction"] = work.value("prediction", "numeric")
+        return
+    classes = work.value("prediction", "categorical")
+    if task == "binary_classification":
+        classes = align_binary(classes, spec)
+    elif spec.columns.class_scores:
+        classes = _most_probable(classes, {name: columns[f"p_{name}"] for name in spec.columns.class_scores})
+    columns["predicted_class"] = classes
+
+
+def _most_probable(classes: pl.Series, scores: dict[str, pl.Series]) -> pl.Series:
+    """The class of highest probability where no class was given; the first of equals, null unless all are known."""
+    frame = pl.DataFrame([values.alias(name) for name, values in scores.items()])
+    top = pl.max_horizontal(*map(pl.col, scores))
+    best = pl.lit(None, dtype=pl.String)
+    for name in reversed(scores):
+        best = pl.when(pl.col(name) == top).then(pl.lit(name)).otherwise(best)
+    known = pl.all_horizontal(pl.all().is_not_null())
+    return classes.zip_with(classes.is_not_null(), frame.select(pl.when(known).then(best)).to_series())
+
+
+def align_binary(classes: pl.Series, spec: MonitorSpec) -> pl.Series:
+    """Spell booleans as numbers, or numbers as booleans, where `labels.positive` is of the other sort."""
+    positive = canonical_text(spec.labels.positive) if spec.labels and spec.labels.positive is not None else "1"
+    pairs = {"1": ("true", "false", "1", "0"), "0": ("true", "false", "1", "0"), "true": ("1", "0", "true", "false"), "false": ("1", "0", "true", "false")}
+    if positive not in pairs:
+        return classes
+    from_true, from_false, to_true, to_false = pairs[positive]
+    return classes.replace({from_true: to_true, from_false: to_false})
+
+
+def _labels(work: _Work) -> pl.DataFrame:
+    spec, columns = work.spec, work.columns
+    _identify(work)
+    kind = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
+    found = work.take("label", kind)
+    for reason, bad in found.issues:
+        work.reject("label", "bad_label" if reason == "bad_type" else "label_not_finite", bad)
+    values = found.values.str.strip_chars() if work.chunk.parse and kind == "categorical" else found.values
+    missing = values.is_null() if kind == "numeric" else values.is_null() | (values == "")
+    work.reject("label", "missing_label", missing)
+    if kind == "numeric":
+        columns["label_value"] = values
+    elif spec.model.task == "binary_classification":
+        values = align_binary(values, spec)
+        columns["label_class"] = values
+        positive = canonical_text(spec.labels.positive) if spec.labels and spec.labels.positive is not None else "1"
+        columns["label_value"] = (values == positive).cast(pl.Float64)
+    else:
+        columns["label_class"] = values
+    hint = work.take("predicted_at", "datetime")
+    columns["predicted_at"] = hint.values
+    observed = work.value("observed_at", "datetime")
+    observed = work.drop("observed_at", observed, "timestamp_out_of_range", observed > work.received + CLOCK_SKEW)
+    columns["observed_at"] = observed.zip_with(observed.is_not_null(), work.received)
+    columns["received_at"] = work.received
+    columns["revision_order"] = work.raw["row_number"]
+    columns["batch_id"] = work.constant(work.chunk.batch.batch_id, pl.String())
+    return pl.DataFrame(
+        [columns[name].alias(name).cast(dtype) if name in columns else work.constant(None, dtype).alias(name) for name, dtype in LABEL_SCHEMA.items()]
+    )
+
+
+def _shown(values: pl.Series) -> list[str | None]:
+    shown = []
+    for value in values.to_list():
+        if isinstance(value, datetime):
+            shown.append(value.isoformat())
+        else:
+            shown.append(None if value is None else str(value)[:VALUE_LIMIT])
+    return shown
+
+
+def _quarantined(work: _Work, frame: pl.DataFrame, name: str, reason: str, rows: pl.Series, severity: str) -> pl.DataFrame:
+    """Quarantine rows for some positions; ``window_start`` is null where the time itself is what is wrong."""
+    picked = frame[rows]
+    raw = work.raw[name].gather(rows) if work.has(name) else None
+    shown = _shown(raw) if raw is not None else [None] * len(rows)
+    source = work.sources.get(name, name)
+    is_row = severity == "row"
+    starts = picked["window_start"] if is_row and name != "predicted_at" and "window_start" in picked.columns else None
+    if severity == "value":
+        starts = picked["window_start"]
+    return pl.DataFrame(
+        {
+            "kind": work.chunk.batch.kind,
+            "batch_id": work.chunk.batch.batch_id,
+            "source": work.chunk.batch.path,
+            "row_number": work.raw["row_number"].gather(rows),
+            "prediction_id": picked["prediction_id"],
+            "predicted_at": picked["predicted_at"],
+            "window_start": starts,
+            "column": source,
+            "reason": reason,
+            "value": pl.Series(shown, dtype=pl.String),
+            "severity": severity,
+            "payload": pl.Series(work.chunk.payload(rows.to_list()), dtype=pl.String) if is_row else None,
+            "received_at": picked["received_at"],
+        },
+        schema=QUARANTINE_SCHEMA,
+    )
+
+
+def _rejections(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
+    return [_quarantined(work, frame, name, reason, mask.arg_true(), "row") for name, reason, mask in work.rejections]
+
+
+def _value_issues(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
+    found = []
+    for name, reason, mask in work.issues:
+        rows = (mask & ~work.rejected).arg_true()
+        if len(rows):
+            found.append(_quarantined(work, frame, name, reason, rows, "value"))
+    return found
+
+
+def _notes(work: _Work) -> list[pl.DataFrame]:
+    """Columns nobody knows, columns that are not there: one line each per chunk."""
+    notes = [(name, "unknown_column") for name in work.chunk.unknown] + [(role.column, "missing_column") for role in work.chunk.missing]
+    if not notes or work.n == 0:
+        return []
+    row = {"kind": work.chunk.batch.kind, "batch_id": work.chunk.batch.batch_id, "source": work.chunk.batch.path, "severity": "note"}
+    received = work.received[0]
+    text = f"{work.n} rows"
+    return [quarantine_frame([{**row, "column": name, "reason": reason, "value": text, "received_at": received} for name, reason in dict.fromkeys(notes)])]
+
+
+def _bad_records(work: _Work, bad: Sequence[BadRecord]) -> list[pl.DataFrame]:
+    if not bad:
+        return []
+    batch = work.chunk.batch
+    row = {"kind": batch.kind, "batch_id": batch.batch_id, "source": batch.path, "severity": "row"}
+    received = batch.received_at.astimezone(UTC).replace(tzinfo=None)
+    return [
+        quarantine_frame(
+            [
+                {**row, "row_number": b.row_number, "reason": b.reason, "value": b.message[:VALUE_LIMIT], "payload": b.payload, "received_at": received}
+                for b in bad
+            ]
+        )
+    ]

@@ -1,0 +1,151 @@
+"""Which windows would a batch touch? Cheap answers for sensors, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import polars as pl
+
+from sightline.home import Home, MonitorPaths
+from sightline.lake.convert import convert
+from sightline.lake.ledger import open_ledger
+from sightline.lake.match import Predictions, match_labels
+from sightline.lake.normalize import CLOCK_SKEW, normalize
+from sightline.lake.read import UnreadableError, read_chunks
+from sightline.lake.relabel import newest_inferences, waiting_labels
+from sightline.lake.roles import roles
+from sightline.lake.segments import rejected_rows
+from sightline.lake.sources import Batch
+from sightline.lake.store import Staging, recover_if_needed, window_key_expr, window_starts
+from sightline.log.events import REJECTED
+from sightline.log.reader import read_segment
+from sightline.spec.model import MonitorSpec
+
+CACHE_SIZE = 4096
+_peeked: dict[tuple[str, str, int], frozenset[str]] = {}
+_waiting: dict[tuple[str, int, int], frozenset[str]] = {}
+
+
+def peek_windows(spec: MonitorSpec, paths: MonitorPaths, batch: Batch, home: Home) -> set[str]:
+    """Window keys that loading a batch would touch.
+
+    Only the times of inferences are read; labels are looked up by id in the lake. Rows that intake will refuse are left out, so a
+    batch without a usable row gives the empty set (load it all the same: the reason lands in the quarantine).
+
+    Parameters
+    ----------
+    spec, paths, home
+        The monitor and its folders.
+    batch : Batch
+        From `list_batches` or `pending`.
+
+    Returns
+    -------
+    set of str
+        Labels whose prediction is not known yet give nothing: see `label_windows_waiting`.
+    """
+    newest = 0
+    if batch.kind == "labels":
+        with open_ledger(paths.ledger, create=False) as ledger:
+            newest = newest_inferences(ledger)
+    remembered = (str(paths.root), batch.batch_id, newest)
+    if remembered not in _peeked:
+        if len(_peeked) >= CACHE_SIZE:
+            _peeked.clear()
+        try:
+            keys = _labels(spec, paths, batch, home) if batch.kind == "labels" else _inferences(spec, batch, home)
+        except UnreadableError:
+            keys = set()
+        _peeked[remembered] = frozenset(keys)
+    return set(_peeked[remembered])
+
+
+def _inferences(spec: MonitorSpec, batch: Batch, home: Home) -> set[str]:
+    if batch.kind == REJECTED:
+        times = pl.Series([row["predicted_at"] for row in rejected_rows(batch, home)[0]], dtype=pl.Datetime("us"))
+        return _keys(spec, times, None)
+    if batch.format == "segment":
+        events = read_segment(batch.file(home)).events
+        received = pl.Series([event.received_at for event in events], dtype=pl.Datetime("us", "UTC"))
+        times = pl.Series([event.at or event.received_at for event in events], dtype=pl.Datetime("us", "UTC"))
+        return _keys(spec, times.dt.replace_time_zone(None), received.dt.replace_time_zone(None))
+    column = next(role.column for role in roles(spec, "inferences") if role.name == "predicted_at")
+    received_at = batch.received_at.astimezone(UTC).replace(tzinfo=None)
+    keys: set[str] = set()
+    for raw, parse in _time_columns(spec, batch, home, column):
+        keys |= _keys(spec, convert(raw, "datetime", parse=parse).values, received_at)
+    return keys
+
+
+def _time_columns(spec: MonitorSpec, batch: Batch, home: Home, column: str) -> list[tuple[pl.Series, bool]]:
+    """The raw time column alone where the format allows it, else out of the decoded chunks."""
+    if batch.format not in ("parquet", "csv"):
+        return [(chunk.frame["predicted_at"], chunk.parse) for chunk in read_chunks(spec, batch, home)]
+    file = batch.file(home)
+    try:
+        if batch.format == "parquet":
+            return [(pl.scan_parquet(file, glob=False, hive_partitioning=False).select(column).collect().to_series(), False)]
+        scan = pl.scan_csv(file, infer_schema=False, truncate_ragged_lines=True, glob=False, encoding="utf8-lossy")
+        return [(scan.select(column).collect().to_series(), True)]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise UnreadableError("unreadable_file", str(error)) from error
+
+
+def _keys(spec: MonitorSpec, times: pl.Series, received: pl.Series | datetime | None) -> set[str]:
+    frame = pl.DataFrame({"t": times.cast(pl.Datetime("us"))})
+    good = pl.col("t") >= spec.first_window.replace(tzinfo=None)
+    if received is not None:
+        good &= pl.col("t") <= received + CLOCK_SKEW
+    starts = frame.filter(good).select(window_starts(pl.col("t"), spec).unique())
+    return set(starts.select(window_key_expr(pl.col("t"), spec)).to_series())
+
+
+def _labels(spec: MonitorSpec, paths: MonitorPaths, batch: Batch, home: Home) -> set[str]:
+    recover_if_needed(paths)
+    keys: set[str] = set()
+    with open_ledger(paths.ledger, create=False) as ledger:
+        predictions = Predictions(spec, ledger.parts("inferences"), lambda part: paths.root / part.path)
+        for chunk in read_chunks(spec, batch, home):
+            keys |= _matched_keys(spec, normalize(spec, chunk).frame, predictions)
+    return keys
+
+
+def _matched_keys(spec: MonitorSpec, labels: pl.DataFrame, predictions: Predictions) -> set[str]:
+    matched, _ = match_labels(labels, predictions)
+    return set(matched.select(window_key_expr(pl.col("window_start").unique(), spec)).to_series())
+
+
+def label_windows_waiting(spec: MonitorSpec, paths: MonitorPaths) -> set[str]:
+    """Windows for which labels that once found no prediction could be matched now: load labels again for these.
+
+    Costs nothing unless inferences were loaded since the unmatched labels were last compared.
+
+    Parameters
+    ----------
+    spec, paths
+        The monitor and its folders.
+
+    Returns
+    -------
+    set of str
+        Window keys.
+    """
+    if not paths.ledger.exists():
+        return set()
+    recover_if_needed(paths)
+    with open_ledger(paths.ledger) as ledger:
+        tried, newest = ledger.get("unmatched_tried_through"), newest_inferences(ledger)
+        remembered = (str(paths.root), tried, newest)
+        if remembered not in _waiting:
+            if len(_waiting) >= CACHE_SIZE:
+                _waiting.clear()
+            labels, _, fresh = waiting_labels(spec, Staging(paths, ledger))
+            predictions = Predictions(spec, fresh, lambda part: paths.root / part.path)
+            _waiting[remembered] = frozenset(_matched_keys(spec, labels, predictions)) if len(labels) else frozenset()
+        return set(_waiting[remembered])
+
+
+def windows_of(spec: MonitorSpec, paths: MonitorPaths, batches: Sequence[Batch], home: Home) -> set[str]:
+    """Union of `peek_windows` over some batches."""
+    return set().union(*(peek_windows(spec, paths, batch, home) for batch in batches)) if batches else set()

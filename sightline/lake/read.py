@@ -1,0 +1,311 @@
+"""Batches to chunks of native columns under their role names; nothing is converted here, only decoded."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from sightline.home import Home
+from sightline.lake.roles import Role, roles
+from sightline.lake.sources import Batch
+from sightline.spec.model import MonitorSpec
+
+CHUNK_ROWS = 500_000
+MAX_PAYLOAD_BYTES = 4096
+NATIVE = {"numeric": pl.Float64, "categorical": pl.String, "text": pl.String, "boolean": pl.Boolean, "embedding": pl.List(pl.Float32)}
+
+
+class UnreadableError(Exception):
+    """A batch that cannot be loaded: `reason` is the quarantine's word, `column` the one that is missing."""
+
+    def __init__(self, reason: str, message: str, *, column: str | None = None, n_rows: int = 0) -> None:
+        super().__init__(message)
+        self.reason, self.column, self.n_rows = reason, column, n_rows
+
+
+@dataclass(frozen=True)
+class BadRecord:
+    """A record that could not be decoded: line or event number, reason, what is left of it."""
+
+    row_number: int
+    reason: str
+    message: str
+    payload: str = ""
+    n_rows: int = 1
+
+
+@dataclass
+class Chunk:
+    """Some consecutive rows of one batch.
+
+    Attributes
+    ----------
+    frame : polars.DataFrame
+        Native columns named by role; ``row_number`` (position in the batch) and, for segments, ``received_at``.
+    parse : bool
+        All columns are text (CSV).
+    payload : callable
+        Row positions in `frame` -> their original content as JSON.
+    unknown : tuple of str
+        Columns or fields the spec does not know.
+    missing : tuple of Role
+        Roles whose column is absent from the whole chunk.
+    bad : list of BadRecord
+        Records that could not be decoded.
+    """
+
+    batch: Batch
+    frame: pl.DataFrame
+    parse: bool
+    payload: Callable[[Sequence[int]], list[str]]
+    unknown: tuple[str, ...] = ()
+    missing: tuple[Role, ...] = ()
+    bad: list[BadRecord] = field(default_factory=list)
+
+
+def read_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    """Decode one batch of inferences or labels.
+
+    Parameters
+    ----------
+    spec, batch, home
+        What to read and where.
+    chunk_rows : int
+        Rows per chunk at most (memory).
+
+    Yields
+    ------
+    Chunk
+        At least one, possibly empty.
+
+    Raises
+    ------
+    UnreadableError
+        The file is damaged, empty of columns, of no known format, or lacks a required column.
+    """
+    if batch.format == "segment":
+        from sightline.lake.segments import read_segment_chunks
+
+        yield from read_segment_chunks(spec, batch, home, chunk_rows)
+        return
+    reader = {"parquet": _parquet, "csv": _csv, "duckdb": _duckdb}.get(batch.format)
+    try:
+        if batch.format == "ndjson":
+            yield from _ndjson(spec, batch, home, chunk_rows)
+        elif reader is None:
+            raise UnreadableError("unsupported_format", "no Parquet, CSV or NDJSON file by its name (.parquet, .csv, .ndjson, .jsonl, .json)")
+        else:
+            first = 0
+            for frame in reader(batch, home, chunk_rows):
+                yield _file_chunk(spec, batch, frame, first, parse=batch.format == "csv")
+                first += len(frame)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, ValueError) as error:
+        raise UnreadableError("unreadable_file", f"{type(error).__name__}: {error}") from error
+
+
+def _parquet(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]:
+    file = batch.file(home)
+    scan = pl.scan_parquet(file, glob=False, hive_partitioning=False)
+    n_rows = scan.select(pl.len()).collect().item()
+    if n_rows <= chunk_rows:
+        yield scan.collect()
+        return
+    for start in range(0, n_rows, chunk_rows):
+        yield scan.slice(start, chunk_rows).collect()
+
+
+def _csv(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]:
+    file = batch.file(home)
+    scan = pl.scan_csv(file, infer_schema=False, truncate_ragged_lines=True, glob=False, encoding="utf8-lossy")
+    pieces = scan.collect_batches(chunk_size=chunk_rows, maintain_order=True)
+    held: list[pl.DataFrame] = []
+    empty = True
+    for piece in pieces:
+        held.append(piece)
+        if sum(map(len, held)) >= chunk_rows:
+            yield pl.concat(held)
+            held, empty = [], False
+    if held or empty:
+        yield pl.concat(held) if held else scan.head(0).collect()
+
+
+def _duckdb(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]:
+    import duckdb
+
+    file = batch.file(home)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            con = duckdb.connect(str(file), read_only=True)
+            break
+        except duckdb.IOException as error:
+            if time.monotonic() > deadline:
+                raise UnreadableError("locked_source", f"the DuckDB file is held by another process: {error}") from error
+            time.sleep(0.25)
+    try:
+        relation = con.sql("SELECT * FROM query_table($table)", params={"table": batch.table})
+        reader = relation.to_arrow_reader(chunk_rows)
+        empty = True
+        for piece in reader:
+            found = pl.from_arrow(piece)
+            assert isinstance(found, pl.DataFrame)
+            empty = False
+            yield found
+        if empty:
+            found = pl.from_arrow(reader.schema.empty_table())
+            assert isinstance(found, pl.DataFrame)
+            yield found
+    except duckdb.Error as error:
+        raise UnreadableError("unreadable_table", f"{type(error).__name__}: {error}") from error
+    finally:
+        con.close()
+
+
+def _file_chunk(spec: MonitorSpec, batch: Batch, frame: pl.DataFrame, first: int, *, parse: bool) -> Chunk:
+    wanted = roles(spec, batch.kind)
+    for role in wanted:
+        if role.required and role.column not in frame.columns:
+            listed = ", ".join(map(repr, frame.columns[:50]))
+            raise UnreadableError("missing_column", f"there is no column {role.column!r}; the file has {listed}", column=role.column, n_rows=len(frame))
+    present = [role for role in wanted if role.column in frame.columns]
+    chosen = frame.select(pl.col(role.column).alias(role.name) for role in present)
+    chosen = chosen.with_columns(pl.int_range(first, first + len(frame), dtype=pl.Int64).alias("row_number"))
+    return Chunk(
+        batch,
+        chosen,
+        parse,
+        lambda rows: [to_json(row) for row in frame[list(rows)].to_dicts()],
+        unknown=_unknown(spec, batch.kind, frame.columns, wanted),
+        missing=tuple(role for role in wanted if role not in present and not role.is_optional),
+    )
+
+
+def _unknown(spec: MonitorSpec, kind: str, columns: Sequence[str], wanted: Sequence[Role]) -> tuple[str, ...]:
+    """Columns nobody asked for. Label data may repeat inference columns and the other way round: those are known."""
+    known = {role.column for role in wanted}
+    known |= {role.column for other in ("inferences", "labels") if other != kind for role in roles(spec, other)}
+    return tuple(name for name in columns if name not in known)
+
+
+def to_json(row: Any) -> str:
+    """A rejected row as JSON, at most 4 kB."""
+    return msgspec.json.encode(row, enc_hook=str).decode()[:MAX_PAYLOAD_BYTES]
+
+
+@contextmanager
+def no_gc() -> Iterator[None]:
+    """Decoding makes millions of objects that hold no cycles; the collector would walk them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def typed_series(name: str, values: list[Any], kind: str) -> pl.Series:
+    """Python values to a column: the kind's own type if all fit, one common type else, ``Object`` when they are mixed."""
+    for dtype in (NATIVE.get(kind), None):
+        try:
+            return pl.Series(name, values, dtype=dtype, strict=True)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError):
+            continue
+    return pl.Series(name, values, dtype=pl.Object)
+
+
+def json_rows(data: bytes, first: int) -> tuple[list[tuple[int, Any]], list[BadRecord]]:
+    """Objects of an NDJSON text (or of one JSON array) with their line numbers, and the lines that are none."""
+    if data.lstrip()[:1] == b"[":
+        try:
+            items = list(enumerate(msgspec.json.decode(data), first))
+        except msgspec.DecodeError as error:
+            raise UnreadableError("unreadable_file", f"no JSON array: {error}") from error
+    else:
+        try:
+            items = list(enumerate(msgspec.json.Decoder().decode_lines(data), first))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            items = []
+    bad: list[BadRecord] = []
+    if not items:
+        lines = [line for line in data.splitlines() if line.strip()]
+        for number, line in enumerate(lines, first):
+            try:
+                items.append((number, json.loads(line)))
+            except (ValueError, RecursionError) as error:
+                bad.append(BadRecord(number, "corrupt_record", f"no JSON: {error}", line[:MAX_PAYLOAD_BYTES].decode(errors="replace")))
+    rows = [(number, row) for number, row in items if isinstance(row, dict)]
+    bad += [BadRecord(n, "corrupt_record", "no JSON object", to_json(row)) for n, row in items if not isinstance(row, dict)]
+    return rows, bad
+
+
+def _text_of(batch: Batch, home: Home) -> bytes:
+    file = batch.file(home)
+    data = file.read_bytes()
+    if file.name.lower().endswith(".gz"):
+        return gzip.decompress(data)
+    if file.name.lower().endswith(".zst"):
+        import zstandard
+
+        try:
+            with zstandard.ZstdDecompressor().stream_reader(data) as stream:
+                return stream.read()
+        except zstandard.ZstdError as error:
+            raise UnreadableError("unreadable_file", f"ZstdError: {error}") from error
+    return data
+
+
+def _ndjson(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int) -> Iterator[Chunk]:
+    data = _text_of(batch, home)
+    if data.lstrip()[:1] == b"[":
+        with no_gc():
+            yield _json_chunk(spec, batch, *json_rows(data, 0))
+        return
+    start, first = 0, 0
+    while True:
+        end, seen = start, 0
+        while seen < chunk_rows and end < len(data):
+            found = data.find(b"\n", end)
+            end = len(data) if found == -1 else found + 1
+            seen += 1
+        with no_gc():
+            rows, bad = json_rows(data[start:end], first)
+            yield _json_chunk(spec, batch, rows, bad)
+        first += len(rows) + len(bad)
+        start = end
+        if start >= len(data):
+            return
+
+
+def _json_chunk(spec: MonitorSpec, batch: Batch, rows: list[tuple[int, Any]], bad: list[BadRecord]) -> Chunk:
+    wanted = roles(spec, batch.kind)
+    objects = [row for _, row in rows]
+    names = field_names(objects)
+    for role in wanted:
+        if role.required and objects and role.column not in names:
+            raise UnreadableError("missing_column", f"no object has {role.column!r}; they have {', '.join(map(repr, names))}", column=role.column, n_rows=len(rows))
+    columns = [typed_series(role.name, [row.get(role.column) for row in objects], role.kind) for role in wanted if role.column in names or role.required]
+    columns.append(pl.Series("row_number", [number for number, _ in rows], dtype=pl.Int64))
+    return Chunk(
+        batch,
+        pl.DataFrame(columns),
+        False,
+        lambda positions: [to_json(objects[i]) for i in positions],
+        unknown=_unknown(spec, batch.kind, list(names), wanted),
+        missing=tuple(role for role in wanted if role.column not in names and not role.is_optional and not role.required),
+        bad=bad,
+    )
+
+
+def field_names(objects: Sequence[Mapping[str, Any]]) -> dict[str, None]:
+    """All keys of some dictionaries in order of appearance; rows mostly have the same keys in the same order."""
+    return dict.fromkeys(name for keys in dict.fromkeys(map(tuple, objects)) for name in keys)

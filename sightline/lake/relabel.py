@@ -1,0 +1,135 @@
+"""The label side of an intake: match, sort into news and repetitions, keep what found no prediction for later."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from sightline.lake.ledger import Ledger, Part
+from sightline.lake.match import Predictions, Revisions, match_labels, no_labels, sort_revisions
+from sightline.lake.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA
+from sightline.lake.store import Staging, scan_parts
+from sightline.spec.model import MonitorSpec
+
+TRIED_THROUGH = "unmatched_tried_through"
+"""Ledger number: newest batch of inferences that every unmatched label has been compared with."""
+
+
+@dataclass
+class LabelsDone:
+    """What one flush of labels gave."""
+
+    accepted: pl.DataFrame = field(default_factory=no_labels)
+    quarantine: list[pl.DataFrame] = field(default_factory=list)
+    duplicates_by_batch: dict[str, int] = field(default_factory=dict)
+    unmatched_by_batch: dict[str, int] = field(default_factory=dict)
+
+
+def newest_inferences(ledger: Ledger) -> int:
+    """Sequence number of the newest inference part."""
+    return max((part.seq for part in ledger.parts("inferences")), default=0)
+
+
+def waiting_labels(spec: MonitorSpec, staging: Staging) -> tuple[pl.DataFrame, list[Part], list[Part]]:
+    """Unmatched labels, their parts, and the inference parts they were never compared with."""
+    fresh = staging.live("inferences", after_seq=staging.ledger.get(TRIED_THROUGH))
+    parts = staging.live("unmatched") if fresh else []
+    if not parts:
+        return no_labels(), [], fresh
+    return scan_parts([staging.file(part) for part in parts], LABEL_SCHEMA).collect(), parts, fresh
+
+
+class LabelWork:
+    """Matches the labels of one commit."""
+
+    def __init__(self, spec: MonitorSpec, staging: Staging) -> None:
+        self.spec, self.staging = spec, staging
+        self.predictions = Predictions(spec, staging.live("inferences"), staging.file)
+        self.unmatched: list[pl.DataFrame] = []
+        self.done = LabelsDone()
+
+    def take(self) -> LabelsDone:
+        """Hand over what is done."""
+        done, self.done = self.done, LabelsDone()
+        return done
+
+    def retry(self) -> LabelWork:
+        """Compare the labels that wait with the inferences that came since."""
+        waiting, parts, fresh = waiting_labels(self.spec, self.staging)
+        self.staging.meta[TRIED_THROUGH] = newest_inferences(self.staging.ledger)
+        if waiting.is_empty():
+            return self
+        matched, rest = match_labels(waiting, Predictions(self.spec, fresh, self.staging.file))
+        if matched.is_empty():
+            return self
+        self.staging.obsolete += parts
+        self.unmatched.append(rest)
+        revisions = self._sort(matched)
+        found = Counter(matched["batch_id"].to_list())
+        repeated = Counter(revisions.duplicates["batch_id"].to_list())
+        self.staging.rematched = [(n, n - repeated[batch], repeated[batch], batch) for batch, n in found.items()]
+        return self
+
+    def add(self, labels: pl.DataFrame) -> LabelWork:
+        """Match new labels (``predicted_at`` is the hint)."""
+        self.staging.meta[TRIED_THROUGH] = newest_inferences(self.staging.ledger)
+        matched, rest = match_labels(labels, self.predictions)
+        self._sort(matched)
+        if len(rest):
+            self.unmatched.append(rest)
+            self.done.unmatched_by_batch = dict(Counter(rest["batch_id"].to_list()))
+        return self
+
+    def finish(self, seq: int) -> None:
+        """Stage the labels that still wait."""
+        frames = [frame for frame in self.unmatched if len(frame)]
+        if frames:
+            self.staging.add("unmatched", None, pl.concat(frames), seq)
+        self.unmatched = []
+
+    def _sort(self, matched: pl.DataFrame) -> Revisions:
+        keys = [self.spec.key(start) for start in matched["window_start"].unique().to_list()]
+        files = [self.staging.file(part) for part in self.staging.live("labels", keys)] if keys else []
+        existing = scan_parts(files, LABEL_SCHEMA).collect()
+        revisions = sort_revisions(matched, existing)
+        self.done.accepted = revisions.accepted
+        self.done.duplicates_by_batch = dict(Counter(revisions.duplicates["batch_id"].to_list()))
+        self._report(revisions)
+        return revisions
+
+    def _report(self, revisions: Revisions) -> None:
+        column = self.spec.labels.column if self.spec.labels else "label"
+        batches = {*revisions.duplicates["batch_id"], *revisions.duplicates["before_batch"], *revisions.conflicts["batch_id"]} - {None}
+        paths = self.staging.ledger.batch_paths(sorted(batches))
+        repeats = revisions.duplicates
+        here, there = (_paths(repeats[name], paths) for name in ("batch_id", "before_batch"))
+        is_reload = (here == there).fill_null(False) & (repeats["batch_id"] != repeats["before_batch"]).fill_null(False)
+        for frame, reason in ((repeats.filter(~is_reload), "duplicate"), (revisions.conflicts, "conflicting_label")):
+            if len(frame):
+                self.done.quarantine.append(_label_notes(frame, reason, column, _paths(frame["batch_id"], paths)))
+
+
+def _paths(batches: pl.Series, paths: dict[str, str]) -> pl.Series:
+    return batches.replace_strict(list(paths), list(paths.values()), default=None, return_dtype=pl.String)
+
+
+def _label_notes(frame: pl.DataFrame, reason: str, column: str, source: pl.Series) -> pl.DataFrame:
+    is_conflict = reason == "conflicting_label"
+    value = pl.format("{} -> {}", "before", "value") if is_conflict else pl.col("value")
+    return frame.select(
+        kind=pl.lit("labels"),
+        batch_id="batch_id",
+        source=source,
+        row_number=pl.col("revision_order") & 0xFFFFFFFF,
+        prediction_id="prediction_id",
+        predicted_at="predicted_at",
+        window_start="window_start",
+        column=pl.lit(column),
+        reason=pl.lit(reason),
+        value=value.str.slice(0, 200),
+        severity=pl.lit("note" if is_conflict else "row"),
+        payload=pl.lit(None, dtype=pl.String),
+        received_at="received_at",
+    ).select(QUARANTINE_SCHEMA.keys())

@@ -1,0 +1,78 @@
+"""Which column of the user's data plays which part in the lake, and how it is converted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sightline.spec.model import MonitorSpec
+
+
+@dataclass(frozen=True)
+class Role:
+    """One lake column and where it comes from.
+
+    Attributes
+    ----------
+    name : str
+        Name in the lake (labels: ``label`` is the raw truth).
+    column : str
+        Name in the user's files.
+    kind : str
+        Feature kind that decides the conversion.
+    required : bool
+        A file without the column is refused.
+    is_optional : bool
+        Its absence is not even noted.
+    """
+
+    name: str
+    column: str
+    kind: str
+    required: bool = False
+    is_optional: bool = False
+
+
+def inference_roles(spec: MonitorSpec) -> list[Role]:
+    """Roles of an inference file; columns the spec does not name are absent."""
+    columns = spec.columns
+    found = [
+        Role("prediction_id", columns.prediction_id, "text", required=True),
+        Role("predicted_at", columns.timestamp, "datetime", required=True),
+    ]
+    prediction = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
+    named = {
+        "model_version": (columns.model_version, "text"),
+        "entity_id": (columns.entity_id, "text"),
+        "query_id": (columns.query_id, "text"),
+        "score": (columns.score, "numeric"),
+        "prediction": (columns.prediction, prediction),
+        "status": (columns.status, "text"),
+        "latency_ms": (columns.latency_ms, "numeric"),
+        "weight": (columns.weight, "numeric"),
+    }
+    found += [Role(name, column, kind) for name, (column, kind) in named.items() if column]
+    found += [Role(f"p_{name}", column, "numeric") for name, column in columns.class_scores.items()]
+    found += [Role(f"f_{name}", name, feature.kind) for name, feature in columns.features.items()]
+    found += [Role(f"g_{name}", name, "categorical") for name in columns.segments]
+    return found
+
+
+def label_roles(spec: MonitorSpec) -> list[Role]:
+    """Roles of a label file."""
+    labels = spec.labels
+    if labels is None:
+        return []
+    kind = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
+    found = [
+        Role("prediction_id", labels.prediction_id or spec.columns.prediction_id, "text", required=True),
+        Role("label", labels.column, kind, required=True),
+        Role("predicted_at", spec.columns.timestamp, "datetime", is_optional=True),
+    ]
+    if labels.observed_at:
+        found.append(Role("observed_at", labels.observed_at, "datetime"))
+    return found
+
+
+def roles(spec: MonitorSpec, kind: str) -> list[Role]:
+    """Roles of ``inferences`` or ``labels``."""
+    return inference_roles(spec) if kind == "inferences" else label_roles(spec)

@@ -1,0 +1,265 @@
+"""Lake files: written hidden, committed by the ledger, then renamed; what a killed process left behind is finished or removed.
+
+Order of a commit: (1) every part and quarantine file is written as ``.<name>.tmp`` and synced, (2) one ledger transaction lists
+them as ``staged`` together with the batches they hold and the parts they replace, (3) obsolete files are removed and staged ones
+renamed. A kill before (2) leaves hidden files that `recover` removes; a kill after it leaves renames that `recover` finishes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from sightline.errors import SightlineError
+from sightline.home import MonitorPaths
+from sightline.lake.ledger import BatchRow, Ledger, Part, open_ledger
+from sightline.lake.schema import QUARANTINE_SCHEMA, TIMESTAMP, duckdb_schema, fingerprint, lake_schema
+from sightline.spec.model import MonitorSpec
+
+LOCK_PATIENCE_S = 60.0
+
+
+@contextmanager
+def lake_lock(paths: MonitorPaths, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
+    """Only one process at a time changes a monitor's lake; the kernel releases the lock of a killed one.
+
+    Raises
+    ------
+    SightlineError
+        Another process held the lock for longer than `patience_s`.
+    """
+    paths.root.mkdir(parents=True, exist_ok=True)
+    file = paths.root / ".lake.lock"
+    with file.open("w") as handle:
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise SightlineError(
+                        "another process is loading this monitor's data", where=str(file), fix="wait for it to end, then start again"
+                    ) from None
+                time.sleep(0.05)
+        yield
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_synced(frame: pl.DataFrame, file: Path) -> None:
+    """Write Parquet and sync it to disk; the folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as handle:
+        frame.write_parquet(handle, compression="zstd", compression_level=1, statistics=True)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def hidden(file: Path) -> Path:
+    """The name a file has before its commit; no glob of ``*.parquet`` sees it."""
+    return file.with_name(f".{file.name}.tmp")
+
+
+def recover(paths: MonitorPaths, ledger: Ledger) -> int:
+    """Finish the renames and deletions of committed work, remove what was never committed; call under `lake_lock`.
+
+    Returns
+    -------
+    int
+        Number of files renamed or removed.
+    """
+    repaired = _finish(paths, ledger, ledger.unfinished())
+    for folder in (paths.lake, paths.quarantine):
+        for leftover in folder.rglob(".*.tmp") if folder.exists() else ():
+            leftover.unlink()
+            repaired += 1
+    if ledger.next_seq() == 1 and paths.lake.exists() and next(paths.lake.rglob("*.parquet"), None):
+        raise SightlineError(
+            "the lake holds data but the ledger that lists it is empty",
+            where=str(paths.ledger),
+            fix="restore the ledger from a backup, or remove lake/ and quarantine/: everything is then loaded again",
+        )
+    return repaired
+
+
+def recover_if_needed(paths: MonitorPaths) -> None:
+    """Finish a killed commit before reading, at the cost of one indexed query when there is none."""
+    if not paths.ledger.exists():
+        return
+    with open_ledger(paths.ledger) as ledger:
+        if ledger.unfinished():
+            with lake_lock(paths):
+                recover(paths, ledger)
+
+
+def _finish(paths: MonitorPaths, ledger: Ledger, parts: Sequence[Part]) -> int:
+    if not parts:
+        return 0
+    folders = set()
+    for part in sorted(parts, key=lambda p: p.state):  # "obsolete" before "staged"
+        file = paths.root / part.path
+        folders.add(file.parent)
+        if part.state == "obsolete":
+            file.unlink(missing_ok=True)
+        elif hidden(file).exists():
+            hidden(file).rename(file)
+        elif not file.exists():
+            raise SightlineError("a committed lake file is missing", where=str(file), fix="restore it from a backup")
+    for folder in folders:
+        if folder.exists():
+            sync_folder(folder)
+    with ledger.transaction() as con:
+        con.execute("DELETE FROM parts WHERE state = 'obsolete'")
+        con.execute("UPDATE parts SET state = 'live' WHERE state = 'staged'")
+    return len(parts)
+
+
+@dataclass
+class Staging:
+    """The files and ledger rows of one commit."""
+
+    paths: MonitorPaths
+    ledger: Ledger
+    parts: list[Part] = field(default_factory=list)
+    obsolete: list[Part] = field(default_factory=list)
+    batches: list[BatchRow] = field(default_factory=list)
+    changes: list[tuple[str, str, str, int]] = field(default_factory=list)
+    rematched: list[tuple[int, int, int, str]] = field(default_factory=list)
+    meta: dict[str, int] = field(default_factory=dict)
+    schemas: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def add(self, kind: str, window_key: str | None, frame: pl.DataFrame, seq: int) -> Part:
+        """Write one hidden part (kind inferences, labels, unmatched or quarantine); `seq` is the newest batch in it."""
+        columns = duckdb_schema(dict(frame.schema))
+        mark = fingerprint(columns)
+        folder = self.paths.quarantine if kind == "quarantine" else self.paths.lake / kind
+        if window_key is not None:
+            folder = folder / f"window={window_key}"
+        file = folder / f"{seq:010d}-{len(self.parts):04d}-{mark}.parquet"
+        write_synced(frame, hidden(file))
+        part = Part(file.relative_to(self.paths.root).as_posix(), kind, window_key, len(frame), mark, seq, "staged")
+        self.parts.append(part)
+        self.schemas[mark] = columns
+        return part
+
+    def live(self, kind: str, keys: Iterable[str] | None = None, after_seq: int | None = None) -> list[Part]:
+        """Committed and staged parts that are not replaced by this commit."""
+        wanted = None if keys is None else set(keys)
+        gone = {part.path for part in self.obsolete}
+        staged = [p for p in self.parts if p.kind == kind and (wanted is None or p.window_key in wanted)]
+        return [p for p in self.ledger.parts(kind, wanted, after_seq) if p.path not in gone] + staged
+
+    def file(self, part: Part) -> Path:
+        """Where a part's bytes are now."""
+        file = self.paths.root / part.path
+        return hidden(file) if part.state == "staged" else file
+
+    def abandon(self) -> None:
+        """Remove the hidden files of a commit that will not be."""
+        for part in self.parts:
+            self.file(part).unlink(missing_ok=True)
+
+    def commit(self) -> None:
+        """Make everything staged exist, all or nothing."""
+        if not (self.parts or self.obsolete or self.batches or self.meta or self.rematched):
+            return
+        folders = {(self.paths.root / part.path).parent for part in self.parts}
+        for folder in folders | {folder.parent for folder in folders}:
+            sync_folder(folder)
+        with self.ledger.transaction() as con:
+            con.executemany(f"INSERT OR REPLACE INTO batches VALUES ({','.join('?' * 16)})", [tuple(vars(b).values()) for b in self.batches])
+            con.executemany(
+                "INSERT INTO parts(path, kind, window_key, n_rows, fingerprint, seq, state) VALUES (?,?,?,?,?,?,?)",
+                [(p.path, p.kind, p.window_key, p.n_rows, p.fingerprint, p.seq, p.state) for p in self.parts],
+            )
+            con.executemany("UPDATE parts SET state = 'obsolete' WHERE path = ?", [(p.path,) for p in self.obsolete])
+            con.executemany("INSERT INTO window_changes(kind, window_key, batch_id, n_rows) VALUES (?,?,?,?)", self.changes)
+            con.executemany(
+                "UPDATE batches SET n_unmatched = n_unmatched - ?, n_accepted = n_accepted + ?, n_duplicate = n_duplicate + ? WHERE batch_id = ?",
+                self.rematched,
+            )
+            con.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(self.meta.items()))
+            con.executemany("INSERT OR IGNORE INTO schemas VALUES (?, ?)", [(k, json.dumps(v)) for k, v in self.schemas.items()])
+        _finish(self.paths, self.ledger, self.ledger.unfinished())
+
+
+def scan_parts(files: Sequence[Path], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+    """Parts as one lazy frame in the wanted schema: columns a part lacks are null, its others ignored.
+
+    Values of a part written when a feature had another kind are cast; those that will not go become null.
+    """
+    current = fingerprint(duckdb_schema(schema))
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        groups.setdefault(file.name.removeprefix(".").removesuffix(".tmp").removesuffix(".parquet")[-8:], []).append(file)
+    frames = []
+    for mark, members in groups.items():
+        frame = pl.scan_parquet(members, hive_partitioning=False, glob=False)
+        if mark != current:
+            have = pl.read_parquet_schema(members[0])
+            frame = frame.select(_as_wanted(name, dtype, have.get(name)) for name, dtype in schema.items())
+        frames.append(frame)
+    return pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
+
+
+def _as_wanted(name: str, dtype: pl.DataType, found: pl.DataType | None) -> pl.Expr:
+    if found == dtype:
+        return pl.col(name)
+    castable = found is not None and not found.is_nested() and not dtype.is_nested()
+    return pl.col(name).cast(dtype, strict=False) if castable else pl.lit(None, dtype=dtype).alias(name)
+
+
+def scan_lake(spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Iterable[str] | None = None) -> pl.LazyFrame:
+    """Committed rows of ``inferences``, ``labels`` or ``unmatched`` as a Polars lazy frame.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        Decides the columns; parts written before a column existed give null.
+    paths : MonitorPaths
+        Folders of the monitor.
+    kind : str
+        ``inferences``, ``labels`` or ``unmatched``.
+    keys : iterable of str, optional
+        Window keys to read; default all.
+
+    Returns
+    -------
+    polars.LazyFrame
+        Columns of `sightline.lake.schema.lake_schema`, timestamps naive UTC.
+    """
+    recover_if_needed(paths)
+    with open_ledger(paths.ledger, create=False) as ledger:
+        files = [paths.root / part.path for part in ledger.parts(kind, keys)]
+    return scan_parts(files, lake_schema(spec, kind))
+
+
+def quarantine_frame(rows: Sequence[dict[str, object]]) -> pl.DataFrame:
+    """Quarantine rows, missing keys null."""
+    return pl.DataFrame([{name: row.get(name) for name in QUARANTINE_SCHEMA} for row in rows], schema=QUARANTINE_SCHEMA)
+
+
+def window_starts(times: pl.Expr, spec: MonitorSpec) -> pl.Expr:
+    """Start of the window that holds a time (naive UTC); weeks start on Monday, as `MonitorSpec.floor`."""
+    return times.dt.truncate({"hourly": "1h", "daily": "1d", "weekly": "1w"}[spec.schedule]).cast(TIMESTAMP)
+
+
+def window_key_expr(starts: pl.Expr, spec: MonitorSpec) -> pl.Expr:
+    """Window key of a window start, as `MonitorSpec.key`."""
+    return starts.dt.strftime("%Y-%m-%d-%H" if spec.schedule == "hourly" else "%Y-%m-%d")

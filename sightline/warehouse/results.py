@@ -1,0 +1,452 @@
+"""Published results: judgements, evidence, snapshots and actions as files that readers open without a lock.
+
+Every write is a temporary file, synced and renamed; folders are append-only apart from `compact_results`, whose output names the range
+of files it replaces, so that a kill between writing and deleting counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sightline.errors import SightlineError
+from sightline.home import MonitorPaths
+from sightline.lake.schema import TIMESTAMP
+from sightline.lake.store import hidden, sync_folder, write_synced
+
+TEXT, NUMBER = pl.String(), pl.Float64()
+JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
+    "monitor": TEXT,
+    "model_version": TEXT,
+    "window_start": TIMESTAMP,
+    "window_end": TIMESTAMP,
+    "segment": TEXT,
+    "column": TEXT,
+    "metric": TEXT,
+    "value": NUMBER,
+    "ci_low": NUMBER,
+    "ci_high": NUMBER,
+    "n": pl.Int64(),
+    "reference_value": NUMBER,
+    "bound_low": NUMBER,
+    "bound_high": NUMBER,
+    "status": TEXT,
+    "reason": TEXT,
+    "revision": pl.Int32(),
+    "computed_at": TIMESTAMP,
+    "run_id": TEXT,
+}
+JUDGEMENT_KEY = ["monitor", "model_version", "window_start", "window_end", "segment", "column", "metric"]
+JUDGEMENT_CONTENT = [name for name in JUDGEMENT_SCHEMA if name not in (*JUDGEMENT_KEY, "revision", "computed_at", "run_id")]
+STATUSES = ("ok", "warn", "alert", "insufficient_data")
+EVIDENCE_SCHEMA: dict[str, pl.DataType] = {
+    "stream": TEXT,
+    "asset": TEXT,
+    "column": TEXT,
+    "statistic": TEXT,
+    "window_key": TEXT,
+    "window_start": TIMESTAMP,
+    "value": NUMBER,
+    "display_value": NUMBER,
+    "n": NUMBER,
+    "variance": NUMBER,
+    "written_at": TIMESTAMP,
+    "run_id": TEXT,
+}
+EVIDENCE_KEY = ["stream", "window_key"]
+SAME_TO = 1e-12
+"""Relative difference up to which two floats are the same result: parallel sums differ in the last bits from run to run."""
+COMPACT_FROM_FILES, COMPACT_FROM_MERGED = 64, 16
+"""So many appends are merged into one file; so many of those into one again."""
+STAMP = "%Y%m%dT%H%M%S%f"
+
+
+# ---------------------------------------------------------------- append-only folders
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _publish(frame: pl.DataFrame, file: Path) -> None:
+    write_synced(frame, hidden(file))
+    hidden(file).rename(file)
+    sync_folder(file.parent)
+
+
+def _span(file: Path) -> tuple[str, str]:
+    """First and last stamp of the appends a file holds."""
+    first, _, rest = file.stem.partition("-")
+    last = rest.removeprefix("to-") if rest.startswith("to-") else first
+    return first, last
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files that count, oldest first: those inside the range of a compacted file are left out."""
+    if not folder.is_dir():
+        return []
+    files = sorted(folder.glob("*.parquet"))
+    spans = [_span(file) for file in files if "-to-" in file.name]
+    kept = []
+    for file in files:
+        first, last = _span(file)
+        if not any(low <= first and last <= high and (low, high) != (first, last) for low, high in spans):
+            kept.append(file)
+    return kept
+
+
+def _next_stamp(folder: Path, moment: datetime) -> str:
+    """A stamp after all there are: file order is append order even if the clock went back."""
+    stamp = moment.strftime(STAMP)
+    last = max((_span(file)[1] for file in folder.glob("*.parquet")), default="")
+    if stamp > last:
+        return stamp
+    moment = datetime.strptime(last, STAMP).replace(tzinfo=UTC)
+    return datetime.fromtimestamp(moment.timestamp() + 2e-6, UTC).strftime(STAMP)
+
+
+def _scan(folders: Sequence[Path], schema: dict[str, pl.DataType], use: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
+    """Read folders; if a compaction removes a listed file meanwhile, list again."""
+    for attempt in range(5):
+        files = [file for folder in folders for file in _files(folder)]
+        if not files:
+            return use(pl.LazyFrame(schema=schema)).collect()
+        lazy = pl.scan_parquet(files, schema=schema, glob=False, hive_partitioning=False)
+        try:
+            return use(lazy).collect()
+        except (FileNotFoundError, pl.exceptions.ComputeError, OSError):
+            if attempt == 4 or all(file.exists() for file in files):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _conform(frame: pl.DataFrame, schema: dict[str, pl.DataType], optional: Sequence[str], where: str) -> pl.DataFrame:
+    """Cast to the published schema; times with a zone become naive UTC, absent optional columns null."""
+    missing = [name for name in schema if name not in frame.columns and name not in optional]
+    unknown = [name for name in frame.columns if name not in schema]
+    if missing or unknown:
+        raise SightlineError(f"columns do not fit: missing {missing}, unknown {unknown}", where=where, fix=f"pass {', '.join(schema)}")
+    columns = []
+    for name, dtype in schema.items():
+        column = pl.col(name) if name in frame.columns else pl.lit(None).alias(name)
+        found = frame.schema.get(name)
+        if isinstance(found, pl.Datetime) and found.time_zone is not None:
+            column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        columns.append(column.cast(dtype))
+    done = frame.select(columns)
+    bad = [name for name, dtype in schema.items() if dtype == NUMBER and done[name].is_finite().not_().any()]
+    if bad:
+        raise SightlineError(f"NaN or infinite values in {bad}", where=where, fix="publish null with a status and reason instead")
+    return done
+
+
+# ---------------------------------------------------------------- judgements
+
+
+def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_id: str, computed_at: datetime) -> int:
+    """Publish judgements; only rows that differ from the latest revision of their key are written.
+
+    Parameters
+    ----------
+    paths : MonitorPaths
+        `paths.results`.
+    asset : str
+        ``data_quality``, ``drift``, ``model_quality``...: one folder each.
+    frame : polars.DataFrame
+        Columns of `JUDGEMENT_SCHEMA` without ``revision, computed_at, run_id``; at most one row per key. Undefined numbers are null,
+        never NaN.
+    run_id : str
+        Run that computed them.
+    computed_at : datetime
+        Moment of computation (aware, or naive UTC): what "as of" queries compare with.
+
+    Returns
+    -------
+    int
+        Rows written. The first revision of a key is 0. Floats that agree to 1e-12 are the same.
+
+    Raises
+    ------
+    SightlineError
+        Columns do not fit, a status is unknown, a key comes twice, or a number is not finite.
+    """
+    where = f"judgements of {asset}"
+    own = {"revision", "computed_at", "run_id"}
+    frame = _conform(frame.drop([name for name in own if name in frame.columns]), JUDGEMENT_SCHEMA, tuple(own), where)
+    _check_judgements(frame, where)
+    folder = paths.results / "judgements" / asset
+    moment = computed_at.replace(tzinfo=UTC) if computed_at.tzinfo is None else computed_at.astimezone(UTC)
+    with _locked(folder):
+        changed = _changed(frame, _latest_in_span(folder, frame))
+        if changed.is_empty():
+            return 0
+        changed = changed.with_columns(computed_at=pl.lit(moment.replace(tzinfo=None), dtype=TIMESTAMP), run_id=pl.lit(run_id))
+        changed = changed.select(pl.col(name).cast(dtype) for name, dtype in JUDGEMENT_SCHEMA.items()).sort("window_start")
+        _publish(changed, folder / f"{_next_stamp(folder, moment)}-{_safe(run_id)}.parquet")
+        _compact_if_many(folder, JUDGEMENT_SCHEMA, [*JUDGEMENT_KEY, "revision"])
+    return len(changed)
+
+
+def _check_judgements(frame: pl.DataFrame, where: str) -> None:
+    unknown = frame.filter(~pl.col("status").is_in(STATUSES).fill_null(False))
+    if len(unknown):
+        raise SightlineError(f"unknown status {unknown['status'][0]!r}", where=where, fix=f"one of {', '.join(STATUSES)}")
+    twice = frame.filter(pl.struct(JUDGEMENT_KEY).is_duplicated())
+    if len(twice):
+        key = ", ".join(f"{name}={value}" for name, value in twice.select(JUDGEMENT_KEY).row(0, named=True).items())
+        raise SightlineError(f"two rows with the key {key}", where=where, fix="one row per key")
+
+
+def _latest_in_span(folder: Path, frame: pl.DataFrame) -> pl.DataFrame:
+    low, high = frame["window_start"].min(), frame["window_start"].max()
+    if frame.is_empty():
+        return pl.DataFrame(schema=JUDGEMENT_SCHEMA)
+    return _scan([folder], JUDGEMENT_SCHEMA, lambda lazy: _latest(lazy.filter(pl.col("window_start").is_between(low, high))))
+
+
+def _latest(lazy: pl.LazyFrame) -> pl.LazyFrame:
+    """The newest revision of each key. Few keys were ever revised, so only those are grouped."""
+    newest = lazy.filter(pl.col("revision") > 0).group_by(JUDGEMENT_KEY).agg(pl.col("revision").max().alias("newest"))
+    joined = lazy.join(newest, on=JUDGEMENT_KEY, how="left", nulls_equal=True)
+    return joined.filter(pl.col("newest").is_null() | (pl.col("revision") == pl.col("newest"))).drop("newest")
+
+
+def _changed(frame: pl.DataFrame, latest: pl.DataFrame) -> pl.DataFrame:
+    """Rows without a revision, or unlike it, with their next revision number."""
+    pairs = frame.drop("revision", "computed_at", "run_id").join(
+        latest.select(*JUDGEMENT_KEY, *JUDGEMENT_CONTENT, "revision"), on=JUDGEMENT_KEY, how="left", suffix="@before", nulls_equal=True
+    )
+    if "revision" not in pairs.columns:
+        pairs = pairs.with_columns(revision=pl.lit(None, dtype=pl.Int32))
+    same = pl.all_horizontal(_same(name) for name in JUDGEMENT_CONTENT) & pl.col("revision").is_not_null()
+    pairs = pairs.filter(~same)
+    return pairs.select(*JUDGEMENT_KEY, *JUDGEMENT_CONTENT, revision=(pl.col("revision") + 1).fill_null(0))
+
+
+def _same(name: str) -> pl.Expr:
+    now, before = pl.col(name), pl.col(f"{name}@before")
+    equal = now.eq_missing(before)
+    if JUDGEMENT_SCHEMA[name] == NUMBER:
+        near = (now - before).abs() <= SAME_TO * pl.max_horizontal(now.abs(), before.abs())
+        return equal | near.fill_null(False)
+    return equal
+
+
+def read_judgements(
+    paths: MonitorPaths,
+    metric: str | None = None,
+    column: str | None = None,
+    start: datetime | date | None = None,
+    end: datetime | date | None = None,
+    as_of: datetime | None = None,
+    asset: str | None = None,
+    latest: bool = True,
+    segment: str | None = None,
+) -> pl.DataFrame:
+    """Read judgements.
+
+    Parameters
+    ----------
+    paths : MonitorPaths
+        `paths.results`.
+    metric, column, segment : str, optional
+        Only these.
+    start, end : datetime or date, optional
+        Windows that start in ``[start, end)`` (naive: UTC).
+    as_of : datetime, optional
+        What was known then: later revisions are left out.
+    asset : str, optional
+        Only from this asset's folder.
+    latest : bool
+        One row per key (its newest revision); otherwise every revision.
+
+    Returns
+    -------
+    polars.DataFrame
+        `JUDGEMENT_SCHEMA`, sorted by key and revision.
+    """
+    base = paths.results / "judgements"
+    folders = [base / asset] if asset else (sorted(f for f in base.iterdir() if f.is_dir()) if base.is_dir() else [])
+    wanted = [pl.col(name) == value for name, value in (("metric", metric), ("column", column), ("segment", segment)) if value is not None]
+    if start is not None:
+        wanted.append(pl.col("window_start") >= naive_utc(start))
+    if end is not None:
+        wanted.append(pl.col("window_start") < naive_utc(end))
+    if as_of is not None:
+        wanted.append(pl.col("computed_at") <= naive_utc(as_of))
+
+    def use(lazy: pl.LazyFrame) -> pl.LazyFrame:
+        found = lazy.filter(wanted) if wanted else lazy
+        return _latest(found) if latest else found.unique([*JUDGEMENT_KEY, "revision"], keep="last", maintain_order=True)
+
+    return _scan(folders, JUDGEMENT_SCHEMA, use).sort(*JUDGEMENT_KEY, "revision", nulls_last=False)
+
+
+def naive_utc(moment: datetime | date) -> datetime:
+    """A moment as the tables hold it: naive, UTC; a date is its midnight."""
+    if not isinstance(moment, datetime):
+        return datetime(moment.year, moment.month, moment.day)
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> int:
+    """Publish evidence for the alert engine: one row per (stream, window), written once and never revised.
+
+    Parameters
+    ----------
+    paths : MonitorPaths
+        `paths.results`.
+    frame : polars.DataFrame
+        Columns of `EVIDENCE_SCHEMA`; ``written_at`` (default now) and ``run_id`` may be absent.
+    run_id : str
+        Run that computed them.
+
+    Returns
+    -------
+    int
+        Rows written; those whose (stream, window_key) is there already are ignored.
+    """
+    frame = _conform(frame, EVIDENCE_SCHEMA, ("written_at", "run_id"), "evidence")
+    folder = paths.results / "evidence"
+    now = datetime.now(UTC)
+    with _locked(folder):
+        known = _scan([folder], EVIDENCE_SCHEMA, lambda lazy: lazy.select(EVIDENCE_KEY))
+        fresh = frame.join(known, on=EVIDENCE_KEY, how="anti").unique(EVIDENCE_KEY, keep="first", maintain_order=True)
+        if fresh.is_empty():
+            return 0
+        fresh = fresh.with_columns(pl.col("written_at").fill_null(now.replace(tzinfo=None)), pl.lit(run_id).alias("run_id"))
+        _publish(fresh.sort("window_start", "stream"), folder / f"{_next_stamp(folder, now)}-{_safe(run_id)}.parquet")
+        _compact_if_many(folder, EVIDENCE_SCHEMA, EVIDENCE_KEY)
+    return len(fresh)
+
+
+def read_evidence(paths: MonitorPaths) -> pl.DataFrame:
+    """All evidence, sorted by window and stream."""
+    return _scan([paths.results / "evidence"], EVIDENCE_SCHEMA, lambda lazy: lazy.unique(EVIDENCE_KEY, keep="first")).sort("window_start", "stream")
+
+
+# ---------------------------------------------------------------- snapshots and actions
+
+
+def write_snapshot(paths: MonitorPaths, name: str, frame: pl.DataFrame) -> None:
+    """Replace ``snapshots/<name>.parquet`` atomically."""
+    _publish(frame, paths.results / "snapshots" / f"{_safe(name)}.parquet")
+
+
+def read_snapshot(paths: MonitorPaths, name: str) -> pl.DataFrame | None:
+    """A snapshot, or None before it was first written."""
+    file = paths.results / "snapshots" / f"{_safe(name)}.parquet"
+    try:
+        return pl.read_parquet(file, glob=False, hive_partitioning=False)
+    except FileNotFoundError:
+        return None
+
+
+def append_action(paths: MonitorPaths, action: dict[str, Any]) -> dict[str, Any]:
+    """Add what a person decided (``kind`` accept or fixed, ``incident``, ``user``...) to ``actions.jsonl``, durably.
+
+    Returns
+    -------
+    dict
+        The action with ``at`` (ISO 8601, UTC; default now).
+    """
+    entry = {"at": datetime.now(UTC).isoformat(timespec="microseconds"), **action}
+    folder = paths.results
+    with _locked(folder):
+        file = folder / "actions.jsonl"
+        with file.open("ab+") as handle:
+            size = handle.seek(0, os.SEEK_END)
+            torn = size > 0 and _last_byte(handle) != b"\n"
+            handle.write((b"\n" if torn else b"") + json.dumps(entry, ensure_ascii=False, default=str).encode() + b"\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+        sync_folder(folder)
+    return entry
+
+
+def _last_byte(handle: Any) -> bytes:
+    handle.seek(-1, os.SEEK_END)
+    last = handle.read(1)
+    handle.seek(0, os.SEEK_END)
+    return last
+
+
+def read_actions(paths: MonitorPaths) -> list[dict[str, Any]]:
+    """All actions, oldest first; a line torn by a kill is left out (it was never confirmed)."""
+    file = paths.results / "actions.jsonl"
+    if not file.exists():
+        return []
+    actions = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            actions.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return actions
+
+
+# ---------------------------------------------------------------- compaction
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "_." else "_" for c in name) or "_"
+
+
+def _compact_if_many(folder: Path, schema: dict[str, pl.DataType], key: list[str]) -> None:
+    """Merge the small files once there are many; called under the folder's lock."""
+    files = _files(folder)
+    stale = set(folder.glob("*.parquet")) - set(files)
+    for file in (*stale, *folder.glob(".*.tmp")):
+        file.unlink(missing_ok=True)
+    small = [file for file in files if "-to-" not in file.name]
+    if len(files) - len(small) >= COMPACT_FROM_MERGED:
+        _compact(folder, files, schema, key)
+    elif len(small) >= COMPACT_FROM_FILES:
+        _compact(folder, small, schema, key)
+
+
+def _compact(folder: Path, files: list[Path], schema: dict[str, pl.DataType], key: list[str]) -> None:
+    merged = pl.scan_parquet(files, schema=schema, glob=False, hive_partitioning=False).unique(key, keep="first", maintain_order=True)
+    merged = merged.sort("window_start", maintain_order=True).collect()
+    target = folder / f"{_span(files[0])[0]}-to-{_span(files[-1])[1]}.parquet"
+    _publish(merged, target)
+    for file in files:
+        if file != target:
+            file.unlink(missing_ok=True)
+
+
+def compact_results(paths: MonitorPaths) -> int:
+    """Merge every folder of judgements and evidence into one file each, sorted by window.
+
+    Returns
+    -------
+    int
+        Files removed.
+    """
+    base = paths.results / "judgements"
+    judged = [(f, JUDGEMENT_SCHEMA, [*JUDGEMENT_KEY, "revision"]) for f in sorted(base.iterdir()) if f.is_dir()] if base.is_dir() else []
+    removed = 0
+    for folder, schema, key in [*judged, (paths.results / "evidence", EVIDENCE_SCHEMA, EVIDENCE_KEY)]:
+        if not folder.is_dir():
+            continue
+        with _locked(folder):
+            files = _files(folder)
+            if len(files) > 1:
+                _compact(folder, files, schema, key)
+                removed += len(files) - 1
+    return removed

@@ -1,0 +1,86 @@
+"""Schema ``raw``: views over the lake and the quarantine, one branch per schema that parts were written with.
+
+Pruning: ``window_key`` is the hive folder, so ``WHERE window_key = '2026-01-31'``, ``BETWEEN``, ``IN`` and joins with a small table of
+keys open only the files of those windows. Filters on ``predicted_at`` open every file.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from sightline.home import MonitorPaths
+from sightline.lake.ledger import open_ledger
+from sightline.lake.schema import QUARANTINE_SCHEMA, duckdb_schema, fingerprint, lake_schema, literal, quote
+from sightline.lake.store import recover_if_needed
+from sightline.spec.model import MonitorSpec
+
+CASTABLE = {"VARCHAR", "DOUBLE", "BOOLEAN", "BIGINT", "UTINYINT", "TIMESTAMP"}
+
+
+def prepare(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, paths: MonitorPaths) -> None:
+    """Create or refresh the views ``raw.inferences``, ``raw.labels``, ``raw.unmatched`` and ``raw.quarantine``.
+
+    They work on an empty lake, and on parts that were written before a column of the spec existed (null) or when it had another
+    kind (cast; null where a value will not go). A commit that a killed process left half visible is finished first.
+
+    Parameters
+    ----------
+    con : duckdb.DuckDBPyConnection
+        A writing connection from `connect`.
+    spec : MonitorSpec
+        Decides the columns.
+    paths : MonitorPaths
+        Where the lake is; the views hold its absolute path.
+    """
+    recover_if_needed(paths)
+    con.execute("CREATE SCHEMA IF NOT EXISTS raw")
+    with open_ledger(paths.ledger, create=False) as ledger:
+        for kind in ("inferences", "labels", "unmatched"):
+            columns = duckdb_schema(lake_schema(spec, kind))
+            _replace(con, kind, _lake_view(paths, kind, columns, ledger.schemas(kind)))
+        has_rows = bool(ledger.parts("quarantine"))
+    _replace(con, "quarantine", _quarantine_view(paths, has_rows))
+
+
+def _replace(con: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
+    """Replace a view if its text changed: an unchanged catalogue needs no write."""
+    found = con.sql("SELECT comment FROM duckdb_views() WHERE schema_name = 'raw' AND view_name = ?", params=[name]).fetchall()
+    mark = fingerprint({"query": query})
+    if found == [(mark,)]:
+        return
+    con.execute(f"CREATE OR REPLACE VIEW raw.{name} AS {query}")
+    con.execute(f"COMMENT ON VIEW raw.{name} IS {literal(mark)}")
+
+
+def _lake_view(paths: MonitorPaths, kind: str, columns: dict[str, str], schemas: dict[str, dict[str, str]]) -> str:
+    is_partitioned = kind != "unmatched"
+    key = ', "window" AS window_key' if is_partitioned else ""
+    options = ", hive_partitioning = true, hive_types = {'window': VARCHAR}" if is_partitioned else ", hive_partitioning = false"
+    branches = []
+    for mark, have in sorted(schemas.items()):
+        pattern = paths.lake / kind / ("window=*" if is_partitioned else "") / f"*-{mark}.parquet"
+        selected = ", ".join(_column(name, wanted, have.get(name)) for name, wanted in columns.items())
+        branches.append(f"SELECT {selected}{key} FROM read_parquet({literal(str(pattern))}{options})")
+    if not branches:
+        return _empty({**columns, **({"window_key": "VARCHAR"} if is_partitioned else {})})
+    return " UNION ALL ".join(branches)
+
+
+def _column(name: str, wanted: str, have: str | None) -> str:
+    if have == wanted:
+        return quote(name)
+    if have in CASTABLE and wanted in CASTABLE:
+        return f"TRY_CAST({quote(name)} AS {wanted}) AS {quote(name)}"
+    return f"NULL::{wanted} AS {quote(name)}"
+
+
+def _quarantine_view(paths: MonitorPaths, has_rows: bool) -> str:
+    columns = duckdb_schema(QUARANTINE_SCHEMA)
+    if not has_rows:
+        return _empty(columns)
+    selected = ", ".join(map(quote, columns))
+    return f"SELECT {selected} FROM read_parquet({literal(str(paths.quarantine / '*.parquet'))}, hive_partitioning = false)"
+
+
+def _empty(columns: dict[str, str]) -> str:
+    return "SELECT " + ", ".join(f"NULL::{dtype} AS {quote(name)}" for name, dtype in columns.items()) + " WHERE false"
