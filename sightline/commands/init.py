@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sightline.home import Home
 from sightline.spec.infer import Draft, infer_monitor
 from sightline.spec.kinds import read_sample
 from sightline.spec.loader import load_monitor
+from sightline.spec.model import ID_PATTERN
 from sightline.spec.names import slug
 from sightline.spec.schema import SCHEMA_LINE, write_schema
 
@@ -44,6 +46,9 @@ def command(
     """Write monitors/ID.yaml from SAMPLE (Parquet, CSV or NDJSON with the model's inputs and output, and perhaps the label)."""
     home = Home.from_env()
     monitor_id = monitor_id or _id_from(sample)
+    if not re.fullmatch(ID_PATTERN, monitor_id):
+        fix = "use lower-case letters, digits and underscores, starting with a letter (at most 63)"
+        raise SightlineError(f"{monitor_id!r} is no monitor id", fix=fix)
     path = home.monitors / f"{monitor_id}.yaml"
     if path.exists() and not force:
         fix = "choose another --id, or overwrite it with --force"
@@ -53,11 +58,12 @@ def command(
     )
     text = render(draft, monitor_id, owner, _reference_path(sample, home))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".{monitor_id}.yaml"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with tempfile.TemporaryDirectory(prefix=".init-", dir=path.parent) as folder:
+        draft_path = Path(folder) / path.name
+        draft_path.write_text(text, encoding="utf-8")
+        load_monitor(draft_path, home=home)
+        draft_path.replace(path)
     write_schema(home.root / "schemas")
-    load_monitor(path, home=home)
     click.echo("\n".join(_report(draft, path, monitor_id, home)))
 
 

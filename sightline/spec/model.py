@@ -20,6 +20,9 @@ Duration = Annotated[
 ]
 Severity = Literal["warn", "error"]
 
+ID_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
+"""Ids of monitors."""
+
 _DATETIME = TypeAdapter(datetime)
 
 
@@ -71,7 +74,7 @@ class Model(Part):
     """Who is monitored, and who answers for it."""
 
     id: str = Field(
-        pattern=r"^[a-z][a-z0-9_]{0,62}$",
+        pattern=ID_PATTERN,
         description="Name of the monitor: file name, asset key prefix and folder name.",
     )
     task: Task = Field(description="What the model predicts.")

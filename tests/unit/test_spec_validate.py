@@ -1,0 +1,200 @@
+"""`sightline validate` and the plan behind it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from sightline.cli import cli
+from sightline.spec import plan
+from sightline.spec.docs import EXAMPLE
+from sightline.spec.model import MonitorSpec
+
+REGRESSION = """\
+model: {id: demand, task: regression, owner: team:ops}
+columns:
+  prediction: forecast
+  status: outcome
+  latency_ms: ms
+  features: {Wind Speed: {kind: numeric, min: 0, nullable: false}, note: text, v: embedding, seen: datetime}
+labels: {}
+reference: {kind: rolling}
+start: 2026-03-02
+schedule: weekly
+quality: {quantiles: [0.1, 0.9]}
+alerts: {max_null_rate: {seen: 0.05}}
+"""
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "monitors").mkdir()
+    (tmp_path / "monitors" / "flight_delay.yaml").write_text(EXAMPLE)
+    (tmp_path / "monitors" / "demand.yaml").write_text(REGRESSION)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def run(*arguments: str):
+    import sightline.errors
+
+    result = CliRunner().invoke(cli, ["validate", *arguments])
+    if isinstance(result.exception, sightline.errors.SightlineError):
+        return 2, "", str(result.exception)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_tells_what_each_file_creates(home):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert "flight_delay/inferences" in out and "demand/model_quality" in out
+    assert "drift__carrier" in out and "contract__wind_speed" in out
+    assert "flight_delay__immediate, flight_delay__delayed" in out
+    assert "flight_delay__inferences, flight_delay__labels" in out
+    assert "one per day from 2026-01-01" in out and "one per week from 2026-03-02" in out
+    assert "at most 1 false incident per 90d expected" in out
+    assert "wind_speed: at least 0; at most 150 (fails the check and stops the run)" in out
+    assert "new inferences every 2d" in out
+    assert f"{home}/data/flight_delay/landing/labels" in out
+
+
+def test_says_honestly_what_is_not_built(home):
+    _, out, _ = run("demand")
+    assert "NOT YET     drift of text features is not judged yet: note" in out
+    assert "NOT YET     drift of embedding features is not judged yet: v" in out
+    assert "drift__note" not in out and "column__note" in out
+
+
+def test_ranking_quality_is_declared_not_judged():
+    spec = MonitorSpec.model_validate(
+        {
+            "model": {"id": "r", "task": "ranking"},
+            "columns": {"score": "s", "query_id": "q"},
+            "labels": {},
+            "reference": {"start": "2026-01-01", "end": "2026-02-01"},
+        }
+    )
+    assert plan.quality_metrics(spec) == []
+    assert plan.not_built(spec) == [
+        "quality of ranking models is not judged yet: inferences, labels, data quality and drift are"
+    ]
+
+
+def test_all_files_are_reported_and_the_exit_code_is_2(home):
+    (home / "monitors" / "broken.yaml").write_text("model: {id: broken, tsk: regression}\nreference: {}\n")
+    (home / "monitors" / "flight_delay.yml").write_text(EXAMPLE)
+    code, out, err = run()
+    assert code == 2
+    assert "demand/drift" in out and "flight_delay/drift" in out
+    assert "broken.yaml:1: unknown key 'tsk' in model" in err and "Did you mean 'task'?" in err
+    assert "broken.yaml:1: the key 'task' is missing in model" in err
+    assert "flight_delay.yml: a second file describes the monitor 'flight_delay'" in err
+    assert "2 of 4 monitor files have mistakes" in err
+
+
+def test_json(home):
+    (home / "monitors" / "broken.yaml").write_text("{")
+    code, out, _ = run("--format", "json")
+    answer = json.loads(out)
+    assert code == 2
+    assert [monitor["id"] for monitor in answer["monitors"]] == ["demand", "flight_delay"]
+    assert answer["errors"][0]["path"].endswith("broken.yaml")
+    demand = answer["monitors"][0]
+    assert demand["blocking_checks"] == ["contract__wind_speed", "contract__seen"]
+    assert demand["checks"]["model_quality"][-2:] == ["quality__pinball_0_1", "quality__pinball_0_9"]
+    assert demand["checks"]["data_quality"][:4] == ["row_volume", "rejected_rows", "error_rate", "latency"]
+    assert demand["freshness_deadlines"] == {"inferences": "14d", "judgements": "21d", "labels": "15d"}
+
+
+def test_paths_folders_and_ids(home, tmp_path):
+    assert run("demand")[1].startswith("demand")
+    assert run(str(home / "monitors" / "demand.yaml"))[1].startswith("demand")
+    assert "flight_delay/drift" in run(str(home / "monitors"))[1]
+    code, _, err = run("demnd")
+    assert code == 2 and "Did you mean 'demand'?" in err
+
+
+def test_no_monitor_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    code, _, err = run()
+    assert code == 2 and "sightline init SAMPLE" in err
+
+
+def test_columns_that_the_landed_data_lacks(home):
+    landing = home / "data" / "flight_delay" / "landing" / "inferences"
+    landing.mkdir(parents=True)
+    columns = ["flight_id", "scheduled_departure_at", "p_late", "version", "distance", "carier", "wind_speed", "origin"]
+    pl.DataFrame({name: [1] for name in columns}).write_csv(landing / "1.csv")
+    _, out, _ = run("flight_delay")
+    assert "1.csv has no column 'carrier' (the feature 'carrier'). Did you mean 'carier'?" in out
+    assert out.count("has no column") == 2  # the feature and the segment
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "warning"),
+    [
+        ("score: p_late", "prediction: late", "no score: ROC AUC"),
+        (
+            "{distance: numeric, carrier",
+            "{is_late: numeric, carrier",
+            "listed as a feature: does the model see the truth?",
+        ),
+        (
+            "{distance: numeric, carrier",
+            "{p_late: numeric, carrier",
+            "columns.score 'p_late' is listed as a feature too",
+        ),
+        (", owner: ops-ml@example.com", "", "no owner"),
+        ("labels: {column: is_late, positive: 1, expected_delay: 12h, give_up_after: 3d}\n", "", "no labels"),
+        (
+            "schedule:",
+            "sources: {inferences: {parquet: 'x/*.parquet'}}\nschedule:",
+            "no file matches sources.inferences",
+        ),
+    ],
+)
+def test_warnings(home, old, new, warning):
+    assert old in EXAMPLE
+    (home / "monitors" / "flight_delay.yaml").write_text(EXAMPLE.replace(old, new))
+    code, out, _ = run("flight_delay")
+    assert code == 0
+    assert f"  warning     {warning}" in out or warning in out
+
+
+def test_check_names_are_unique_and_valid_in_dagster(home):
+    import re
+
+    from sightline.home import Home
+    from sightline.spec.loader import load_monitors
+
+    specs, _ = load_monitors(Home(home))
+    for spec in specs.values():
+        checks = [(check.asset, check.name) for check in plan.checks(spec)]
+        assert len(set(checks)) == len(checks)
+        assert all(re.fullmatch(r"[A-Za-z0-9_]+", name) for _, name in checks)
+        assert {asset for asset, _ in checks} <= set(plan.assets(spec))
+
+
+def test_windows_so_far(home):
+    from sightline.home import Home
+    from sightline.spec.loader import find_monitor
+
+    now = datetime(2026, 3, 30, 12, tzinfo=UTC)
+    assert plan.windows(find_monitor(Home(home), "demand"), now) == 4
+    assert plan.windows(find_monitor(Home(home), "flight_delay"), now) == 88
+    assert plan.windows(find_monitor(Home(home), "flight_delay"), datetime(2025, 1, 1, tzinfo=UTC)) == 0
+
+
+def test_validate_imports_no_dagster(home):
+    import subprocess
+    import sys
+
+    code = "import sys; from sightline.commands.validate import command; command(['demand'], standalone_mode=False); "
+    code += "print([m for m in ('dagster', 'scipy', 'duckdb', 'sklearn') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.rstrip().endswith("[]")
