@@ -14,18 +14,17 @@ from numpy.typing import NDArray
 
 from metrics_py.intervals import (
     JackknifeInterval,
-    delete_one,
     jackknife_from_replicates,
     proportion_interval,
     t_quantile,
     wilson,
 )
 from metrics_py.quality_aggregates import (
+    Buckets,
     as_numbers,
     available_needs,
     chunks,
     name_aggregates,
-    rows_per_bucket,
     spread,
 )
 from metrics_py.quality_metrics import BY_TASK, Aggregates, QualityMetric, custom_metric
@@ -159,34 +158,48 @@ def _judge(
     names = sorted(keyed["custom"]["metric"].unique().to_list()) if "custom" in keyed else []
     parts = []
     for start, stop in chunks(groups.height, cells, n_buckets):
-        buckets = {name: c.dense(start, stop, n_buckets) for name, c in cells.items()}
-        aggregates = name_aggregates(buckets, task)
-        known = np.maximum(labelled[start:stop], rows_per_bucket(aggregates).sum(axis=1))
+        dense = {name: c.dense(start, stop, n_buckets) for name, c in cells.items()}
+        standard = Buckets(name_aggregates(dense, task))
+        known = np.maximum(labelled[start:stop], standard.labelled() if standard.total else 0)
         available = available_needs(cells)
-        definitions = [(m, aggregates) for m in BY_TASK[task] if available.issuperset(m.needs)]
+        parts += [
+            _evaluate(metric, standard, start, known, min_labels)
+            for metric in BY_TASK[task]
+            if available.issuperset(metric.needs)
+        ]
         for index, name in enumerate(names):
-            own = {"sum_value": buckets["custom"][..., index, 0], "n": buckets["custom"][..., index, 1]}
-            definitions.append((custom_metric(name), own))
-        for metric, data in definitions:
-            judged = _evaluate(metric, data, known, min_labels)
-            parts += [
-                (start, stop, part)
-                for part in ([judged, _total(judged)] if metric.name == "business_value" else [judged])
-            ]
-    frames = [groups[start:stop].select(by).hstack(part) for start, stop, part in parts]
-    empty = groups.clear().select(by).hstack(pl.DataFrame(schema=_RESULT_SCHEMA))
-    return pl.concat([empty, *frames])
+            own = Buckets({"sum_value": dense["custom"][..., index, 0], "n": dense["custom"][..., index, 1]})
+            judged = _evaluate(custom_metric(name), own, start, known, min_labels)
+            parts += [judged, _total(judged)] if name == "value" else [judged]
+    return _tidy(groups.select(by), parts)
 
 
-def _evaluate(metric: QualityMetric, aggregates: Aggregates, labelled: FloatArray, min_labels: int) -> pl.DataFrame:
-    """Value, interval, status and stabilised value of one metric for the groups of a chunk."""
-    total = {name: array.sum(axis=1) for name, array in aggregates.items()}
-    bucket_rows = rows_per_bucket(aggregates, metric.needs[0])
+def _tidy(keys: pl.DataFrame, parts: list[dict[str, NDArray]]) -> pl.DataFrame:
+    """One table of all evaluated metrics; NaN becomes null."""
+    if not parts:
+        return keys.clear().hstack(pl.DataFrame(schema=_RESULT_SCHEMA))
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    rows = keys[joined.pop("group")]
+    columns = [
+        pl.Series(name, joined[name]).fill_nan(None)
+        if dtype == pl.Float64
+        else pl.Series(name, joined[name]).cast(dtype)
+        if dtype == pl.Int64
+        else pl.Series(name, joined[name].tolist(), dtype=dtype)
+        for name, dtype in _RESULT_SCHEMA.items()
+    ]
+    return rows.hstack(columns)
+
+
+def _evaluate(
+    metric: QualityMetric, buckets: Buckets, first_group: int, labelled: FloatArray, min_labels: int
+) -> dict[str, NDArray]:
+    """Result columns of one metric for the groups of a chunk."""
+    total, bucket_rows = buckets.total, buckets.rows(metric.needs[0])
     rows = bucket_rows.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.asarray(metric.value(total), dtype=float)
-        replicates = metric.value({name: delete_one(array) for name, array in aggregates.items()})
-        interval = jackknife_from_replicates(value, replicates, bucket_rows > 0)
+        interval = jackknife_from_replicates(value, metric.value(buckets.replicates), bucket_rows > 0)
         if metric.counts:
             successes, n = metric.counts(total)
             degrees = interval.degrees_of_freedom
@@ -202,16 +215,19 @@ def _evaluate(metric: QualityMetric, aggregates: Aggregates, labelled: FloatArra
         low, high = np.clip(low - below, lowest, highest), np.clip(high + above, lowest, highest)
     reasons = _reasons(metric, value, low, rows, labelled, min_labels)
     ok = np.array([reason is None for reason in reasons])
-    columns = {"value": value, "ci_low": low, "ci_high": high}
-    columns |= {"stabilised_value": np.where(ok, stabilised, np.nan), "variance": np.where(ok, variance, np.nan)}
-    columns["binning_bound"] = np.maximum(below, above)
-    frame = pl.DataFrame({name: pl.Series(array).fill_nan(None) for name, array in columns.items()})
-    return frame.with_columns(
-        metric=pl.lit(metric.name),
-        n=pl.Series(n).cast(pl.Int64),
-        status=pl.Series(np.where(ok, "ok", "insufficient_data")),
-        reason=pl.Series(reasons, dtype=pl.String),
-    ).select(pl.col(name).cast(dtype) for name, dtype in _RESULT_SCHEMA.items())
+    return {
+        "group": np.arange(first_group, first_group + len(value)),
+        "metric": np.full(len(value), metric.name, dtype=object),
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "n": n,
+        "status": np.where(ok, "ok", "insufficient_data").astype(object),
+        "reason": np.array(reasons, dtype=object),
+        "stabilised_value": np.where(ok, stabilised, np.nan),
+        "variance": np.where(ok, variance, np.nan),
+        "binning_bound": np.maximum(below, above),
+    }
 
 
 def _interval(
@@ -273,11 +289,9 @@ def _reasons(
     return reasons
 
 
-def _total(per_row: pl.DataFrame) -> pl.DataFrame:
+def _total(per_row: dict[str, NDArray]) -> dict[str, NDArray]:
     """Business value of all labelled rows together, given how many there were; no stream of its own."""
-    return per_row.with_columns(
-        pl.col("value", "ci_low", "ci_high") * pl.col("n"),
-        metric=pl.lit("business_value_total"),
-        stabilised_value=pl.lit(None, dtype=pl.Float64),
-        variance=pl.lit(None, dtype=pl.Float64),
-    )
+    scaled = {name: per_row[name] * per_row["n"] for name in ("value", "ci_low", "ci_high")}
+    undefined = np.full(len(per_row["n"]), np.nan)
+    named = np.full(len(undefined), "business_value_total", dtype=object)
+    return per_row | scaled | {"metric": named, "stabilised_value": undefined, "variance": undefined}

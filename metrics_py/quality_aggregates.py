@@ -155,16 +155,28 @@ def available_needs(cells: dict[str, Cells]) -> set[str]:
     return (set(cells) & {"confusion", "scores"}) | ({"n", "n_score"} if "sums" in cells else set())
 
 
-def rows_per_bucket(aggregates: Aggregates, needs: str | None = None) -> FloatArray:
-    """Rows per (group, bucket) behind one aggregate; without `needs`, of the one that knows most."""
-    found = []
-    if needs in ("confusion", None) and "confusion" in aggregates:
-        found.append(aggregates["confusion"].sum(axis=(-2, -1)))
-    if needs in ("scores", None) and "positives" in aggregates:
-        rows = aggregates["positives"].sum(axis=-1) + aggregates["negatives"].sum(axis=-1)
-        found.append(rows if rows.ndim == 2 else rows.max(axis=-1))
-    if needs == "n_score":
-        found.append(aggregates["n_score"])
-    if needs in ("n", None) and "n" in aggregates:
-        found.append(aggregates["n"])
-    return np.maximum.reduce(found)
+class Buckets:
+    """Bucket sums of a chunk of groups, with their totals and delete-one replicates computed once for all metrics."""
+
+    def __init__(self, aggregates: Aggregates) -> None:
+        self.total: Aggregates = {name: array.sum(axis=1) for name, array in aggregates.items()}
+        self.replicates: Aggregates = {name: self.total[name][:, None] - array for name, array in aggregates.items()}
+        self._rows = _rows_per_bucket(aggregates)
+
+    def rows(self, needs: str) -> FloatArray:
+        """Rows per (group, bucket) behind one aggregate (`QualityMetric.needs`)."""
+        return self._rows[needs]
+
+    def labelled(self) -> FloatArray:
+        """Labelled rows per group, by the aggregate that knows most of them."""
+        return np.maximum.reduce([rows.sum(axis=1) for needs, rows in self._rows.items() if needs != "n_score"])
+
+
+def _rows_per_bucket(aggregates: Aggregates) -> dict[str, FloatArray]:
+    rows = {name: aggregates[name] for name in ("n", "n_score") if name in aggregates}
+    if "confusion" in aggregates:
+        rows["confusion"] = aggregates["confusion"].sum(axis=(-2, -1))
+    if "positives" in aggregates:
+        scored = aggregates["positives"].sum(axis=-1) + aggregates["negatives"].sum(axis=-1)
+        rows["scores"] = scored if scored.ndim == 2 else scored.max(axis=-1)
+    return rows
