@@ -72,8 +72,8 @@ def quality_table(
     score_bins : DataFrame, optional
         ``bucket, class_name, score_bin, is_positive, n``; 256 equal-width bins of the score, `class_name` '' when binary.
     sums : DataFrame, optional
-        ``bucket, n, n_score`` and the sums of the mart `quality_sums`. Score sums run over the `n_score` rows that have a
-        score, label and error sums over all `n`.
+        ``bucket, n, n_score`` and the sums of the mart `quality_sums`, which run over the `n_score` labelled rows with a
+        forecast (score or prediction); error is forecast minus label.
     custom : DataFrame, optional
         ``bucket, metric, n, sum_value``: means of per-row values; ``value`` becomes `business_value` (per prediction) and
         `business_value_total`.
@@ -277,13 +277,15 @@ def _reasons(
     """Why each group has no (trustworthy) value; None where it has one."""
     reasons: list[str | None] = [None] * len(value)
     for i in np.flatnonzero((rows < min_labels) | np.isnan(value) | np.isnan(low)):
-        if rows[i] == 0:
-            by_score = metric.needs[0] in ("scores", "n_score")
-            reasons[i] = "no scores on the labelled rows" if by_score and labelled[i] else "no labelled rows"
+        if rows[i] == 0 and not metric.reads_labels:
+            reasons[i] = "no rows with a value"
+        elif rows[i] == 0:
+            scored = metric.needs[0] in ("scores", "n_score")
+            reasons[i] = "no forecast on the labelled rows" if scored and labelled[i] else "no labelled rows"
         elif np.isnan(value[i]):
             reasons[i] = metric.undefined
         elif rows[i] < min_labels:
-            reasons[i] = f"{int(rows[i])} labelled rows, {min_labels} needed"
+            reasons[i] = f"{int(rows[i])} {'labelled ' if metric.reads_labels else ''}rows, {min_labels} needed"
         else:
             reasons[i] = "everything the metric needs stands in one bucket of entities: no interval"
     return reasons

@@ -34,8 +34,8 @@ class QualityMetric:
     value : callable
         Aggregates with any leading axes -> metric, NaN where undefined.
     needs : tuple of str
-        Aggregates it reads, of ``confusion``, ``scores``, ``n_score`` (sums over scored rows) and ``n`` (sums over all rows);
-        the first one counts the rows behind the metric.
+        Aggregates it reads, of ``confusion``, ``scores``, ``n_score`` (sums over the rows with a forecast) and ``n`` (custom
+        sums); the first one counts the rows behind the metric.
     scale : str
         Stabilising transform: ``proportion`` arcsine, ``unit`` logit, ``error`` log, ``skill`` -log(1 - x), ``identity``.
     undefined : str
@@ -59,6 +59,11 @@ class QualityMetric:
     size: Callable[[Aggregates], FloatArray] | None = None
     formula_variance: Callable[[Aggregates], FloatArray] | None = None
     binning: Callable[[Aggregates], tuple[FloatArray, FloatArray]] | None = None
+
+    @property
+    def reads_labels(self) -> bool:
+        """Custom sums may need no label; everything else does."""
+        return self.needs[0] != "n"
 
 
 def _proportion(
@@ -240,17 +245,21 @@ MULTICLASS: tuple[QualityMetric, ...] = (
 )
 
 REGRESSION: tuple[QualityMetric, ...] = (
-    QualityMetric("mae", lambda a: regression.mae(a["sum_abs_error"], a["n"]), ("n",), "error"),
-    QualityMetric("rmse", lambda a: regression.rmse(a["sum_squared_error"], a["n"]), ("n",), "error"),
+    QualityMetric("mae", lambda a: regression.mae(a["sum_abs_error"], a["n_score"]), ("n_score",), "error"),
+    QualityMetric("rmse", lambda a: regression.rmse(a["sum_squared_error"], a["n_score"]), ("n_score",), "error"),
     QualityMetric(
         "r2",
-        lambda a: regression.r2(a["sum_squared_error"], a["sum_label"], a["sum_label_sq"], a["n"]),
-        ("n",),
+        lambda a: regression.r2(a["sum_squared_error"], a["sum_label"], a["sum_label_sq"], a["n_score"]),
+        ("n_score",),
         "skill",
         "the labels are constant, or vary too little beside their mean",
     ),
-    QualityMetric("mean_error", lambda a: regression.mean_error(a["sum_error"], a["n"]), ("n",), "identity"),
-    QualityMetric("mean_label", lambda a: classification.divide(a["sum_label"], a["n"]), ("n",), "identity"),
+    QualityMetric(
+        "mean_error", lambda a: regression.mean_error(a["sum_error"], a["n_score"]), ("n_score",), "identity"
+    ),
+    QualityMetric(
+        "mean_label", lambda a: classification.divide(a["sum_label"], a["n_score"]), ("n_score",), "identity"
+    ),
 )
 
 BY_TASK: dict[str, tuple[QualityMetric, ...]] = {
