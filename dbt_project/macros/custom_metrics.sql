@@ -1,0 +1,57 @@
+{# Metrics that users wrote in SQL, with or without need of a label: [{name, sql, value}], `value` the column of their values. #}
+{% macro custom_metrics(needs_label) %}
+  {% set found = [] %}
+  {% for metric in control_custom_metrics() %}
+    {% if (metric.needs_label | bool) == needs_label %}
+      {% do found.append({'name': metric.name, 'sql': metric.sql, 'value': 'metric_value_' ~ loop.index0}) %}
+    {% endif %}
+  {% endfor %}
+  {{ return(found) }}
+{% endmacro %}
+
+{#
+  Sums per metric, window, version, segment and bucket. `metrics`: [{name, value, relation}], where column `value` of
+  `relation` holds the metric of each row (null where it is undefined).
+#}
+{% macro metric_sums(metrics) %}
+  {%- for metric in metrics %}
+  select window_key, model_version, segment, bucket, {{ string_literal(metric.name) }} as metric, n, sum_value, sum_value_sq
+  from (
+      {{ by_segment(metric.relation, [], [
+          'count(' ~ metric.value ~ ') as n',
+          'sum(' ~ metric.value ~ ') as sum_value',
+          'sum(' ~ metric.value ~ ' * ' ~ metric.value ~ ') as sum_value_sq',
+      ]) }}
+  ) as sums
+  where n > 0
+  {{ 'union all' if not loop.last }}
+  {%- endfor %}
+  {%- if not metrics %}
+  select
+      {{ as_text('null') }} as window_key,
+      {{ as_text('null') }} as model_version,
+      {{ as_text('null') }} as segment,
+      {{ as_int('null') }} as bucket,
+      {{ as_text('null') }} as metric,
+      {{ as_bigint('null') }} as n,
+      {{ as_double('null') }} as sum_value,
+      {{ as_double('null') }} as sum_value_sq
+  where false
+  {%- endif %}
+{% endmacro %}
+
+{# Value of a decision from the value matrix, per row of int_predictions_labelled. #}
+{% macro business_value(matrix) %}
+  case
+  {%- for predicted, row in matrix.items() %}
+  {%- for actual, value in row.items() %}
+      when predicted_class = {{ string_literal(predicted) }} and label_class = {{ string_literal(actual) }} then {{ double_literal(value) }}
+  {%- endfor %}
+  {%- endfor %}
+  end
+{% endmacro %}
+
+{# Pinball loss of the prediction as an estimate of the quantile q. #}
+{% macro pinball_loss(q) %}
+  greatest({{ double_literal(q) }} * (label_value - prediction), ({{ double_literal(q) }} - 1e0) * (label_value - prediction))
+{% endmacro %}

@@ -1,0 +1,80 @@
+{#
+  Every word of SQL that differs between engines. Models call these names only; another engine adds its own
+  `<adapter>__` twins. `default__` is standard SQL.
+#}
+
+{# The lake's rows as they are. #}
+{% macro raw_scan(relation) %}{{ return(adapter.dispatch('raw_scan')(relation)) }}{% endmacro %}
+{% macro duckdb__raw_scan(relation) %}select * from {{ relation }}{% endmacro %}
+
+{# One JSON text per row of a control table. #}
+{% macro rows_as_json(relation) %}{{ return(adapter.dispatch('rows_as_json')(relation)) }}{% endmacro %}
+{% macro duckdb__rows_as_json(relation) %}
+  {{ return('select cast(to_json(control_row) as varchar) as row_json from ' ~ relation ~ ' as control_row order by rowid') }}
+{% endmacro %}
+
+{# Remembers which run built a table; reads it back ('' if unknown). #}
+{% macro mark_relation(relation, token) %}{{ return(adapter.dispatch('mark_relation')(relation, token)) }}{% endmacro %}
+{% macro duckdb__mark_relation(relation, token) %}
+  {{ return('comment on table ' ~ relation ~ ' is ' ~ string_literal(token)) }}
+{% endmacro %}
+{% macro relation_mark(relation) %}{{ return(adapter.dispatch('relation_mark')(relation)) }}{% endmacro %}
+{% macro duckdb__relation_mark(relation) %}
+  {% set found = run_query("select comment from duckdb_tables() where database_name = " ~ string_literal(relation.database)
+    ~ " and schema_name = " ~ string_literal(relation.schema) ~ " and table_name = " ~ string_literal(relation.identifier)) %}
+  {{ return((found[0][0] if found | length else '') or '') }}
+{% endmacro %}
+
+{# x if it is a finite number, else null. #}
+{% macro finite(x) %}{{ return(adapter.dispatch('finite')(x)) }}{% endmacro %}
+{% macro duckdb__finite(x) %}{{ return('case when isfinite(' ~ x ~ ') then ' ~ x ~ ' end') }}{% endmacro %}
+
+{# The number a column is judged by, per kind: itself, the length of a text in characters, the Euclidean norm of an embedding,
+   the age of a datetime at prediction time in hours. #}
+{% macro numeric_reading(column) %}{{ return(adapter.dispatch('numeric_reading')(column)) }}{% endmacro %}
+{% macro duckdb__numeric_reading(column) %}
+  {%- set name = quoted(column['lake_column']) -%}
+  {%- if column['kind'] == 'text' -%}{{ return('cast(length(' ~ name ~ ') as double)') }}
+  {%- elif column['kind'] == 'embedding' -%}
+    {{ return('sqrt(list_sum(list_transform(' ~ name ~ ', lambda x: cast(x as double) * cast(x as double))))') }}
+  {%- elif column['kind'] == 'datetime' -%}{{ return('(epoch_us(predicted_at) - epoch_us(' ~ name ~ ')) / 3.6e9') }}
+  {%- else -%}{{ return(name) }}{%- endif -%}
+{% endmacro %}
+
+{# The category a column is judged by: a boolean becomes 'true' or 'false'. #}
+{% macro category_reading(column) %}
+  {%- set name = quoted(column['lake_column']) -%}
+  {{ return("case when " ~ name ~ " then 'true' when not " ~ name ~ " then 'false' end" if column['kind'] == 'boolean' else name) }}
+{% endmacro %}
+
+{# Aggregate: how many x lie in each interval (previous cut, cut], and above the last one; see explode_counts. #}
+{% macro cut_counts(x, cuts) %}{{ return(adapter.dispatch('cut_counts')(x, cuts)) }}{% endmacro %}
+{% macro duckdb__cut_counts(x, cuts) %}
+  {% set literals = [] %}
+  {% for cut in cuts %}{% do literals.append(double_literal(cut)) %}{% endfor %}
+  {{ return('histogram(' ~ x ~ ', [' ~ (literals | join(', ')) ~ ']::double[])') }}
+{% endmacro %}
+
+{# Select items that make one row (cut, n) of each entry of cut_counts; the last cut is infinity. #}
+{% macro explode_counts(counts) %}{{ return(adapter.dispatch('explode_counts')(counts)) }}{% endmacro %}
+{% macro duckdb__explode_counts(counts) %}
+  {{ return('unnest(map_keys(' ~ counts ~ ')) as cut, unnest(map_values(' ~ counts ~ ')) as n') }}
+{% endmacro %}
+
+{# The value of `x` in the row with the largest `by`. #}
+{% macro latest(x, by) %}{{ return(adapter.dispatch('latest')(x, by)) }}{% endmacro %}
+{% macro default__latest(x, by) %}{{ return('max_by(' ~ x ~ ', ' ~ by ~ ')') }}{% endmacro %}
+
+{% macro count_where(condition) %}{{ return(adapter.dispatch('count_where')(condition)) }}{% endmacro %}
+{% macro default__count_where(condition) %}{{ return('count_if(' ~ condition ~ ')') }}{% endmacro %}
+
+{# Seconds from one timestamp to another. #}
+{% macro seconds_between(start, end) %}{{ return(adapter.dispatch('seconds_between')(start, end)) }}{% endmacro %}
+{% macro duckdb__seconds_between(start, end) %}
+  {{ return('((epoch_us(' ~ end ~ ') - epoch_us(' ~ start ~ ')) / 1e6)') }}
+{% endmacro %}
+
+{% macro as_text(x) %}{{ return('cast(' ~ x ~ ' as ' ~ dbt.type_string() ~ ')') }}{% endmacro %}
+{% macro as_double(x) %}{{ return('cast(' ~ x ~ ' as double)') }}{% endmacro %}
+{% macro as_int(x) %}{{ return('cast(' ~ x ~ ' as integer)') }}{% endmacro %}
+{% macro as_bigint(x) %}{{ return('cast(' ~ x ~ ' as bigint)') }}{% endmacro %}

@@ -1,0 +1,1 @@
+{{ raw_scan(source('raw', 'labels')) }}

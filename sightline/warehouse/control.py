@@ -1,0 +1,183 @@
+"""Schema ``control``: what one dbt run works on, written before dbt starts. The dbt project reads nothing else of the spec."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from sightline.errors import SightlineError
+from sightline.spec.model import MonitorSpec
+from sightline.warehouse.reference import ReferenceProfile, column_roles
+
+TABLES: dict[str, dict[str, Any]] = {
+    "windows": {"window_key": pl.String, "window_start": pl.Datetime("us"), "window_end": pl.Datetime("us")},
+    "columns": {
+        "position": pl.Int32,
+        "column_name": pl.String,
+        "lake_column": pl.String,
+        "kind": pl.String,
+        "role": pl.String,
+        "min": pl.Float64,
+        "max": pl.Float64,
+        "allowed": pl.List(pl.String),
+        "nullable": pl.Boolean,
+        "cuts": pl.List(pl.Float64),
+    },
+    "bins": {
+        "column_name": pl.String,
+        "bin_id": pl.Int32,
+        "bin_kind": pl.String,
+        "label": pl.String,
+        "lower": pl.Float64,
+        "upper": pl.Float64,
+        "n_reference": pl.Int64,
+    },
+    "cuts": {"column_name": pl.String, "cut": pl.Float64, "bin_id": pl.Int32},
+    "categories": {"column_name": pl.String, "value": pl.String, "bin_id": pl.Int32},
+    "segments": {"segment_column": pl.String, "value": pl.String},
+    "custom_metrics": {"name": pl.String, "sql": pl.String, "needs_label": pl.Boolean},
+    "settings": {"key": pl.String, "value": pl.String},
+}
+"""Columns and types of the control tables; docs/marts.md describes them."""
+
+
+def write_control(
+    con: duckdb.DuckDBPyConnection, spec: MonitorSpec, reference: ReferenceProfile | None, windows: Sequence[str]
+) -> str:
+    """Replace the control tables in one transaction.
+
+    Parameters
+    ----------
+    con : duckdb.DuckDBPyConnection
+        A writing connection to the monitor's warehouse.
+    spec : MonitorSpec
+        The monitor.
+    reference : ReferenceProfile or None
+        Frozen bins; without it columns have no bins yet and segments only ``all``.
+    windows : sequence of str
+        Keys of the windows that the run replaces in every mart.
+
+    Returns
+    -------
+    str
+        Token of the run: dbt's intermediate tables carry it, and marts refuse those of another run.
+
+    Raises
+    ------
+    SightlineError
+        A key is no window of the monitor's schedule, or the profile was made for other columns.
+    """
+    token = uuid.uuid4().hex
+    rows = {
+        "windows": _windows(spec, windows),
+        "columns": _columns(spec, reference),
+        "custom_metrics": [
+            {"name": m.name, "sql": m.sql, "needs_label": m.needs_label} for m in spec.metrics if m.sql is not None
+        ],
+        "settings": [{"key": key, "value": value} for key, value in _settings(spec, reference, token).items()],
+    }
+    frames = {name: pl.DataFrame(found, schema=TABLES[name]) for name, found in rows.items()}
+    for name in ("bins", "cuts", "categories", "segments"):
+        frames[name] = pl.DataFrame(schema=TABLES[name]) if reference is None else getattr(reference, name)
+    con.execute("BEGIN")
+    try:
+        con.execute("CREATE SCHEMA IF NOT EXISTS control")
+        for name, schema in TABLES.items():
+            frame = frames[name].select([pl.col(column).cast(dtype) for column, dtype in schema.items()])
+            con.register("control_frame", frame.to_arrow())
+            con.execute(f"CREATE OR REPLACE TABLE control.{name} AS SELECT * FROM control_frame")
+            con.unregister("control_frame")
+        con.execute("COMMIT")
+    except BaseException:
+        con.execute("ROLLBACK")
+        raise
+    return token
+
+
+def _windows(spec: MonitorSpec, keys: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for key in sorted(set(keys)):
+        try:
+            start = spec.window_start(key)
+        except ValueError:
+            start = None
+        if start is None or spec.key(start) != key:
+            raise SightlineError(
+                f"{key!r} is no window of a monitor with schedule {spec.schedule}",
+                where=f"monitor {spec.id}",
+                fix=f"write the start of a window, such as {spec.key(datetime.now(UTC))}",
+            )
+        start = start.replace(tzinfo=None)
+        rows.append({"window_key": key, "window_start": start, "window_end": start + spec.window})
+    return rows
+
+
+def _columns(spec: MonitorSpec, reference: ReferenceProfile | None) -> list[dict[str, Any]]:
+    cuts: dict[str, list[float]] = {}
+    if reference is not None:
+        finite = reference.cuts.filter(pl.col("cut").is_finite()).sort("column_name", "cut")
+        cuts = {str(name): part["cut"].to_list() for (name,), part in finite.group_by(["column_name"], maintain_order=True)}
+    rows = []
+    for position, role in enumerate(column_roles(spec)):
+        feature = spec.columns.features.get(role.column_name) if role.role == "feature" else None
+        rows.append(
+            {
+                "position": position,
+                "column_name": role.column_name,
+                "lake_column": role.lake_column,
+                "kind": role.kind,
+                "role": role.role,
+                "min": feature.min if feature else None,
+                "max": feature.max if feature else None,
+                "allowed": list(feature.allowed) if feature and feature.allowed is not None else None,
+                "nullable": feature.nullable if feature else True,
+                "cuts": cuts.get(role.column_name, []),
+            }
+        )
+    return rows
+
+
+def _settings(spec: MonitorSpec, reference: ReferenceProfile | None, token: str) -> dict[str, str]:
+    facts = {
+        "run_token": token,
+        "monitor": spec.id,
+        "task": spec.model.task,
+        "schedule": spec.schedule,
+        "window_seconds": repr(spec.window.total_seconds()),
+        "threshold": repr(float(spec.quality.threshold)),
+        "positive": spec.positive_class,
+        "negative": negative_class(spec),
+        "score_classes": json.dumps(list(spec.columns.class_scores), ensure_ascii=False),
+        "quantiles": json.dumps(list(spec.quality.quantiles)),
+        "value_matrix": json.dumps(spec.value_matrix or {}, ensure_ascii=False),
+        "error_scale": repr(_error_scale(reference)),
+        "reference_id": reference.id if reference else "",
+    }
+    return facts
+
+
+def negative_class(spec: MonitorSpec) -> str:
+    """Spelling of the class decided when a binary score lies below the threshold and no class is logged.
+
+    The value matrix may name it; else it is the counterpart of 0/1, true/false, yes/no, else ``not <positive>``.
+    """
+    positive = spec.positive_class
+    others = [name for name in spec.value_matrix or {} if name != positive]
+    if others:
+        return others[0]
+    pairs = [("1", "0"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("1.0", "0.0"), ("True", "False")]
+    counterparts = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+    return counterparts.get(positive, f"not {positive}")
+
+
+def _error_scale(reference: ReferenceProfile | None) -> float:
+    """Reference standard deviation of the label, the unit of a regression's error groups; 1 if unknown."""
+    facts = reference.columns.get("@label", {}) if reference else {}
+    deviation = facts.get("std")
+    return float(deviation) if deviation else 1.0
