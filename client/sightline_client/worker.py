@@ -1,0 +1,311 @@
+"""The thread between the request path and the destination: bounded queue in, batches out, spool and backoff in between."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from typing import Any, Callable
+
+from sightline_client.errors import Refused, Unavailable
+from sightline_client.rows import Row
+from sightline_client.spool import Spool
+from sightline_client.transports import KINDS, HttpTransport, PathTransport
+
+logger = logging.getLogger("sightline_client")
+
+FIRST_BACKOFF_SECONDS = 0.25
+MAX_BACKOFF_SECONDS = 30.0
+MAX_RETRY_AFTER_SECONDS = 300.0
+REPLAY_SECONDS = 0.2
+"""How long one round may replay before the queue is looked after again."""
+
+ORPHAN_CHECK_SECONDS = 30.0
+YIELD_EVENTS = 16
+"""After encoding so many events the thread lets the others run: a request waits for about 0.2 ms of encoding at most."""
+
+Batch = tuple[str, list[bytes]]
+
+
+class Ticket:
+    """Placed in the queue behind events: done when all of them are settled."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+
+
+class Counters:
+    """Numbers of events, changed by the worker's thread alone: each event it takes becomes sent, spooled, refused or dropped."""
+
+    def __init__(self) -> None:
+        self.sent = self.spooled = self.refused = self.dropped = 0
+        self.replayed = self.refused_later = self.duplicate = self.rejected = self.failures = 0
+
+
+class Worker:
+    """Takes entries from `queue`, encodes them, and delivers them in order.
+
+    Parameters
+    ----------
+    transport : HttpTransport or PathTransport
+        Destination.
+    spool : Spool or None
+        Where events wait while the destination is away; None: in memory, within the queue's bound.
+    encode : callable
+        Queue entry -> list of ``(kind, JSON bytes)``, or None if that is impossible; must not raise.
+    batch_size : int
+        Events per batch at most.
+    interval : float
+        Seconds after which also a small batch goes out.
+    """
+
+    def __init__(
+        self,
+        transport: HttpTransport | PathTransport,
+        spool: Spool | None,
+        encode: Callable[[Any], list[Row] | None],
+        batch_size: int,
+        interval: float,
+    ) -> None:
+        self.transport, self.spool, self.encode = transport, spool, encode
+        self.batch_size, self.interval = batch_size, interval
+        self._reset()
+
+    def _reset(self) -> None:
+        self.queue: deque[Any] = deque()
+        self.wake = threading.Event()
+        self.counters = Counters()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._tickets_put = self._tickets_taken = 0
+        self._held: list[Batch] = []
+        self._in_hand: list[Batch] = []
+        self._held_tickets: list[Ticket] = []
+        self._attempts = 0
+        self._next_attempt = 0.0
+        self._next_orphan_check = 0.0
+
+    def forget_after_fork(self) -> None:
+        """In a forked child: the parent's thread, queue, connection and files are not ours."""
+        self._reset()
+        self.transport.forget()
+        if self.spool is not None:
+            self.spool.forget()
+
+    @property
+    def is_running(self) -> bool:
+        """Has the thread been started in this process?"""
+        return self._thread is not None
+
+    @property
+    def waiting(self) -> int:
+        """Events that are neither delivered nor spooled."""
+        in_memory = [*self._held, *self._in_hand]
+        return sum(len(rows) for _, rows in in_memory) + len(self.queue) - (self._tickets_put - self._tickets_taken)
+
+    def start(self) -> None:
+        """Start the thread unless it runs."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="sightline-client", daemon=True)
+                self._thread.start()
+
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until everything queued so far is delivered or spooled; False after `timeout` seconds."""
+        ticket = Ticket()
+        with self._lock:
+            self._tickets_put += 1
+            self.queue.append(ticket)
+        self.wake.set()
+        return ticket.done.wait(timeout)
+
+    def stop(self, timeout: float | None) -> None:
+        """Deliver or spool what is queued, then end the thread; wait for `timeout` seconds at most."""
+        self._stopping = True
+        self.wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def rescue(self) -> None:
+        """At the end of the process, when the thread hangs in a connection: spool what it has not delivered (some of it twice)."""
+        if self.spool is None:
+            return
+        spool = Spool(self.spool.folder, self.spool.monitor, self.spool.max_bytes)
+        batches, _ = self._take(len(self.queue))
+        try:
+            for kind, rows in [*self._in_hand, *self._held, *batches]:
+                if spool.append(kind, rows):
+                    self.counters.spooled += len(rows)
+                else:
+                    self.counters.dropped += len(rows)
+            self._in_hand, self._held = [], []
+            spool.seal()
+        except OSError as error:
+            logger.warning("cannot write the spool at the end: %s", error)
+
+    # ---- the thread -----------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not (self._stopping and not self.queue and not self._held):
+                self.wake.wait(self._pause())
+                self.wake.clear()
+                self._round()
+        except Exception:  # a defect in here must never reach the application; what is not delivered counts as waiting
+            logger.exception("the logging thread has ended: events are not delivered any more")
+        finally:
+            if self.spool is not None:
+                self.spool.seal()
+            self.transport.close()
+
+    def _pause(self) -> float:
+        if self._held:
+            return max(0.0, self._next_attempt - time.monotonic())
+        if self._stopping:
+            return 0.0
+        if self.spool is not None and self.spool.has_own_backlog:
+            return min(self.interval, max(0.0, self._next_attempt - time.monotonic()))
+        return self.interval
+
+    def _round(self) -> None:
+        self.transport.tick()
+        self._replay_if_due()
+        self._retry_held()
+        is_first = True
+        while self.queue and not self._held and (is_first or self._is_urgent() or len(self.queue) >= self.batch_size):
+            is_first = False
+            self._in_hand, tickets = self._take(self.batch_size)
+            while self._in_hand:
+                self._deliver(*self._in_hand[0])
+                self._in_hand.pop(0)
+            if self._held:
+                self._held_tickets += tickets
+            else:
+                _finish(tickets)
+            self._replay_if_due()
+
+    def _is_urgent(self) -> bool:
+        return self._stopping or self._tickets_put != self._tickets_taken
+
+    def _take(self, size: int) -> tuple[list[Batch], list[Ticket]]:
+        """One batch per kind from the front of the queue, and the tickets that are due when these are settled."""
+        rows: dict[str, list[bytes]] = {kind: [] for kind in KINDS}
+        tickets: list[Ticket] = []
+        count = 0
+        while self.queue and (count < size or isinstance(self.queue[0], Ticket)):
+            entry = self.queue.popleft()
+            if isinstance(entry, Ticket):
+                self._tickets_taken += 1
+                tickets.append(entry)
+                continue
+            encoded = self.encode(entry)
+            count += 1
+            if encoded is None:
+                self.counters.dropped += 1
+                continue
+            for kind, row in encoded:
+                rows[kind].append(row)
+            if count % YIELD_EVENTS == 0:
+                time.sleep(0)
+        return [(kind, batch) for kind, batch in rows.items() if batch], tickets
+
+    # ---- delivery -------------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, kind: str, rows: list[bytes]) -> None:
+        if self._held:
+            self._held.append((kind, rows))
+            return
+        is_away = time.monotonic() < self._next_attempt
+        if not is_away and not (self.spool is not None and self.spool.has_own_backlog):
+            try:
+                self._send(kind, rows)
+                self.counters.sent += len(rows)
+                return
+            except Refused as error:
+                self.counters.refused += len(rows)
+                logger.error("%d events were refused for good: %s", len(rows), error)
+                return
+            except Unavailable as error:
+                self._back_off(error)
+        if not self._to_spool(kind, rows):
+            self._held.append((kind, rows))
+
+    def _send(self, kind: str, rows: list[bytes]) -> None:
+        outcome = self.transport.send(kind, rows)
+        self.counters.duplicate += outcome.duplicate
+        self.counters.rejected += outcome.rejected
+        if self._attempts:
+            logger.warning("events are delivered again after %d failures", self._attempts)
+        self._attempts, self._next_attempt = 0, 0.0
+
+    def _send_spooled(self, kind: str, rows: list[bytes]) -> None:
+        try:
+            self._send(kind, rows)
+            self.counters.replayed += len(rows)
+        except Refused as error:
+            self.counters.refused_later += len(rows)
+            logger.error("%d spooled events were refused for good: %s", len(rows), error)
+
+    def _back_off(self, error: Exception) -> None:
+        self._attempts += 1
+        self.counters.failures += 1
+        limit = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(self._attempts, 10))
+        delay = max(0.05, random.uniform(0.0, limit))
+        asked = getattr(error, "retry_after", None)
+        if asked is not None:
+            delay = min(MAX_RETRY_AFTER_SECONDS, max(delay, asked))
+        self._next_attempt = time.monotonic() + delay
+        if self._attempts == 1:
+            where = "on disk" if self.spool is not None else "in memory"
+            logger.warning("events cannot be delivered and wait %s: %s", where, error)
+
+    def _to_spool(self, kind: str, rows: list[bytes]) -> bool:
+        if self.spool is None:
+            return False
+        try:
+            if not self.spool.append(kind, rows):
+                return False
+        except OSError as error:
+            self._back_off(Unavailable(f"cannot write the spool: {error}"))
+            return False
+        self.counters.spooled += len(rows)
+        return True
+
+    def _retry_held(self) -> None:
+        if not self._held or (time.monotonic() < self._next_attempt and not self._stopping):
+            return
+        held, self._held = self._held, []
+        for kind, rows in held:
+            self._deliver(kind, rows)
+        if not self._held:
+            _finish(self._held_tickets)
+            self._held_tickets = []
+
+    def _replay_if_due(self) -> None:
+        now = time.monotonic()
+        if self.spool is None or now < self._next_attempt:
+            return
+        if not self.spool.has_own_backlog:
+            if now < self._next_orphan_check or self._stopping:
+                return
+            self._next_orphan_check = now + ORPHAN_CHECK_SECONDS
+            if not self.spool.has_segments:
+                return
+        deadline = now + REPLAY_SECONDS
+        try:
+            if not self.spool.replay(self._send_spooled, lambda: time.monotonic() >= deadline):
+                self._next_orphan_check = 0.0
+        except Unavailable as error:
+            self._back_off(error)
+        except OSError as error:
+            self._back_off(Unavailable(f"cannot read the spool: {error}"))
+
+
+def _finish(tickets: list[Ticket]) -> None:
+    for ticket in tickets:
+        ticket.done.set()
