@@ -1,0 +1,115 @@
+"""Reading a column as numbers, categories, booleans or hours of the week: typed refusals, nulls kept."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+Kind = Literal["numeric", "categorical", "boolean", "datetime"]
+WEEK_HOURS = tuple(
+    f"{day} {hour:02d}" for day in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun") for hour in range(24)
+)
+
+
+def series_of(values: object, column: str) -> pl.Series:
+    """One-dimensional values as a Polars series; None is null."""
+    if isinstance(values, pl.Series):
+        return values
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise ValueError(f"column {column!r}: values have shape {values.shape}; pass one dimension, (n,)")
+        if values.dtype != object:
+            return pl.Series(values)
+        values = values.tolist()
+    try:
+        return pl.Series(values)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        pass  # integers and floats together are one type after all
+    try:
+        return pl.Series(values, dtype=pl.Float64)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        raise TypeError(
+            f"column {column!r}: a {type(values).__name__} of mixed types is no column; cast the values to one type"
+        ) from None
+
+
+def numbers_of(values: object, column: str) -> pl.Series:
+    """Values as Float64; booleans are 0 and 1, NaN and infinities stay."""
+    series = series_of(values, column)
+    if series.dtype == pl.Null or series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        return series.cast(pl.Float64)
+    raise TypeError(
+        f"column {column!r}: values of type {series.dtype} are not numbers; "
+        "cast them to a number, or declare the column categorical or datetime"
+    )
+
+
+def categories_of(values: object, kind: Kind, column: str) -> pl.Series:
+    """Values as text: categories as they are, booleans ``true`` / ``false``, times as hour of the week."""
+    series = series_of(values, column)
+    if series.dtype == pl.Null:
+        return series.cast(pl.String)
+    if kind == "boolean":
+        return _booleans(series, column)
+    if kind == "datetime":
+        return _week_hours(series, column)
+    if series.dtype.is_float():
+        return _whole_numbers_without_fraction(series)
+    if series.dtype.is_nested():
+        raise TypeError(f"column {column!r}: values of type {series.dtype} are not categories; pass one text per row")
+    return series.cast(pl.String)
+
+
+def _whole_numbers_without_fraction(series: pl.Series) -> pl.Series:
+    return (
+        pl.DataFrame({"x": series.cast(pl.Float64).fill_nan(None)})
+        .select(
+            pl.when((pl.col("x") == pl.col("x").round()) & (pl.col("x").abs() < 2.0**53))
+            .then(pl.col("x").cast(pl.Int64, strict=False).cast(pl.String))
+            .otherwise(pl.col("x").cast(pl.String))
+        )
+        .to_series()
+    )
+
+
+def _booleans(series: pl.Series, column: str) -> pl.Series:
+    if series.dtype.is_numeric():
+        flags = series.cast(pl.Float64).fill_nan(None)
+        if not flags.drop_nulls().is_in([0.0, 1.0]).all():
+            raise TypeError(
+                f"column {column!r}: numbers other than 0 and 1 are not booleans; declare the column numeric"
+            )
+        return (flags == 1.0).cast(pl.String)
+    texts = series.cast(pl.String)
+    if series.dtype != pl.Boolean:
+        texts = texts.str.to_lowercase()
+        if not texts.drop_nulls().is_in(["false", "true"]).all():
+            raise TypeError(
+                f"column {column!r}: texts other than true and false are not booleans; declare it categorical"
+            )
+    return texts
+
+
+def _week_hours(series: pl.Series, column: str) -> pl.Series:
+    if series.dtype not in (pl.Datetime, pl.Date):
+        raise TypeError(
+            f"column {column!r}: values of type {series.dtype} are not times; parse them to datetimes first"
+        )
+    times = series.cast(pl.Datetime("us")) if series.dtype == pl.Date else series
+    if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone is not None:
+        times = times.dt.convert_time_zone("UTC")
+    hour = (times.dt.weekday().cast(pl.Int64) - 1) * 24 + times.dt.hour().cast(pl.Int64)
+    return hour.replace_strict(range(len(WEEK_HOURS)), list(WEEK_HOURS), return_dtype=pl.String, default=None)
+
+
+def check_weights(weights: ArrayLike, n: int, column: str) -> NDArray[np.float64]:
+    """Weights as floats: one per row, finite, not negative."""
+    array = np.asarray(weights, dtype=float)
+    if array.shape != (n,):
+        raise ValueError(f"column {column!r}: weights have shape {array.shape}; pass one per value, shape ({n},)")
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise ValueError(f"column {column!r}: a weight is negative, NaN or infinite; leave out rows without weight")
+    return array

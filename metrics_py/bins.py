@@ -1,0 +1,191 @@
+"""Frozen reference profiles: bins that never move, and counts per bin that merge by addition.
+
+A profile is made once, from the reference. Current data are only counted in its bins, so scores of different windows can be
+compared, an outlier cannot move an edge, and the counts of shards, hours or days add up to the counts of the whole, bit for
+bit. Nulls, infinities, values outside the reference's range and unseen categories have bins of their own: nothing is dropped.
+
+References
+----------
+Good (1953), Biometrika 40:237 (probability of unseen species: singletons / N).
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from typing import cast, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from metrics_py.bin_edges import numeric_edges
+from metrics_py.bin_values import WEEK_HOURS, Kind, categories_of, check_weights, numbers_of
+from metrics_py.profiles import (
+    BIN_SCHEMA,
+    SPECIAL_LABELS,
+    BinKind,
+    ColumnProfile,
+    FloatArray,
+    bins_of_numbers,
+    count,
+)
+
+__all__ = ["BIN_SCHEMA", "BinKind", "ColumnProfile", "build_profile", "count"]
+MAX_KNOWN = 100_000
+
+
+def build_profile(
+    values: object,
+    kind: str,
+    *,
+    column: str = "value",
+    bins: int = 32,
+    top: int = 50,
+    weights: ArrayLike | None = None,
+    design_effect: float = 1.0,
+    rows_per_window: float | None = None,
+) -> ColumnProfile:
+    """Freeze the bins of one reference column.
+
+    Parameters
+    ----------
+    values : array_like or polars.Series, shape (n,)
+        Reference values; None is null. Any size, also empty, constant or all null.
+    kind : {"numeric", "categorical", "boolean", "datetime"}
+        A datetime is judged by its hour of the week (UTC), never as a number.
+    column : str, default "value"
+        Name of the column.
+    bins : int, default 32
+        Most numeric bins that carry reference mass; a value with more than ``1 / bins`` of it is an atom.
+    top : int, default 50
+        Categories with a bin of their own, most frequent first (ties in alphabetical order).
+    weights : array_like, shape (n,), optional
+        A row of weight w counts as w rows.
+    design_effect : float, default 1
+        See `ColumnProfile`.
+    rows_per_window : float, optional
+        Usual rows of one window; the reference's rows divided by its number of windows.
+
+    Returns
+    -------
+    ColumnProfile
+
+    Raises
+    ------
+    ValueError
+        Unknown kind, weights that are negative, not finite or not one per row, fewer than 2 bins.
+    TypeError
+        Values that cannot be read as `kind`.
+
+    Examples
+    --------
+    >>> profile = build_profile([0] * 12 + [1, 2, 3, 4, 5, 6, 7, 8, None], "numeric", bins=4)
+    >>> [(label, int(n)) for label, n in zip(profile.label, profile.n_reference)]
+    [('< 0', 0), ('= 0', 12), ('(0, 4]', 4), ('(4, 8]', 4), ('> 8', 0), ('(null)', 1), ('(not finite)', 0)]
+    """
+    if kind not in get_args(Kind):
+        close = difflib.get_close_matches(kind, get_args(Kind), n=1)
+        raise ValueError(
+            f"build_profile: column {column!r}: kind {kind!r} is not one of {', '.join(get_args(Kind))}"
+            + (f"; did you mean {close[0]!r}?" if close else "; pass text as its length, an embedding as its norm")
+        )
+    if bins < 2 or top < 1:
+        raise ValueError(f"build_profile: bins={bins} must be at least 2 and top={top} at least 1")
+    if kind == "numeric":
+        empty = _numeric_profile(values, weights, bins, column)
+    else:
+        empty = _category_profile(values, weights, cast(Kind, kind), top, column)
+    profile = replace(empty, design_effect=float(design_effect), rows_per_window=rows_per_window)
+    return replace(profile, n_reference=count(profile, values, weights=weights))
+
+
+def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, column: str) -> ColumnProfile:
+    series = numbers_of(values, column)
+    numbers = series.fill_null(np.nan).to_numpy()
+    finite = np.isfinite(numbers)
+    if weights is None:
+        distinct, rows = np.unique(numbers[finite] + 0.0, return_counts=True)
+        mass = rows.astype(float)
+    else:
+        weight = check_weights(weights, len(numbers), column)
+        kept = finite & (weight > 0)
+        distinct, inverse = np.unique(numbers[kept] + 0.0, return_inverse=True)
+        mass = np.bincount(inverse, weights=weight[kept], minlength=len(distinct)).astype(float)
+    if not len(distinct):  # every finite value lies outside the range of a reference without any
+        kinds: list[BinKind] = ["below", "above", "null", "not_finite"]
+        lower, upper = np.array([np.nan, 0.0, np.nan, np.nan]), np.array([0.0, np.nan, np.nan, np.nan])
+        labels = ("<= 0 (no reference values)", "> 0 (no reference values)", "(null)", "(not finite)")
+        return ColumnProfile(
+            column, "numeric", tuple(kinds), labels, lower, upper, np.zeros(4, np.int64), np.full(4, np.nan)
+        )
+    edges = numeric_edges(distinct, mass, bins)
+    low, high = float(np.nextafter(distinct[0], -np.inf)), float(distinct[-1])
+    kinds = ["below", *cast("tuple[BinKind, ...]", edges.kinds), "above", "null", "not_finite"]
+    lower = np.array([np.nan, *edges.lower, high, np.nan, np.nan])
+    upper = np.array([low, *edges.upper, np.nan, np.nan, np.nan])
+    total = float(mass.sum())
+    clipped = np.clip(distinct, *_quantiles(distinct, mass, (0.005, 0.995)))
+    mean = float(np.average(clipped, weights=mass))
+    scale = float(np.sqrt(np.average((clipped - mean) ** 2, weights=mass)))
+    profile = ColumnProfile(
+        column, "numeric", tuple(kinds), _numeric_labels(kinds, lower, upper, float(distinct[0])), lower, upper,
+        np.zeros(len(kinds), np.int64), np.full(len(kinds), np.nan), scale=scale if scale > 0 else None,
+        minimum=float(distinct[0]), maximum=high, mean=float(np.average(distinct / 2, weights=mass) * 2),
+        n_distinct=len(distinct), n_singletons=int((mass == 1).sum()), expected_unseen=2 / (total + 1),
+    )  # fmt: skip
+    return replace(profile, center=_centers(profile, distinct, mass, clipped))
+
+
+def _centers(profile: ColumnProfile, distinct: FloatArray, mass: FloatArray, clipped: FloatArray) -> FloatArray:
+    bin_of = bins_of_numbers(profile, pl.Series(distinct))
+    weight = np.bincount(bin_of, weights=mass, minlength=len(profile))
+    sums = np.bincount(bin_of, weights=mass * clipped, minlength=len(profile))
+    center = profile.lower / 2 + profile.upper / 2
+    center[weight > 0] = sums[weight > 0] / weight[weight > 0]
+    center[profile.where("below")], center[profile.where("above")] = clipped[0], clipped[-1]
+    return center
+
+
+def _quantiles(distinct: FloatArray, mass: FloatArray, levels: tuple[float, ...]) -> FloatArray:
+    cumulative = np.cumsum(mass)
+    return distinct[np.searchsorted(cumulative, np.array(levels) * cumulative[-1] * (1 - 1e-12))]
+
+
+def _numeric_labels(kinds: list[BinKind], lower: FloatArray, upper: FloatArray, minimum: float) -> tuple[str, ...]:
+    words = {"below": "< {minimum:.6g}", "above": "> {lower:.6g}", "atom": "= {lower:.6g}"} | SPECIAL_LABELS
+    first = "(" if "atom" in kinds and minimum in lower[np.array(kinds) == "atom"] else "["
+    labels = []
+    for kind, low, high in zip(kinds, lower, upper, strict=True):
+        interval = first + "{minimum:.6g}, {upper:.6g}]" if low < minimum else "({lower:.6g}, {upper:.6g}]"
+        labels.append(words.get(kind, interval).format(lower=low, upper=high, minimum=minimum))
+    return tuple(labels)
+
+
+def _category_profile(values: object, weights: ArrayLike | None, kind: Kind, top: int, column: str) -> ColumnProfile:
+    texts = categories_of(values, kind, column)
+    weight = np.ones(len(texts)) if weights is None else check_weights(weights, len(texts), column)
+    levels = (
+        pl.DataFrame({"value": texts, "w": weight})
+        .filter(pl.col("value").is_not_null() & (pl.col("w") > 0))
+        .group_by("value")
+        .agg(pl.col("w").sum())
+        .sort(["w", "value"], descending=[True, False])
+    )
+    total = float(levels["w"].sum())
+    singletons = int((levels["w"] == 1).sum())
+    if kind == "categorical":
+        named = levels["value"].head(top).to_list()
+        other = levels["value"].slice(top, MAX_KNOWN).to_list()
+        kinds = cast("list[BinKind]", [*["category"] * len(named), "other", "unseen", "null"])
+        forgotten = float(levels["w"].slice(top + MAX_KNOWN).sum())
+        unseen = min(1.0, (singletons + forgotten) / total) if total else 1.0
+    else:
+        named, other, unseen = list(WEEK_HOURS) if kind == "datetime" else ["false", "true"], [], 0.0
+        kinds = cast("list[BinKind]", [*["category"] * len(named), "null"])
+    labels = (*named, *(SPECIAL_LABELS[k] for k in kinds[len(named) :]))
+    nothing = np.full(len(kinds), np.nan)
+    return ColumnProfile(
+        column, kind, tuple(kinds), labels, nothing, nothing.copy(), np.zeros(len(kinds), np.int64), nothing.copy(),
+        n_distinct=len(levels), n_singletons=singletons, expected_unseen=unseen, other=tuple(other),
+    )  # fmt: skip

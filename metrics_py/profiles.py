@@ -1,0 +1,296 @@
+"""A frozen reference profile of one column, and counting in its bins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from metrics_py.bin_values import WEEK_HOURS, Kind, categories_of, check_weights, numbers_of
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BinKind = Literal["interval", "atom", "below", "above", "null", "not_finite", "category", "other", "unseen"]
+BIN_SCHEMA = pl.Schema(
+    {
+        "column_name": pl.String,
+        "bin_id": pl.Int32,
+        "bin_kind": pl.String,
+        "label": pl.String,
+        "lower": pl.Float64,
+        "upper": pl.Float64,
+        "n_reference": pl.Int64,
+    }
+)
+SPECIAL_LABELS = {"null": "(null)", "not_finite": "(not finite)", "other": "(other)", "unseen": "(unseen)"}
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnProfile:
+    """Bins of one column and what the reference looked like in them. `bin_id` is the position in every array.
+
+    Attributes
+    ----------
+    column : str
+        Name of the column.
+    kind : {"numeric", "categorical", "boolean", "datetime"}
+    bin_kind : tuple of str, length K
+        ``interval`` (lower, upper], ``atom`` (one value), ``below`` and ``above`` the reference's range, ``category``,
+        ``other`` (seen in the reference, not among the most frequent), ``unseen``, ``null``, ``not_finite``.
+    label : tuple of str, length K
+        The category, or words for the bin.
+    lower, upper : ndarray, shape (K,)
+        Limits of numeric bins, NaN where there is none.
+    n_reference : integer ndarray, shape (K,)
+        Reference rows (rounded weights) per bin.
+    center : ndarray, shape (K,)
+        Mean of the reference values in each numeric bin, clipped to their 0.5 % and 99.5 % quantiles; NaN elsewhere.
+    scale : float or None
+        Standard deviation of the reference values clipped to the same quantiles: the "sd" of effect sizes.
+    minimum, maximum, mean : float or None
+        Of the finite reference values.
+    n_distinct, n_singletons : int
+        Distinct non-null reference values, and those seen once.
+    expected_unseen : float
+        Share of rows with a category that the reference does not hold, expected without any drift (Good-Turing).
+    other : tuple of str
+        Categories that count as ``other``, most frequent first.
+    design_effect : float
+        Variance of bin counts relative to independent rows; see `metrics_py.effects.design_effect`.
+    rows_per_window : float or None
+        Usual number of rows of one window, from the reference.
+    """
+
+    column: str
+    kind: Kind
+    bin_kind: tuple[BinKind, ...]
+    label: tuple[str, ...]
+    lower: FloatArray
+    upper: FloatArray
+    n_reference: IntArray
+    center: FloatArray
+    scale: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    mean: float | None = None
+    n_distinct: int = 0
+    n_singletons: int = 0
+    expected_unseen: float = 0.0
+    other: tuple[str, ...] = ()
+    design_effect: float = 1.0
+    rows_per_window: float | None = None
+    _lookup: dict[str, int] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for array in (self.lower, self.upper, self.n_reference, self.center):
+            array.setflags(write=False)
+        for i, (kind, label) in enumerate(zip(self.bin_kind, self.label, strict=True)):
+            if kind == "category":
+                self._lookup[label] = i
+        if self.other:
+            self._lookup.update(dict.fromkeys(self.other, self.bin_kind.index("other")))
+
+    def __len__(self) -> int:
+        return len(self.bin_kind)
+
+    def where(self, *kinds: BinKind) -> IntArray:
+        """Ids of the bins of these kinds."""
+        return np.array([i for i, kind in enumerate(self.bin_kind) if kind in kinds], dtype=np.int64)
+
+    @property
+    def n_rows(self) -> int:
+        """Reference rows, nulls included."""
+        return int(self.n_reference.sum())
+
+    def merged(self, counts: ArrayLike) -> IntArray:
+        """Counts of the groups that distances compare: no nulls, and nothing that the reference cannot hold by itself.
+
+        Numeric values outside the reference's range join the outermost bin, unseen categories join ``other``: in the
+        reference both are where such values would have been counted. Numeric groups are in the order of the values.
+
+        Parameters
+        ----------
+        counts : array_like of int, shape (..., K)
+            Rows per bin.
+
+        Returns
+        -------
+        integer ndarray, shape (..., G)
+        """
+        array = np.asarray(counts, dtype=np.int64)
+        if array.shape[-1:] != (len(self),):
+            raise ValueError(
+                f"column {self.column!r}: counts have shape {array.shape}; the last axis must hold {len(self)} bins"
+            )
+        groups = array[..., self.group_bins].copy()
+        if self.kind == "numeric" and len(self.where("interval", "atom")):
+            groups[..., 0] += array[..., self.bin_kind.index("below")]
+            groups[..., -1] += array[..., self.bin_kind.index("above")]
+        elif "unseen" in self.bin_kind:
+            groups[..., -1] += array[..., self.bin_kind.index("unseen")]
+        return groups
+
+    @property
+    def group_bins(self) -> IntArray:
+        """Bin of each group of `merged`."""
+        found = self.where("interval", "atom", "category", "other")
+        return found if len(found) else self.where("below", "above")
+
+    def cuts(self) -> tuple[FloatArray, IntArray]:
+        """Right ends of elementary intervals ``(previous, cut]`` of a numeric column and the bin of each; the last is infinity.
+
+        A value belongs to the bin of the first cut that is not below it: one binary search, in Python and in SQL.
+        """
+        ends: dict[float, int] = {}
+        for i in self.where("below", "interval", "above"):
+            ends[np.inf if self.bin_kind[i] == "above" else float(self.upper[i])] = int(i)
+        spans = np.array(sorted(ends))
+        for i in self.where("atom"):
+            value = float(self.lower[i])
+            just_below = float(np.nextafter(value, -np.inf))
+            owner = ends[float(spans[np.searchsorted(spans, just_below)])]
+            ends.setdefault(just_below, owner)
+            ends[value] = int(i)
+        cuts = np.array(sorted(ends))
+        return cuts, np.array([ends[c] for c in cuts], dtype=np.int64)
+
+    def categories(self) -> pl.DataFrame:
+        """Known categories (value, bin_id), those of ``other`` included; all the rest is ``unseen``."""
+        return pl.DataFrame(
+            {"value": list(self._lookup), "bin_id": list(self._lookup.values())},
+            schema={"value": pl.String, "bin_id": pl.Int32},
+        )
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row per bin: column_name, bin_id, bin_kind, label, lower, upper, n_reference."""
+        return pl.DataFrame(
+            {
+                "column_name": [self.column] * len(self),
+                "bin_id": range(len(self)),
+                "bin_kind": self.bin_kind,
+                "label": self.label,
+                "lower": self.lower,
+                "upper": self.upper,
+                "n_reference": self.n_reference,
+            },
+            schema=BIN_SCHEMA,
+        ).with_columns(pl.col("lower", "upper").fill_nan(None))
+
+    def facts(self) -> dict[str, Any]:
+        """Everything `to_frame` does not hold, as JSON values."""
+        return {
+            "kind": self.kind,
+            "center": [float(c) if np.isfinite(c) else None for c in self.center],
+            "scale": self.scale,
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "mean": self.mean,
+            "n_distinct": self.n_distinct,
+            "n_singletons": self.n_singletons,
+            "expected_unseen": self.expected_unseen,
+            "other": list(self.other),
+            "design_effect": self.design_effect,
+            "rows_per_window": self.rows_per_window,
+        }
+
+    @classmethod
+    def from_frame(cls, frame: pl.DataFrame, facts: Mapping[str, Any] | None = None) -> ColumnProfile:
+        """Profile from the rows of `to_frame` for one column, and its `facts`.
+
+        Without `facts` the bins count as before, but categories of ``other`` are taken for unseen, and effects in standard
+        deviations use the middle of each bin.
+
+        Raises
+        ------
+        ValueError
+            If rows are of several columns or the bin ids are not 0, 1, 2, ...
+        """
+        rows = frame.sort("bin_id")
+        names = rows["column_name"].unique().to_list()
+        if len(names) != 1 or rows["bin_id"].to_list() != list(range(len(rows))):
+            raise ValueError(
+                f"ColumnProfile.from_frame: rows of the columns {sorted(map(str, names))} with bin ids "
+                f"{rows['bin_id'].to_list()[:5]}...; give all bins of one column, ids 0, 1, 2, ..."
+            )
+        bin_kind = tuple(cast("list[BinKind]", rows["bin_kind"].to_list()))
+        labels = tuple("" if x is None else x for x in rows["label"].to_list())
+        lower = rows["lower"].fill_null(np.nan).to_numpy().copy()
+        upper = rows["upper"].fill_null(np.nan).to_numpy().copy()
+        known = dict(facts or {"kind": _kind_of(bin_kind, labels)})
+        center = known.pop("center", None)
+        if center is None:
+            inside = np.isin(bin_kind, ["interval", "atom"])
+            center = np.where(inside, lower / 2 + upper / 2, np.nan)
+        known["other"] = tuple(known.get("other", ()))
+        return cls(
+            column=names[0],
+            bin_kind=bin_kind,
+            label=labels,
+            lower=lower,
+            upper=upper,
+            n_reference=rows["n_reference"].to_numpy().astype(np.int64),
+            center=np.array([np.nan if c is None else c for c in center], dtype=float),
+            **known,
+        )
+
+
+def _kind_of(bin_kind: tuple[BinKind, ...], labels: tuple[str, ...]) -> Kind:
+    if "above" in bin_kind:
+        return "numeric"
+    named = tuple(label for kind, label in zip(bin_kind, labels, strict=True) if kind == "category")
+    if "unseen" not in bin_kind:
+        return "datetime" if named == WEEK_HOURS else "boolean"
+    return "categorical"
+
+
+def count(profile: ColumnProfile, values: object, *, weights: ArrayLike | None = None) -> IntArray:
+    """Rows per bin of a profile.
+
+    Parameters
+    ----------
+    profile : ColumnProfile
+        Frozen bins.
+    values : array_like or polars.Series, shape (n,)
+        Values of the same column; None is null.
+    weights : array_like, shape (n,), optional
+        A row of weight w counts as w rows; sums per bin are rounded.
+
+    Returns
+    -------
+    integer ndarray, shape (K,)
+        Their sum is the number of rows: nothing is dropped. Counts of parts add up to the counts of the whole.
+    """
+    if profile.kind == "numeric":
+        series = numbers_of(values, profile.column)
+        bin_of = bins_of_numbers(profile, series)
+    else:
+        texts = categories_of(values, profile.kind, profile.column)
+        bin_of = _category_bins_of(profile, texts)
+    if weights is None:
+        return np.bincount(bin_of, minlength=len(profile)).astype(np.int64)
+    sums = np.bincount(bin_of, weights=check_weights(weights, len(bin_of), profile.column), minlength=len(profile))
+    return np.rint(sums).astype(np.int64)
+
+
+def bins_of_numbers(profile: ColumnProfile, series: pl.Series) -> IntArray:
+    """Bin of each value of a Float64 series."""
+    is_null = series.is_null().to_numpy()
+    numbers = series.fill_null(np.nan).to_numpy()
+    cuts, bin_of_cut = profile.cuts()
+    finite = np.isfinite(numbers)
+    bin_of = np.full(len(numbers), profile.bin_kind.index("not_finite"), dtype=np.int64)
+    bin_of[is_null] = profile.bin_kind.index("null")
+    bin_of[finite] = bin_of_cut[np.searchsorted(cuts, numbers[finite], side="left")]
+    return bin_of
+
+
+def _category_bins_of(profile: ColumnProfile, texts: pl.Series) -> IntArray:
+    null_bin = profile.bin_kind.index("null")
+    unseen = profile.bin_kind.index("unseen") if "unseen" in profile.bin_kind else null_bin
+    known = profile.categories()
+    found = texts.replace_strict(known["value"], known["bin_id"].cast(pl.Int64), default=unseen, return_dtype=pl.Int64)
+    return np.where(texts.is_null().to_numpy(), null_bin, found.fill_null(null_bin).to_numpy())
