@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ class Prediction:
     """What the past says about one value of each stream; arrays of shape (streams,), NaN where the past says nothing.
 
     `expected` is in units of the value; `residual` w = (value - expected) / sqrt(1 + 1/n); `sigma` its scale from past
-    residuals only; `score` u = w / sigma; `floored`: the sampling variance is larger than what the past shows;
+    residuals only; `score` u = w / sigma; `floored`: the past shows less
+    than a quarter of the sampling variance, so u is no standardised residual;
     `deviation` is (value - seasonal mean) / sqrt(1 + 1/n), without the autoregressive term, and `deviation_sigma` its scale.
     """
 
@@ -59,7 +60,7 @@ class Baseline(Columns):
     Values are kept relative to the first value of the stream (`center`), so that sums lose no digits.
     """
 
-    FIELDS = {
+    FIELDS: ClassVar = {
         "center": (np.float64, np.nan, False),
         "count": (np.float64, 0.0, True),
         "total": (np.float64, 0.0, True),
@@ -95,17 +96,24 @@ class Baseline(Columns):
     last_deviation: Floats
 
     def correlation(self, i: NDArray[np.int64]) -> Floats:
-        """Lag-one correlation of the deviations, clipped to [-.2, .9] and shrunk by m / (m + 10) for m pairs."""
-        m = self.cross_count[i]
+        """Lag-one correlation of the deviations from m consecutive pairs.
+
+        Corrected for its small-sample bias, r + (1 + 3 r) / m (Marriott and Pope 1954), clipped to [-.2, .9] and shrunk by
+        m / (m + 3): an underestimate would leave correlated residuals and cost false alarms, an overestimate only power.
+        """
+        m = np.maximum(self.cross_count[i], 1)
         spread = self.deviation_sum[i] / np.maximum(self.deviation_count[i], 1)
-        raw = np.where(spread > 0, self.cross_sum[i] / np.maximum(m, 1) / np.where(spread > 0, spread, 1.0), 0.0)
-        return np.clip(raw, -0.2, 0.9) * m / (m + 10)
+        raw = np.where(spread > 0, self.cross_sum[i] / m / np.where(spread > 0, spread, 1.0), 0.0)
+        shrunk = np.clip(raw + (1 + 3 * raw) / m, -0.2, 0.9) * m / (m + 3)
+        return np.where(self.cross_count[i] > 0, shrunk, 0.0)
 
     def sampling_variance(self, i: NDArray[np.int64]) -> Floats:
         """Mean sampling variance of the taught windows (0 where none was given)."""
         return self.variance_sum[i] / np.maximum(self.variance_count[i], 1)
 
-    def predict(self, i: NDArray[np.int64], value: Floats, variance: Floats, slot: Any, window: NDArray[np.int64]) -> Prediction:
+    def predict(
+        self, i: NDArray[np.int64], value: Floats, variance: Floats, slot: Any, window: NDArray[np.int64]
+    ) -> Prediction:
         """One-step prediction from the past of streams `i` and how far the value is from it.
 
         Parameters
@@ -148,7 +156,7 @@ class Baseline(Columns):
                 residual=residual,
                 sigma=sigma,
                 score=np.where(residual == 0, 0.0, residual / sigma),
-                floored=~(past >= mean_variance + excess) | (past <= 0),
+                floored=~(past > 0.25 * (mean_variance + excess)),
                 deviation=(x - mean) / factor,
                 deviation_sigma=np.sqrt(spread + excess),
                 precision=precision,
@@ -175,7 +183,9 @@ class Baseline(Columns):
         consecutive = (window - self.last_window[i] == 1) & np.isfinite(self.last_deviation[i]) & np.isfinite(deviation)
         cross = np.where(consecutive, deviation * np.where(consecutive, self.last_deviation[i], 0.0), np.nan)
         weight = np.where(np.isfinite(prediction.precision), prediction.precision, 1.0)
-        lesson = Lesson(weight=weight, taught=taught, square=weight * clipped**2, deviation=weight * deviation**2, cross=cross)
+        lesson = Lesson(
+            weight=weight, taught=taught, square=weight * clipped**2, deviation=weight * deviation**2, cross=cross
+        )
         self._add(i, slot, lesson, variance, 1)
         self.last_deviation[i] = deviation
         self.remember(i, value, slot, window)

@@ -11,7 +11,11 @@ import numpy as np
 def encode(array: np.ndarray) -> dict[str, Any]:
     """Array -> JSON-able dict, bit for bit."""
     array = np.ascontiguousarray(array)
-    return {"dtype": array.dtype.str, "shape": list(array.shape), "data": base64.b64encode(array.tobytes()).decode("ascii")}
+    return {
+        "dtype": array.dtype.str,
+        "shape": list(array.shape),
+        "data": base64.b64encode(array.tobytes()).decode("ascii"),
+    }
 
 
 def decode(packed: dict[str, Any]) -> np.ndarray:

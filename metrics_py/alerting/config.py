@@ -78,7 +78,9 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if self.season not in SLOTS:
             raise _error(
-                f"season {self.season!r} is unknown", "EngineConfig", "use 'weekday', 'hour_of_week' or None (weekly windows)"
+                f"season {self.season!r} is unknown",
+                "EngineConfig",
+                "use 'weekday', 'hour_of_week' or None (weekly windows)",
             )
         for name, default in _DEFAULTS[self.season].items():
             value = getattr(self, name)
@@ -86,7 +88,9 @@ class EngineConfig:
                 object.__setattr__(self, name, default)
         object.__setattr__(self, "holidays", frozenset(self.holidays))
         if not (np.isfinite(self.c) and self.c >= 1):
-            raise _error(f"c is {self.c!r} windows", "EngineConfig", "allow at most one false incident per window (c >= 1)")
+            raise _error(
+                f"c is {self.c!r} windows", "EngineConfig", "allow at most one false incident per window (c >= 1)"
+            )
         if self.window <= timedelta(0):
             raise _error(f"window is {self.window}", "EngineConfig", "give a positive length")
         lows = {"warmup": 8, "recovery": 1, "join_within": 0, "max_gap": 1, "memory": 16}
@@ -94,13 +98,17 @@ class EngineConfig:
             if getattr(self, name) < low:
                 raise _error(f"{name} is {getattr(self, name)}", "EngineConfig", f"give at least {low}")
         if self.new_normal_after is not None and not 8 <= self.new_normal_after <= self.kept:
-            raise _error(f"new_normal_after is {self.new_normal_after}", "EngineConfig", f"give 8 to {self.kept}, or None")
+            raise _error(
+                f"new_normal_after is {self.new_normal_after}", "EngineConfig", f"give 8 to {self.kept}, or None"
+            )
         for pattern, weight in self.weights.items():
             if not (np.isfinite(weight) and weight > 0):
                 raise _error(f"weight of {pattern!r} is {weight}", "EngineConfig.weights", "give a positive number")
 
     @classmethod
-    def from_budget(cls, incidents: float, per: timedelta, *, window: timedelta = timedelta(days=1), **settings) -> EngineConfig:
+    def from_budget(
+        cls, incidents: float, per: timedelta, *, window: timedelta = timedelta(days=1), **settings
+    ) -> EngineConfig:
         """Settings for a promise such as ``1 per 90d``; ``season`` follows from the window unless given.
 
         Parameters
@@ -114,11 +122,8 @@ class EngineConfig:
         **settings
             Any other field of `EngineConfig`.
         """
-        if window >= timedelta(days=7):
-            season = None
-        else:
-            season = "weekday" if window >= timedelta(days=1) else "hour_of_week"
-        settings.setdefault("season", season)
+        by_day = "weekday" if window >= timedelta(days=1) else "hour_of_week"
+        settings.setdefault("season", None if window >= timedelta(days=7) else by_day)
         return cls(c=(per / window) / incidents, window=window, **settings)
 
     @property
@@ -135,6 +140,11 @@ class EngineConfig:
     def kept(self) -> int:
         """Windows of history kept per stream."""
         return int(self.memory or 0)
+
+    @property
+    def back(self) -> int:
+        """Fewest windows back inside the old baseline before a muted stream is live again."""
+        return int(self.recovery or 0)
 
     @property
     def residuals(self) -> int:

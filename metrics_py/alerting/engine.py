@@ -397,7 +397,9 @@ class Engine:
         for name in ("baseline", "tails", "evidence", "history", "lifecycle"):
             getattr(engine, name).unpack(state[name])
         if engine.baseline.count.shape[1] != config.slots or engine.history.width != engine.history.z.shape[1]:
-            raise ValueError("Engine.from_state: season or memory differ from the saved ones\n  fix: replay the evidence log")
+            raise ValueError(
+                "Engine.from_state: season or memory differ from the saved ones\n  fix: replay the evidence log"
+            )
         return engine
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ class Evidence(Columns):
     E[M_t | past] <= M_{t-1} + dt (Shin, Ramdas and Rinaldo, arXiv 2203.03532).
     """
 
-    FIELDS = {"up": (np.float64, 0.0, True), "down": (np.float64, 0.0, True)}
+    FIELDS: ClassVar = {"up": (np.float64, 0.0, True), "down": (np.float64, 0.0, True)}
     up: Floats
     down: Floats
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ Floats = NDArray[np.float64]
 class History(Columns):
     """Ring buffers of shape (streams, kept). `weight` is 0 for a window that is not part of the baseline."""
 
-    FIELDS = {
+    FIELDS: ClassVar = {
         "seen": (np.int64, 0, False),
         "window": (np.int64, 0, True),
         "value": (np.float64, np.nan, True),
@@ -41,7 +43,9 @@ class History(Columns):
     deviation: Floats
     cross: Floats
 
-    def append(self, i: NDArray[np.int64], window: NDArray[np.int64], value: Floats, variance: Floats, z: Floats) -> None:
+    def append(
+        self, i: NDArray[np.int64], window: NDArray[np.int64], value: Floats, variance: Floats, z: Floats
+    ) -> None:
         """Add one untaught window per stream in `i`."""
         at = self.seen[i] % self.width
         self.window[i, at] = window

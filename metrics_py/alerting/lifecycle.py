@@ -13,7 +13,7 @@ The incident ends with its last member. All of these use the past only and none 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+STRENGTH: list[Status] = ["open", "closed", "accepted", "fixed"]
+"""An incident whose members ended differently takes the strongest of their ends."""
 
 
 class Membership(Columns):
     """Which open incident (its number) mutes a stream; what recovery is measured against."""
 
-    FIELDS = {
+    FIELDS: ClassVar = {
         "incident": (np.int64, -1, False),
         "member": (np.int64, -1, False),
         "effect": (np.float64, 0.0, False),
@@ -67,22 +69,30 @@ class Lifecycle:
             return opened, joined
         families = self.engine.family[rejected]
         for family in np.unique(families):
-            fresh: list[tuple[int, Member]] = []
-            for stream in rejected[families == family]:
-                member = self._leave(decided, int(stream), float(adjusted[stream]))
-                host = self._host(int(stream), member, int(family))
-                if host is None:
-                    fresh.append((int(stream), member))
-                else:
-                    self._enter(host, int(stream), member)
+            members = {int(s): self._leave(decided, int(s), float(adjusted[s])) for s in rejected[families == family]}
+            hosts = {stream: self._host(stream, member, int(family)) for stream, member in members.items()}
+            fresh = self._together(members, hosts)
+            for stream, member in members.items():
+                host = hosts[stream]
+                if host is not None and stream not in fresh:
+                    self._enter(host, stream, member)
                     joined.append(self.incidents[host])
             if fresh:
                 opened.append(self._new(decided, int(family), fresh, adjusted))
         return opened, list({id(incident): incident for incident in joined}.values())
 
-    def _new(self, decided: int, family: int, fresh: list[tuple[int, Member]], adjusted: Floats) -> Incident:
+    def _together(self, members: dict[int, Member], hosts: dict[int, int | None]) -> dict[int, Member]:
+        """Members of a new incident: those without an open one, and those rejected with them over the same change point."""
+        alone = {stream: member for stream, member in members.items() if hosts[stream] is None}
+        if not alone:
+            return {}
+        common = self._common_change_point(list(alone), [member.change_point for member in alone.values()])
+        near = self.engine.config.join_within
+        return {s: m for s, m in members.items() if s in alone or abs(m.change_point - common) <= near}
+
+    def _new(self, decided: int, family: int, fresh: dict[int, Member], adjusted: Floats) -> Incident:
         engine = self.engine
-        streams = [stream for stream, _ in fresh]
+        streams = list(fresh)
         names = [engine.streams[stream] for stream in streams]
         key = f"{engine.config.start(decided):%Y-%m-%d}"
         if engine.config.days_per_window < 1:
@@ -91,12 +101,12 @@ class Lifecycle:
         incident = Incident(
             incident_id=incident_id(key, names),
             opened_at=decided,
-            change_point=self._common_change_point(streams, [member.change_point for _, member in fresh]),
+            change_point=self._common_change_point(streams, [member.change_point for member in fresh.values()]),
             evidence=float(max(adjusted[stream] for stream in streams)),
         )
         self.incidents.append(incident)
         self.open_numbers.setdefault(family, []).append(number)
-        for stream, member in fresh:
+        for stream, member in fresh.items():
             self._enter(number, stream, member)
         return incident
 
@@ -202,7 +212,7 @@ class Lifecycle:
             apart = np.where(prediction.deviation[muted] == 0, 0.0, apart)
         history.set_latest("apart", streams, apart)
         columns.muted_for[streams] += 1
-        waited = columns.muted_for[streams] >= self.engine.config.recovery
+        waited = columns.muted_for[streams] >= self.engine.config.back
         ended: list[Incident] = []
         candidates = streams[waited]
         if not len(candidates):
@@ -221,7 +231,7 @@ class Lifecycle:
 
         r = 25 / effect^2, within [recovery, 4 recovery]: as many windows as tell "back" from "still there".
         """
-        low = self.engine.config.recovery
+        low = self.engine.config.back
         high = 4 * low
         effect = np.abs(self.columns.effect[streams])
         with np.errstate(divide="ignore"):
@@ -242,7 +252,7 @@ class Lifecycle:
         out = np.zeros(len(streams), dtype=bool)
         if complete.any():
             halves = np.array_split(apart[complete], 2, axis=1)
-            out[complete] = np.abs(halves[1].mean(axis=1) - halves[0].mean(axis=1)) <= 1.0
+            out[complete] = np.abs(halves[1].mean(axis=1) - halves[0].mean(axis=1)) <= 0.5
         return out
 
     # -- ending --------------------------------------------------------------------------------------------------------
@@ -273,9 +283,8 @@ class Lifecycle:
             self._restart(stream, int(columns.since[stream]))
         if any(other.status == "open" for other in incident.members):
             return []
-        statuses = [other.status for other in incident.members]
-        incident.status = next(kind for kind in ("fixed", "accepted", "closed") if kind in statuses)
-        incident.closed_at, incident.closed_by = decided, by
+        main = max(incident.members, key=lambda other: (STRENGTH.index(other.status), other.ended_at or 0))
+        incident.status, incident.closed_at, incident.closed_by = main.status, decided, main.ended_by
         self.open_numbers[int(self.engine.family[stream])].remove(number)
         return [incident]
 

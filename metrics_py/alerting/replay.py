@@ -134,7 +134,9 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
     """Sort the log; split off rows that do not count."""
     missing = {"stream", "window_start", "value"} - set(evidence.columns)
     if missing:
-        raise ValueError(f"replay: columns {sorted(missing)} are missing from the evidence\n  fix: found {evidence.columns}")
+        raise ValueError(
+            f"replay: columns {sorted(missing)} are missing from the evidence\n  fix: found {evidence.columns}"
+        )
     optional = {
         "variance": pl.lit(0.0), "reason": pl.lit(None, dtype=pl.String), "group": pl.col("stream"),
         "may_alarm": pl.lit(True), "decided_at": pl.col("window_start"),
@@ -162,7 +164,9 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
         "decided", "window", "stream", maintain_order=True
     )
     latest = pl.col("window").cum_max().shift(1).over("stream")
-    log = log.with_columns(late=(pl.col("window") <= latest).fill_null(False), same=(pl.col("window") == latest).fill_null(False))
+    log = log.with_columns(
+        late=(pl.col("window") <= latest).fill_null(False), same=(pl.col("window") == latest).fill_null(False)
+    )
     words = pl.when("same").then(pl.lit("repeated window")).otherwise(pl.lit("earlier than a window already decided"))
     ignored = log.filter("late").select("stream", "window_start", reason=words)
     log = log.filter(~pl.col("late"))
@@ -176,7 +180,9 @@ def _read_actions(actions: Iterable[Mapping[str, Any]], config: EngineConfig) ->
         if action.get("action") not in ("accept", "fixed"):
             raise ValueError(f"replay: action {action.get('action')!r} is unknown\n  fix: use 'accept' or 'fixed'")
         if not isinstance(action.get("at"), datetime):
-            raise ValueError(f"replay: action on {action.get('incident')!r} has no time\n  fix: give `at` as a datetime")
+            raise ValueError(
+                f"replay: action on {action.get('incident')!r} has no time\n  fix: give `at` as a datetime"
+            )
         read.append((config.index(action["at"]), action))
     return [action for _, action in sorted(read, key=lambda pair: pair[0])]
 

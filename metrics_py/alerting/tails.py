@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, ndtri, stdtr
@@ -23,11 +25,11 @@ class Tails(Columns):
     """One tail model per pool (all streams of a monitor); axis 1 holds the bins of u < 0, then those of u > 0.
 
     The pool keeps counts of |u| in bins 3 % wide (clipped at 10) and sums of squares. The scale of a side is its root mean
-    square, shrunk towards 1 with 20 pseudo-residuals; its degrees of freedom are the maximum likelihood on `GRID`, or 8 with
+    square, shrunk towards 1 with 20 pseudo-residuals and never below 1; its degrees of freedom are the maximum likelihood on `GRID`, or 8 with
     fewer than 100 residuals.
     """
 
-    FIELDS = {
+    FIELDS: ClassVar = {
         "counts": (np.int64, 0, True),
         "square_low": (np.float64, 0.0, False),
         "square_high": (np.float64, 0.0, False),
@@ -70,7 +72,7 @@ class Tails(Columns):
                 counts = self.counts[pool, part]
                 n = int(counts.sum())
                 square = max(float(getattr(self, f"square_{side}")[pool]), 0.0)
-                scale = float(np.sqrt((square + _PRIOR) / (n + _PRIOR)))
+                scale = float(np.sqrt(max((square + _PRIOR) / (n + _PRIOR), 1.0)))
                 getattr(self, f"scale_{side}")[pool] = scale
                 getattr(self, f"df_{side}")[pool] = _fit_df(counts, scale) if n >= _MIN_FIT else GRID[-1]
             self.fitted_on[pool] = sizes[pool]
@@ -94,5 +96,7 @@ def _fit_df(counts: NDArray[np.int64], scale: float) -> float:
     a = np.sqrt(GRID / (GRID - 2.0))[:, None]
     nu = GRID[:, None]
     x = _CENTERS / scale * a
-    log_density = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu) + np.log(a) - (nu + 1) / 2 * np.log1p(x**2 / nu)
+    log_density = (
+        gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu) + np.log(a) - (nu + 1) / 2 * np.log1p(x**2 / nu)
+    )
     return float(GRID[int(np.argmax(log_density @ counts))])
