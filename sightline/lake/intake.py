@@ -25,7 +25,7 @@ from sightline.lake.store import Staging, lake_lock, quarantine_frame, recover, 
 from sightline.log.events import REJECTED
 from sightline.spec.model import MonitorSpec
 
-COMMIT_ROWS = 500_000
+COMMIT_ROWS = 250_000
 COMMIT_BATCHES = 512
 
 
@@ -169,7 +169,8 @@ class _Loader:
                     self._put(batch, held)
                     held, is_large = None, True
                 self._put(batch, ready)
-                self.flush()
+                if self.n_held >= COMMIT_ROWS:
+                    self.flush()
         except UnreadableError as error:
             if is_large:
                 self.staging.abandon()

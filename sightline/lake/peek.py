@@ -12,7 +12,7 @@ from sightline.lake.convert import convert
 from sightline.lake.ledger import open_ledger
 from sightline.lake.match import Predictions, match_labels
 from sightline.lake.normalize import CLOCK_SKEW, normalize
-from sightline.lake.read import UnreadableError, read_chunks
+from sightline.lake.read import UnreadableError, json_field, read_chunks, typed_series
 from sightline.lake.relabel import newest_inferences, waiting_labels
 from sightline.lake.roles import roles
 from sightline.lake.segments import rejected_rows
@@ -80,6 +80,10 @@ def _inferences(spec: MonitorSpec, batch: Batch, home: Home) -> set[str]:
 
 def _time_columns(spec: MonitorSpec, batch: Batch, home: Home, column: str) -> list[tuple[pl.Series, bool]]:
     """The raw time column alone where the format allows it, else out of the decoded chunks."""
+    if batch.format == "ndjson":
+        values = json_field(batch, home, column)
+        if values is not None:
+            return [(typed_series(column, values, "datetime"), False)]
     if batch.format not in ("parquet", "csv"):
         return [(chunk.frame["predicted_at"], chunk.parse) for chunk in read_chunks(spec, batch, home)]
     file = batch.file(home)

@@ -11,7 +11,17 @@ import polars as pl
 
 from sightline.errors import SightlineError
 from sightline.home import Home
-from sightline.lake.read import MAX_PAYLOAD_BYTES, BadRecord, Chunk, UnreadableError, field_names, no_gc, typed_series
+from sightline.lake.read import (
+    MAX_PAYLOAD_BYTES,
+    OBJECT_ROWS,
+    BadRecord,
+    Chunk,
+    UnreadableError,
+    field_names,
+    gather,
+    no_gc,
+    typed_series,
+)
 from sightline.lake.roles import Role, roles
 from sightline.lake.sources import Batch
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
@@ -59,6 +69,7 @@ def read_segment_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows:
     """Decode a segment of inferences or labels; see `sightline.lake.read.read_chunks`."""
     events, bad = load_segment(batch, home)
     build = inference_chunk if batch.kind == "inferences" else label_chunk
+    chunk_rows = min(chunk_rows, OBJECT_ROWS)
     for start in range(0, max(len(events), 1), chunk_rows):
         piece = events[start : start + chunk_rows]
         numbers = list(range(start, start + len(piece)))
@@ -71,6 +82,7 @@ def inference_chunk(
     """Inference events as columns under their role names."""
     features = [event.features for event in events]
     names = field_names(features)
+    sought = gather(features, [name for name in dict.fromkeys(role.column for role in roles(spec, "inferences")) if name in names])
     columns: list[pl.Series] = []
     missing: list[Role] = []
     for role in roles(spec, "inferences"):
@@ -81,11 +93,11 @@ def inference_chunk(
         if field is not None:
             values = [getattr(event, field) for event in events]
             if role.column in names:
-                values = [row.get(role.column) if value is None else value for value, row in zip(values, features, strict=True)]
+                values = [other if value is None else value for value, other in zip(values, sought[role.column], strict=True)]
         elif role.name.startswith("p_"):
             values = [None if event.class_scores is None else event.class_scores.get(role.name[2:]) for event in events]
         elif role.column in names:
-            values = [row.get(role.column) for row in features]
+            values = sought[role.column]
         else:
             missing.append(role)
             continue
