@@ -210,7 +210,7 @@ def _evaluate(
             n = rows
             low, high, standard_error = _interval(metric, interval, total, rows)
             stabilised, variance = _stabilise(metric.scale, value, standard_error, rows)
-        below, above = metric.binning(total) if metric.binning else (np.zeros(len(value)), np.zeros(len(value)))
+        below, above = metric.binning(total) if metric.binning else (np.zeros(1), np.zeros(1))
         lowest, highest = _LIMITS.get(metric.scale, (-np.inf, np.inf))
         low, high = np.clip(low - below, lowest, highest), np.clip(high + above, lowest, highest)
     reasons = _reasons(metric, value, low, rows, labelled, min_labels)
@@ -226,7 +226,7 @@ def _evaluate(
         "reason": np.array(reasons, dtype=object),
         "stabilised_value": np.where(ok, stabilised, np.nan),
         "variance": np.where(ok, variance, np.nan),
-        "binning_bound": np.maximum(below, above),
+        "binning_bound": np.broadcast_to(np.maximum(below, above), value.shape),
     }
 
 

@@ -99,7 +99,7 @@ def _ap_bound(a: Aggregates) -> tuple[FloatArray, FloatArray]:
 
 
 def _middle_bound(a: Aggregates) -> tuple[FloatArray, FloatArray]:
-    bound = np.full(a["n_score"].shape, 0.5 / classification.N_SCORE_BINS)
+    bound = np.asarray(0.5 / classification.N_SCORE_BINS)
     return bound, bound
 
 

@@ -101,7 +101,9 @@ def test_probability_losses_match_sklearn(_name, actual, scores):
 def test_calibration_error_matches_its_definition(_name, actual, scores):
     cell = np.clip((scores * 16).astype(int), 0, 15)
     exact = sum(
-        abs(actual[cell == b].mean() - scores[cell == b].mean()) * (cell == b).mean() for b in range(16) if (cell == b).any()
+        abs(actual[cell == b].mean() - scores[cell == b].mean()) * (cell == b).mean()
+        for b in range(16)
+        if (cell == b).any()
     )
     binned = classification.calibration_error(*histograms(actual, scores))
     assert abs(binned - exact) <= 0.5 / 256 + 1e-12
@@ -111,7 +113,9 @@ def test_calibration_error_matches_its_definition(_name, actual, scores):
 
 def delong_reference(actual, scores):
     """Structural components by the definition, in O(P N)."""
-    wins = (scores[actual == 1][:, None] > scores[actual == 0]) + 0.5 * (scores[actual == 1][:, None] == scores[actual == 0])
+    wins = (scores[actual == 1][:, None] > scores[actual == 0]) + 0.5 * (
+        scores[actual == 1][:, None] == scores[actual == 0]
+    )
     return wins.mean(axis=1).var(ddof=1) / wins.shape[0] + wins.mean(axis=0).var(ddof=1) / wins.shape[1]
 
 
@@ -146,7 +150,12 @@ def test_shapes_are_checked():
         multiclass.f1(np.eye(3), average="binary")
 
 
-MULTICLASS_SHAPES = {"three": (3, 2000), "one never predicted": (4, 1500), "one never seen": (5, 900), "few rows": (3, 9)}
+MULTICLASS_SHAPES = {
+    "three": (3, 2000),
+    "one never predicted": (4, 1500),
+    "one never seen": (5, 900),
+    "few rows": (3, 9),
+}
 
 
 @pytest.mark.parametrize("name", MULTICLASS_SHAPES)
@@ -165,7 +174,9 @@ def test_multiclass_decisions_match_sklearn(name, average):
     assert_allclose(
         multiclass.precision(matrix, average=average), sk.precision_score(actual, predicted, average=average), **EXACT
     )
-    assert_allclose(multiclass.recall(matrix, average=average), sk.recall_score(actual, predicted, average=average), **EXACT)
+    assert_allclose(
+        multiclass.recall(matrix, average=average), sk.recall_score(actual, predicted, average=average), **EXACT
+    )
     assert_allclose(multiclass.f1(matrix, average=average), sk.f1_score(actual, predicted, average=average), **EXACT)
     assert_allclose(multiclass.accuracy(matrix), sk.accuracy_score(actual, predicted), **EXACT)
     present = np.unique(np.concatenate([actual, predicted]))

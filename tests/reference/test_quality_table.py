@@ -167,7 +167,10 @@ def test_no_labels_yet_is_a_result():
     assert table.height == 14
     assert table["status"].unique().to_list() == ["insufficient_data"]
     assert table["reason"].unique().to_list() == ["no labelled rows"]
-    assert table.select("value", "ci_low", "ci_high", "stabilised_value", "variance").null_count().sum_horizontal()[0] == 70
+    assert (
+        table.select("value", "ci_low", "ci_high", "stabilised_value", "variance").null_count().sum_horizontal()[0]
+        == 70
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,11 @@ def test_no_labels_yet_is_a_result():
         ({"label": pl.lit(0)}, "average_precision", "no positive labels"),
         ({"label": pl.lit(1)}, "specificity", "no negative labels"),
         ({"score": pl.lit(0.1)}, "precision", "no row was predicted positive"),
-        ({"bucket": pl.lit(3)}, "log_loss", "everything the metric needs stands in one bucket of entities: no interval"),
+        (
+            {"bucket": pl.lit(3)},
+            "log_loss",
+            "everything the metric needs stands in one bucket of entities: no interval",
+        ),
         ({"bucket": pl.lit(3)}, "recall", "everything the metric needs stands in one bucket of entities: no interval"),
     ],
 )
@@ -236,7 +243,12 @@ def test_multiclass_agrees_with_sklearn():
     confusion = rows.group_by(*BY, "bucket", "predicted_class", "actual_class").agg(n=pl.len())
     per_class = [
         pl.DataFrame(
-            keys | {"class_name": name, "score_bin": (scores[:, c] * 256).astype(int).clip(0, 255), "is_positive": actual == c}
+            keys
+            | {
+                "class_name": name,
+                "score_bin": (scores[:, c] * 256).astype(int).clip(0, 255),
+                "is_positive": actual == c,
+            }
         )
         for c, name in enumerate(names)
     ]
@@ -244,7 +256,11 @@ def test_multiclass_agrees_with_sklearn():
     loss, brier = -np.log(scores[np.arange(n), actual]), ((scores - np.eye(3)[actual]) ** 2).sum(axis=1)
     sums = pl.DataFrame(keys | {"n": 1, "n_score": 1, "sum_log_loss": loss, "sum_brier": brier})
     found = by_metric(quality_table(confusion, bins, sums, task="multiclass_classification", by=BY))
-    expected = {"accuracy": sk.accuracy_score(actual, predicted), "log_loss": sk.log_loss(actual, scores), "brier": brier.mean()}
+    expected = {
+        "accuracy": sk.accuracy_score(actual, predicted),
+        "log_loss": sk.log_loss(actual, scores),
+        "brier": brier.mean(),
+    }
     for average in ("macro", "micro", "weighted"):
         expected[f"precision_{average}"] = sk.precision_score(actual, predicted, average=average)
         expected[f"recall_{average}"] = sk.recall_score(actual, predicted, average=average)
@@ -272,7 +288,9 @@ def test_regression_agrees_with_sklearn():
         }
     )  # fmt: skip
     loss = np.maximum(0.9 * -error, -0.1 * -error)
-    custom = pl.DataFrame({"window_key": "w", "segment": "all", "bucket": sums["bucket"], "metric": "pinball_0.9", "n": 1})
+    custom = pl.DataFrame(
+        {"window_key": "w", "segment": "all", "bucket": sums["bucket"], "metric": "pinball_0.9", "n": 1}
+    )
     found = by_metric(
         quality_table(sums=sums, custom=custom.with_columns(sum_value=pl.Series(loss)), task="regression", by=BY)
     )
