@@ -14,6 +14,7 @@ import polars as pl
 
 from sightline.home import Home, MonitorPaths
 from sightline.lake import sources
+from sightline.lake.compaction import compact_touched
 from sightline.lake.dedupe import add_buckets, split_duplicates
 from sightline.lake.ledger import BatchRow, Ledger, open_ledger, utc_text
 from sightline.lake.normalize import Normalized, normalize
@@ -114,6 +115,7 @@ def intake(
             waiting = [batch for batch in waiting if batch.batch_id in wanted]
         loader = _Loader(spec, paths, home, ledger, kind, now or datetime.now(UTC))
         loader.run(waiting)
+        compact_touched(spec, paths, ledger, kind, loader.report.windows)
         return loader.report
 
 

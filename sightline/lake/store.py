@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -151,7 +152,7 @@ class Staging:
         folder = self.paths.quarantine if kind == "quarantine" else self.paths.lake / kind
         if window_key is not None:
             folder = folder / f"window={window_key}"
-        file = folder / f"{seq:010d}-{len(self.parts):04d}-{mark}.parquet"
+        file = folder / f"{seq:010d}-{secrets.token_hex(4)}-{mark}.parquet"
         write_synced(frame, hidden(file))
         part = Part(file.relative_to(self.paths.root).as_posix(), kind, window_key, len(frame), mark, seq, "staged")
         self.parts.append(part)

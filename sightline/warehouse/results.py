@@ -294,6 +294,15 @@ def read_judgements(
     return _scan(folders, JUDGEMENT_SCHEMA, use).sort(*JUDGEMENT_KEY, "revision", nulls_last=False)
 
 
+def judgement_names(paths: MonitorPaths) -> dict[str, set[str]]:
+    """What occurs in the judgements: ``asset, metric, column, segment`` -> values."""
+    base = paths.results / "judgements"
+    folders = sorted(f for f in base.iterdir() if f.is_dir()) if base.is_dir() else []
+    names = ["metric", "column", "segment"]
+    found = _scan(folders, JUDGEMENT_SCHEMA, lambda lazy: lazy.select(names).unique())
+    return {"asset": {folder.name for folder in folders}, **{name: set(found[name].drop_nulls()) for name in names}}
+
+
 def naive_utc(moment: datetime | date) -> datetime:
     """A moment as the tables hold it: naive, UTC; a date is its midnight."""
     if not isinstance(moment, datetime):
