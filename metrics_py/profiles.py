@@ -106,11 +106,22 @@ class ColumnProfile:
         """Reference rows, nulls included."""
         return int(self.n_reference.sum())
 
-    def merged(self, counts: ArrayLike) -> IntArray:
-        """Counts of the groups that distances compare: no nulls, and nothing that the reference cannot hold by itself.
+    @property
+    def group_bins(self) -> IntArray:
+        """Bins that are groups of their own in `merged`, numeric ones in the order of the values."""
+        found = self.where("interval", "atom", "category", "other").tolist()
+        if self.kind == "numeric":
+            if not found or self.bin_kind[found[0]] == "atom":
+                found.insert(0, self.bin_kind.index("below"))
+            if len(found) == 1 or self.bin_kind[found[-1]] == "atom":
+                found.append(self.bin_kind.index("above"))
+        return np.array(found, dtype=np.int64)
 
-        Numeric values outside the reference's range join the outermost bin, unseen categories join ``other``: in the
-        reference both are where such values would have been counted. Numeric groups are in the order of the values.
+    def merged(self, counts: ArrayLike) -> IntArray:
+        """Counts of the groups that distances compare: every value but nulls and infinities.
+
+        Numeric values outside the reference's range join the interval at that end (beside an atom they stay on their own),
+        unseen categories join ``other``: there such values of the reference itself have been counted.
 
         Parameters
         ----------
@@ -126,19 +137,15 @@ class ColumnProfile:
             raise ValueError(
                 f"column {self.column!r}: counts have shape {array.shape}; the last axis must hold {len(self)} bins"
             )
-        groups = array[..., self.group_bins].copy()
-        if self.kind == "numeric" and len(self.where("interval", "atom")):
-            groups[..., 0] += array[..., self.bin_kind.index("below")]
-            groups[..., -1] += array[..., self.bin_kind.index("above")]
+        bins = self.group_bins
+        groups = array[..., bins].copy()
+        if self.kind == "numeric":
+            for end, kind in ((0, "below"), (-1, "above")):
+                if self.bin_kind[bins[end]] == "interval":
+                    groups[..., end] += array[..., self.bin_kind.index(kind)]
         elif "unseen" in self.bin_kind:
             groups[..., -1] += array[..., self.bin_kind.index("unseen")]
         return groups
-
-    @property
-    def group_bins(self) -> IntArray:
-        """Bin of each group of `merged`."""
-        found = self.where("interval", "atom", "category", "other")
-        return found if len(found) else self.where("below", "above")
 
     def cuts(self) -> tuple[FloatArray, IntArray]:
         """Right ends of elementary intervals ``(previous, cut]`` of a numeric column and the bin of each; the last is infinity.
