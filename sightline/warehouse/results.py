@@ -58,6 +58,8 @@ EVIDENCE_SCHEMA: dict[str, pl.DataType] = {
     "display_value": NUMBER,
     "n": NUMBER,
     "variance": NUMBER,
+    "reason": TEXT,
+    "decided_at": TIMESTAMP,
     "written_at": TIMESTAMP,
     "run_id": TEXT,
 }
@@ -321,7 +323,8 @@ def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> in
     paths : MonitorPaths
         `paths.results`.
     frame : polars.DataFrame
-        Columns of `EVIDENCE_SCHEMA`; ``written_at`` (default now) and ``run_id`` may be absent.
+        Columns of `EVIDENCE_SCHEMA`; ``reason`` (why there is no value), ``decided_at`` (start of the window with which the alert
+        engine first sees the row, default its own), ``written_at`` (default now) and ``run_id`` may be absent.
     run_id : str
         Run that computed them.
 
@@ -330,7 +333,7 @@ def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> in
     int
         Rows written; those whose (stream, window_key) is there already are ignored.
     """
-    frame = _conform(frame, EVIDENCE_SCHEMA, ("written_at", "run_id"), "evidence")
+    frame = _conform(frame, EVIDENCE_SCHEMA, ("reason", "decided_at", "written_at", "run_id"), "evidence")
     folder = paths.results / "evidence"
     now = datetime.now(UTC)
     with _locked(folder):
@@ -338,7 +341,7 @@ def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> in
         fresh = frame.join(known, on=EVIDENCE_KEY, how="anti").unique(EVIDENCE_KEY, keep="first", maintain_order=True)
         if fresh.is_empty():
             return 0
-        fresh = fresh.with_columns(pl.col("written_at").fill_null(now.replace(tzinfo=None)), pl.lit(run_id).alias("run_id"))
+        fresh = fresh.with_columns(pl.col("written_at").fill_null(now.replace(tzinfo=None)), pl.col("decided_at").fill_null(pl.col("window_start")), pl.lit(run_id).alias("run_id"))
         _publish(fresh.sort("window_start", "stream"), folder / f"{_next_stamp(folder, now)}-{_safe(run_id)}.parquet")
         _compact_if_many(folder, EVIDENCE_SCHEMA, EVIDENCE_KEY)
     return len(fresh)
