@@ -1,0 +1,134 @@
+"""Bearer tokens: one file per monitor, only hashes in it.
+
+A token is ``slt_<id>_<secret>`` with 256 random bits, so that a plain SHA-256 of it can be stored: there is nothing to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from sightline.errors import SightlineError
+from sightline.home import MonitorPaths
+
+WRITE, READ = "write", "read"
+SCOPES = (WRITE, READ)
+"""``write``: send events. ``read``: fetch ``/metrics``."""
+
+_TOKEN = re.compile(r"slt_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+
+
+class TokenRecord(msgspec.Struct, frozen=True):
+    """What is stored of a token."""
+
+    id: str
+    sha256: str
+    scope: str
+    created_at: datetime
+    note: str = ""
+
+
+def tokens_path(paths: MonitorPaths) -> Path:
+    """The file with the hashes."""
+    return paths.root / "tokens.json"
+
+
+def read_tokens(paths: MonitorPaths) -> list[TokenRecord]:
+    """Stored tokens of a monitor, oldest first.
+
+    Raises
+    ------
+    SightlineError
+        If the file is damaged.
+    """
+    path = tokens_path(paths)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[TokenRecord])
+    except FileNotFoundError:
+        return []
+    except msgspec.DecodeError as error:
+        raise SightlineError(f"the token file is damaged: {error}", where=str(path), fix="create new tokens") from error
+
+
+def create_token(paths: MonitorPaths, scope: str = WRITE, note: str = "") -> str:
+    """Make a token, store its hash, and return it: it cannot be shown again."""
+    identifier = secrets.token_hex(6)
+    token = f"slt_{identifier}_{secrets.token_urlsafe(32)}"
+    record = TokenRecord(identifier, _digest(token), scope, datetime.now(UTC).replace(microsecond=0), note)
+    _write(paths, [*read_tokens(paths), record])
+    return token
+
+
+def revoke_token(paths: MonitorPaths, identifier: str) -> None:
+    """Remove a token by its id (the part between the underscores).
+
+    Raises
+    ------
+    SightlineError
+        If there is none with this id.
+    """
+    records = read_tokens(paths)
+    kept = [record for record in records if record.id != identifier]
+    if len(kept) == len(records):
+        known = ", ".join(record.id for record in records) or "none"
+        raise SightlineError(
+            f"there is no token {identifier!r}", where=str(tokens_path(paths)), fix=f"known ids: {known}"
+        )
+    _write(paths, kept)
+
+
+def _write(paths: MonitorPaths, records: list[TokenRecord]) -> None:
+    path = tokens_path(paths)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tokens-{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(records), indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class TokenFile:
+    """Tokens of one monitor as the collector sees them: read again when the file changes."""
+
+    def __init__(self, paths: MonitorPaths) -> None:
+        self._paths = paths
+        self._signature: tuple[int, int] | None = None
+        self._records: dict[str, TokenRecord] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Look at the file again; a damaged one keeps the tokens known so far."""
+        try:
+            stat = tokens_path(self._paths).stat()
+            signature = (stat.st_mtime_ns, stat.st_ino)
+        except FileNotFoundError:
+            signature = (0, 0)
+        if signature != self._signature:
+            self._records = {record.id: record for record in read_tokens(self._paths)}
+            self._signature = signature
+
+    def __bool__(self) -> bool:
+        return bool(self._records)
+
+    def scope(self, authorization: str) -> str | None:
+        """Scope of the token in an ``Authorization`` header; None if it is not one of this monitor's."""
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        match = _TOKEN.fullmatch(token) if scheme.lower() == "bearer" else None
+        record = self._records.get(match[1]) if match else None
+        if record is None or not hmac.compare_digest(record.sha256, _digest(token)):
+            return None
+        return record.scope

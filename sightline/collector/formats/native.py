@@ -1,0 +1,256 @@
+"""The native format: JSON object, array of objects, or NDJSON.
+
+A row is an event (``{"id", "at", "version", "features": {...}, "score", ...}``, a label ``{"id", "value", "at"}``), or a flat row under
+the column names of the monitor's YAML (``{"flight_id", "distance", "p_late", ...}``). A body whose rows are all sound events is decoded
+and validated in one pass; otherwise each row is looked at on its own, and the bad ones come back as `RejectedEvent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from sightline.collector.formats import rows
+from sightline.errors import SightlineError
+from sightline.log.events import (
+    EARLIEST,
+    EVENT_TYPES,
+    INFERENCES,
+    LABELS,
+    LATEST,
+    MAX_ID_LENGTH,
+    EventError,
+    InferenceEvent,
+    LabelEvent,
+    RejectedEvent,
+    build_event,
+)
+from sightline.spec.model import MonitorSpec
+
+MAX_FIELDS = 2_000
+MAX_NAME_LENGTH = 256
+MAX_TEXT_LENGTH = 65_536
+MAX_PAYLOAD = 4_000
+
+Event = InferenceEvent | LabelEvent | RejectedEvent
+
+_Name: Any = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+_Text: Any = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
+_Scalar: Any = None | bool | int | float | _Text
+_Value: Any = None | bool | int | float | _Text | list[_Scalar | list[_Scalar]] | dict[str, _Scalar]
+_Id: Any = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+
+
+_INFERENCE_FIELDS: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+    ("id", _Id),
+    ("version", _Text | None, None),
+    ("features", Annotated[dict[_Name, _Value], Meta(max_length=MAX_FIELDS)], msgspec.field(default_factory=dict)),
+    ("prediction", _Text | int | float | bool | None, None),
+    ("class_scores", Annotated[dict[_Name, float | None], Meta(max_length=MAX_FIELDS)] | None, None),
+    ("entity", _Text | None, None),
+    ("query", _Text | None, None),
+    ("status", _Text | int | bool | None, None),
+    ("trace", Annotated[dict[_Name, _Scalar], Meta(max_length=MAX_FIELDS)] | None, None),
+]
+_LABEL_FIELDS: list[tuple[str, Any] | tuple[str, Any, Any]] = [("id", _Id), ("value", bool | int | float | _Text)]
+_SET_BY_THE_LOG: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+    ("received_at", None, None),
+    ("source", Literal[""], ""),
+]
+
+
+def _bounded(name: str, base: type, fields: list[tuple[str, Any] | tuple[str, Any, Any]]) -> Any:
+    """`base` with bounded field types; its other fields stay as they are."""
+    return msgspec.defstruct(
+        name, fields, bases=(base,), kw_only=True, omit_defaults=True, forbid_unknown_fields=True, module=__name__
+    )
+
+
+# Events as they may come from outside: bounded, and without the fields that adapters and the log set.
+NativeInference = _bounded(
+    "NativeInference", InferenceEvent, [*_INFERENCE_FIELDS, *_SET_BY_THE_LOG, ("part", None, None)]
+)
+NativeLabel = _bounded("NativeLabel", LabelEvent, [*_LABEL_FIELDS, *_SET_BY_THE_LOG])
+
+NATIVE_TYPES: dict[str, Any] = {INFERENCES: NativeInference, LABELS: NativeLabel}
+
+
+def inferences(headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[Event]:
+    """Adapter for ``POST /v1/monitors/<id>/inferences``; `headers` has lower-case names.
+
+    Raises
+    ------
+    SightlineError
+        If the body as a whole is no JSON.
+    """
+    return parse(INFERENCES, headers, body, spec)
+
+
+def labels(headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[Event]:
+    """Adapter for ``POST /v1/monitors/<id>/labels``; see `inferences`."""
+    return parse(LABELS, headers, body, spec)
+
+
+@cache
+def _decoder(kind: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(list[NATIVE_TYPES[kind]])
+
+
+@cache
+def _one_decoder(kind: str) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(NATIVE_TYPES[kind])
+
+
+def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[Event]:
+    """Events and rejected rows of a body, in its order."""
+    is_lines = "ndjson" in headers.get("content-type", "") or "jsonl" in headers.get("content-type", "")
+    try:
+        if body[:1] == b"[" and not is_lines:
+            events = _decoder(kind).decode(body)
+        elif is_lines:
+            events = _one_decoder(kind).decode_lines(body)
+        else:
+            events = [_one_decoder(kind).decode(body)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [_event(kind, row, spec, number) for number, row in enumerate(_loose_rows(body, is_lines))]
+    return [event if _put_in_utc(event) else _out_of_range(kind, event, n) for n, event in enumerate(events)]
+
+
+def _put_in_utc(event: InferenceEvent | LabelEvent) -> bool:
+    """Give times without a zone the zone UTC; False if one is out of range."""
+    at = event.at
+    if at is not None:
+        if at.tzinfo is None:
+            event.at = at = at.replace(tzinfo=UTC)
+        if not EARLIEST <= at < LATEST:
+            return False
+    if isinstance(event, LabelEvent) and event.predicted_at is not None:
+        if event.predicted_at.tzinfo is None:
+            event.predicted_at = event.predicted_at.replace(tzinfo=UTC)
+        return EARLIEST <= event.predicted_at < LATEST
+    return True
+
+
+def _out_of_range(kind: str, event: InferenceEvent | LabelEvent, number: int) -> RejectedEvent:
+    message = f"a time is outside {EARLIEST.year} to {LATEST.year - 1}: wrong unit or clock?"
+    return _rejected(
+        kind, number, "timestamp_out_of_range", message, msgspec.json.encode(event), "at", event.at, event.id
+    )
+
+
+# ---- row by row --------------------------------------------------------------------------------------------------------------
+
+
+class _BadLine:
+    """A line of NDJSON that is no JSON."""
+
+    def __init__(self, line: bytes, message: str) -> None:
+        self.line, self.message = line, message
+
+
+def _loose_rows(body: bytes, is_lines: bool) -> list[Any]:
+    if is_lines:
+        return _lines(body)
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if body[:1] == b"{" and b"\n" in body.strip():
+            return _lines(body)
+        raise SightlineError(
+            f"the body is no JSON: {error}", where="body", fix="send an object, an array, or NDJSON"
+        ) from error
+    except RecursionError as error:
+        raise SightlineError("the body is nested too deeply", where="body") from error
+    return document if isinstance(document, list) else [document]
+
+
+def _lines(body: bytes) -> list[Any]:
+    found: list[Any] = []
+    for line in body.split(b"\n"):
+        if not line.strip():
+            continue
+        try:
+            found.append(msgspec.json.decode(line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            found.append(_BadLine(line, str(error)))
+    return found
+
+
+def _event(kind: str, row: Any, spec: MonitorSpec, number: int) -> Event:
+    if isinstance(row, _BadLine):
+        return _rejected(kind, number, "bad_json", f"the line is no JSON: {row.message}", row.line)
+    try:
+        event = _build(kind, row, spec)
+        if isinstance(event, RejectedEvent):
+            event.row = number
+        else:
+            _check_limits(event)
+        return event
+    except EventError as error:
+        identity = row.get("id") if isinstance(row, Mapping) else None
+        return _rejected(kind, number, error.reason, error.message, _payload(row), error.column, error.value, identity)
+    except SightlineError as error:
+        return _rejected(kind, number, "bad_row", error.what, _payload(row), error.where)
+
+
+def _build(kind: str, row: Any, spec: MonitorSpec) -> Event:
+    if isinstance(row, Mapping) and _is_flat(kind, row, spec):
+        if kind == INFERENCES:
+            return rows.inference_event(spec, dict(row), None)
+        observed_at = spec.labels.observed_at if spec.labels else None
+        return rows.label_event(spec, row, at=row.get(observed_at) if observed_at else None)
+    return build_event(kind, row)
+
+
+def _is_flat(kind: str, row: Mapping[str, Any], spec: MonitorSpec) -> bool:
+    """Is the row under the YAML's column names? Then it has the id column, and something that no event has."""
+    column = spec.columns.prediction_id
+    if kind == LABELS and spec.labels is not None:
+        column = spec.labels.prediction_id or column
+    fields = EVENT_TYPES[kind].__struct_fields__
+    return column in row and not isinstance(row.get("features"), Mapping) and not all(name in fields for name in row)
+
+
+def _check_limits(event: InferenceEvent | LabelEvent) -> None:
+    """The same limits that the fast pass holds: refuse what is too long, too many, or nested too deeply."""
+    try:
+        msgspec.convert(msgspec.to_builtins(event, builtin_types=(datetime,)), _LIMITED[type(event)])
+    except msgspec.ValidationError as error:
+        raise EventError("limit_exceeded", f"the row exceeds a limit: {error}") from None
+
+
+_LIMITED = {
+    InferenceEvent: _bounded("LimitedInference", InferenceEvent, _INFERENCE_FIELDS),
+    LabelEvent: _bounded("LimitedLabel", LabelEvent, _LABEL_FIELDS),
+}
+
+
+def _payload(row: Any) -> bytes:
+    return msgspec.json.encode(row, enc_hook=str)
+
+
+def _rejected(
+    kind: str,
+    number: int,
+    reason: str,
+    message: str,
+    payload: bytes,
+    column: str | None = None,
+    value: object = None,
+    identity: object = None,
+) -> RejectedEvent:
+    return RejectedEvent(
+        kind=kind,
+        reason=reason,
+        message=message[:1000],
+        column=None if column is None else column[:MAX_NAME_LENGTH],
+        value=None if value is None else str(value)[:200],
+        id=None if identity is None else str(identity)[:MAX_ID_LENGTH],
+        row=number,
+        payload=payload.decode("utf-8", "replace")[:MAX_PAYLOAD],
+    )

@@ -1,0 +1,126 @@
+"""The OpenAPI 3.1 document, made from the types that validate the requests."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+import sightline
+from sightline.collector.formats import ADAPTERS
+from sightline.collector.formats.native import NativeInference, NativeLabel
+from sightline.collector.ingest import Answer
+
+INTERNAL_FIELDS = ("part", "received_at", "source")
+OTHER_FORMATS = {
+    "cloudevents": "CloudEvents 1.0: binary, structured or batch; KServe's and Seldon's payload loggers.",
+    "open_inference": "Open Inference Protocol v1 and v2 bodies.",
+    "mlflow": "MLflow /invocations bodies.",
+    "databricks": "Rows of Databricks inference tables.",
+    "sagemaker": "SageMaker data capture and ground truth.",
+    "bentoml": "Records of BentoML's monitoring.",
+    "otlp": "OTLP/HTTP logs in JSON.",
+}
+ERRORS = {
+    "400": "The body as a whole cannot be read.",
+    "401": "No valid token.",
+    "403": "The token may not write.",
+    "404": "No such monitor.",
+    "405": "Not a POST.",
+    "408": "The body did not arrive in time.",
+    "413": "Body, decompressed body or number of rows is too large.",
+    "415": "Content-Type or Content-Encoding is not supported.",
+    "421": "The Host is not served here.",
+    "429": "Too much waits for this monitor's disk: see Retry-After.",
+    "503": "Overloaded, starting, stopping, or out of disk space: see Retry-After.",
+}
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """The document; the same for every home folder, since monitors are a path parameter."""
+    _, components = msgspec.json.schema_components(
+        (NativeInference, NativeLabel, Answer), ref_template="#/components/schemas/{name}"
+    )
+    for name in ("NativeInference", "NativeLabel"):
+        for internal in INTERNAL_FIELDS:
+            components[name]["properties"].pop(internal, None)
+    components["Problem"] = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "string"}, "fix": {"type": "string"}},
+    }
+    native = {
+        "inferences": ("NativeInference", "Log predictions."),
+        "labels": ("NativeLabel", "Log the truth about predictions."),
+    }
+    paths: dict[str, Any] = {
+        f"/v1/monitors/{{monitor}}/{name}": {"post": _post(name, text, schema)}
+        for name, (schema, text) in native.items()
+    }
+    for name in ADAPTERS:
+        if name not in native:
+            paths[f"/v1/monitors/{{monitor}}/{name}"] = {"post": _post(name, OTHER_FORMATS.get(name, name), None)}
+    for path, text in (
+        ("/healthz", "Is the process alive?"),
+        ("/readyz", "Are events taken?"),
+        ("/metrics", "Metrics in the Prometheus text format."),
+        ("/openapi.json", "This document."),
+    ):
+        paths[path] = {"get": _get(path, text)}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Sightline collector", "version": sightline.__version__},
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{}, {"token": []}],
+    }
+
+
+def _post(name: str, text: str, schema: str | None) -> dict[str, Any]:
+    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    row: dict[str, Any] = {"$ref": f"#/components/schemas/{schema}"} if schema else {}
+    body: dict[str, Any] = {
+        "application/json": {"schema": {"anyOf": [row, {"type": "array", "items": row}]} if schema else {}}
+    }
+    if schema:
+        body["application/x-ndjson"] = {"schema": {"type": "string"}}
+    retry = {"Retry-After": {"schema": {"type": "integer"}}}
+    return {
+        "operationId": f"post_{name}",
+        "summary": text,
+        "parameters": [
+            {"name": "monitor", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}},
+            {
+                "name": "Content-Encoding",
+                "in": "header",
+                "schema": {"type": "string", "enum": ["gzip", "zstd", "identity"]},
+            },
+        ],
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            "200": {
+                "description": "Every row is on disk: accepted, known already, or rejected and in quarantine.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}},
+            },
+            **{
+                status: {
+                    "description": what,
+                    "content": problem,
+                    **({"headers": retry} if status in ("429", "503") else {}),
+                }
+                for status, what in ERRORS.items()
+            },
+        },
+    }
+
+
+def _get(path: str, text: str) -> dict[str, Any]:
+    media = "text/plain" if path == "/metrics" else "application/json"
+    responses: dict[str, Any] = {"200": {"description": text, "content": {media: {}}}}
+    if path == "/readyz":
+        responses["503"] = {"description": "Not now.", "content": {media: {}}}
+    if path == "/metrics":
+        responses["401"] = {"description": "No valid token.", "content": {"application/json": {}}}
+    return {"operationId": f"get_{path.strip('/').partition('.')[0]}", "summary": text, "responses": responses}

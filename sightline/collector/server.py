@@ -1,0 +1,119 @@
+"""Running the collector with uvicorn."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import uvicorn
+
+from sightline.collector.app import Collector
+from sightline.collector.auth import read_tokens
+from sightline.collector.guard_log import GuardDesk, Webhook
+from sightline.collector.limits import Limits
+from sightline.collector.monitors import MakeObserver, Observer, Registry
+from sightline.errors import SightlineError
+from sightline.home import Home, MonitorPaths
+from sightline.log.events import InferenceEvent
+from sightline.spec.loader import monitor_files
+from sightline.spec.model import MonitorSpec
+
+SWITCH_SECONDS = 0.0005
+"""Threads change places this often, so that the commit thread need not wait 5 ms for the event loop."""
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+class GuardObserver:
+    """The row guards as an `Observer`."""
+
+    def __init__(self, desk: GuardDesk) -> None:
+        self._desk = desk
+
+    def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> None:
+        """See `Observer`."""
+        self._desk.observe(events, received_at, duplicates)
+
+    def tick(self, now: datetime) -> None:
+        """See `Observer`."""
+        self._desk.tick(now)
+
+    def close(self, now: datetime) -> None:
+        """See `Observer`."""
+        self._desk.close(now)
+
+    def counts(self) -> Iterable[tuple[str, str, int]]:
+        """See `Observer`."""
+        return [(column, rule, number) for (column, rule), number in sorted(self._desk.guards.totals.items())]
+
+
+def make_guards(webhook_url: str | None) -> MakeObserver:
+    """Guards for each monitor; they share one webhook."""
+    webhook = Webhook(webhook_url) if webhook_url else None
+
+    def make(spec: MonitorSpec, paths: MonitorPaths) -> Observer:
+        return GuardObserver(GuardDesk(spec, paths, webhook))
+
+    return make
+
+
+def is_loopback(host: str) -> bool:
+    """Does this address reach this machine only?"""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def make_collector(
+    home: Home,
+    *,
+    host: str = "127.0.0.1",
+    limits: Limits | None = None,
+    seal_seconds: float = 5.0,
+    guards: bool = True,
+    webhook_url: str | None = None,
+) -> Collector:
+    """The ASGI application for a home folder.
+
+    Raises
+    ------
+    SightlineError
+        If `host` is not loopback and no monitor has a token.
+    """
+    limits = limits or Limits()
+    is_open = not is_loopback(host)
+    if is_open:
+        ids = [path.stem for path in monitor_files(home)]
+        if not any(read_tokens(home.monitor(name)) for name in ids):
+            raise SightlineError(
+                f"{host} can be reached from other machines, and no monitor has a token",
+                fix="run `sightline token create MONITOR` first, or listen on 127.0.0.1",
+            )
+    registry = Registry(home, limits, seal_seconds, make_guards(webhook_url) if guards else None)
+    return Collector(
+        registry, limits, require_tokens=is_open, allowed_hosts=None if is_open else LOOPBACK_HOSTS | {host.lower()}
+    )
+
+
+def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10) -> None:
+    """Run until SIGTERM or SIGINT: then stop listening, answer what came in, seal the segments."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    uvicorn.run(
+        collector,
+        host=host,
+        port=port,
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=drain_seconds,
+        backlog=4096,
+    )

@@ -1,0 +1,55 @@
+"""`sightline token`: bearer tokens of the collector."""
+
+from __future__ import annotations
+
+import click
+
+from sightline.home import Home
+
+
+@click.group("token")
+def command() -> None:
+    """Make, list and revoke the collector's bearer tokens; only hashes are stored."""
+
+
+@command.command("create")
+@click.argument("monitor")
+@click.option(
+    "--scope", type=click.Choice(["write", "read"]), default="write", show_default=True, help="read: only /metrics."
+)
+@click.option("--note", default="", help="What it is for.")
+def create(monitor: str, scope: str, note: str) -> None:
+    """Make a token for MONITOR and print it: it cannot be shown again."""
+    from sightline.collector.auth import create_token
+    from sightline.spec.loader import find_monitor
+
+    home = Home.from_env()
+    spec = find_monitor(home, monitor)
+    click.echo(create_token(home.monitor(spec.id), scope, note))
+
+
+@command.command("list")
+@click.argument("monitor")
+def show(monitor: str) -> None:
+    """List the tokens of MONITOR: id, scope, time, note."""
+    from sightline.collector.auth import read_tokens
+    from sightline.spec.loader import find_monitor
+
+    home = Home.from_env()
+    spec = find_monitor(home, monitor)
+    for record in read_tokens(home.monitor(spec.id)):
+        click.echo(f"{record.id}  {record.scope:5}  {record.created_at:%Y-%m-%d %H:%M}Z  {record.note}")
+
+
+@command.command("revoke")
+@click.argument("monitor")
+@click.argument("token_id")
+def revoke(monitor: str, token_id: str) -> None:
+    """Revoke a token of MONITOR by its id (see `list`); a running collector notices within a second."""
+    from sightline.collector.auth import revoke_token
+    from sightline.spec.loader import find_monitor
+
+    home = Home.from_env()
+    spec = find_monitor(home, monitor)
+    revoke_token(home.monitor(spec.id), token_id)
+    click.echo(f"revoked {token_id}")
