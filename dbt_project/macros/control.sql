@@ -21,7 +21,7 @@
 {# Windows of this run: [{window_key, window_start, window_end}], in time order. #}
 {% macro control_windows() %}{{ return(control_rows('windows')) }}{% endmacro %}
 
-{# Columns of the monitor: [{position, column_name, lake_column, kind, role, min, max, allowed, nullable, cuts}]. #}
+{# Columns of the monitor: [{position, column_name, lake_column, kind, role, min, max, allowed, nullable, cuts, cut_bins}]. #}
 {% macro control_columns() %}{{ return(control_rows('columns')) }}{% endmacro %}
 
 {# Values with a segment of their own: [{segment_column, value}]. #}

@@ -10,14 +10,14 @@
 {% endmacro %}
 
 {#
-  Sums per metric, window, version, segment and bucket. `metrics`: [{name, value, relation}], where column `value` of
-  `relation` holds the metric of each row (null where it is undefined).
+  Sums per metric, window, version, segment and bucket; column `value` of a metric holds its value per row of `relation`
+  (null where it is undefined).
 #}
-{% macro metric_sums(metrics) %}
+{% macro metric_sums(metrics, relation) %}
   {%- for metric in metrics %}
   select window_key, model_version, segment, bucket, {{ string_literal(metric.name) }} as metric, n, sum_value, sum_value_sq
   from (
-      {{ by_segment(metric.relation, [], [
+      {{ by_segment(relation, [], [
           'count(' ~ metric.value ~ ') as n',
           'sum(' ~ metric.value ~ ') as sum_value',
           'sum(' ~ metric.value ~ ' * ' ~ metric.value ~ ') as sum_value_sq',
@@ -40,18 +40,14 @@
   {%- endif %}
 {% endmacro %}
 
-{# Value of a decision from the value matrix, per row of int_predictions_labelled. #}
+{# Value of a decision from the value matrix; null for pairs it does not name. #}
 {% macro business_value(matrix) %}
   case
+      when predicted_class is null or label_class is null then null
   {%- for predicted, row in matrix.items() %}
   {%- for actual, value in row.items() %}
       when predicted_class = {{ string_literal(predicted) }} and label_class = {{ string_literal(actual) }} then {{ double_literal(value) }}
   {%- endfor %}
   {%- endfor %}
   end
-{% endmacro %}
-
-{# Pinball loss of the prediction as an estimate of the quantile q. #}
-{% macro pinball_loss(q) %}
-  greatest({{ double_literal(q) }} * (label_value - prediction), ({{ double_literal(q) }} - 1e0) * (label_value - prediction))
 {% endmacro %}

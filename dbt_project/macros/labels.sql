@@ -1,33 +1,67 @@
+{# Current labels joined to their predictions, one row each, with the prediction's cells and `bucket`. `items`: more select
+   items over `inferences` and `labels`; `all_columns`: every column of the prediction. #}
+{% macro labelled_predictions(items=[], all_columns=false) %}
+  select
+      {%- if all_columns %}
+      inferences.*,
+      {%- else %}
+      inferences.window_key,
+      inferences.model_version,
+      inferences.bucket,
+      {%- endif %}
+      {{ cell_columns(alias='inferences.') }}
+      {%- for item in items %}
+      {{ item }},
+      {%- endfor %}
+      labels.label_class,
+      labels.label_value
+  from (select * from {{ ref('stg_inferences') }} where {{ in_windows() }}) as inferences
+  inner join {{ ref('int_labels_current') }} as labels
+      on inferences.window_start = labels.window_start and inferences.prediction_id = labels.prediction_id
+{% endmacro %}
+
 {# The decision of a classifier: the logged class, else the score against the threshold, else the most probable class. #}
 {% macro decided_class(alias) %}
   {%- set logged = alias ~ '.predicted_class' -%}
   {%- set score = finite(alias ~ '.score') -%}
   {%- if task() == 'binary_classification' -%}
   case
-        when {{ logged }} is not null then {{ logged }}
-        when {{ score }} >= {{ double_literal(setting('threshold')) }} then {{ string_literal(setting('positive')) }}
-        when {{ score }} < {{ double_literal(setting('threshold')) }} then {{ string_literal(setting('negative')) }}
-    end
+          when {{ logged }} is not null then {{ logged }}
+          when {{ score }} >= {{ double_literal(setting('threshold')) }} then {{ string_literal(setting('positive')) }}
+          when {{ score }} < {{ double_literal(setting('threshold')) }} then {{ string_literal(setting('negative')) }}
+      end
   {%- elif has_class_scores() -%}
-  {%- set scores = [] -%}
-  {%- for name in score_classes() -%}{%- do scores.append(finite(alias ~ '.' ~ quoted('p_' ~ name))) -%}{%- endfor -%}
+  {%- set scores = class_scores(alias) -%}
   case
-        when {{ logged }} is not null then {{ logged }}
-        {%- for name in score_classes() %}
-        when {{ scores[loop.index0] }} = {{ largest(scores) }} then {{ string_literal(name) }}
-        {%- endfor %}
-    end
-  {%- else -%}
+          when {{ logged }} is not null then {{ logged }}
+          {%- for name in score_classes() %}
+          when {{ scores[loop.index0] }} = {{ largest(scores) }} then {{ string_literal(name) }}
+          {%- endfor %}
+      end
+  {%- elif task() == 'multiclass_classification' -%}
   {{ logged }}
+  {%- else -%}
+  {{ as_text('null') }}
   {%- endif -%}
 {% endmacro %}
 
-{% macro largest(items) %}{{ return('greatest(' ~ items | join(', ') ~ ')' if items | length > 1 else items[0]) }}{% endmacro %}
-
-{# Name of the column of int_predictions_labelled with the probability of the class at `index` of score_classes(). #}
-{% macro class_score(index) %}{{ return('class_score_' ~ index) }}{% endmacro %}
-
 {% macro has_class_scores() %}{{ return(task() == 'multiclass_classification' and (score_classes() | length) > 0) }}{% endmacro %}
+
+{# The probabilities of score_classes(), as columns of a table. #}
+{% macro class_scores(alias) %}
+  {% set found = [] %}
+  {% for name in score_classes() %}{% do found.append(finite(alias ~ '.' ~ quoted('p_' ~ name))) %}{% endfor %}
+  {{ return(found) }}
+{% endmacro %}
+
+{# Their names in the rows of a model. #}
+{% macro class_score_names() %}
+  {% set found = [] %}
+  {% for _ in score_classes() %}{% do found.append('class_score_' ~ loop.index0) %}{% endfor %}
+  {{ return(found) }}
+{% endmacro %}
+
+{% macro largest(items) %}{{ return('greatest(' ~ items | join(', ') ~ ')' if items | length > 1 else items[0]) }}{% endmacro %}
 
 {# A probability inside [1e-15, 1 - 1e-15]. #}
 {% macro clipped(p) %}{{ return('greatest(1e-15, least(1e0 - 1e-15, ' ~ p ~ '))') }}{% endmacro %}
@@ -37,36 +71,28 @@
   {{ return(as_int('least(' ~ (n - 1) ~ ', greatest(0, floor(' ~ score ~ ' * ' ~ n ~ ')))')) }}
 {% endmacro %}
 
-{#
-  Group 0..9 of what delayed labels may depend on (-1 unknown): tenths of the score, of the largest class probability, or
-  for regression doublings of |error|, group 5 beginning at the label's reference standard deviation.
-#}
-{% macro score_group() %}
-  {%- if task() == 'binary_classification' -%}
-  coalesce({{ score_bin('score', 10) }}, -1)
-  {%- elif has_class_scores() -%}
-  {%- set names = [] -%}
-  {%- for _ in score_classes() -%}{%- do names.append(class_score(loop.index0)) -%}{%- endfor -%}
-  coalesce({{ score_bin(largest(names), 10) }}, -1)
-  {%- elif task() == 'regression' -%}
-  case
-      when prediction is null or label_value is null then -1
-      else {{ as_int('least(9, greatest(0, 5 + floor(log2(greatest(abs(prediction - label_value), 1e-300) / ' ~ double_literal(setting('error_scale', '1')) ~ '))))') }}
-  end
-  {%- else -%}
-  -1
-  {%- endif -%}
+{# Binary search in frozen cuts: the bin of x. `bins` has one more entry than `cuts`. #}
+{% macro bin_of(x, cuts, bins) %}
+  {%- if not cuts -%}{{ return(bins[0] | string) }}{%- endif -%}
+  {%- set middle = (cuts | length) // 2 -%}
+  {{ return('case when ' ~ x ~ ' <= ' ~ double_literal(cuts[middle]) ~ ' then ' ~ bin_of(x, cuts[:middle], bins[:middle + 1])
+    ~ ' else ' ~ bin_of(x, cuts[middle + 1:], bins[middle + 1:]) ~ ' end') }}
 {% endmacro %}
 
-{# Multiclass, per row of int_predictions_labelled: the probability given to the true class (0 for a class that was never
-   scored), and the Brier score summed over classes; null unless every class has a probability. #}
+{# Group 0..9 of a regression error, in doublings: 5 begins at the label's reference standard deviation. #}
+{% macro error_group(error) %}
+  {{ return(as_int('least(9, greatest(0, 5 + floor(log2(greatest(abs(' ~ error ~ '), 1e-300) / '
+    ~ double_literal(setting('error_scale', '1')) ~ '))))')) }}
+{% endmacro %}
+
+{# Multiclass, per row: the probability given to the true class (0 for a class that is never scored), and the Brier score
+   summed over classes; null unless every class has a probability. #}
 {% macro probability_of_truth() %}
-  {%- set names = [] -%}
-  {%- for _ in score_classes() -%}{%- do names.append(class_score(loop.index0)) -%}{%- endfor -%}
+  {%- set names = class_score_names() -%}
   case
-            when {{ names | join(' + ') }} is null then null
+            when {{ names | join(' + ') }} is null or label_class is null then null
             {%- for name in score_classes() %}
-            when label_class = {{ string_literal(name) }} then {{ class_score(loop.index0) }}
+            when label_class = {{ string_literal(name) }} then {{ names[loop.index0] }}
             {%- endfor %}
             else 0e0
         end
@@ -74,7 +100,34 @@
 
 {% macro multiclass_brier() %}
   {%- for name in score_classes() %}
-  {%- set distance = class_score(loop.index0) ~ ' - case when label_class = ' ~ string_literal(name) ~ ' then 1e0 else 0e0 end' %}
+  {%- set distance = class_score_names()[loop.index0] ~ ' - case when label_class = ' ~ string_literal(name) ~ ' then 1e0 else 0e0 end' %}
             ({{ distance }}) * ({{ distance }}){{ ' +' if not loop.last }}
   {%- endfor %}
+{% endmacro %}
+
+{# Pinball loss of the forecast as an estimate of the quantile q of the outcome. #}
+{% macro pinball_loss(q) %}
+  {{ return('greatest(' ~ double_literal(q) ~ ' * (outcome - forecast), (' ~ double_literal(q) ~ ' - 1e0) * (outcome - forecast))') }}
+{% endmacro %}
+
+{% macro pinball_quantiles() %}
+  {{ return(fromjson(setting('quantiles', '[]')) if task() == 'regression' else []) }}
+{% endmacro %}
+
+{# Select items with the class probabilities, and aggregates with the pinball losses, of int_outcomes_counted. #}
+{% macro named_class_scores(alias) %}
+  {% set found = [] %}
+  {% if has_class_scores() %}
+    {% for score in class_scores(alias) %}{% do found.append(score ~ ' as ' ~ class_score_names()[loop.index0]) %}{% endfor %}
+  {% endif %}
+  {{ return(found) }}
+{% endmacro %}
+
+{% macro pinball_sums() %}
+  {% set found = [] %}
+  {% for q in pinball_quantiles() %}
+    {% do found.append('sum(' ~ pinball_loss(q) ~ ') as sum_pinball_' ~ loop.index0) %}
+    {% do found.append('sum(' ~ pinball_loss(q) ~ ' * ' ~ pinball_loss(q) ~ ') as sum_pinball_sq_' ~ loop.index0) %}
+  {% endfor %}
+  {{ return(found) }}
 {% endmacro %}

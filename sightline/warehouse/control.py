@@ -28,6 +28,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "allowed": pl.List(pl.String),
         "nullable": pl.Boolean,
         "cuts": pl.List(pl.Float64),
+        "cut_bins": pl.List(pl.Int32),
     },
     "bins": {
         "column_name": pl.String,
@@ -120,9 +121,11 @@ def _windows(spec: MonitorSpec, keys: Sequence[str]) -> list[dict[str, Any]]:
 
 def _columns(spec: MonitorSpec, reference: ReferenceProfile | None) -> list[dict[str, Any]]:
     cuts: dict[str, list[float]] = {}
+    cut_bins: dict[str, list[int]] = {}
     if reference is not None:
-        finite = reference.cuts.filter(pl.col("cut").is_finite()).sort("column_name", "cut")
-        cuts = {str(name): part["cut"].to_list() for (name,), part in finite.group_by(["column_name"], maintain_order=True)}
+        for (name,), part in reference.cuts.sort("column_name", "cut").group_by(["column_name"], maintain_order=True):
+            cuts[str(name)] = part["cut"].to_list()[:-1]  # the last is infinity
+            cut_bins[str(name)] = part["bin_id"].to_list()
     rows = []
     for position, role in enumerate(column_roles(spec)):
         feature = spec.columns.features.get(role.column_name) if role.role == "feature" else None
@@ -138,6 +141,7 @@ def _columns(spec: MonitorSpec, reference: ReferenceProfile | None) -> list[dict
                 "allowed": list(feature.allowed) if feature and feature.allowed is not None else None,
                 "nullable": feature.nullable if feature else True,
                 "cuts": cuts.get(role.column_name, []),
+                "cut_bins": cut_bins.get(role.column_name, []),
             }
         )
     return rows

@@ -4,23 +4,27 @@
 {%- set metrics = custom_metrics(needs_label=true) %}
 
 {%- if metrics %}
+with joined as (
+    {{ labelled_predictions(all_columns=true) }}
+),
+
+rows_labelled as (
+    select
+        *,
+        {{ 'label_value' if task() in ('regression', 'ranking') else 'label_class' }} as label,
+        label_class = {{ string_literal(setting('positive')) }} as is_positive
+    from joined
+)
+
 select
     window_key,
     model_version,
-    {{ cell_columns() }}
+    {{ cell_names() }}
     {%- for metric in metrics %}
     {{ finite(as_double('(' ~ metric.sql ~ ')')) }} as {{ metric.value }},
     {%- endfor %}
     bucket
-from (
-    select
-        inferences.*,
-        labels.{{ 'label_value' if task() in ('regression', 'ranking') else 'label_class' }} as label,
-        labels.label_value = 1e0 as is_positive
-    from (select * from {{ ref('stg_inferences') }} where {{ in_windows() }}) as inferences
-    inner join {{ ref('int_labels_current') }} as labels
-        on inferences.window_key = labels.window_key and inferences.prediction_id = labels.prediction_id
-) as joined
+from rows_labelled
 {%- else %}
 select window_key, model_version, {{ cell_columns() }} bucket
 from {{ ref('stg_inferences') }}

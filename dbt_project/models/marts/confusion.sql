@@ -1,16 +1,12 @@
-with labelled as (
-    select * from {{ of_this_run(ref('int_predictions_labelled')) }}
-),
-
-decided as (
-    select *, label_class as actual_class
-    from labelled
-    where predicted_class is not null and label_class is not null
-        and {{ string_literal(task()) }} in ('binary_classification', 'multiclass_classification')
+with outcomes as (
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
 ),
 
 segments as (
-    {{ by_segment('decided', ['predicted_class', 'actual_class'], ['count(*) as n']) }}
+    select window_key, model_version, segment, bucket, predicted_class, label_class as actual_class, sum(n) as n
+    from outcomes
+    where predicted_class is not null and label_class is not null
+    group by window_key, model_version, segment, bucket, predicted_class, label_class
 ),
 
 final as (

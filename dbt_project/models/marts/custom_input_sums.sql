@@ -1,5 +1,4 @@
-{%- set metrics = [] %}
-{%- for metric in custom_metrics(needs_label=false) %}{% do metrics.append(dict(metric, relation='evaluated')) %}{% endfor %}
+{%- set metrics = custom_metrics(needs_label=false) %}
 
 with evaluated as (
     select
@@ -14,23 +13,23 @@ with evaluated as (
     where {{ in_windows() }}
 ),
 
-sums as (
-    {{ metric_sums(metrics) }}
+segments as (
+    {{ metric_sums(metrics, 'evaluated') }}
 ),
 
 final as (
     select
-        sums.window_key,
+        segments.window_key,
         windows.window_start,
-        sums.model_version,
-        sums.segment,
-        sums.bucket,
-        sums.metric,
-        {{ as_bigint('sums.n') }} as n,
-        {{ as_double('sums.sum_value') }} as sum_value,
-        {{ as_double('sums.sum_value_sq') }} as sum_value_sq
-    from sums
-    inner join {{ windows_table() }} as windows on sums.window_key = windows.window_key
+        segments.model_version,
+        segments.segment,
+        segments.bucket,
+        segments.metric,
+        {{ as_bigint('segments.n') }} as n,
+        {{ as_double('segments.sum_value') }} as sum_value,
+        {{ as_double('segments.sum_value_sq') }} as sum_value_sq
+    from segments
+    inner join {{ windows_table() }} as windows on segments.window_key = windows.window_key
 )
 
 select * from final

@@ -1,47 +1,70 @@
 {%- set matrix = fromjson(setting('value_matrix', '{}')) %}
-{%- set quantiles = fromjson(setting('quantiles', '[]')) if task() == 'regression' else [] %}
-{%- set metrics = [] %}
-{%- for metric in custom_metrics(needs_label=true) %}{% do metrics.append(dict(metric, relation='evaluated')) %}{% endfor %}
-{%- if matrix %}{% do metrics.append({'name': 'value', 'value': 'business_value', 'relation': 'valued'}) %}{% endif %}
-{%- for q in quantiles %}{% do metrics.append({'name': 'pinball_' ~ ('%g' | format(q)), 'value': 'pinball_' ~ loop.index0, 'relation': 'valued'}) %}{% endfor %}
 
-with labelled as (
-    select * from {{ of_this_run(ref('int_predictions_labelled')) }}
+with outcomes as (
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
 ),
 
 evaluated as (
     select * from {{ of_this_run(ref('int_custom_metrics_evaluated')) }}
 ),
 
-valued as (
-    select
-        {%- if matrix %}
-        {{ business_value(matrix) }} as business_value,
-        {%- endif %}
-        {%- for q in quantiles %}
-        {{ pinball_loss(q) }} as pinball_{{ loop.index0 }},
-        {%- endfor %}
-        *
-    from labelled
+user_sums as (
+    {{ metric_sums(custom_metrics(needs_label=true), 'evaluated') }}
 ),
 
-sums as (
-    {{ metric_sums(metrics) }}
+valued as (
+    select *, {{ business_value(matrix) }} as business_value
+    from outcomes
+),
+
+segments as (
+    select window_key, model_version, segment, bucket, metric, n, sum_value, sum_value_sq
+    from user_sums
+    {%- if matrix %}
+    union all
+    select
+        window_key,
+        model_version,
+        segment,
+        bucket,
+        'value' as metric,
+        sum(n) as n,
+        sum(n * business_value) as sum_value,
+        sum(n * business_value * business_value) as sum_value_sq
+    from valued
+    where business_value is not null
+    group by window_key, model_version, segment, bucket
+    {%- endif %}
+    {%- for q in pinball_quantiles() %}
+    union all
+    select
+        window_key,
+        model_version,
+        segment,
+        bucket,
+        {{ string_literal('pinball_' ~ ('%g' | format(q))) }} as metric,
+        sum(n_score) as n,
+        sum(sum_pinball_{{ loop.index0 }}) as sum_value,
+        sum(sum_pinball_sq_{{ loop.index0 }}) as sum_value_sq
+    from outcomes
+    where n_score > 0
+    group by window_key, model_version, segment, bucket
+    {%- endfor %}
 ),
 
 final as (
     select
-        sums.window_key,
+        segments.window_key,
         windows.window_start,
-        sums.model_version,
-        sums.segment,
-        sums.bucket,
-        sums.metric,
-        {{ as_bigint('sums.n') }} as n,
-        {{ as_double('sums.sum_value') }} as sum_value,
-        {{ as_double('sums.sum_value_sq') }} as sum_value_sq
-    from sums
-    inner join {{ windows_table() }} as windows on sums.window_key = windows.window_key
+        segments.model_version,
+        segments.segment,
+        segments.bucket,
+        segments.metric,
+        {{ as_bigint('segments.n') }} as n,
+        {{ as_double('segments.sum_value') }} as sum_value,
+        {{ as_double('segments.sum_value_sq') }} as sum_value_sq
+    from segments
+    inner join {{ windows_table() }} as windows on segments.window_key = windows.window_key
 )
 
 select * from final

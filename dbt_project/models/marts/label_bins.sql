@@ -1,56 +1,39 @@
-{%- set column = label_column() %}
-with labelled as (
-    select * from {{ of_this_run(ref('int_predictions_labelled')) }}
+with outcomes as (
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
 ),
 
 bins as (
     {{ special_bins() }}
 ),
 
-{%- if column and column['kind'] == 'numeric' %}
-
-counted_per_segment as (
-    {{ by_segment('labelled', [], [
-        cut_counts('label_value', column['cuts']) ~ ' as counts' if column['cuts'] else 'count(*) as counts',
-        'count(*) - count(label_value) as n_null',
-    ], has_buckets=false) }}
-),
-
 counted as (
-    {%- if column['cuts'] %}
-    select exploded.window_key, exploded.model_version, exploded.segment, cuts.bin_id, exploded.n
-    from (select window_key, model_version, segment, {{ explode_counts('counts') }} from counted_per_segment) as exploded
-    inner join {{ cuts_table() }} as cuts on cuts.column_name = '@label' and exploded.cut = cuts.cut
-    union all
-    {%- endif %}
-    select window_key, model_version, segment, null_bin as bin_id, n_null as n
-    from counted_per_segment
-    inner join bins on bins.column_name = '@label'
-),
-{%- else %}
-
-counted_per_segment as (
-    {{ by_segment('labelled', ['label_class'], ['count(*) as n'], has_buckets=false) }}
-),
-
-counted as (
+    {%- if task() in ('regression', 'ranking') %}
     select
-        counted.window_key,
-        counted.model_version,
-        counted.segment,
-        case when counted.label_class is null then bins.null_bin else coalesce(categories.bin_id, bins.unseen_bin) end as bin_id,
-        counted.n
-    from counted_per_segment as counted
+        outcomes.window_key,
+        outcomes.model_version,
+        outcomes.segment,
+        case when outcomes.n_label_value = 0 then bins.null_bin else outcomes.label_bin end as bin_id,
+        outcomes.n
+    from outcomes
+    inner join bins on bins.column_name = '@label'
+    {%- else %}
+    select
+        outcomes.window_key,
+        outcomes.model_version,
+        outcomes.segment,
+        case when outcomes.label_class is null then bins.null_bin else coalesce(categories.bin_id, bins.unseen_bin) end as bin_id,
+        outcomes.n
+    from outcomes
     inner join bins on bins.column_name = '@label'
     left join {{ categories_table() }} as categories
-        on categories.column_name = '@label' and counted.label_class = categories.value
+        on categories.column_name = '@label' and outcomes.label_class = categories.value
+    {%- endif %}
 ),
-{%- endif %}
 
 segments as (
     select window_key, model_version, segment, bin_id, sum(n) as n
     from counted
-    where bin_id is not null and n > 0
+    where bin_id is not null
     group by window_key, model_version, segment, bin_id
 ),
 

@@ -13,8 +13,8 @@ with predictions_counted as (
     {%- endfor %}
 ),
 
-labelled as (
-    select * from {{ of_this_run(ref('int_predictions_labelled')) }}
+outcomes as (
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
 ),
 
 predictions_by_segment as (
@@ -22,7 +22,9 @@ predictions_by_segment as (
 ),
 
 labelled_by_segment as (
-    {{ by_segment('labelled', [], ['count(*) as n_labelled', count_where('n_revisions > 1') ~ ' as n_revised'], has_buckets=false) }}
+    select window_key, model_version, segment, sum(n) as n_labelled, sum(n_revised) as n_revised
+    from outcomes
+    group by window_key, model_version, segment
 ),
 
 final as (

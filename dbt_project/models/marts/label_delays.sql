@@ -1,20 +1,25 @@
-with labelled as (
-    select * from {{ of_this_run(ref('int_predictions_labelled')) }}
+with outcomes as (
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
 ),
 
 grouped as (
     select
-        window_key,
-        model_version,
-        {{ cell_names() }}
-        delay_bin,
-        coalesce(label_class, '') as label_class,
-        {{ score_group() }} as score_group
-    from labelled
+        *,
+        coalesce({{ as_int('floor(score_bin * 10 / 256e0)') if task() == 'binary_classification' else 'score_group' }}, -1) as delay_group
+    from outcomes
 ),
 
 segments as (
-    {{ by_segment('grouped', ['delay_bin', 'label_class', 'score_group'], ['count(*) as n'], has_buckets=false) }}
+    select
+        window_key,
+        model_version,
+        segment,
+        delay_bin,
+        coalesce(label_class, '') as label_class,
+        delay_group as score_group,
+        sum(n) as n
+    from grouped
+    group by window_key, model_version, segment, delay_bin, coalesce(label_class, ''), delay_group
 ),
 
 final as (

@@ -1,20 +1,38 @@
-with labelled as (
-    select * from {{ of_this_run(ref('int_predictions_labelled')) }}
+with outcomes as (
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
 ),
 
 {# The number of a label: the value (regression), 1 or 0 (binary). #}
-truths as (
-    select *, label_value as x, {{ 'label_value' if task() == 'regression' else 'label_class' }} is null as is_missing
-    from labelled
-),
-
 segments as (
-    {{ by_segment('truths', [], [
-        'count(*) as n_rows',
-        count_where('is_missing') ~ ' as n_null',
-        'sum(x) as sum_x', 'sum(x * x) as sum_xx', 'min(x) as min_x', 'max(x) as max_x',
-        count_where('x = 1e0') ~ ' as n_true',
-    ], has_buckets=false) }}
+    select
+        window_key,
+        model_version,
+        segment,
+        sum(n) as n_rows,
+        {%- if task() == 'binary_classification' %}
+        sum(case when label_class is null then n else 0 end) as n_null,
+        sum(case when label_class = {{ string_literal(setting('positive')) }} then n when label_class is not null then 0 end) as sum_x,
+        sum(case when label_class = {{ string_literal(setting('positive')) }} then n when label_class is not null then 0 end) as sum_xx,
+        min(case when label_class = {{ string_literal(setting('positive')) }} then 1 when label_class is not null then 0 end) as min_x,
+        max(case when label_class = {{ string_literal(setting('positive')) }} then 1 when label_class is not null then 0 end) as max_x,
+        sum(case when label_class = {{ string_literal(setting('positive')) }} then n else 0 end) as n_true
+        {%- elif task() == 'multiclass_classification' %}
+        sum(case when label_class is null then n else 0 end) as n_null,
+        null as sum_x,
+        null as sum_xx,
+        null as min_x,
+        null as max_x,
+        null as n_true
+        {%- else %}
+        sum(n - n_label_value) as n_null,
+        sum(sum_label_value) as sum_x,
+        sum(sum_label_value_sq) as sum_xx,
+        min(min_label_value) as min_x,
+        max(max_label_value) as max_x,
+        null as n_true
+        {%- endif %}
+    from outcomes
+    group by window_key, model_version, segment
 ),
 
 final as (
@@ -32,7 +50,7 @@ final as (
         {{ as_double('segments.sum_xx') }} as sum_xx,
         {{ as_double('segments.min_x') }} as min_x,
         {{ as_double('segments.max_x') }} as max_x,
-        {{ as_bigint('segments.n_true' if task() == 'binary_classification' else 'null') }} as n_true
+        {{ as_bigint('segments.n_true') }} as n_true
     from segments
     inner join {{ windows_table() }} as windows on segments.window_key = windows.window_key
 )

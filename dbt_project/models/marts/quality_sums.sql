@@ -1,56 +1,25 @@
-with labelled as (
-    select * from {{ of_this_run(ref('int_predictions_labelled')) }}
-),
-
-{# Per row: outcome, forecast, error, log loss and squared distance of the probabilities; null where one side is unknown. #}
-losses as (
-    select
-        *,
-        {%- if task() == 'binary_classification' %}
-        label_value as outcome,
-        score as forecast,
-        score - label_value as error,
-        -ln({{ clipped('case when label_value = 1e0 then score else 1e0 - score end') }}) as log_loss,
-        (score - label_value) * (score - label_value) as brier
-        {%- elif has_class_scores() %}
-        {{ as_double('null') }} as outcome,
-        {{ probability_of_truth() }} as forecast,
-        {{ as_double('null') }} as error,
-        -ln({{ clipped(probability_of_truth()) }}) as log_loss,
-        {{ multiclass_brier() }} as brier
-        {%- elif task() == 'regression' %}
-        label_value as outcome,
-        prediction as forecast,
-        prediction - label_value as error,
-        {{ as_double('null') }} as log_loss,
-        {{ as_double('null') }} as brier
-        {%- else %}
-        {{ as_double('null') }} as outcome,
-        {{ as_double('null') }} as forecast,
-        {{ as_double('null') }} as error,
-        {{ as_double('null') }} as log_loss,
-        {{ as_double('null') }} as brier
-        {%- endif %}
-    from labelled
-),
-
-scored as (
-    select *, case when forecast is not null then outcome end as scored_outcome from losses
+with outcomes as (
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
 ),
 
 segments as (
-    {{ by_segment('scored', [], [
-        'count(*) as n',
-        'coalesce(sum(scored_outcome), 0) as sum_label',
-        'coalesce(sum(scored_outcome * scored_outcome), 0) as sum_label_sq',
-        'coalesce(sum(forecast), 0) as sum_score',
-        'coalesce(sum(error), 0) as sum_error',
-        'coalesce(sum(abs(error)), 0) as sum_abs_error',
-        'coalesce(sum(error * error), 0) as sum_squared_error',
-        'coalesce(sum(log_loss), 0) as sum_log_loss',
-        'coalesce(sum(brier), 0) as sum_brier',
-        'count(forecast) as n_score',
-    ]) }}
+    select
+        window_key,
+        model_version,
+        segment,
+        bucket,
+        sum(n) as n,
+        coalesce(sum(sum_label), 0) as sum_label,
+        coalesce(sum(sum_label_sq), 0) as sum_label_sq,
+        coalesce(sum(sum_score), 0) as sum_score,
+        coalesce(sum(sum_error), 0) as sum_error,
+        coalesce(sum(sum_abs_error), 0) as sum_abs_error,
+        coalesce(sum(sum_squared_error), 0) as sum_squared_error,
+        coalesce(sum(sum_log_loss), 0) as sum_log_loss,
+        coalesce(sum(sum_brier), 0) as sum_brier,
+        sum(n_score) as n_score
+    from outcomes
+    group by window_key, model_version, segment, bucket
 ),
 
 final as (

@@ -1,39 +1,28 @@
-with labelled as (
-    select * from {{ of_this_run(ref('int_predictions_labelled')) }}
+with outcomes as (
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
 ),
 
-{%- if task() == 'binary_classification' %}
-
-scores as (
-    select *, '' as class_name, {{ score_bin('score', 256) }} as score_bin, label_value = 1e0 as is_positive
-    from labelled
-    where score is not null and label_value is not null
+class_scores as (
+    select * from {{ of_this_run(ref('int_class_scores_counted')) }}
 ),
-{%- elif has_class_scores() %}
-
-scores as (
-    {%- for name in score_classes() %}
-    select
-        *,
-        {{ string_literal(name) }} as class_name,
-        {{ score_bin(class_score(loop.index0), 256) }} as score_bin,
-        label_class = {{ string_literal(name) }} as is_positive
-    from labelled
-    where {{ class_score(loop.index0) }} is not null and label_class is not null
-    {% if not loop.last %}union all{% endif %}
-    {%- endfor %}
-),
-{%- else %}
-
-scores as (
-    select *, '' as class_name, 0 as score_bin, false as is_positive
-    from labelled
-    where false
-),
-{%- endif %}
 
 segments as (
-    {{ by_segment('scores', ['class_name', 'score_bin', 'is_positive'], ['count(*) as n']) }}
+    select
+        window_key,
+        model_version,
+        segment,
+        bucket,
+        '' as class_name,
+        score_bin,
+        label_class = {{ string_literal(setting('positive')) }} as is_positive,
+        sum(n) as n
+    from outcomes
+    where score_bin is not null and label_class is not null
+    group by window_key, model_version, segment, bucket, score_bin, is_positive
+    union all
+    select window_key, model_version, segment, bucket, class_name, score_bin, is_positive, sum(n) as n
+    from class_scores
+    group by window_key, model_version, segment, bucket, class_name, score_bin, is_positive
 ),
 
 final as (

@@ -1,0 +1,31 @@
+-- depends_on: {{ ref('stg_inferences') }}, {{ ref('int_labels_current') }}
+{# Multiclass only: score histograms of every class against the rest. #}
+{{ config(materialized='batched_table') }}
+
+{%- if has_class_scores() %}
+with joined as (
+    {{ labelled_predictions(named_class_scores('inferences')) }}
+),
+
+scores as (
+    {%- for name in score_classes() %}
+    select
+        window_key,
+        model_version,
+        {{ cell_names() }}
+        bucket,
+        {{ string_literal(name) }} as class_name,
+        {{ score_bin(class_score_names()[loop.index0], 256) }} as score_bin,
+        label_class = {{ string_literal(name) }} as is_positive
+    from joined
+    where {{ class_score_names()[loop.index0] }} is not null and label_class is not null
+    {% if not loop.last %}union all{% endif %}
+    {%- endfor %}
+)
+
+{{ by_segment('scores', ['class_name', 'score_bin', 'is_positive'], ['count(*) as n']) }}
+{%- else %}
+select window_key, model_version, 'all' as segment, 0 as bucket, '' as class_name, 0 as score_bin, false as is_positive, 0 as n
+from {{ ref('stg_inferences') }}
+where {{ in_windows() }} and false
+{%- endif %}
