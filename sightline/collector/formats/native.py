@@ -43,6 +43,8 @@ _Name: Any = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 _Text: Any = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
 _Scalar: Any = None | bool | int | float | _Text
 _Value: Any = None | bool | int | float | _Text | list[_Scalar | list[_Scalar]] | dict[str, _Scalar]
+_ClassScores: Any = Annotated[dict[_Name, float | None], Meta(max_length=MAX_FIELDS)]
+_Trace: Any = Annotated[dict[_Name, _Scalar], Meta(max_length=MAX_FIELDS)]
 _Id: Any = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 
 
@@ -51,11 +53,11 @@ _INFERENCE_FIELDS: list[tuple[str, Any] | tuple[str, Any, Any]] = [
     ("version", _Text | None, None),
     ("features", Annotated[dict[_Name, _Value], Meta(max_length=MAX_FIELDS)], msgspec.field(default_factory=dict)),
     ("prediction", _Text | int | float | bool | None, None),
-    ("class_scores", Annotated[dict[_Name, float | None], Meta(max_length=MAX_FIELDS)] | None, None),
+    ("class_scores", _ClassScores | None, None),
     ("entity", _Text | None, None),
     ("query", _Text | None, None),
     ("status", _Text | int | bool | None, None),
-    ("trace", Annotated[dict[_Name, _Scalar], Meta(max_length=MAX_FIELDS)] | None, None),
+    ("trace", _Trace | None, None),
 ]
 _LABEL_FIELDS: list[tuple[str, Any] | tuple[str, Any, Any]] = [("id", _Id), ("value", bool | int | float | _Text)]
 _SET_BY_THE_LOG: list[tuple[str, Any] | tuple[str, Any, Any]] = [

@@ -1,0 +1,104 @@
+"""Sending logged events again: to a stream, to a collector, or into the log of another home."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from sightline.errors import SightlineError
+from sightline.home import Home
+from sightline.log.events import InferenceEvent, LabelEvent
+from sightline.log.reader import iter_segments
+from sightline.log.segment import list_open, list_sealed
+from sightline.log.writer import SegmentWriter
+
+BATCH = 500
+Loggable = InferenceEvent | LabelEvent
+
+
+def logged_events(
+    log: Path, kind: str, start: datetime | None = None, end: datetime | None = None, *, include_open: bool = False
+) -> Iterator[Loggable]:
+    """Events of one kind in the order they were logged, with times in [start, end) (time of receipt where they have none)."""
+    paths = [*list_sealed(log, kind), *(list_open(log, kind) if include_open else [])]
+    for content in iter_segments(paths):
+        for event in content.events:
+            at = event.at or event.received_at
+            if (start is None or at >= start) and (end is None or at < end):
+                yield event
+
+
+def batches(events: Iterator[Loggable]) -> Iterator[list[Loggable]]:
+    """Lists of at most `BATCH` events."""
+    batch: list[Loggable] = []
+    for event in events:
+        batch.append(event)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def to_row(event: Loggable) -> dict[str, object]:
+    """The event as a row of the native format, without what the log itself had added."""
+    row = msgspec.to_builtins(event)
+    for name in ("received_at", "source"):
+        row.pop(name, None)
+    return row
+
+
+def replay_to_home(events: Iterator[Loggable], target: Home, monitor: str, kind: str) -> int:
+    """Append the events to the log of a monitor in another home; times of receipt and sources stay. Returns their number."""
+    count = 0
+    with SegmentWriter(target.monitor(monitor).log, monitor, kind) as writer:
+        for batch in batches(events):
+            count += writer.append(batch, source="replay")
+    return count
+
+
+def replay_to_url(events: Iterator[Loggable], url: str, monitor: str, kind: str, token: str | None) -> dict[str, int]:
+    """POST the events to a collector in batches. Returns its counts.
+
+    Raises
+    ------
+    SightlineError
+        If the collector cannot be reached or answers anything but 200, or an event is half a call (request and response logged apart),
+        which the native format cannot carry.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SightlineError(f"{url!r} is no address", fix="write http://host:8700")
+    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = make(parts.hostname, parts.port, timeout=30)
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    totals = {"accepted": 0, "duplicate": 0, "rejected": 0}
+    try:
+        for batch in batches(events):
+            if any(getattr(event, "part", None) for event in batch):
+                raise SightlineError(
+                    "the log holds requests and responses logged apart", fix="replay into a home: --home PATH"
+                )
+            body = msgspec.json.encode([to_row(event) for event in batch], enc_hook=str)
+            connection.request("POST", f"{parts.path.rstrip('/')}/v1/monitors/{monitor}/{kind}", body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status != 200:
+                raise SightlineError(
+                    f"the collector answered {response.status}: {answer[:500].decode(errors='replace')}", where=url
+                )
+            counts = json.loads(answer)
+            totals = {name: totals[name] + counts[name] for name in totals}
+    except OSError as error:
+        raise SightlineError(
+            f"cannot send to the collector: {error}", where=url, fix="start `sightline collector`"
+        ) from error
+    finally:
+        connection.close()
+    return totals
