@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 EstimateStatus = Literal["ok", "insufficient_data"]
+Decision = Literal["different", "not_different"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class TestResult:
         Rows compared.
     method : str
         Name and variant of the test.
+    status : {"ok", "insufficient_data"}
+        "insufficient_data" when there is no p-value; it comes with a reason.
+    reason : str or None
+        Why the test is undefined on these data.
+    decision : {"different", "not_different"} or None
+        None until `decide` has been asked, or when there is no p-value.
     """
 
     __test__ = False  # not a test case for pytest
@@ -60,3 +67,14 @@ class TestResult:
     n_reference: int
     n_current: int
     method: str
+    status: EstimateStatus = "ok"
+    reason: str | None = None
+    decision: Decision | None = None
+
+    def decide(self, alpha: float = 0.05) -> TestResult:
+        """The same result with a decision at level `alpha`; "not_different" is no proof of equality, see the effect."""
+        if not 0 < alpha < 1:
+            raise ValueError(f"decide: alpha={alpha} must lie between 0 and 1, e.g. 0.05")
+        if self.p_value is None:
+            return replace(self, decision=None)
+        return replace(self, decision="different" if self.p_value <= alpha else "not_different")
