@@ -9,6 +9,7 @@ Fisher (1935), JRSS 98:39. Cohen (1988), Statistical Power Analysis, ch. 7 (effe
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,7 @@ from metrics_py.distances.binned import counts_of
 from metrics_py.effects import newcombe, psi_interval, superiority
 from metrics_py.results import TestResult
 from metrics_py.significance.numeric import too_few, undefined
-from metrics_py.smooth import smooth_components
+from metrics_py.smooth import smooth_basis
 
 FloatArray = NDArray[np.float64]
 
@@ -145,7 +146,7 @@ def fisher_exact(
         return few
     from scipy.stats import fisher_exact as scipy_fisher_exact
 
-    found = scipy_fisher_exact([[x2, n - x2], [x1, m - x1]])
+    found: Any = scipy_fisher_exact([[x2, n - x2], [x1, m - x1]])
     odds_ratio = float(found.statistic)
     shown = odds_ratio if np.isfinite(odds_ratio) else None
     return TestResult(shown, float(np.clip(found.pvalue, 0, 1)), *_difference(x1, m, x2, n, confidence), m, n, method)
@@ -157,8 +158,9 @@ def smooth_test(reference: ArrayLike, current: ArrayLike, *, confidence: float =
     Returns
     -------
     TestResult
-        Statistic: ``sum_j N_j^2 / (1/n + 1/m)``, chi-square with one degree of freedom per component. Effect:
-        P(current > reference) + P(equal) / 2. The components themselves: `metrics_py.smooth.smooth_components`.
+        Statistic: ``sum_j D_j^2 / (1/n + 1/m)`` with D_j the difference of the components of both sides, on polynomials that are
+        orthonormal under the pooled shares: chi-square with one degree of freedom per component. Effect: P(current >
+        reference) + P(equal) / 2. The components of a window by themselves: `metrics_py.smooth.smooth_components`.
     """
     a, b = counts_of("smooth_test", reference, current)
     if a.ndim != 1:
@@ -167,9 +169,10 @@ def smooth_test(reference: ArrayLike, current: ArrayLike, *, confidence: float =
     m, n = round(a.sum()), round(b.sum())
     if few := too_few(method, m, n):
         return few
-    components = smooth_components(a, b)
+    basis = smooth_basis(a + b)
+    components = (b / n - a / m) @ basis
     if not len(components):
-        return undefined(method, m, n, "the reference has one bin with rows: there is no shape to compare")
+        return undefined(method, m, n, "both sides have all rows in one bin: there is no shape to compare")
     value = float((components**2).sum() / (1 / m + 1 / n))
-    effect = (float(x) for x in superiority(a, b, confidence=confidence))
-    return TestResult(value, float(chdtrc(len(components), value)), *effect, m, n, method)
+    effect, low, high = (float(x) for x in superiority(a, b, confidence=confidence))
+    return TestResult(value, float(chdtrc(len(components), value)), effect, low, high, m, n, method)

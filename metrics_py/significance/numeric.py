@@ -14,6 +14,7 @@ Massart (1990), Annals of Probability 18:1269 (band of an ECDF). Welch (1947), B
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,7 +67,7 @@ def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # exact p-value not reachable: scipy takes the asymptotic one
-        found = ks_2samp(a, b)
+        found: Any = ks_2samp(a, b)
     band = float(sum(np.sqrt(np.log(4 / (1 - confidence)) / (2 * len(x))) for x in (a, b)))
     d = float(found.statistic)
     return TestResult(d, float(found.pvalue), d, max(0.0, d - band), min(1.0, d + band), len(a), len(b), method)
@@ -92,7 +93,8 @@ def anderson_darling(reference: ArrayLike, current: ArrayLike, *, confidence: fl
         return undefined(method, len(a), len(b), f"{len(a) + len(b)} values on both sides together, at least 4 needed")
     from scipy.stats import anderson_ksamp
 
-    statistic = float(anderson_ksamp([a, b], variant="midrank").statistic)
+    found: Any = anderson_ksamp([a, b], variant="midrank")
+    statistic = float(found.statistic)
     p_value = _anderson_darling_tail(1 + statistic * _anderson_darling_sd(len(a), len(b)))
     return TestResult(statistic, p_value, *effect, len(a), len(b), method)
 
@@ -144,7 +146,7 @@ def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: fl
         return TestResult(0.0, 1.0, *effect, len(a), len(b), method)
     from scipy.stats import cramervonmises_2samp
 
-    found = cramervonmises_2samp(a, b)
+    found: Any = cramervonmises_2samp(a, b)
     return TestResult(float(found.statistic), float(np.clip(found.pvalue, 0, 1)), *effect, len(a), len(b), method)
 
 
@@ -166,7 +168,7 @@ def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: floa
     from scipy.stats import epps_singleton_2samp
 
     try:
-        found = epps_singleton_2samp(a, b)
+        found: Any = epps_singleton_2samp(a, b)
     except np.linalg.LinAlgError:
         return undefined(method, len(a), len(b), "the covariance of the characteristic functions cannot be inverted")
     if not np.isfinite(found.statistic):
@@ -226,5 +228,5 @@ def mann_whitney(reference: ArrayLike, current: ArrayLike, *, confidence: float 
         return TestResult(len(a) * len(b) / 2, 1.0, *effect, len(a), len(b), method)
     from scipy.stats import mannwhitneyu
 
-    found = mannwhitneyu(b, a, alternative="two-sided")
+    found: Any = mannwhitneyu(b, a, alternative="two-sided")
     return TestResult(float(found.statistic), float(found.pvalue), *effect, len(a), len(b), method)
