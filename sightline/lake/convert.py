@@ -55,18 +55,17 @@ def convert(raw: pl.Series, kind: str, *, parse: bool = False) -> Converted:
         return Converted(pl.Series(raw.name, [None] * len(raw), dtype=target.get(kind, pl.String)))
     if isinstance(raw.dtype, pl.Categorical | pl.Enum):
         raw = raw.cast(pl.String)
-    if raw.dtype == pl.Binary and kind != "embedding":
-        raw, undecodable = _decode(raw)
-        if undecodable is not None:
-            inner = CONVERTERS[kind](raw, parse)
-            return Converted(inner.values, [*inner.issues, ("bad_type", undecodable)])
+    if raw.dtype == pl.Binary and kind in ("categorical", "text"):
+        return _decode(raw)
     return CONVERTERS[kind](raw, parse)
 
 
-def _decode(raw: pl.Series) -> tuple[pl.Series, pl.Series | None]:
-    text = raw.cast(pl.String, strict=False)
-    bad = text.is_null() & raw.is_not_null()
-    return text, bad if bad.any() else None
+def _decode(raw: pl.Series) -> Converted:
+    """Bytes as UTF-8 text: some writers leave the text annotation of Parquet strings out."""
+    try:
+        return Converted(raw.cast(pl.String))
+    except pl.exceptions.ComputeError:
+        return _elementwise(raw, bytes.decode, pl.String)
 
 
 def _all_bad(raw: pl.Series, dtype: Any) -> Converted:

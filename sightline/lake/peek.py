@@ -12,7 +12,7 @@ from sightline.lake.convert import convert
 from sightline.lake.ledger import open_ledger
 from sightline.lake.match import Predictions, match_labels
 from sightline.lake.normalize import CLOCK_SKEW, normalize
-from sightline.lake.read import UnreadableError, json_field, read_chunks, typed_series
+from sightline.lake.read import UnreadableError, json_field, read_chunks, scan_csv, typed_series
 from sightline.lake.relabel import newest_inferences, waiting_labels
 from sightline.lake.roles import roles
 from sightline.lake.segments import rejected_rows
@@ -90,8 +90,7 @@ def _time_columns(spec: MonitorSpec, batch: Batch, home: Home, column: str) -> l
     try:
         if batch.format == "parquet":
             return [(pl.scan_parquet(file, glob=False, hive_partitioning=False).select(column).collect().to_series(), False)]
-        scan = pl.scan_csv(file, infer_schema=False, truncate_ragged_lines=True, glob=False, encoding="utf8-lossy")
-        return [(scan.select(column).collect().to_series(), True)]
+        return [(scan_csv(batch, home).select(column).collect().to_series(), True)]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise UnreadableError("unreadable_file", str(error)) from error
 

@@ -126,9 +126,15 @@ def _parquet(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame
         yield scan.slice(start, chunk_rows).collect()
 
 
+def scan_csv(batch: Batch, home: Home) -> pl.LazyFrame:
+    """A CSV file as text columns; Polars leaves quotes doubled in quoted headers."""
+    scan = pl.scan_csv(batch.file(home), infer_schema=False, truncate_ragged_lines=True, glob=False, encoding="utf8-lossy")
+    awkward = [name for name in scan.collect_schema().names() if '""' in name]
+    return scan.rename({name: name.replace('""', '"') for name in awkward}) if awkward else scan
+
+
 def _csv(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]:
-    file = batch.file(home)
-    scan = pl.scan_csv(file, infer_schema=False, truncate_ragged_lines=True, glob=False, encoding="utf8-lossy")
+    scan = scan_csv(batch, home)
     pieces = scan.collect_batches(chunk_size=chunk_rows, maintain_order=True)
     held: list[pl.DataFrame] = []
     empty = True
