@@ -22,7 +22,8 @@ MAX_LAG = 7
 class Prediction:
     """What the past says about one value of each stream; arrays of shape (streams,), NaN where the past says nothing.
 
-    `expected` is in units of the value; `residual` w = (value - expected) / sqrt(1 + 1/n); `sigma` its scale from past
+    `expected` is in units of the value; `deviation` d = (value - seasonal mean) / sqrt(1 + 1/n); `residual` w = d - rho times
+    the d before it = (value - expected) / sqrt(1 + 1/n); `sigma` its scale from past
     residuals only; `score` u = w / sigma; `floored`: the past shows less
     than a quarter of the sampling variance, so u is no standardised residual;
     `deviation` is (value - seasonal mean) / sqrt(1 + 1/n), without the autoregressive term, and `deviation_sigma` its scale.
@@ -73,8 +74,6 @@ class Baseline(Columns):
         "cross_count": (np.int64, 0, False),
         "variance_sum": (np.float64, 0.0, False),
         "variance_count": (np.int64, 0, False),
-        "last_value": (np.float64, np.nan, False),
-        "last_slot": (np.int64, 0, False),
         "last_window": (np.int64, 0, False),
         "last_deviation": (np.float64, np.nan, False),
     }
@@ -90,8 +89,6 @@ class Baseline(Columns):
     cross_count: NDArray[np.int64]
     variance_sum: Floats
     variance_count: NDArray[np.int64]
-    last_value: Floats
-    last_slot: NDArray[np.int64]
     last_window: NDArray[np.int64]
     last_deviation: Floats
 
@@ -133,25 +130,25 @@ class Baseline(Columns):
             mean = np.where(seen, self.total[i, slot] / np.where(seen, n, 1.0), np.nan)
             factor = np.sqrt(1.0 + 1.0 / np.where(seen, n, 1.0))
             x = value - self.center[i]
-            last_slot = self.last_slot[i]
-            n_last = self.count[i, last_slot]
-            pull = self.last_value[i] - self.total[i, last_slot] / np.where(n_last > 0, n_last, np.nan)
-            gap = window - self.last_window[i]
-            carried = self.correlation(i) ** np.clip(gap, 1, MAX_LAG) * pull
-            carried = np.where(np.isfinite(carried) & (gap <= MAX_LAG), carried, 0.0)
+            rho = self.correlation(i)
+            gap = np.clip(window - self.last_window[i], 1, MAX_LAG + 1)
+            linked = np.isfinite(self.last_deviation[i]) & (gap <= MAX_LAG)
+            decay = np.where(linked, rho**gap, 0.0)
+            carried = np.where(linked, decay * self.last_deviation[i], 0.0)
+            spreading = (1.0 - decay**2) / (1.0 - rho**2)  # a residual after a gap is known less well
             level = mean + self.center[i]
-            residual = (x - mean - carried) / factor
+            residual = (x - mean) / factor - carried
             df, mean_variance = self.square_count[i], self.sampling_variance(i)
             past = np.where(df > 0, self.square_sum[i] / np.maximum(df, 1), np.nan)
             excess = np.maximum(variance - mean_variance, 0.0)
             base = np.maximum(past, mean_variance)
             base = np.where(base > (1e-9 * np.maximum(np.abs(level), 1e-300)) ** 2, base, 0.0)
             base = np.where(np.isfinite(past), base, np.nan)
-            sigma = np.sqrt(base + excess)
+            sigma = np.sqrt(base * spreading + excess)
             spread = np.maximum(self.deviation_sum[i] / np.maximum(self.deviation_count[i], 1), mean_variance)
-            precision = np.where(base + excess > 0, base / (base + excess), 1.0)
+            precision = np.where(sigma > 0, base / sigma**2, 1.0)
             return Prediction(
-                expected=level + carried,
+                expected=level + carried * factor,
                 level=level,
                 residual=residual,
                 sigma=sigma,
@@ -186,46 +183,46 @@ class Baseline(Columns):
         lesson = Lesson(
             weight=weight, taught=taught, square=weight * clipped**2, deviation=weight * deviation**2, cross=cross
         )
-        self._add(i, slot, lesson, variance, 1)
-        self.last_deviation[i] = deviation
-        self.remember(i, value, slot, window)
+        self._add(i, slot, lesson, variance)
+        self.remember(i, window, deviation)
         return lesson
 
-    def remember(self, i: NDArray[np.int64], value: Floats, slot: Any, window: NDArray[np.int64]) -> None:
-        """Note the latest value for the autoregressive term without teaching it."""
-        self.last_value[i] = value - self.center[i]
-        self.last_slot[i] = slot
+    def remember(self, i: NDArray[np.int64], window: NDArray[np.int64], deviation: Floats) -> None:
+        """Note the latest deviation for the autoregressive term; nothing is taught."""
+        self.last_deviation[i] = deviation
         self.last_window[i] = window
 
-    def forget(self, i: NDArray[np.int64], slot: Any, lesson: Lesson, variance: Floats) -> None:
-        """Take lessons back (indices must be distinct)."""
-        self._add(i, slot, lesson, variance, -1)
-        self.last_deviation[i] = np.nan
-
-    def _add(self, i: NDArray[np.int64], slot: Any, lesson: Lesson, variance: Floats, sign: int) -> None:
-        self.count[i, slot] += sign * lesson.weight
-        self.total[i, slot] += sign * lesson.weight * lesson.taught
-        self.history[i] += sign
+    def forget(self, stream: int, slot: NDArray[np.int64], lesson: Lesson, variance: Floats) -> None:
+        """Take several lessons of one stream back; arrays of shape (lessons,)."""
+        np.subtract.at(self.count[stream], slot, lesson.weight)
+        np.subtract.at(self.total[stream], slot, lesson.weight * lesson.taught)
+        self.history[stream] -= len(slot)
         for name, part in (("square", lesson.square), ("deviation", lesson.deviation), ("cross", lesson.cross)):
             known = np.isfinite(part)
-            getattr(self, f"{name}_sum")[i] += sign * np.where(known, part, 0.0)
-            getattr(self, f"{name}_count")[i] += sign * known
-        known = variance > 0
-        self.variance_sum[i] += sign * np.where(known, variance, 0.0)
-        self.variance_count[i] += sign * known
-        if sign < 0:
-            self._clean(i)
-
-    def _clean(self, i: NDArray[np.int64]) -> None:
-        """After subtraction: no negative sums, no remains in empty slots."""
-        for name in ("square", "deviation"):
+            count = getattr(self, f"{name}_count")
+            count[stream] -= known.sum()
             total = getattr(self, f"{name}_sum")
-            total[i] = np.where(getattr(self, f"{name}_count")[i] > 0, np.maximum(total[i], 0.0), 0.0)
-        self.cross_sum[i] = np.where(self.cross_count[i] > 0, self.cross_sum[i], 0.0)
-        self.variance_sum[i] = np.where(self.variance_count[i] > 0, np.maximum(self.variance_sum[i], 0.0), 0.0)
-        empty = self.count[i] < 1e-9
-        self.count[i] = np.where(empty, 0.0, self.count[i])
-        self.total[i] = np.where(empty, 0.0, self.total[i])
+            total[stream] = total[stream] - part[known].sum() if count[stream] else 0.0
+        self.variance_count[stream] -= (variance > 0).sum()
+        left = self.variance_sum[stream] - variance.sum()
+        self.variance_sum[stream] = max(left, 0.0) if self.variance_count[stream] else 0.0
+        self.square_sum[stream] = max(self.square_sum[stream], 0.0)
+        self.deviation_sum[stream] = max(self.deviation_sum[stream], 0.0)
+        empty = self.count[stream] < 1e-9
+        self.count[stream, empty] = 0.0
+        self.total[stream, empty] = 0.0
+        self.last_deviation[stream] = np.nan
+
+    def _add(self, i: NDArray[np.int64], slot: Any, lesson: Lesson, variance: Floats) -> None:
+        self.count[i, slot] += lesson.weight
+        self.total[i, slot] += lesson.weight * lesson.taught
+        self.history[i] += 1
+        for name, part in (("square", lesson.square), ("deviation", lesson.deviation), ("cross", lesson.cross)):
+            known = np.isfinite(part)
+            getattr(self, f"{name}_sum")[i] += np.where(known, part, 0.0)
+            getattr(self, f"{name}_count")[i] += known
+        self.variance_sum[i] += variance
+        self.variance_count[i] += variance > 0
 
     def restart(self, i: NDArray[np.int64]) -> None:
         """Empty the baselines of streams `i`; the center stays."""

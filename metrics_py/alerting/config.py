@@ -17,8 +17,8 @@ MONDAY = datetime(1969, 12, 29, tzinfo=UTC)
 
 SLOTS: dict[Season | None, int] = {"weekday": 7, "hour_of_week": 168, None: 1}
 _DEFAULTS: dict[Season | None, dict[str, int]] = {
-    "weekday": {"warmup": 28, "memory": 182, "recovery": 7, "new_normal_after": 28},
-    "hour_of_week": {"warmup": 336, "memory": 1344, "recovery": 24, "new_normal_after": 672},
+    "weekday": {"warmup": 28, "memory": 182, "recovery": 7, "new_normal_after": 42},
+    "hour_of_week": {"warmup": 336, "memory": 1344, "recovery": 24, "new_normal_after": 1008},
     None: {"warmup": 12, "memory": 104, "recovery": 4, "new_normal_after": 12},
 }
 
@@ -53,9 +53,10 @@ class EngineConfig:
         Fewest windows back inside the old baseline before a stream of an open incident is live again. Default 7, 24, 4.
     new_normal_after : int or None
         An incident's stream that has stayed this long at one settled new level restarts its baseline there without being
-        asked. ``None``: only on ``accept``. ``-1`` (default) means 28, 672, 12.
+        asked. ``None``: only on ``accept``. ``-1`` (default) means 42, 1008, 12.
     join_within : int
-        A stream rejected while an incident is open joins it when their change points are at most this far apart.
+        A stream rejected while an incident is open joins it when a change at most this far from the incident's is about as
+        likely as the stream's own best change point.
     max_gap : int
         After a gap a stream is credited with at most this many windows (less credit only lowers evidence).
     warn_share : float

@@ -70,7 +70,7 @@ class Decision:
     history: Integers
     live: NDArray[np.bool_]
     muted: NDArray[np.bool_]
-    holiday: bool
+    holiday: NDArray[np.bool_]
     rejected: Integers
     opened: list[Incident] = field(default_factory=list)
     joined: list[Incident] = field(default_factory=list)
@@ -260,8 +260,7 @@ class Engine:
         slot = self.config.slot(windows)
         muted = self.lifecycle.columns.incident[i] >= 0
         prediction = self.baseline.predict(i, value, variance, slot, windows)
-        holiday = self.config.is_holiday(decided)
-        off = self._holidays(windows, decided, holiday)
+        off = self._holidays(windows)
         live = self._live(i, prediction) & ~muted & ~off
         z, p_value = self._score(i, prediction, live)
         self._gather(i, z, windows, live)
@@ -276,14 +275,14 @@ class Engine:
         return Decision(
             window=decided, streams=i, windows=windows, value=value, expected=shown, z=apart, p_value=p_value,
             evidence=evidence, adjusted_evidence=adjusted[i], history=self.baseline.history[i], live=live, muted=muted,
-            holiday=holiday, rejected=rejected, opened=opened, joined=joined, ended=ended,
+            holiday=off, rejected=rejected, opened=opened, joined=joined, ended=ended,
         )  # fmt: skip
 
-    def _holidays(self, windows: Integers, decided: int, decided_off: bool) -> NDArray[np.bool_]:
+    def _holidays(self, windows: Integers) -> NDArray[np.bool_]:
         if not self.config.holidays:
             return np.zeros(len(windows), dtype=bool)
-        off = {int(w): decided_off if w == decided else self.config.is_holiday(int(w)) for w in np.unique(windows)}
-        return np.array([off[int(w)] for w in windows], dtype=bool)
+        numbers, inverse = np.unique(windows, return_inverse=True)
+        return np.array([self.config.is_holiday(int(number)) for number in numbers], dtype=bool)[inverse]
 
     def _live(self, i: Integers, prediction: Prediction) -> NDArray[np.bool_]:
         """Streams that have learnt enough to be judged."""
@@ -345,7 +344,7 @@ class Engine:
             lesson = self.baseline.teach(k, value[taught], variance[taught], slot[taught], windows[taught], part)
             self.history.note(k, lesson)
         if muted.any():
-            self.baseline.remember(i[muted], value[muted], slot[muted], windows[muted])
+            self.baseline.remember(i[muted], windows[muted], prediction.deviation[muted])
 
     def _reject(self, i: Integers, may_alarm: NDArray[np.bool_] | None) -> tuple[Floats, Integers]:
         """e-d-BH over all streams, those without news included."""

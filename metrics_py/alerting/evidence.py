@@ -62,14 +62,12 @@ def adjusted_evidence(weighted: Floats, family: NDArray[np.int64]) -> Floats:
     -------
     float array (streams,)
     """
-    if not len(weighted):
+    if not len(weighted) or np.bincount(family).max() == 1:
         return weighted.copy()
     order = np.lexsort((-weighted, family))
     sorted_family = family[order]
     starts = np.flatnonzero(np.r_[True, sorted_family[1:] != sorted_family[:-1]])
     sizes = np.diff(np.r_[starts, len(order)])
-    if sizes.max() == 1:
-        return weighted.copy()
     rank = np.arange(len(order)) - np.repeat(starts, sizes) + 1
     scaled = rank * weighted[order]
     # Running maximum from the end of each family: shift families apart, so that one pass does not mix them.

@@ -71,8 +71,8 @@ def incident_id(key: str, streams: list[str]) -> str:
     return f"{key}-{digest}"
 
 
-def change_point(z: Floats) -> int:
-    """Offset k that maximises the mean over streams of ``(sum of z[k:])^2 / len(z[k:])``.
+def change_gain(z: Floats) -> Floats:
+    """Sum over streams of ``(sum of z[k:])^2 / len(z[k:])`` for every k: twice the log-likelihood gained by a shift at k.
 
     Parameters
     ----------
@@ -81,12 +81,16 @@ def change_point(z: Floats) -> int:
 
     Returns
     -------
-    int
-        First window after the change.
+    float array (windows,)
+        -1 where no stream has an observation.
     """
     known = np.isfinite(z)
     tail = np.cumsum(np.where(known, z, 0.0)[:, ::-1], axis=1)[:, ::-1]
     count = np.cumsum(known[:, ::-1], axis=1)[:, ::-1]
     gain = np.where(count > 0, tail**2 / np.maximum(count, 1), 0.0).sum(axis=0)
-    candidates = known.any(axis=0)
-    return int(np.argmax(np.where(candidates, gain, -1.0)))
+    return np.where(known.any(axis=0), gain, -1.0)
+
+
+def change_point(z: Floats) -> int:
+    """Offset of the first window after the most likely change (see `change_gain`)."""
+    return int(np.argmax(change_gain(z)))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from metrics_py.alerting.baseline import Prediction
 from metrics_py.alerting.columns import Columns
-from metrics_py.alerting.incidents import Incident, Member, Status, change_point, incident_id
+from metrics_py.alerting.incidents import Incident, Member, Status, change_gain, change_point, incident_id
 
 if TYPE_CHECKING:
     from metrics_py.alerting.engine import Engine
@@ -29,6 +29,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 STRENGTH: list[Status] = ["open", "closed", "accepted", "fixed"]
 """An incident whose members ended differently takes the strongest of their ends."""
+
+PLAUSIBLE = 4.0
+"""Loss of `change_gain` (twice the log-likelihood) up to which another change point is as good as the best."""
 
 
 class Membership(Columns):
@@ -70,7 +73,7 @@ class Lifecycle:
         families = self.engine.family[rejected]
         for family in np.unique(families):
             members = {int(s): self._leave(decided, int(s), float(adjusted[s])) for s in rejected[families == family]}
-            hosts = {stream: self._host(stream, member, int(family)) for stream, member in members.items()}
+            hosts = {stream: self._host(stream, int(family)) for stream in members}
             fresh = self._together(members, hosts)
             for stream, member in members.items():
                 host = hosts[stream]
@@ -164,25 +167,34 @@ class Lifecycle:
     def _forget(self, stream: int, rows: Integers) -> None:
         engine = self.engine
         history = engine.history
-        for row in rows[history.weight[stream, rows] > 0]:
-            at = np.array([row])
-            one = np.array([stream])
-            slot = engine.config.slot(history.window[stream, at])
-            engine.baseline.forget(one, slot, history.lesson(stream, at), history.variance[stream, at])
-            if np.isfinite(history.u[stream, row]):
-                engine.tails.learn(engine.pool[one], history.u[stream, at], -1)
-            history.weight[stream, row] = 0.0
-            history.u[stream, row] = np.nan
+        rows = rows[history.weight[stream, rows] > 0]
+        if not len(rows):
+            return
+        slot = engine.config.slot(history.window[stream, rows])
+        engine.baseline.forget(stream, slot, history.lesson(stream, rows), history.variance[stream, rows])
+        u = history.u[stream, rows]
+        pooled = u[np.isfinite(u)]
+        engine.tails.learn(np.full(len(pooled), engine.pool[stream]), pooled, -1)
+        history.weight[stream, rows] = 0.0
+        history.u[stream, rows] = np.nan
 
-    def _host(self, stream: int, member: Member, family: int) -> int | None:
-        """The open incident this rejection belongs to: one with the same group, or with nearly the same change point."""
+    def _host(self, stream: int, family: int) -> int | None:
+        """The open incident this rejection belongs to: of the same group, or at a change point plausible for this stream too."""
         engine = self.engine
-        for number in reversed(self.open_numbers.get(family, [])):
+        numbers = self.open_numbers.get(family, [])
+        if not numbers:
+            return None
+        rows = engine.history.rows(stream, int(self.columns.live_from[stream]))
+        rows = rows[np.isfinite(engine.history.z[stream, rows])]
+        gain = change_gain(engine.history.z[stream, rows][None, :])
+        windows = engine.history.window[stream, rows]
+        for number in reversed(numbers):
             incident = self.incidents[number]
             groups = {engine.groups[engine.position(other.stream)] for other in incident.members}
             if engine.groups[stream] in groups:
                 return number
-            if abs(incident.change_point - member.change_point) <= engine.config.join_within:
+            near = np.abs(windows - incident.change_point) <= engine.config.join_within
+            if near.any() and gain[near].max() >= gain.max() - PLAUSIBLE:
                 return number
         return None
 
@@ -281,6 +293,8 @@ class Lifecycle:
         self.engine.evidence.reset(np.array([stream]))
         if status == "accepted":
             self._restart(stream, int(columns.since[stream]))
+        elif by == "user":
+            self.engine.baseline.last_deviation[stream] = np.nan  # yesterday says nothing about a repaired stream
         if any(other.status == "open" for other in incident.members):
             return []
         main = max(incident.members, key=lambda other: (STRENGTH.index(other.status), other.ended_at or 0))

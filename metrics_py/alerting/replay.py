@@ -212,11 +212,8 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
     warming = ~decision.live & ~decision.muted
     status = np.where(decision.adjusted_evidence >= config.warn_share * config.c, "warn", "ok").astype(object)
     status[warming] = "insufficient_data"
-    if decision.holiday:
-        reason[:n] = "holiday"
-        status[~decision.muted] = "insufficient_data"
-    else:
-        reason[:n][warming] = "warm-up: the baseline is not known yet"
+    reason[:n][warming] = "warm-up: the baseline is not known yet"
+    reason[:n][warming & decision.holiday] = "holiday"
     status[decision.muted] = "muted"
     status[rejected] = "alert"
     reason[:n][rejected] = None

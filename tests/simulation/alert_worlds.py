@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
-from metrics_py.alerting import Engine, EngineConfig, Incident
 from numpy.typing import NDArray
+
+from metrics_py.alerting import Engine, EngineConfig, Incident
 
 Floats = NDArray[np.float64]
 WARMUP = 56
 YEAR = 365
 DAYS = WARMUP + YEAR
-FIRST = 16_000  # a Monday, or not: the number of the first simulated day
+FIRST = 16_002  # number of the first simulated day, a Monday
 
 
 @dataclass
@@ -25,7 +27,7 @@ class World:
     variance: Floats | None = None
 
 
-def _unit(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+def unit_noise(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     """Noise of mean 0 and variance 1."""
     if kind == "gaussian":
         return rng.standard_normal(shape)
@@ -40,11 +42,12 @@ def _unit(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> Floats
 def _mix(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     out = np.empty(shape)
     for k, kind in enumerate(("gaussian", "t5", "t3.5", "lognormal0.25")):
-        out[:, k::4] = _unit(kind, rng, out[:, k::4].shape)
+        out[:, k::4] = unit_noise(kind, rng, out[:, k::4].shape)
     return out
 
 
-def _autoregress(noise: Floats, rho: Floats) -> Floats:
+def autoregress(noise: Floats, rho: Floats) -> Floats:
+    """AR(1) of unit variance from unit noise of shape (time, streams)."""
     out = noise.copy()
     for t in range(1, len(out)):
         out[t] = rho * out[t - 1] + np.sqrt(1 - rho**2) * noise[t]
@@ -58,7 +61,7 @@ def gaussian(rng: np.random.Generator, days: int, streams: int, monitor: int = 1
 
 def t3(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -> World:
     """Independent t3 days."""
-    return World(_unit("t3", rng, (days, streams)))
+    return World(unit_noise("t3", rng, (days, streams)))
 
 
 def mix(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -> World:
@@ -70,7 +73,7 @@ def messy(rng: np.random.Generator, days: int, streams: int, monitor: int = 100)
     """The mix with a common factor (correlation .3 within a monitor), AR(1) U(0, .5), weekday means and weekday variances."""
     own = _mix(rng, (days, streams))
     common = np.repeat(rng.standard_normal((days, -(-streams // monitor))), monitor, axis=1)[:, :streams]
-    noise = _autoregress(np.sqrt(0.7) * own + np.sqrt(0.3) * common, rng.uniform(0, 0.5, streams))
+    noise = autoregress(np.sqrt(0.7) * own + np.sqrt(0.3) * common, rng.uniform(0, 0.5, streams))
     weekday = np.arange(days) % 7
     scale = np.exp(0.2 * rng.standard_normal((7, streams)))[weekday]
     return World(noise * scale + rng.standard_normal((7, streams))[weekday])
@@ -78,7 +81,7 @@ def messy(rng: np.random.Generator, days: int, streams: int, monitor: int = 100)
 
 def ar6(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -> World:
     """AR(1) .6."""
-    return World(_autoregress(rng.standard_normal((days, streams)), np.full(streams, 0.6)))
+    return World(autoregress(rng.standard_normal((days, streams)), np.full(streams, 0.6)))
 
 
 def rate(events: float) -> Callable[..., World]:
@@ -109,6 +112,12 @@ FAMILIES: dict[str, Callable[..., World]] = {
 }
 
 
+def side_by_side(worlds: list[World]) -> World:
+    """Several worlds as one, their streams one after another."""
+    variances = [np.zeros_like(w.values) if w.variance is None else w.variance for w in worlds]
+    return World(np.hstack([w.values for w in worlds]), np.hstack(variances))
+
+
 @dataclass
 class Run:
     """What a run decided: the incidents and, per stream, the day of its first alarm from `watch_from` on (-1: none)."""
@@ -117,7 +126,6 @@ class Run:
     first_alarm: NDArray[np.int64]
     rejections: NDArray[np.int64]
     engine: Engine
-    evidence: list[Floats] = field(default_factory=list)
 
 
 def simulate(
@@ -128,6 +136,7 @@ def simulate(
     own_budget: bool = False,
     watch_from: int = 0,
     restart_at: int | None = None,
+    lag: NDArray[np.int64] | None = None,
 ) -> Run:
     """Run a world through the engine, one decision a day.
 
@@ -144,7 +153,9 @@ def simulate(
     watch_from : int
         Day from which `Run.first_alarm` counts.
     restart_at : int, optional
-        Day before which the engine is written to its state and read back.
+        Day before which the engine is written to its state (through JSON) and read back.
+    lag : integer array (streams,), optional
+        Days by which the statistics of a stream come late (labels).
     """
     days, streams = world.values.shape
     pools = np.arange(streams) // monitor
@@ -155,9 +166,14 @@ def simulate(
     rejections = np.zeros(streams, dtype=np.int64)
     for day in range(days):
         if day == restart_at:
-            engine = Engine.from_state(engine.to_state(), config)
+            engine = Engine.from_state(json.loads(json.dumps(engine.to_state())), config)
         variance = None if world.variance is None else world.variance[day]
-        decision = engine.step(FIRST + day, everyone, world.values[day], variance)
+        if lag is None:
+            decision = engine.step(FIRST + day, everyone, world.values[day], variance)
+        else:
+            here = everyone[day >= lag]
+            values = world.values[day - lag[here], here]
+            decision = engine.step(FIRST + day, here, values, windows=FIRST + day - lag[here])
         rejections[decision.rejected] += 1
         if day >= watch_from:
             fresh = decision.rejected[first[decision.rejected] < 0]
