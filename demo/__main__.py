@@ -1,0 +1,102 @@
+"""``python -m demo``: train the model, replay its year, materialize it, and tell what was found."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import click
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from demo import facts, model, replay, report
+from demo.calendar import Calendar
+from demo.monitor import MONITOR_ID, write_monitor
+from demo.pipeline import orchestrate
+from sightline.errors import SightlineError
+from sightline.home import Home
+from sightline.spec.loader import load_monitor
+from sightline.warehouse.results import read_judgements, read_snapshot
+
+CACHE = "_demo"
+"""Folder below data/ for what may be used again: the scored year."""
+
+
+@click.command()
+@click.option("--as-recorded", is_flag=True, help="Keep the dates of 2013 (Dagster's plots will be empty).")
+@click.option("--log-only", is_flag=True, help="Stop after the replay: write the log and the landing folder only.")
+def main(as_recorded: bool, log_only: bool) -> None:
+    """Replay a year of flights out of New York through Sightline, in SIGHTLINE_HOME (default: the working directory)."""
+    console = Console()
+    home = Home.from_env()
+    os.environ["SIGHTLINE_HOME"] = str(home.root)
+    calendar = Calendar.as_recorded() if as_recorded else Calendar.before(datetime.now(UTC).date())
+    console.print(report.replay_line(calendar), highlight=False)
+    with _step(console, "Model: features, training on odd days of January and February, scores") as note:
+        scored, cached = model.score_year(home.data / CACHE)
+        note("scores of an earlier run used again" if cached else f"{scored.height:,} flights scored out of sample")
+    with _step(console, "Monitor: reference rows and monitors/flight_delay.yaml") as note:
+        replay.start_clean(home)
+        year = replay.shifted(scored, calendar)
+        replay.write_reference(home, year)
+        spec = load_monitor(write_monitor(home, calendar), home=home)
+        note("data of an earlier demo removed, if there was any")
+    windows = replay.history_windows(calendar)
+    logged = _replay(console, home, year, calendar, len(windows))
+    if not log_only:
+        with _step(
+            console, f"Dagster: {len(windows)} windows in ranged runs (intake, dbt, judgements, alerts, checks)"
+        ) as note:
+            orchestrate(home, spec, windows, note)
+    landed = replay.land_last_days(home, year, calendar)
+    replay.finish(home, replay.Replayed(*logged, *landed, calendar.offset.days))
+    if not log_only:
+        _tell(console, home, calendar)
+    report.print_next(console, calendar)
+
+
+def _replay(console: Console, home: Home, year: pl.DataFrame, calendar: Calendar, n_days: int) -> tuple[int, int]:
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("days"),
+        TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("Log: predictions at departure, labels at landing", total=n_days)
+        logged = replay.replay_history(home, year, calendar, lambda day: progress.advance(task))
+    console.print(f"  {logged[0]:,} predictions and {logged[1]:,} labels in sealed segments", highlight=False)
+    return logged
+
+
+def _tell(console: Console, home: Home, calendar: Calendar) -> None:
+    paths = home.monitor(MONITOR_ID)
+    members = read_snapshot(paths, "incident_members")
+    if members is None:
+        raise SightlineError("there are no published incidents", where=str(paths.results), fix="run the demo again")
+    last_loaded = calendar.first_landing_day - timedelta(days=1)
+    score = facts.score(members, read_judgements(paths), calendar, last_loaded)
+    report.print_score(console, score, calendar, load_monitor(home.monitors / f"{MONITOR_ID}.yaml", home=home))
+
+
+@contextmanager
+def _step(console: Console, title: str) -> Iterator[Callable[[str], None]]:
+    """A line with a spinner while something works, then its time and what it has to say."""
+    started = time.monotonic()
+    notes: list[str] = []
+    with console.status(title):
+        yield notes.append
+    console.print(f"[green]done[/green] {title} ({time.monotonic() - started:.0f} s)", highlight=False)
+    for note in notes:
+        console.print(f"  {note}", highlight=False)
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=False)
+    except SightlineError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,84 @@
+"""The demo's last screen: what was found against what is documented, honestly."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rich.console import Console
+from rich.table import Table
+
+from demo.calendar import LANDING_DAYS, Calendar
+from demo.facts import Score
+from demo.monitor import MONITOR_ID
+from sightline.spec.model import MonitorSpec
+
+STYLES = {
+    "found": "green",
+    "kept quiet": "green",
+    "missed": "red",
+    "false alarm": "red",
+    "pending": "yellow",
+}
+
+
+def print_score(console: Console, score: Score, calendar: Calendar, spec: MonitorSpec) -> None:
+    """Table of the documented facts, incidents that no fact explains, and the budget."""
+    table = Table(
+        title="What is documented to have happened, and what Sightline said", title_justify="left", expand=True
+    )
+    for header, ratio in (("outcome", 3), ("replayed on", 4), ("flown on", 3), ("fact", 12), ("shown by", 12)):
+        table.add_column(header, ratio=ratio)
+    for finding in score.findings:
+        day = finding.day or calendar.replayed(finding.fact.first)
+        by = finding.by or ("its files wait in the landing folder" if finding.outcome == "pending" else "")
+        outcome = f"[{STYLES[finding.outcome]}]{finding.outcome}[/]"
+        table.add_row(outcome, f"{day:%a %Y-%m-%d}", f"{calendar.recorded(day)}", finding.fact.title, by)
+    console.print(table)
+    counts = [f"{score.count(outcome)} {outcome}" for outcome in STYLES]  # type: ignore[arg-type]
+    console.print(f"Facts: {', '.join(counts)}.")
+    budget = spec.alerts.budget
+    span = calendar.first_landing_day - calendar.first_day
+    allowed = budget.incidents * (span / budget.per)
+    console.print(
+        f"Incidents in {span.days} days: {score.n_incidents}, of which {score.unexplained.height} belong to no documented fact; "
+        f"the budget ({budget}) allows {allowed:.1f} false ones."
+    )
+    for row in score.unexplained.iter_rows(named=True):
+        streams = ", ".join(row["stream"][:4]) + (" ..." if len(row["stream"]) > 4 else "")
+        console.print(f"  not documented: {calendar.both(row['day'])}: {streams}", highlight=False)
+
+
+def print_next(console: Console, calendar: Calendar, command: str = "make ui") -> None:
+    """How to look further."""
+    first = calendar.first_landing_day
+    first_april, last_april = (
+        calendar.replayed(calendar.recorded(first).replace(month=4, day=day)) for day in (15, 30)
+    )
+    console.print(
+        f"\nThe last {LANDING_DAYS} days ({calendar.both(first)} to {calendar.both(calendar.last_day)}) wait in "
+        f"data/{MONITOR_ID}/landing/.\nOpen the UI, and the sensors load them before your eyes; "
+        "the weather feed ends on the last one:",
+        highlight=False,
+    )
+    lines = [
+        (command, "the lineage, with failed checks where something happened"),
+        (
+            f"sightline judgements {MONITOR_ID} --metric brier_skill --from {first_april} --to {last_april}",
+            "concept drift",
+        ),
+        (f"sightline incidents {MONITOR_ID}", "what would have paged somebody"),
+        (f"sightline validate {MONITOR_ID}", "what the monitor's file creates"),
+        (f"monitors/{MONITOR_ID}.yaml", "copy it for a model of your own"),
+    ]
+    for text, meaning in lines:
+        console.print(f"  [bold]{text}[/bold]\n      {meaning}", highlight=False)
+
+
+def replay_line(calendar: Calendar) -> str:
+    """One line about the dates."""
+    if calendar.offset == timedelta(0):
+        return "Dates are as recorded (2013). Dagster's plots show the last 120 days only and will be empty."
+    return (
+        f"2013 is replayed {calendar.offset.days // 7} weeks later: {calendar.both(calendar.first_day)} "
+        f"to {calendar.both(calendar.last_day)}."
+    )
