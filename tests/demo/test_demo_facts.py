@@ -152,7 +152,7 @@ def test_screen_gives_both_dates_and_every_outcome(tmp_path):
     report.print_score(console, result, CALENDAR, spec)
     report.print_next(console, CALENDAR)
     shown = text.getvalue()
-    assert "flown 2013-02-08" in shown and "2025-12-26" in shown
+    assert "2013-02-08" in shown and "Fri 2025-12-26" in shown
     for word in (
         "found",
         "missed",
