@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metrics_py.registry import metric
 from metrics_py.samples import pair, tabulate
 
 FloatArray = NDArray[np.float64]
@@ -31,6 +32,16 @@ def ks_distance(reference: ArrayLike, current: ArrayLike) -> float:
     return float(np.abs(np.cumsum(m) / len(a) - np.cumsum(n) / len(b)).max())
 
 
+@metric(
+    name="wasserstein",
+    task="drift",
+    needs="values",
+    direction="lower_is_better",
+    range=(0, np.inf),
+    unit="units of the column",
+    references=("Villani (2009), Optimal Transport",),
+    invariances=("symmetric", "shift"),
+)
 def wasserstein(reference: ArrayLike, current: ArrayLike) -> float:
     """Wasserstein-1 distance in the units of the values. One huge value decides it: for a robust number use `wasserstein_scaled`."""
     a, b = pair("wasserstein", reference, current)
@@ -41,6 +52,16 @@ def wasserstein(reference: ArrayLike, current: ArrayLike) -> float:
     return float(wasserstein_distance(a, b))
 
 
+@metric(
+    name="wasserstein_scaled",
+    task="drift",
+    needs="values",
+    direction="lower_is_better",
+    range=(0, np.inf),
+    unit="sd",
+    references=("Villani (2009), Optimal Transport",),
+    invariances=("scale", "shift"),
+)
 def wasserstein_scaled(reference: ArrayLike, current: ArrayLike) -> float:
     """Wasserstein-1 distance in standard deviations of the reference, both sides clipped to its 0.5 % and 99.5 % quantiles.
 
@@ -58,6 +79,16 @@ def wasserstein_scaled(reference: ArrayLike, current: ArrayLike) -> float:
     return wasserstein(a, b) / float(scale) if scale > 0 else float("nan")
 
 
+@metric(
+    name="energy_distance",
+    task="drift",
+    needs="values",
+    direction="lower_is_better",
+    range=(0, np.inf),
+    unit="root of the units of the column",
+    references=("Szekely & Rizzo (2013), JSPI 143:1249",),
+    invariances=("symmetric", "shift"),
+)
 def energy_distance(reference: ArrayLike, current: ArrayLike) -> float:
     """Energy distance ``sqrt(2 integral (F - G)^2)``, in the square root of the units of the values."""
     a, b = pair("energy_distance", reference, current)
@@ -68,6 +99,15 @@ def energy_distance(reference: ArrayLike, current: ArrayLike) -> float:
     return float(scipy_energy_distance(a, b))
 
 
+@metric(
+    name="energy_coefficient",
+    task="drift",
+    needs="values",
+    direction="lower_is_better",
+    range=(0, 1),
+    references=("Szekely & Rizzo (2013), JSPI 143:1249",),
+    invariances=("symmetric", "scale", "shift"),
+)
 def energy_coefficient(reference: ArrayLike, current: ArrayLike) -> float:
     """Energy coefficient of inhomogeneity ``D^2 / (2 E|X - Y|)`` in [0, 1]: the energy distance without units.
 

@@ -17,6 +17,7 @@ from scipy.special import chdtrc, ndtr, xlogy
 
 from metrics_py.distances.binned import counts_of
 from metrics_py.effects import newcombe, psi_interval, superiority
+from metrics_py.registry import metric
 from metrics_py.results import TestResult
 from metrics_py.significance.numeric import too_few, undefined
 from metrics_py.smooth import smooth_basis
@@ -24,6 +25,15 @@ from metrics_py.smooth import smooth_basis
 FloatArray = NDArray[np.float64]
 
 
+@metric(
+    name="chi_square",
+    task="drift",
+    needs="bins",
+    returns="test",
+    range=(0, np.inf),
+    references=("Pearson (1900), Philosophical Magazine 50:157", "Cohen (1988), ch. 7"),
+    invariances=("relabel", "symmetric"),
+)
 def chi_square(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Pearson's chi-square test of a 2 x G contingency table, no continuity correction.
 
@@ -43,6 +53,15 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, confidence: float = 
     return _contingency("chi_square", "Pearson chi-square, two-sample", reference, current, _pearson, confidence)
 
 
+@metric(
+    name="g_test",
+    task="drift",
+    needs="bins",
+    returns="test",
+    range=(0, np.inf),
+    references=("Wilks (1935), AMS 6:190",),
+    invariances=("relabel", "symmetric"),
+)
 def g_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Likelihood-ratio (G) test of a 2 x G contingency table.
 
@@ -108,6 +127,9 @@ def _difference(x1: int, m: int, x2: int, n: int, confidence: float) -> tuple[fl
     return x2 / n - x1 / m, float(low), float(high)
 
 
+@metric(
+    name="two_proportion_z", task="drift", needs="rates", returns="test", references=("Newcombe (1998), SiM 17:873",)
+)
 def two_proportion_z(
     events_reference: int, n_reference: int, events_current: int, n_current: int, *, confidence: float = 0.95
 ) -> TestResult:
@@ -129,6 +151,14 @@ def two_proportion_z(
     return TestResult(z, float(2 * ndtr(-abs(z))), *effect, m, n, method)
 
 
+@metric(
+    name="fisher_exact",
+    task="drift",
+    needs="rates",
+    returns="test",
+    range=(0, np.inf),
+    references=("Fisher (1935), JRSS 98:39",),
+)
 def fisher_exact(
     events_reference: int, n_reference: int, events_current: int, n_current: int, *, confidence: float = 0.95
 ) -> TestResult:
@@ -152,6 +182,15 @@ def fisher_exact(
     return TestResult(shown, float(np.clip(found.pvalue, 0, 1)), *_difference(x1, m, x2, n, confidence), m, n, method)
 
 
+@metric(
+    name="smooth_test",
+    task="drift",
+    needs="ordered_bins",
+    returns="test",
+    range=(0, np.inf),
+    references=("Neyman (1937)", "Rayner, Thas & Best (2009)"),
+    invariances=("symmetric",),
+)
 def smooth_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Neyman's smooth test with up to four components, from counts in bins ordered by value.
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, stdtr, stdtrit
 
 from metrics_py.effects import superiority
+from metrics_py.registry import metric
 from metrics_py.results import TestResult
 from metrics_py.samples import pair, tabulate
 
@@ -50,6 +51,15 @@ def _superiority(a: FloatArray, b: FloatArray, confidence: float) -> tuple[float
     return float(value), float(low), float(high)
 
 
+@metric(
+    name="ks",
+    task="drift",
+    needs="values",
+    returns="test",
+    range=(0, 1),
+    references=("Smirnov (1939)", "Massart (1990), Annals of Probability 18:1269"),
+    invariances=("symmetric", "scale", "shift", "monotone"),
+)
 def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Kolmogorov-Smirnov test, two-sided.
 
@@ -73,6 +83,14 @@ def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     return TestResult(d, float(found.pvalue), d, max(0.0, d - band), min(1.0, d + band), len(a), len(b), method)
 
 
+@metric(
+    name="anderson_darling",
+    task="drift",
+    needs="values",
+    returns="test",
+    references=("Scholz & Stephens (1987), JASA 82:918", "Marsaglia & Marsaglia (2004), JSS 9(2)"),
+    invariances=("symmetric", "scale", "shift", "monotone"),
+)
 def anderson_darling(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Anderson-Darling k-sample test (midranks), with a p-value of any size.
 
@@ -129,6 +147,15 @@ def _anderson_darling_tail(z: float) -> float:
     return float(-np.expm1(-np.exp(poly)))
 
 
+@metric(
+    name="cramer_von_mises",
+    task="drift",
+    needs="values",
+    returns="test",
+    range=(0, np.inf),
+    references=("Anderson (1962), AMS 33:1148",),
+    invariances=("symmetric", "scale", "shift", "monotone"),
+)
 def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Two-sample Cramer-von Mises test.
 
@@ -150,6 +177,15 @@ def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: fl
     return TestResult(float(found.statistic), float(np.clip(found.pvalue, 0, 1)), *effect, len(a), len(b), method)
 
 
+@metric(
+    name="epps_singleton",
+    task="drift",
+    needs="values",
+    returns="test",
+    range=(0, np.inf),
+    references=("Epps & Singleton (1986), JSCS 26:177",),
+    invariances=("symmetric", "scale", "shift"),
+)
 def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Epps-Singleton test of equal characteristic functions; good for discrete values.
 
@@ -177,6 +213,14 @@ def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: floa
     return TestResult(float(found.statistic), float(found.pvalue), *effect, len(a), len(b), method)
 
 
+@metric(
+    name="welch_t",
+    task="drift",
+    needs="values",
+    returns="test",
+    references=("Welch (1947), Biometrika 34:28",),
+    invariances=("scale", "shift"),
+)
 def welch_t(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Welch's t test of equal means, two-sided.
 
@@ -211,6 +255,15 @@ def welch_t(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     )  # fmt: skip
 
 
+@metric(
+    name="mann_whitney",
+    task="drift",
+    needs="values",
+    returns="test",
+    range=(0, np.inf),
+    references=("Mann & Whitney (1947), AMS 18:50", "DeLong et al. (1988), Biometrics 44:837"),
+    invariances=("scale", "shift", "monotone"),
+)
 def mann_whitney(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Mann-Whitney U test, two-sided, with tie correction (exact for small samples without ties).
 
