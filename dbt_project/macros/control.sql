@@ -51,8 +51,8 @@
 {% endmacro %}
 
 {# The columns (but the label) whose values are read as numbers, or as categories; `index` is the place in the list. #}
-{% macro numeric_columns() %}{{ return(columns_of_kinds(['numeric', 'datetime', 'text', 'embedding'])) }}{% endmacro %}
-{% macro category_columns() %}{{ return(columns_of_kinds(['categorical', 'boolean'])) }}{% endmacro %}
+{% macro numeric_columns() %}{{ return(columns_of_kinds(['numeric', 'text', 'embedding'])) }}{% endmacro %}
+{% macro category_columns() %}{{ return(columns_of_kinds(['categorical', 'boolean', 'datetime'])) }}{% endmacro %}
 {% macro columns_of_kinds(kinds) %}
   {% set found = [] %}
   {% for column in control_columns() | rejectattr('role', 'equalto', 'label') | selectattr('kind', 'in', kinds) %}

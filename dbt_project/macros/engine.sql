@@ -29,23 +29,26 @@
 {% macro finite(x) %}{{ return(adapter.dispatch('finite')(x)) }}{% endmacro %}
 {% macro duckdb__finite(x) %}{{ return('case when isfinite(' ~ x ~ ') then ' ~ x ~ ' end') }}{% endmacro %}
 
-{# The number a column is judged by, per kind: itself, the length of a text in characters, the Euclidean norm of an embedding,
-   the age of a datetime at prediction time in hours. #}
+{# The number a column is judged by, per kind: itself, the length of a text in characters, the Euclidean norm of an embedding. #}
 {% macro numeric_reading(column) %}{{ return(adapter.dispatch('numeric_reading')(column)) }}{% endmacro %}
 {% macro duckdb__numeric_reading(column) %}
   {%- set name = quoted(column['lake_column']) -%}
   {%- if column['kind'] == 'text' -%}{{ return('cast(length(' ~ name ~ ') as double)') }}
   {%- elif column['kind'] == 'embedding' -%}
     {{ return('sqrt(list_sum(list_transform(' ~ name ~ ', lambda x: cast(x as double) * cast(x as double))))') }}
-  {%- elif column['kind'] == 'datetime' -%}{{ return('(epoch_us(predicted_at) - epoch_us(' ~ name ~ ')) / 3.6e9') }}
   {%- else -%}{{ return(name) }}{%- endif -%}
 {% endmacro %}
 
-{# The category a column is judged by: a boolean becomes 'true' or 'false'. #}
+{# The category a column is judged by: a boolean is 'true' or 'false', a datetime its hour of the week ('Mon 00'). #}
 {% macro category_reading(column) %}
   {%- set name = quoted(column['lake_column']) -%}
-  {{ return("case when " ~ name ~ " then 'true' when not " ~ name ~ " then 'false' end" if column['kind'] == 'boolean' else name) }}
+  {%- if column['kind'] == 'boolean' -%}
+    {{ return("case when " ~ name ~ " then 'true' when not " ~ name ~ " then 'false' end") }}
+  {%- elif column['kind'] == 'datetime' -%}{{ return(hour_of_week(name)) }}
+  {%- else -%}{{ return(name) }}{%- endif -%}
 {% endmacro %}
+{% macro hour_of_week(moment) %}{{ return(adapter.dispatch('hour_of_week')(moment)) }}{% endmacro %}
+{% macro duckdb__hour_of_week(moment) %}{{ return("strftime(" ~ moment ~ ", '%a %H')") }}{% endmacro %}
 
 {# Aggregate: how many x lie in each interval (previous cut, cut], and above the last one; see explode_counts. #}
 {% macro cut_counts(x, cuts) %}{{ return(adapter.dispatch('cut_counts')(x, cuts)) }}{% endmacro %}

@@ -12,8 +12,10 @@ import duckdb
 import polars as pl
 
 from sightline.errors import SightlineError
+from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
-from sightline.warehouse.reference import ReferenceProfile, column_roles
+from sightline.warehouse.reference import ReferenceProfile, column_roles, load_reference
+from sightline.warehouse.settings import negative_class
 
 TABLES: dict[str, dict[str, Any]] = {
     "windows": {"window_key": pl.String, "window_start": pl.Datetime("us"), "window_end": pl.Datetime("us")},
@@ -49,7 +51,10 @@ TABLES: dict[str, dict[str, Any]] = {
 
 
 def write_control(
-    con: duckdb.DuckDBPyConnection, spec: MonitorSpec, reference: ReferenceProfile | None, windows: Sequence[str]
+    con: duckdb.DuckDBPyConnection,
+    spec: MonitorSpec,
+    reference: ReferenceProfile | MonitorPaths | None,
+    windows: Sequence[str],
 ) -> str:
     """Replace the control tables in one transaction.
 
@@ -59,8 +64,8 @@ def write_control(
         A writing connection to the monitor's warehouse.
     spec : MonitorSpec
         The monitor.
-    reference : ReferenceProfile or None
-        Frozen bins; without it columns have no bins yet and segments only ``all``.
+    reference : ReferenceProfile, MonitorPaths or None
+        Frozen bins, or the paths where they may lie; without any, columns have no bins yet and segments only ``all``.
     windows : sequence of str
         Keys of the windows that the run replaces in every mart.
 
@@ -74,6 +79,8 @@ def write_control(
     SightlineError
         A key is no window of the monitor's schedule, or the profile was made for other columns.
     """
+    if isinstance(reference, MonitorPaths):
+        reference = load_reference(reference)
     token = uuid.uuid4().hex
     rows = {
         "windows": _windows(spec, windows),
@@ -166,22 +173,7 @@ def _settings(spec: MonitorSpec, reference: ReferenceProfile | None, token: str)
     return facts
 
 
-def negative_class(spec: MonitorSpec) -> str:
-    """Spelling of the class decided when a binary score lies below the threshold and no class is logged.
-
-    The value matrix may name it; else it is the counterpart of 0/1, true/false, yes/no, else ``not <positive>``.
-    """
-    positive = spec.positive_class
-    others = [name for name in spec.value_matrix or {} if name != positive]
-    if others:
-        return others[0]
-    pairs = [("1", "0"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("1.0", "0.0"), ("True", "False")]
-    counterparts = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
-    return counterparts.get(positive, f"not {positive}")
-
-
 def _error_scale(reference: ReferenceProfile | None) -> float:
     """Reference standard deviation of the label, the unit of a regression's error groups; 1 if unknown."""
-    facts = reference.columns.get("@label", {}) if reference else {}
-    deviation = facts.get("std")
-    return float(deviation) if deviation else 1.0
+    label = reference.columns.get("@label") if reference else None
+    return float(label.scale) if label is not None and label.scale else 1.0

@@ -1,0 +1,211 @@
+"""Rows a reference is built from: those of the lake in a span of time, or those of a file, one column at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from sightline.errors import SightlineError, nearest
+from sightline.home import Home
+from sightline.lake.dedupe import add_buckets
+from sightline.lake.normalize import normalize
+from sightline.lake.read import Chunk
+from sightline.lake.roles import roles
+from sightline.lake.schema import literal, quote
+from sightline.lake.sources import Batch, format_of
+from sightline.spec.model import MonitorSpec
+
+MAX_ROWS = 10_000_000
+"""Larger references are thinned to every k-th row: more rows would not move a quantile that matters."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class ColumnRole:
+    """One judged column, where the lake keeps it, how it is read, and the part it plays."""
+
+    column_name: str
+    lake_column: str
+    kind: str
+    role: str
+
+
+def column_roles(spec: MonitorSpec) -> list[ColumnRole]:
+    """Judged columns in order: features, ``@score``, ``@prediction``, ``@class_score:<class>``, ``@label``."""
+    columns = spec.columns
+    is_number = spec.model.task in ("regression", "ranking")
+    found = [ColumnRole(name, f"f_{name}", feature.kind, "feature") for name, feature in columns.features.items()]
+    if columns.score:
+        found.append(ColumnRole("@score", "score", "numeric", "score"))
+    if columns.prediction:
+        prediction = ("prediction", "numeric") if is_number else ("predicted_class", "categorical")
+        found.append(ColumnRole("@prediction", *prediction, "prediction"))
+    found += [ColumnRole(f"@class_score:{c}", f"p_{c}", "numeric", "class_score") for c in columns.class_scores]
+    if spec.labels:
+        label = ("label_value", "numeric") if is_number else ("label_class", "categorical")
+        found.append(ColumnRole("@label", *label, "label"))
+    return found
+
+
+@dataclass(frozen=True)
+class ReferenceData:
+    """Access to the rows.
+
+    Attributes
+    ----------
+    source : str
+        Where they come from, in words.
+    n_rows, n_windows, n_labelled, n_rejected : int
+        Rows, windows that hold some, labelled rows, unreadable rows of a file.
+    select : callable
+        SQL select list -> frame of all rows (thinned), labels joined only if asked for.
+    is_file : bool
+        Rows are those of a file; `frame` holds them in lake columns with ``label_class`` and ``label_value``.
+    """
+
+    source: str
+    n_rows: int
+    n_windows: int
+    n_labelled: int
+    n_rejected: int
+    select: Callable[[str, bool], pl.DataFrame]
+    is_file: bool = False
+    frame: pl.DataFrame | None = None
+
+    def column(self, role: ColumnRole) -> pl.DataFrame:
+        """``value`` as the column is judged (text by length, embedding by norm) and ``bucket``; labels of labelled rows only."""
+        name = quote(role.lake_column)
+        readings = {
+            "text": f"length({name})::DOUBLE",
+            "embedding": f"sqrt(list_sum(list_transform({name}, lambda x: x::DOUBLE * x::DOUBLE)))",
+        }
+        return self.select(f"{readings.get(role.kind, name)} AS value, bucket", role.role == "label")
+
+    def segment_counts(self, column: str) -> pl.DataFrame:
+        """``value``, ``n`` of a segment column."""
+        return self.select(f"{quote('g_' + column)} AS value", False).group_by("value").len("n")
+
+
+def lake_data(
+    con: duckdb.DuckDBPyConnection, spec: MonitorSpec, start: datetime | None, end: datetime | None
+) -> ReferenceData:
+    """Rows of the lake in [start, end), both starts of windows; none if they are None.
+
+    Parameters
+    ----------
+    con : DuckDBPyConnection
+        Schema ``raw`` is prepared.
+    """
+    if start is None or end is None:
+        condition, source = "false", "the lake, which is empty"
+    else:
+        condition = f"window_key >= {literal(spec.key(start))} AND window_key < {literal(spec.key(end))}"
+        source = f"inferences in the lake from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+    count = "SELECT count(*), count(DISTINCT window_key) FROM raw.inferences WHERE " + condition
+    n_rows, n_windows = con.sql(count).fetchall()[0]
+    value = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
+    labels = f"""(SELECT window_start, prediction_id, max_by({value}, revision_order) AS {value}
+                  FROM raw.labels WHERE {condition} GROUP BY ALL)"""
+    joined = f"(SELECT * FROM raw.inferences WHERE {condition}) JOIN {labels} USING (window_start, prediction_id)"
+    n_labelled = con.sql(f"SELECT count(*) FROM {joined}").fetchall()[0][0] if spec.labels else 0
+    step = -(-n_rows // MAX_ROWS) or 1
+
+    def select(items: str, with_label: bool) -> pl.DataFrame:
+        rows = joined if with_label else f"raw.inferences WHERE {condition}"
+        if step == 1:
+            return con.sql(f"SELECT {items} FROM {rows}").pl()
+        thinned = f"SELECT *, hash(batch_id, row_number) % {step} AS thin FROM {rows}"
+        return con.sql(f"SELECT {items} FROM ({thinned}) WHERE thin = 0").pl()
+
+    return ReferenceData(source, n_rows, n_windows, n_labelled, 0, select)
+
+
+def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
+    """Rows of ``reference.path``, converted as intake converts them; the label may stand in the same file.
+
+    A file without prediction ids or times is fine: rows are numbered, and no time is needed.
+
+    Raises
+    ------
+    SightlineError
+        The file is missing, unreadable, or lacks a column that the spec names.
+    """
+    file = home.root / (spec.reference.path or "")
+    raw, is_text = _read(file)
+    spec = spec.model_copy(update={"start": EPOCH})  # reference rows may be older than the first window
+    batch = Batch("reference", "inferences", str(spec.reference.path), "parquet", "", 0, datetime.now(UTC))
+    raw = _with_identity(spec, raw)
+    numbers = pl.int_range(len(raw), dtype=pl.Int64, eager=True).alias("row_number")
+    names = {role.name: role.column for role in roles(spec, "inferences")}
+    lacking = [column for name, column in names.items() if column not in raw.columns and name[:2] in ("f_", "p_")]
+    if lacking:
+        raise SightlineError(
+            f"the reference file has no column {lacking[0]!r}", where=str(file), fix=nearest(lacking[0], raw.columns)
+        )
+    inputs = raw.select(pl.col(column).alias(name) for name, column in names.items() if column in raw.columns)
+    done = normalize(spec, Chunk(batch, inputs.with_columns(numbers), is_text, _no_payload))
+    frame = add_buckets(done.frame)
+    n_labelled = 0
+    if spec.labels is not None and spec.labels.column in raw.columns:
+        labels = raw.select(
+            pl.col(names["prediction_id"]).alias("prediction_id"), pl.col(spec.labels.column).alias("label")
+        )
+        label_batch = Batch("reference", "labels", batch.path, "parquet", "", 0, batch.received_at)
+        found = normalize(spec, Chunk(label_batch, labels.with_columns(numbers), is_text, _no_payload)).frame
+        found = found.select(pl.col("revision_order").alias("row_number"), "label_class", "label_value")
+        frame = frame.join(found, on="row_number", how="left", maintain_order="left")
+        n_labelled = frame.filter(
+            pl.coalesce(pl.col("label_class"), pl.col("label_value").cast(pl.String)).is_not_null()
+        ).height
+    else:
+        frame = frame.with_columns(label_class=pl.lit(None, pl.String), label_value=pl.lit(None, pl.Float64))
+    n_rejected = done.n_rejected
+
+    def select(items: str, with_label: bool) -> pl.DataFrame:
+        condition = "coalesce(label_class, label_value::VARCHAR) IS NOT NULL" if with_label else "true"
+        with duckdb.connect() as con:
+            con.register("reference_rows", frame.to_arrow())
+            return con.sql(f"SELECT {items} FROM reference_rows WHERE {condition}").pl()
+
+    return ReferenceData(f"file {spec.reference.path}", len(frame), 0, n_labelled, n_rejected, select, True, frame)
+
+
+def _no_payload(rows: object) -> list[str]:
+    return ["{}"] * len(rows)  # type: ignore[arg-type]
+
+
+def _read(file: Path) -> tuple[pl.DataFrame, bool]:
+    """All columns of a file, and whether they are text (CSV)."""
+    form = format_of(file.name)
+    if not file.is_file():
+        raise SightlineError("the reference file does not exist", where=str(file), fix="correct reference.path")
+    try:
+        if form == "parquet":
+            return pl.read_parquet(file, glob=False, hive_partitioning=False), False
+        if form == "csv":
+            return pl.read_csv(file, infer_schema=False, glob=False), True
+        if form == "ndjson":
+            return pl.read_ndjson(file, infer_schema_length=None), False
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SightlineError(f"the reference file cannot be read: {reason}", where=str(file)) from error
+    raise SightlineError(
+        "the reference file has no known format",
+        where=str(file),
+        fix="use Parquet, CSV or NDJSON (.parquet, .csv, .ndjson)",
+    )
+
+
+def _with_identity(spec: MonitorSpec, raw: pl.DataFrame) -> pl.DataFrame:
+    columns = spec.columns
+    if columns.prediction_id not in raw.columns:
+        raw = raw.with_columns(pl.int_range(pl.len()).cast(pl.String).alias(columns.prediction_id))
+    if columns.timestamp not in raw.columns:
+        raw = raw.with_columns(pl.lit(EPOCH.isoformat()).alias(columns.timestamp))
+    return raw

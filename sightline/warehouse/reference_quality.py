@@ -1,0 +1,192 @@
+"""Quality aggregates of a labelled reference file, in the shape of the label-side marts."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+
+from sightline.spec.model import MonitorSpec
+from sightline.warehouse.reference_data import ReferenceData
+from sightline.warehouse.settings import negative_class
+
+KEYS = {"window_key": "reference", "model_version": "reference"}
+N_SCORE_BINS = 256
+
+
+def quality_aggregates(spec: MonitorSpec, data: ReferenceData, segments: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """``confusion``, ``score_label_bins``, ``quality_sums`` and ``custom_sums`` of the labelled rows of a reference file.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        Task, threshold, value matrix, quantiles. User metrics in SQL are left to the marts.
+    data : ReferenceData
+        From `file_data`.
+    segments : polars.DataFrame
+        ``segment_column, value`` with a segment of their own.
+
+    Returns
+    -------
+    dict of str to polars.DataFrame
+        Columns as in the marts; window and version are called ``reference``, window_start is null.
+    """
+    if data.frame is None:
+        raise ValueError("quality_aggregates: the data are not those of a file")
+    rows = _outcomes(spec, data.frame).filter(pl.col("actual_class").is_not_null() | pl.col("outcome").is_not_null())
+    parts = [rows.with_columns(segment=pl.lit("all"))]
+    for name in spec.columns.segments:
+        known = segments.filter(pl.col("segment_column") == name)["value"]
+        column = pl.col(f"g_{name}")
+        value = (
+            pl.when(column.is_null())
+            .then(pl.lit("(null)"))
+            .when(column.is_in(known.implode()))
+            .then(column)
+            .otherwise(pl.lit("(other)"))
+        )
+        parts.append(rows.with_columns(segment=pl.lit(f"{name}=") + value, bucket=pl.col("bucket") % 16))
+    everything = pl.concat(parts)
+    return {
+        "confusion": _confusion(spec, everything),
+        "score_label_bins": _score_bins(spec, everything),
+        "quality_sums": _sums(everything),
+        "custom_sums": _custom(spec, everything),
+    }
+
+
+def _outcomes(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
+    """Decision, forecast, outcome and losses per row; null where one side is unknown."""
+    task, null = spec.model.task, pl.lit(None, pl.Float64)
+    score = pl.col("score")
+    log_loss = brier = null
+    decided = pl.col("predicted_class")
+    if task == "binary_classification":
+        decided = pl.coalesce(
+            decided,
+            pl.when(score >= spec.quality.threshold).then(pl.lit(spec.positive_class)),
+            pl.when(score.is_not_null()).then(pl.lit(negative_class(spec))),
+        )
+        outcome, forecast = pl.col("label_value"), score
+        log_loss = -_clipped(pl.when(outcome == 1).then(score).otherwise(1 - score)).log()
+        brier = (score - outcome) ** 2
+    elif task == "multiclass_classification" and spec.columns.class_scores:
+        classes = list(spec.columns.class_scores)
+        known = pl.all_horizontal(pl.col(f"p_{c}").is_not_null() for c in classes)
+        given = pl.coalesce(*(pl.when(pl.col("label_class") == c).then(pl.col(f"p_{c}")) for c in classes), pl.lit(0.0))
+        outcome, forecast = null, pl.when(known).then(given)
+        log_loss = -_clipped(forecast).log()
+        distance = pl.sum_horizontal(
+            (pl.col(f"p_{c}") - (pl.col("label_class") == c).cast(pl.Float64)) ** 2 for c in classes
+        )
+        brier = pl.when(known).then(distance)
+    else:
+        outcome, forecast = pl.col("label_value"), pl.col("prediction")
+    return frame.with_columns(
+        decided_class=decided,
+        actual_class=pl.col("label_class"),
+        outcome=outcome,
+        forecast=forecast,
+        log_loss=log_loss,
+        brier=brier,
+    ).with_columns(bucket=pl.col("bucket").cast(pl.Int32))
+
+
+def _clipped(p: pl.Expr) -> pl.Expr:
+    return p.clip(1e-15, 1 - 1e-15)
+
+
+def _keyed(frame: pl.DataFrame) -> pl.DataFrame:
+    keys = [pl.lit(value).alias(name) for name, value in KEYS.items()]
+    return frame.select(*keys, pl.lit(None, pl.Datetime("us")).alias("window_start"), pl.all())
+
+
+def _confusion(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    by = ["segment", "bucket", "predicted_class", "actual_class"]
+    known = rows.with_columns(predicted_class=pl.col("decided_class")).drop_nulls(["predicted_class", "actual_class"])
+    if spec.model.task not in ("binary_classification", "multiclass_classification"):
+        known = known.clear()
+    return _keyed(known.group_by(by).agg(n=pl.len().cast(pl.Int64)).sort(by))
+
+
+def _score_bins(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    by = ["segment", "bucket", "class_name", "score_bin", "is_positive"]
+    named: dict[str, tuple[str, str]] = {}
+    if spec.model.task == "binary_classification":
+        named = {"": ("score", spec.positive_class)}
+    elif spec.model.task == "multiclass_classification":
+        named = {c: (f"p_{c}", c) for c in spec.columns.class_scores}
+    parts = [
+        rows.drop_nulls([column, "actual_class"]).select(
+            "segment",
+            "bucket",
+            class_name=pl.lit(name),
+            score_bin=(pl.col(column) * N_SCORE_BINS).floor().clip(0, N_SCORE_BINS - 1).cast(pl.Int32),
+            is_positive=pl.col("actual_class") == positive,
+        )
+        for name, (column, positive) in named.items()
+    ]
+    empty = pl.DataFrame(
+        schema={
+            "segment": pl.String,
+            "bucket": pl.Int32,
+            "class_name": pl.String,
+            "score_bin": pl.Int32,
+            "is_positive": pl.Boolean,
+        }
+    )
+    return _keyed(pl.concat([empty, *parts]).group_by(by).agg(n=pl.len().cast(pl.Int64)).sort(by))
+
+
+def _sums(rows: pl.DataFrame) -> pl.DataFrame:
+    outcome, forecast = pl.col("outcome"), pl.col("forecast")
+    error = forecast - outcome
+    both = forecast.is_not_null() & outcome.is_not_null()
+    by = ["segment", "bucket"]
+    sums = rows.group_by(by).agg(
+        n=pl.len().cast(pl.Int64),
+        sum_label=outcome.filter(both).sum(),
+        sum_label_sq=(outcome.filter(both) ** 2).sum(),
+        sum_score=forecast.sum(),
+        sum_error=error.sum(),
+        sum_abs_error=error.abs().sum(),
+        sum_squared_error=(error**2).sum(),
+        sum_log_loss=pl.col("log_loss").sum(),
+        sum_brier=pl.col("brier").sum(),
+        n_score=forecast.count().cast(pl.Int64),
+    )
+    return _keyed(sums.sort(by))
+
+
+def _custom(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    """Business value and pinball losses."""
+    values: dict[str, pl.Expr] = {}
+    if spec.value_matrix:
+        pairs = [
+            pl.when((pl.col("decided_class") == predicted) & (pl.col("actual_class") == actual)).then(
+                pl.lit(float(value))
+            )
+            for predicted, row in spec.value_matrix.items()
+            for actual, value in row.items()
+        ]
+        values["value"] = pl.coalesce(*pairs, pl.lit(None, pl.Float64))
+    if spec.model.task == "regression":
+        gap = pl.col("outcome") - pl.col("forecast")
+        values |= {f"pinball_{q:g}": pl.max_horizontal(q * gap, (q - 1) * gap) for q in spec.quality.quantiles}
+    by = ["segment", "bucket"]
+    schema = {
+        "segment": pl.String,
+        "bucket": pl.Int32,
+        "metric": pl.String,
+        "n": pl.Int64,
+        "sum_value": pl.Float64,
+        "sum_value_sq": pl.Float64,
+    }
+    parts = [pl.DataFrame(schema=schema)]
+    for name, value in values.items():
+        found = rows.select(*by, value=value).drop_nulls("value").filter(pl.col("value").abs() < math.inf)
+        sums = found.group_by(by).agg(
+            n=pl.len().cast(pl.Int64), sum_value=pl.col("value").sum(), sum_value_sq=(pl.col("value") ** 2).sum()
+        )
+        parts.append(sums.select(*by, metric=pl.lit(name), n="n", sum_value="sum_value", sum_value_sq="sum_value_sq"))
+    return _keyed(pl.concat(parts).sort([*by, "metric"]))
