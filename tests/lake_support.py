@@ -54,7 +54,9 @@ def make_paths(root: Path) -> tuple[Home, MonitorPaths]:
     return home, paths
 
 
-def rows(n: int, *, first: int = 0, start: datetime = START, every: timedelta = timedelta(minutes=7), seed: int = 0) -> pl.DataFrame:
+def rows(
+    n: int, *, first: int = 0, start: datetime = START, every: timedelta = timedelta(minutes=7), seed: int = 0
+) -> pl.DataFrame:
     """Inference rows as a user's file has them."""
     rng = np.random.default_rng(seed)
     return pl.DataFrame(
@@ -83,7 +85,12 @@ def mixed_traffic(root: Path) -> None:
     _, paths = make_paths(root)
     for day in range(6):
         start = START + timedelta(days=day)
-        land(paths.landing_inferences, f"day-{day}.parquet", rows(200, first=200 * day, start=start, seed=day), start + timedelta(days=1))
+        land(
+            paths.landing_inferences,
+            f"day-{day}.parquet",
+            rows(200, first=200 * day, start=start, seed=day),
+            start + timedelta(days=1),
+        )
     land(paths.landing_inferences, "again.csv", rows(50), START + timedelta(days=8))
     land(paths.landing_inferences, "conflict.ndjson", rows(20, seed=99), START + timedelta(days=9))
     broken = paths.landing_inferences / "broken.parquet"
@@ -93,18 +100,31 @@ def mixed_traffic(root: Path) -> None:
         ids = [f"id-{200 * day + i}" for i in range(0, 230, 2)]
         truth = pl.DataFrame({"id": ids, "y": [i % 3 == 0 for i in range(len(ids))]})
         land(paths.landing_labels, f"labels-{day}.csv", truth, START + timedelta(days=day + 2))
-    land(paths.landing_labels, "corrected.parquet", pl.DataFrame({"id": ["id-0", "id-2", "id-9999"], "y": [0, 0, 1]}), START + timedelta(days=20))
+    land(
+        paths.landing_labels,
+        "corrected.parquet",
+        pl.DataFrame({"id": ["id-0", "id-2", "id-9999"], "y": [0, 0, 1]}),
+        START + timedelta(days=20),
+    )
     clock = START + timedelta(days=6, hours=1)
     with SegmentWriter(paths.log, "m", "inferences") as log:
         events = [
-            InferenceEvent(id=f"seg-{i}", at=START + timedelta(days=6, minutes=i), version="v2", features={"x": i, "c": "red"}, score=0.5)
+            InferenceEvent(
+                id=f"seg-{i}",
+                at=START + timedelta(days=6, minutes=i),
+                version="v2",
+                features={"x": i, "c": "red"},
+                score=0.5,
+            )
             for i in range(100)
         ]
         log.append(events, received_at=clock)
     with SegmentWriter(paths.log, "m", "labels") as log:
         log.append([LabelEvent(id=f"seg-{i}", value=1, at=clock) for i in range(0, 100, 5)], received_at=clock)
     with SegmentWriter(paths.log, "m", "rejected") as log:
-        log.append([RejectedEvent(kind="inferences", reason="bad_type", id="r-1", at=START, payload="{}")], received_at=clock)
+        log.append(
+            [RejectedEvent(kind="inferences", reason="bad_type", id="r-1", at=START, payload="{}")], received_at=clock
+        )
 
 
 TABLES = {
@@ -122,8 +142,12 @@ def tables(spec: MonitorSpec, paths: MonitorPaths) -> dict[str, pl.DataFrame]:
     found["quarantine"] = quarantine.sort(quarantine.columns)
     with open_ledger(paths.ledger) as ledger:
         columns = "batch_id, seq, kind, path, status, n_rows, n_accepted, n_duplicate, n_rejected, n_value_issues, n_unmatched"
-        found["batches"] = pl.DataFrame(ledger.con.execute(f"SELECT {columns} FROM batches ORDER BY seq").fetchall(), orient="row")
-        changes = ledger.con.execute("SELECT kind, window_key, batch_id, sum(n_rows) FROM window_changes GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
+        found["batches"] = pl.DataFrame(
+            ledger.con.execute(f"SELECT {columns} FROM batches ORDER BY seq").fetchall(), orient="row"
+        )
+        changes = ledger.con.execute(
+            "SELECT kind, window_key, batch_id, sum(n_rows) FROM window_changes GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        )
         found["changes"] = pl.DataFrame(changes.fetchall(), orient="row")
     return found
 

@@ -14,7 +14,21 @@ from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
 from sightline.warehouse.results import judgement_names, read_judgements
 
-SHOWN = ["window_start", "segment", "model_version", "column", "metric", "value", "ci_low", "ci_high", "n", "bound_low", "bound_high", "status", "reason"]
+SHOWN = [
+    "window_start",
+    "segment",
+    "model_version",
+    "column",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+    "bound_low",
+    "bound_high",
+    "status",
+    "reason",
+]
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
@@ -39,7 +53,9 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 @click.option("--as-of", callback=_moment, help="What was known then: later revisions are left out.")
 @click.option("--revisions", is_flag=True, help="Every revision instead of the newest one.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "parquet"]), default="table", show_default=True)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of standard output.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of standard output."
+)
 def command(
     monitor: str,
     metric: str | None,
@@ -70,7 +86,9 @@ def _paths(home: Home, monitor: str) -> MonitorPaths:
     paths = home.monitor(monitor)
     if paths.results.is_dir():
         return paths
-    known = {file.stem for file in home.monitors.glob("*.y*ml")} | {folder.name for folder in home.data.glob("*") if folder.is_dir()}
+    known = {file.stem for file in home.monitors.glob("*.y*ml")} | {
+        folder.name for folder in home.data.glob("*") if folder.is_dir()
+    }
     if monitor in known:
         return paths
     fix = nearest(monitor, known) if known else f"put a monitor's YAML into {home.monitors}, or set SIGHTLINE_HOME"
@@ -82,7 +100,9 @@ def _explain(paths: MonitorPaths, **wanted: str | None) -> None:
     names = judgement_names(paths)
     for name, value in wanted.items():
         if value is not None and names[name] and value not in names[name]:
-            raise SightlineError(f"no judgement has the {name} {value!r}", where=str(paths.results), fix=nearest(value, names[name]))
+            raise SightlineError(
+                f"no judgement has the {name} {value!r}", where=str(paths.results), fix=nearest(value, names[name])
+            )
     none_yet = "no judgements yet: materialize data_quality, drift or model_quality of this monitor"
     click.echo("no judgement matches" if names["metric"] else none_yet, err=True)
 
@@ -115,7 +135,10 @@ def _as_table(found: pl.DataFrame) -> str:
 
 
 def _line(cells: list[str], widths: list[int], is_number: list[bool]) -> str:
-    parts = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(cells, widths, is_number, strict=True)]
+    parts = [
+        cell.rjust(width) if right else cell.ljust(width)
+        for cell, width, right in zip(cells, widths, is_number, strict=True)
+    ]
     return "  ".join(parts).rstrip()
 
 
@@ -131,5 +154,7 @@ def _write_parquet(found: pl.DataFrame, output: Path | None) -> None:
         found.write_parquet(output)
         return
     if sys.stdout.isatty():
-        raise SightlineError("Parquet is binary", fix="add --output FILE, or redirect: sightline judgements ... --format parquet > FILE")
+        raise SightlineError(
+            "Parquet is binary", fix="add --output FILE, or redirect: sightline judgements ... --format parquet > FILE"
+        )
     found.write_parquet(sys.stdout.buffer)

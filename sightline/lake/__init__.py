@@ -5,4 +5,14 @@ from sightline.lake.peek import label_windows_waiting, peek_windows, windows_of
 from sightline.lake.sources import Batch, list_batches, pending
 from sightline.lake.store import scan_lake
 
-__all__ = ["Batch", "IntakeReport", "intake", "label_windows_waiting", "list_batches", "peek_windows", "pending", "scan_lake", "windows_of"]
+__all__ = [
+    "Batch",
+    "IntakeReport",
+    "intake",
+    "label_windows_waiting",
+    "list_batches",
+    "peek_windows",
+    "pending",
+    "scan_lake",
+    "windows_of",
+]

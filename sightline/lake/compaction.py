@@ -50,14 +50,20 @@ def compact_touched(spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger, kind
     return _compact(spec, paths, ledger, [*groups, ("unmatched", None), ("quarantine", None)], False)
 
 
-def _compact(spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger, groups: Sequence[tuple[str, str | None]], everything: bool) -> int:
+def _compact(
+    spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger, groups: Sequence[tuple[str, str | None]], everything: bool
+) -> int:
     saved = 0
     staging = Staging(paths, ledger)
     for kind, key in groups:
         parts = ledger.parts(kind, None if key is None else [key])
         for tier in _tiers(parts, everything):
             schema = QUARANTINE_SCHEMA if kind == "quarantine" else lake_schema(spec, kind)
-            order = ["received_at", "batch_id", "row_number"] if kind in ("inferences", "quarantine") else ["revision_order"]
+            order = (
+                ["received_at", "batch_id", "row_number"]
+                if kind in ("inferences", "quarantine")
+                else ["revision_order"]
+            )
             frame = scan_parts([staging.file(part) for part in tier], schema).collect().sort(order, maintain_order=True)
             staging.add(kind, key, _kept_columns(frame, staging, tier), max(part.seq for part in tier))
             staging.obsolete += tier
@@ -79,7 +85,9 @@ def _kept_columns(frame: pl.DataFrame, staging: Staging, tier: Sequence[Part]) -
     if not dropped:
         return frame
     key = ["batch_id", "row_number"]
-    old = scan_parts([staging.file(part) for part in tier], {**{name: frame.schema[name] for name in key}, **dropped}).collect()
+    old = scan_parts(
+        [staging.file(part) for part in tier], {**{name: frame.schema[name] for name in key}, **dropped}
+    ).collect()
     return frame.join(old, on=key, how="left", maintain_order="left")
 
 

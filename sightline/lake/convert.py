@@ -70,7 +70,9 @@ def _decode(raw: pl.Series) -> Converted:
 
 def _all_bad(raw: pl.Series, dtype: Any) -> Converted:
     bad = raw.is_not_null()
-    return Converted(pl.Series(raw.name, [None], dtype=dtype).new_from_index(0, len(raw)), [("bad_type", bad)] if bad.any() else [])
+    return Converted(
+        pl.Series(raw.name, [None], dtype=dtype).new_from_index(0, len(raw)), [("bad_type", bad)] if bad.any() else []
+    )
 
 
 def _elementwise(raw: pl.Series, one: Callable[[Any], Any], dtype: Any) -> Converted:
@@ -136,7 +138,10 @@ SPELLINGS: tuple[tuple[type, Callable[[Any], str]], ...] = (
     (int, str),
     (float, _float_text),
     (Decimal, lambda value: format(value.normalize(), "f")),
-    (datetime, lambda value: (value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)).isoformat()),
+    (
+        datetime,
+        lambda value: (value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)).isoformat(),
+    ),
     (date, lambda value: value.isoformat()),
 )
 
@@ -224,7 +229,9 @@ def _parse_times(text: pl.Series) -> pl.Series:
             .str.replace(r"([+-]\d{2}):$", "${1}:00")
             .str.replace(r"(T\d{2}:\d{2}:\d{2}(?:\.\d+)?)$", "${1}+00:00")
         )
-        parsed = normal.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False).dt.replace_time_zone(None)
+        parsed = normal.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False).dt.replace_time_zone(
+            None
+        )
         epoch = _epoch(normal.cast(pl.Float64, strict=False).alias("epoch"))
         values = values.scatter(rest.arg_true(), parsed.zip_with(parsed.is_not_null(), epoch))
     return values

@@ -22,14 +22,19 @@ def add_buckets(frame: pl.DataFrame) -> pl.DataFrame:
     """Fill ``bucket``: first byte of the MD5 of the entity id (else the prediction id), modulo 64; the same in every engine."""
     units = frame.select(pl.coalesce("entity_id", "prediction_id").alias("unit"))
     if len(frame) <= SMALL:
-        values = [hashlib.md5(unit.encode(), usedforsecurity=False).digest()[0] % N_BUCKETS for unit in units["unit"].to_list()]
+        values = [
+            hashlib.md5(unit.encode(), usedforsecurity=False).digest()[0] % N_BUCKETS
+            for unit in units["unit"].to_list()
+        ]
         buckets = pl.Series("bucket", values, dtype=pl.UInt8)
     else:
         import duckdb
 
         with duckdb.connect() as con:
             con.register("units", units.to_arrow())
-            buckets = con.sql(f"SELECT (md5_number_upper(unit) % 256 % {N_BUCKETS})::UTINYINT AS bucket FROM units").pl()["bucket"]
+            buckets = con.sql(
+                f"SELECT (md5_number_upper(unit) % 256 % {N_BUCKETS})::UTINYINT AS bucket FROM units"
+            ).pl()["bucket"]
     return frame.with_columns(buckets)
 
 
@@ -68,40 +73,62 @@ def split_duplicates(spec: MonitorSpec, frame: pl.DataFrame, staging: Staging, p
     files = [staging.file(part) for part in staging.live("inferences", keys)]
     known = pl.DataFrame(schema={name: frame.schema[name] for name in KEY})
     if files:
-        known = scan_parts(files, dict(frame.schema)).select(KEY).join(frame.lazy().select(KEY), on=KEY, how="semi").collect()
+        known = (
+            scan_parts(files, dict(frame.schema))
+            .select(KEY)
+            .join(frame.lazy().select(KEY), on=KEY, how="semi")
+            .collect()
+        )
     if is_first.all() and known.is_empty():
         return Split(frame)
     rows = frame.with_row_index("position").with_columns(is_first.alias("is_first"))
-    is_known = rows.select(KEY).join(known.unique().with_columns(is_known=pl.lit(True)), on=KEY, how="left", maintain_order="left")["is_known"]
+    is_known = rows.select(KEY).join(
+        known.unique().with_columns(is_known=pl.lit(True)), on=KEY, how="left", maintain_order="left"
+    )["is_known"]
     is_new = is_first & is_known.is_null()
     repeats = rows.filter(~is_new).drop("is_first")
     accepted = frame.filter(is_new)
     originals = [accepted.join(repeats.select(KEY), on=KEY, how="semi")]
     if len(known):
         originals.insert(0, scan_parts(files, dict(frame.schema)).join(known.lazy(), on=KEY, how="semi").collect())
-    return _judge(accepted, repeats, pl.concat(originals).unique(KEY, keep="first", maintain_order=True), staging, paths_of)
+    return _judge(
+        accepted, repeats, pl.concat(originals).unique(KEY, keep="first", maintain_order=True), staging, paths_of
+    )
 
 
 def _judge(
-    accepted: pl.DataFrame, repeats: pl.DataFrame, originals: pl.DataFrame, staging: Staging, paths_of: Mapping[str, str]
+    accepted: pl.DataFrame,
+    repeats: pl.DataFrame,
+    originals: pl.DataFrame,
+    staging: Staging,
+    paths_of: Mapping[str, str],
 ) -> Split:
     """Compare each repeat with the row that came first."""
     content = [name for name in originals.columns if name not in NOT_CONTENT]
     pairs = repeats.join(originals, on=KEY, how="left", suffix="@first", maintain_order="left")
-    same = pairs.select(pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}@first")) for name in content)).to_series()
+    same = pairs.select(
+        pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}@first")) for name in content)
+    ).to_series()
     paths = {**staging.ledger.batch_paths(originals["batch_id"].unique().to_list()), **paths_of}
     here, there = (
-        pairs[name].replace_strict(list(paths), list(paths.values()), default=None, return_dtype=pl.String) for name in ("batch_id", "batch_id@first")
+        pairs[name].replace_strict(list(paths), list(paths.values()), default=None, return_dtype=pl.String)
+        for name in ("batch_id", "batch_id@first")
     )
     is_reload = same & (here == there).fill_null(False) & (pairs["batch_id"] != pairs["batch_id@first"])
     counts = dict(repeats.group_by("batch_id").len().iter_rows())
     pairs = pairs.select(repeats.columns).with_columns(same=same, source=here).filter(~is_reload)
     if pairs.is_empty():
         return Split(accepted, [], counts)
-    payload = [
-        None if row["same"] else to_json({k: v for k, v in row.items() if v is not None and k not in ("position", "same", "source")})
-        for row in pairs.to_dicts()
-    ] if not pairs["same"].all() else [None] * len(pairs)
+    payload = (
+        [
+            None
+            if row["same"]
+            else to_json({k: v for k, v in row.items() if v is not None and k not in ("position", "same", "source")})
+            for row in pairs.to_dicts()
+        ]
+        if not pairs["same"].all()
+        else [None] * len(pairs)
+    )
     found = pairs.select(
         kind=pl.lit("inferences"),
         batch_id="batch_id",

@@ -73,8 +73,27 @@ class Tally:
     def row(self, mark: str, now: datetime) -> BatchRow:
         """The ledger's row."""
         b = self.batch
-        counts = (self.n_rows, self.n_accepted, self.n_duplicate, self.n_rejected, self.n_value_issues, self.n_unmatched)
-        return BatchRow(b.batch_id, self.seq, b.kind, b.path, b.signature, b.format, mark, self.status, *counts, utc_text(b.received_at), utc_text(now))
+        counts = (
+            self.n_rows,
+            self.n_accepted,
+            self.n_duplicate,
+            self.n_rejected,
+            self.n_value_issues,
+            self.n_unmatched,
+        )
+        return BatchRow(
+            b.batch_id,
+            self.seq,
+            b.kind,
+            b.path,
+            b.signature,
+            b.format,
+            mark,
+            self.status,
+            *counts,
+            utc_text(b.received_at),
+            utc_text(now),
+        )
 
 
 def intake(
@@ -122,7 +141,9 @@ def intake(
 class _Loader:
     """State of one intake: the open commit, its rows, and the report so far."""
 
-    def __init__(self, spec: MonitorSpec, paths: MonitorPaths, home: Home, ledger: Ledger, kind: str, now: datetime) -> None:
+    def __init__(
+        self, spec: MonitorSpec, paths: MonitorPaths, home: Home, ledger: Ledger, kind: str, now: datetime
+    ) -> None:
         self.spec, self.paths, self.home, self.ledger, self.kind, self.now = spec, paths, home, ledger, kind, now
         self.report = IntakeReport()
         self.mark = mapping_mark(spec)
@@ -223,8 +244,17 @@ class _Loader:
             if isinstance(at, datetime) and at >= self.spec.first_window.replace(tzinfo=None):
                 row["window_start"] = self.spec.floor(at).replace(tzinfo=None)
         received = batch.received_at.astimezone(UTC).replace(tzinfo=None)
-        base = {"kind": REJECTED, "batch_id": batch.batch_id, "source": batch.path, "severity": "row", "received_at": received}
-        rows += [{**base, "row_number": b.row_number, "reason": b.reason, "value": b.message[:200], "payload": b.payload} for b in bad]
+        base = {
+            "kind": REJECTED,
+            "batch_id": batch.batch_id,
+            "source": batch.path,
+            "severity": "row",
+            "received_at": received,
+        }
+        rows += [
+            {**base, "row_number": b.row_number, "reason": b.reason, "value": b.message[:200], "payload": b.payload}
+            for b in bad
+        ]
         tally = self._start(batch)
         tally.n_rows = tally.n_rejected = len(rows)
         if rows:
@@ -280,7 +310,9 @@ class _Loader:
             self.labels.finish(max((t.seq for t in self.tallies.values()), default=self.next_seq - 1))
         if self.quarantine:
             rows = pl.concat(self.quarantine)
-            self.staging.add("quarantine", None, rows, max((t.seq for t in self.tallies.values()), default=self.next_seq - 1))
+            self.staging.add(
+                "quarantine", None, rows, max((t.seq for t in self.tallies.values()), default=self.next_seq - 1)
+            )
             for reason, n in rows.group_by("reason").len().rows():
                 self.report.quarantined_by_reason[reason] = self.report.quarantined_by_reason.get(reason, 0) + n
             touched = rows.select(window_key_expr(pl.col("window_start").drop_nulls().unique(), self.spec)).to_series()

@@ -84,7 +84,8 @@ class Ledger:
     def batch_paths(self, batch_ids: Sequence[str]) -> dict[str, str]:
         """Batch id -> path of its source."""
         rows = self.con.execute(
-            "SELECT batch_id, path FROM batches WHERE batch_id IN (SELECT value FROM json_each(?))", [json.dumps(list(batch_ids))]
+            "SELECT batch_id, path FROM batches WHERE batch_id IN (SELECT value FROM json_each(?))",
+            [json.dumps(list(batch_ids))],
         )
         return dict(rows)
 
@@ -94,7 +95,10 @@ class Ledger:
 
     def parts(self, kind: str, keys: Iterable[str] | None = None, after_seq: int | None = None) -> list[Part]:
         """Live parts of a kind, in load order; of some windows or batches after a sequence number only."""
-        sql, params = "SELECT path, kind, window_key, n_rows, fingerprint, seq, state FROM parts WHERE kind = ? AND state = 'live'", [kind]
+        sql, params = (
+            "SELECT path, kind, window_key, n_rows, fingerprint, seq, state FROM parts WHERE kind = ? AND state = 'live'",
+            [kind],
+        )
         if keys is not None:
             sql, params = sql + " AND window_key IN (SELECT value FROM json_each(?))", [*params, json.dumps(list(keys))]
         if after_seq is not None:
@@ -120,7 +124,8 @@ class Ledger:
     def windows_since(self, kind: str, seq: int) -> tuple[dict[str, int], int]:
         """Windows changed after a position, with their new rows, and the position now: a cursor for whoever follows along."""
         rows = self.con.execute(
-            "SELECT window_key, sum(n_rows) FROM window_changes WHERE kind = ? AND seq > ? GROUP BY 1 ORDER BY 1", [kind, seq]
+            "SELECT window_key, sum(n_rows) FROM window_changes WHERE kind = ? AND seq > ? GROUP BY 1 ORDER BY 1",
+            [kind, seq],
         ).fetchall()
         position = self.con.execute("SELECT coalesce(max(seq), 0) FROM window_changes").fetchone()[0]
         return dict(rows), position

@@ -36,8 +36,12 @@ class Predictions:
         files = [self.file(part) for part in self.parts if part.window_key in wanted]
         if not files or ids.is_empty():
             return pl.DataFrame(schema={name: LABEL_SCHEMA[name] for name in INDEX_COLUMNS})
-        lazy = pl.scan_parquet(files, hive_partitioning=False, glob=False, missing_columns="insert", extra_columns="ignore")
-        found = lazy.select(INDEX_COLUMNS).join(ids.unique().to_frame("prediction_id").lazy(), on="prediction_id", how="semi")
+        lazy = pl.scan_parquet(
+            files, hive_partitioning=False, glob=False, missing_columns="insert", extra_columns="ignore"
+        )
+        found = lazy.select(INDEX_COLUMNS).join(
+            ids.unique().to_frame("prediction_id").lazy(), on="prediction_id", how="semi"
+        )
         return found.group_by("prediction_id", "window_start").agg(pl.col("predicted_at").min()).collect()
 
 
@@ -99,8 +103,12 @@ def _choose(labels: pl.DataFrame, found: pl.DataFrame, by_hint: bool) -> pl.Data
     pairs = labels.join(slim, on="prediction_id", how="inner")
     if by_hint:
         pairs = pairs.filter(pl.col("found_window") == pl.col("hint_window"))
-    pairs = pairs.sort(pl.col("found_at") <= pl.col("observed_at"), "found_at").unique("label", keep="last", maintain_order=True)
-    return pairs.with_columns(predicted_at=pl.col("found_at"), window_start=pl.col("found_window")).drop("found_at", "found_window")
+    pairs = pairs.sort(pl.col("found_at") <= pl.col("observed_at"), "found_at").unique(
+        "label", keep="last", maintain_order=True
+    )
+    return pairs.with_columns(predicted_at=pl.col("found_at"), window_start=pl.col("found_window")).drop(
+        "found_at", "found_window"
+    )
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,9 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
         before_batch=pl.col("batch_id").shift(1).over(KEY),
         is_repeated=pl.struct(*KEY, "value", "observed_at").is_first_distinct().not_(),
     )
-    rows = rows.filter("is_new").with_columns(is_repeated=pl.col("is_repeated") | (pl.col("before") == pl.col("value")).fill_null(False))
+    rows = rows.filter("is_new").with_columns(
+        is_repeated=pl.col("is_repeated") | (pl.col("before") == pl.col("value")).fill_null(False)
+    )
     extra = [*LABEL_SCHEMA, "value", "before", "before_batch"]
     fresh = rows.filter(~pl.col("is_repeated"))
     return Revisions(
@@ -154,5 +164,10 @@ def no_labels() -> pl.DataFrame:
 
 def hint_keys(hints: pl.Series, spec: MonitorSpec) -> set[str]:
     """Window keys of some times."""
-    starts = hints.cast(TIMESTAMP).drop_nulls().to_frame("t").select(window_key_expr(window_starts(pl.col("t"), spec), spec).unique())
+    starts = (
+        hints.cast(TIMESTAMP)
+        .drop_nulls()
+        .to_frame("t")
+        .select(window_key_expr(window_starts(pl.col("t"), spec), spec).unique())
+    )
     return set(starts.to_series())

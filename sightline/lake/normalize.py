@@ -59,7 +59,9 @@ class _Work:
     def take(self, name: str, kind: str | None = None) -> Converted:
         """Convert one column; one that is absent is all null."""
         if not self.has(name):
-            return convert(pl.Series(name, [None], dtype=pl.Null).new_from_index(0, self.n), kind or self.kinds.get(name, "text"))
+            return convert(
+                pl.Series(name, [None], dtype=pl.Null).new_from_index(0, self.n), kind or self.kinds.get(name, "text")
+            )
         return convert(self.raw[name], kind or self.kinds.get(name, "text"), parse=self.chunk.parse)
 
     def value(self, name: str, kind: str | None = None) -> pl.Series:
@@ -160,12 +162,17 @@ def _inferences(work: _Work) -> pl.DataFrame:
     for name in spec.columns.features:
         columns[f"f_{name}"] = work.value(f"f_{name}")
     for name in spec.columns.segments:
-        columns[f"g_{name}"] = work.value(f"g_{name}") if name not in spec.columns.features else work.take(f"g_{name}").values
+        columns[f"g_{name}"] = (
+            work.value(f"g_{name}") if name not in spec.columns.features else work.take(f"g_{name}").values
+        )
     schema = inference_schema(spec)
     starts = columns["predicted_at"].to_frame("t").select(window_starts(pl.col("t"), spec)).to_series()
     columns["window_start"] = starts
     return pl.DataFrame(
-        [columns[name].alias(name).cast(dtype) if name in columns else work.constant(None, dtype).alias(name) for name, dtype in schema.items()]
+        [
+            columns[name].alias(name).cast(dtype) if name in columns else work.constant(None, dtype).alias(name)
+            for name, dtype in schema.items()
+        ]
     )
 
 
@@ -205,7 +212,12 @@ def _most_probable(classes: pl.Series, scores: dict[str, pl.Series]) -> pl.Serie
 def align_binary(classes: pl.Series, spec: MonitorSpec) -> pl.Series:
     """Spell booleans as numbers, or numbers as booleans, where `labels.positive` is of the other sort."""
     positive = canonical_text(spec.labels.positive) if spec.labels and spec.labels.positive is not None else "1"
-    pairs = {"1": ("true", "false", "1", "0"), "0": ("true", "false", "1", "0"), "true": ("1", "0", "true", "false"), "false": ("1", "0", "true", "false")}
+    pairs = {
+        "1": ("true", "false", "1", "0"),
+        "0": ("true", "false", "1", "0"),
+        "true": ("1", "0", "true", "false"),
+        "false": ("1", "0", "true", "false"),
+    }
     if positive not in pairs:
         return classes
     from_true, from_false, to_true, to_false = pairs[positive]
@@ -240,7 +252,10 @@ def _labels(work: _Work) -> pl.DataFrame:
     columns["revision_order"] = work.raw["row_number"]
     columns["batch_id"] = work.constant(work.chunk.batch.batch_id, pl.String())
     return pl.DataFrame(
-        [columns[name].alias(name).cast(dtype) if name in columns else work.constant(None, dtype).alias(name) for name, dtype in LABEL_SCHEMA.items()]
+        [
+            columns[name].alias(name).cast(dtype) if name in columns else work.constant(None, dtype).alias(name)
+            for name, dtype in LABEL_SCHEMA.items()
+        ]
     )
 
 
@@ -254,7 +269,9 @@ def _shown(values: pl.Series) -> list[str | None]:
     return shown
 
 
-def _quarantined(work: _Work, frame: pl.DataFrame, name: str, reason: str, rows: pl.Series, severity: str) -> pl.DataFrame:
+def _quarantined(
+    work: _Work, frame: pl.DataFrame, name: str, reason: str, rows: pl.Series, severity: str
+) -> pl.DataFrame:
     """Quarantine rows for some positions; ``window_start`` is null where the time itself is what is wrong."""
     picked = frame[rows]
     raw = work.raw[name].gather(rows) if work.has(name) else None
@@ -299,13 +316,27 @@ def _value_issues(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
 
 def _notes(work: _Work) -> list[pl.DataFrame]:
     """Columns nobody knows, columns that are not there: one line each per chunk."""
-    notes = [(name, "unknown_column") for name in work.chunk.unknown] + [(role.column, "missing_column") for role in work.chunk.missing]
+    notes = [(name, "unknown_column") for name in work.chunk.unknown] + [
+        (role.column, "missing_column") for role in work.chunk.missing
+    ]
     if not notes or work.n == 0:
         return []
-    row = {"kind": work.chunk.batch.kind, "batch_id": work.chunk.batch.batch_id, "source": work.chunk.batch.path, "severity": "note"}
+    row = {
+        "kind": work.chunk.batch.kind,
+        "batch_id": work.chunk.batch.batch_id,
+        "source": work.chunk.batch.path,
+        "severity": "note",
+    }
     received = work.received[0]
     text = f"{work.n} rows"
-    return [quarantine_frame([{**row, "column": name, "reason": reason, "value": text, "received_at": received} for name, reason in dict.fromkeys(notes)])]
+    return [
+        quarantine_frame(
+            [
+                {**row, "column": name, "reason": reason, "value": text, "received_at": received}
+                for name, reason in dict.fromkeys(notes)
+            ]
+        )
+    ]
 
 
 def _bad_records(work: _Work, bad: Sequence[BadRecord]) -> list[pl.DataFrame]:
@@ -317,7 +348,14 @@ def _bad_records(work: _Work, bad: Sequence[BadRecord]) -> list[pl.DataFrame]:
     return [
         quarantine_frame(
             [
-                {**row, "row_number": b.row_number, "reason": b.reason, "value": b.message[:VALUE_LIMIT], "payload": b.payload, "received_at": received}
+                {
+                    **row,
+                    "row_number": b.row_number,
+                    "reason": b.reason,
+                    "value": b.message[:VALUE_LIMIT],
+                    "payload": b.payload,
+                    "received_at": received,
+                }
                 for b in bad
             ]
         )

@@ -89,7 +89,9 @@ def _time_columns(spec: MonitorSpec, batch: Batch, home: Home, column: str) -> l
     file = batch.file(home)
     try:
         if batch.format == "parquet":
-            return [(pl.scan_parquet(file, glob=False, hive_partitioning=False).select(column).collect().to_series(), False)]
+            return [
+                (pl.scan_parquet(file, glob=False, hive_partitioning=False).select(column).collect().to_series(), False)
+            ]
         return [(scan_csv(batch, home).select(column).collect().to_series(), True)]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise UnreadableError("unreadable_file", str(error)) from error

@@ -24,7 +24,13 @@ OBJECT_ROWS = 50_000
 """Rows per chunk while they are Python objects: these take ten times the memory of columns."""
 GATHER_ROWS = 256
 MAX_PAYLOAD_BYTES = 4096
-NATIVE = {"numeric": pl.Float64, "categorical": pl.String, "text": pl.String, "boolean": pl.Boolean, "embedding": pl.List(pl.Float32)}
+NATIVE = {
+    "numeric": pl.Float64,
+    "categorical": pl.String,
+    "text": pl.String,
+    "boolean": pl.Boolean,
+    "embedding": pl.List(pl.Float32),
+}
 
 
 class UnreadableError(Exception):
@@ -105,7 +111,10 @@ def read_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int = C
         if batch.format == "ndjson":
             yield from _ndjson(spec, batch, home, chunk_rows)
         elif reader is None:
-            raise UnreadableError("unsupported_format", "no Parquet, CSV or NDJSON file by its name (.parquet, .csv, .ndjson, .jsonl, .json)")
+            raise UnreadableError(
+                "unsupported_format",
+                "no Parquet, CSV or NDJSON file by its name (.parquet, .csv, .ndjson, .jsonl, .json)",
+            )
         else:
             first = 0
             for frame in reader(batch, home, chunk_rows):
@@ -128,7 +137,9 @@ def _parquet(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame
 
 def scan_csv(batch: Batch, home: Home) -> pl.LazyFrame:
     """A CSV file as text columns; Polars leaves quotes doubled in quoted headers."""
-    scan = pl.scan_csv(batch.file(home), infer_schema=False, truncate_ragged_lines=True, glob=False, encoding="utf8-lossy")
+    scan = pl.scan_csv(
+        batch.file(home), infer_schema=False, truncate_ragged_lines=True, glob=False, encoding="utf8-lossy"
+    )
     awkward = [name for name in scan.collect_schema().names() if '""' in name]
     return scan.rename({name: name.replace('""', '"') for name in awkward}) if awkward else scan
 
@@ -158,7 +169,9 @@ def _duckdb(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]
             break
         except duckdb.IOException as error:
             if time.monotonic() > deadline:
-                raise UnreadableError("locked_source", f"the DuckDB file is held by another process: {error}") from error
+                raise UnreadableError(
+                    "locked_source", f"the DuckDB file is held by another process: {error}"
+                ) from error
             time.sleep(0.25)
     try:
         relation = con.sql("SELECT * FROM query_table($table)", params={"table": batch.table})
@@ -184,7 +197,12 @@ def _file_chunk(spec: MonitorSpec, batch: Batch, frame: pl.DataFrame, first: int
     for role in wanted:
         if role.required and role.column not in frame.columns:
             listed = ", ".join(map(repr, frame.columns[:50]))
-            raise UnreadableError("missing_column", f"there is no column {role.column!r}; the file has {listed}", column=role.column, n_rows=len(frame))
+            raise UnreadableError(
+                "missing_column",
+                f"there is no column {role.column!r}; the file has {listed}",
+                column=role.column,
+                n_rows=len(frame),
+            )
     present = [role for role in wanted if role.column in frame.columns]
     chosen = frame.select(pl.col(role.column).alias(role.name) for role in present)
     chosen = chosen.with_columns(pl.int_range(first, first + len(frame), dtype=pl.Int64).alias("row_number"))
@@ -251,9 +269,15 @@ def json_rows(data: bytes, first: int) -> tuple[list[tuple[int, Any]], list[BadR
             try:
                 items.append((number, json.loads(line)))
             except (ValueError, RecursionError) as error:
-                bad.append(BadRecord(number, "corrupt_record", f"no JSON: {error}", line[:MAX_PAYLOAD_BYTES].decode(errors="replace")))
+                bad.append(
+                    BadRecord(
+                        number, "corrupt_record", f"no JSON: {error}", line[:MAX_PAYLOAD_BYTES].decode(errors="replace")
+                    )
+                )
     rows = [(number, row) for number, row in items if isinstance(row, dict)]
-    bad += [BadRecord(n, "corrupt_record", "no JSON object", to_json(row)) for n, row in items if not isinstance(row, dict)]
+    bad += [
+        BadRecord(n, "corrupt_record", "no JSON object", to_json(row)) for n, row in items if not isinstance(row, dict)
+    ]
     return rows, bad
 
 
@@ -277,7 +301,10 @@ def json_field(batch: Batch, home: Home, column: str) -> list[Any] | None:
     """One field of every object of an NDJSON file, skipping over the others; None if a line needs the forgiving reader."""
     row = msgspec.defstruct("Row", [("value", Any, None)], rename={"value": column}, gc=False)
     try:
-        return [item.value for item in msgspec.json.Decoder(row).decode_lines(_text_of(batch, home))]
+        return [
+            value
+            for (value,) in map(msgspec.structs.astuple, msgspec.json.Decoder(row).decode_lines(_text_of(batch, home)))
+        ]
     except (msgspec.MsgspecError, OSError, EOFError, ValueError):
         return None
 
@@ -313,7 +340,12 @@ def _json_chunk(spec: MonitorSpec, batch: Batch, rows: list[tuple[int, Any]], ba
     names = field_names(objects)
     for role in wanted:
         if role.required and objects and role.column not in names:
-            raise UnreadableError("missing_column", f"no object has {role.column!r}; they have {', '.join(map(repr, names))}", column=role.column, n_rows=len(rows))
+            raise UnreadableError(
+                "missing_column",
+                f"no object has {role.column!r}; they have {', '.join(map(repr, names))}",
+                column=role.column,
+                n_rows=len(rows),
+            )
     present = [role for role in wanted if role.column in names or role.required]
     values = gather(objects, [role.column for role in present])
     columns = [typed_series(role.name, values[role.column], role.kind) for role in present]
@@ -324,7 +356,9 @@ def _json_chunk(spec: MonitorSpec, batch: Batch, rows: list[tuple[int, Any]], ba
         False,
         lambda positions: [to_json(objects[i]) for i in positions],
         unknown=_unknown(spec, batch.kind, list(names), wanted),
-        missing=tuple(role for role in wanted if role.column not in names and not role.is_optional and not role.required),
+        missing=tuple(
+            role for role in wanted if role.column not in names and not role.is_optional and not role.required
+        ),
         bad=bad,
     )
 

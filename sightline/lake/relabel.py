@@ -101,7 +101,11 @@ class LabelWork:
 
     def _report(self, revisions: Revisions) -> None:
         column = self.spec.labels.column if self.spec.labels else "label"
-        batches = {*revisions.duplicates["batch_id"], *revisions.duplicates["before_batch"], *revisions.conflicts["batch_id"]} - {None}
+        batches = {
+            *revisions.duplicates["batch_id"],
+            *revisions.duplicates["before_batch"],
+            *revisions.conflicts["batch_id"],
+        } - {None}
         paths = self.staging.ledger.batch_paths(sorted(batches))
         repeats = revisions.duplicates
         here, there = (_paths(repeats[name], paths) for name in ("batch_id", "before_batch"))

@@ -82,7 +82,9 @@ def inference_chunk(
     """Inference events as columns under their role names."""
     features = [event.features for event in events]
     names = field_names(features)
-    sought = gather(features, [name for name in dict.fromkeys(role.column for role in roles(spec, "inferences")) if name in names])
+    sought = gather(
+        features, [name for name in dict.fromkeys(role.column for role in roles(spec, "inferences")) if name in names]
+    )
     columns: list[pl.Series] = []
     missing: list[Role] = []
     for role in roles(spec, "inferences"):
@@ -93,7 +95,9 @@ def inference_chunk(
         if field is not None:
             values = [getattr(event, field) for event in events]
             if role.column in names:
-                values = [other if value is None else value for value, other in zip(values, sought[role.column], strict=True)]
+                values = [
+                    other if value is None else value for value, other in zip(values, sought[role.column], strict=True)
+                ]
         elif role.name.startswith("p_"):
             values = [None if event.class_scores is None else event.class_scores.get(role.name[2:]) for event in events]
         elif role.column in names:

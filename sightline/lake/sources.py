@@ -71,7 +71,9 @@ class Batch:
         return self.path.partition("::")[2]
 
 
-def _batch(home: Home, kind: str, file: Path, form: str, *, table: str = "", received_at: datetime | None = None) -> Batch | None:
+def _batch(
+    home: Home, kind: str, file: Path, form: str, *, table: str = "", received_at: datetime | None = None
+) -> Batch | None:
     try:
         stat = file.stat()
     except FileNotFoundError:
@@ -183,4 +185,8 @@ def pending(spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home) -> li
 
 
 def _not_loaded(batches: Sequence[Batch], known: dict[str, tuple[str, str]], mark: str) -> list[Batch]:
-    return [b for b in batches if b.batch_id not in known or (known[b.batch_id][0] == "refused" and known[b.batch_id][1] != mark)]
+    return [
+        b
+        for b in batches
+        if b.batch_id not in known or (known[b.batch_id][0] == "refused" and known[b.batch_id][1] != mark)
+    ]

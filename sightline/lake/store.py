@@ -48,7 +48,9 @@ def lake_lock(paths: MonitorPaths, patience_s: float = LOCK_PATIENCE_S) -> Itera
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise SightlineError(
-                        "another process is loading this monitor's data", where=str(file), fix="wait for it to end, then start again"
+                        "another process is loading this monitor's data",
+                        where=str(file),
+                        fix="wait for it to end, then start again",
                     ) from None
                 time.sleep(0.05)
         yield
@@ -184,19 +186,26 @@ class Staging:
         for folder in folders | {folder.parent for folder in folders}:
             sync_folder(folder)
         with self.ledger.transaction() as con:
-            con.executemany(f"INSERT OR REPLACE INTO batches VALUES ({','.join('?' * 16)})", [tuple(vars(b).values()) for b in self.batches])
+            con.executemany(
+                f"INSERT OR REPLACE INTO batches VALUES ({','.join('?' * 16)})",
+                [tuple(vars(b).values()) for b in self.batches],
+            )
             con.executemany(
                 "INSERT INTO parts(path, kind, window_key, n_rows, fingerprint, seq, state) VALUES (?,?,?,?,?,?,?)",
                 [(p.path, p.kind, p.window_key, p.n_rows, p.fingerprint, p.seq, p.state) for p in self.parts],
             )
             con.executemany("UPDATE parts SET state = 'obsolete' WHERE path = ?", [(p.path,) for p in self.obsolete])
-            con.executemany("INSERT INTO window_changes(kind, window_key, batch_id, n_rows) VALUES (?,?,?,?)", self.changes)
+            con.executemany(
+                "INSERT INTO window_changes(kind, window_key, batch_id, n_rows) VALUES (?,?,?,?)", self.changes
+            )
             con.executemany(
                 "UPDATE batches SET n_unmatched = n_unmatched - ?, n_accepted = n_accepted + ?, n_duplicate = n_duplicate + ? WHERE batch_id = ?",
                 self.rematched,
             )
             con.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(self.meta.items()))
-            con.executemany("INSERT OR IGNORE INTO schemas VALUES (?, ?)", [(k, json.dumps(v)) for k, v in self.schemas.items()])
+            con.executemany(
+                "INSERT OR IGNORE INTO schemas VALUES (?, ?)", [(k, json.dumps(v)) for k, v in self.schemas.items()]
+            )
         _finish(self.paths, self.ledger, self.ledger.unfinished())
 
 
@@ -208,7 +217,9 @@ def scan_parts(files: Sequence[Path], schema: dict[str, pl.DataType]) -> pl.Lazy
     current = fingerprint(duckdb_schema(schema))
     groups: dict[str, list[Path]] = {}
     for file in files:
-        groups.setdefault(file.name.removeprefix(".").removesuffix(".tmp").removesuffix(".parquet")[-8:], []).append(file)
+        groups.setdefault(file.name.removeprefix(".").removesuffix(".tmp").removesuffix(".parquet")[-8:], []).append(
+            file
+        )
     frames = []
     for mark, members in groups.items():
         frame = pl.scan_parquet(members, hive_partitioning=False, glob=False)

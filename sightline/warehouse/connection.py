@@ -17,7 +17,9 @@ SETTINGS = {"TimeZone": "UTC", "preserve_insertion_order": False}
 
 
 @contextmanager
-def connect(paths: MonitorPaths, read_only: bool = False, *, patience_s: float = LOCK_PATIENCE_S) -> Iterator[duckdb.DuckDBPyConnection]:
+def connect(
+    paths: MonitorPaths, read_only: bool = False, *, patience_s: float = LOCK_PATIENCE_S
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the warehouse and close it again; keep it open only while using it.
 
     A process that holds the file for writing shuts every other process out, and a reader shuts out writers: such a lock is waited
@@ -43,7 +45,9 @@ def connect(paths: MonitorPaths, read_only: bool = False, *, patience_s: float =
         The lock was held for longer, the file is damaged, or there is none to read.
     """
     if read_only and not paths.warehouse.exists():
-        raise SightlineError("there is no warehouse yet", where=str(paths.warehouse), fix="materialize the monitor's assets first")
+        raise SightlineError(
+            "there is no warehouse yet", where=str(paths.warehouse), fix="materialize the monitor's assets first"
+        )
     paths.warehouse.parent.mkdir(parents=True, exist_ok=True)
     con = _open(paths, read_only, patience_s)
     try:

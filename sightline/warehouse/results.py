@@ -1,16 +1,13 @@
 """Published results: judgements, evidence, snapshots and actions as files that readers open without a lock.
 
-Every write is a temporary file, synced and renamed; folders are append-only apart from `compact_results`, whose output names the range
-of files it replaces, so that a kill between writing and deleting counts nothing twice.
+Judgements and evidence are append-only folders (`sightline.warehouse.files`), snapshots are replaced atomically, actions are lines.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,17 @@ import polars as pl
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.lake.schema import TIMESTAMP
-from sightline.lake.store import hidden, sync_folder, write_synced
+from sightline.lake.store import sync_folder
+from sightline.warehouse.files import (
+    live_files,
+    locked,
+    merge,
+    merge_if_many,
+    next_stamp,
+    publish,
+    safe_name,
+    scan_folders,
+)
 
 TEXT, NUMBER = pl.String(), pl.Float64()
 JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
@@ -45,7 +52,9 @@ JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
     "run_id": TEXT,
 }
 JUDGEMENT_KEY = ["monitor", "model_version", "window_start", "window_end", "segment", "column", "metric"]
-JUDGEMENT_CONTENT = [name for name in JUDGEMENT_SCHEMA if name not in (*JUDGEMENT_KEY, "revision", "computed_at", "run_id")]
+JUDGEMENT_CONTENT = [
+    name for name in JUDGEMENT_SCHEMA if name not in (*JUDGEMENT_KEY, "revision", "computed_at", "run_id")
+]
 STATUSES = ("ok", "warn", "alert", "insufficient_data")
 EVIDENCE_SCHEMA: dict[str, pl.DataType] = {
     "stream": TEXT,
@@ -66,72 +75,6 @@ EVIDENCE_SCHEMA: dict[str, pl.DataType] = {
 EVIDENCE_KEY = ["stream", "window_key"]
 SAME_TO = 1e-12
 """Relative difference up to which two floats are the same result: parallel sums differ in the last bits from run to run."""
-COMPACT_FROM_FILES, COMPACT_FROM_MERGED = 64, 16
-"""So many appends are merged into one file; so many of those into one again."""
-STAMP = "%Y%m%dT%H%M%S%f"
-
-
-# ---------------------------------------------------------------- append-only folders
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _publish(frame: pl.DataFrame, file: Path) -> None:
-    write_synced(frame, hidden(file))
-    hidden(file).rename(file)
-    sync_folder(file.parent)
-
-
-def _span(file: Path) -> tuple[str, str]:
-    """First and last stamp of the appends a file holds."""
-    first, _, rest = file.stem.partition("-")
-    last = rest.removeprefix("to-") if rest.startswith("to-") else first
-    return first, last
-
-
-def _files(folder: Path) -> list[Path]:
-    """Files that count, oldest first: those inside the range of a compacted file are left out."""
-    if not folder.is_dir():
-        return []
-    files = sorted(folder.glob("*.parquet"))
-    spans = [_span(file) for file in files if "-to-" in file.name]
-    kept = []
-    for file in files:
-        first, last = _span(file)
-        if not any(low <= first and last <= high and (low, high) != (first, last) for low, high in spans):
-            kept.append(file)
-    return kept
-
-
-def _next_stamp(folder: Path, moment: datetime) -> str:
-    """A stamp after all there are: file order is append order even if the clock went back."""
-    stamp = moment.strftime(STAMP)
-    last = max((_span(file)[1] for file in folder.glob("*.parquet")), default="")
-    if stamp > last:
-        return stamp
-    moment = datetime.strptime(last, STAMP).replace(tzinfo=UTC)
-    return datetime.fromtimestamp(moment.timestamp() + 2e-6, UTC).strftime(STAMP)
-
-
-def _scan(folders: Sequence[Path], schema: dict[str, pl.DataType], use: Callable[[pl.LazyFrame], pl.LazyFrame]) -> pl.DataFrame:
-    """Read folders; if a compaction removes a listed file meanwhile, list again."""
-    for attempt in range(5):
-        files = [file for folder in folders for file in _files(folder)]
-        if not files:
-            return use(pl.LazyFrame(schema=schema)).collect()
-        lazy = pl.scan_parquet(files, schema=schema, glob=False, hive_partitioning=False)
-        try:
-            return use(lazy).collect()
-        except (FileNotFoundError, pl.exceptions.ComputeError, OSError):
-            if attempt == 4 or all(file.exists() for file in files):
-                raise
-    raise AssertionError("unreachable")
 
 
 def _conform(frame: pl.DataFrame, schema: dict[str, pl.DataType], optional: Sequence[str], where: str) -> pl.DataFrame:
@@ -139,7 +82,9 @@ def _conform(frame: pl.DataFrame, schema: dict[str, pl.DataType], optional: Sequ
     missing = [name for name in schema if name not in frame.columns and name not in optional]
     unknown = [name for name in frame.columns if name not in schema]
     if missing or unknown:
-        raise SightlineError(f"columns do not fit: missing {missing}, unknown {unknown}", where=where, fix=f"pass {', '.join(schema)}")
+        raise SightlineError(
+            f"columns do not fit: missing {missing}, unknown {unknown}", where=where, fix=f"pass {', '.join(schema)}"
+        )
     columns = []
     for name, dtype in schema.items():
         column = pl.col(name) if name in frame.columns else pl.lit(None).alias(name)
@@ -150,7 +95,9 @@ def _conform(frame: pl.DataFrame, schema: dict[str, pl.DataType], optional: Sequ
     done = frame.select(columns)
     bad = [name for name, dtype in schema.items() if dtype == NUMBER and done[name].is_finite().not_().any()]
     if bad:
-        raise SightlineError(f"NaN or infinite values in {bad}", where=where, fix="publish null with a status and reason instead")
+        raise SightlineError(
+            f"NaN or infinite values in {bad}", where=where, fix="publish null with a status and reason instead"
+        )
     return done
 
 
@@ -190,21 +137,27 @@ def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_
     _check_judgements(frame, where)
     folder = paths.results / "judgements" / asset
     moment = computed_at.replace(tzinfo=UTC) if computed_at.tzinfo is None else computed_at.astimezone(UTC)
-    with _locked(folder):
+    with locked(folder):
         changed = _changed(frame, _latest_in_span(folder, frame))
         if changed.is_empty():
             return 0
-        changed = changed.with_columns(computed_at=pl.lit(moment.replace(tzinfo=None), dtype=TIMESTAMP), run_id=pl.lit(run_id))
-        changed = changed.select(pl.col(name).cast(dtype) for name, dtype in JUDGEMENT_SCHEMA.items()).sort("window_start")
-        _publish(changed, folder / f"{_next_stamp(folder, moment)}-{_safe(run_id)}.parquet")
-        _compact_if_many(folder, JUDGEMENT_SCHEMA, [*JUDGEMENT_KEY, "revision"])
+        changed = changed.with_columns(
+            computed_at=pl.lit(moment.replace(tzinfo=None), dtype=TIMESTAMP), run_id=pl.lit(run_id)
+        )
+        changed = changed.select(pl.col(name).cast(dtype) for name, dtype in JUDGEMENT_SCHEMA.items()).sort(
+            "window_start"
+        )
+        publish(changed, folder / f"{next_stamp(folder, moment)}-{safe_name(run_id)}.parquet")
+        merge_if_many(folder, JUDGEMENT_SCHEMA, [*JUDGEMENT_KEY, "revision"])
     return len(changed)
 
 
 def _check_judgements(frame: pl.DataFrame, where: str) -> None:
     unknown = frame.filter(~pl.col("status").is_in(STATUSES).fill_null(False))
     if len(unknown):
-        raise SightlineError(f"unknown status {unknown['status'][0]!r}", where=where, fix=f"one of {', '.join(STATUSES)}")
+        raise SightlineError(
+            f"unknown status {unknown['status'][0]!r}", where=where, fix=f"one of {', '.join(STATUSES)}"
+        )
     twice = frame.filter(pl.struct(JUDGEMENT_KEY).is_duplicated())
     if len(twice):
         key = ", ".join(f"{name}={value}" for name, value in twice.select(JUDGEMENT_KEY).row(0, named=True).items())
@@ -215,7 +168,9 @@ def _latest_in_span(folder: Path, frame: pl.DataFrame) -> pl.DataFrame:
     low, high = frame["window_start"].min(), frame["window_start"].max()
     if frame.is_empty():
         return pl.DataFrame(schema=JUDGEMENT_SCHEMA)
-    return _scan([folder], JUDGEMENT_SCHEMA, lambda lazy: _latest(lazy.filter(pl.col("window_start").is_between(low, high))))
+    return scan_folders(
+        [folder], JUDGEMENT_SCHEMA, lambda lazy: _latest(lazy.filter(pl.col("window_start").is_between(low, high)))
+    )
 
 
 def _latest(lazy: pl.LazyFrame) -> pl.LazyFrame:
@@ -228,7 +183,11 @@ def _latest(lazy: pl.LazyFrame) -> pl.LazyFrame:
 def _changed(frame: pl.DataFrame, latest: pl.DataFrame) -> pl.DataFrame:
     """Rows without a revision, or unlike it, with their next revision number."""
     pairs = frame.drop("revision", "computed_at", "run_id").join(
-        latest.select(*JUDGEMENT_KEY, *JUDGEMENT_CONTENT, "revision"), on=JUDGEMENT_KEY, how="left", suffix="@before", nulls_equal=True
+        latest.select(*JUDGEMENT_KEY, *JUDGEMENT_CONTENT, "revision"),
+        on=JUDGEMENT_KEY,
+        how="left",
+        suffix="@before",
+        nulls_equal=True,
     )
     if "revision" not in pairs.columns:
         pairs = pairs.with_columns(revision=pl.lit(None, dtype=pl.Int32))
@@ -281,7 +240,11 @@ def read_judgements(
     """
     base = paths.results / "judgements"
     folders = [base / asset] if asset else (sorted(f for f in base.iterdir() if f.is_dir()) if base.is_dir() else [])
-    wanted = [pl.col(name) == value for name, value in (("metric", metric), ("column", column), ("segment", segment)) if value is not None]
+    wanted = [
+        pl.col(name) == value
+        for name, value in (("metric", metric), ("column", column), ("segment", segment))
+        if value is not None
+    ]
     if start is not None:
         wanted.append(pl.col("window_start") >= naive_utc(start))
     if end is not None:
@@ -291,9 +254,11 @@ def read_judgements(
 
     def use(lazy: pl.LazyFrame) -> pl.LazyFrame:
         found = lazy.filter(wanted) if wanted else lazy
-        return _latest(found) if latest else found.unique([*JUDGEMENT_KEY, "revision"], keep="last", maintain_order=True)
+        return (
+            _latest(found) if latest else found.unique([*JUDGEMENT_KEY, "revision"], keep="last", maintain_order=True)
+        )
 
-    return _scan(folders, JUDGEMENT_SCHEMA, use).sort(*JUDGEMENT_KEY, "revision", nulls_last=False)
+    return scan_folders(folders, JUDGEMENT_SCHEMA, use).sort(*JUDGEMENT_KEY, "revision", nulls_last=False)
 
 
 def judgement_names(paths: MonitorPaths) -> dict[str, set[str]]:
@@ -301,7 +266,7 @@ def judgement_names(paths: MonitorPaths) -> dict[str, set[str]]:
     base = paths.results / "judgements"
     folders = sorted(f for f in base.iterdir() if f.is_dir()) if base.is_dir() else []
     names = ["metric", "column", "segment"]
-    found = _scan(folders, JUDGEMENT_SCHEMA, lambda lazy: lazy.select(names).unique())
+    found = scan_folders(folders, JUDGEMENT_SCHEMA, lambda lazy: lazy.select(names).unique())
     return {"asset": {folder.name for folder in folders}, **{name: set(found[name].drop_nulls()) for name in names}}
 
 
@@ -336,20 +301,26 @@ def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> in
     frame = _conform(frame, EVIDENCE_SCHEMA, ("reason", "decided_at", "written_at", "run_id"), "evidence")
     folder = paths.results / "evidence"
     now = datetime.now(UTC)
-    with _locked(folder):
-        known = _scan([folder], EVIDENCE_SCHEMA, lambda lazy: lazy.select(EVIDENCE_KEY))
+    with locked(folder):
+        known = scan_folders([folder], EVIDENCE_SCHEMA, lambda lazy: lazy.select(EVIDENCE_KEY))
         fresh = frame.join(known, on=EVIDENCE_KEY, how="anti").unique(EVIDENCE_KEY, keep="first", maintain_order=True)
         if fresh.is_empty():
             return 0
-        fresh = fresh.with_columns(pl.col("written_at").fill_null(now.replace(tzinfo=None)), pl.col("decided_at").fill_null(pl.col("window_start")), pl.lit(run_id).alias("run_id"))
-        _publish(fresh.sort("window_start", "stream"), folder / f"{_next_stamp(folder, now)}-{_safe(run_id)}.parquet")
-        _compact_if_many(folder, EVIDENCE_SCHEMA, EVIDENCE_KEY)
+        fresh = fresh.with_columns(
+            pl.col("written_at").fill_null(now.replace(tzinfo=None)),
+            pl.col("decided_at").fill_null(pl.col("window_start")),
+            pl.lit(run_id).alias("run_id"),
+        )
+        publish(fresh.sort("window_start", "stream"), folder / f"{next_stamp(folder, now)}-{safe_name(run_id)}.parquet")
+        merge_if_many(folder, EVIDENCE_SCHEMA, EVIDENCE_KEY)
     return len(fresh)
 
 
 def read_evidence(paths: MonitorPaths) -> pl.DataFrame:
     """All evidence, sorted by window and stream."""
-    return _scan([paths.results / "evidence"], EVIDENCE_SCHEMA, lambda lazy: lazy.unique(EVIDENCE_KEY, keep="first")).sort("window_start", "stream")
+    return scan_folders(
+        [paths.results / "evidence"], EVIDENCE_SCHEMA, lambda lazy: lazy.unique(EVIDENCE_KEY, keep="first")
+    ).sort("window_start", "stream")
 
 
 # ---------------------------------------------------------------- snapshots and actions
@@ -357,12 +328,12 @@ def read_evidence(paths: MonitorPaths) -> pl.DataFrame:
 
 def write_snapshot(paths: MonitorPaths, name: str, frame: pl.DataFrame) -> None:
     """Replace ``snapshots/<name>.parquet`` atomically."""
-    _publish(frame, paths.results / "snapshots" / f"{_safe(name)}.parquet")
+    publish(frame, paths.results / "snapshots" / f"{safe_name(name)}.parquet")
 
 
 def read_snapshot(paths: MonitorPaths, name: str) -> pl.DataFrame | None:
     """A snapshot, or None before it was first written."""
-    file = paths.results / "snapshots" / f"{_safe(name)}.parquet"
+    file = paths.results / "snapshots" / f"{safe_name(name)}.parquet"
     try:
         return pl.read_parquet(file, glob=False, hive_partitioning=False)
     except FileNotFoundError:
@@ -379,7 +350,7 @@ def append_action(paths: MonitorPaths, action: dict[str, Any]) -> dict[str, Any]
     """
     entry = {"at": datetime.now(UTC).isoformat(timespec="microseconds"), **action}
     folder = paths.results
-    with _locked(folder):
+    with locked(folder):
         file = folder / "actions.jsonl"
         with file.open("ab+") as handle:
             size = handle.seek(0, os.SEEK_END)
@@ -412,36 +383,6 @@ def read_actions(paths: MonitorPaths) -> list[dict[str, Any]]:
     return actions
 
 
-# ---------------------------------------------------------------- compaction
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "_." else "_" for c in name) or "_"
-
-
-def _compact_if_many(folder: Path, schema: dict[str, pl.DataType], key: list[str]) -> None:
-    """Merge the small files once there are many; called under the folder's lock."""
-    files = _files(folder)
-    stale = set(folder.glob("*.parquet")) - set(files)
-    for file in (*stale, *folder.glob(".*.tmp")):
-        file.unlink(missing_ok=True)
-    small = [file for file in files if "-to-" not in file.name]
-    if len(files) - len(small) >= COMPACT_FROM_MERGED:
-        _compact(folder, files, schema, key)
-    elif len(small) >= COMPACT_FROM_FILES:
-        _compact(folder, small, schema, key)
-
-
-def _compact(folder: Path, files: list[Path], schema: dict[str, pl.DataType], key: list[str]) -> None:
-    merged = pl.scan_parquet(files, schema=schema, glob=False, hive_partitioning=False).unique(key, keep="first", maintain_order=True)
-    merged = merged.sort("window_start", maintain_order=True).collect()
-    target = folder / f"{_span(files[0])[0]}-to-{_span(files[-1])[1]}.parquet"
-    _publish(merged, target)
-    for file in files:
-        if file != target:
-            file.unlink(missing_ok=True)
-
-
 def compact_results(paths: MonitorPaths) -> int:
     """Merge every folder of judgements and evidence into one file each, sorted by window.
 
@@ -451,14 +392,18 @@ def compact_results(paths: MonitorPaths) -> int:
         Files removed.
     """
     base = paths.results / "judgements"
-    judged = [(f, JUDGEMENT_SCHEMA, [*JUDGEMENT_KEY, "revision"]) for f in sorted(base.iterdir()) if f.is_dir()] if base.is_dir() else []
+    judged = (
+        [(f, JUDGEMENT_SCHEMA, [*JUDGEMENT_KEY, "revision"]) for f in sorted(base.iterdir()) if f.is_dir()]
+        if base.is_dir()
+        else []
+    )
     removed = 0
     for folder, schema, key in [*judged, (paths.results / "evidence", EVIDENCE_SCHEMA, EVIDENCE_KEY)]:
         if not folder.is_dir():
             continue
-        with _locked(folder):
-            files = _files(folder)
+        with locked(folder):
+            files = live_files(folder)
             if len(files) > 1:
-                _compact(folder, files, schema, key)
+                merge(folder, files, schema, key)
                 removed += len(files) - 1
     return removed

@@ -44,7 +44,9 @@ def prepare(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, paths: MonitorPat
 
 def _replace(con: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
     """Replace a view if its text changed: an unchanged catalogue needs no write."""
-    found = con.sql("SELECT comment FROM duckdb_views() WHERE schema_name = 'raw' AND view_name = ?", params=[name]).fetchall()
+    found = con.sql(
+        "SELECT comment FROM duckdb_views() WHERE schema_name = 'raw' AND view_name = ?", params=[name]
+    ).fetchall()
     mark = fingerprint({"query": query})
     if found == [(mark,)]:
         return
@@ -55,7 +57,11 @@ def _replace(con: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
 def _lake_view(paths: MonitorPaths, kind: str, columns: dict[str, str], schemas: dict[str, dict[str, str]]) -> str:
     is_partitioned = kind != "unmatched"
     key = ', "window" AS window_key' if is_partitioned else ""
-    options = ", hive_partitioning = true, hive_types = {'window': VARCHAR}" if is_partitioned else ", hive_partitioning = false"
+    options = (
+        ", hive_partitioning = true, hive_types = {'window': VARCHAR}"
+        if is_partitioned
+        else ", hive_partitioning = false"
+    )
     branches = []
     for mark, have in sorted(schemas.items()):
         pattern = paths.lake / kind / ("window=*" if is_partitioned else "") / f"*-{mark}.parquet"

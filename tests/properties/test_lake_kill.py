@@ -16,7 +16,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 sys.path.append(str(Path(__file__).parents[1]))
-from lake_support import load_all, make_paths, make_spec, mixed_traffic, tables  # noqa: E402
+from lake_support import load_all, make_paths, make_spec, mixed_traffic, tables
 
 CHILD = Path(__file__).parents[1] / "lake_support.py"
 
@@ -34,7 +34,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
 
 def start(root: Path, *args: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(CHILD), str(root), *args]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(CHILD.parents[1])})
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(CHILD.parents[1])}
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     return child
@@ -74,7 +76,9 @@ def kill_and_compare(tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataF
 
 
 @pytest.mark.parametrize("steps", [[1, 2], [5, 9, 14], [23, 31, 40], [60, 17]])
-def test_killed_at_chosen_steps(tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataFrame]], steps: list[int]) -> None:
+def test_killed_at_chosen_steps(
+    tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataFrame]], steps: list[int]
+) -> None:
     assert kill_and_compare(tmp_path, undisturbed, steps) >= 1
 
 

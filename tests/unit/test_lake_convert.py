@@ -24,7 +24,19 @@ def reasons(raw: pl.Series, kind: str, *, parse: bool = False) -> tuple[list[Any
     "raw",
     [
         pl.Series([1, 0, None], dtype=dtype)
-        for dtype in (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64, pl.Int128)
+        for dtype in (
+            pl.Int8,
+            pl.Int16,
+            pl.Int32,
+            pl.Int64,
+            pl.UInt8,
+            pl.UInt16,
+            pl.UInt32,
+            pl.UInt64,
+            pl.Float32,
+            pl.Float64,
+            pl.Int128,
+        )
     ]
     + [pl.Series([True, False, None]), pl.Series([Decimal("1.00"), Decimal("0"), None], dtype=pl.Decimal(10, 2))],
     ids=lambda raw: str(raw.dtype),
@@ -68,7 +80,10 @@ def test_csv_text_is_parsed() -> None:
     raw = pl.Series([" 1.5 ", "1e3", "", "NA", "x", "NaN", None])
     values, issues = reasons(raw, "numeric", parse=True)
     assert values == [1.5, 1000.0, None, None, None, None, None]
-    assert issues == {"bad_type": [False, False, False, False, True, False, False], "not_finite": [False] * 5 + [True, False]}
+    assert issues == {
+        "bad_type": [False, False, False, False, True, False, False],
+        "not_finite": [False] * 5 + [True, False],
+    }
     assert reasons(pl.Series(["TRUE", "no", "1", "maybe"]), "boolean", parse=True) == (
         [True, False, True, None],
         {"bad_type": [False, False, False, True]},
@@ -78,9 +93,15 @@ def test_csv_text_is_parsed() -> None:
 
 def test_categories_have_one_spelling() -> None:
     assert reasons(pl.Series(["a", None], dtype=pl.Categorical), "categorical") == (["a", None], {})
-    assert reasons(pl.Series([b"caf\xc3\xa9", b"\xff", None]), "categorical") == (["café", None, None], {"bad_type": [False, True, False]})
+    assert reasons(pl.Series([b"caf\xc3\xa9", b"\xff", None]), "categorical") == (
+        ["café", None, None],
+        {"bad_type": [False, True, False]},
+    )
     assert reasons(pl.Series([date(2026, 1, 5)]), "categorical") == (["2026-01-05"], {})
-    assert reasons(pl.Series([MOMENT]).dt.replace_time_zone("Europe/Paris"), "categorical") == (["2026-01-05T05:30:00"], {})
+    assert reasons(pl.Series([MOMENT]).dt.replace_time_zone("Europe/Paris"), "categorical") == (
+        ["2026-01-05T05:30:00"],
+        {},
+    )
     mixed = pl.Series([1, 1.0, "1", True, None, [1]], dtype=pl.Object)
     assert reasons(mixed, "categorical") == (["1", "1", "1", "true", None, None], {"bad_type": [False] * 5 + [True]})
     assert canonical_text(Decimal("1.50")) == "1.5"
@@ -133,16 +154,27 @@ def test_sub_second_epoch_keeps_its_microseconds() -> None:
 
 def test_vectors() -> None:
     assert reasons(pl.Series([[1, 2], None]), "embedding") == ([[1.0, 2.0], None], {})
-    assert reasons(pl.Series([[1.0, float("nan")], [1.0, None], [0.5]]), "embedding") == ([None, None, [0.5]], {"not_finite": [True, True, False]})
+    assert reasons(pl.Series([[1.0, float("nan")], [1.0, None], [0.5]]), "embedding") == (
+        [None, None, [0.5]],
+        {"not_finite": [True, True, False]},
+    )
     assert reasons(pl.Series([[1.0, 2.0]], dtype=pl.Array(pl.Float64, 2)), "embedding") == ([[1.0, 2.0]], {})
-    assert reasons(pl.Series(["[1, 2.5]", "x", None]), "embedding", parse=True) == ([[1.0, 2.5], None, None], {"bad_type": [False, True, False]})
+    assert reasons(pl.Series(["[1, 2.5]", "x", None]), "embedding", parse=True) == (
+        [[1.0, 2.5], None, None],
+        {"bad_type": [False, True, False]},
+    )
     assert reasons(pl.Series(["[1]"]), "embedding") == ([None], {"bad_type": [True]})
     assert reasons(pl.Series([1.0]), "embedding") == ([None], {"bad_type": [True]})
 
 
 @pytest.mark.parametrize("kind", ["numeric", "categorical", "boolean", "datetime", "text", "embedding"])
 def test_all_null_and_empty_columns_of_any_kind(kind: str) -> None:
-    for raw in (pl.Series("a", [None, None]), pl.Series("a", [], dtype=pl.Null), pl.Series("a", [], dtype=pl.String), pl.Series("a", [], dtype=pl.Object)):
+    for raw in (
+        pl.Series("a", [None, None]),
+        pl.Series("a", [], dtype=pl.Null),
+        pl.Series("a", [], dtype=pl.String),
+        pl.Series("a", [], dtype=pl.Object),
+    ):
         values, issues = reasons(raw, kind)
         assert values == [None] * len(raw)
         assert issues == {}

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
-from lake_support import START, land, make_paths, make_spec, rows, tables  # noqa: E402
+from lake_support import START, land, make_paths, make_spec, rows, tables
 
 from sightline.errors import SightlineError
 from sightline.lake import intake, label_windows_waiting, list_batches, peek_windows, pending, scan_lake
@@ -34,7 +34,9 @@ def quarantine(root: Path) -> pl.DataFrame:
 
 def ledger_adds_up(root: Path) -> None:
     with open_ledger(make_paths(root)[1].ledger) as ledger:
-        bad = ledger.con.execute("SELECT path FROM batches WHERE n_rows <> n_accepted + n_duplicate + n_rejected + n_unmatched").fetchall()
+        bad = ledger.con.execute(
+            "SELECT path FROM batches WHERE n_rows <> n_accepted + n_duplicate + n_rejected + n_unmatched"
+        ).fetchall()
     assert bad == []
 
 
@@ -62,7 +64,11 @@ def test_a_file_of_any_format_gives_the_same_rows(tmp_path: Path, name: str) -> 
 def test_bucket_is_the_first_byte_of_md5(tmp_path: Path, n: int, entity: str | None) -> None:
     home, paths = make_paths(tmp_path)
     spec = make_spec(columns=make_spec().columns.model_copy(update={"entity_id": entity}))
-    land(paths.landing_inferences, "a.parquet", rows(n, every=timedelta(seconds=1)).with_columns(who=pl.format("é{}", pl.int_range(n) % 97)))
+    land(
+        paths.landing_inferences,
+        "a.parquet",
+        rows(n, every=timedelta(seconds=1)).with_columns(who=pl.format("é{}", pl.int_range(n) % 97)),
+    )
     assert intake(spec, paths, "inferences", home).accepted == n
     lake = scan_lake(spec, paths, "inferences").collect()
     units = lake["entity_id" if entity else "prediction_id"]
@@ -100,7 +106,12 @@ def test_repeats_and_conflicts_are_quarantined(tmp_path: Path) -> None:
     spec = make_spec()
     data = rows(10)
     land(paths.landing_inferences, "a.parquet", pl.concat([data, data.head(2)]), START + 20 * DAY)
-    land(paths.landing_inferences, "b.parquet", data.head(3).with_columns(x=pl.col("x") + pl.Series([0.0, 0.0, 1.0])), START + 21 * DAY)
+    land(
+        paths.landing_inferences,
+        "b.parquet",
+        data.head(3).with_columns(x=pl.col("x") + pl.Series([0.0, 0.0, 1.0])),
+        START + 21 * DAY,
+    )
     other_version = data.head(4).with_columns(version=pl.lit("v2"))
     land(paths.landing_inferences, "c.parquet", other_version, START + 22 * DAY)
     report = intake(spec, paths, "inferences", home)
@@ -137,12 +148,26 @@ def test_bad_rows_and_values(tmp_path: Path) -> None:
     assert (report.accepted, report.rejected, report.value_issues) == (3, 7, 2)
     found = quarantine(tmp_path)
     by_reason = found.filter(pl.col("severity") == "row").group_by("reason").len().rows()
-    assert dict(by_reason) == {"missing_id": 2, "missing_timestamp": 1, "bad_timestamp": 1, "timestamp_out_of_range": 2, "corrupt_record": 1}
-    values = found.filter(pl.col("severity") == "value").select("prediction_id", "column", "reason", "value").sort("column").rows()
+    assert dict(by_reason) == {
+        "missing_id": 2,
+        "missing_timestamp": 1,
+        "bad_timestamp": 1,
+        "timestamp_out_of_range": 2,
+        "corrupt_record": 1,
+    }
+    values = (
+        found.filter(pl.col("severity") == "value")
+        .select("prediction_id", "column", "reason", "value")
+        .sort("column")
+        .rows()
+    )
     assert values == [("values", "p", "score_out_of_range", "1.5"), ("values", "x", "bad_type", "wide")]
     notes = found.filter(pl.col("severity") == "note").select("column", "reason").sort("column").rows()
     assert notes == [("extra", "unknown_column"), ("version", "missing_column")]
-    payloads = {json.loads(p)["id"] for p in found.filter(pl.col("reason").is_in(["bad_timestamp", "missing_timestamp"]))["payload"]}
+    payloads = {
+        json.loads(p)["id"]
+        for p in found.filter(pl.col("reason").is_in(["bad_timestamp", "missing_timestamp"]))["payload"]
+    }
     assert payloads == {"no-time", "bad-time"}
     lake = scan_lake(make_spec(), paths, "inferences").collect().sort("prediction_id")
     assert lake.select("prediction_id", "score", "f_x", "f_c", "model_version").rows() == [
@@ -201,7 +226,9 @@ def test_large_files_are_read_in_chunks(tmp_path: Path, monkeypatch: pytest.Monk
     ledger_adds_up(tmp_path)
 
 
-def test_a_large_file_that_breaks_in_the_middle_is_refused_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_that_breaks_in_the_middle_is_refused_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sightline.lake.read.read_chunks.__defaults__", (100,))
     home, paths = make_paths(tmp_path)
     file = paths.landing_inferences / "a.parquet"
@@ -242,7 +269,9 @@ def test_absent_sources_say_what_to_do(tmp_path: Path) -> None:
         list_batches(make_spec(sources=Sources(labels=Source(duckdb="gone.duckdb", table="t"))), paths, "labels", home)
     with duckdb.connect(str(tmp_path / "app.duckdb")):
         pass
-    report = intake(make_spec(sources=Sources(inferences=Source(duckdb="app.duckdb", table="t"))), paths, "inferences", home)
+    report = intake(
+        make_spec(sources=Sources(inferences=Source(duckdb="app.duckdb", table="t"))), paths, "inferences", home
+    )
     assert report.quarantined_by_reason == {"unreadable_table": 1}
 
 
@@ -258,11 +287,25 @@ def test_segments_of_all_kinds(tmp_path: Path) -> None:
     with SegmentWriter(paths.log, "m", "inferences") as log:
         log.append(events, received_at=received)
     with SegmentWriter(paths.log, "m", "rejected") as log:
-        log.append([RejectedEvent(kind="labels", reason="missing_label", id="z", at=START, payload="{}")], received_at=received)
+        log.append(
+            [RejectedEvent(kind="labels", reason="missing_label", id="z", at=START, payload="{}")], received_at=received
+        )
     report = intake(make_spec(), paths, "inferences", home)
     assert (report.accepted, report.rejected, report.value_issues) == (3, 2, 4)
     lake = scan_lake(make_spec(), paths, "inferences").collect().sort("prediction_id")
-    picked = ["prediction_id", "predicted_at", "model_version", "entity_id", "score", "predicted_class", "is_error", "status", "latency_ms", "f_x", "f_c"]
+    picked = [
+        "prediction_id",
+        "predicted_at",
+        "model_version",
+        "entity_id",
+        "score",
+        "predicted_class",
+        "is_error",
+        "status",
+        "latency_ms",
+        "f_x",
+        "f_c",
+    ]
     midnight = START.replace(tzinfo=None)
     assert lake.select(picked).rows() == [
         ("a", midnight + DAY, "unversioned", "me", 0.25, None, True, "503", 12.5, 1.0, "red"),
@@ -312,7 +355,10 @@ def test_labels_before_after_and_without_inferences(tmp_path: Path) -> None:
     assert (report.windows, report.accepted) == ({"2026-01-05": 1, "2026-01-06": 1}, 2)
     assert label_windows_waiting(spec, paths) == set()
     labels = scan_lake(spec, paths, "labels").collect().sort("prediction_id")
-    assert labels.select("prediction_id", "label_class", "label_value").rows() == [("id-0", "1", 1.0), ("id-300", "0", 0.0)]
+    assert labels.select("prediction_id", "label_class", "label_value").rows() == [
+        ("id-0", "1", 1.0),
+        ("id-300", "0", 0.0),
+    ]
     assert labels["predicted_at"].to_list() == rows(400)["ts"].gather([0, 300]).to_list()
     assert scan_lake(spec, paths, "unmatched").collect()["prediction_id"].to_list() == ["never"]
     ledger_adds_up(tmp_path)
@@ -347,7 +393,10 @@ def test_a_hint_decides_between_windows_else_the_latest_before_the_truth(tmp_pat
         land(paths.landing_inferences, f"{day}.parquet", rows(1, start=START + day * DAY), START + day * DAY)
     intake(spec, paths, "inferences", home)
     with SegmentWriter(paths.log, "m", "labels") as log:
-        log.append([LabelEvent(id="id-0", value=1, at=START + 9 * DAY, predicted_at=START + 1 * DAY)], received_at=START + 9 * DAY)
+        log.append(
+            [LabelEvent(id="id-0", value=1, at=START + 9 * DAY, predicted_at=START + 1 * DAY)],
+            received_at=START + 9 * DAY,
+        )
         log.append([LabelEvent(id="id-0", value=0, at=START + 2.5 * DAY)], received_at=START + 3 * DAY)
         log.append([LabelEvent(id="id-0", value=1)], received_at=START + 30 * DAY)
         log.append([LabelEvent(id="id-0", value=1, predicted_at=START + 200 * DAY)], received_at=START + 31 * DAY)
@@ -361,7 +410,13 @@ def test_bad_labels(tmp_path: Path) -> None:
     spec = make_spec(model=Model(id="m", task="regression"), labels=Labels(column="y"))
     land(paths.landing_inferences, "a.parquet", rows(5))
     intake(spec, paths, "inferences", home)
-    lines = [{"id": "id-0", "y": 1.5}, {"id": "id-1", "y": "x"}, {"id": "id-2", "y": None}, {"id": None, "y": 1}, {"id": "id-3", "y": 3}]
+    lines = [
+        {"id": "id-0", "y": 1.5},
+        {"id": "id-1", "y": "x"},
+        {"id": "id-2", "y": None},
+        {"id": None, "y": 1},
+        {"id": "id-3", "y": 3},
+    ]
     text = "\n".join(json.dumps(line) for line in lines) + '\n{"id": "id-4", "y": NaN}\n'
     (paths.landing_labels / "a.ndjson").write_text(text)
     report = intake(spec, paths, "labels", home)
@@ -382,7 +437,9 @@ def test_bad_labels(tmp_path: Path) -> None:
         ("0", [0, 1], ["0", "1"]),
     ],
 )
-def test_the_positive_class_is_found_in_any_spelling(tmp_path: Path, positive: Any, values: list[Any], expected: list[str]) -> None:
+def test_the_positive_class_is_found_in_any_spelling(
+    tmp_path: Path, positive: Any, values: list[Any], expected: list[str]
+) -> None:
     home, paths = make_paths(tmp_path)
     columns = make_spec().columns.model_copy(update={"prediction": "said"})
     spec = make_spec(labels=Labels(column="y", positive=positive), columns=columns)
@@ -401,7 +458,15 @@ def test_multiclass_takes_the_most_probable_class(tmp_path: Path) -> None:
         model=Model(id="m", task="multiclass_classification"),
         columns=Columns(prediction_id="id", timestamp="ts", prediction="said", class_scores={"a": "pa", "b": "pb"}),
     )
-    data = rows(4).select("id", "ts").with_columns(pa=pl.Series([0.7, 0.5, 1.5, 0.1]), pb=pl.Series([0.3, 0.5, 0.5, 0.9]), said=pl.Series([None, None, None, "a"]))
+    data = (
+        rows(4)
+        .select("id", "ts")
+        .with_columns(
+            pa=pl.Series([0.7, 0.5, 1.5, 0.1]),
+            pb=pl.Series([0.3, 0.5, 0.5, 0.9]),
+            said=pl.Series([None, None, None, "a"]),
+        )
+    )
     land(paths.landing_inferences, "a.parquet", data)
     intake(spec, paths, "inferences", home)
     lake = scan_lake(spec, paths, "inferences").collect().sort("prediction_id")
@@ -411,18 +476,36 @@ def test_multiclass_takes_the_most_probable_class(tmp_path: Path) -> None:
 
 def test_awkward_names_hourly_and_weekly_windows(tmp_path: Path) -> None:
     home, paths = make_paths(tmp_path)
-    names = {'say "hi"': Feature(kind="numeric"), "select": Feature(kind="boolean"), "größe, m": Feature(kind="numeric"), "it's": Feature(kind="datetime")}
-    data = rows(3, every=timedelta(hours=30)).with_columns(pl.lit(1).alias('say "hi"'), pl.lit(True).alias("select"), pl.lit(2.5).alias("größe, m"), pl.lit("2026-01-01").alias("it's"))
+    names = {
+        'say "hi"': Feature(kind="numeric"),
+        "select": Feature(kind="boolean"),
+        "größe, m": Feature(kind="numeric"),
+        "it's": Feature(kind="datetime"),
+    }
+    data = rows(3, every=timedelta(hours=30)).with_columns(
+        pl.lit(1).alias('say "hi"'),
+        pl.lit(True).alias("select"),
+        pl.lit(2.5).alias("größe, m"),
+        pl.lit("2026-01-01").alias("it's"),
+    )
     for schedule, keys in (("hourly", {"2026-01-05-00", "2026-01-06-06", "2026-01-07-12"}), ("weekly", {"2026-01-05"})):
         paths = home.monitor(schedule)
         paths.landing_inferences.mkdir(parents=True)
-        spec = make_spec(schedule=schedule, columns=Columns(prediction_id="id", timestamp="ts", features=names, segments=("select",)))
+        spec = make_spec(
+            schedule=schedule, columns=Columns(prediction_id="id", timestamp="ts", features=names, segments=("select",))
+        )
         land(paths.landing_inferences, "a.csv", data)
         (batch,) = list_batches(spec, paths, "inferences", home)
         assert peek_windows(spec, paths, batch, home) == keys
         assert set(intake(spec, paths, "inferences", home).windows) == keys
         lake = scan_lake(spec, paths, "inferences").collect()
-        assert lake.select('f_say "hi"', "f_select", "f_größe, m", "f_it's", "g_select").row(0) == (1.0, True, 2.5, datetime(2026, 1, 1), "true")
+        assert lake.select('f_say "hi"', "f_select", "f_größe, m", "f_it's", "g_select").row(0) == (
+            1.0,
+            True,
+            2.5,
+            datetime(2026, 1, 1),
+            "true",
+        )
 
 
 def test_peek_names_the_windows_that_intake_touches(tmp_path: Path) -> None:
@@ -431,15 +514,24 @@ def test_peek_names_the_windows_that_intake_touches(tmp_path: Path) -> None:
     data = rows(600)
     land(paths.landing_inferences, "a.parquet", data.slice(0, 200))
     land(paths.landing_inferences, "b.csv", data.slice(200, 200))
-    land(paths.landing_inferences, "c.ndjson", data.slice(400, 200).with_columns(ts=pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    land(
+        paths.landing_inferences,
+        "c.ndjson",
+        data.slice(400, 200).with_columns(ts=pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%SZ")),
+    )
     with SegmentWriter(paths.log, "m", "inferences") as log:
-        log.append([InferenceEvent(id="e", at=START + 9 * DAY), InferenceEvent(id="f", at=START - 9 * DAY)], received_at=START + 9 * DAY)
+        log.append(
+            [InferenceEvent(id="e", at=START + 9 * DAY), InferenceEvent(id="f", at=START - 9 * DAY)],
+            received_at=START + 9 * DAY,
+        )
     for batch in pending(spec, paths, "inferences", home):
         peeked = peek_windows(spec, paths, batch, home)
         assert peeked == set(intake(spec, paths, "inferences", home, [batch]).windows)
 
 
-def test_two_loaders_do_not_run_at_once_and_a_lost_ledger_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_loaders_do_not_run_at_once_and_a_lost_ledger_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fcntl
 
     home, paths = make_paths(tmp_path)
