@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sightline.log.events import InferenceEvent, LabelEvent
+from sightline.log.events import INFERENCES, InferenceEvent, LabelEvent
+
+Event = InferenceEvent | LabelEvent
+
+
+@dataclass(frozen=True)
+class Split:
+    """Events that are no exact repeats, the same ones encoded, their keys with hashes of content, and the number of repeats."""
+
+    events: Sequence[Event]
+    encoded: Sequence[bytes]
+    contents: dict[str, int]
+    duplicates: int
 
 
 class RecentIds:
@@ -24,41 +37,40 @@ class RecentIds:
         self._young: dict[str, int] = {}
         self._old: dict[str, int] = {}
 
-    def fresh(self, events: Sequence[InferenceEvent | LabelEvent], encoded: Sequence[bytes]) -> list[int] | None:
-        """Positions of the events that are no exact repeats, or None if that is all of them.
+    def split(self, kind: str, events: Sequence[Event], encoded: Sequence[bytes]) -> Split:
+        """Tell events from exact repeats of what is remembered, or of each other.
 
         Parameters
         ----------
+        kind : str
+            ``inferences`` or ``labels``.
         events : sequence
             Events of this kind.
         encoded : sequence of bytes
             The same ones encoded, without time of receipt.
         """
-        here: dict[str, int] = {}
+        keys = [event_key(event) for event in events] if kind == INFERENCES else [event.id for event in events]
+        contents = dict(zip(keys, map(hash, encoded), strict=True))
         young, old = self._young, self._old
-        found = []
-        for position, (event, content) in enumerate(zip(events, encoded, strict=True)):
-            key, value = event_key(event), hash(content)
-            last = here.get(key)
-            if last is None:
-                last = young.get(key)
-                if last is None:
-                    last = old.get(key)
-            if last != value:
-                found.append(position)
-                here[key] = value
-        return None if len(found) == len(events) else found
+        if len(contents) == len(keys) and young.keys().isdisjoint(contents) and old.keys().isdisjoint(contents):
+            return Split(events, encoded, contents, 0)
+        seen: dict[str, int] = {}
+        fresh = []
+        for position, (key, content) in enumerate(zip(keys, map(hash, encoded), strict=True)):
+            last = seen.get(key, young.get(key, old.get(key)))
+            if last != content:
+                fresh.append(position)
+                seen[key] = content
+        return Split([events[i] for i in fresh], [encoded[i] for i in fresh], seen, len(keys) - len(fresh))
 
-    def remember(self, events: Sequence[InferenceEvent | LabelEvent], encoded: Sequence[bytes]) -> None:
+    def remember(self, split: Split) -> None:
         """Note events that are on disk now."""
-        young = self._young
-        for event, content in zip(events, encoded, strict=True):
-            young[event_key(event)] = hash(content)
-        if len(young) >= self._size:
-            self._old, self._young = young, {}
+        self._young.update(split.contents)
+        if len(self._young) >= self._size:
+            self._old, self._young = self._young, {}
 
 
-def event_key(event: InferenceEvent | LabelEvent) -> str:
+def event_key(event: Event) -> str:
     """The id; halves of a call that are logged apart have keys of their own."""
     part = getattr(event, "part", None)
     return event.id if part is None else f"{event.id}\x1f{part}"

@@ -8,16 +8,26 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from sightline.collector.dedupe import Split
 from sightline.collector.formats import Adapter
 from sightline.collector.limits import HTTPError
 from sightline.collector.metrics import Metrics
 from sightline.collector.monitors import ServedMonitor
 from sightline.errors import SightlineError
-from sightline.log.events import INFERENCES, LABELS, REJECTED, InferenceEvent, LabelEvent, RejectedEvent, storable
+from sightline.log.events import (
+    INFERENCES,
+    KINDS,
+    LABELS,
+    REJECTED,
+    InferenceEvent,
+    LabelEvent,
+    RejectedEvent,
+    storable,
+)
 from sightline.log.writer import Commit, LogBusyError, LogWriteError
 
 logger = logging.getLogger(__name__)
@@ -54,7 +64,7 @@ class _Parsed:
 
     events: dict[str, list[Any]] = field(default_factory=dict)
     encoded: dict[str, Sequence[bytes]] = field(default_factory=dict)
-    rows: dict[str, list[int]] = field(default_factory=dict)
+    rows: dict[str, Sequence[int]] = field(default_factory=dict)
 
 
 async def ingest(
@@ -73,19 +83,14 @@ async def ingest(
     else:
         parsed = _parse(monitor, adapter, headers, body)
     started = time.perf_counter()
-    answer = Answer(0, 0, 0)
     commits: list[Commit] = []
-    kept: dict[str, tuple[list[Any], Sequence[bytes]]] = {}
-    duplicates: dict[str, int] = {}
+    splits: dict[str, Split] = {}
     try:
         for kind in parsed.events:
             events, encoded = parsed.events[kind], parsed.encoded[kind]
             if kind != REJECTED:
-                positions = monitor.recent[kind].fresh(events, encoded)
-                if positions is not None:
-                    duplicates[kind] = len(events) - len(positions)
-                    events, encoded = [events[i] for i in positions], [encoded[i] for i in positions]
-                kept[kind] = events, encoded
+                split = splits[kind] = monitor.recent[kind].split(kind, events, encoded)
+                events, encoded = split.events, split.encoded
             if events:
                 commits.append(
                     monitor.writers[kind].submit(events, received_at=received_at, source=name, encoded=encoded)
@@ -97,13 +102,16 @@ async def ingest(
     except LogWriteError as error:
         raise HTTPError(503, error.what, error.fix or "", {"retry-after": "10"}) from error
     metrics.commit_seconds.observe(time.perf_counter() - started)
-    for kind, (events, encoded) in kept.items():
-        monitor.recent[kind].remember(events, encoded)
-        answer.accepted += len(events)
-        answer.duplicate += duplicates.get(kind, 0)
-        _count(metrics, monitor.spec.id, kind, len(events), duplicates.get(kind, 0))
+    answer = Answer(0, 0, 0)
+    for kind, split in splits.items():
+        monitor.recent[kind].remember(split)
+        answer.accepted += len(split.events)
+        answer.duplicate += split.duplicates
+        metrics.events[monitor.spec.id, kind, "accepted"] += len(split.events)
+        metrics.events[monitor.spec.id, kind, "duplicate"] += split.duplicates
     _report_rejected(answer, parsed.events.get(REJECTED, []), metrics, monitor.spec.id)
-    _observe(monitor, kept.get(INFERENCES), received_at, duplicates.get(INFERENCES, 0), metrics)
+    if INFERENCES in splits:
+        _observe(monitor, splits[INFERENCES], received_at, metrics)
     return answer
 
 
@@ -116,19 +124,23 @@ def _parse(monitor: ServedMonitor, adapter: Adapter, headers: Mapping[str, str],
     if len(found) > max_rows:
         raise HTTPError(413, f"{len(found)} rows in one request; at most {max_rows}", "send fewer rows per request")
     parsed = _Parsed()
-    for row, event in enumerate(found):
-        kind = (
-            INFERENCES if isinstance(event, InferenceEvent) else LABELS if isinstance(event, LabelEvent) else REJECTED
-        )
-        if isinstance(event, RejectedEvent):
-            event.row = row
-        try:
-            parsed.events[kind].append(event)
-            parsed.rows[kind].append(row)
-        except KeyError:
-            parsed.events[kind], parsed.rows[kind] = [event], [row]
+    numbered = range(len(found))
+    if len({type(event) for event in found}) == 1:
+        kind = _kind(found[0])
+        parsed.events[kind], parsed.rows[kind] = found, numbered
+    else:
+        for kind in KINDS:
+            rows = [row for row in numbered if _kind(found[row]) == kind]
+            if rows:
+                parsed.events[kind], parsed.rows[kind] = [found[row] for row in rows], rows
+    for event, row in zip(parsed.events.get(REJECTED, ()), parsed.rows.get(REJECTED, ()), strict=True):
+        event.row = row
     _encode(monitor, parsed)
     return parsed
+
+
+def _kind(event: InferenceEvent | LabelEvent | RejectedEvent) -> str:
+    return INFERENCES if isinstance(event, InferenceEvent) else LABELS if isinstance(event, LabelEvent) else REJECTED
 
 
 UNSTORABLE = (OverflowError, TypeError, ValueError)
@@ -166,13 +178,6 @@ def _with_doubles(event: InferenceEvent | LabelEvent) -> InferenceEvent | LabelE
     return event
 
 
-def _count(metrics: Metrics, monitor: str, kind: str, accepted: int, duplicate: int) -> None:
-    if accepted:
-        metrics.events[monitor, kind, "accepted"] += accepted
-    if duplicate:
-        metrics.events[monitor, kind, "duplicate"] += duplicate
-
-
 def _report_rejected(answer: Answer, rejected: Sequence[RejectedEvent], metrics: Metrics, monitor: str) -> None:
     if not rejected:
         return
@@ -183,13 +188,11 @@ def _report_rejected(answer: Answer, rejected: Sequence[RejectedEvent], metrics:
         metrics.rejections[monitor, event.reason] += 1
 
 
-def _observe(
-    monitor: ServedMonitor, kept: tuple[list[Any], Any] | None, received_at: datetime, duplicates: int, metrics: Metrics
-) -> None:
-    if monitor.observer is None or kept is None:
+def _observe(monitor: ServedMonitor, split: Split, received_at: datetime, metrics: Metrics) -> None:
+    if monitor.observer is None:
         return
     try:
-        monitor.observer.observe(kept[0], received_at, duplicates)
+        monitor.observer.observe(cast("Sequence[InferenceEvent]", split.events), received_at, split.duplicates)
     except Exception:  # the events are logged already: a guard's defect must not make the sender repeat them
         metrics.observer_errors += 1
         logger.exception("a guard of %s failed on a batch", monitor.spec.id)

@@ -1,6 +1,7 @@
 """What can be logged: inferences, labels, and rows that were refused.
 
-The Structs are stored as MessagePack maps without default values, so that a field can be added without a new format.
+The Structs are stored as MessagePack maps without default values, so that a field can be added without a new format. They are decoded
+by the million and hold no cycles: the garbage collector need not look at them (``gc=False``).
 `build_event` reads one loosely typed row (a decoded JSON object) and says in snake_case words why it is refused.
 """
 
@@ -37,7 +38,7 @@ NON_FINITE = {
 """Spellings of numbers JSON cannot write."""
 
 
-class InferenceEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class InferenceEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One prediction as the serving system made it.
 
     Attributes
@@ -92,7 +93,7 @@ class InferenceEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     source: str = ""
 
 
-class LabelEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class LabelEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """The truth about one prediction; a later one with the same id replaces it (all are kept).
 
     Attributes
@@ -117,7 +118,7 @@ class LabelEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknow
     source: str = ""
 
 
-class RejectedEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class RejectedEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One row the collector refused, with the reason; fields as in the lake's quarantine.
 
     Attributes

@@ -69,7 +69,14 @@ _SET_BY_THE_LOG: list[tuple[str, Any] | tuple[str, Any, Any]] = [
 def _bounded(name: str, base: type, fields: list[tuple[str, Any] | tuple[str, Any, Any]]) -> Any:
     """`base` with bounded field types; its other fields stay as they are."""
     return msgspec.defstruct(
-        name, fields, bases=(base,), kw_only=True, omit_defaults=True, forbid_unknown_fields=True, module=__name__
+        name,
+        fields,
+        bases=(base,),
+        kw_only=True,
+        omit_defaults=True,
+        forbid_unknown_fields=True,
+        gc=False,
+        module=__name__,
     )
 
 
@@ -120,22 +127,25 @@ def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec)
             events = [_one_decoder(kind).decode(body)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return [_event(kind, row, spec, number) for number, row in enumerate(_loose_rows(body, is_lines))]
-    return [event if _put_in_utc(event) else _out_of_range(kind, event, n) for n, event in enumerate(events)]
+    found: list[Event] = events
+    for number, event in enumerate(events):
+        at = event.at
+        if at is not None:
+            if at.tzinfo is None:
+                event.at = at = at.replace(tzinfo=UTC)
+            if not EARLIEST <= at < LATEST:
+                found[number] = _out_of_range(kind, event, number)
+                continue
+        if kind == LABELS and event.predicted_at is not None:
+            event.predicted_at = in_utc = _aware(event.predicted_at)
+            if not EARLIEST <= in_utc < LATEST:
+                found[number] = _out_of_range(kind, event, number)
+    return found
 
 
-def _put_in_utc(event: InferenceEvent | LabelEvent) -> bool:
-    """Give times without a zone the zone UTC; False if one is out of range."""
-    at = event.at
-    if at is not None:
-        if at.tzinfo is None:
-            event.at = at = at.replace(tzinfo=UTC)
-        if not EARLIEST <= at < LATEST:
-            return False
-    if isinstance(event, LabelEvent) and event.predicted_at is not None:
-        if event.predicted_at.tzinfo is None:
-            event.predicted_at = event.predicted_at.replace(tzinfo=UTC)
-        return EARLIEST <= event.predicted_at < LATEST
-    return True
+def _aware(moment: datetime) -> datetime:
+    """Times without a zone are UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _out_of_range(kind: str, event: InferenceEvent | LabelEvent, number: int) -> RejectedEvent:
