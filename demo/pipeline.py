@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -39,7 +38,6 @@ def orchestrate(
     """
     prepare(home)
     os.environ.update({**environment(home), "SIGHTLINE_HOME": str(home.root)})
-    logging.getLogger("dagster").setLevel(logging.ERROR)
 
     import dagster as dg
 
@@ -60,7 +58,8 @@ def orchestrate(
 
 def _run(job, instance, title: str, tell: Callable[[str], object], **options) -> None:  # type: ignore[no-untyped-def]
     started = time.monotonic()
-    result = job.execute_in_process(instance=instance, raise_on_error=False, **options)
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    result = job.execute_in_process(run_config=quiet, instance=instance, raise_on_error=False, **options)
     if not result.success:
         steps = [event for event in result.all_events if event.is_failure]
         reasons = [event.message or "" for event in steps[:3]]

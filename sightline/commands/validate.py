@@ -215,7 +215,7 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     for asset, checks in summary["checks"].items():
         yield f"  checks      {asset} ({len(checks)}): {', '.join(checks)}"
     for column, rules in summary["contracts"].items():
-        yield f"  contract    {column}: {'; '.join(rules)} (fails the check and stops the run)"
+        yield f"  contract    {column}: {'; '.join(rules)} (else the check fails as an error)"
     yield f"  jobs        {', '.join(summary['jobs'])}"
     yield f"  sensors     {', '.join(summary['sensors'])}"
     limits = ", ".join(f"{what} every {limit}" for what, limit in summary["freshness_deadlines"].items())

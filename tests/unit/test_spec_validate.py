@@ -58,7 +58,7 @@ def test_tells_what_each_file_creates(home):
     assert "flight_delay__inferences, flight_delay__labels" in out
     assert "one per day from 2026-01-01" in out and "one per week from 2026-03-02" in out
     assert "at most 1 false incident per 90d expected" in out
-    assert "wind_speed: at least 0; at most 150 (fails the check and stops the run)" in out
+    assert "wind_speed: at least 0; at most 150 (else the check fails as an error)" in out
     assert "new inferences every 2d" in out
     assert f"{home}/data/flight_delay/landing/labels" in out
 
@@ -105,7 +105,11 @@ def test_json(home):
     assert [monitor["id"] for monitor in answer["monitors"]] == ["demand", "flight_delay"]
     assert answer["errors"][0]["path"].endswith("broken.yaml")
     demand = answer["monitors"][0]
-    assert demand["blocking_checks"] == ["contract__wind_speed", "contract__seen"]
+    assert demand["contracts"] == {
+        "Wind Speed": ["at least 0", "never missing"],
+        "seen": ["missing in at most 0.05 of the rows"],
+    }
+    assert {"contract__wind_speed", "contract__seen"} <= set(demand["checks"]["data_quality"])
     assert demand["checks"]["model_quality"][-2:] == ["quality__pinball_0_1", "quality__pinball_0_9"]
     assert demand["checks"]["data_quality"][:4] == ["row_volume", "rejected_rows", "error_rate", "latency"]
     assert demand["freshness_deadlines"] == {"inferences": "14d", "judgements": "21d", "labels": "15d"}
