@@ -73,6 +73,7 @@ def command(
     home = Home.from_env()
     paths = _paths(home, monitor)
     found = read_judgements(paths, metric, column, start, end, as_of, asset, latest=not revisions, segment=segment)
+    found = found.sort("window_start", "segment", "model_version", "column", "metric", "revision")
     if found.is_empty():
         _explain(paths, metric=metric, column=column, segment=segment, asset=asset)
     if form == "parquet":

@@ -236,7 +236,7 @@ def read_judgements(
     Returns
     -------
     polars.DataFrame
-        `JUDGEMENT_SCHEMA`, sorted by key and revision.
+        `JUDGEMENT_SCHEMA`, sorted by window, within it in the order of publication.
     """
     base = paths.results / "judgements"
     folders = [base / asset] if asset else (sorted(f for f in base.iterdir() if f.is_dir()) if base.is_dir() else [])
@@ -258,7 +258,7 @@ def read_judgements(
             _latest(found) if latest else found.unique([*JUDGEMENT_KEY, "revision"], keep="last", maintain_order=True)
         )
 
-    return scan_folders(folders, JUDGEMENT_SCHEMA, use).sort(*JUDGEMENT_KEY, "revision", nulls_last=False)
+    return scan_folders(folders, JUDGEMENT_SCHEMA, use).sort("window_start", maintain_order=True)
 
 
 def judgement_names(paths: MonitorPaths) -> dict[str, set[str]]:
