@@ -26,6 +26,8 @@ BIN_SCHEMA = pl.Schema(
         "n_reference": pl.Int64,
     }
 )
+GRID_CELLS = 4096
+GRID_MIN_ROWS = 20_000
 SPECIAL_LABELS = {"null": "(null)", "not_finite": "(not finite)", "other": "(other)", "unseen": "(unseen)"}
 
 
@@ -146,6 +148,36 @@ class ColumnProfile:
         elif "unseen" in self.bin_kind:
             groups[..., -1] += array[..., self.bin_kind.index("unseen")]
         return groups
+
+    def ordered(self, counts: ArrayLike) -> tuple[IntArray, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Counts of all bins of finite values, in the order of the values, as `ks_bounds` takes them.
+
+        Parameters
+        ----------
+        counts : array_like of int, shape (..., K)
+            Rows per bin.
+
+        Returns
+        -------
+        cells : integer ndarray, shape (..., C)
+        points : ndarray of bool, shape (C,)
+            Bins that are one single value.
+        loose : ndarray of bool, shape (C,)
+            Intervals with an atom inside: their rows stand on both sides of it.
+        """
+        if self.kind != "numeric":
+            raise ValueError(f"column {self.column!r} is {self.kind}: its bins have no order")
+        atoms, edges = self.where("atom").tolist(), self.where("below", "above").tolist()
+        bins = [*atoms, *edges, *self.where("interval").tolist()]
+        bins.sort(key=lambda i: (np.inf if np.isnan(self.upper[i]) else self.upper[i], self.bin_kind[i] == "atom"))
+        below_atom = np.nextafter(self.lower[atoms], -np.inf)
+        loose = [
+            self.bin_kind[i] == "interval"
+            and bool(((self.lower[i] < below_atom) & (self.lower[atoms] < self.upper[i])).any())
+            for i in bins
+        ]
+        cells = np.asarray(counts, dtype=np.int64)[..., bins]
+        return cells, np.array([self.bin_kind[i] == "atom" for i in bins]), np.array(loose)
 
     def cuts(self) -> tuple[FloatArray, IntArray]:
         """Right ends of elementary intervals ``(previous, cut]`` of a numeric column and the bin of each; the last is infinity.
@@ -276,7 +308,7 @@ def count(profile: ColumnProfile, values: object, *, weights: ArrayLike | None =
         bin_of = bins_of_numbers(profile, series)
     else:
         texts = categories_of(values, profile.kind, profile.column)
-        bin_of = _category_bins_of(profile, texts)
+        bin_of = bins_of_categories(profile, texts)
     if weights is None:
         return np.bincount(bin_of, minlength=len(profile)).astype(np.int64)
     sums = np.bincount(bin_of, weights=check_weights(weights, len(bin_of), profile.column), minlength=len(profile))
@@ -289,13 +321,34 @@ def bins_of_numbers(profile: ColumnProfile, series: pl.Series) -> IntArray:
     numbers = series.fill_null(np.nan).to_numpy()
     cuts, bin_of_cut = profile.cuts()
     finite = np.isfinite(numbers)
+    if finite.all():
+        return bin_of_cut[_search(cuts, numbers)]
     bin_of = np.full(len(numbers), profile.bin_kind.index("not_finite"), dtype=np.int64)
     bin_of[is_null] = profile.bin_kind.index("null")
-    bin_of[finite] = bin_of_cut[np.searchsorted(cuts, numbers[finite], side="left")]
+    bin_of[finite] = bin_of_cut[_search(cuts, numbers[finite])]
     return bin_of
 
 
-def _category_bins_of(profile: ColumnProfile, texts: pl.Series) -> IntArray:
+def _search(cuts: FloatArray, numbers: FloatArray) -> IntArray:
+    """``np.searchsorted(cuts, numbers)``, faster for many numbers: most lie in a cell of an even grid that no cut divides."""
+    low, high = (float(cuts[0]), float(cuts[-2])) if len(cuts) > 2 else (0.0, 0.0)
+    if len(numbers) < GRID_MIN_ROWS or not np.isfinite(high - low) or high <= low:
+        return np.searchsorted(cuts, numbers, side="left")
+    edges = np.linspace(low, high, GRID_CELLS + 1)
+    slack = (high - low) * 1e-9  # rounding of the cell number
+    first = np.searchsorted(cuts, edges[:-1] - slack, side="left")
+    last = np.searchsorted(cuts, edges[1:] + slack, side="left")
+    first[0] = last[-1] = -1  # values beyond the grid are clipped into its end cells
+    answer = np.where(first == last, first, -1)
+    scaled = numbers - low
+    scaled *= GRID_CELLS / (high - low)
+    found = answer[np.clip(scaled, 0, GRID_CELLS - 1, out=scaled).astype(np.int32)]
+    open_cells = np.flatnonzero(found < 0)
+    found[open_cells] = np.searchsorted(cuts, numbers[open_cells], side="left")
+    return found
+
+
+def bins_of_categories(profile: ColumnProfile, texts: pl.Series) -> IntArray:
     null_bin = profile.bin_kind.index("null")
     unseen = profile.bin_kind.index("unseen") if "unseen" in profile.bin_kind else null_bin
     known = profile.categories()

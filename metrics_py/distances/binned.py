@@ -180,12 +180,13 @@ def l_infinity(reference: ArrayLike, current: ArrayLike) -> FloatArray:
 
 
 def ks_bounds(
-    reference: ArrayLike, current: ArrayLike, *, points: ArrayLike | None = None
+    reference: ArrayLike, current: ArrayLike, *, points: ArrayLike | None = None, loose: ArrayLike | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """Guaranteed limits of the exact two-sample Kolmogorov-Smirnov distance of the rows behind ordered bins.
 
     With F, G the cumulative shares at the ends of the bins, D is at least ``max_k |F_k - G_k|`` and at most
-    ``max_k max(F_(k+1) - G_k, G_(k+1) - F_k)``; in a bin that is a single value the ECDFs jump together.
+    ``max_k max(F_(k+1) - G_k, G_(k+1) - F_k)``; in a bin that is a single value the ECDFs jump together. Rows whose place is
+    not known widen both limits by their share.
 
     Parameters
     ----------
@@ -193,19 +194,33 @@ def ks_bounds(
         Counts in bins ordered by value.
     points : array_like of bool, shape (G,), optional
         Bins that hold one single value (atoms).
+    loose : array_like of bool, shape (G,), optional
+        Bins that overlap others.
 
     Returns
     -------
     lower, upper : ndarray, shape (...)
+
+    Examples
+    --------
+    >>> low, high = ks_bounds([10, 10, 10, 10], [5, 10, 10, 15])
+    >>> float(low), float(high)
+    (0.125, 0.375)
     """
     a, b = shares("ks_bounds", reference, current)
+    slack = np.zeros(a.shape[:-1])
+    if loose is not None:
+        free = np.asarray(loose, dtype=bool)
+        slack = np.maximum(a, b)[..., free].sum(axis=-1)
+        a, b = np.where(free, 0.0, a), np.where(free, 0.0, b)
     f = np.concatenate([np.zeros((*a.shape[:-1], 1)), np.cumsum(a, axis=-1)], axis=-1)
     g = np.concatenate([np.zeros((*b.shape[:-1], 1)), np.cumsum(b, axis=-1)], axis=-1)
     lower = np.abs(f - g).max(axis=-1)
     inside = np.maximum(f[..., 1:] - g[..., :-1], g[..., 1:] - f[..., :-1])
     if points is not None:
         inside = np.where(np.asarray(points, dtype=bool), 0.0, inside)
-    return lower, np.minimum(np.maximum(inside.max(axis=-1), lower), 1.0)
+    upper = np.maximum(inside.max(axis=-1), lower)
+    return np.maximum(lower - slack, 0.0), np.minimum(upper + slack, 1.0)
 
 
 def wasserstein(reference: ArrayLike, current: ArrayLike, centers: ArrayLike) -> FloatArray:
