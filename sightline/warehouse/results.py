@@ -176,7 +176,7 @@ def _latest_in_span(folder: Path, frame: pl.DataFrame) -> pl.DataFrame:
 def _latest(lazy: pl.LazyFrame) -> pl.LazyFrame:
     """The newest revision of each key. Few keys were ever revised, so only those are grouped."""
     newest = lazy.filter(pl.col("revision") > 0).group_by(JUDGEMENT_KEY).agg(pl.col("revision").max().alias("newest"))
-    joined = lazy.join(newest, on=JUDGEMENT_KEY, how="left", nulls_equal=True)
+    joined = lazy.join(newest, on=JUDGEMENT_KEY, how="left", nulls_equal=True, maintain_order="left")
     return joined.filter(pl.col("newest").is_null() | (pl.col("revision") == pl.col("newest"))).drop("newest")
 
 
