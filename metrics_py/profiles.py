@@ -304,10 +304,11 @@ def count(profile: ColumnProfile, values: object, *, weights: ArrayLike | None =
         Their sum is the number of rows: nothing is dropped. Counts of parts add up to the counts of the whole.
     """
     if profile.kind == "numeric":
-        series = numbers_of(values, profile.column)
-        bin_of = bins_of_numbers(profile, series)
+        bin_of = bins_of_numbers(profile, numbers_of(values, profile.column))
     else:
         texts = categories_of(values, profile.kind, profile.column)
+        if weights is None:
+            return counts_of_categories(profile, texts)
         bin_of = bins_of_categories(profile, texts)
     if weights is None:
         return np.bincount(bin_of, minlength=len(profile)).astype(np.int64)
@@ -331,21 +332,36 @@ def bins_of_numbers(profile: ColumnProfile, series: pl.Series) -> IntArray:
 
 def _search(cuts: FloatArray, numbers: FloatArray) -> IntArray:
     """``np.searchsorted(cuts, numbers)``, faster for many numbers: most lie in a cell of an even grid that no cut divides."""
-    low, high = (float(cuts[0]), float(cuts[-2])) if len(cuts) > 2 else (0.0, 0.0)
-    if len(numbers) < GRID_MIN_ROWS or not np.isfinite(high - low) or high <= low:
+    low, high = (float(cuts[1]), float(cuts[-3])) if len(cuts) > 4 else (0.0, 0.0)
+    if len(numbers) < GRID_MIN_ROWS or not 0 < high - low < np.inf:
         return np.searchsorted(cuts, numbers, side="left")
     edges = np.linspace(low, high, GRID_CELLS + 1)
     slack = (high - low) * 1e-9  # rounding of the cell number
     first = np.searchsorted(cuts, edges[:-1] - slack, side="left")
     last = np.searchsorted(cuts, edges[1:] + slack, side="left")
-    first[0] = last[-1] = -1  # values beyond the grid are clipped into its end cells
     answer = np.where(first == last, first, -1)
-    scaled = numbers - low
-    scaled *= GRID_CELLS / (high - low)
-    found = answer[np.clip(scaled, 0, GRID_CELLS - 1, out=scaled).astype(np.int32)]
-    open_cells = np.flatnonzero(found < 0)
-    found[open_cells] = np.searchsorted(cuts, numbers[open_cells], side="left")
+    answer[0] = answer[-1] = -1  # values beyond the grid are clipped into its end cells
+    tried = _cells(numbers[:: max(1, len(numbers) // 1000)], low, high)
+    if (answer[tried] < 0).mean() > 0.25:
+        return np.searchsorted(cuts, numbers, side="left")
+    found = answer[_cells(numbers, low, high)]
+    divided = np.flatnonzero(found < 0)
+    found[divided] = np.searchsorted(cuts, numbers[divided], side="left")
     return found
+
+
+def _cells(numbers: FloatArray, low: float, high: float) -> NDArray[np.int32]:
+    with np.errstate(over="ignore"):
+        scaled = numbers - low
+        scaled *= GRID_CELLS / (high - low)
+    return np.clip(scaled, 0, GRID_CELLS - 1, out=scaled).astype(np.int32)
+
+
+def counts_of_categories(profile: ColumnProfile, texts: pl.Series) -> IntArray:
+    """Rows per bin of a text series, by its distinct values: faster than a bin for every row."""
+    levels = texts.value_counts(name="n") if texts.name != "n" else texts.rename("value").value_counts(name="n")
+    bin_of = bins_of_categories(profile, levels.to_series(0))
+    return np.bincount(bin_of, weights=levels["n"].to_numpy(), minlength=len(profile)).astype(np.int64)
 
 
 def bins_of_categories(profile: ColumnProfile, texts: pl.Series) -> IntArray:

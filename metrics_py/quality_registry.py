@@ -23,7 +23,7 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     ),
     "recall": ("Share of positive rows that are predicted positive.", "van Rijsbergen (1979), Information Retrieval"),
     "specificity": ("Share of negative rows that are predicted negative.", "Altman & Bland (1994), BMJ 308:1552"),
-    "positive_rate": ("Share of rows predicted positive.", ""),
+    "positive_rate": ("Share of rows that are positive: the base rate.", ""),
     "f1": ("Harmonic mean of precision and recall.", "van Rijsbergen (1979), Information Retrieval"),
     "balanced_accuracy": ("Mean recall over the classes.", "Brodersen et al. (2010), ICPR"),
     "roc_auc": (

@@ -1,0 +1,172 @@
+"""The tidy result of `compare`: a frame, with views for people, programs and exit codes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+SCHEMA = pl.Schema(
+    {
+        "segment": pl.String,
+        "column": pl.String,
+        "kind": pl.String,
+        "metric": pl.String,
+        "value": pl.Float64,
+        "p_value": pl.Float64,
+        "q_value": pl.Float64,
+        "p_holm": pl.Float64,
+        "effect": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+        "tolerance": pl.Float64,
+        "state": pl.String,
+        "n_reference": pl.Int64,
+        "n_current": pl.Int64,
+        "direction": pl.String,
+        "reason": pl.String,
+    }
+)
+_RANK = {"drift": 0, "unclear": 1, "insufficient_data": 2, None: 3, "stable": 4}
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """How two tables differ.
+
+    Attributes
+    ----------
+    frame : polars.DataFrame
+        One row per segment, column and metric: ``segment`` ('all' or '<column>=<value>'), ``column``, ``kind``, ``metric``,
+        ``value`` (the metric as defined), ``p_value`` (of no change at all), ``q_value`` (Benjamini-Hochberg over the
+        report), ``p_holm`` (Holm), ``effect`` (what is left without sampling noise, or the difference), ``ci_low``,
+        ``ci_high`` (95 % interval of the effect), ``tolerance``, ``state`` (drift, stable, unclear, insufficient_data; null
+        where a metric gives no verdict), ``n_reference``, ``n_current``, ``direction`` (what changed, in words), ``reason``.
+    n_reference, n_current : int
+        Rows of the tables.
+    """
+
+    frame: pl.DataFrame
+    n_reference: int
+    n_current: int
+
+    @property
+    def drifted(self) -> list[str]:
+        """Columns with at least one drifted metric, in their order."""
+        return self.frame.filter(pl.col("state") == "drift")["column"].unique(maintain_order=True).to_list()
+
+    @property
+    def state(self) -> Literal["drift", "stable", "unclear"]:
+        """drift if any column drifted, stable if everything that gives a verdict is, else unclear."""
+        states = set(self.frame["state"].drop_nulls())
+        if "drift" in states:
+            return "drift"
+        return "stable" if states == {"stable"} else "unclear"
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One dict per row, in the order of the frame; None where a number is undefined."""
+        return self.frame.to_dicts()
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dicts` as JSON text."""
+        return json.dumps(self.to_dicts(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    def to_text(self, *, max_rows: int | None = 40) -> str:
+        """A table for people: what drifted first, then what is not known, then the rest."""
+        return "\n".join([self._summary(), *_lines(self.frame, max_rows)])
+
+    def _summary(self) -> str:
+        states = self.frame.group_by("column").agg(pl.col("state"))["state"].to_list()
+        worst = [min(column, key=lambda s: _RANK[s]) for column in states]
+        counts = {name: worst.count(name) for name in ("drift", "unclear", "insufficient_data", "stable")}
+        told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n)
+        return (
+            f"{len(worst)} column{'s' * (len(worst) != 1)} compared, {self.n_reference:,} reference and "
+            f"{self.n_current:,} current rows: {told or 'nothing to judge'}"
+        )
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+
+def adjusted_p_values(frame: pl.DataFrame) -> pl.DataFrame:
+    """Fill `q_value` and `p_holm` over all tests of the report."""
+    known = frame["p_value"].is_not_null().to_numpy()
+    p_values = frame["p_value"].fill_null(1.0).to_numpy()[known]
+    columns = {}
+    for name, adjust in (("q_value", benjamini_hochberg), ("p_holm", holm)):
+        filled = np.full(len(known), np.nan)
+        filled[known] = adjust(p_values)
+        columns[name] = pl.Series(name, filled).fill_nan(None)
+    return frame.with_columns(**columns)
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> FloatArray:
+    """Adjusted p-values that control the false discovery rate: of all with q <= 0.1, at most 10 % are expected false.
+
+    Examples
+    --------
+    >>> benjamini_hochberg([0.01, 0.04, 0.03, 0.5]).round(4).tolist()
+    [0.04, 0.0533, 0.0533, 0.5]
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)[::-1]
+    ranks = np.arange(len(p), 0, -1)
+    result = np.empty(len(p))
+    result[order] = np.minimum.accumulate(np.minimum(p[order] * len(p) / ranks, 1.0))
+    return result
+
+
+def holm(p_values: ArrayLike) -> FloatArray:
+    """Adjusted p-values that control the chance of any false finding.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03, 0.5]).round(4).tolist()
+    [0.04, 0.09, 0.09, 0.5]
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)
+    result = np.empty(len(p))
+    result[order] = np.maximum.accumulate(np.minimum(p[order] * np.arange(len(p), 0, -1), 1.0))
+    return result
+
+
+def _lines(frame: pl.DataFrame, max_rows: int | None) -> list[str]:
+    rows = sorted(frame.to_dicts(), key=lambda row: _RANK[row["state"]])
+    shown = rows if max_rows is None else rows[:max_rows]
+    segmented = any(row["segment"] != "all" for row in rows)
+    header = [
+        *(["segment"] if segmented else []),
+        "column",
+        "metric",
+        "value",
+        "effect [95 % interval]",
+        "state",
+        "what",
+    ]
+    table = [header]
+    for row in shown:
+        cells = [row["column"], row["metric"], _short(row["value"]), _interval(row), row["state"] or "-"]
+        what = row["reason"] or (row["direction"] if row["state"] != "stable" else "") or ""
+        table.append([*([row["segment"]] if segmented else []), *cells, what])
+    widths = [max(len(line[i]) for line in table) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    if len(shown) < len(rows):
+        lines.append(f"... and {len(rows) - len(shown)} more rows")
+    return lines
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if row["ci_low"] is None or row["ci_high"] is None:
+        return _short(row["effect"])
+    return f"{_short(row['effect'])} [{_short(row['ci_low'])}, {_short(row['ci_high'])}]"

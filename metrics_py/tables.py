@@ -1,0 +1,146 @@
+"""Any table as a Polars frame, column by column: one column that cannot be read never stops the others."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+FORMATS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".json": "ndjson",
+}
+"""File endings and the formats they stand for."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame and the columns that could not be read, with the reason."""
+
+    frame: pl.DataFrame
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def read_table(source: object, what: str = "table") -> Table:
+    """Read a table from wherever it is.
+
+    Parameters
+    ----------
+    source : object
+        Polars DataFrame or LazyFrame, pandas DataFrame, Arrow table, record batch or anything with
+        ``__arrow_c_stream__`` (a DuckDB relation), a mapping of columns, or the path (also a glob) of Parquet, CSV, TSV or
+        NDJSON files.
+    what : str, default "table"
+        How to call it in errors: ``reference``, ``current``.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    ValueError
+        If a file does not exist, has an unknown ending, or cannot be read.
+    """
+    if isinstance(source, str | Path):
+        return Table(_read_files(str(source), what))
+    if _is_from(source, "pandas") and hasattr(source, "columns"):
+        return _from_pandas(source, what)
+    if isinstance(source, Mapping):
+        return _from_columns(source, what)
+    if isinstance(source, pl.DataFrame | pl.LazyFrame):
+        return Table(source.lazy().collect())
+    if hasattr(source, "__arrow_c_stream__") or _is_from(source, "pyarrow"):
+        return Table(_checked(pl.from_arrow(source), what))  # type: ignore[arg-type]
+    raise TypeError(
+        f"{what}: a {type(source).__name__} is no table; pass a Polars or pandas frame, an Arrow table, a DuckDB relation, "
+        "a mapping of columns, or the path of a Parquet, CSV or NDJSON file"
+    )
+
+
+def _is_from(source: object, package: str) -> bool:
+    return type(source).__module__.partition(".")[0] == package
+
+
+def _checked(frame: object, what: str) -> pl.DataFrame:
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    raise TypeError(
+        f"{what}: the Arrow data have one column without a name; pass a table, e.g. pa.table({{'x': array}})"
+    )
+
+
+def _read_files(path: str, what: str) -> pl.DataFrame:
+    files = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (an absolute pattern may be given)
+    if not files and Path(path).exists():
+        files = [path]  # a name that looks like a pattern
+    files = [f for f in files if Path(f).is_file()]
+    if not files:
+        raise ValueError(f"{what}: {path} does not exist; give the path of a Parquet, CSV or NDJSON file")
+    endings = {FORMATS.get(Path(f).suffix.lower(), Path(f).suffix) for f in files}
+    if len(endings) > 1 or not endings <= set(FORMATS.values()):
+        raise ValueError(
+            f"{what}: {path}: the ending {' and '.join(sorted(map(repr, endings)))} is no single known format; "
+            f"use one of {', '.join(sorted(FORMATS))}"
+        )
+    try:
+        return _scan(endings.pop(), files)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{what}: {path} cannot be read: {reason}") from error
+
+
+def _scan(kind: str, files: list[str]) -> pl.DataFrame:
+    if kind == "parquet":
+        return pl.read_parquet(files, glob=False)
+    if kind == "ndjson":
+        parts = [pl.read_ndjson(f, infer_schema_length=None) for f in files]
+        return pl.concat(parts, how="diagonal_relaxed")
+    separator = "\t" if kind == "tsv" else ","
+    parts = [
+        pl.read_csv(f, separator=separator, try_parse_dates=True, infer_schema_length=None, glob=False) for f in files
+    ]
+    return pl.concat(parts, how="diagonal_relaxed")
+
+
+def _from_pandas(source: Any, what: str) -> Table:
+    names = [str(name) for name in source.columns]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ValueError(f"{what}: the column name {sorted(repeated)[0]!r} occurs twice; rename one of them")
+    columns = {name: source.iloc[:, position] for position, name in enumerate(names)}
+    return _from_columns(columns, what, convert=_series_from_pandas)
+
+
+def _series_from_pandas(name: str, values: Any) -> pl.Series:
+    return pl.from_pandas(values, nan_to_null=True).alias(name)
+
+
+def _series_of(name: str, values: Any) -> pl.Series:
+    return values.alias(name) if isinstance(values, pl.Series) else pl.Series(name, values)
+
+
+def _from_columns(columns: Mapping[Any, Any], what: str, convert: Any = _series_of) -> Table:
+    read: list[pl.Series] = []
+    unreadable: dict[str, str] = {}
+    for name, values in columns.items():
+        try:
+            read.append(convert(str(name), values))
+        except Exception as error:
+            # pyarrow and pandas raise errors of their own here, and a mixed column must not stop the others
+            unreadable[str(name)] = (
+                f"cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            )
+    lengths = {series.name: series.len() for series in read}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"{what}: columns differ in length: {', '.join(f'{k} {v}' for k, v in list(lengths.items())[:5])}"
+        )
+    return Table(pl.DataFrame(read), unreadable)
