@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import sys
 import threading
 import time
 import weakref
@@ -18,7 +16,7 @@ from sightline_client.rows import DEFERRED, INFERENCES, LABELS, encode
 from sightline_client.segments import has_locks
 from sightline_client.spool import Spool, default_folder
 from sightline_client.transports import HttpTransport, PathTransport
-from sightline_client.worker import Worker
+from sightline_client.worker import Worker, forget_all_after_fork
 from sightline_client.wrap import Result, wrap_function
 
 if TYPE_CHECKING:
@@ -114,9 +112,11 @@ class Client:
             encode,
             batch_size,
             interval,
+            exit_timeout,
         )
         self._reset()
         _clients.add(self)
+        weakref.finalize(self, self._worker.ask_to_end).atexit = False
 
     def _reset(self) -> None:
         self._queue, self._wake = self._worker.queue, self._worker.wake
@@ -278,7 +278,7 @@ class Client:
         bool
             False if that took longer than `timeout` seconds.
         """
-        return not self._worker.is_running or self._worker.flush(timeout)
+        return self._worker.flush(timeout)
 
     def close(self, timeout: float | None = None) -> None:
         """Deliver or spool what is queued and stop; later calls are counted as dropped. Waits for `exit_timeout` by default."""
@@ -286,13 +286,9 @@ class Client:
             if self._closed:
                 return
             self._closed = True
-        self._worker.stop(self._exit_timeout if timeout is None else timeout)
-        if self._is_alive():
-            self._worker.rescue()
-        if self.sync and not self._worker.is_running:
+        self._worker.end(self._exit_timeout if timeout is None else timeout)
+        if not self._worker.is_running:
             self._worker.transport.close()
-        if self._worker.waiting:
-            logger.warning("%d events were not delivered before the end and are lost", self._worker.waiting)
 
     def stats(self) -> dict[str, int]:
         """Counters of this client in this process.
@@ -331,10 +327,6 @@ class Client:
         self.close()
 
     # ---- inner ----------------------------------------------------------------------------------------------------------------
-
-    def _is_alive(self) -> bool:
-        thread = self._worker._thread
-        return thread is not None and thread.is_alive()
 
     def _put(self, entry: Any) -> None:
         if self.sync:
@@ -378,7 +370,6 @@ class Client:
         if not self._started and not self._closed:
             with self._lock:
                 if not self._started:
-                    _arrange_exit(self)
                     self._worker.start()
                     self._started = True
         if self._closed or len(self._queue) >= self._queue_size:
@@ -393,7 +384,6 @@ class Client:
         if not self._started:
             with self._lock:
                 if not self._started:
-                    _arrange_exit(self)
                     if isinstance(self._worker.transport, PathTransport):
                         self._worker.start()  # seals segments that are old enough
                     self._started = True
@@ -429,22 +419,8 @@ def _spool_folder(spool: str | os.PathLike[str] | bool | None, monitor: str) -> 
     return Path(spool).expanduser().absolute() / monitor
 
 
-def _arrange_exit(client: Client) -> None:
-    """Flush at the end of this process. Children of multiprocessing do not run atexit in all versions, but its finalizers."""
-    reference = weakref.ref(client)
-
-    def close() -> None:
-        living = reference()
-        if living is not None:
-            living.close()
-
-    atexit.register(close)
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.Finalize(None, close, exitpriority=100)
-
-
 def _forget_after_fork() -> None:
+    forget_all_after_fork()
     for client in list(_clients):
         client._forget_after_fork()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import random
+import sys
 import threading
 import time
 from collections import deque
@@ -61,6 +64,8 @@ class Worker:
         Events per batch at most.
     interval : float
         Seconds after which also a small batch goes out.
+    exit_timeout : float
+        Seconds the end of the process may wait for what is queued.
     """
 
     def __init__(
@@ -70,9 +75,10 @@ class Worker:
         encode: Callable[[Any], list[Row] | None],
         batch_size: int,
         interval: float,
+        exit_timeout: float,
     ) -> None:
         self.transport, self.spool, self.encode = transport, spool, encode
-        self.batch_size, self.interval = batch_size, interval
+        self.batch_size, self.interval, self.exit_timeout = batch_size, interval, exit_timeout
         self._reset()
 
     def _reset(self) -> None:
@@ -112,11 +118,15 @@ class Worker:
         """Start the thread unless it runs."""
         with self._lock:
             if self._thread is None:
+                _arrange_exit()
                 self._thread = threading.Thread(target=self._run, name="sightline-client", daemon=True)
                 self._thread.start()
+                _running.add(self)
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until everything queued so far is delivered or spooled; False after `timeout` seconds."""
+        """Wait until everything queued so far is delivered or spooled; False if that was not so after `timeout` seconds."""
+        if self._thread is None or not self._thread.is_alive():
+            return self.waiting == 0
         ticket = Ticket()
         with self._lock:
             self._tickets_put += 1
@@ -124,12 +134,20 @@ class Worker:
         self.wake.set()
         return ticket.done.wait(timeout)
 
-    def stop(self, timeout: float | None) -> None:
-        """Deliver or spool what is queued, then end the thread; wait for `timeout` seconds at most."""
+    def ask_to_end(self) -> None:
+        """Let the thread deliver or spool what is queued and then end; do not wait for it."""
         self._stopping = True
         self.wake.set()
+
+    def end(self, timeout: float) -> None:
+        """Deliver or spool what is queued and end the thread. If it hangs in a connection for `timeout` seconds, spool the rest here."""
+        self.ask_to_end()
         if self._thread is not None:
             self._thread.join(timeout)
+            if self._thread.is_alive():
+                self.rescue()
+        if self.waiting:
+            logger.warning("%d events were not delivered before the end and are lost", self.waiting)
 
     def rescue(self) -> None:
         """At the end of the process, when the thread hangs in a connection: spool what it has not delivered (some of it twice)."""
@@ -162,6 +180,7 @@ class Worker:
             if self.spool is not None:
                 self.spool.seal()
             self.transport.close()
+            _running.discard(self)
 
     def _pause(self) -> float:
         if self._held:
@@ -309,3 +328,31 @@ class Worker:
 def _finish(tickets: list[Ticket]) -> None:
     for ticket in tickets:
         ticket.done.set()
+
+
+_running: set[Worker] = set()
+"""Workers whose thread runs: they outlive a client that nobody refers to any more, until their queue is empty."""
+
+_exit_arranged_for = 0
+
+
+def _arrange_exit() -> None:
+    """Flush at the end of this process. Children of multiprocessing do not run atexit in all versions, but its finalizers."""
+    global _exit_arranged_for  # noqa: PLW0603 (once per process, also in forked ones)
+    if _exit_arranged_for == os.getpid():
+        return
+    _exit_arranged_for = os.getpid()
+    atexit.register(_end_all)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, _end_all, exitpriority=100)
+
+
+def _end_all() -> None:
+    for worker in list(_running):
+        worker.end(worker.exit_timeout)
+
+
+def forget_all_after_fork() -> None:
+    """In a forked child none of the parent's threads run."""
+    _running.clear()
