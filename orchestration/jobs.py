@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from orchestration.monitor import Monitor
@@ -9,9 +11,11 @@ from sightline.spec import names
 
 INTAKE = {"immediate": "inferences", "delayed": "labels"}
 JUDGES = {"immediate": ("data_quality", "drift"), "delayed": ("model_quality",)}
+BACKFILL = "backfill"
 DESCRIPTIONS = {
     "immediate": "New inferences: intake, aggregates, data quality, drift, alerts and their checks, for the chosen windows.",
     "delayed": "New labels: intake, labelled aggregates, realised quality, alerts and their checks, for the windows of the predictions.",
+    "backfill": "Both flows and all checks in one run, for a range of windows: history, or a range to be worked up anew.",
 }
 
 
@@ -21,12 +25,18 @@ def asset_keys(monitor: Monitor, flow: str, *, with_intake: bool = True) -> list
     return [monitor.key(name) for name in [*own, *monitor.models[flow]]]
 
 
-def build(monitor: Monitor, flow: str) -> dg.UnresolvedAssetJobDefinition:
-    """``<id>__immediate`` or ``<id>__delayed``."""
+def build(monitor: Monitor, flows: Sequence[str]) -> list[dg.UnresolvedAssetJobDefinition]:
+    """``<id>__immediate``, ``<id>__delayed`` and, of both, ``<id>__backfill``."""
+    return [_job(monitor, flow, asset_keys(monitor, flow)) for flow in flows] + [
+        _job(monitor, BACKFILL, list(dict.fromkeys(key for flow in flows for key in asset_keys(monitor, flow))))
+    ]
+
+
+def _job(monitor: Monitor, name: str, keys: Sequence[dg.AssetKey]) -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
-        names.job_name(monitor.spec, flow),
-        selection=dg.AssetSelection.assets(*asset_keys(monitor, flow)),
-        description=DESCRIPTIONS[flow],
-        tags={"sightline/monitor": monitor.id, "sightline/flow": flow},
+        names.job_name(monitor.spec, name),
+        selection=dg.AssetSelection.assets(*keys),
+        description=DESCRIPTIONS[name],
+        tags={"sightline/monitor": monitor.id, "sightline/flow": name},
         partitions_def=monitor.partitions,
     )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import subprocess
 import sysconfig
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dagster_dbt import DbtCliResource
 from packaging.version import Version, parse
@@ -22,6 +24,7 @@ import sightline
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 
+Event = TypeVar("Event")
 PROJECT_DIR = Path(sightline.__file__).resolve().parent.parent / "dbt_project"
 DBT = Path(sysconfig.get_path("scripts")) / "dbt"
 NO_TELEMETRY = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
@@ -72,6 +75,24 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
+"""Keep dbt's lines off this process's standard output (they stay in its log file)."""
+
+
+def quietly(events: Iterable[Event]) -> Iterator[Event]:
+    """The events; where `IS_QUIET` is set, what producing them prints is dropped."""
+    iterator, sink = iter(events), io.StringIO()
+    while True:
+        with redirect_stdout(sink) if IS_QUIET.get() else nullcontext():
+            try:
+                event = next(iterator)
+            except StopIteration:
+                return
+        sink.seek(0)
+        sink.truncate()
+        yield event
 
 
 @contextmanager

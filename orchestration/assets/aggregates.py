@@ -1,7 +1,5 @@
 """dbt's models as assets: one instance of the same models per monitor and flow."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -12,16 +10,20 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
 from orchestration import partitions
+from orchestration.assets.reference import describe
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
-from orchestration.resources import FastDbt, dbt_environment, environment, exclusive
+from orchestration.resources import FastDbt, dbt_environment, environment, exclusive, quietly
 from sightline.spec import names
-from sightline.warehouse import connect, prepare, write_control
-from sightline.warehouse.reference import ensure_reference, reference_id
+from sightline.warehouse import connect, ensure_reference, prepare, write_control
+from sightline.warehouse.reference import reference_id
 
-UPSTREAM = {"immediate": "inferences", "delayed": "labels"}
 SOURCES = {"inferences": "inferences", "labels": "labels", "quarantine": "inferences"}
 """Which asset fills a dbt source of schema ``raw``."""
+
+WITHOUT_PARTITION = 30
+READ_REFERENCE = {f"macro.sightline.{name}" for name in ("bins_table", "cuts_table", "categories_table")}
+"""dbt macros that read the control tables made from the reference profile."""
 
 
 class MonitorTranslator(DagsterDbtTranslator):
@@ -32,6 +34,12 @@ class MonitorTranslator(DagsterDbtTranslator):
             DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True, enable_source_metadata=False)
         )
         self.monitor = monitor
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
+        """The default, and a dependency on `reference` for models that read its bins, which are no dbt nodes."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        macros = set(self.get_resource_props(manifest, unique_id).get("depends_on", {}).get("macros", ()))
+        return spec.merge_attributes(deps=[self.monitor.key("reference")]) if macros & READ_REFERENCE else spec
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """``[monitor id, model]``; a source is the asset that fills it."""
@@ -89,10 +97,10 @@ def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefiniti
         dagster_dbt_translator=MonitorTranslator(monitor),
     )
     def aggregates(context: dg.AssetExecutionContext, dbt: FastDbt) -> Iterator[Any]:
-        keys = list(partitions.windows_of(context))
+        keys = windows(context, monitor)
         with exclusive(monitor.paths.root / ".writer.lock"):
-            position, reference = prepare_run(context, monitor, keys)
-            events, error = run_dbt(context, monitor, dbt)
+            position, reference = prepare_run(context, monitor, flow, keys)
+            events, error = run_dbt(context, monitor, flow, dbt)
         describe_partitions(context, monitor, keys, events)
         yield from events
         if error is not None:
@@ -103,29 +111,57 @@ def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefiniti
     return aggregates
 
 
-def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, keys: list[str]) -> tuple[int, str]:
-    """Freeze the reference if its windows are there, write the control tables; returns the ledger's position and the
+def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, flow: str, keys: list[str]) -> tuple[int, str]:
+    """Freeze the reference if its rows have come, write the control tables; returns the ledger's position and the
     reference's id as the aggregates will know them."""
     spec, paths = monitor.spec, monitor.paths
     with open_progress(paths.ledger) as progress:
         position = progress.position()
-    profile = ensure_reference(spec, paths, monitor.home, now=partitions.utc_now())
-    if profile is not None and profile.is_new:
-        context.log_event(dg.AssetMaterialization(monitor.key("reference"), metadata=reference_metadata(profile)))
     with connect(paths) as con:
         prepare(con, spec, paths)
-        write_control(con, spec, paths, keys)
-    return position, reference_id(paths)
+        profile = ensure_reference(spec, paths, monitor.home, now=partitions.utc_now(), con=con)
+        write_control(con, spec, profile, keys)
+    if profile is not None and profile.is_new:
+        context.log_event(dg.AssetMaterialization(monitor.key("reference"), metadata=describe(profile)))
+        context.log.info(f"the reference is frozen now: {profile.id}, {profile.n_rows} rows from {profile.source}")
+    return position, reference_id(paths, with_label=flow == "delayed")
 
 
-def run_dbt(context: dg.AssetExecutionContext, monitor: Monitor, dbt: FastDbt) -> tuple[list[Any], Exception | None]:
-    """Run ``dbt build``; returns Dagster's events of what succeeded, and the error if something failed."""
-    args = ["build", "--vars", json.dumps({"monitor": monitor.id})]
+def windows(context: dg.AssetExecutionContext, monitor: Monitor) -> list[str]:
+    """Windows of the run; started without a partition (dbt's tests by hand) the latest ones that hold data."""
+    keys = list(partitions.windows_of(context))
+    if not keys:
+        with open_progress(monitor.paths.ledger) as progress:
+            keys = sorted(progress.changes(["inferences"]))[-WITHOUT_PARTITION:]
+    return keys
+
+
+def run_dbt(
+    context: dg.AssetExecutionContext, monitor: Monitor, flow: str, dbt: FastDbt
+) -> tuple[list[Any], Exception | None]:
+    """Run ``dbt build`` of the whole flow, also when some of its models are asked for: they share tables made in the same run.
+
+    Returns
+    -------
+    events : list
+        Dagster's events of what was asked for and succeeded.
+    error : Exception or None
+        Why dbt failed.
+    """
+    args = ["build", "--select", f"tag:{flow}", "--vars", json.dumps({"monitor": monitor.id})]
     with environment(dbt_environment(monitor.paths)):
         invocation = dbt.cli(args, context=context, target_path=monitor.paths.dbt / "target")
+    outputs = set(context.op_execution_context.selected_output_names)
+    checks = context.selected_asset_check_keys
     events: list[Any] = []
     try:
-        events.extend(invocation.stream())
+        for event in quietly(invocation.stream()):
+            is_output = isinstance(event, dg.Output) and event.output_name in outputs
+            is_check = (
+                isinstance(event, dg.AssetCheckResult) and dg.AssetCheckKey(event.asset_key, event.check_name) in checks
+            )
+            if is_output or is_check:
+                events.append(event)
     except Exception as error:
         return events, error
     return events, None

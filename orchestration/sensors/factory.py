@@ -1,7 +1,5 @@
 """The sensors of a monitor: look, `plan`, ask for runs."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 
@@ -83,7 +81,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         changes=changes,
         done=done,
         with_data=inferences,
-        reference=reference_id(paths),
+        reference=reference_id(paths, with_label=flow == "delayed"),
         runs=run_states(instance, [request.run_key for request in cursor.open]),
         now=partitions.utc_now(),
     )

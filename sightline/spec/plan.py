@@ -85,6 +85,11 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
     return metrics + [metric.name for metric in spec.metrics if metric.needs_label]
 
 
+def input_metrics(spec: MonitorSpec) -> list[str]:
+    """The user's metrics that need no label."""
+    return [metric.name for metric in spec.metrics if not metric.needs_label]
+
+
 def contract(spec: MonitorSpec, column: str) -> list[str]:
     """The hard rules on a column, in words; empty if it has none."""
     rules: list[str] = []
@@ -104,11 +109,19 @@ def checks(spec: MonitorSpec) -> list[PlannedCheck]:
     columns = judged_columns(spec)
     slugs = names.check_slugs(columns)
     return [
+        *_intake_checks(spec),
         *_service_checks(spec),
         *_column_checks(spec, columns, slugs),
         *_drift_checks(spec, columns, slugs),
         *_quality_checks(spec),
     ]
+
+
+def _intake_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
+    """Nothing is built on a window whose rows were all refused: the only checks that block."""
+    for asset in ("inferences", "labels") if spec.labels else ("inferences",):
+        text = "Some rows of every window fit the monitor's columns: a window whose rows are all refused stops here."
+        yield PlannedCheck(asset, "contract", text, severity="error", blocking=True)
 
 
 def _service_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
@@ -129,9 +142,7 @@ def _column_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str])
         rules = contract(spec, column)
         if rules:
             name = names.check_name("contract", slugs[column])
-            yield PlannedCheck(
-                "data_quality", name, f"{column}: {'; '.join(rules)}.", column, severity="error", blocking=True
-            )
+            yield PlannedCheck("data_quality", name, f"{column}: {'; '.join(rules)}.", column, severity="error")
 
 
 def _drift_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) -> Iterator[PlannedCheck]:
@@ -139,18 +150,22 @@ def _drift_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) 
         feature = spec.columns.features.get(column)
         if feature is None or (feature.drift and feature.kind in DRIFT_KINDS):
             name = names.check_name("drift", slugs[column])
-            yield PlannedCheck("drift", name, f"{column}: distribution against the reference.", column, "psi")
+            asset = "model_quality" if column == "@label" else "drift"  # judged when the labels come
+            yield PlannedCheck(asset, name, f"{column}: distribution against the reference.", column, "psi")
 
 
 def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
+    for metric in input_metrics(spec):
+        name = names.check_name("metric", names.slug(metric))
+        yield PlannedCheck("data_quality", name, f"Your metric {metric.replace('_', ' ')}.", metric=metric)
     for metric in quality_metrics(spec):
         name = names.check_name("quality", names.slug(metric))
         yield PlannedCheck("model_quality", name, f"Realised {metric.replace('_', ' ')}.", metric=metric)
 
 
 def jobs(spec: MonitorSpec) -> list[str]:
-    """Names of the jobs."""
-    return [names.job_name(spec, flow) for flow in (FLOWS if spec.labels else FLOWS[:1])]
+    """Names of the jobs: one per flow, and one for both."""
+    return [names.job_name(spec, flow) for flow in (*(FLOWS if spec.labels else FLOWS[:1]), "backfill")]
 
 
 def sensors(spec: MonitorSpec) -> list[str]:

@@ -154,10 +154,12 @@ def load_reference(paths: MonitorPaths) -> ReferenceProfile | None:
     )
 
 
-def reference_id(paths: MonitorPaths) -> str:
-    """Id of the frozen profile; empty if there is none."""
+def reference_id(paths: MonitorPaths, *, with_label: bool = True) -> str:
+    """Id of the frozen profile; empty if there is none. Without the label's bins, which come later, it never changes."""
     file = paths.reference / "profile.json"
-    return json.loads(file.read_text(encoding="utf-8"))["id"] if file.exists() else ""
+    if not file.exists():
+        return ""
+    return json.loads(file.read_text(encoding="utf-8"))["id" if with_label else "input_id"]
 
 
 def build_reference(
@@ -290,7 +292,7 @@ def _build(
         )
     columns = {}
     for role in column_roles(spec):
-        if role.role == "label" and data.n_labelled < MIN_LABELLED_SHARE * data.n_rows:
+        if role.role == "label" and not _has_label(spec, data, end, now):
             continue
         columns[role.column_name] = _profile(spec, data, role)
     segments = _segments(spec, data)
@@ -319,7 +321,7 @@ def _with_label(
 ) -> ReferenceProfile:
     """Add the label's bins, leaving all others as they are; the frozen profile itself while too few labels are known."""
     data = lake_data(con, spec, frozen.start, frozen.end)
-    if data.n_rows == 0 or data.n_labelled < MIN_LABELLED_SHARE * data.n_rows:
+    if not _has_label(spec, data, frozen.end, now):
         return frozen
     role = next(role for role in column_roles(spec) if role.role == "label")
     columns = {**frozen.columns, role.column_name: _profile(spec, data, role)}
@@ -328,6 +330,14 @@ def _with_label(
     )
     _write(paths, profile)
     return profile
+
+
+def _has_label(spec: MonitorSpec, data: ReferenceData, end: datetime | None, now: datetime) -> bool:
+    """Are the labels due and most of them here? The first to arrive are not like the rest."""
+    due = spec.labels is not None and (
+        data.is_file or end is None or _utc(now) >= _utc(end) + spec.labels.expected_delay
+    )
+    return due and data.n_labelled > 0 and data.n_labelled >= MIN_LABELLED_SHARE * data.n_rows
 
 
 def _profile(spec: MonitorSpec, data: ReferenceData, role: ColumnRole) -> ColumnProfile:
@@ -382,6 +392,7 @@ def _write(paths: MonitorPaths, profile: ReferenceProfile) -> None:
     told = {
         "format": FORMAT,
         "id": profile.id,
+        "input_id": _content_id({k: v for k, v in profile.columns.items() if k != "@label"}, profile.segments),
         "kind": profile.kind,
         "source": profile.source,
         "start": profile.start.isoformat() if profile.start else None,

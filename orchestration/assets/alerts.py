@@ -1,0 +1,100 @@
+"""`alerts`: evidence per stream and the incidents under the alert budget."""
+
+from datetime import datetime
+
+import dagster as dg
+import polars as pl
+
+from metrics_py.alerting import Replay
+from orchestration import jobs, partitions
+from orchestration.metadata import markdown_table, number, sparkline
+from orchestration.monitor import Monitor
+from orchestration.progress import open_progress
+from sightline.alerts import engine
+from sightline.spec import plan
+
+SHOWN_STREAMS = 10
+SHOWN_INCIDENTS = 20
+
+
+def build(monitor: Monitor) -> dg.AssetsDefinition:
+    """The asset ``alerts``: one decision over all streams of the monitor."""
+    judged = [*jobs.JUDGES["immediate"], *(jobs.JUDGES["delayed"] if monitor.spec.labels else ())]
+
+    @dg.asset(
+        **monitor.asset_args("alerts"),
+        deps=[monitor.key(name) for name in judged],
+        description=f"Evidence per stream, and the incidents it adds up to. The promise: {plan.promise(monitor.spec)}.",
+        metadata={"budget": str(monitor.spec.alerts.budget)},
+    )
+    def alerts(context: dg.AssetExecutionContext) -> None:
+        keys = partitions.windows_of(context)
+        found = engine.run(monitor.spec, monitor.paths)
+        with open_progress(monitor.paths.ledger) as progress:
+            progress.write_alerted(context.run.run_id)
+        describe(context, monitor, found, list(keys))
+        for action in found.unapplied_actions:
+            context.log.warning(f"{action['action']} of the incident {action['incident']!r}: there is no such incident")
+
+    return alerts
+
+
+def describe(context: dg.AssetExecutionContext, monitor: Monitor, found: Replay, keys: list[str]) -> None:
+    """Numbers by partition to plot; the latest streams and incidents as tables."""
+    spec = monitor.spec
+    threshold = engine.config(spec).c * engine.config(spec).days_per_window
+    by_window = found.streams.group_by("window_start").agg(
+        top=pl.col("adjusted_evidence_days").max(), in_incident=pl.col("in_incident").sum(), n=pl.len()
+    )
+    facts = {row["window_start"]: row for row in by_window.iter_rows(named=True)}
+    opened = dict(found.incidents.group_by("opened_at").len().iter_rows())
+    for key in keys:
+        start = spec.window_start(key).replace(tzinfo=None)
+        row = facts.get(start, {"top": None, "in_incident": 0, "n": 0})
+        metadata = {
+            "streams": row["n"],
+            "streams in an incident": row["in_incident"],
+            "incidents opened": opened.get(start, 0),
+            "share of the budget's threshold": min(1e6, (row["top"] or 0.0) / threshold),
+        }
+        context.add_asset_metadata(metadata, partition_key=key)
+    context.add_asset_metadata(
+        {"incidents": incident_table(found.incidents), "streams now": stream_table(found.streams)}
+    )
+
+
+def incident_table(incidents: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """The latest incidents, newest first."""
+    rows = [
+        (
+            r["incident_id"],
+            r["status"],
+            day(r["change_point"]),
+            day(r["opened_at"]),
+            day(r["closed_at"]),
+            r["main_stream"],
+            r["n_streams"],
+        )
+        for r in incidents.sort("opened_at", descending=True).head(SHOWN_INCIDENTS).iter_rows(named=True)
+    ]
+    return markdown_table(("incident", "status", "began", "opened", "closed", "strongest stream", "streams"), rows)
+
+
+def stream_table(streams: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """The streams with the most evidence at the latest window, with their recent course."""
+    if streams.is_empty():
+        return markdown_table(("stream", "evidence"), [])
+    latest = streams.sort("window_start").group_by("stream", maintain_order=True).agg(pl.all().tail(30))
+    latest = latest.with_columns(now=pl.col("adjusted_evidence_days").list.last(), state=pl.col("status").list.last())
+    rows = [
+        (r["stream"], r["state"], f"once in {number(r['now'], 2)} days" if r["now"] else "–", sparkline(r["value"]))
+        for r in latest.sort("now", descending=True, nulls_last=True).head(SHOWN_STREAMS).iter_rows(named=True)
+    ]
+    return markdown_table(("stream", "state", "appears by chance at most", "last 30 windows"), rows)
+
+
+def day(moment: datetime | None) -> str:
+    """A moment for people: the day, with the hour where there is one."""
+    if moment is None:
+        return "–"
+    return f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M}"

@@ -1,0 +1,61 @@
+"""`inferences` and `labels`: what has landed becomes partitions of the lake."""
+
+import dagster as dg
+
+from orchestration import freshness, partitions
+from orchestration.metadata import column_schema, markdown_table
+from orchestration.monitor import Monitor
+from orchestration.progress import open_progress
+from sightline.lake import IntakeReport, intake
+from sightline.lake.schema import lake_schema
+
+DESCRIPTIONS = {
+    "inferences": "What the model answered: one row per prediction, deduplicated by id and version, filed by the window of the prediction.",
+    "labels": "What turned out to be true: every revision of every label, filed by the window of its prediction.",
+}
+
+
+def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
+    """The asset ``inferences`` or ``labels`` of a monitor."""
+    upstream = [monitor.key("inferences")] if kind == "labels" else []
+
+    @dg.asset(
+        **monitor.asset_args(kind),
+        deps=upstream,
+        description=DESCRIPTIONS[kind],
+        metadata={
+            "dagster/column_schema": column_schema(lake_schema(monitor.spec, kind)),
+            "lake": f"data/{monitor.id}/lake/{kind}",
+        },
+        freshness_policy=freshness.policy(monitor.spec, kind),
+    )
+    def landed(context: dg.AssetExecutionContext) -> None:
+        keys = partitions.windows_of(context)
+        report = intake(monitor.spec, monitor.paths, kind, monitor.home, now=partitions.utc_now())
+        with open_progress(monitor.paths.ledger) as progress:
+            rows = progress.rows(kind, keys)
+        for key in keys:
+            facts = {"dagster/partition_row_count": rows.get(key, 0), "new rows": report.windows.get(key, 0)}
+            context.add_asset_metadata(facts, partition_key=key)
+        context.add_asset_metadata({"intake of this run": _report(report)})
+        if report.rejected or report.value_issues:
+            context.log.warning(
+                f"{report.rejected} rows refused, {report.value_issues} values set to null: see data/{monitor.id}/quarantine"
+            )
+
+    return landed
+
+
+def _report(report: IntakeReport) -> dg.MarkdownMetadataValue:
+    counts = [
+        ("batches", len(report.batches)),
+        ("rows accepted", report.accepted),
+        ("duplicates", report.duplicates),
+        ("rows refused", report.rejected),
+        ("values set to null", report.value_issues),
+        ("labels without a prediction yet", report.unmatched),
+        *((f"quarantined: {reason}", n) for reason, n in sorted(report.quarantined_by_reason.items())),
+    ]
+    return markdown_table(
+        ("what", "rows"), [(what, n) for what, n in counts if n or what in ("batches", "rows accepted")]
+    )

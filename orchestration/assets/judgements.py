@@ -1,0 +1,211 @@
+"""`data_quality`, `drift`, `model_quality`: aggregates judged against the reference, published as revisions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import dagster as dg
+import duckdb
+import polars as pl
+
+from metrics_py.profiles import ColumnProfile
+from orchestration import freshness, jobs, partitions
+from orchestration.judging import common, data_quality, drift, model_quality, streams
+from orchestration.judging.common import Judged
+from orchestration.metadata import column_schema, markdown_table, number, sparkline
+from orchestration.monitor import Monitor
+from orchestration.progress import open_progress
+from sightline.alerts import engine
+from sightline.spec import plan
+from sightline.warehouse import connect
+from sightline.warehouse.reference import load_reference
+from sightline.warehouse.results import JUDGEMENT_SCHEMA, append_evidence, append_judgements, read_judgements
+
+MARTS = {
+    "data_quality": (
+        "service_health",
+        "latency_bins",
+        "rejections",
+        "column_moments",
+        "column_bins",
+        "custom_input_sums",
+    ),
+    "drift": ("column_bins",),
+    "model_quality": (
+        "confusion",
+        "score_label_bins",
+        "quality_sums",
+        "custom_sums",
+        "label_counts",
+        "label_bins",
+        "label_moments",
+    ),
+}
+SHOWN_WINDOWS = 60
+MAX_PLOTTED = 40
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a judgement needs."""
+
+    monitor: Monitor
+    con: duckdb.DuckDBPyConnection
+    keys: Sequence[str]
+    profiles: Mapping[str, ColumnProfile]
+    now: datetime
+
+
+def _data_quality(work: Work) -> Judged:
+    spec, paths = work.monitor.spec, work.monitor.paths
+    return data_quality.judge(spec, paths, work.con, work.keys, work.profiles, work.now)
+
+
+def _drift(work: Work) -> Judged:
+    return drift.judge(work.monitor.spec, work.con, work.keys, work.profiles)
+
+
+def _model_quality(work: Work) -> Judged:
+    return model_quality.judge(work.monitor.spec, work.monitor.paths, work.con, work.keys, work.profiles)
+
+
+JUDGES: Mapping[str, Callable[[Work], Judged]] = {
+    "data_quality": _data_quality,
+    "drift": _drift,
+    "model_quality": _model_quality,
+}
+
+
+def flow_of(asset: str) -> str:
+    """The flow that an asset's judgements complete."""
+    return next(flow for flow, assets in jobs.JUDGES.items() if asset in assets)
+
+
+def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
+    """One judgement asset of a monitor."""
+    flow = flow_of(asset)
+    upstream = [monitor.key(name) for name in MARTS[asset] if any(name in models for models in monitor.models.values())]
+
+    @dg.asset(
+        **monitor.asset_args(asset),
+        deps=[*upstream, monitor.key("reference")],
+        description=plan.assets(monitor.spec)[asset],
+        metadata={
+            "dagster/column_schema": column_schema(JUDGEMENT_SCHEMA),
+            "table": f"data/{monitor.id}/results/judgements/{asset}",
+        },
+        freshness_policy=freshness.policy(monitor.spec, asset),
+    )
+    def judgement(context: dg.AssetExecutionContext) -> None:
+        spec, paths = monitor.spec, monitor.paths
+        keys, now = list(partitions.windows_of(context)), partitions.utc_now()
+        frozen = load_reference(paths)
+        reference = frozen.columns if frozen else {}
+        with connect(paths, read_only=True) as con:
+            judged = JUDGES[asset](Work(monitor, con, keys, reference, now))
+        rows = judged.judgements.with_columns(
+            monitor=pl.lit(monitor.id), window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
+        )
+        written = append_judgements(paths, asset, rows, context.run.run_id, now)
+        mature = flow == "delayed"
+        evidence = streams.publishable(spec, judged.evidence, keys, now, engine.published_through(paths), mature=mature)
+        append_evidence(paths, evidence, context.run.run_id)
+        with open_progress(paths.ledger) as progress:
+            progress.write_judged(flow, asset, keys, now, context.run.run_id)
+        describe(context, monitor, asset, judged.judgements, keys, written)
+
+    return judgement
+
+
+def describe(
+    context: dg.AssetExecutionContext,
+    monitor: Monitor,
+    asset: str,
+    judged: pl.DataFrame,
+    keys: Sequence[str],
+    written: int,
+) -> None:
+    """The main numbers as metadata by partition, to plot; a table with their recent course."""
+    spec = monitor.spec
+    whole = judged.filter(pl.col("segment") == "all", pl.col("model_version") == common.ALL_VERSIONS)
+    plotted = whole.filter(pl.col("value").is_not_null() & is_plotted(asset)).with_columns(name=label())
+    names = plotted["name"].unique().sort().to_list()[:MAX_PLOTTED]
+    values = (
+        {
+            row["window_start"]: row
+            for row in plotted.filter(pl.col("name").is_in(names))
+            .pivot("name", index="window_start", values="value")
+            .iter_rows(named=True)
+        }
+        if names
+        else {}
+    )
+    counts = {
+        row["window_start"]: row
+        for row in judged.group_by("window_start")
+        .agg(
+            rows=pl.len(),
+            warn=(pl.col("status") == "warn").sum(),
+            alert=(pl.col("status") == "alert").sum(),
+            insufficient=(pl.col("status") == "insufficient_data").sum(),
+        )
+        .iter_rows(named=True)
+    }
+    for key in keys:
+        start = spec.window_start(key).replace(tzinfo=None)
+        row, count = values.get(start, {}), counts.get(start, {"rows": 0, "warn": 0, "alert": 0, "insufficient": 0})
+        metadata = {name: row[name] for name in names if row.get(name) is not None}
+        metadata |= {
+            "dagster/partition_row_count": count["rows"],
+            "judged warn": count["warn"],
+            "judged alert": count["alert"],
+            "not enough data": count["insufficient"],
+        }
+        context.add_asset_metadata(metadata, partition_key=key)
+    context.add_asset_metadata({"rows published": written, "overview": overview(monitor, asset, keys)})
+
+
+def is_plotted(asset: str) -> pl.Expr:
+    """Which judgements become metadata: the PSI of every column, the quality metrics, the service and the missing rates."""
+    metric = pl.col("metric")
+    if asset == "drift":
+        return metric == "psi"
+    if asset == "model_quality":
+        return (pl.col("column") == "") | (metric == "psi")
+    return metric.is_in(["n_rows", "error_rate", "rejected_rate", "latency_p50_ms", "latency_p95_ms", "null_rate"])
+
+
+def label() -> pl.Expr:
+    """`roc_auc`, `psi: carrier`."""
+    return pl.when(pl.col("column") == "").then("metric").otherwise(pl.format("{}: {}", "metric", "column"))
+
+
+def overview(monitor: Monitor, asset: str, keys: Sequence[str]) -> dg.MarkdownMetadataValue:
+    """Latest value and recent course of the main numbers, also before this run's windows."""
+    spec = monitor.spec
+    last = spec.window_start(max(keys))
+    found = read_judgements(
+        monitor.paths,
+        asset=asset,
+        start=last - (SHOWN_WINDOWS - 1) * spec.window,
+        end=last + spec.window,
+        segment="all",
+    )
+    found = (
+        found.filter(pl.col("model_version") == common.ALL_VERSIONS, is_plotted(asset))
+        .with_columns(name=label())
+        .sort("window_start")
+    )
+    rows = [
+        (
+            name,
+            number(part["value"][-1]),
+            number(part["reference_value"][-1]),
+            part["status"][-1],
+            sparkline(part["value"].to_list()),
+        )
+        for (name,), part in found.group_by(["name"], maintain_order=True)
+    ]
+    return markdown_table(
+        ("judged", f"at {max(keys)}", "reference", "status", f"last {SHOWN_WINDOWS} windows"), sorted(rows)
+    )

@@ -1,0 +1,65 @@
+"""The contract of what lands: a window whose rows were all refused is broken, and nothing may be built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from orchestration.checks.verdicts import Verdict
+from orchestration.monitor import Monitor
+from orchestration.progress import open_progress
+from sightline.lake.ledger import open_ledger
+from sightline.lake.schema import QUARANTINE_SCHEMA
+from sightline.lake.store import recover_if_needed, scan_parts, window_starts
+from sightline.spec.plan import PlannedCheck
+
+SHOWN_REASONS = 5
+
+
+def intake_verdicts(
+    monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]
+) -> Iterator[tuple[PlannedCheck, str, Verdict]]:
+    """Verdicts of the check ``contract`` on `inferences` or `labels`."""
+    refused = refused_rows(monitor, asset, keys)
+    with open_progress(monitor.paths.ledger) as progress:
+        accepted = progress.rows(asset, keys)
+    for check in checks:
+        for key in keys:
+            reasons = refused.get(key, {})
+            n_accepted, n_refused = accepted.get(key, 0), sum(reasons.values())
+            facts = {"rows accepted": n_accepted, "rows refused": n_refused}
+            worst = sorted(reasons.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
+            if worst:
+                facts["reasons"] = ", ".join(f"{reason} ({n})" for reason, n in worst)
+            if n_refused and not n_accepted:
+                facts["what to do"] = (
+                    f"Read data/{monitor.id}/quarantine, mend the sender, and land the corrected file."
+                )
+                yield check, key, Verdict("error", f"All {n_refused} rows were refused: {worst[0][0]}.", facts)
+            else:
+                yield check, key, Verdict("ok", f"{n_accepted} rows accepted, {n_refused} refused.", facts)
+
+
+def refused_rows(monitor: Monitor, kind: str, keys: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Window key -> reason -> refused rows; rows without a usable time count in the window in which they arrived."""
+    spec, paths = monitor.spec, monitor.paths
+    recover_if_needed(paths)
+    with open_ledger(paths.ledger, create=False) as ledger:
+        files = [paths.root / part.path for part in ledger.parts("quarantine")]
+    rows = scan_parts(files, QUARANTINE_SCHEMA)
+    wanted = {spec.window_start(key).replace(tzinfo=None): key for key in keys}
+    start = pl.coalesce("window_start", window_starts(pl.col("received_at"), spec)).alias("window_start")
+    kinds = ["inferences", "rejected"] if kind == "inferences" else [kind]
+    counted = (
+        rows.filter(pl.col("kind").is_in(kinds), pl.col("severity") == "row", ~pl.col("reason").is_in(["duplicate"]))
+        .select(start, "reason")
+        .filter(pl.col("window_start").is_in(list(wanted)))
+        .group_by("window_start", "reason")
+        .len()
+        .collect()
+    )
+    found: dict[str, dict[str, int]] = {}
+    for moment, reason, n in counted.iter_rows():
+        found.setdefault(wanted[moment], {})[reason] = n
+    return found

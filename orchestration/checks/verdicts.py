@@ -1,0 +1,257 @@
+"""From judgements and the engine's decisions to one verdict per check and window: no Dagster here.
+
+A check fails when the alert engine has rejected one of its streams (until the incident ends) or when a hard rule is broken.
+Below that it warns: a drift known to exceed its tolerance, a value beyond what the reference's windows show, not enough data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import polars as pl
+
+from orchestration.metadata import number
+from sightline.spec.plan import PlannedCheck
+
+Level = Literal["ok", "warn", "error"]
+FAMILY_METRICS = {
+    "column": ("null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate", "is_constant"),
+    "contract": ("contract_rate", "null_rate"),
+}
+RANK = {"alert": 3, "warn": 2, "insufficient_data": 1, "ok": 0}
+STILL_OPEN = "the window is still open"
+SHOWN_STREAMS = 8
+REMEDIES = {
+    "row_volume": "See whether the service answers and logs: the newest batches are in the metadata of `inferences`. A planned pause: list the day under `alerts.holidays`.",
+    "rejected_rows": "Read the reasons in the quarantine (metadata of `inferences`), mend the sender, and land the corrected file: rows are loaded once.",
+    "error_rate": "Look at the service's own logs of this window; the status column says which calls failed.",
+    "latency": "Look at the service's load in this window; compare the quantiles by model version and segment.",
+    "column": "Follow the column upstream: which job fills it, and what changed there at the change point?",
+    "contract": "The data break a rule of the monitor's file: mend the sender and land the rows again, or correct the rule.",
+    "drift": "Compare the bins before and after the change point, by segment. A new normal: `sightline accept`. A mended fault: `sightline fixed`.",
+    "metric": "Compare your metric by segment and model version, and see which inputs moved at the same time.",
+    "quality": "Compare by segment and model version, and see which inputs moved at the same time. A new normal: `sightline accept`.",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one check says about one window."""
+
+    level: Level
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What verdicts are made from, all for the windows in question.
+
+    Parameters
+    ----------
+    judgements : DataFrame
+        Latest judgements of the asset, segment and version 'all'.
+    streams : DataFrame
+        The engine's decisions (snapshot `alert_streams`), with `asset`, `column` and `statistic` of each stream.
+    members : DataFrame
+        All members of all incidents.
+    """
+
+    judgements: pl.DataFrame
+    streams: pl.DataFrame
+    members: pl.DataFrame
+
+
+def family(check: PlannedCheck) -> str:
+    """Kind of a check: its name, or what stands before the double underscore."""
+    return check.name.partition("__")[0]
+
+
+def verdicts(
+    asset: str, checks: Sequence[PlannedCheck], published: Published
+) -> Iterator[tuple[PlannedCheck, datetime, Verdict]]:
+    """Verdicts of an asset's checks.
+
+    Parameters
+    ----------
+    asset : str
+        Name of the asset.
+    checks : sequence of PlannedCheck
+        Those to evaluate.
+    published : Published
+
+    Yields
+    ------
+    (check, window_start, Verdict)
+        Nothing for a window about which nothing was judged.
+    """
+    judged = _by(published.judgements, ("column", "metric"))
+    decided = _by(published.streams.filter(pl.col("asset") == asset), ("column", "statistic"))
+    incidents = {row["incident_id"]: [] for row in published.members.iter_rows(named=True)}
+    for row in published.members.iter_rows(named=True):
+        incidents[row["incident_id"]].append(row)
+    for check in checks:
+        column = check.column or ""
+        metrics = FAMILY_METRICS.get(family(check), (check.metric or "",))
+        rows = _windows(judged.get((column, metric), ()) for metric in metrics)
+        streams = _windows(found for key, found in decided.items() if _belongs(check, key))
+        for start, candidates in sorted(rows.items()):
+            verdict = _verdict(check, candidates, streams.get(start, []), incidents)
+            if verdict is not None:
+                yield check, start, verdict
+
+
+def _by(frame: pl.DataFrame, keys: tuple[str, str]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in frame.iter_rows(named=True):
+        found.setdefault((row[keys[0]], row[keys[1]]), []).append(row)
+    return found
+
+
+def _windows(groups: Iterable[Sequence[dict[str, Any]]]) -> dict[datetime, list[dict[str, Any]]]:
+    found: dict[datetime, list[dict[str, Any]]] = {}
+    for group in groups:
+        for row in group:
+            found.setdefault(row["window_start"], []).append(row)
+    return found
+
+
+def _belongs(check: PlannedCheck, stream: tuple[str, str]) -> bool:
+    """Does a stream (column, statistic) of the check's asset belong to the check?"""
+    column, statistic = stream
+    kind = family(check)
+    if kind == "contract":
+        return False
+    if check.column:
+        return column == check.column
+    return column == "" and statistic == check.metric
+
+
+def _verdict(
+    check: PlannedCheck,
+    rows: list[dict[str, Any]],
+    streams: list[dict[str, Any]],
+    incidents: Mapping[str, list[dict[str, Any]]],
+) -> Verdict | None:
+    main = max(
+        rows,
+        key=lambda row: (
+            RANK[row["status"]],
+            -FAMILY_METRICS.get(family(check), (row["metric"],)).index(row["metric"]),
+        ),
+    )
+    if family(check) == "contract" and main["metric"] == "null_rate" and main["status"] != "alert":
+        main = next((row for row in rows if row["metric"] == "contract_rate"), main)
+    rejected = [s for s in streams if s["in_incident"]]
+    strongest = max(
+        (s for s in streams if s["adjusted_evidence_days"] is not None),
+        key=lambda s: s["adjusted_evidence_days"],
+        default=None,
+    )
+    hard = main["status"] == "alert"
+    if rejected or hard:
+        level: Level = "error"
+    elif main["reason"] == STILL_OPEN:
+        return None
+    elif (main["status"] in ("warn", "insufficient_data") and family(check) != "contract") or any(
+        s["status"] == "warn" for s in streams
+    ):
+        level = "warn"
+    else:
+        level = "ok"
+    facts = _facts(main, strongest)
+    if level == "error":
+        facts |= _incident_facts(rejected, incidents)
+        facts["what to do"] = REMEDIES[family(check)]
+    return Verdict(level, _text(main, rejected, strongest, hard, incidents), facts)
+
+
+def _facts(row: dict[str, Any], strongest: dict[str, Any] | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"metric": row["metric"]}
+    facts |= {name: row[name] for name in ("value", "n") if row[name] is not None}
+    if row["reference_value"] is not None:
+        facts["reference"] = row["reference_value"]
+    if row["ci_low"] is not None and row["ci_high"] is not None:
+        facts["interval"] = f"[{number(row['ci_low'])}, {number(row['ci_high'])}]"
+    bound = _bound(row)
+    if bound:
+        facts["bound"] = bound
+    if strongest is not None:
+        facts["evidence"] = evidence_words(strongest["adjusted_evidence_days"])
+    if row["reason"]:
+        facts["reason"] = row["reason"]
+    return facts
+
+
+def evidence_words(days: float) -> str:
+    """Evidence as people read it; it is counted over all streams, to compare with the budget.
+
+    Examples
+    --------
+    >>> evidence_words(412.3)
+    'appears by chance at most once in 412 days, over all streams'
+    """
+    return f"appears by chance at most once in {days:,.0f} days, over all streams" if days >= 1 else "none"
+
+
+def _incident_facts(rejected: list[dict[str, Any]], incidents: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    if not rejected:
+        return {}
+    incident = rejected[0]["incident_id"]
+    members = incidents.get(incident, [])
+    own = [m for m in members if m["stream"] in {s["stream"] for s in rejected}]
+    facts: dict[str, Any] = {"incident": incident}
+    if own:
+        facts["change point"] = f"{min(m['change_point'] for m in own):%Y-%m-%d %H:%M} UTC"
+        first = max(own, key=lambda m: m["evidence"])
+        facts["moved"] = (
+            f"{first['stream']}: {number(first['level_before'])} to {number(first['level_after'])} (stabilised scale)"
+        )
+        if first["effect"] is not None:
+            facts["effect"] = f"{first['effect']:+.2g} standard deviations of the days before"
+    others = [m["stream"] for m in sorted(members, key=lambda m: -m["evidence"]) if m not in own]
+    if others:
+        rest = f" and {len(others) - SHOWN_STREAMS} more" if len(others) > SHOWN_STREAMS else ""
+        facts["moved with it"] = ", ".join(others[:SHOWN_STREAMS]) + rest
+    return facts
+
+
+def _bound(row: dict[str, Any]) -> str:
+    low, high = row["bound_low"], row["bound_high"]
+    if low is not None and high is not None:
+        return f"{number(low)} to {number(high)}"
+    return f"at least {number(low)}" if low is not None else f"at most {number(high)}" if high is not None else ""
+
+
+def _text(
+    row: dict[str, Any],
+    rejected: list[dict[str, Any]],
+    strongest: dict[str, Any] | None,
+    hard: bool,
+    incidents: Mapping[str, list[dict[str, Any]]],
+) -> str:
+    if row["status"] == "insufficient_data" and not rejected:
+        return f"Not enough data: {row['reason']}."
+    name = row["metric"].replace("_", " ")
+    text = f"{name} {number(row['value'])}"
+    if row["ci_low"] is not None and row["ci_high"] is not None:
+        text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
+    if row["reference_value"] is not None:
+        text += f", reference {number(row['reference_value'])}"
+    text += "."
+    if hard or (row["status"] == "warn" and row["reason"]):
+        text = f"{row['reason'][0].upper()}{row['reason'][1:]}. {text}"
+    if rejected:
+        own = {s["stream"] for s in rejected}
+        since = min(
+            (m["change_point"] for m in incidents.get(rejected[0]["incident_id"], []) if m["stream"] in own),
+            default=None,
+        )
+        began = f" since {since:%Y-%m-%d}" if since else ""
+        text = f"In incident {rejected[0]['incident_id']}{began} ({', '.join(sorted(own)[:3])}). {text}"
+    elif strongest is not None and strongest["status"] == "warn":
+        text += f" Evidence {evidence_words(strongest['adjusted_evidence_days'])}."
+    return text

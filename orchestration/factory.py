@@ -1,0 +1,49 @@
+"""From one spec to one monitor's Dagster definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration import jobs
+from orchestration.assets import aggregates, alerts, ingest, judgements, reference
+from orchestration.checks import factory as checks
+from orchestration.monitor import Monitor
+from orchestration.sensors import factory as sensors
+from sightline.home import Home
+from sightline.spec import plan
+from sightline.spec.model import MonitorSpec
+
+
+def flows(spec: MonitorSpec) -> tuple[str, ...]:
+    """The flows of a monitor; without labels only ``immediate``."""
+    return plan.FLOWS if spec.labels else plan.FLOWS[:1]
+
+
+def models_of(manifest_path: Path) -> Mapping[str, tuple[str, ...]]:
+    """Names of the dbt models by flow, from their tags."""
+    manifest = aggregates.read_manifest(manifest_path, manifest_path.stat().st_mtime_ns)
+    nodes = [
+        n
+        for n in manifest["nodes"].values()
+        if n["resource_type"] == "model" and n["config"]["materialized"] != "ephemeral"
+    ]
+    return {flow: tuple(sorted(n["name"] for n in nodes if flow in n["tags"])) for flow in plan.FLOWS}
+
+
+def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Definitions:
+    """All assets, checks, jobs and sensors of one monitor."""
+    monitor = Monitor(spec, home, models_of(manifest))
+    own = flows(spec)
+    assets = [ingest.build(monitor, jobs.INTAKE[flow]) for flow in own]
+    assets += [aggregates.build(monitor, flow, manifest) for flow in own]
+    assets += [judgements.build(monitor, name) for flow in own for name in jobs.JUDGES[flow]]
+    assets += [reference.build(monitor), alerts.build(monitor)]
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks.build(monitor),
+        jobs=jobs.build(monitor, own),
+        sensors=[sensors.build(monitor, flow) for flow in own],
+    )

@@ -1,0 +1,28 @@
+"""Freshness: how old the newest data, labels and judgements may be, on the clock.
+
+Dagster looks at the time of the latest materialization, whatever its partition. Runs that only judge a closed window anew
+therefore leave `inferences` and `labels` alone (see `orchestration.sensors`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import dagster as dg
+
+from sightline.spec.model import MonitorSpec
+
+WARN_SHARE = 0.75
+CLOCK_OF = {"inferences": "inferences", "labels": "labels", "data_quality": "judgements", "drift": "judgements"}
+"""Asset -> which deadline of the spec applies. Judgements of labels come with the labels and share their deadline."""
+
+
+def policy(spec: MonitorSpec, asset: str) -> dg.FreshnessPolicy | None:
+    """Warns when three quarters of the deadline have passed, fails at the deadline."""
+    clock = "labels" if asset == "model_quality" else CLOCK_OF.get(asset)
+    if clock is None or clock not in spec.deadlines:
+        return None
+    deadline = max(spec.deadlines[clock], timedelta(minutes=2))
+    if asset == "model_quality":
+        deadline += spec.window
+    return dg.FreshnessPolicy.time_window(fail_window=deadline, warn_window=deadline * WARN_SHARE)

@@ -1,0 +1,248 @@
+"""Univariate drift: how far each column is from the reference, with interval and three states, from counts per frozen bin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metrics_py.distances import binned
+from metrics_py.effects import psi_effect, superiority, three_states
+from metrics_py.profiles import ColumnProfile
+from orchestration.judging.common import ALL_VERSIONS, JUDGED, Judged, conform, read_mart, with_all_versions
+from orchestration.judging.streams import column_evidence
+from sightline.spec.model import MonitorSpec
+
+ASSET = "drift"
+BY = ["window_start", "model_version", "segment"]
+NO_REFERENCE = "there is no reference to compare with"
+
+Counts = NDArray[np.int64]
+
+
+def judge(
+    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str], profiles: Mapping[str, ColumnProfile]
+) -> Judged:
+    """Drift of every feature, score and prediction in every window of a run.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    con : duckdb.DuckDBPyConnection
+        The monitor's warehouse.
+    keys : sequence of str
+        Window keys.
+    profiles : mapping of column to ColumnProfile
+        The frozen reference.
+    """
+    return judge_bins(
+        spec, con, "column_bins", keys, {name: p for name, p in profiles.items() if name != "@label"}, ASSET
+    )
+
+
+def judge_bins(
+    spec: MonitorSpec,
+    con: duckdb.DuckDBPyConnection,
+    mart: str,
+    keys: Sequence[str],
+    profiles: Mapping[str, ColumnProfile],
+    asset: str,
+) -> Judged:
+    """Drift from one mart of bin counts (``column_bins``, ``label_bins``)."""
+    current = with_all_versions(spec, read_mart(con, mart, keys))
+    judged_columns = {name: profile for name, profile in profiles.items() if _is_judged(spec, name)}
+    history = _history(spec, con, mart, keys)
+    frames = []
+    for name, profile in judged_columns.items():
+        rows = current.filter(pl.col("column_name") == name)
+        if not rows.is_empty():
+            groups, counts = dense(rows, profile)
+            reference = reference_counts(spec, history.filter(pl.col("column_name") == name), profile, groups)
+            frames.append(_judge_column(spec, name, profile, groups, counts, reference))
+    judged = pl.concat([conform(pl.DataFrame(schema={name: JUDGED[name] for name in BY})), *frames])
+    whole = current.filter(pl.col("segment") == "all", pl.col("model_version") == ALL_VERSIONS)
+    return Judged(judged, column_evidence(spec, whole, profiles, asset))
+
+
+def _is_judged(spec: MonitorSpec, column: str) -> bool:
+    feature = spec.columns.features.get(column)
+    return feature is None or feature.drift
+
+
+# ---------------------------------------------------------------- counts
+
+
+def dense(rows: pl.DataFrame, profile: ColumnProfile) -> tuple[pl.DataFrame, Counts]:
+    """Rows (keys, bin_id, n) as an array of counts.
+
+    Returns
+    -------
+    groups : DataFrame
+        The distinct keys `BY`, sorted.
+    counts : integer ndarray, shape (groups, bins)
+    """
+    groups = rows.select(BY).unique().sort(BY).with_row_index("group")
+    placed = rows.join(groups, on=BY)
+    counts = np.zeros((len(groups), len(profile)), dtype=np.int64)
+    np.add.at(counts, (placed["group"].to_numpy(), placed["bin_id"].to_numpy()), placed["n"].to_numpy())
+    return groups.drop("group"), counts
+
+
+def reference_counts(spec: MonitorSpec, history: pl.DataFrame, profile: ColumnProfile, groups: pl.DataFrame) -> Counts:
+    """Reference rows per group and bin, shape (groups, bins).
+
+    The whole is compared with the frozen profile (rolling: with the windows of the `length` before), a segment with the same
+    segment in the reference's windows; zeros where there is nothing to compare with.
+    """
+    found = np.zeros((len(groups), len(profile)), dtype=np.int64)
+    whole = (groups["segment"] == "all").to_numpy()
+    if spec.reference.kind == "rolling":
+        return _rolling(spec, history, profile, groups)
+    found[whole] = profile.n_reference
+    if not history.is_empty():
+        sums = {
+            segment: part
+            for (segment,), part in history.group_by("segment", "bin_id").agg(pl.col("n").sum()).group_by(["segment"])
+        }
+        for segment in groups.filter(~pl.Series(whole))["segment"].unique():
+            part = sums.get(segment)
+            if part is not None:
+                row = np.zeros(len(profile), dtype=np.int64)
+                row[part["bin_id"].to_numpy()] = part["n"].to_numpy()
+                found[(groups["segment"] == segment).to_numpy()] = row
+    return found
+
+
+def _history(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, mart: str, keys: Sequence[str]) -> pl.DataFrame:
+    """Bin counts of the reference's windows, all versions together; per window if the reference rolls."""
+    reference = spec.reference
+    if reference.kind == "rolling":
+        start = spec.window_start(min(keys)) - reference.length
+        end, by = spec.window_start(max(keys)), "window_start, segment, column_name, bin_id"
+    elif reference.kind == "window" and reference.start and reference.end:
+        start, end, by = spec.floor(reference.start), reference.end, "segment, column_name, bin_id"
+    else:
+        start, end, by = spec.first_window, spec.first_window, "segment, column_name, bin_id"
+    query = (
+        f"select {by}, sum(n)::bigint as n from marts.{mart} where window_start >= ? and window_start < ? group by {by}"
+    )
+    return con.sql(query, params=[start.replace(tzinfo=None), end.replace(tzinfo=None)]).pl()
+
+
+def _rolling(spec: MonitorSpec, history: pl.DataFrame, profile: ColumnProfile, groups: pl.DataFrame) -> Counts:
+    """Sum of the windows within `length` before each window, by segment."""
+    found = np.zeros((len(groups), len(profile)), dtype=np.int64)
+    for (segment,), part in history.group_by(["segment"]):
+        starts = part["window_start"].unique().sort()
+        counts = np.zeros((len(starts) + 1, len(profile)), dtype=np.int64)
+        np.add.at(
+            counts,
+            (starts.search_sorted(part["window_start"]).to_numpy() + 1, part["bin_id"].to_numpy()),
+            part["n"].to_numpy(),
+        )
+        running = counts.cumsum(axis=0)
+        member = (groups["segment"] == segment).to_numpy()
+        windows = groups.filter(pl.Series(member))["window_start"]
+        upto = starts.search_sorted(windows).to_numpy()
+        since = starts.search_sorted(windows - spec.reference.length).to_numpy()
+        found[member] = running[upto] - running[since]
+    return found
+
+
+# ---------------------------------------------------------------- judgement
+
+
+def _judge_column(
+    spec: MonitorSpec, name: str, profile: ColumnProfile, groups: pl.DataFrame, counts: Counts, reference: Counts
+) -> pl.DataFrame:
+    now, before = profile.merged(counts), profile.merged(reference)
+    feature = spec.columns.features.get(name)
+    tolerance = (feature.tolerance if feature else None) or spec.drift.tolerance
+    effect = psi_effect(before, now, design_effect=profile.design_effect, reference_design_effect=profile.design_effect)
+    n, rows = effect.n_current, [groups.with_columns(column=pl.lit(name))]
+    effective = n / profile.design_effect
+    state = three_states(np.nan_to_num(effect.ci_low), np.nan_to_num(effect.ci_high), tolerance)
+    reasons = _reasons(effect.n_reference, effective, state, spec.drift.min_rows, tolerance)
+    status = np.where(state == "drift", "warn", "ok").astype(object)
+    status[[reason is not None and not reason.startswith("drift") for reason in reasons]] = "insufficient_data"
+    base = rows[0]
+    frame = base.with_columns(
+        metric=pl.lit("psi"),
+        value=_numbers(effect.psi),
+        ci_low=_numbers(effect.ci_low),
+        ci_high=_numbers(effect.ci_high),
+        n=pl.Series(n).cast(pl.Int64),
+        reference_value=pl.lit(0.0),
+        bound_high=pl.lit(tolerance),
+        status=pl.Series(status, dtype=pl.String),
+        reason=pl.Series(reasons, dtype=pl.String),
+    )
+    whole = (groups["segment"] == "all").to_numpy()
+    known = whole & (n > 0) & (effect.n_reference > 0)
+    return pl.concat(
+        [conform(frame), *_distances(base.filter(pl.Series(known)), profile, before[known], now[known], n[known])]
+    )
+
+
+def _reasons(
+    n_reference: NDArray[np.float64],
+    effective: NDArray[np.float64],
+    state: NDArray[np.str_],
+    min_rows: int,
+    tolerance: float,
+) -> list[str | None]:
+    reasons: list[str | None] = []
+    for m, n, found in zip(n_reference, effective, state, strict=True):
+        if m == 0:
+            reasons.append(NO_REFERENCE)
+        elif n < min_rows:
+            reasons.append(f"{n:.0f} effective rows, {min_rows} needed")
+        elif found == "unclear":
+            reasons.append(f"unclear: the interval holds the tolerance of {tolerance:g}")
+        else:
+            reasons.append(
+                f"drift: the whole interval lies above the tolerance of {tolerance:g}" if found == "drift" else None
+            )
+    return reasons
+
+
+def _distances(
+    base: pl.DataFrame, profile: ColumnProfile, before: Counts, now: Counts, n: NDArray[np.float64]
+) -> list[pl.DataFrame]:
+    """Further distances of the whole, as facts: they are shown, not judged."""
+    if base.is_empty():
+        return []
+    found: dict[str, tuple[NDArray[np.float64], ...]] = {"js_distance": (binned.js_distance(before, now),)}
+    if profile.kind == "numeric":
+        group_kinds = np.array(profile.bin_kind)[profile.group_bins]
+        lower, upper = binned.ks_bounds(before, now, points=group_kinds == "atom")
+        found["ks"] = ((lower + upper) / 2, lower, upper)
+        found["superiority"] = superiority(before, now)
+        centers = profile.center[profile.group_bins]
+        if profile.scale and np.isfinite(centers).all():
+            found["wasserstein_scaled"] = (binned.wasserstein(before, now, centers) / profile.scale,)
+    else:
+        found["total_variation"] = (binned.total_variation(before, now),)
+    frames = []
+    for metric, values in found.items():
+        value, low, high = values if len(values) == 3 else (values[0], None, None)
+        limits = {} if low is None or high is None else {"ci_low": _numbers(low), "ci_high": _numbers(high)}
+        frames.append(
+            conform(
+                base.with_columns(
+                    metric=pl.lit(metric),
+                    value=_numbers(value),
+                    **limits,
+                    n=pl.Series(n).cast(pl.Int64),
+                    status=pl.lit("ok"),
+                )
+            )
+        )
+    return frames
+
+
+def _numbers(values: NDArray[np.float64]) -> pl.Series:
+    return pl.Series(values, dtype=pl.Float64).fill_nan(None)

@@ -1,0 +1,124 @@
+"""Realised quality: the metrics of the task by window, segment and model version, from the label-side aggregates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import duckdb
+import polars as pl
+
+from metrics_py.profiles import ColumnProfile
+from metrics_py.quality import quality_table
+from orchestration.judging import drift
+from orchestration.judging.common import (
+    EVIDENCE,
+    SIGN,
+    Judged,
+    conform,
+    quality_evidence,
+    read_mart,
+    with_all_versions,
+    with_bounds,
+)
+from sightline.home import MonitorPaths
+from sightline.spec import plan
+from sightline.spec.model import MonitorSpec
+
+ASSET = "model_quality"
+BY = ["window_start", "model_version", "segment"]
+HIGHER_IS_BETTER = {
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "specificity",
+    "roc_auc",
+    "average_precision",
+    "brier_skill",
+    "r2",
+}
+LOWER_IS_BETTER = {"log_loss", "brier_score", "expected_calibration_error", "mae", "rmse"}
+
+
+def directions(spec: MonitorSpec) -> dict[str, int]:
+    """Metric -> its worse side: 1 above, -1 below, 0 both."""
+    found: dict[str, int] = {}
+    for name in plan.quality_metrics(spec):
+        stem = name.rsplit("_", 1)[0] if name.endswith(("_macro", "_micro", "_weighted")) else name
+        is_loss = name in LOWER_IS_BETTER or name.startswith("pinball_")
+        found[name] = -1 if stem in HIGHER_IS_BETTER or name.startswith("business_value") else 1 if is_loss else 0
+    return found | {metric.name: SIGN[metric.direction] for metric in spec.metrics if metric.needs_label}
+
+
+def judge(
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    con: duckdb.DuckDBPyConnection,
+    keys: Sequence[str],
+    profiles: Mapping[str, ColumnProfile],
+) -> Judged:
+    """Quality of every window of a run, and drift of the label; windows without any prediction have no rows.
+
+    Parameters
+    ----------
+    spec, paths
+        The monitor.
+    con : duckdb.DuckDBPyConnection
+        Its warehouse.
+    keys : sequence of str
+        Window keys.
+    profiles : mapping of column to ColumnProfile
+        The frozen reference; the label's entry is used.
+    """
+    label = {name: profile for name, profile in profiles.items() if name == "@label"}
+    moved = drift.judge_bins(spec, con, "label_bins", keys, label, ASSET)
+    quality = _quality(spec, paths, con, keys)
+    return Judged(pl.concat([quality.judgements, moved.judgements]), pl.concat([quality.evidence, moved.evidence]))
+
+
+def _quality(spec: MonitorSpec, paths: MonitorPaths, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> Judged:
+    marts = {
+        name: _read(spec, con, name, keys)
+        for name in ("confusion", "score_label_bins", "quality_sums", "custom_sums", "label_counts")
+    }
+    if all(mart.is_empty() for mart in marts.values()):
+        return Judged(conform(pl.DataFrame(schema=dict.fromkeys(BY, pl.String))), pl.DataFrame(schema=EVIDENCE))
+    table = quality_table(
+        marts["confusion"],
+        marts["score_label_bins"],
+        marts["quality_sums"],
+        marts["custom_sums"],
+        marts["label_counts"],
+        task=spec.model.task,
+        positive=spec.positive_class,
+        min_labels=spec.quality.min_labels,
+        by=BY,
+    )
+    judged = conform(table.with_columns(column=pl.lit("")))
+    judged = pl.concat([judged, _label_rates(marts["label_counts"])])
+    judged = with_bounds(spec, paths, ASSET, judged, directions(spec), {})
+    return Judged(judged, _evidence(spec, table))
+
+
+def _read(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, name: str, keys: Sequence[str]) -> pl.DataFrame:
+    return with_all_versions(spec, read_mart(con, name, keys))
+
+
+def _label_rates(counts: pl.DataFrame) -> pl.DataFrame:
+    """How many predictions have a label by now: a fact, not judged."""
+    sums = counts.group_by(BY).agg(pl.col("n_predictions").sum(), pl.col("n_labelled").sum())
+    return conform(
+        sums.select(
+            *BY,
+            column=pl.lit(""),
+            metric=pl.lit("labelled_rate"),
+            value=pl.col("n_labelled") / pl.col("n_predictions"),
+            n="n_predictions",
+            status=pl.lit("ok"),
+        ).filter(pl.col("n") > 0)
+    )
+
+
+def _evidence(spec: MonitorSpec, table: pl.DataFrame) -> pl.DataFrame:
+    """One stream per metric that has a check."""
+    return quality_evidence(table.filter(pl.col("metric").is_in(plan.quality_metrics(spec))), ASSET)

@@ -1,0 +1,69 @@
+"""What a person says about an incident: it is the new normal, or it is mended."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from typing import Any
+
+from sightline.alerts import engine
+from sightline.errors import SightlineError, nearest
+from sightline.home import Home
+from sightline.spec.loader import find_monitor
+from sightline.warehouse.results import append_action, read_snapshot
+
+KINDS = ("accept", "fixed")
+
+
+def act(
+    home: Home, monitor: str, incident: str, kind: str, *, at: datetime | None = None, note: str = ""
+) -> dict[str, Any]:
+    """Record an action on an incident and publish what the engine makes of it.
+
+    Parameters
+    ----------
+    home : Home
+    monitor : str
+        Its id.
+    incident : str
+        Id of the incident, as `sightline incidents` lists it.
+    kind : {'accept', 'fixed'}
+        ``accept``: the baseline starts anew at the change point. ``fixed``: the windows since the change point never taught it.
+    at : datetime, optional
+        From when on it holds (aware; default now).
+    note : str
+        Kept with the action.
+
+    Returns
+    -------
+    dict
+        The incident as it is now.
+
+    Raises
+    ------
+    SightlineError
+        There is no such incident, or it has ended already.
+    """
+    spec, paths = find_monitor(home, monitor), home.monitor(monitor)
+    found = read_snapshot(paths, engine.INCIDENTS)
+    states = {} if found is None else dict(found.select("incident_id", "status").iter_rows())
+    if incident not in states:
+        fix = nearest(incident, states) if states else "there are none yet: materialize the asset `alerts` first"
+        raise SightlineError(f"{monitor} has no incident {incident!r}", where=str(paths.results), fix=fix)
+    if states[incident] != "open":
+        raise SightlineError(
+            f"the incident {incident} has ended already ({states[incident]})", fix="see `sightline incidents`"
+        )
+    moment = at or datetime.now(UTC)
+    append_action(
+        paths, {"kind": kind, "incident": incident, "effective_at": moment.isoformat(), "user": _user(), "note": note}
+    )
+    now = engine.run(spec, paths).incidents
+    return next(row for row in now.iter_rows(named=True) if row["incident_id"] == incident)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

@@ -1,0 +1,21 @@
+"""``sightline accept MONITOR INCIDENT``: this is the new normal."""
+
+from __future__ import annotations
+
+import click
+
+from sightline.home import Home
+
+
+@click.command()
+@click.argument("monitor")
+@click.argument("incident")
+@click.option("--note", default="", help="Kept with the action.")
+def command(monitor: str, incident: str, note: str) -> None:
+    """Accept INCIDENT of MONITOR as the new normal: its streams' baselines start anew at their change points."""
+    from sightline.alerts.actions import act
+
+    row = act(Home.from_env(), monitor, incident, "accept", note=note)
+    click.echo(
+        f"{incident}: {row['status']}. The baselines of {row['n_streams']} streams start anew at the change point."
+    )
