@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metrics_py.bin_values import Kind, categories_of, numbers_of
 from metrics_py.bins import build_profile
 from metrics_py.drift_metrics import N_BUCKETS, ColumnPair
-from metrics_py.profiles import ColumnProfile, bins_of_categories, bins_of_numbers, count
+from metrics_py.profiles import ColumnProfile, bins_of_categories, bins_of_numbers, count, counts_of_categories
 from metrics_py.tables import Table
 
 FloatArray = NDArray[np.float64]
@@ -35,7 +35,7 @@ class Side:
         """Rows per group and bin, shape (T, K), and per group, bucket of the entity and bin, shape (T, 64, K)."""
         k = len(profile)
         if self.groups is None and self.buckets is None:
-            return np.broadcast_to(count(profile, series), (n_groups, k)), None
+            return np.broadcast_to(_count(profile, series), (n_groups, k)), None
         bins = bins_of_numbers(profile, series) if profile.kind == "numeric" else bins_of_categories(profile, series)
         groups, own = (np.zeros(1, dtype=np.int64), 1) if self.groups is None else (self.groups, n_groups)
         if self.buckets is None:
@@ -44,6 +44,11 @@ class Side:
         address = (groups * N_BUCKETS + self.buckets) * k + bins
         buckets = np.bincount(address, minlength=own * N_BUCKETS * k).reshape(own, N_BUCKETS, k)
         return np.broadcast_to(buckets.sum(axis=1), (n_groups, k)), np.broadcast_to(buckets, (n_groups, N_BUCKETS, k))
+
+
+def _count(profile: ColumnProfile, series: pl.Series) -> IntArray:
+    """Rows per bin of values as `numbers_of` or `categories_of` gives them."""
+    return count(profile, series) if profile.kind == "numeric" else counts_of_categories(profile, series)
 
 
 @dataclass(frozen=True, eq=False)

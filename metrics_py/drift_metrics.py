@@ -117,11 +117,11 @@ def _design_effects(pair: ColumnPair, buckets: IntArray | None) -> FloatArray:
 
 
 def _design_effect(counts: IntArray) -> float:
-    """Design effect from counts (64, G); rows in fewer than 4 buckets or 2 bins say nothing about it: NaN."""
+    """Design effect from counts (64, G), at least 1; NaN where rows stand in fewer than 4 buckets."""
     occupied, used = (counts.sum(axis=1) > 0).sum(), (counts.sum(axis=0) > 0).sum()
-    if used < 2:
-        return 1.0
-    return max(design_effect(counts).value, 1e-6) if occupied >= 4 else np.nan
+    if occupied < 4:
+        return np.nan
+    return max(design_effect(counts).value, 1.0) if used >= 2 else 1.0
 
 
 def _divergence(factor: float, function: Callable[..., FloatArray], transform: Callable[[FloatArray], FloatArray]):

@@ -163,7 +163,7 @@ def _judge_column(
         rows = {"n_reference": sides[0].table.frame.height, "n_current": sides[1].table.frame.height}
         named = {"segment": "all", "metric": chosen[0].name, "state": unjudged.state, "reason": unjudged.reason}
         return [base | rows | named]
-    words = [_words(pair, t) for t in range(len(labels))]
+    words = [_words(pair, t, reading) for t in range(len(labels))]
     clustered = sides[1].buckets is not None
     found = []
     for metric in applied:
@@ -203,9 +203,11 @@ def _read_pair(name: str, reading: Reading, sides: tuple[Side, Side], n_groups: 
         raise _Unjudged("drift", f"the type has changed: {error}") from error
 
 
-def _words(pair: ColumnPair, t: int) -> str:
+def _words(pair: ColumnPair, t: int, reading: Reading) -> str:
     profile = replace(pair.profile, n_reference=np.array(pair.reference[t]))
-    return describe_shift(profile, pair.current[t])
+    words = describe_shift(profile, pair.current[t])
+    measured = {"text": "length", "embedding": "norm"}.get(str(reading.kind))
+    return f"{measured}: {words}" if measured else words
 
 
 def _rows(metric: DriftMetric, findings: Findings, tolerance: float | None, min_rows: int) -> Iterator[Row]:

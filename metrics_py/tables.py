@@ -57,7 +57,12 @@ def read_table(source: object, what: str = "table") -> Table:
         return _from_columns(source, what)
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
         return Table(source.lazy().collect())
-    if hasattr(source, "__arrow_c_stream__") or _is_from(source, "pyarrow"):
+    if hasattr(source, "to_arrow_table"):  # a DuckDB relation
+        source = source.to_arrow_table()  # type: ignore[attr-defined]
+    if hasattr(source, "column_names") and hasattr(source, "column"):  # an Arrow table or record batch
+        columns = {name: source.column(i) for i, name in enumerate(source.column_names)}  # type: ignore[attr-defined]
+        return _from_columns(columns, what, convert=_series_from_arrow)
+    if hasattr(source, "__arrow_c_stream__"):
         return Table(_checked(pl.from_arrow(source), what))  # type: ignore[arg-type]
     raise TypeError(
         f"{what}: a {type(source).__name__} is no table; pass a Polars or pandas frame, an Arrow table, a DuckDB relation, "
@@ -121,6 +126,10 @@ def _from_pandas(source: Any, what: str) -> Table:
 
 def _series_from_pandas(name: str, values: Any) -> pl.Series:
     return pl.from_pandas(values, nan_to_null=True).alias(name)
+
+
+def _series_from_arrow(name: str, values: Any) -> pl.Series:
+    return pl.Series(name, pl.from_arrow(values))
 
 
 def _series_of(name: str, values: Any) -> pl.Series:

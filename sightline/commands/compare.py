@@ -1,0 +1,71 @@
+"""``sightline compare``: how do two files differ? No set-up, no Dagster."""
+
+from __future__ import annotations
+
+import click
+
+from sightline.errors import SightlineError
+
+
+def split_names(values: tuple[str, ...]) -> list[str] | None:
+    """Names of a repeatable option; None when it was not given."""
+    return list(values) or None
+
+
+@click.command()
+@click.argument("reference", type=click.Path())
+@click.argument("current", type=click.Path())
+@click.option("--by", metavar="COLUMN", help="Judge each value of this column by itself.")
+@click.option("--columns", "--column", multiple=True, metavar="COLUMN", help="Compare this column (repeat); default: all.")
+@click.option("--metric", "--metrics", "metrics", multiple=True, metavar="NAME", help="Drift metric (repeat), e.g. psi, ks.")
+@click.option("--entity", metavar="COLUMN", help="Rows of one entity (user, device) depend on each other; allow for it.")
+@click.option("--tolerance", type=float, default=0.1, show_default=True, help="PSI that still counts as no drift.")
+@click.option("--kind", "kinds", multiple=True, metavar="COLUMN=KIND", help="Read a column as numeric, categorical, ... (repeat).")
+@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--all", "everything", is_flag=True, help="Table: all rows, not only the first 40.")
+@click.pass_context
+def command(
+    context: click.Context,
+    reference: str,
+    current: str,
+    by: str | None,
+    columns: tuple[str, ...],
+    metrics: tuple[str, ...],
+    entity: str | None,
+    tolerance: float,
+    kinds: tuple[str, ...],
+    shape: str,
+    everything: bool,
+) -> None:
+    """Compare CURRENT with REFERENCE column by column (Parquet, CSV, TSV or NDJSON files, or globs of them).
+
+    Bins are frozen from the reference, every effect has a 95 % interval, and each verdict is drift, stable or unclear (too few
+    rows to tell). Exit code: 0 no drift, 1 drift found, 2 a mistake in the call.
+    """
+    from metrics_py import compare
+
+    try:
+        result = compare(
+            reference,
+            current,
+            metrics=split_names(metrics),
+            columns=split_names(columns),
+            by=by,
+            entity=entity,
+            tolerance=tolerance,
+            kinds=dict(_kind(text) for text in kinds),
+        )
+    except (TypeError, ValueError) as error:
+        raise SightlineError(str(error)) from error
+    if shape == "json":
+        click.echo(result.to_json(indent=1))
+    else:
+        click.echo(result.to_text(max_rows=None if everything else 40))
+    context.exit(1 if result.drifted else 0)
+
+
+def _kind(text: str) -> tuple[str, str]:
+    column, sign, kind = text.rpartition("=")
+    if not sign or not column:
+        raise SightlineError(f"--kind {text}: no column and kind", fix="write --kind COLUMN=KIND, e.g. --kind zip=categorical")
+    return column, kind
