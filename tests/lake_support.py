@@ -20,6 +20,7 @@ import polars as pl
 from sightline.home import Home, MonitorPaths
 from sightline.lake import intake, pending, scan_lake
 from sightline.lake.ledger import open_ledger
+from sightline.lake.schema import HALF_SCHEMA
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.log.writer import SegmentWriter
 from sightline.spec.model import Columns, Feature, Labels, Model, MonitorSpec, Reference
@@ -119,6 +120,11 @@ def mixed_traffic(root: Path) -> None:
             for i in range(100)
         ]
         log.append(events, received_at=clock)
+    for part, names in (("request", ["h-1", "h-2"]), ("response", ["h-2", "h-3"])):
+        with SegmentWriter(paths.log, "m", "inferences") as log:
+            log.append(
+                [InferenceEvent(id=name, at=clock, part=part, features={"x": 1.0}) for name in names], received_at=clock
+            )
     with SegmentWriter(paths.log, "m", "labels") as log:
         log.append([LabelEvent(id=f"seg-{i}", value=1, at=clock) for i in range(0, 100, 5)], received_at=clock)
     with SegmentWriter(paths.log, "m", "rejected") as log:
@@ -137,6 +143,9 @@ TABLES = {
 def tables(spec: MonitorSpec, paths: MonitorPaths) -> dict[str, pl.DataFrame]:
     """All that an intake leaves behind, in a comparable order."""
     found = {kind: scan_lake(spec, paths, kind).collect().sort(key) for kind, key in TABLES.items()}
+    found["halves"] = pl.concat(
+        [pl.DataFrame(schema=HALF_SCHEMA), *map(pl.read_parquet, paths.lake.glob("halves/*.parquet"))]
+    )
     files = sorted(paths.quarantine.glob("*.parquet"))
     quarantine = pl.concat(map(pl.read_parquet, files)) if files else pl.DataFrame()
     found["quarantine"] = quarantine.sort(quarantine.columns)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -16,84 +16,20 @@ from sightline.home import Home, MonitorPaths
 from sightline.lake import sources
 from sightline.lake.compaction import compact_touched
 from sightline.lake.dedupe import add_buckets, split_duplicates
-from sightline.lake.ledger import BatchRow, Ledger, open_ledger, utc_text
+from sightline.lake.halves import HalfWork, HalvesDone, unpaired_notes
+from sightline.lake.ledger import Ledger, open_ledger
 from sightline.lake.normalize import Normalized, normalize
-from sightline.lake.read import UnreadableError, read_chunks
+from sightline.lake.read import Chunk, UnreadableError, read_chunks
 from sightline.lake.relabel import LabelWork
-from sightline.lake.segments import rejected_rows
+from sightline.lake.report import IntakeReport, Tally
+from sightline.lake.segments import inference_chunk, rejected_rows
 from sightline.lake.sources import Batch, mapping_mark
 from sightline.lake.store import Staging, lake_lock, quarantine_frame, recover, window_key_expr
-from sightline.log.events import REJECTED
+from sightline.log.events import REJECTED, InferenceEvent
 from sightline.spec.model import MonitorSpec
 
 COMMIT_ROWS = 250_000
 COMMIT_BATCHES = 512
-
-
-@dataclass
-class IntakeReport:
-    """What one intake did.
-
-    Attributes
-    ----------
-    batches : list of str
-        Ids of the batches loaded or refused.
-    windows : dict of str to int
-        Window key -> rows added; 0 where only the quarantine grew.
-    accepted, duplicates, rejected, value_issues, unmatched : int
-        Rows; value issues count values.
-    quarantined_by_reason : dict of str to int
-        Quarantine rows by reason.
-    """
-
-    batches: list[str] = field(default_factory=list)
-    windows: dict[str, int] = field(default_factory=dict)
-    accepted: int = 0
-    duplicates: int = 0
-    rejected: int = 0
-    value_issues: int = 0
-    unmatched: int = 0
-    quarantined_by_reason: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class Tally:
-    """Counts of one batch."""
-
-    batch: Batch
-    seq: int
-    status: str = "loaded"
-    n_rows: int = 0
-    n_accepted: int = 0
-    n_duplicate: int = 0
-    n_rejected: int = 0
-    n_value_issues: int = 0
-    n_unmatched: int = 0
-
-    def row(self, mark: str, now: datetime) -> BatchRow:
-        """The ledger's row."""
-        b = self.batch
-        counts = (
-            self.n_rows,
-            self.n_accepted,
-            self.n_duplicate,
-            self.n_rejected,
-            self.n_value_issues,
-            self.n_unmatched,
-        )
-        return BatchRow(
-            b.batch_id,
-            self.seq,
-            b.kind,
-            b.path,
-            b.signature,
-            b.format,
-            mark,
-            self.status,
-            *counts,
-            utc_text(b.received_at),
-            utc_text(now),
-        )
 
 
 def intake(
@@ -159,6 +95,7 @@ class _Loader:
         self.windows: Counter[str] = Counter()
         self.n_held = 0
         self.labels = LabelWork(self.spec, self.staging) if self.kind == "labels" else None
+        self.halves = HalfWork(self.staging)
 
     def run(self, batches: Sequence[Batch]) -> None:
         """Load everything, commit by commit."""
@@ -178,20 +115,20 @@ class _Loader:
 
     def _load(self, batch: Batch) -> bool:
         """Load one batch; True if it was large and fills a commit of its own."""
-        held: Normalized | None = None
+        held: tuple[Chunk, Normalized] | None = None
         is_large = False
         try:
             for chunk in read_chunks(self.spec, batch, self.home):
                 ready = normalize(self.spec, chunk)
                 if held is None and not is_large:
-                    held = ready
+                    held = chunk, ready
                     continue
                 if held is not None:
                     self.commit()
                     self._start(batch)
-                    self._put(batch, held)
+                    self._put(batch, *held)
                     held, is_large = None, True
-                self._put(batch, ready)
+                self._put(batch, chunk, ready)
                 if self.n_held >= COMMIT_ROWS:
                     self.flush()
         except UnreadableError as error:
@@ -202,10 +139,49 @@ class _Loader:
             return True
         if held is not None:
             self._start(batch)
-            self._put(batch, held)
+            self._put(batch, *held)
         return is_large
 
-    def _put(self, batch: Batch, ready: Normalized) -> None:
+    def _put(self, batch: Batch, chunk: Chunk, ready: Normalized) -> None:
+        self._take(batch, ready)
+        if chunk.halves:
+            self.tallies[batch.batch_id].n_rows += len(chunk.halves)
+            done = self.halves.add(batch.batch_id, chunk.halves, batch.received_at)
+            self._settle(done)
+            self._whole(batch, done.events)
+
+    def _settle(self, done: HalvesDone) -> None:
+        """Count halves that began or ceased to wait."""
+        for batch_id, n in done.waiting.items():
+            self.tallies[batch_id].n_unmatched += n
+        for batch_id, n in done.repeated.items():
+            self.tallies[batch_id].n_duplicate += n
+        for batch_id, n in done.paired.items():
+            if batch_id in self.tallies:
+                self.tallies[batch_id].n_unmatched -= n
+                self.tallies[batch_id].n_accepted += n
+            else:
+                self.staging.rematched.append((n, n, 0, batch_id))
+
+    def _whole(self, batch: Batch, events: Sequence[tuple[int, InferenceEvent]]) -> None:
+        """Load joined halves as rows of the batch that completed them; the rows were counted as halves."""
+        if events:
+            chunk = inference_chunk(self.spec, batch, [e for _, e in events], [n for n, _ in events], [])
+            self._take(batch, replace(normalize(self.spec, chunk), n_rows=0))
+
+    def _expire(self) -> None:
+        """Load halves that waited in vain as they are, as rows of the batch that made their time run out."""
+        done = self.halves.expire()
+        if not done.expired:
+            return
+        self._settle(done)
+        batch = next(reversed(self.tallies.values())).batch
+        events = [half.event for half in done.expired]
+        chunk = inference_chunk(self.spec, batch, events, [half.row_number for half in done.expired], [])
+        self._take(batch, normalize(self.spec, chunk))
+        self.quarantine.append(unpaired_notes(done.expired, batch.path))
+
+    def _take(self, batch: Batch, ready: Normalized) -> None:
         tally = self.tallies[batch.batch_id]
         tally.n_rows += ready.n_rows
         tally.n_rejected += ready.n_rejected
@@ -291,7 +267,7 @@ class _Loader:
         self._write("labels", done.accepted)
 
     def _write(self, kind: str, frame: pl.DataFrame) -> None:
-        seq = max((tally.seq for tally in self.tallies.values()), default=self.next_seq - 1)
+        seq = self._newest_seq()
         for (start,), rows in frame.partition_by("window_start", as_dict=True, maintain_order=True).items():
             key = self.spec.key(start)
             self.staging.add(kind, key, rows, seq)
@@ -305,32 +281,32 @@ class _Loader:
 
     def commit(self) -> None:
         """Flush, then make everything since the last commit exist."""
+        self._expire()
         self.flush()
+        newest = self._newest_seq()
+        self.halves.finish(newest)
         if self.labels:
-            self.labels.finish(max((t.seq for t in self.tallies.values()), default=self.next_seq - 1))
+            self.labels.finish(newest)
         if self.quarantine:
             rows = pl.concat(self.quarantine)
-            self.staging.add(
-                "quarantine", None, rows, max((t.seq for t in self.tallies.values()), default=self.next_seq - 1)
-            )
-            for reason, n in rows.group_by("reason").len().rows():
-                self.report.quarantined_by_reason[reason] = self.report.quarantined_by_reason.get(reason, 0) + n
-            touched = rows.select(window_key_expr(pl.col("window_start").drop_nulls().unique(), self.spec)).to_series()
-            for key in touched:
-                self.windows[key] += 0
+            self.staging.add("quarantine", None, rows, newest)
+            self.report.add_reasons(rows.group_by("reason").len().rows())
+            self._touch(rows)
         self.staging.batches = [tally.row(self.mark, self.now) for tally in self.tallies.values()]
         self.staging.commit()
-        self._count()
+        self.report.add(self.tallies.values(), self.windows)
         self.begin()
 
-    def _count(self) -> None:
-        report = self.report
-        for tally in self.tallies.values():
-            report.batches.append(tally.batch.batch_id)
-            report.accepted += tally.n_accepted
-            report.duplicates += tally.n_duplicate
-            report.rejected += tally.n_rejected
-            report.value_issues += tally.n_value_issues
-            report.unmatched += tally.n_unmatched
-        for key, n in self.windows.items():
-            report.windows[key] = report.windows.get(key, 0) + n
+    def _newest_seq(self) -> int:
+        return max((tally.seq for tally in self.tallies.values()), default=self.next_seq - 1)
+
+    def _touch(self, rows: pl.DataFrame) -> None:
+        """A window whose quarantine grew has changed, even if no row was added to it."""
+        placed = rows.filter(pl.col("window_start").is_not_null())
+        keys = placed.select("kind", "batch_id", key=window_key_expr(pl.col("window_start"), self.spec))
+        known = {(kind, key) for kind, key, _, _ in self.staging.changes}
+        for kind, batch_id, key in keys.unique(["kind", "key"], keep="first", maintain_order=True).rows():
+            self.windows[key] += 0
+            side = "labels" if kind == "labels" else "inferences"
+            if (side, key) not in known:
+                self.staging.changes.append((side, key, batch_id, 0))

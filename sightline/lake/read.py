@@ -17,6 +17,7 @@ import polars as pl
 from sightline.home import Home
 from sightline.lake.roles import Role, roles
 from sightline.lake.sources import Batch
+from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec
 
 CHUNK_ROWS = 250_000
@@ -70,6 +71,8 @@ class Chunk:
         Roles whose column is absent from the whole chunk.
     bad : list of BadRecord
         Records that could not be decoded.
+    halves : list of (int, InferenceEvent)
+        Requests and responses logged apart, with their positions in the batch.
     """
 
     batch: Batch
@@ -79,6 +82,7 @@ class Chunk:
     unknown: tuple[str, ...] = ()
     missing: tuple[Role, ...] = ()
     bad: list[BadRecord] = field(default_factory=list)
+    halves: list[tuple[int, InferenceEvent]] = field(default_factory=list)
 
 
 def read_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:

@@ -28,6 +28,7 @@ DUCKDB_TYPES: dict[str, str] = {
     "UInt8": "UTINYINT",
     "Datetime": "TIMESTAMP",
     "List": "FLOAT[]",
+    "Binary": "BLOB",
 }
 LABEL_SCHEMA: dict[str, pl.DataType] = {
     "prediction_id": pl.String(),
@@ -41,6 +42,16 @@ LABEL_SCHEMA: dict[str, pl.DataType] = {
     "batch_id": pl.String(),
 }
 """One row per label revision. In ``unmatched`` parts ``predicted_at`` is the routing hint, ``window_start`` null."""
+
+HALF_SCHEMA: dict[str, pl.DataType] = {
+    "seq": pl.Int64(),
+    "prediction_id": pl.String(),
+    "batch_id": pl.String(),
+    "row_number": pl.Int64(),
+    "received_at": TIMESTAMP,
+    "event": pl.Binary(),
+}
+"""Requests or responses whose other half has not come yet; ``event`` is the MessagePack of the log's event."""
 
 QUARANTINE_SCHEMA: dict[str, pl.DataType] = {
     "kind": pl.String(),

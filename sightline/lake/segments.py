@@ -68,12 +68,19 @@ def _bad_record(number: int, rejection: Rejection) -> BadRecord:
 def read_segment_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int) -> Iterator[Chunk]:
     """Decode a segment of inferences or labels; see `sightline.lake.read.read_chunks`."""
     events, bad = load_segment(batch, home)
+    numbered = list(enumerate(events))
+    halves = []
+    if batch.kind == "inferences" and any(event.part for event in events):
+        halves = [(number, event) for number, event in numbered if event.part]
+        numbered = [(number, event) for number, event in numbered if not event.part]
     build = inference_chunk if batch.kind == "inferences" else label_chunk
     chunk_rows = min(chunk_rows, OBJECT_ROWS)
-    for start in range(0, max(len(events), 1), chunk_rows):
-        piece = events[start : start + chunk_rows]
-        numbers = list(range(start, start + len(piece)))
-        yield build(spec, batch, piece, numbers, bad if start == 0 else [])
+    for start in range(0, max(len(numbered), 1), chunk_rows):
+        piece = numbered[start : start + chunk_rows]
+        rows, numbers = [event for _, event in piece], [number for number, _ in piece]
+        chunk = build(spec, batch, rows, numbers, bad if start == 0 else [])
+        chunk.halves = halves if start == 0 else []
+        yield chunk
 
 
 def inference_chunk(

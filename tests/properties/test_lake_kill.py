@@ -57,7 +57,8 @@ def assert_same(root: Path, expected: dict[str, pl.DataFrame]) -> None:
 
 def test_traffic_exercises_every_path(undisturbed: tuple[Path, dict[str, pl.DataFrame]]) -> None:
     expected = undisturbed[1]
-    assert len(expected["inferences"]) == 6 * 200 + 100
+    assert len(expected["inferences"]) == 6 * 200 + 100 + 1
+    assert len(expected["halves"]) == 2
     assert len(expected["unmatched"]) > 0
     reasons = set(expected["quarantine"]["reason"])
     assert {"duplicate", "conflicting_duplicate", "conflicting_label", "unreadable_file", "bad_type"} <= reasons
