@@ -155,7 +155,7 @@ def tables(spec: MonitorSpec, paths: MonitorPaths) -> dict[str, pl.DataFrame]:
             ledger.con.execute(f"SELECT {columns} FROM batches ORDER BY seq").fetchall(), orient="row"
         )
         changes = ledger.con.execute(
-            "SELECT kind, window_key, batch_id, sum(n_rows) FROM window_changes GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+            "SELECT kind, window_key, batch_id, sum(n_rows) FROM window_changes WHERE n_rows > 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
         found["changes"] = pl.DataFrame(changes.fetchall(), orient="row")
     return found
