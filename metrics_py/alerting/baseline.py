@@ -16,6 +16,8 @@ CLIP = 8.0
 MIN_DF = 8
 """Fewest residuals behind a scale that is used: a t with 8 degrees of freedom is the lightest tail ever assumed."""
 MAX_LAG = 7
+ROUNDING = 1e-12
+"""Differences smaller than this share of the values are rounding, not variation."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Lesson:
     square: Floats
     deviation: Floats
     cross: Floats
+
+
+def _snap(value: Floats, rounding: Floats) -> Floats:
+    return np.where(np.abs(value) <= rounding, 0.0, value)
 
 
 class Baseline(Columns):
@@ -129,7 +135,6 @@ class Baseline(Columns):
             seen = n > 0
             mean = np.where(seen, self.total[i, slot] / np.where(seen, n, 1.0), np.nan)
             factor = np.sqrt(1.0 + 1.0 / np.where(seen, n, 1.0))
-            x = value - self.center[i]
             rho = self.correlation(i)
             gap = np.clip(window - self.last_window[i], 1, MAX_LAG + 1)
             linked = np.isfinite(self.last_deviation[i]) & (gap <= MAX_LAG)
@@ -137,12 +142,13 @@ class Baseline(Columns):
             carried = np.where(linked, decay * self.last_deviation[i], 0.0)
             spreading = (1.0 - decay**2) / (1.0 - rho**2)  # a residual after a gap is known less well
             level = mean + self.center[i]
-            residual = (x - mean) / factor - carried
+            rounding = ROUNDING * np.maximum(np.abs(value), np.abs(self.center[i]))
+            deviation = _snap((value - self.center[i] - mean) / factor, rounding)
+            residual = _snap(deviation - carried, rounding)
             df, mean_variance = self.square_count[i], self.sampling_variance(i)
             past = np.where(df > 0, self.square_sum[i] / np.maximum(df, 1), np.nan)
             excess = np.maximum(variance - mean_variance, 0.0)
             base = np.maximum(past, mean_variance)
-            base = np.where(base > (1e-9 * np.maximum(np.abs(level), 1e-300)) ** 2, base, 0.0)
             base = np.where(np.isfinite(past), base, np.nan)
             sigma = np.sqrt(base * spreading + excess)
             spread = np.maximum(self.deviation_sum[i] / np.maximum(self.deviation_count[i], 1), mean_variance)
@@ -154,7 +160,7 @@ class Baseline(Columns):
                 sigma=sigma,
                 score=np.where(residual == 0, 0.0, residual / sigma),
                 floored=~(past > 0.25 * (mean_variance + excess)),
-                deviation=(x - mean) / factor,
+                deviation=deviation,
                 deviation_sigma=np.sqrt(spread + excess),
                 precision=precision,
             )

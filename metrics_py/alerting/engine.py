@@ -330,7 +330,7 @@ class Engine:
         warming = self.baseline.history[i] < self.config.taught
         self.history.append(i, windows, value, variance, z)
         u = prediction.score
-        usable = taught & np.isfinite(u) & (self.baseline.square_count[i] >= MIN_DF) & ~prediction.floored
+        usable = taught & np.isfinite(u) & (u != 0) & (self.baseline.square_count[i] >= MIN_DF) & ~prediction.floored
         pools = self.pool[i]
         usable &= warming | (self.tails.sizes()[pools] < POOL_TARGET)
         self.tails.learn(pools[usable], u[usable])

@@ -152,3 +152,18 @@ def test_hourly_windows(streams, rho):
         SECTION,
     )
     assert holds(len(run.incidents), streams * 91 / 90, streams >= 600)
+
+
+@pytest.mark.parametrize("streams", [200, pytest.param(2000, marks=pytest.mark.long)])
+def test_weekly_windows(streams):
+    """No season, twelve weeks of warm-up, five years, `1 per 90d`: at most 20.2 alarms per stream."""
+    measured = {}
+    for rho in (0.0, 0.5):
+        rng = np.random.default_rng([25, int(10 * rho)])
+        noise = autoregress(unit_noise("t6", rng, (12 + 260, streams)), np.full(streams, rho))
+        config = EngineConfig.from_budget(1, timedelta(days=90), window=timedelta(days=7))
+        run = simulate(World(noise), config, own_budget=True)
+        measured[f"t6, AR({rho:g})"] = round(len(run.incidents) / streams, 2)
+        assert holds(len(run.incidents), streams * 260 * 7 / 90, streams >= 2000)
+    promise = "at most 20.2 alarms per stream in 5 years, weekly windows, c = 12.9 weeks"
+    record("alert-null-weekly", promise, measured, streams, SECTION)

@@ -1,0 +1,97 @@
+"""Write ``docs/evidence.md`` from what the simulations recorded: ``python -m tests.simulation.write_evidence``.
+
+The simulations leave one JSON file each under ``tests/.artifacts/evidence``. The page holds nothing that is not in them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+ARTIFACTS = ROOT / "tests" / ".artifacts" / "evidence"
+PAGE = ROOT / "docs" / "evidence.md"
+
+HEADER = """# Promised and measured error rates
+
+Every number below was measured by a simulation of the test suite, through the code that the product runs. The page is
+written by the tests' own run:
+
+```
+make test-long                                    # full sizes; `make test` runs a tenth of the long ones
+python -m tests.simulation.write_evidence         # this page
+```
+
+`n` is the number of repetitions (streams, monitors, data sets) behind each number. The tests compare the counts with the
+promise by exact binomial or Poisson intervals and fail where it does not hold.
+"""
+
+
+def read(folder: Path = ARTIFACTS) -> list[dict[str, Any]]:
+    """Entries of `evidence.record`, by section and name."""
+    entries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return sorted(entries, key=lambda entry: (entry["section"], _natural(entry["name"])))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key under which c90 comes before c365."""
+    parts: list[tuple[int, str]] = []
+    word = ""
+    for letter in name:
+        if word and letter.isdigit() != word[-1].isdigit():
+            parts.append((int(word), "") if word.isdigit() else (-1, word))
+            word = ""
+        word += letter
+    return [*parts, (int(word), "") if word.isdigit() else (-1, word)]
+
+
+def _cells(measured: Any, case: str = "") -> Iterable[tuple[str, str]]:
+    """Pairs (case, value) of a measured number, mapping or list."""
+    if isinstance(measured, dict):
+        for key, value in measured.items():
+            yield from _cells(value, f"{case}, {key}" if case else str(key))
+    elif isinstance(measured, list):
+        for value in measured:
+            yield from _cells(value, case)
+    elif isinstance(measured, float):
+        yield case, f"{measured:.4g}"
+    else:
+        yield case, str(measured)
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def render(entries: list[dict[str, Any]]) -> str:
+    """The page as Markdown."""
+    lines = [HEADER]
+    for section in dict.fromkeys(entry["section"] for entry in entries):
+        lines += [f"## {section}", "", "| promised | case | measured | n |", "|---|---|---:|---:|"]
+        for entry in (entry for entry in entries if entry["section"] == section):
+            promised = entry["promised"]
+            for case, value in _cells(entry["measured"]):
+                cells = (_escape(promised), _escape(case), _escape(value), f"{entry['n']:,}")
+                lines.append("| " + " | ".join(cells) + " |")
+                promised = ""
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Write the page; fails if no simulation has run."""
+    entries = read()
+    if not entries:
+        print(f"{ARTIFACTS}: no recorded simulation\n  fix: run pytest tests/simulation first", file=sys.stderr)
+        return 2
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(render(entries), encoding="utf-8")
+    print(f"{PAGE.relative_to(ROOT)}: {len(entries)} simulations")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
