@@ -119,12 +119,12 @@ def quality_table(
         raise ValueError("quality_table: no aggregates given; pass at least one table")
     groups = pl.concat([t.select(by) for t in present.values()], how="vertical_relaxed").unique().sort(by)
     segmented = groups["segment"] != "all" if "segment" in by else pl.repeat(False, groups.height, eager=True)
-    results = []
+    results = [groups.clear().hstack(pl.DataFrame(schema=_RESULT_SCHEMA))]
     for n_buckets, members in ((N_BUCKETS, groups.filter(~segmented)), (N_SEGMENT_BUCKETS, groups.filter(segmented))):
         if members.height:
             keyed = members.with_row_index("_group")
             results.append(_judge(keyed, present, by, task, positive, min_labels, n_buckets))
-    return pl.concat(results).sort([*by, "metric"])
+    return pl.concat(results, how="vertical_relaxed").sort([*by, "metric"])
 
 
 def _checked(name: str, table: pl.DataFrame | None, needed: list[str]) -> pl.DataFrame | None:

@@ -173,6 +173,13 @@ def test_no_labels_yet_is_a_result():
     )
 
 
+def test_no_groups_give_an_empty_table():
+    empty = {name: table.clear() for name, table in binary_tables(binary_rows(10)).items()}
+    table = quality_table(**empty, task="binary_classification", by=BY)
+    assert table.is_empty()
+    assert table.columns[:4] == [*BY, "metric", "value"]
+
+
 @pytest.mark.parametrize(
     ("change", "metric", "reason"),
     [

@@ -1,0 +1,103 @@
+"""Quality from rows agrees with scikit-learn and says what is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose
+from sklearn import metrics as sk
+
+from metrics_py.quality_rows import Roles, quality_of_rows
+
+
+def by_metric(table):
+    return {row["metric"]: row for row in table.to_dicts()}
+
+
+@pytest.mark.parametrize("spelling", ["integer", "boolean", "float", "text"])
+def test_binary(spelling):
+    rng = np.random.default_rng(12)
+    score = rng.random(3000)
+    y = rng.random(3000) < score
+    label = {"integer": y.astype(int), "boolean": y, "float": y.astype(float), "text": np.where(y, "late", "on time")}
+    positive = {"integer": "1", "boolean": "true", "float": "1", "text": "late"}
+    rows = pl.DataFrame({"truth": label[spelling], "p": score})
+    rows = pl.concat([rows, rows.head(50).with_columns(truth=pl.lit(None, rows["truth"].dtype))])
+    found = by_metric(
+        quality_of_rows(rows, Roles("binary_classification", "truth", score="p", positive=positive[spelling]))
+    )
+    assert_allclose(found["accuracy"]["value"], sk.accuracy_score(y, score >= 0.5), atol=1e-12)
+    assert_allclose(found["log_loss"]["value"], sk.log_loss(y, score), atol=1e-9)
+    assert_allclose(found["brier"]["value"], sk.brier_score_loss(y, score), atol=1e-12)
+    assert abs(found["roc_auc"]["value"] - sk.roc_auc_score(y, score)) <= found["roc_auc"]["binning_bound"]
+    assert found["accuracy"]["n"] == 3000
+    assert all(row["status"] == "ok" for row in found.values())
+
+
+def test_multiclass_from_probabilities_and_from_predictions():
+    rng = np.random.default_rng(13)
+    names = ["a", "b", "c"]
+    scores = rng.dirichlet([1, 1, 1], 2000)
+    y = np.array([rng.choice(3, p=p) for p in scores])
+    rows = pl.DataFrame({"y": np.array(names)[y]} | {f"p_{name}": scores[:, i] for i, name in enumerate(names)})
+    roles = Roles("multiclass_classification", "y", class_scores={name: f"p_{name}" for name in names})
+    found = by_metric(quality_of_rows(rows, roles))
+    predicted = scores.argmax(axis=1)
+    assert_allclose(found["f1_macro"]["value"], sk.f1_score(y, predicted, average="macro"), atol=1e-12)
+    assert_allclose(found["log_loss"]["value"], sk.log_loss(y, scores), atol=1e-9)
+    exact = sk.roc_auc_score(y, scores, multi_class="ovr", average="macro")
+    assert abs(found["roc_auc_macro"]["value"] - exact) <= found["roc_auc_macro"]["binning_bound"]
+    decided = rows.select("y", guess=pl.Series(np.array(names)[predicted]))
+    only = by_metric(quality_of_rows(decided, Roles("multiclass_classification", "y", prediction="guess")))
+    assert only["f1_macro"]["value"] == found["f1_macro"]["value"]
+    assert "log_loss" not in only
+
+
+def test_regression_leaves_out_rows_without_a_side():
+    rng = np.random.default_rng(14)
+    y, f = rng.normal(5, 2, 800), rng.normal(5, 2, 800)
+    rows = pl.DataFrame({"y": [*y, None, 1.0], "f": [*f, 1.0, float("nan")]})
+    found = by_metric(quality_of_rows(rows, Roles("regression", "y", prediction="f")))
+    assert_allclose(found["mae"]["value"], sk.mean_absolute_error(y, f), rtol=1e-9)
+    assert_allclose(found["r2"]["value"], sk.r2_score(y, f), atol=1e-9)
+    assert found["mae"]["n"] == 800
+
+
+def test_entities_stay_together():
+    rng = np.random.default_rng(15)
+    user = rng.integers(0, 100, 4000)
+    skill = rng.normal(0, 2, 100)
+    right = rng.random(4000) < 1 / (1 + np.exp(-skill[user]))
+    rows = pl.DataFrame({"y": right.astype(int), "f": 1, "user": user})
+    roles = Roles("binary_classification", "y", prediction="f")
+    single = by_metric(quality_of_rows(rows, roles))["accuracy"]
+    together = by_metric(quality_of_rows(rows, Roles("binary_classification", "y", prediction="f", entity="user")))[
+        "accuracy"
+    ]
+    assert together["value"] == single["value"]
+    assert together["ci_high"] - together["ci_low"] > 2 * (single["ci_high"] - single["ci_low"])
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        (Roles("ranking", "y", score="p"), "task='ranking' is unknown"),
+        (Roles("binary_classification", "z", score="p"), "no column 'z'"),
+        (Roles("binary_classification", "y"), "needs the column score or prediction"),
+        (Roles("regression", "y", score="p"), "needs the column prediction"),
+        (Roles("binary_classification", "y", score="big"), "holds 3.0 to 4.0"),
+        (Roles("binary_classification", "y", score="text"), "does not hold numbers"),
+    ],
+)
+def test_mistakes_are_named(roles, message):
+    rows = pl.DataFrame({"y": [0, 1], "p": [0.1, 0.9], "big": [3, 4], "text": ["a", "b"]})
+    with pytest.raises(ValueError, match=message):
+        quality_of_rows(rows, roles)
+
+
+def test_no_labels_is_a_result():
+    rows = pl.DataFrame({"y": [None] * 5, "p": [0.5] * 5}, schema={"y": pl.Int64, "p": pl.Float64})
+    table = quality_of_rows(rows, Roles("binary_classification", "y", score="p"))
+    assert table["reason"].unique().to_list() == ["no labelled rows"]
+    assert table.height == 14
