@@ -16,11 +16,19 @@ def split_names(values: tuple[str, ...]) -> list[str] | None:
 @click.argument("reference", type=click.Path())
 @click.argument("current", type=click.Path())
 @click.option("--by", metavar="COLUMN", help="Judge each value of this column by itself.")
-@click.option("--columns", "--column", multiple=True, metavar="COLUMN", help="Compare this column (repeat); default: all.")
-@click.option("--metric", "--metrics", "metrics", multiple=True, metavar="NAME", help="Drift metric (repeat), e.g. psi, ks.")
-@click.option("--entity", metavar="COLUMN", help="Rows of one entity (user, device) depend on each other; allow for it.")
+@click.option(
+    "--columns", "--column", multiple=True, metavar="COLUMN", help="Compare this column (repeat); default: all."
+)
+@click.option(
+    "--metric", "--metrics", "metrics", multiple=True, metavar="NAME", help="Drift metric (repeat), e.g. psi, ks."
+)
+@click.option(
+    "--entity", metavar="COLUMN", help="Rows of one entity (user, device) depend on each other; allow for it."
+)
 @click.option("--tolerance", type=float, default=0.1, show_default=True, help="PSI that still counts as no drift.")
-@click.option("--kind", "kinds", multiple=True, metavar="COLUMN=KIND", help="Read a column as numeric, categorical, ... (repeat).")
+@click.option(
+    "--kind", "kinds", multiple=True, metavar="COLUMN=KIND", help="Read a column as numeric, categorical, ... (repeat)."
+)
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--all", "everything", is_flag=True, help="Table: all rows, not only the first 40.")
 @click.pass_context
@@ -67,5 +75,7 @@ def command(
 def _kind(text: str) -> tuple[str, str]:
     column, sign, kind = text.rpartition("=")
     if not sign or not column:
-        raise SightlineError(f"--kind {text}: no column and kind", fix="write --kind COLUMN=KIND, e.g. --kind zip=categorical")
+        raise SightlineError(
+            f"--kind {text}: no column and kind", fix="write --kind COLUMN=KIND, e.g. --kind zip=categorical"
+        )
     return column, kind

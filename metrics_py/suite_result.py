@@ -1,0 +1,85 @@
+"""The outcome of a test suite: a frame, with views for people, programs and exit codes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+SCHEMA = pl.Schema(
+    {
+        "check": pl.String,
+        "metric": pl.String,
+        "column": pl.String,
+        "status": pl.String,
+        "severity": pl.String,
+        "value": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+        "reference_value": pl.Float64,
+        "bound_low": pl.Float64,
+        "bound_high": pl.Float64,
+        "n": pl.Int64,
+        "reason": pl.String,
+    }
+)
+
+
+@dataclass(frozen=True, repr=False)
+class SuiteResult:
+    """Outcome of a suite: one row per check and column.
+
+    Attributes
+    ----------
+    frame : polars.DataFrame
+        ``check, metric, column, status (pass, fail, unclear, insufficient_data), severity, value, ci_low, ci_high,
+        reference_value, bound_low, bound_high, n, reason``.
+    """
+
+    frame: pl.DataFrame
+
+    @property
+    def passed(self) -> bool:
+        """No check of severity error failed or could not be measured."""
+        bad = pl.col("status").is_in(["fail", "insufficient_data"]) & (pl.col("severity") == "error")
+        return self.frame.filter(bad).is_empty()
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One dict per row; None where a number is undefined."""
+        return self.frame.to_dicts()
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dicts` as JSON text."""
+        return json.dumps(self.to_dicts(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    def to_text(self, *, only_bad: bool = False) -> str:
+        """A table for people: failures first."""
+        rank = {"fail": 0, "insufficient_data": 1, "unclear": 2, "pass": 3}
+        rows = sorted(self.frame.to_dicts(), key=lambda row: (rank[row["status"]], row["severity"] == "warn"))
+        counts = {status: sum(row["status"] == status for row in rows) for status in rank}
+        told = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in counts.items() if n)
+        table = [["status", "severity", "check", "value", "expected", "why"]]
+        for row in rows:
+            if not (only_bad and row["status"] == "pass"):
+                cells = [row["status"], row["severity"], row["check"], short(row["value"]), _expected(row)]
+                table.append([*cells, row["reason"] or ""])
+        widths = [max(len(line[i]) for line in table) for i in range(6)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table]
+        return "\n".join([f"{len(rows)} checks: {told or 'none'}", *(lines if len(lines) > 1 else [])])
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+
+def short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _expected(row: dict[str, Any]) -> str:
+    low, high = row["bound_low"], row["bound_high"]
+    if low is not None and low == high:
+        return short(low)
+    parts = [f">= {short(low)}" if low is not None else "", f"<= {short(high)}" if high is not None else ""]
+    return " and ".join(part for part in parts if part) or "-"
