@@ -41,6 +41,10 @@ class Prediction:
     deviation_sigma: Floats
     precision: Floats
 
+    def is_pooled(self, square_count: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Is the score a standardised residual from which tails may be learnt?"""
+        return np.isfinite(self.score) & (self.score != 0) & (square_count >= MIN_DF) & ~self.floored
+
     def take(self, mask: NDArray[np.bool_]) -> Prediction:
         """The part of the streams under `mask`."""
         return Prediction(**{item.name: getattr(self, item.name)[mask] for item in fields(self)})

@@ -48,7 +48,7 @@ class EngineConfig:
     weights : mapping
         Stream name pattern (``fnmatch``; the first match wins) -> relative weight. Unlisted streams weigh 1.
     memory : int, optional
-        Windows kept per stream to find change points and restart baselines. Default 182, 1344, 104.
+        Windows kept per stream to find change points and restart baselines, at least `warmup`. Default 182, 1344, 104.
     recovery : int, optional
         Fewest windows back inside the old baseline before a stream of an open incident is live again. Default 7, 24, 4.
     new_normal_after : int or None
@@ -83,6 +83,8 @@ class EngineConfig:
                 "EngineConfig",
                 "use 'weekday', 'hour_of_week' or None (weekly windows)",
             )
+        if self.memory is None and self.warmup is not None:
+            object.__setattr__(self, "memory", max(_DEFAULTS[self.season]["memory"], 2 * self.warmup))
         for name, default in _DEFAULTS[self.season].items():
             value = getattr(self, name)
             if (value is None and name != "new_normal_after") or value == -1:
@@ -98,6 +100,10 @@ class EngineConfig:
         for name, low in lows.items():
             if getattr(self, name) < low:
                 raise _error(f"{name} is {getattr(self, name)}", "EngineConfig", f"give at least {low}")
+        if self.kept < self.taught:
+            raise _error(
+                f"memory is {self.kept}", "EngineConfig", f"keep at least the warm-up of {self.taught} windows"
+            )
         if self.new_normal_after is not None and not 8 <= self.new_normal_after <= self.kept:
             raise _error(
                 f"new_normal_after is {self.new_normal_after}", "EngineConfig", f"give 8 to {self.kept}, or None"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from metrics_py.alerting.baseline import MIN_DF, Baseline, Prediction
+from metrics_py.alerting.baseline import Baseline, Prediction
 from metrics_py.alerting.columns import decode, encode
 from metrics_py.alerting.config import EngineConfig
 from metrics_py.alerting.evidence import Evidence, adjusted_evidence
@@ -330,7 +330,7 @@ class Engine:
         warming = self.baseline.history[i] < self.config.taught
         self.history.append(i, windows, value, variance, z)
         u = prediction.score
-        usable = taught & np.isfinite(u) & (u != 0) & (self.baseline.square_count[i] >= MIN_DF) & ~prediction.floored
+        usable = taught & prediction.is_pooled(self.baseline.square_count[i])
         pools = self.pool[i]
         usable &= warming | (self.tails.sizes()[pools] < POOL_TARGET)
         self.tails.learn(pools[usable], u[usable])
@@ -343,6 +343,7 @@ class Engine:
             part = prediction.take(taught)
             lesson = self.baseline.teach(k, value[taught], variance[taught], slot[taught], windows[taught], part)
             self.history.note(k, lesson)
+        self.lifecycle.clean_warmup(i[taught & (self.baseline.history[i] == self.config.taught)])
         if muted.any():
             self.baseline.remember(i[muted], windows[muted], prediction.deviation[muted])
 

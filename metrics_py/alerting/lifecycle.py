@@ -13,6 +13,7 @@ The incident ends with its last member. All of these use the past only and none 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -32,6 +33,9 @@ STRENGTH: list[Status] = ["open", "closed", "accepted", "fixed"]
 
 PLAUSIBLE = 4.0
 """Loss of `change_gain` (twice the log-likelihood) up to which another change point is as good as the best."""
+
+STRAY = 12.0
+"""Robust standard deviations from the median beyond which a window of the warm-up does not belong to the rest."""
 
 
 class Membership(Columns):
@@ -305,17 +309,51 @@ class Lifecycle:
     def _restart(self, stream: int, since: int) -> None:
         """Build the baseline anew from the kept windows since the change point."""
         engine = self.engine
+        rows = engine.history.rows(stream, since)
+        working = [row for row in rows if not engine.config.is_holiday(int(engine.history.window[stream, row]))]
+        engine.baseline.restart(np.array([stream]))
+        engine.history.weight[stream] = 0.0
+        self._teach(stream, working)
+
+    def clean_warmup(self, streams: Integers) -> None:
+        """Take windows that do not belong to the rest out of a warm-up that has just ended (a half-empty first day).
+
+        Such a window is farther than `STRAY` robust standard deviations (1.4826 times the median absolute deviation) from
+        the median of the warm-up. Left in, it would blind the stream for months. The baseline is built again without it, and
+        the warm-up lasts as many windows longer.
+        """
+        if not len(streams):
+            return
+        engine = self.engine
+        history = engine.history
+        n = history.width
+        value = history.latest("value", streams, n)
+        value[~(history.latest("weight", streams, n) > 0)] = np.nan
+        center = np.nanmedian(value, axis=1, keepdims=True)
+        robust = 1.4826 * np.nanmedian(np.abs(value - center), axis=1, keepdims=True)
+        stray = (robust > 0) & (np.abs(value - center) > STRAY * robust)
+        for k in np.flatnonzero(stray.any(axis=1)):
+            stream = int(streams[k])
+            rows = history.rows(stream, np.iinfo(np.int64).min)
+            belongs = (np.isfinite(value[k]) & ~stray[k])[-len(rows) :]
+            self._forget(stream, rows)
+            engine.baseline.restart(np.array([stream]))
+            self._teach(stream, rows[belongs], pooled=True)
+
+    def _teach(self, stream: int, rows: Iterable[int], pooled: bool = False) -> None:
+        """Teach kept windows of one stream in their order; `pooled`: the tails learn from them too."""
+        engine = self.engine
         history, baseline = engine.history, engine.baseline
         one = np.array([stream])
-        baseline.restart(one)
-        for row in history.rows(stream, since):
+        for row in rows:
             at = np.array([row])
             window = history.window[stream, at]
-            if engine.config.is_holiday(int(window[0])):
-                continue
             slot = engine.config.slot(window)
             value, variance = history.value[stream, at], history.variance[stream, at]
             prediction = baseline.predict(one, value, variance, slot, window)
+            if pooled and prediction.is_pooled(baseline.square_count[one])[0]:
+                engine.tails.learn(engine.pool[one], prediction.score)
+                history.u[stream, at] = prediction.score
             history.note(one, baseline.teach(one, value, variance, slot, window, prediction), at)
 
     # -- state ---------------------------------------------------------------------------------------------------------

@@ -244,6 +244,20 @@ def test_a_constant_stream_may_change_once_without_an_alarm():
     assert len(replay(log(moved), daily()).incidents) == 1, "it may not stay changed unnoticed"
 
 
+def test_a_half_empty_first_day_does_not_blind_the_stream():
+    values = noise(120)
+    values[0] = -200.0
+    values[100:] += 4
+    result = replay(log(values), daily())
+    assert result.incidents["change_point"].to_list() == [day(100)]
+    rows = result.streams.sort("window_start")
+    assert rows["status"][28] == "insufficient_data", "the warm-up lasts one window longer"
+    assert rows["status"][29] == "ok"
+    clean = replay(log(values[1:]).with_columns(window_start=pl.col("window_start") + timedelta(days=1)), daily())
+    both = rows.filter(pl.col("window_start") > day(30)).join(clean.streams, on="window_start")
+    np.testing.assert_allclose(both["expected"], both["expected_right"])
+
+
 def test_the_practical_gate_only_removes_alarms():
     values = shifted(120)
     gated = replay(log(values, may_alarm=pl.lit(False)), daily())

@@ -47,7 +47,7 @@ def test_two_incidents_halve_the_threshold():
     "settings",
     [
         {"c": 0.5}, {"c": float("nan")}, {"c": 90, "season": "month"}, {"c": 90, "warmup": 3}, {"c": 90, "weights": {"a": 0}},
-        {"c": 90, "window": timedelta(0)}, {"c": 90, "new_normal_after": 10_000},
+        {"c": 90, "window": timedelta(0)}, {"c": 90, "new_normal_after": 10_000}, {"c": 90, "warmup": 60, "memory": 50},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused_with_a_fix(settings):
