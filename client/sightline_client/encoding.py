@@ -11,6 +11,9 @@ from enum import Enum
 from typing import Any, Callable
 
 MAX_DEPTH = 4
+MISSING = ("NAType", "NaTType")
+"""Types of pandas' missing values (`NaT` is also a datetime)."""
+
 MAX_FALLBACK_CHARACTERS = 1000
 
 
@@ -22,8 +25,8 @@ def _number(value: float) -> Any:
 
 def _simple(value: Any, depth: int = 0) -> Any:
     """Turn a value into plain JSON types; what is no data becomes its text, numbers JSON cannot write become words."""
-    if value is None or isinstance(value, (str, bool)):
-        return value
+    if value is None or isinstance(value, (str, bool)) or type(value).__name__ in MISSING:
+        return value if isinstance(value, (str, bool)) else None
     for types, convert in _SCALARS:
         if isinstance(value, types):
             return convert(value)
@@ -37,9 +40,7 @@ def _simple(value: Any, depth: int = 0) -> Any:
 
 
 def _foreign(value: Any, depth: int) -> Any:
-    """Values of other libraries: missing values, NumPy scalars and arrays, pandas and Polars objects."""
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return None
+    """Values of other libraries: NumPy scalars and arrays, pandas and Polars objects."""
     for name in ("tolist", "item", "to_list", "to_dict"):
         convert: Callable[[], Any] | None = getattr(value, name, None)
         if callable(convert):
@@ -81,7 +82,7 @@ _SCALARS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (Enum, lambda value: _simple(value.value)),
     (int, int),
     (float, _number),
-    (Decimal, lambda value: _number(float(value))),
+    (Decimal, lambda value: "NaN" if value.is_nan() else _number(float(value))),
     (datetime, moment_text),
     ((date, time), lambda value: value.isoformat()),
     ((bytes, bytearray), lambda value: base64.b64encode(value).decode("ascii")),

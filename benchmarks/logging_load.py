@@ -1,0 +1,231 @@
+"""Load on the collector over loopback: single events and batches, against an application that answers and does nothing.
+
+The server and the load generator are processes of their own, each on one core where there are two. Every event has 20 features and an id
+of its own, and each 200 means that it is on disk. Run: ``python -m benchmarks.logging_load [--seconds 5] [--json FILE]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MONITOR = """\
+version: 1
+model: {id: load, task: binary_classification}
+columns:
+  score: score
+  features: {%s, carrier: categorical, origin: categorical}
+reference: {kind: window, start: 2026-01-01, end: 2026-02-01}
+""" % ", ".join(f"x{i}: numeric" for i in range(18))
+BARE = """\
+import sys
+import uvicorn
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    while (await receive()).get("more_body"):
+        pass
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"{}"})
+uvicorn.run(app, port=int(sys.argv[1]), http="httptools", log_level="warning", access_log=False, server_header=False)
+"""
+ID = b"00000000000000"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run; latencies in milliseconds, from the first byte sent to the last received."""
+
+    name: str
+    connections: int
+    events_per_request: int
+    requests_per_second: float
+    events_per_second: float
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    failed: int
+
+
+def event(number: int) -> bytes:
+    """One event of 20 features; the id is filled in for each request."""
+    features = {f"x{i}": round(i * 1.37 + number, 3) for i in range(18)} | {"carrier": "UA", "origin": "EWR"}
+    row = {"id": ID.decode(), "at": "2026-01-31T06:00:00Z", "version": "v3", "features": features, "score": 0.31}
+    return json.dumps(row, separators=(",", ":")).encode()
+
+
+def request_maker(port: int, rows: int) -> Callable[[int], bytes]:
+    """Function from a number to a whole request with ids of its own."""
+    body = b"[" + b",".join(event(i) for i in range(rows)) + b"]" if rows > 1 else event(0)
+    head = (
+        f"POST /v1/monitors/load/inferences HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    pieces = (head + body).split(ID)
+
+    def make(number: int) -> bytes:
+        parts = [pieces[0]]
+        for row, piece in enumerate(pieces[1:]):
+            parts += [b"%014d" % (number * rows + row), piece]
+        return b"".join(parts)
+
+    return make
+
+
+class Connection:
+    """One keep-alive connection with one request under way."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.started = 0.0
+        self.buffer = b""
+
+    def send(self, data: bytes) -> None:
+        """Send a request."""
+        self.buffer = b""
+        self.started = time.perf_counter()
+        self.socket.sendall(data)
+
+    def receive(self) -> int | None:
+        """Status once the whole answer is here."""
+        self.buffer += self.socket.recv(65536)
+        end = self.buffer.find(b"\r\n\r\n")
+        if end == -1:
+            return None
+        head = self.buffer[:end].lower()
+        length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        return int(self.buffer[9:12]) if len(self.buffer) >= end + 4 + length else None
+
+
+def drive(port: int, name: str, connections: int, rows: int, seconds: float, first: int) -> tuple[Result, int]:
+    """Closed loop: each connection sends its next request when the answer to the last one is here."""
+    make = request_maker(port, rows)
+    selector = selectors.EpollSelector()
+    number = first
+    for _ in range(connections):
+        connection = Connection(port)
+        selector.register(connection.socket, selectors.EVENT_READ, connection)
+        connection.send(make(number))
+        number += 1
+    latencies: list[float] = []
+    failed = 0
+    started = time.perf_counter()
+    while time.perf_counter() < started + seconds:
+        for key, _ in selector.select(1.0):
+            connection = key.data
+            status = connection.receive()
+            if status is None:
+                continue
+            latencies.append(time.perf_counter() - connection.started)
+            failed += status != 200
+            connection.send(make(number))
+            number += 1
+    elapsed = time.perf_counter() - started
+    for key in list(selector.get_map().values()):
+        key.data.socket.close()
+    latencies.sort()
+    rate = len(latencies) / elapsed
+    at = [latencies[int(len(latencies) * q)] * 1000 for q in (0.5, 0.99)]
+    result = Result(name, connections, rows, rate, rate * rows, at[0], at[1], latencies[-1] * 1000, failed)
+    return result, number
+
+
+@contextmanager
+def server(arguments: list[str], port: int, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server process on the first core, until the end of the block."""
+    env = {**os.environ, "SIGHTLINE_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, *arguments], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(process.pid, {cores[0]})
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise RuntimeError("the server did not start") from None
+            time.sleep(0.05)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def main() -> None:
+    """Run all cases and print a table, or write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "monitors").mkdir()
+        (home / "monitors" / "load.yaml").write_text(MONITOR)
+        collector = ["-m", "sightline.cli", "collector", "--port"]
+        for label, command, cases in (
+            ("bare application", ["-c", BARE], [(32, 1), (8, 50)]),
+            ("collector", collector, [(32, 1), (8, 50), (4, 500)]),
+            ("collector with guards", collector, [(32, 1), (8, 50), (4, 500)]),
+        ):
+            port = free_port()
+            arguments = [*command, str(port)] + (["--no-guards"] if label == "collector" else [])
+            with server(arguments, port, home):
+                if len(cores) > 1:
+                    os.sched_setaffinity(0, {cores[1]})
+                _, number = drive(port, "warm-up", 4, 1, 0.5, 0)
+                for connections, rows in cases:
+                    result, number = drive(port, label, connections, rows, options.seconds, number)
+                    results.append(result)
+                os.sched_setaffinity(0, set(cores))
+    bare = {r.events_per_request: r for r in results if r.name == "bare application"}
+    print(
+        f"{'':24}{'conn':>5}{'rows':>6}{'requests/s':>12}{'events/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'vs bare':>9}{'failed':>8}"
+    )
+    for r in results:
+        ratio = (
+            f"{r.requests_per_second / bare[r.events_per_request].requests_per_second:.2f}"
+            if r.events_per_request in bare
+            else ""
+        )
+        print(
+            f"{r.name:24}{r.connections:>5}{r.events_per_request:>6}{r.requests_per_second:>12,.0f}{r.events_per_second:>12,.0f}"
+            f"{r.p50_ms:>9.2f}{r.p99_ms:>9.2f}{ratio:>9}{r.failed:>8}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps([asdict(r) for r in results], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
