@@ -83,6 +83,7 @@ async def ingest(
     else:
         parsed = _parse(monitor, adapter, headers, body)
     started = time.perf_counter()
+    source = "native" if name in (INFERENCES, LABELS) else name
     commits: list[Commit] = []
     splits: dict[str, Split] = {}
     try:
@@ -93,7 +94,7 @@ async def ingest(
                 events, encoded = split.events, split.encoded
             if events:
                 commits.append(
-                    monitor.writers[kind].submit(events, received_at=received_at, source=name, encoded=encoded)
+                    monitor.writers[kind].submit(events, received_at=received_at, source=source, encoded=encoded)
                 )
         for commit in commits:
             await commit.wait_async()
