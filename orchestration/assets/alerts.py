@@ -58,9 +58,8 @@ def describe(context: dg.AssetExecutionContext, monitor: Monitor, found: Replay,
             "share of the budget's threshold": min(1e6, (row["top"] or 0.0) / threshold),
         }
         context.add_asset_metadata(metadata, partition_key=key)
-    context.add_asset_metadata(
-        {"incidents": incident_table(found.incidents), "streams now": stream_table(found.streams)}
-    )
+    tables = {"incidents": incident_table(found.incidents), "streams now": stream_table(found.streams)}
+    context.add_asset_metadata(tables, partition_key=max(keys))
 
 
 def incident_table(incidents: pl.DataFrame) -> dg.MarkdownMetadataValue:

@@ -37,7 +37,7 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
         for key in keys:
             facts = {"dagster/partition_row_count": rows.get(key, 0), "new rows": report.windows.get(key, 0)}
             context.add_asset_metadata(facts, partition_key=key)
-        context.add_asset_metadata({"intake of this run": _report(report)})
+        context.add_asset_metadata({"intake of this run": _report(report)}, partition_key=max(keys))
         if report.rejected or report.value_issues:
             context.log.warning(
                 f"{report.rejected} rows refused, {report.value_issues} values set to null: see data/{monitor.id}/quarantine"

@@ -162,7 +162,9 @@ def describe(
             "not enough data": count["insufficient"],
         }
         context.add_asset_metadata(metadata, partition_key=key)
-    context.add_asset_metadata({"rows published": written, "overview": overview(monitor, asset, keys)})
+    context.add_asset_metadata(
+        {"rows published": written, "overview": overview(monitor, asset, keys)}, partition_key=max(keys)
+    )
 
 
 def is_plotted(asset: str) -> pl.Expr:

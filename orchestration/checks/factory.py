@@ -1,6 +1,7 @@
 """The asset checks of a monitor, one Dagster step per asset; results for every partition, also after a ranged run."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from sightline.spec import plan
 from sightline.spec.plan import PlannedCheck
 from sightline.warehouse.results import read_evidence, read_judgements, read_snapshot
 
+DAY = timedelta(days=1)
 INTAKE = ("inferences", "labels")
 WITHOUT_PARTITION = 30
 """Windows that "Execute all" in the UI, which names no partition, evaluates: the latest materialized ones."""
@@ -113,7 +115,7 @@ def published(monitor: Monitor, asset: str, keys: Sequence[str]) -> Published:
     return Published(
         judgements=judgements.filter(pl.col("model_version") == ALL_VERSIONS),
         streams=inside.join(names, on="stream", how="left"),
-        members=members,
+        members=members.with_columns(evidence_days=pl.col("adjusted_evidence") * (spec.window / DAY)),
     )
 
 

@@ -57,7 +57,7 @@ class Published:
     streams : DataFrame
         The engine's decisions (snapshot `alert_streams`), with `asset`, `column` and `statistic` of each stream.
     members : DataFrame
-        All members of all incidents.
+        All members of all incidents (snapshot `incident_members`), with `evidence_days` over all streams.
     """
 
     judgements: pl.DataFrame
@@ -205,6 +205,7 @@ def _incident_facts(rejected: list[dict[str, Any]], incidents: Mapping[str, list
     own = [m for m in members if m["stream"] in {s["stream"] for s in rejected}]
     facts: dict[str, Any] = {"incident": incident}
     if own:
+        facts["evidence"] = evidence_words(max(m["evidence_days"] for m in own))
         facts["change point"] = f"{min(m['change_point'] for m in own):%Y-%m-%d %H:%M} UTC"
         first = max(own, key=lambda m: m["evidence"])
         facts["moved"] = (

@@ -28,6 +28,7 @@ ASSET = "model_quality"
 BY = ["window_start", "model_version", "segment"]
 HIGHER_IS_BETTER = {
     "accuracy",
+    "balanced_accuracy",
     "precision",
     "recall",
     "f1",
@@ -37,7 +38,7 @@ HIGHER_IS_BETTER = {
     "brier_skill",
     "r2",
 }
-LOWER_IS_BETTER = {"log_loss", "brier_score", "expected_calibration_error", "mae", "rmse"}
+LOWER_IS_BETTER = {"log_loss", "brier", "calibration_error", "mae", "rmse"}
 
 
 def directions(spec: MonitorSpec) -> dict[str, int]:

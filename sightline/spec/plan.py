@@ -70,9 +70,9 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
                 "roc_auc",
                 "average_precision",
                 "log_loss",
-                "brier_score",
+                "brier",
                 "brier_skill",
-                "expected_calibration_error",
+                "calibration_error",
             ]
     else:
         averages = [
@@ -80,7 +80,7 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
         ]
         metrics = ["accuracy", *averages]
         if columns.class_scores:
-            metrics += ["roc_auc_macro", "log_loss", "brier_score"]
+            metrics += ["roc_auc_macro", "log_loss", "brier"]
     metrics += ["business_value"] if spec.value_matrix else []
     return metrics + [metric.name for metric in spec.metrics if metric.needs_label]
 
