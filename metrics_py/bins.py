@@ -133,6 +133,7 @@ def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, colum
         np.zeros(len(kinds), np.int64), np.full(len(kinds), np.nan), scale=scale if scale > 0 else None,
         minimum=float(distinct[0]), maximum=high, mean=float(np.average(distinct / 2, weights=mass) * 2),
         n_distinct=len(distinct), n_singletons=int((mass == 1).sum()), expected_unseen=2 / (total + 1),
+        expected_unseen_error=float(np.sqrt(2)) / (total + 1),
     )  # fmt: skip
     return replace(profile, center=_centers(profile, distinct, mass, clipped))
 
@@ -174,7 +175,10 @@ def _category_profile(values: object, weights: ArrayLike | None, kind: Kind, top
     )
     total = float(levels["w"].sum())
     singletons = int((levels["w"] == 1).sum())
+    doubletons = int((levels["w"] == 2).sum())
+    error = 0.0
     if kind == "categorical":
+        error = float(np.sqrt(singletons + 2 * doubletons) / total) if total else 0.0
         named = levels["value"].head(top).to_list()
         other = levels["value"].slice(top, MAX_KNOWN).to_list()
         kinds = cast("list[BinKind]", [*["category"] * len(named), "other", "unseen", "null"])
@@ -187,5 +191,6 @@ def _category_profile(values: object, weights: ArrayLike | None, kind: Kind, top
     nothing = np.full(len(kinds), np.nan)
     return ColumnProfile(
         column, kind, tuple(kinds), labels, nothing, nothing.copy(), np.zeros(len(kinds), np.int64), nothing.copy(),
-        n_distinct=len(levels), n_singletons=singletons, expected_unseen=unseen, other=tuple(other),
+        n_distinct=len(levels), n_singletons=singletons, expected_unseen=unseen,
+        expected_unseen_error=error, other=tuple(other),
     )  # fmt: skip

@@ -58,7 +58,11 @@ class ColumnProfile:
     n_distinct, n_singletons : int
         Distinct non-null reference values, and those seen once.
     expected_unseen : float
-        Share of rows with a category that the reference does not hold, expected without any drift (Good-Turing).
+        Share of rows with a category that the reference does not hold (numeric: a value outside its range), expected without
+        any drift: Good-Turing's singletons / n, for a range 2 / (n + 1).
+    expected_unseen_error : float
+        Standard error of `expected_unseen`, ``sqrt(singletons + 2 doubletons) / n``, for a range
+        ``sqrt(2) / (n + 1)``.
     other : tuple of str
         Categories that count as ``other``, most frequent first.
     design_effect : float
@@ -82,6 +86,7 @@ class ColumnProfile:
     n_distinct: int = 0
     n_singletons: int = 0
     expected_unseen: float = 0.0
+    expected_unseen_error: float = 0.0
     other: tuple[str, ...] = ()
     design_effect: float = 1.0
     rows_per_window: float | None = None
@@ -231,6 +236,7 @@ class ColumnProfile:
             "n_distinct": self.n_distinct,
             "n_singletons": self.n_singletons,
             "expected_unseen": self.expected_unseen,
+            "expected_unseen_error": self.expected_unseen_error,
             "other": list(self.other),
             "design_effect": self.design_effect,
             "rows_per_window": self.rows_per_window,

@@ -27,7 +27,7 @@ def smooth_basis(reference: ArrayLike, *, components: int = COMPONENTS) -> Float
     reference : array_like, shape (G,)
         Reference counts in bins ordered by value.
     components : int, default 4
-        Most components; with J + 1 bins that carry 1 % of the rows there are at most J.
+        Most components; J + 1 bins that carry 1 % of the rows (or half of their share) give at most J.
 
     Returns
     -------
@@ -41,7 +41,8 @@ def smooth_basis(reference: ArrayLike, *, components: int = COMPONENTS) -> Float
     if total == 0:
         return np.zeros((len(counts), 0))
     p = counts / total
-    degree = max(min(components, int((p >= MIN_SHARE).sum()) - 1), 0)
+    enough = min(MIN_SHARE, 0.5 / (p > 0).sum())
+    degree = max(min(components, int((p >= enough).sum()) - 1), 0)
     u = np.cumsum(p) - p / 2
     powers = legvander(2 * u - 1, degree)
     factor = np.linalg.cholesky((powers * p[:, None]).T @ powers)

@@ -81,7 +81,7 @@ def psi(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     Examples
     --------
     >>> round(float(psi([500, 300, 200], [400, 300, 300])), 4)
-    0.0626
+    0.0627
     """
     a, b = smoothed("psi", reference, current)
     return ((b - a) * _log_ratio(b, a)).sum(axis=-1)

@@ -15,6 +15,7 @@ from metrics_py.samples import pair, tabulate
 
 FloatArray = NDArray[np.float64]
 CLIP_LEVELS = (0.005, 0.995)
+FURTHEST = 10.0
 
 
 def ks_distance(reference: ArrayLike, current: ArrayLike) -> float:
@@ -63,20 +64,25 @@ def wasserstein(reference: ArrayLike, current: ArrayLike) -> float:
     invariances=("scale", "shift"),
 )
 def wasserstein_scaled(reference: ArrayLike, current: ArrayLike) -> float:
-    """Wasserstein-1 distance in standard deviations of the reference, both sides clipped to its 0.5 % and 99.5 % quantiles.
+    """Wasserstein-1 distance in standard deviations of the reference, outliers of either side held back.
 
-    A shift by 0.3 standard deviations gives about 0.3; an outlier among n rows moves it by at most a few sd / n. NaN if the
-    reference is constant between these quantiles: it has no scale.
+    The standard deviation is that of the reference clipped to its 0.5 % and 99.5 % quantiles; values further than 10 of them
+    beyond these quantiles count as that far. A shift by 0.3 sd gives about 0.3; an outlier among n rows moves it by at most
+    about 12 / n. NaN if the reference is constant between these quantiles: it has no scale.
     """
     a, b = pair("wasserstein_scaled", reference, current)
     if not len(a) or not len(b):
         return float("nan")
     low, high = np.quantile(a, CLIP_LEVELS, method="inverted_cdf")
-    a, b = np.clip(a, low, high), np.clip(b, low, high)
-    unit = max(abs(low), abs(high), np.finfo(float).tiny)  # keeps squares of huge values finite
-    a, b = a / unit, b / unit
-    scale = a.std()
-    return wasserstein(a, b) / float(scale) if scale > 0 else float("nan")
+    unit = float(max(abs(low), abs(high)))  # keeps squares of huge and tiny values in range
+    if low == high or unit == 0:
+        return float("nan")
+    low, high = low / unit, high / unit
+    scale = float(np.clip(a / unit, low, high).std())
+    if scale == 0:
+        return float("nan")
+    a, b = (np.clip(x / unit, low - FURTHEST * scale, high + FURTHEST * scale) for x in (a, b))
+    return wasserstein(a, b) / scale
 
 
 @metric(
@@ -121,7 +127,7 @@ def energy_coefficient(reference: ArrayLike, current: ArrayLike) -> float:
     if not len(a) or not len(b):
         return float("nan")
     expected = _mean_absolute_difference(a, b)
-    return float(energy_distance(a, b) ** 2 / (2 * expected)) if expected > 0 else 0.0
+    return min(float(energy_distance(a, b) ** 2 / (2 * expected)), 1.0) if expected > 0 else 0.0
 
 
 def _mean_absolute_difference(a: FloatArray, b: FloatArray) -> float:

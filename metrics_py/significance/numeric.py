@@ -27,6 +27,7 @@ from metrics_py.samples import pair, tabulate
 
 FloatArray = NDArray[np.float64]
 EPPS_SINGLETON_ROWS = 5
+FAR = 1e9
 
 
 def undefined(method: str, m: int, n: int, reason: str) -> TestResult:
@@ -111,7 +112,9 @@ def anderson_darling(reference: ArrayLike, current: ArrayLike, *, confidence: fl
         return undefined(method, len(a), len(b), f"{len(a) + len(b)} values on both sides together, at least 4 needed")
     from scipy.stats import anderson_ksamp
 
-    found: Any = anderson_ksamp([a, b], variant="midrank")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # scipy's p-value is a table look-up with two ends: not used
+        found: Any = anderson_ksamp([a, b], variant="midrank")
     statistic = float(found.statistic)
     p_value = _anderson_darling_tail(1 + statistic * _anderson_darling_sd(len(a), len(b)))
     return TestResult(statistic, p_value, *effect, len(a), len(b), method)
@@ -193,22 +196,27 @@ def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: floa
     -------
     TestResult
         Statistic: W, chi-square with 4 degrees of freedom. Effect: P(current > reference) + P(equal) / 2. Undefined with
-        fewer than 5 values on a side or where half of all values are equal (no interquartile range).
+        fewer than 5 values on a side, where half of all values are equal (no interquartile range), or where there are too few
+        distinct values. Values 1e9 interquartile ranges from the median count as that far.
     """
     a, b = pair("epps_singleton", reference, current)
     method = "Epps-Singleton, t = 0.4, 0.8"
     if few := too_few(method, len(a), len(b), EPPS_SINGLETON_ROWS):
         return few
-    if np.subtract(*np.percentile(np.concatenate([a, b]), [75, 25])) == 0:
+    unit = float(max(np.abs(a).max(), np.abs(b).max())) or 1.0
+    low, middle, high = np.percentile(np.concatenate([a / unit, b / unit]), [25, 50, 75])
+    if high == low:
         return undefined(method, len(a), len(b), "half of all values are equal: the interquartile range is 0")
     from scipy.stats import epps_singleton_2samp
 
+    # The test does not depend on unit and origin, its arithmetic does; cosines of farther values would be noise.
+    scaled = [np.clip((x / unit - middle) / (high - low), -FAR, FAR) for x in (a, b)]
     try:
-        found: Any = epps_singleton_2samp(a, b)
-    except np.linalg.LinAlgError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            found: Any = epps_singleton_2samp(*scaled)
+    except (UserWarning, np.linalg.LinAlgError):
         return undefined(method, len(a), len(b), "the covariance of the characteristic functions cannot be inverted")
-    if not np.isfinite(found.statistic):
-        return undefined(method, len(a), len(b), "the values are too far apart for the scale of the middle half")
     effect = _superiority(a, b, confidence)
     return TestResult(float(found.statistic), float(found.pvalue), *effect, len(a), len(b), method)
 

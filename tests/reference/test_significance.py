@@ -1,0 +1,281 @@
+"""Tests against scipy, published examples and theory, with the awkward inputs."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from metrics_py import significance as s
+from metrics_py.effects import superiority
+from metrics_py.significance.numeric import _anderson_darling_tail
+from metrics_py.smooth import smooth_basis, smooth_components
+from tests.simulation.evidence import interval
+
+RNG = np.random.default_rng(21)
+PAIRS = {
+    "normal": (RNG.normal(size=120), RNG.normal(0.4, 1.5, size=80)),
+    "unequal n": (RNG.normal(size=3000), RNG.normal(0.2, 1, size=12)),
+    "ties": (RNG.integers(0, 4, size=100).astype(float), RNG.integers(0, 5, size=150).astype(float)),
+    "heavy tail": (np.exp(5 * RNG.normal(size=200)), np.exp(5 * RNG.normal(0.3, 1, size=200))),
+    "outlier": (RNG.normal(size=60), np.append(RNG.normal(size=60), 1e15)),
+}
+NUMERIC = (s.ks_test, s.anderson_darling, s.cramer_von_mises, s.epps_singleton, s.welch_t, s.mann_whitney)
+pairs = pytest.mark.parametrize(("a", "b"), PAIRS.values(), ids=PAIRS)
+
+
+@pairs
+def test_ks_against_scipy(a, b):
+    found, expected = s.ks_test(a, b), stats.ks_2samp(a, b)
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+    assert found.effect_ci_low <= found.effect <= found.effect_ci_high
+
+
+@pairs
+def test_anderson_darling_against_scipy(a, b):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = stats.anderson_ksamp([a, b], variant="midrank")
+    found = s.anderson_darling(a, b)
+    assert found.statistic == pytest.approx(expected.statistic)
+    if 0.002 < expected.pvalue < 0.24:  # scipy interpolates between table values and stops at both ends
+        assert found.p_value == pytest.approx(expected.pvalue, rel=0.15)
+
+
+def test_anderson_darling_limit_law_against_published_points():
+    # Scholz & Stephens (1987), table 1, m = 1: (A2 - 1) / sigma with sigma^2 = 2 (pi^2 - 9) / 3
+    sigma = np.sqrt(2 * (np.pi**2 - 9) / 3)
+    for level, point in ((0.25, 0.326), (0.1, 1.225), (0.05, 1.960), (0.025, 2.719), (0.01, 3.752)):
+        assert _anderson_darling_tail(1 + sigma * point) == pytest.approx(level, rel=0.03)
+    z = np.linspace(0.03, 30, 3000)
+    tail = np.array([_anderson_darling_tail(x) for x in z])
+    assert (np.diff(tail) < 1e-6).all()
+    assert ((tail > 0) & (tail <= 1)).all()
+
+
+def test_anderson_darling_p_value_is_not_capped_and_agrees_with_permutations():
+    rng = np.random.default_rng(22)
+    a, b = rng.normal(size=500), rng.normal(2, 1, size=500)
+    assert 0 < s.anderson_darling(a, b).p_value < 1e-20
+    a, b = rng.normal(size=30), rng.normal(0.5, 1, size=50)
+    permuted = stats.anderson_ksamp(
+        [a, b], variant="midrank", method=stats.PermutationMethod(n_resamples=4999, rng=rng)
+    )
+    assert s.anderson_darling(a, b).p_value == pytest.approx(permuted.pvalue, abs=0.01)
+
+
+@pairs
+def test_cramer_von_mises_against_scipy(a, b):
+    found, expected = s.cramer_von_mises(a, b), stats.cramervonmises_2samp(a, b)
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+
+
+@pairs
+def test_epps_singleton_against_scipy(a, b):
+    found, expected = s.epps_singleton(a, b), stats.epps_singleton_2samp(a, b)
+    if b.max() > 1e12:  # the cosine of an outlier at 1e15 is a matter of rounding, in scipy and here
+        assert abs(found.p_value - expected.pvalue) < 0.2
+    else:
+        assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+
+
+@pairs
+def test_welch_against_scipy(a, b):
+    found, expected = s.welch_t(a, b), stats.ttest_ind(b, a, equal_var=False)
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-6)
+    scale = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    limits = expected.confidence_interval()
+    assert (found.effect_ci_low, found.effect_ci_high) == pytest.approx(
+        (limits.low / scale, limits.high / scale), rel=1e-6
+    )
+
+
+@pairs
+def test_mann_whitney_against_scipy_and_two_sided(a, b):
+    found, expected = s.mann_whitney(a, b), stats.mannwhitneyu(b, a, alternative="two-sided")
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+    assert found.effect == pytest.approx(expected.statistic / len(a) / len(b))
+    assert s.mann_whitney(b, a).p_value == pytest.approx(found.p_value)
+
+
+def test_superiority_against_scikit_learn_and_brute_force():
+    from sklearn.metrics import roc_auc_score
+
+    a, b = PAIRS["ties"]
+    labels = np.r_[np.zeros(len(a)), np.ones(len(b))]
+    assert s.mann_whitney(a, b).effect == pytest.approx(roc_auc_score(labels, np.r_[a, b]))
+    wins = (b[:, None] > a).mean() + (b[:, None] == a).mean() / 2
+    assert s.mann_whitney(a, b).effect == pytest.approx(wins)
+
+
+def test_superiority_interval_covers():
+    rng = np.random.default_rng(23)
+    bins = 32
+    counts = [rng.multinomial(300, np.full(bins, 1 / bins), size=2000) for _ in range(2)]
+    _, low, high = superiority(*counts)
+    hits = int(((low <= 0.5) & (high >= 0.5)).sum())
+    low, high = interval(hits, 2000)
+    assert low <= 0.96 and high >= 0.94
+
+
+def table(reference, current):
+    return np.array([reference, current])
+
+
+def test_chi_square_and_g_against_scipy():
+    a, b = np.array([30, 50, 20, 0, 0]), np.array([20, 30, 40, 10, 0])
+    held = table(a, b)[:, :4]
+    for test, power in ((s.chi_square, "pearson"), (s.g_test, "log-likelihood")):
+        expected = stats.chi2_contingency(held, correction=False, lambda_=power)
+        found = test(a, b)
+        assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+        assert found.effect == pytest.approx(np.sqrt(expected.statistic * (1 / 100 + 1 / 100)))
+        assert found.effect_ci_low <= found.effect <= found.effect_ci_high
+
+
+def test_published_contingency_example():
+    # Agresti (2002), Categorical Data Analysis, table 3.1 as 2 x 2: aspirin and heart attacks, X2 = 25.01
+    found = s.chi_square([189, 10845], [104, 10933])
+    assert found.statistic == pytest.approx(25.01, abs=0.01)
+
+
+def test_two_proportions_against_scipy_and_newcombe():
+    found = s.two_proportion_z(48, 80, 56, 70)
+    expected = stats.chi2_contingency([[48, 32], [56, 14]], correction=False)
+    assert found.statistic**2 == pytest.approx(expected.statistic)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    # Newcombe (1998), table II, example (a), method 10: 0.0524 to 0.3339
+    assert (found.effect, found.effect_ci_low, found.effect_ci_high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+
+
+def test_fisher_against_scipy_and_the_lady_tasting_tea():
+    assert s.fisher_exact(1, 4, 3, 4).p_value == pytest.approx(0.4857142857)
+    for x1, m, x2, n in ((0, 10, 5, 12), (3, 1000, 9, 800), (7, 7, 0, 3)):
+        expected = stats.fisher_exact([[x2, n - x2], [x1, m - x1]])
+        found = s.fisher_exact(x1, m, x2, n)
+        assert found.p_value == pytest.approx(expected.pvalue)
+        if np.isfinite(expected.statistic):
+            assert found.statistic == pytest.approx(expected.statistic)
+
+
+def test_smooth_test_with_all_components_is_pearsons():
+    a, b = np.array([100, 120, 90, 110, 80]), np.array([50, 90, 60, 40, 70])
+    found, expected = s.smooth_test(a, b), s.chi_square(a, b)
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.p_value))
+
+
+def test_smooth_components_are_legendres_and_the_first_is_the_auc():
+    k = 1000
+    u = (np.arange(1, k + 1) - 0.5) / k
+    basis = smooth_basis(np.full(k, 10))
+    legendre = np.column_stack([np.sqrt(2 * j + 1) * np.polynomial.Legendre.basis(j)(2 * u - 1) for j in (1, 2, 3, 4)])
+    np.testing.assert_allclose(basis, legendre, atol=1e-3)
+    reference, current = np.full(32, 500), RNG.multinomial(4000, RNG.dirichlet(np.full(32, 20)))
+    auc, _, _ = superiority(reference, current)
+    n1 = smooth_components(reference, current)[0]
+    assert n1 / (2 * np.sqrt(3)) == pytest.approx(float(auc) - 0.5, rel=1e-3)
+    gram = (
+        smooth_basis([7, 90, 3, 55, 20, 200]).T
+        * (np.array([7, 90, 3, 55, 20, 200]) / 375)
+        @ smooth_basis([7, 90, 3, 55, 20, 200])
+    )
+    np.testing.assert_allclose(gram, np.eye(4), atol=1e-9)
+
+
+def test_few_bins_have_few_components():
+    assert smooth_basis([10, 10]).shape == (2, 1)
+    assert smooth_basis([10, 0, 0]).shape == (3, 0)
+    assert smooth_basis([0, 0]).shape == (2, 0)
+    assert smooth_basis([100_000, 1, 100_000]).shape == (3, 1)
+
+
+@pytest.mark.parametrize("test", NUMERIC, ids=lambda t: t.__name__)
+def test_awkward_samples_give_a_result_or_a_reason(test):
+    constant, other = np.full(30, 2.0), np.full(40, 3.0)
+    cases = {
+        "empty reference": ([], [1.0, 2.0]),
+        "empty current": ([1.0, 2.0], []),
+        "one row each": ([1.0], [2.0]),
+        "one current row": (RNG.normal(size=50), [0.3]),
+        "same constant": (constant, constant),
+        "two constants": (constant, other),
+        "constant against values": (constant, RNG.normal(size=30)),
+        "huge": (RNG.normal(size=30) * 1e300, RNG.normal(size=30) * 1e300),
+        "tiny": (RNG.normal(size=30) * 1e-300, RNG.normal(size=30) * 1e-300),
+        "outlier": (RNG.normal(size=30), np.append(RNG.normal(size=30), 1e308)),
+        "heavy tail": (np.exp(5 * RNG.normal(size=300)), np.exp(5 * RNG.normal(size=20))),
+        "integers": (RNG.integers(0, 3, 50), RNG.integers(0, 3, 50)),
+        "booleans": (RNG.random(50) < 0.5, RNG.random(60) < 0.5),
+    }
+    for case, (a, b) in cases.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = test(a, b)
+        assert (found.n_reference, found.n_current) == (len(a), len(b)), case
+        if found.status == "insufficient_data":
+            assert found.reason, case
+            assert found.p_value is None and found.statistic is None and found.decide().decision is None, case
+        else:
+            assert 0 <= found.p_value <= 1 and np.isfinite(found.statistic) and np.isfinite(found.effect), (case, found)
+            assert found.decide(0.05).decision in ("different", "not_different"), case
+            for limit in (found.effect_ci_low, found.effect_ci_high):
+                assert limit is None or np.isfinite(limit), case
+
+
+@pytest.mark.parametrize("test", NUMERIC, ids=lambda t: t.__name__)
+def test_what_is_no_sample_is_refused(test):
+    for bad in ([1.0, np.nan], [1.0, np.inf]):
+        with pytest.raises(ValueError, match=r"(reference|current) values hold NaN or infinity; drop"):
+            test([1.0, 2.0], bad)
+    with pytest.raises(TypeError, match="not numbers"):
+        test(["a", "b"], [1.0])
+
+
+@pytest.mark.parametrize("test", [s.chi_square, s.g_test, s.smooth_test], ids=lambda t: t.__name__)
+def test_awkward_counts_give_a_result_or_a_reason(test):
+    for a, b in (([0, 0], [1, 2]), ([1, 2], [0, 0]), ([5, 0], [6, 0]), ([5], [6])):
+        found = test(a, b)
+        assert found.status == "insufficient_data" and found.reason
+    found = test([10, 0], [0, 10])
+    assert found.p_value < 1e-3
+    with pytest.raises(ValueError, match="one window"):
+        test([1, 2], [[1, 2], [3, 4]])
+
+
+def test_rates_refuse_impossible_events():
+    for test in (s.two_proportion_z, s.fisher_exact):
+        assert test(0, 0, 3, 10).status == "insufficient_data"
+        assert test(0, 10, 0, 10).p_value == 1
+        with pytest.raises(ValueError, match="cannot outnumber"):
+            test(11, 10, 0, 10)
+        with pytest.raises(ValueError, match="no count"):
+            test(0.5, 10, 0, 10)
+
+
+def test_two_sample_chi_square_keeps_its_level_where_a_fixed_reference_does_not():
+    # Reference and current are both samples: taking the reference for the truth rejects far too often.
+    rng = np.random.default_rng(24)
+    runs, shares = 1000, np.full(10, 0.1)
+    ours = fixed = 0
+    for _ in range(runs):
+        reference, current = rng.multinomial(1000, shares), rng.multinomial(5000, shares)
+        ours += s.chi_square(reference, current).p_value <= 0.05
+        fixed += stats.chisquare(current, reference / 1000 * 5000).pvalue <= 0.05
+    low, high = interval(ours, runs)
+    assert low <= 0.05 <= high
+    assert fixed / runs > 0.8
+
+
+def test_p_values_are_uniform_without_a_difference():
+    rng = np.random.default_rng(25)
+    runs = 400
+    rejected = dict.fromkeys(NUMERIC, 0)
+    for _ in range(runs):
+        a, b = rng.exponential(size=60), rng.exponential(size=40)
+        for test in NUMERIC:
+            rejected[test] += test(a, b).p_value <= 0.1
+    for test, hits in rejected.items():
+        low, high = interval(hits, runs)
+        assert low <= 0.11 and high >= 0.08, (test.__name__, hits / runs)
