@@ -161,9 +161,28 @@ def test_flat_rows_under_the_yamls_names(home):
     run(home, talk)
     (event,) = logged(home)
     assert (event.id, event.score, event.at) == ("a", 0.5, datetime(2026, 1, 31, 6, tzinfo=UTC))
-    assert event.features == {"distance": 7, "carrier": "UA", "gate": "B"}
+    assert (event.features, event.prediction) == ({"distance": 7, "carrier": "UA", "gate": "B"}, None)
     (label,) = logged(home, "labels")
     assert (label.id, label.value, label.at) == ("a", 1, datetime(2026, 1, 31, 9, tzinfo=UTC))
+
+
+def test_columns_that_are_no_features_leave_the_features_of_a_flat_row():
+    spec = MonitorSpec.model_validate(
+        {
+            "model": {"id": "m", "task": "multiclass_classification"},
+            "columns": {
+                "prediction_id": "k", "timestamp": "t", "prediction": "says", "class_scores": {"a": "p_a", "b": "p_b"},
+                "entity_id": "plane", "status": "code", "features": {"plane": "categorical"},
+            },
+            "reference": {"start": "2026-01-01", "end": "2026-02-01"},
+        }
+    )  # fmt: skip
+    row = {"k": 1, "t": "2026-01-31", "says": "a", "p_a": 0.75, "p_b": 0.25, "plane": "N1", "code": 200, "note": "B"}
+    (event,) = native.inferences({}, json.dumps(row).encode(), spec)
+    assert (event.id, event.prediction, event.class_scores) == ("1", "a", {"a": 0.75, "b": 0.25})
+    assert (event.entity, event.status, event.features) == ("N1", 200, {"plane": "N1", "note": "B"})
+    (bare,) = native.inferences({}, b'{"k": 1, "note": "B"}', spec)
+    assert (bare.prediction, bare.features) == (None, {"note": "B"})
 
 
 def test_bad_rows_are_rejected_one_by_one_and_kept(home):

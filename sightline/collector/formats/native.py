@@ -213,10 +213,35 @@ def _event(kind: str, row: Any, spec: MonitorSpec, number: int) -> Event:
 def _build(kind: str, row: Any, spec: MonitorSpec) -> Event:
     if isinstance(row, Mapping) and _is_flat(kind, row, spec):
         if kind == INFERENCES:
-            return rows.inference_event(spec, dict(row), None)
+            return build_event(kind, _fields_of(spec, row))
         observed_at = spec.labels.observed_at if spec.labels else None
         return rows.label_event(spec, row, at=row.get(observed_at) if observed_at else None)
     return build_event(kind, row)
+
+
+def _fields_of(spec: MonitorSpec, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of an inference from a flat row. Columns that are features stay features; what the YAML does not name does too."""
+    columns = spec.columns
+    features = dict(row)
+    fields: dict[str, Any] = {"features": features}
+    for field, column in (
+        ("id", columns.prediction_id),
+        ("at", columns.timestamp),
+        ("version", columns.model_version),
+        ("score", columns.score),
+        ("prediction", columns.prediction),
+        ("entity", columns.entity_id),
+        ("query", columns.query_id),
+        ("status", columns.status),
+        ("latency_ms", columns.latency_ms),
+        ("weight", columns.weight),
+    ):
+        if column in row:
+            fields[field] = row[column]
+            if column not in columns.features:
+                features.pop(column, None)
+    scores = {name: features.pop(column) for name, column in columns.class_scores.items() if column in features}
+    return fields | ({"class_scores": scores} if scores else {})
 
 
 def _is_flat(kind: str, row: Mapping[str, Any], spec: MonitorSpec) -> bool:

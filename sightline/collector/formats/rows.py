@@ -163,7 +163,7 @@ def _outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
         found |= _unnamed_outputs(spec, values, scores)
     if scores:
         found["class_scores"] = scores
-    if isinstance(found.get("score"), list):  # [P(negative), P(positive)]
+    if isinstance(found.get("score"), list) and found["score"]:  # [P(negative), P(positive)]
         found["score"] = found["score"][-1]
     return found
 
