@@ -21,7 +21,7 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike) -> str:
     """Describe how one window differs from the reference.
 
     Only what stands out from sampling noise (3 standard errors) and is large enough to see (0.05 sd, 0.5 % of the rows) is
-    said; the largest changes come first.
+    said; the largest changes come first. Shifts in sd come from the frozen means of the bins, which understates them by some 5 %.
 
     Parameters
     ----------

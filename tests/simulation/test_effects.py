@@ -199,7 +199,13 @@ def test_high_cardinality_and_unseen_share_hold_without_drift(size):
         expected, error = profile.expected_unseen, profile.expected_unseen_error
         outside += abs(unseen - expected) > 1.96 * np.sqrt(expected * (1 - expected) / 5000 + error**2)
     measured = {"PSI p < 0.05": significant / runs, "unseen share outside Good-Turing": outside / runs}
-    record("high_cardinality", "5,000 levels, no drift: 5 % each", measured, runs, SECTION)
+    record(
+        "high_cardinality",
+        "5,000 levels, no drift: about 5 % (the 50 most frequent are picked by the same reference: up to 8 %)",
+        measured,
+        runs,
+        SECTION,
+    )
     assert interval(significant, runs)[0] <= 0.06
     assert interval(outside, runs)[0] <= 0.06
 
