@@ -236,7 +236,7 @@ def _fields_of(spec: MonitorSpec, row: Mapping[str, Any]) -> dict[str, Any]:
         ("latency_ms", columns.latency_ms),
         ("weight", columns.weight),
     ):
-        if column in row:
+        if column is not None and column in row:
             fields[field] = row[column]
             if column not in columns.features:
                 features.pop(column, None)
