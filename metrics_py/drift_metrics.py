@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtr
 
 from metrics_py import registry
+from metrics_py.coarse import coarsen
 from metrics_py.distances import binned
 from metrics_py.effects import design_effect, newcombe, psi_interval, rao_scott
 from metrics_py.intervals import wilson
@@ -57,8 +58,9 @@ class ColumnPair:
 
     @cached_property
     def merged(self) -> tuple[IntArray, IntArray]:
-        """Counts of the groups that distances compare (no nulls)."""
-        return self.profile.merged(self.reference), self.profile.merged(self.current)
+        """Counts of the groups that distances compare (no nulls), so coarse that none is nearly empty."""
+        both = (self.profile.merged(counts) for counts in (self.reference, self.current))
+        return coarsen(*both, is_ordered=self.profile.kind == "numeric")
 
     @cached_property
     def clustering(self) -> tuple[FloatArray, FloatArray]:
@@ -147,7 +149,7 @@ def _divergence(factor: float, function: Callable[..., FloatArray], transform: C
 def _chi_square_p(pair: ColumnPair, statistic: FloatArray, degrees: FloatArray) -> FloatArray:
     p_value = np.where(degrees > 0, chdtrc(np.maximum(degrees, 1), statistic), 1.0)
     if pair.current_buckets is not None:
-        reference, _ = pair.merged
+        reference = pair.profile.merged(pair.reference)
         for t in np.flatnonzero((degrees > 0) & np.isfinite(statistic)):
             counts = pair.profile.merged(pair.current_buckets[t])
             if (counts.sum(axis=1) > 0).sum() < 4:
@@ -161,7 +163,7 @@ def _chi_square_p(pair: ColumnPair, statistic: FloatArray, degrees: FloatArray) 
 def _rate(bins: tuple[BinKind, ...], among: tuple[BinKind, ...] = (), *, expected: bool = False):
     """Metric of the share of rows in some bins; `among` are left out of the denominator.
 
-    With `expected` the reference's own share is replaced by the share that is expected without drift.
+    With `expected` the reference's own share is replaced by the share that is expected without drift, and only more counts.
     """
 
     def measure(pair: ColumnPair) -> Findings:
@@ -183,7 +185,8 @@ def _rate(bins: tuple[BinKind, ...], among: tuple[BinKind, ...] = (), *, expecte
                 before = np.full(len(m), profile.expected_unseen)
                 low, high = wilson(x2, n, design_effect=inflation)
                 low, high = low - before, high - before
-                variance = before * (1 - before) / n * inflation + before * (1 - before) / np.maximum(m, 1)
+                share = np.maximum(before, 1 / (m + 2))  # a reference without singletons can still miss a category
+                variance = share * (1 - share) * (inflation / n + 1 / m)
             else:
                 before = x1 / m
                 low, high = newcombe(x1, m, x2, n, design_effect=inflation)
@@ -191,9 +194,11 @@ def _rate(bins: tuple[BinKind, ...], among: tuple[BinKind, ...] = (), *, expecte
                 variance = pooled * (1 - pooled) * (inflation / n + 1 / m)
             value = x2 / n
             effect = value - before
-            z = np.where(effect == 0, 0.0, np.abs(effect) / np.sqrt(variance))
+            z = np.where(effect == 0, 0.0, effect / np.sqrt(variance))
         known = np.isfinite(effect)
-        p_value = np.where(known, 2 * ndtr(-np.abs(z)), np.nan)
+        p_value = np.where(known, ndtr(-z) if expected else 2 * ndtr(-np.abs(z)), np.nan)
+        if expected:  # fewer new categories than expected are no change for the worse
+            effect, low, high = (np.maximum(x, 0.0) for x in (effect, low, high))
         return Findings(value, p_value, effect, np.where(known, low, np.nan), np.where(known, high, np.nan), m, n)
 
     return measure

@@ -47,7 +47,7 @@ def compare(
     tolerance: float | Mapping[str, float] = PSI_TOLERANCE,
     kinds: Mapping[str, str] | None = None,
     bins: int = 32,
-    min_rows: int = 20,
+    min_rows: int = 30,
 ) -> Comparison:
     """Compare two tables column by column.
 
@@ -72,7 +72,7 @@ def compare(
         numeric, categorical, boolean, datetime, text or embedding, where the type does not say it.
     bins : int, default 32
         Most bins of a numeric column.
-    min_rows : int, default 20
+    min_rows : int, default 30
         Fewer values on either side: insufficient_data.
 
     Returns
@@ -154,7 +154,7 @@ def _judge_column(
     try:
         reading = _reading(name, sides[0].table, sides[1].table, given)
         base["kind"] = reading.kind
-        pair = _read_pair(name, reading, sides, len(labels), bins)
+        pair = _read_pair(name, reading, sides, len(labels), bins, is_given=given is not None)
         applied = [metric for metric in chosen if metric.applies_to(pair)]
         if not applied:
             names = ", ".join(metric.name for metric in chosen)
@@ -189,12 +189,17 @@ def _reading(name: str, old: Table, new: Table, given: Reading | None) -> Readin
     return reading
 
 
-def _read_pair(name: str, reading: Reading, sides: tuple[Side, Side], n_groups: int, bins: int) -> ColumnPair:
+def _read_pair(
+    name: str, reading: Reading, sides: tuple[Side, Side], n_groups: int, bins: int, *, is_given: bool
+) -> ColumnPair:
     """Both columns in the bins of the reference."""
     assert reading.profile_kind is not None  # _reading refuses it
     try:
         reference = read_as(sides[0].table.frame[name], reading)
     except NotComparable as error:
+        if is_given:
+            dtype = sides[0].table.frame[name].dtype
+            raise ValueError(f"compare: kinds: {name!r} of type {dtype} cannot be read as {reading.kind}") from error
         raise _Unjudged("insufficient_data", f"the reference cannot be read: {error}") from error
     try:
         current = read_as(sides[1].table.frame[name], reading)
