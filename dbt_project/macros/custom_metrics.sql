@@ -2,7 +2,7 @@
 {% macro custom_metrics(needs_label) %}
   {% set found = [] %}
   {% for metric in control_custom_metrics() %}
-    {% if (metric.needs_label | bool) == needs_label %}
+    {% if metric.needs_label == needs_label %}
       {% do found.append({'name': metric.name, 'sql': metric.sql, 'value': 'metric_value_' ~ loop.index0}) %}
     {% endif %}
   {% endfor %}

@@ -35,7 +35,7 @@
   case
           when {{ logged }} is not null then {{ logged }}
           {%- for name in score_classes() %}
-          when {{ scores[loop.index0] }} = {{ largest(scores) }} then {{ string_literal(name) }}
+          when {{ scores[loop.index0] }} = ({{ largest(scores) }}) then {{ string_literal(name) }}
           {%- endfor %}
       end
   {%- elif task() == 'multiclass_classification' -%}
@@ -61,14 +61,20 @@
   {{ return(found) }}
 {% endmacro %}
 
-{% macro largest(items) %}{{ return('greatest(' ~ items | join(', ') ~ ')' if items | length > 1 else items[0]) }}{% endmacro %}
+{# greatest() and least() skip nulls in DuckDB and Spark alike: unknown must stay unknown. #}
+{% macro largest(items) %}
+  {{ return('case when ' ~ items | join(' + ') ~ ' is not null then greatest(' ~ items | join(', ') ~ ') end' if items | length > 1 else items[0]) }}
+{% endmacro %}
 
 {# A probability inside [1e-15, 1 - 1e-15]. #}
-{% macro clipped(p) %}{{ return('greatest(1e-15, least(1e0 - 1e-15, ' ~ p ~ '))') }}{% endmacro %}
+{% macro clipped(p) %}
+  {{ return('case when ' ~ p ~ ' is not null then greatest(1e-15, least(1e0 - 1e-15, ' ~ p ~ ')) end') }}
+{% endmacro %}
 
 {# Equal-width bin 0 .. n-1 of a score; scores outside [0, 1] go to the outermost bins. #}
 {% macro score_bin(score, n) %}
-  {{ return(as_int('least(' ~ (n - 1) ~ ', greatest(0, floor(' ~ score ~ ' * ' ~ n ~ ')))')) }}
+  {{ return('case when ' ~ score ~ ' is not null then '
+    ~ as_int('least(' ~ (n - 1) ~ ', greatest(0, floor(' ~ score ~ ' * ' ~ n ~ ')))') ~ ' end') }}
 {% endmacro %}
 
 {# Binary search in frozen cuts: the bin of x. `bins` has one more entry than `cuts`. #}

@@ -45,7 +45,7 @@ outcomes as (
         {%- if is_regression %}
         case when forecast is null or outcome is null then -1 else {{ error_group('forecast - outcome') }} end as score_group,
         {%- elif has_class_scores() %}
-        coalesce({{ score_bin(largest(class_score_names()), 10) }}, -1) as score_group,
+        coalesce({{ score_bin('(' ~ largest(class_score_names()) ~ ')', 10) }}, -1) as score_group,
         {%- else %}
         {{ as_int('null') }} as score_group,
         {%- endif %}
@@ -57,7 +57,10 @@ outcomes as (
         forecast {{ '- outcome' if is_scored else '+ null' }} as error,
         case when forecast is not null then outcome end as scored_outcome,
         {%- if is_binary %}
-        -ln({{ clipped('case when outcome = 1e0 then forecast else 1e0 - forecast end') }}) as log_loss
+        case
+            when outcome = 1e0 then -ln({{ clipped('forecast') }})
+            when outcome = 0e0 then -ln({{ clipped('1e0 - forecast') }})
+        end as log_loss
         {%- elif has_class_scores() %}
         -ln({{ clipped('forecast') }}) as log_loss,
         case when forecast is not null then {{ multiclass_brier() }} end as brier
@@ -77,7 +80,7 @@ outcomes as (
     'sum(error) as sum_error',
     'sum(abs(error)) as sum_abs_error',
     'sum(error * error) as sum_squared_error',
-    'sum(' ~ ('case when outcome is not null then log_loss end' if is_binary else 'log_loss') ~ ') as sum_log_loss',
+    'sum(log_loss) as sum_log_loss',
     'sum(' ~ ('error * error' if is_binary else 'brier' if has_class_scores() else as_double('null')) ~ ') as sum_brier',
     'count(label_value) as n_label_value',
     'sum(label_value) as sum_label_value',

@@ -1,0 +1,97 @@
+"""Monitors made by real intake, and the real dbt run on their warehouse in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sightline.home import Home, MonitorPaths
+from sightline.lake import intake
+from sightline.spec.model import MonitorSpec
+from sightline.warehouse import connect, load_reference, prepare, write_control
+from sightline.warehouse.reference import ReferenceProfile
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ROOT / "dbt_project"
+DBT = Path(sysconfig.get_path("scripts")) / "dbt"
+START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
+
+
+@dataclass
+class Bench:
+    """One monitor in a home of its own, with the rows that were landed."""
+
+    spec: MonitorSpec
+    home: Home
+    inferences: pl.DataFrame
+    labels: pl.DataFrame
+
+    @property
+    def paths(self) -> MonitorPaths:
+        return self.home.monitor(self.spec.id)
+
+    def land(self, kind: str, name: str, frame: pl.DataFrame, received_at: datetime | None = None) -> None:
+        """Drop a file, as a user would, and load it."""
+        folder = self.paths.landing_inferences if kind == "inferences" else self.paths.landing_labels
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{name}.parquet"
+        frame.write_parquet(file)
+        if received_at is not None:
+            os.utime(file, (received_at.timestamp(), received_at.timestamp()))
+        report = intake(self.spec, self.paths, kind, self.home)
+        assert report.batches, f"nothing loaded from {file}"
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of all windows with inferences."""
+        times = self.inferences[self.spec.columns.timestamp]
+        return sorted({self.spec.key(moment) for moment in times.to_list()})
+
+    def control(self, keys: list[str] | None = None, reference: ReferenceProfile | None = None) -> None:
+        """Views, and the control tables of a run over `keys` (default: all)."""
+        with connect(self.paths) as con:
+            prepare(con, self.spec, self.paths)
+            write_control(con, self.spec, reference or load_reference(self.paths), self.keys if keys is None else keys)
+
+    def build(self, *args: str) -> dict[str, str]:
+        """Run ``dbt build``; node name -> status. Fails with dbt's output unless all succeed."""
+        done = self.dbt("build", "--exclude-resource-type", "unit_test", *args)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+        results = json.loads((self.paths.dbt / "target" / "run_results.json").read_text())["results"]
+        return {result["unique_id"].split(".")[2]: result["status"] for result in results}
+
+    def dbt(self, command: str, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run dbt."""
+        target = self.paths.dbt / "target"
+        variables = ["--vars", json.dumps({"monitor": self.spec.id})]
+        environment = {**os.environ, "SIGHTLINE_WAREHOUSE": str(self.paths.warehouse), "SIGHTLINE_THREADS": "1"}
+        environment |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
+        call = [str(DBT), command, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+        call += ["--target-path", str(target), "--log-path", str(self.paths.dbt / "logs"), *variables, *args]
+        return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+    def mart(self, name: str) -> pl.DataFrame:
+        """A mart, without its window_start (checked by itself), sorted by its columns."""
+        with connect(self.paths, read_only=True) as con:
+            frame = con.sql(f"select * from marts.{name}").pl()
+        return frame.sort(frame.columns)
+
+    def all_marts(self) -> dict[str, pl.DataFrame]:
+        """Every mart."""
+        with connect(self.paths, read_only=True) as con:
+            names = con.sql("select table_name from duckdb_tables() where schema_name = 'marts' order by 1").fetchall()
+        return {name: self.mart(name) for (name,) in names}
+
+
+def spec_of(**sections: Any) -> MonitorSpec:
+    """A spec with a reference over the first windows."""
+    sections.setdefault("reference", {"kind": "window", "start": START.isoformat(), "end": (START + timedelta(days=7)).isoformat()})
+    return MonitorSpec.model_validate(sections)

@@ -1,0 +1,273 @@
+"""The real dbt on a warehouse made by real intake: every mart equals what Polars finds in the landed rows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from sightline.warehouse import load_reference
+from tests.dbt import expected, worlds
+from tests.dbt.expected import KEYS, aggregate, labelled, rows
+from tests.dbt.support import Bench
+
+N = pl.len().cast(pl.Int64)
+WORLDS = ["binary_hourly", "regression_weekly", "multiclass_daily"]
+
+
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory) -> dict[str, Bench]:
+    return {name: getattr(worlds, name)(tmp_path_factory.mktemp(name)) for name in WORLDS}
+
+
+@pytest.fixture
+def binary(benches) -> Bench:
+    return benches["binary_hourly"]
+
+
+@pytest.fixture
+def regression(benches) -> Bench:
+    return benches["regression_weekly"]
+
+
+@pytest.fixture
+def multiclass(benches) -> Bench:
+    return benches["multiclass_daily"]
+
+
+def check(bench: Bench, mart: str, wanted: pl.DataFrame) -> None:
+    """The mart holds exactly these rows (sums to 1e-12 relative), and window_start belongs to window_key."""
+    found = bench.mart(mart)
+    starts = [bench.spec.window_start(key).replace(tzinfo=None) for key in found["window_key"].to_list()]
+    assert found["window_start"].to_list() == starts
+    found = found.drop("window_start")
+    assert found.columns == wanted.columns
+    keys = [c for c in wanted.columns if wanted[c].dtype != pl.Float64]
+    assert len(wanted) > 0
+    assert_frame_equal(found.sort(keys), wanted.sort(keys), rel_tol=1e-12, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_service_health(benches, name):
+    bench = benches[name]
+    columns = bench.spec.columns
+    at = pl.col(columns.timestamp).dt.cast_time_unit("us")
+    is_error = pl.col("status") == "500" if columns.status else pl.lit(False)
+    ms = pl.col("ms") if columns.latency_ms else pl.lit(None, pl.Float64)
+    wanted = aggregate(
+        rows(bench),
+        [],
+        n_rows=N,
+        n_errors=is_error.fill_null(False).sum().cast(pl.Int64) if columns.status else pl.lit(0, pl.Int64),
+        n_latency=ms.count().cast(pl.Int64) if columns.latency_ms else pl.lit(0, pl.Int64),
+        sum_latency_ms=ms.sum() if columns.latency_ms else ms,
+        max_latency_ms=ms.max() if columns.latency_ms else ms,
+        sum_weight=pl.col("w").sum() if columns.weight else pl.len().cast(pl.Float64),
+        first_predicted_at=at.min(),
+        last_predicted_at=at.max(),
+    )
+    found = bench.mart("service_health").drop("window_start", "last_received_at")
+    assert_frame_equal(found.sort(KEYS), wanted.sort(KEYS), rel_tol=1e-12)
+
+
+def test_latency_bins(binary):
+    bin_ = (pl.col("ms").log() / np.log(1.02)).ceil().cast(pl.Int32)
+    check(binary, "latency_bins", aggregate(rows(binary).with_columns(bin=bin_), ["bin"], n=N))
+
+
+def test_moments_of_awkward_columns_and_their_contracts(binary):
+    frame, wind, category, flag = rows(binary), pl.col(worlds.NUMERIC), pl.col(worlds.CATEGORY), pl.col(worlds.JINJA)
+    none = pl.lit(None, pl.Float64)
+    bad_category = category.is_null() | ~category.is_in(["a", "b's", 'c"d'])
+    parts = [
+        expected.moments(frame, worlds.NUMERIC, wind, contract=(wind < 0) | (wind > 15)),
+        expected.moments(frame, "@score", pl.col("score")),
+        expected.moments(frame, worlds.JINJA, flag.cast(pl.Float64), is_true=True),
+    ]
+    for name, column, contract in ((worlds.CATEGORY, category, bad_category), ("When", pl.col("When"), None)):
+        part = expected.moments(frame, name, column.is_null().cast(pl.Float64), contract=contract)
+        counts = aggregate(frame, [], n_null=column.is_null().sum().cast(pl.Int64))
+        part = part.drop("n_null").join(counts, on=KEYS).with_columns(sum_x=none, sum_xx=none, min_x=none, max_x=none)
+        parts.append(part.select(parts[0].columns))
+    check(binary, "column_moments", pl.concat(parts).sort([*KEYS, "column_name"]))
+
+
+def test_moments_of_texts_and_embeddings(regression):
+    frame = rows(regression)
+    norm = pl.col("Vector").list.eval((pl.element().cast(pl.Float32).cast(pl.Float64) ** 2).sum().sqrt()).list.first()
+    wanted = pl.concat(
+        [
+            expected.moments(frame, "Text", pl.col("Text").str.len_chars().cast(pl.Float64)),
+            expected.moments(frame, "Vector", norm),
+            expected.moments(frame, "@prediction", pl.col("Preis €")),
+        ]
+    )
+    check(regression, "column_moments", wanted)
+
+
+def test_bins(binary, regression, multiclass):
+    readings = {name: pl.col(name) for name in (worlds.NUMERIC, worlds.CATEGORY, worlds.JINJA, "When")}
+    check(binary, "column_bins", expected.bins(binary, rows(binary), readings | {"@score": pl.col("score")}))
+    norm = pl.col("Vector").list.eval((pl.element().cast(pl.Float32).cast(pl.Float64) ** 2).sum().sqrt()).list.first()
+    readings = {"Text": pl.col("Text").str.len_chars(), "Vector": norm, "@prediction": pl.col("Preis €")}
+    check(regression, "column_bins", expected.bins(regression, rows(regression), readings))
+    readings = {f"@class_score:{c}": pl.col(column) for c, column in multiclass.spec.columns.class_scores.items()}
+    check(multiclass, "column_bins", expected.bins(multiclass, rows(multiclass), readings))
+
+
+def test_label_bins(benches):
+    for bench in benches.values():
+        check(bench, "label_bins", expected.bins(bench, labelled(bench), {"@label": pl.col("_label")}))
+
+
+def test_label_moments(binary, regression, multiclass):
+    positive = (pl.col("_label") == "yes").cast(pl.Float64)
+    check(binary, "label_moments", expected.moments(labelled(binary), "@label", positive, is_true=True))
+    check(regression, "label_moments", expected.moments(labelled(regression), "@label", pl.col("_label")))
+    assert multiclass.mart("label_moments")["sum_x"].null_count() == 4
+
+
+def test_label_counts(benches):
+    for bench in benches.values():
+        wanted = aggregate(
+            rows(bench),
+            [],
+            n_predictions=N,
+            n_labelled=pl.col("_label").count().cast(pl.Int64),
+            n_revised=pl.lit(0, pl.Int64),
+        )
+        check(bench, "label_counts", wanted)
+
+
+def test_confusion(binary, multiclass, regression):
+    decided = pl.when(pl.col("score") >= 0.4).then(pl.lit("yes")).when(pl.col("score") < 0.4).then(pl.lit("no"))
+    frame = labelled(binary).with_columns(predicted_class=decided, actual_class="_label").drop_nulls("predicted_class")
+    by = ["bucket", "predicted_class", "actual_class"]
+    check(binary, "confusion", aggregate(frame, by, n=N))
+    scores = multiclass.spec.columns.class_scores
+    top = labelled(multiclass).select(list(scores.values())).to_numpy().argmax(axis=1)
+    predicted = pl.Series(np.array(list(scores))[top])
+    check(multiclass, "confusion", aggregate(labelled(multiclass).with_columns(predicted_class=predicted, actual_class="_label"), by, n=N))
+    assert regression.mart("confusion").is_empty()
+
+
+def test_score_label_bins(binary, multiclass):
+    by = ["bucket", "class_name", "score_bin", "is_positive"]
+
+    def binned(frame: pl.DataFrame, name: str, score: str, positive: str) -> pl.DataFrame:
+        return frame.drop_nulls(score).with_columns(
+            class_name=pl.lit(name),
+            score_bin=(pl.col(score) * 256).floor().clip(0, 255).cast(pl.Int32),
+            is_positive=pl.col("_label") == positive,
+        )
+
+    check(binary, "score_label_bins", aggregate(binned(labelled(binary), "", "score", "yes"), by, n=N))
+    parts = [binned(labelled(multiclass), c, column, c) for c, column in multiclass.spec.columns.class_scores.items()]
+    check(multiclass, "score_label_bins", aggregate(pl.concat(parts), by, n=N))
+
+
+def sums(frame: pl.DataFrame, outcome: pl.Expr | None, forecast: pl.Expr, log_loss: pl.Expr, brier: pl.Expr) -> pl.DataFrame:
+    frame = frame.with_columns(f=forecast, l=log_loss, b=brier, y=outcome if outcome is not None else pl.lit(None, pl.Float64))
+    error = pl.col("f") - pl.col("y")
+    scored = pl.when(pl.col("f").is_not_null()).then(pl.col("y"))
+    return aggregate(
+        frame,
+        ["bucket"],
+        n=N,
+        sum_label=scored.sum(),
+        sum_label_sq=(scored**2).sum(),
+        sum_score=pl.col("f").sum(),
+        sum_error=error.sum(),
+        sum_abs_error=error.abs().sum(),
+        sum_squared_error=(error**2).sum(),
+        sum_log_loss=pl.col("l").sum(),
+        sum_brier=pl.col("b").sum(),
+        n_score=pl.col("f").count().cast(pl.Int64),
+    )
+
+
+def test_quality_sums(binary, regression, multiclass):
+    y, p = (pl.col("_label") == "yes").cast(pl.Float64), pl.col("score")
+    loss = -pl.when(y == 1).then(p).otherwise(1 - p).clip(1e-15, 1 - 1e-15).log()
+    check(binary, "quality_sums", sums(labelled(binary), y, p, loss, (p - y) ** 2))
+    zero = pl.lit(0.0)
+    check(regression, "quality_sums", sums(labelled(regression), pl.col("_label"), pl.col("Preis €"), zero, zero))
+    scores = multiclass.spec.columns.class_scores
+    given = pl.coalesce(*(pl.when(pl.col("_label") == c).then(pl.col(column)) for c, column in scores.items()))
+    brier = pl.sum_horizontal((pl.col(column) - (pl.col("_label") == c).cast(pl.Float64)) ** 2 for c, column in scores.items())
+    check(multiclass, "quality_sums", sums(labelled(multiclass), None, given, -given.log(), brier))
+
+
+def custom(frame: pl.DataFrame, values: dict[str, pl.Expr]) -> pl.DataFrame:
+    parts = []
+    for name, value in values.items():
+        known = frame.with_columns(metric=pl.lit(name), v=value).drop_nulls("v")
+        parts.append(aggregate(known, ["bucket", "metric"], n=N, sum_value=pl.col("v").sum(), sum_value_sq=(pl.col("v") ** 2).sum()))
+    return pl.concat(parts).sort([*KEYS, "bucket", "metric"])
+
+
+def test_custom_metrics_value_matrix_and_pinball(binary, regression):
+    p, y = pl.col("score"), pl.col("_label")
+    decided = pl.when(p >= 0.4).then(pl.lit("yes")).when(p < 0.4).then(pl.lit("no"))
+    matrix = binary.spec.value_matrix
+    value = pl.coalesce(
+        *(pl.when((decided == a) & (y == b)).then(pl.lit(v)) for a, row in matrix.items() for b, v in row.items())
+    )
+    hit = pl.when(y == "yes").then(p).otherwise(1 - p)
+    check(binary, "custom_sums", custom(labelled(binary), {"hit": hit, "value": value}))
+    check(binary, "custom_input_sums", custom(rows(binary), {"mean_wind": pl.col(worlds.NUMERIC)}))
+    gap = pl.col("_label") - pl.col("Preis €")
+    losses = {f"pinball_{q:g}": pl.max_horizontal(q * gap, (q - 1) * gap) for q in (0.5, 0.9)}
+    check(regression, "custom_sums", custom(labelled(regression), losses))
+
+
+def test_label_delays_count_every_labelled_row(benches):
+    for bench in benches.values():
+        delays = bench.mart("label_delays")
+        wanted = aggregate(labelled(bench), [], n=N)
+        assert_frame_equal(aggregate(delays, [], n=pl.col("n").sum()), wanted)
+        received = bench.paths.landing_labels / "all.parquet"
+        windows = [
+            (received.stat().st_mtime - bench.spec.window_start(key).timestamp()) // bench.spec.window.total_seconds()
+            for key in delays["window_key"].to_list()
+        ]
+        assert delays["delay_bin"].to_list() == [max(0, int(w)) for w in windows]
+        assert delays["score_group"].is_between(-1, 9).all()
+
+
+def test_a_second_run_over_some_windows_changes_nothing(binary):
+    before = binary.all_marts()
+    binary.control(binary.keys[2:4])
+    binary.build()
+    after = binary.all_marts()
+    assert before.keys() == after.keys()
+    for name, frame in before.items():
+        assert_frame_equal(frame, after[name], rel_tol=1e-12)
+
+
+def test_a_mart_refuses_an_intermediate_table_of_another_run(binary):
+    binary.control(binary.keys[:1])
+    done = binary.dbt("build", "--select", "confusion")
+    assert done.returncode != 0
+    assert "was built by another run" in done.stdout and "--select +confusion" in done.stdout
+
+
+def test_flows_are_tagged_and_each_runs_alone(regression):
+    regression.control()
+    immediate = regression.build("--select", "tag:immediate")
+    delayed = regression.build("--select", "tag:delayed")
+    models = set(regression.all_marts())
+    assert {"column_bins", "rejections", "service_health"} <= immediate.keys()
+    assert {"confusion", "label_bins", "quality_sums"} <= delayed.keys()
+    assert models <= immediate.keys() | delayed.keys() and not models & immediate.keys() & delayed.keys()
+
+
+def test_reference_spans_its_windows_only(binary):
+    profile = load_reference(binary.paths)
+    start = binary.spec.reference.start.replace(tzinfo=None)
+    inside = binary.inferences.filter(pl.col("order").is_between(start, start + timedelta(hours=4), closed="left"))
+    assert profile.n_rows == len(inside) == int(profile.columns[worlds.NUMERIC].n_reference.sum())
+    assert profile.n_windows == 4
