@@ -163,11 +163,8 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
     for batch, keys in sorted(listing.pending.items()):
         for key in {k for k in keys if first <= k <= current} or {current}:
             batches.setdefault(key, []).append(batch)
-    known = sorted(key for key in {*listing.changes, *listing.done, *listing.with_data} if first <= key <= current)
-    silent_from = partitions.next_key(spec, known[-1], MAX_SILENCE[spec.schedule]) if known else current
-    span = partitions.keys_between(spec, known[0], min(current, silent_from)) if known else []
     tokens: dict[str, Why] = {}
-    for key in sorted({*span, *batches}):
+    for key in sorted({*_judged_windows(spec, flow, listing), *batches}):
         done, change = listing.done.get(key), listing.changes.get(key, 0)
         closed = listing.now >= due(spec, key)
         waits = batches.get(key, [])
@@ -177,6 +174,17 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
         if waits or changed or unclosed or other_reference:
             tokens[key] = Why(bool(waits) or changed, f"{change}|{','.join(waits)}|{closed}|{listing.reference}")
     return tokens
+
+
+def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]:
+    """Windows that must be judged when they close: those with data and, without labels to wait for, the silent ones between
+    them and for a while after them."""
+    first, current = spec.key(spec.first_window), spec.key(listing.now)
+    known = sorted(key for key in {*listing.changes, *listing.with_data} if first <= key <= current)
+    if flow == "delayed" or not known:
+        return known
+    silent_until = partitions.next_key(spec, known[-1], MAX_SILENCE[spec.schedule])
+    return partitions.keys_between(spec, known[0], min(current, silent_until))
 
 
 def _settle(
