@@ -27,9 +27,9 @@ version: 1
 model: {id: load, task: binary_classification}
 columns:
   score: score
-  features: {%s, carrier: categorical, origin: categorical}
+  features: {NUMERIC, carrier: categorical, origin: categorical}
 reference: {kind: window, start: 2026-01-01, end: 2026-02-01}
-""" % ", ".join(f"x{i}: numeric" for i in range(18))
+""".replace("NUMERIC", ", ".join(f"x{i}: numeric" for i in range(18)))
 BARE = """\
 import sys
 import uvicorn
