@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,11 @@ class Edges:
     upper: FloatArray
 
 
+def just_below(value: float) -> float:
+    """Largest float below; -infinity below the smallest one."""
+    return math.nextafter(value, -math.inf)
+
+
 def numeric_edges(values: FloatArray, weights: FloatArray, bins: int) -> Edges:
     """Frozen bins of a reference sample.
 
@@ -49,7 +55,7 @@ def numeric_edges(values: FloatArray, weights: FloatArray, bins: int) -> Edges:
     atoms = values[heavy]
     rest, mass = values[~heavy], weights[~heavy]
     uppers = _interval_uppers(rest, mass, atoms, k, total, float(values[-1]))
-    lowest = float(np.nextafter(values[0], -np.inf))
+    lowest = just_below(float(values[0]))
     lowers = [lowest, *uppers[:-1]] if uppers else []
     anchors = _anchors(rest, mass, lowers, uppers)
     found = [("interval", low, high, at) for low, high, at in zip(lowers, uppers, anchors, strict=True)]

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from metrics_py.bin_edges import numeric_edges
+from metrics_py.bin_edges import just_below, numeric_edges
 from metrics_py.bin_values import WEEK_HOURS, Kind, categories_of, check_weights, numbers_of
 from metrics_py.profiles import (
     BIN_SCHEMA,
@@ -120,28 +120,30 @@ def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, colum
             column, "numeric", tuple(kinds), labels, lower, upper, np.zeros(4, np.int64), np.full(4, np.nan)
         )
     edges = numeric_edges(distinct, mass, bins)
-    low, high = float(np.nextafter(distinct[0], -np.inf)), float(distinct[-1])
+    low, high = just_below(float(distinct[0])), float(distinct[-1])
     kinds = ["below", *cast("tuple[BinKind, ...]", edges.kinds), "above", "null", "not_finite"]
     lower = np.array([np.nan, *edges.lower, high, np.nan, np.nan])
     upper = np.array([low, *edges.upper, np.nan, np.nan, np.nan])
     total = float(mass.sum())
     clipped = np.clip(distinct, *_quantiles(distinct, mass, (0.005, 0.995)))
-    mean = float(np.average(clipped, weights=mass))
-    scale = float(np.sqrt(np.average((clipped - mean) ** 2, weights=mass)))
+    share = mass / total
+    unit = float(np.abs(clipped).max()) or 1.0  # squares of huge and tiny values stay in range
+    mean = float(share @ (clipped / unit))
+    scale = unit * float(np.sqrt(share @ (clipped / unit - mean) ** 2))
     profile = ColumnProfile(
         column, "numeric", tuple(kinds), _numeric_labels(kinds, lower, upper, float(distinct[0])), lower, upper,
-        np.zeros(len(kinds), np.int64), np.full(len(kinds), np.nan), scale=scale if scale > 0 else None,
-        minimum=float(distinct[0]), maximum=high, mean=float(np.average(distinct / 2, weights=mass) * 2),
+        np.zeros(len(kinds), np.int64), np.full(len(kinds), np.nan), scale=scale if clipped[0] < clipped[-1] and scale > 0 else None,
+        minimum=float(distinct[0]), maximum=high, mean=float(share @ distinct),
         n_distinct=len(distinct), n_singletons=int((mass == 1).sum()), expected_unseen=2 / (total + 1),
         expected_unseen_error=float(np.sqrt(2)) / (total + 1),
     )  # fmt: skip
-    return replace(profile, center=_centers(profile, distinct, mass, clipped))
+    return replace(profile, center=_centers(profile, distinct, share, clipped))
 
 
-def _centers(profile: ColumnProfile, distinct: FloatArray, mass: FloatArray, clipped: FloatArray) -> FloatArray:
+def _centers(profile: ColumnProfile, distinct: FloatArray, share: FloatArray, clipped: FloatArray) -> FloatArray:
     bin_of = bins_of_numbers(profile, pl.Series(distinct))
-    weight = np.bincount(bin_of, weights=mass, minlength=len(profile))
-    sums = np.bincount(bin_of, weights=mass * clipped, minlength=len(profile))
+    weight = np.bincount(bin_of, weights=share, minlength=len(profile))
+    sums = np.bincount(bin_of, weights=share * clipped, minlength=len(profile))
     center = profile.lower / 2 + profile.upper / 2
     center[weight > 0] = sums[weight > 0] / weight[weight > 0]
     center[profile.where("below")], center[profile.where("above")] = clipped[0], clipped[-1]

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from metrics_py.bin_edges import just_below
 from metrics_py.bin_values import WEEK_HOURS, Kind, categories_of, check_weights, numbers_of
 
 FloatArray = NDArray[np.float64]
@@ -175,7 +176,7 @@ class ColumnProfile:
         atoms, edges = self.where("atom").tolist(), self.where("below", "above").tolist()
         bins = [*atoms, *edges, *self.where("interval").tolist()]
         bins.sort(key=lambda i: (np.inf if np.isnan(self.upper[i]) else self.upper[i], self.bin_kind[i] == "atom"))
-        below_atom = np.nextafter(self.lower[atoms], -np.inf)
+        below_atom = np.array([just_below(float(x)) for x in self.lower[atoms]])
         loose = [
             self.bin_kind[i] == "interval"
             and bool(((self.lower[i] < below_atom) & (self.lower[atoms] < self.upper[i])).any())
@@ -195,9 +196,9 @@ class ColumnProfile:
         spans = np.array(sorted(ends))
         for i in self.where("atom"):
             value = float(self.lower[i])
-            just_below = float(np.nextafter(value, -np.inf))
-            owner = ends[float(spans[np.searchsorted(spans, just_below)])]
-            ends.setdefault(just_below, owner)
+            start = just_below(value)
+            owner = ends[float(spans[np.searchsorted(spans, start)])]
+            ends.setdefault(start, owner)
             ends[value] = int(i)
         cuts = np.array(sorted(ends))
         return cuts, np.array([ends[c] for c in cuts], dtype=np.int64)

@@ -171,9 +171,8 @@ def _smooth_streams(window: _Window, reference: NDArray[np.int64], current: NDAr
     components = shares @ basis
     mean, deviation = _moments(profile, reference[None] / max(int(reference.sum()), 1))
     now, deviation_now = _moments(profile, shares)
-    scale = profile.scale or 1.0
     ratio = deviation_now / deviation if deviation[0] > 0 else np.ones(len(shares))
-    displays = [(now - mean) / scale, ratio, *(components[:, j] for j in range(2, components.shape[1]))]
+    displays = [now - mean, ratio, *(components[:, j] for j in range(2, components.shape[1]))]
     variance = profile.design_effect / size
     return [
         window.stream(SMOOTH_NAMES[j], components[:, j], variance, displays[j], window.valid)
@@ -182,8 +181,8 @@ def _smooth_streams(window: _Window, reference: NDArray[np.int64], current: NDAr
 
 
 def _moments(profile: ColumnProfile, shares: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean and standard deviation with the mass of each group at its (clipped) center."""
-    center = np.nan_to_num(profile.center[profile.group_bins])
+    """Mean and standard deviation, in those of the reference, with the mass of each group at its (clipped) center."""
+    center = np.nan_to_num(profile.center[profile.group_bins]) / (profile.scale or 1.0)
     mean = shares @ center
     return mean, np.sqrt(np.maximum((shares * (center - mean[:, None]) ** 2).sum(axis=1), 0.0))
 
