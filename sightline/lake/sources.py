@@ -14,6 +14,7 @@ from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.ledger import open_ledger
 from sightline.log.events import REJECTED
+from sightline.log.recovery import recover
 from sightline.log.segment import SegmentName, list_sealed
 from sightline.spec.model import MonitorSpec, Source
 
@@ -160,6 +161,7 @@ def list_batches(spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home) 
         raise SightlineError(f"unknown kind of data {kind!r}", fix=f"one of {', '.join(KINDS)}")
     landing = paths.landing_inferences if kind == "inferences" else paths.landing_labels
     source = spec.sources.inferences if kind == "inferences" else spec.sources.labels
+    recover(paths.log)  # a client that logs without a collector and was killed leaves an open segment behind
     found = [*_landed(home, kind, landing), *_segments(home, paths, kind), *_sourced(home, kind, source)]
     if kind == "inferences":
         found += _segments(home, paths, REJECTED)

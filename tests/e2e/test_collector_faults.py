@@ -146,6 +146,14 @@ def test_kill_9_of_clients_loses_nothing_they_were_told_is_safe(tmp_path):
     kill_clients(tmp_path, 4, seed=2)
 
 
+def test_the_intake_finds_what_a_killed_client_without_a_collector_left(tmp_path):
+    (tmp_path / "monitors").mkdir()
+    (tmp_path / "monitors" / "m.yaml").write_text(MONITOR)
+    safe = run_and_kill_client("path-sync", str(tmp_path), tmp_path, "p", random.Random(3))
+    ids = lake_ids(tmp_path)
+    assert {f"p-{i}" for i in range(safe)} <= ids.keys() and set(ids.values()) <= {1}
+
+
 @pytest.mark.long
 def test_two_hundred_kills_of_clients(tmp_path):
     for seed in range(10):
