@@ -29,6 +29,21 @@ python -m tests.simulation.write_evidence         # this page
 promise by exact binomial or Poisson intervals and fail where it does not hold.
 """
 
+NOTES = {
+    "Alert budget": """The promise `alerts.budget: 1 per 90d` is a threshold of c = 90 days on the evidence of all streams together: while
+nothing changes, at most T / c incidents are expected in T days, however the streams depend on each other. What it rests on:
+
+- One-step predictions: given its past, a stream's next value is no more surprising than its p-value says. The statistics
+  are put on a symmetric scale first (logarithm, arcsine); a raw, strongly skewed statistic would break the promise.
+- A calendar: weekday (hourly windows: hour of the week) means are learnt; holidays must be listed under `alerts.holidays`.
+- A warm-up: 28 days (two weeks of hours, twelve weeks) before a stream may alarm; 56 days are better.
+- A process that wanders without a level (a random walk) alarms, and rightly so; it is re-baselined as the new normal.
+- Streams whose windows come late (labels) are judged after others of the same day; the case is simulated below.
+- When some streams did change, the share of others in the same incident is small (purity below), but not budgeted.
+- While a stream is part of an open incident it is muted: a second change of the same stream is seen only in its values.
+""",
+}
+
 
 def read(folder: Path = ARTIFACTS) -> list[dict[str, Any]]:
     """Entries of `evidence.record`, by section and name."""
@@ -70,7 +85,13 @@ def render(entries: list[dict[str, Any]]) -> str:
     """The page as Markdown."""
     lines = [HEADER]
     for section in dict.fromkeys(entry["section"] for entry in entries):
-        lines += [f"## {section}", "", "| promised | case | measured | n |", "|---|---|---:|---:|"]
+        lines += [
+            f"## {section}",
+            "",
+            *([NOTES[section]] if section in NOTES else []),
+            "| promised | case | measured | n |",
+            "|---|---|---:|---:|",
+        ]
         for entry in (entry for entry in entries if entry["section"] == section):
             promised = entry["promised"]
             for case, value in _cells(entry["measured"]):
