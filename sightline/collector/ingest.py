@@ -39,6 +39,10 @@ THREAD_FROM_BYTES = 128 * 1024
 """Larger bodies are parsed on a thread, so that small requests need not wait for them."""
 
 
+OBSERVED_AT_ONCE = 500
+"""Guards look at so many events before other requests have their turn."""
+
+
 class RowError(msgspec.Struct, omit_defaults=True):
     """Why one row was rejected."""
 
@@ -112,7 +116,7 @@ async def ingest(
         metrics.events[monitor.spec.id, kind, "duplicate"] += split.duplicates
     _report_rejected(answer, parsed.events.get(REJECTED, []), metrics, monitor.spec.id)
     if INFERENCES in splits:
-        _observe(monitor, splits[INFERENCES], received_at, metrics)
+        await _observe(monitor, splits[INFERENCES], received_at, metrics)
     return answer
 
 
@@ -189,11 +193,17 @@ def _report_rejected(answer: Answer, rejected: Sequence[RejectedEvent], metrics:
         metrics.rejections[monitor, event.reason] += 1
 
 
-def _observe(monitor: ServedMonitor, split: Split, received_at: datetime, metrics: Metrics) -> None:
+async def _observe(monitor: ServedMonitor, split: Split, received_at: datetime, metrics: Metrics) -> None:
     if monitor.observer is None:
         return
+    events = cast("Sequence[InferenceEvent]", split.events)
+    duplicates = split.duplicates
     try:
-        monitor.observer.observe(cast("Sequence[InferenceEvent]", split.events), received_at, split.duplicates)
+        for start in range(0, max(len(events), 1), OBSERVED_AT_ONCE):
+            monitor.observer.observe(events[start : start + OBSERVED_AT_ONCE], received_at, duplicates)
+            duplicates = 0
+            if start + OBSERVED_AT_ONCE < len(events):
+                await asyncio.sleep(0)
     except Exception:  # the events are logged already: a guard's defect must not make the sender repeat them
         metrics.observer_errors += 1
         logger.exception("a guard of %s failed on a batch", monitor.spec.id)

@@ -116,13 +116,14 @@ class Registry:
         self.broken = {item.path.stem: item for item in broken}
         for item in broken:
             logger.error("monitor file %s is not served as it stands: %s", item.path, item.error)
-        retired = [name for name in self.monitors if name not in specs and name not in self.broken]
-        replaced = [name for name, spec in specs.items() if name in self.monitors and self.monitors[name].spec != spec]
-        old = [self.monitors.pop(name) for name in (*retired, *replaced)]
-        for name, spec in specs.items():
-            if name not in self.monitors:
-                self.monitors[name] = self._serve(spec)
-        self._signature = signature
+        served, old = {}, []
+        for name, monitor in self.monitors.items():
+            if name in self.broken or (name in specs and specs[name] == monitor.spec):
+                served[name] = monitor
+            else:
+                old.append(monitor)
+        served |= {name: self._serve(spec) for name, spec in specs.items() if name not in served}
+        self.monitors, self._signature = served, signature  # exchanged at once: requests are handled meanwhile
         return old
 
     def _serve(self, spec: MonitorSpec) -> ServedMonitor:
