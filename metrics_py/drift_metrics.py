@@ -27,6 +27,7 @@ from metrics_py.effects import design_effect, newcombe, psi_interval, rao_scott
 from metrics_py.intervals import wilson
 from metrics_py.profiles import BinKind, ColumnProfile
 from metrics_py.results import TestResult
+from metrics_py.uncovered import uncovered_p
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -185,8 +186,7 @@ def _rate(bins: tuple[BinKind, ...], among: tuple[BinKind, ...] = (), *, expecte
                 before = np.full(len(m), profile.expected_unseen)
                 low, high = wilson(x2, n, design_effect=inflation)
                 low, high = low - before, high - before
-                share = np.maximum(before, 1 / (m + 2))  # a reference without singletons can still miss a category
-                variance = share * (1 - share) * (inflation / n + 1 / m)
+                variance = before * (1 - before) * (inflation / n + 1 / m)
             else:
                 before = x1 / m
                 low, high = newcombe(x1, m, x2, n, design_effect=inflation)
@@ -196,9 +196,11 @@ def _rate(bins: tuple[BinKind, ...], among: tuple[BinKind, ...] = (), *, expecte
             effect = value - before
             z = np.where(effect == 0, 0.0, effect / np.sqrt(variance))
         known = np.isfinite(effect)
-        p_value = np.where(known, ndtr(-z) if expected else 2 * ndtr(-np.abs(z)), np.nan)
-        if expected:  # fewer new categories than expected are no change for the worse
+        p_value = 2 * ndtr(-np.abs(z))
+        if expected:  # fewer values than expected beyond what the reference knows are no change for the worse
             effect, low, high = (np.maximum(x, 0.0) for x in (effect, low, high))
+            p_value = uncovered_p(x2 / inflation, n / inflation, m, _singletons(profile, m))
+        p_value = np.where(known, p_value, np.nan)
         return Findings(value, p_value, effect, np.where(known, low, np.nan), np.where(known, high, np.nan), m, n)
 
     return measure
@@ -218,6 +220,11 @@ def _plain(function: Callable[[ColumnPair], FloatArray]):
 
 def _centers(pair: ColumnPair) -> FloatArray:
     return np.nan_to_num(pair.profile.center[pair.profile.group_bins])
+
+
+def _singletons(profile: ColumnProfile, m: FloatArray) -> FloatArray:
+    """Reference values behind the mass it does not cover: its two ends, or the categories it holds once."""
+    return np.full(len(m), 1.0) if profile.kind == "numeric" else np.rint(profile.expected_unseen * m)
 
 
 def _sampled_test(test: Callable[[FloatArray, FloatArray], TestResult]):
@@ -347,7 +354,7 @@ _SPECIAL: tuple[DriftMetric, ...] = (
     DriftMetric("hellinger", ALL_KINDS, _divergence(8, _squared_hellinger, np.sqrt), _hellinger_tolerance),
     DriftMetric("null_rate", ALL_KINDS, _rate(("null",)), _rate_tolerance),
     DriftMetric("not_finite_rate", NUMERIC, _rate(("not_finite",)), _rate_tolerance),
-    DriftMetric("out_of_range_rate", NUMERIC, _rate(("below", "above"), INVALID), _rate_tolerance),
+    DriftMetric("out_of_range_rate", NUMERIC, _rate(("below", "above"), INVALID, expected=True), _rate_tolerance),
     DriftMetric("unseen_rate", ("categorical",), _rate(("unseen",), INVALID, expected=True), _rate_tolerance),
 )
 METRICS = {metric.name: metric for metric in _SPECIAL}
