@@ -87,9 +87,10 @@ def boundary_states(runs: int, n: int, target: float, *, bins: int, seed: int) -
 def test_wrong_verdicts_at_the_boundary_are_rare(size):
     runs = round(1000 * size)
     measured = {}
-    for n in (500, 2000, 20_000):
-        states = boundary_states(runs, n, 0.1, bins=20, seed=2)
-        measured |= {f"n={n}, wrong {state}": states[state] for state in ("drift", "stable")}
+    for bins in (20, 32):
+        for n in (500, 2000, 20_000):
+            states = boundary_states(runs, n, 0.1, bins=bins, seed=2)
+            measured |= {f"{bins} bins, n={n}, wrong {state}": states[state] for state in ("drift", "stable")}
     record("psi_states_at_the_boundary", "wrong 'drift' and wrong 'stable' at most 4 % each", measured, runs, SECTION)
     for case, rate in measured.items():
         assert interval(round(rate * runs), runs)[0] <= 0.04, (case, rate)
