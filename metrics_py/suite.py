@@ -178,7 +178,7 @@ def _targets(check: Check, reference: Table) -> list[str | None]:
 def _has(reference: pl.Series, metric: str) -> bool:
     kind = column_reading(reference).kind
     if metric in COLUMN_FACTS:
-        return kind in COLUMN_FACTS[metric].kinds
+        return (kind or "other") in COLUMN_FACTS[metric].kinds
     needs = registry.get(metric, "drift").needs
     if needs in ("values", "ordered_bins"):
         return kind in ("numeric", "text", "embedding")
@@ -222,7 +222,7 @@ class _Measured:
                 return _unknown(f"the {whose} has no column {column!r}"), _unknown("")
         old, new = self.reference.frame[column], self.current.frame[column]
         reading = column_reading(old)
-        if reading.kind not in fact.kinds:
+        if (reading.kind or "other") not in fact.kinds:
             return _unknown(f"a {reading.kind or old.dtype} column has no {fact.name}"), _unknown("")
         try:
             return fact.function(Column(new, old, reading)), fact.function(Column(old, old, reading))

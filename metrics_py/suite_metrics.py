@@ -28,7 +28,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Fact:
-    """A fact about a table or a column, which way is worse, and the kinds of columns that have it (none: the table)."""
+    """A fact about a table or a column, which way is better, and the kinds of columns that have it.
+
+    No kinds: it is of the table. ``other`` is every type that cannot be judged otherwise.
+    """
 
     name: str
     summary: str
@@ -37,7 +40,7 @@ class Fact:
     direction: Direction = "none"
 
 
-ALL = ("numeric", "categorical", "boolean", "datetime", "text", "embedding")
+ALL = ("numeric", "categorical", "boolean", "datetime", "text", "embedding", "other")
 MEASURED = ("numeric", "text", "embedding")
 
 

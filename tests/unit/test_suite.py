@@ -1,0 +1,255 @@
+"""Test suites: operators, tolerances in the direction that is worse, intervals, severities, and what cannot be measured."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from metrics_py.quality_rows import Roles
+from metrics_py.suite import Check, Suite, direction_of, known_metrics, run_suite
+from metrics_py.suite_draft import draft_suite
+from metrics_py.suite_metrics import COLUMN_FACTS, TABLE_FACTS
+
+ROLES = Roles("binary_classification", "label", score="score")
+
+
+def table(n=2000, seed=1, skill=0.8):
+    """`skill` is the weight of the truth in the score; the rest is noise."""
+    rng = np.random.default_rng(seed)
+    signal = rng.normal(size=n)
+    return pl.DataFrame(
+        {
+            "id": range(n),
+            "age": rng.normal(40, 10, n),
+            "plan": rng.choice(["free", "paid"], n),
+            "active": rng.random(n) < 0.7,
+            "score": 1 / (1 + np.exp(-3 * (skill * signal + (1 - skill) * rng.normal(size=n)))),
+            "label": (rng.random(n) < 1 / (1 + np.exp(-3.0 * signal))).astype(int),
+        }
+    )
+
+
+def run(check, current=None, reference=None, roles=None):
+    rows = run_suite(
+        Suite((check,), roles),
+        table() if reference is None else reference,
+        table(seed=2) if current is None else current,
+    )
+    return rows.to_dicts()[0]
+
+
+# mean of x is exactly 10 in `current` and 8 in `reference`
+TEN, EIGHT = pl.DataFrame({"x": [9.0, 10.0, 11.0]}), pl.DataFrame({"x": [7.0, 8.0, 9.0]})
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        ({"lt": 10}, "fail"), ({"lt": 10.1}, "pass"), ({"le": 10}, "pass"), ({"le": 9.9}, "fail"),
+        ({"gt": 10}, "fail"), ({"gt": 9.9}, "pass"), ({"ge": 10}, "pass"), ({"ge": 10.1}, "fail"),
+        ({"eq": 10}, "pass"), ({"eq": 10.5}, "fail"),
+        ({"between": (10, 12)}, "pass"), ({"between": (10.5, 12)}, "fail"), ({"between": (1, 9)}, "fail"),
+        ({"among": (5, 10)}, "pass"), ({"among": (5, 11)}, "fail"),
+        ({"ge": 9, "le": 9.5}, "fail"), ({"ge": 9, "le": 11}, "pass"),
+        ({"relative_tolerance": 0.25}, "pass"), ({"relative_tolerance": 0.2}, "fail"),
+        ({"absolute_tolerance": 2}, "pass"), ({"absolute_tolerance": 1.9}, "fail"),
+        ({"relative_tolerance": 0.2, "absolute_tolerance": 0.4}, "pass"),
+        ({"relative_tolerance": 0.1, "direction": "higher_is_better"}, "pass"),
+        ({"relative_tolerance": 0.1, "direction": "lower_is_better"}, "fail"),
+        ({"relative_tolerance": 0.5, "le": 9}, "fail"),
+    ],
+)  # fmt: skip
+def test_operators_and_tolerances(condition, status):
+    row = run(Check("mean", ("x",), **condition), TEN, EIGHT)
+    assert (row["value"], row["reference_value"]) == (10, 8)
+    assert row["status"] == status
+    assert (row["reason"] is None) == (status == "pass")
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "log_loss", "brier", "f1"])
+def test_an_improvement_never_fails(metric):
+    """Other tools' generated tests fail a model whose error has halved."""
+    blind = table(skill=0.1)
+    check = Check(metric, relative_tolerance=0.01)
+    assert run(check, table(seed=2, skill=1.0), blind, ROLES)["status"] == "pass"
+    row = run(check, blind, table(seed=2, skill=1.0), ROLES)
+    assert row["status"] == "fail"
+    assert (row["bound_low"] is None) != (row["bound_high"] is None)
+
+
+def test_directions_come_from_the_registry():
+    assert direction_of("roc_auc", ROLES) == "higher_is_better"
+    assert direction_of("log_loss", ROLES) == "lower_is_better"
+    assert direction_of("null_rate", None) == "lower_is_better"
+    assert direction_of("mean", None) == "none"
+
+
+def test_an_interval_decides_only_what_it_can():
+    few = table(60, seed=3).with_columns(age=pl.when(pl.int_range(pl.len()) < 4).then(None).otherwise("age"))
+    by_value = Check("null_rate", ("age",), le=0.05)
+    by_interval = Check("null_rate", ("age",), le=0.05, judge="interval")
+    assert run(by_value, few)["status"] == "fail"
+    assert run(by_interval, few)["status"] == "unclear"
+    many = table().with_columns(age=pl.when(pl.int_range(pl.len()) % 5 == 0).then(None).otherwise("age"))
+    assert run(by_interval, many)["status"] == "fail"
+    assert run(by_interval, table())["status"] == "pass"
+
+
+def test_warnings_do_not_fail_the_suite_and_the_unmeasurable_does():
+    def passed(check, current):
+        return run_suite(Suite((check,)), table(), current).passed
+
+    assert passed(Check("row_count", ge=5000, severity="warn"), table())
+    assert not passed(Check("row_count", ge=5000), table())
+    empty = table().with_columns(age=pl.lit(None, pl.Float64))
+    assert not passed(Check("mean", ("age",), ge=0), empty)
+    assert passed(Check("mean", ("age",), ge=0, severity="warn"), empty)
+    assert run(Check("mean", ("age",), ge=0), empty)["status"] == "insufficient_data"
+
+
+def test_facts_of_tables_and_columns():
+    reference = pl.DataFrame(
+        {"k": [1, 2, 3, 4], "x": [1.0, 2.0, 3.0, 4.0], "c": list("aabb"), "b": [True, False, True, True]}
+    )
+    current = pl.DataFrame(
+        {
+            "k": [1, 1, 1, 2],
+            "x": [0.0, None, float("nan"), 9.0],
+            "c": ["a", "z", None, "b"],
+            "b": [True, None, False, True],
+        }
+    )
+    expected = {
+        ("duplicate_rate", ("k",)): 0.5, ("duplicate_rate", ()): 0, ("row_count", ()): 4, ("missing_columns", ()): 0,
+        ("new_columns", ()): 0, ("null_rate", ("x",)): 0.25, ("not_finite_rate", ("x",)): 0.25,
+        ("out_of_range_rate", ("x",)): 1, ("unseen_rate", ("c",)): 1 / 3, ("n_distinct", ("c",)): 3, ("min", ("x",)): 0,
+        ("max", ("x",)): 9, ("mean", ("x",)): 4.5, ("median", ("x",)): 4.5, ("sd", ("x",)): np.sqrt(40.5),
+        ("true_rate", ("b",)): 2 / 3,
+    }  # fmt: skip
+    for (metric, columns), value in expected.items():
+        row = run(Check(metric, columns, ge=-1), current, reference)
+        assert row["value"] == pytest.approx(value), metric
+    assert {metric for metric, _ in expected} == {*TABLE_FACTS, *COLUMN_FACTS}
+    assert run(Check("missing_columns", eq=0), current.drop("c"), reference)["value"] == 1
+    assert run(Check("new_columns", eq=0), current.with_columns(y=1), reference)["value"] == 1
+
+
+def test_a_star_is_every_column_that_has_the_metric():
+    result = run_suite(
+        Suite((Check("true_rate", ("*",), ge=0), Check("mean", ("*",), ge=-99), Check("psi", ("*",), le=9))),
+        table(),
+        table(seed=2),
+    )
+    by_metric = {m: set(result.frame.filter(metric=m)["column"]) for m in ("true_rate", "mean", "psi")}
+    assert by_metric["true_rate"] == {"active"}
+    assert by_metric["mean"] == {"id", "age", "score", "label"}
+    assert by_metric["psi"] == set(table().columns)
+
+
+def test_drift_checks_use_the_verdicts_of_compare():
+    shifted = table(seed=2).with_columns(pl.col("age") + 8)
+    check = Check("psi", ("age",), le=0.1, judge="interval")
+    assert run(check, shifted)["status"] == "fail"
+    assert run(check)["status"] == "pass"
+    assert run(Check("mann_whitney", ("age",), between=(0.4, 0.6)), shifted)["value"] == pytest.approx(0.71, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("current", "reason"),
+    [
+        (table().drop("age"), "has no column 'age'"),
+        (table().with_columns(age=pl.lit("old")), "type has changed"),
+    ],
+)
+@pytest.mark.parametrize("metric", ["mean", "null_rate", "psi"])
+def test_broken_columns_are_reported_one_by_one(current, reason, metric):
+    checks = (Check(metric, ("age",), le=0.5), Check("null_rate", ("plan",), le=0.5))
+    rows = run_suite(Suite(checks), table(), current).to_dicts()
+    if metric == "null_rate" and reason.startswith("type"):
+        assert rows[0]["status"] == "pass"  # how much is missing does not depend on the type
+    else:
+        assert rows[0]["status"] in ("insufficient_data", "fail")
+        assert reason in rows[0]["reason"] or "missing in the current" in rows[0]["reason"]
+    assert rows[1]["status"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (Check("nul_rate", ("age",), le=0), "did you mean 'null_rate'"),
+        (Check("roc_auc", ge=0.5), "needs `quality:`"),
+        (Check("psi", le=0.1), "needs `column:`"),
+        (Check("row_count", ("age",), ge=1), "of the whole table"),
+        (Check("psi", ("age",), relative_tolerance=0.1), "already compares"),
+        (Check("mean", ("ages",), ge=0), "did you mean 'age'"),
+    ],
+)
+def test_checks_that_cannot_work_are_refused(check, message):
+    with pytest.raises(ValueError, match=message):
+        run(check)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "needs a bound"),
+        ({"le": 1, "severity": "fatal"}, "severity: 'fatal'"),
+        ({"le": 1, "judge": "p"}, "judge: 'p'"),
+        ({"le": 1, "direction": "up"}, "direction: 'up'"),
+        ({"relative_tolerance": -1}, "at least 0"),
+        ({"between": (3, 1)}, "smaller number first"),
+    ],
+)
+def test_malformed_checks_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Check("mean", ("x",), **fields)
+
+
+def test_the_result_is_tidy_and_readable():
+    result = run_suite(
+        Suite((Check("row_count", ge=5000), Check("null_rate", ("age",), le=0.1, name="ages known"))), table(), table()
+    )
+    assert json.loads(result.to_json()) == result.to_dicts()
+    text = repr(result)
+    assert "2 checks: 1 fail, 1 pass" in text
+    assert "ages known" in text
+    assert "ages known" not in result.to_text(only_bad=True)
+
+
+def test_a_draft_finds_what_is_broken():
+    reference = table()
+    suite = draft_suite(reference, ROLES)
+    assert run_suite(suite, reference, reference).passed
+    assert set(known_metrics(ROLES)) >= {check.metric for check in suite.checks}
+    broken = {
+        "null_rate(age)": table(seed=2).with_columns(age=pl.when(pl.int_range(pl.len()) % 5 == 0).then(None).otherwise("age")),
+        "duplicate_rate": table(seed=2).with_columns(id=7),
+        "unseen_rate(plan)": table(seed=2).with_columns(plan=pl.lit("trial")),
+        "n_distinct(age)": table(seed=2).with_columns(age=pl.lit(40.0)),
+        "psi(age)": table(seed=2).with_columns(pl.col("age") + 10),
+        "missing_columns": table(seed=2).drop("plan"),
+        "row_count": table(seed=2).clear(),
+        "roc_auc": table(seed=2, skill=0.1),
+        "not_finite_rate(age)": table(seed=2).with_columns(age=pl.when(pl.int_range(pl.len()) % 5 == 0).then(float("inf")).otherwise("age")),
+    }  # fmt: skip
+    for check, current in broken.items():
+        frame = run_suite(suite, reference, current).frame
+        assert frame.filter(pl.col("check") == check)["status"].to_list() == ["fail"], check
+
+
+def test_a_draft_of_awkward_tables():
+    odd = pl.DataFrame(
+        {
+            "all null": [None] * 50,
+            "struct": [{"a": 1}] * 50,
+            "constant": [1] * 50,
+            "text": ["x" * 50 + str(i) for i in range(50)],
+            "e": [[1.0, 2.0]] * 50,
+        }
+    )
+    suite = draft_suite(odd)
+    assert run_suite(suite, odd, odd).passed
+    assert run_suite(draft_suite(odd.clear()), odd.clear(), odd).frame.height > 0
