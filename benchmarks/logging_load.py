@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +52,10 @@ ID = b"00000000000000"
 
 @dataclass(frozen=True)
 class Result:
-    """One run; latencies in milliseconds, from the first byte sent to the last received."""
+    """One run; latencies in milliseconds, from the first byte sent to the last received.
+
+    ``events_per_cpu_second`` divides by the processor time the server used: what one core can do, also on a machine with other work.
+    """
 
     name: str
     connections: int
@@ -63,6 +66,7 @@ class Result:
     p99_ms: float
     max_ms: float
     failed: int
+    events_per_cpu_second: float = 0.0
 
 
 def event(number: int) -> bytes:
@@ -174,6 +178,12 @@ def server(arguments: list[str], port: int, home: Path) -> Iterator[subprocess.P
         process.wait(30)
 
 
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def free_port() -> int:
     """A port nobody listens on."""
     with socket.socket() as probe:
@@ -201,28 +211,29 @@ def main() -> None:
         ):
             port = free_port()
             arguments = [*command, str(port)] + (["--no-guards"] if label == "collector" else [])
-            with server(arguments, port, home):
+            with server(arguments, port, home) as process:
                 if len(cores) > 1:
                     os.sched_setaffinity(0, {cores[1]})
                 _, number = drive(port, "warm-up", 4, 1, 0.5, 0)
                 for connections, rows in cases:
+                    used = cpu_seconds(process)
                     result, number = drive(port, label, connections, rows, options.seconds, number)
-                    results.append(result)
+                    used = cpu_seconds(process) - used
+                    per_second = result.events_per_second * options.seconds / used
+                    results.append(replace(result, events_per_cpu_second=per_second))
                 os.sched_setaffinity(0, set(cores))
     bare = {r.events_per_request: r for r in results if r.name == "bare application"}
-    print(
-        f"{'':24}{'conn':>5}{'rows':>6}{'requests/s':>12}{'events/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'vs bare':>9}{'failed':>8}"
-    )
+    heads = ("conn", "rows", "requests/s", "events/s", "events/cpu s", "p50 ms", "p99 ms", "vs bare", "failed")
+    widths = (5, 6, 12, 12, 14, 9, 9, 9, 8)
+    print(f"{'':24}" + "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)))
     for r in results:
-        ratio = (
-            f"{r.requests_per_second / bare[r.events_per_request].requests_per_second:.2f}"
-            if r.events_per_request in bare
-            else ""
-        )
-        print(
-            f"{r.name:24}{r.connections:>5}{r.events_per_request:>6}{r.requests_per_second:>12,.0f}{r.events_per_second:>12,.0f}"
-            f"{r.p50_ms:>9.2f}{r.p99_ms:>9.2f}{ratio:>9}{r.failed:>8}"
-        )
+        floor = bare.get(r.events_per_request)
+        cells = (
+            f"{r.connections}", f"{r.events_per_request}", f"{r.requests_per_second:,.0f}", f"{r.events_per_second:,.0f}",
+            f"{r.events_per_cpu_second:,.0f}", f"{r.p50_ms:.2f}", f"{r.p99_ms:.2f}",
+            f"{r.events_per_cpu_second / floor.events_per_cpu_second:.2f}" if floor else "", f"{r.failed}",
+        )  # fmt: skip
+        print(f"{r.name:24}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
     if options.json:
         options.json.write_text(json.dumps([asdict(r) for r in results], indent=2) + "\n")
 
