@@ -30,7 +30,9 @@ def rows(bench: Bench) -> pl.DataFrame:
     parts = [frame.with_columns(segment=pl.lit("all"))]
     for name in columns.segments:
         named = set(known.filter(pl.col("segment_column") == name)["value"])
-        values = ["(null)" if v is None else v if v in named else "(other)" for v in frame[name].cast(pl.String).to_list()]
+        values = [
+            "(null)" if v is None else v if v in named else "(other)" for v in frame[name].cast(pl.String).to_list()
+        ]
         segment = pl.Series([f"{name}={value}" for value in values])
         parts.append(frame.with_columns(segment=segment, bucket=pl.col("bucket") % 16))
     return pl.concat(parts)
@@ -59,7 +61,9 @@ def bins(bench: Bench, frame: pl.DataFrame, readings: dict[str, pl.Expr]) -> pl.
     return frame.sort(names)
 
 
-def moments(frame: pl.DataFrame, name: str, x: pl.Expr, *, contract: pl.Expr | None = None, is_true: bool = False) -> pl.DataFrame:
+def moments(
+    frame: pl.DataFrame, name: str, x: pl.Expr, *, contract: pl.Expr | None = None, is_true: bool = False
+) -> pl.DataFrame:
     """Moments of a number."""
     nothing = pl.lit(None, pl.Int64)
     return aggregate(

@@ -63,7 +63,7 @@ class Bench:
 
     def build(self, *args: str) -> dict[str, str]:
         """Run ``dbt build``; node name -> status. Fails with dbt's output unless all succeed."""
-        done = self.dbt("build", "--exclude-resource-type", "unit_test", *args)
+        done = self.dbt("build --exclude-resource-type unit_test", *args)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
         results = json.loads((self.paths.dbt / "target" / "run_results.json").read_text())["results"]
         return {result["unique_id"].split(".")[2]: result["status"] for result in results}
@@ -74,7 +74,7 @@ class Bench:
         variables = ["--vars", json.dumps({"monitor": self.spec.id})]
         environment = {**os.environ, "SIGHTLINE_WAREHOUSE": str(self.paths.warehouse), "SIGHTLINE_THREADS": "1"}
         environment |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
-        call = [str(DBT), command, "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+        call = [str(DBT), *command.split(), "--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
         call += ["--target-path", str(target), "--log-path", str(self.paths.dbt / "logs"), *variables, *args]
         return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
@@ -93,5 +93,7 @@ class Bench:
 
 def spec_of(**sections: Any) -> MonitorSpec:
     """A spec with a reference over the first windows."""
-    sections.setdefault("reference", {"kind": "window", "start": START.isoformat(), "end": (START + timedelta(days=7)).isoformat()})
+    sections.setdefault(
+        "reference", {"kind": "window", "start": START.isoformat(), "end": (START + timedelta(days=7)).isoformat()}
+    )
     return MonitorSpec.model_validate(sections)

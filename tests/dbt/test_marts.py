@@ -150,7 +150,11 @@ def test_confusion(binary, multiclass, regression):
     scores = multiclass.spec.columns.class_scores
     top = labelled(multiclass).select(list(scores.values())).to_numpy().argmax(axis=1)
     predicted = pl.Series(np.array(list(scores))[top])
-    check(multiclass, "confusion", aggregate(labelled(multiclass).with_columns(predicted_class=predicted, actual_class="_label"), by, n=N))
+    check(
+        multiclass,
+        "confusion",
+        aggregate(labelled(multiclass).with_columns(predicted_class=predicted, actual_class="_label"), by, n=N),
+    )
     assert regression.mart("confusion").is_empty()
 
 
@@ -169,8 +173,12 @@ def test_score_label_bins(binary, multiclass):
     check(multiclass, "score_label_bins", aggregate(pl.concat(parts), by, n=N))
 
 
-def sums(frame: pl.DataFrame, outcome: pl.Expr | None, forecast: pl.Expr, log_loss: pl.Expr, brier: pl.Expr) -> pl.DataFrame:
-    frame = frame.with_columns(f=forecast, l=log_loss, b=brier, y=outcome if outcome is not None else pl.lit(None, pl.Float64))
+def sums(
+    frame: pl.DataFrame, outcome: pl.Expr | None, forecast: pl.Expr, log_loss: pl.Expr, brier: pl.Expr
+) -> pl.DataFrame:
+    frame = frame.with_columns(
+        f=forecast, l=log_loss, b=brier, y=outcome if outcome is not None else pl.lit(None, pl.Float64)
+    )
     error = pl.col("f") - pl.col("y")
     scored = pl.when(pl.col("f").is_not_null()).then(pl.col("y"))
     return aggregate(
@@ -197,7 +205,9 @@ def test_quality_sums(binary, regression, multiclass):
     check(regression, "quality_sums", sums(labelled(regression), pl.col("_label"), pl.col("Preis €"), zero, zero))
     scores = multiclass.spec.columns.class_scores
     given = pl.coalesce(*(pl.when(pl.col("_label") == c).then(pl.col(column)) for c, column in scores.items()))
-    brier = pl.sum_horizontal((pl.col(column) - (pl.col("_label") == c).cast(pl.Float64)) ** 2 for c, column in scores.items())
+    brier = pl.sum_horizontal(
+        (pl.col(column) - (pl.col("_label") == c).cast(pl.Float64)) ** 2 for c, column in scores.items()
+    )
     check(multiclass, "quality_sums", sums(labelled(multiclass), None, given, -given.log(), brier))
 
 
@@ -205,7 +215,11 @@ def custom(frame: pl.DataFrame, values: dict[str, pl.Expr]) -> pl.DataFrame:
     parts = []
     for name, value in values.items():
         known = frame.with_columns(metric=pl.lit(name), v=value).drop_nulls("v")
-        parts.append(aggregate(known, ["bucket", "metric"], n=N, sum_value=pl.col("v").sum(), sum_value_sq=(pl.col("v") ** 2).sum()))
+        parts.append(
+            aggregate(
+                known, ["bucket", "metric"], n=N, sum_value=pl.col("v").sum(), sum_value_sq=(pl.col("v") ** 2).sum()
+            )
+        )
     return pl.concat(parts).sort([*KEYS, "bucket", "metric"])
 
 
@@ -250,7 +264,7 @@ def test_a_second_run_over_some_windows_changes_nothing(binary):
 
 def test_a_mart_refuses_an_intermediate_table_of_another_run(binary):
     binary.control(binary.keys[:1])
-    done = binary.dbt("build", "--select", "confusion")
+    done = binary.dbt("build --select confusion")
     assert done.returncode != 0
     assert "was built by another run" in done.stdout and "--select +confusion" in done.stdout
 

@@ -56,9 +56,13 @@ def binary_hourly(root: Path) -> Bench:
             SEGMENT: with_nulls(rng, rng.choice([f"s{i}" for i in range(30)], n, p=np.arange(30, 0, -1) / 465), 0.03),
         }
     )
-    labels = pl.DataFrame(
-        {"id": inferences["id"], "Y": np.where(rng.random(n) < score, "yes", "no"), "keep": rng.random(n) < 0.8}
-    ).filter(pl.col("keep")).drop("keep")
+    labels = (
+        pl.DataFrame(
+            {"id": inferences["id"], "Y": np.where(rng.random(n) < score, "yes", "no"), "keep": rng.random(n) < 0.8}
+        )
+        .filter(pl.col("keep"))
+        .drop("keep")
+    )
     spec = spec_of(
         model={"id": "binary_hourly", "task": "binary_classification"},
         columns={
@@ -102,10 +106,17 @@ def regression_weekly(root: Path) -> Bench:
             "w": rng.choice([1.0, 2.0], n),
         }
     )
-    labels = pl.DataFrame({"prediction_id": inferences["prediction_id"], "label": y}).filter(pl.Series(rng.random(n) < 0.9))
+    labels = pl.DataFrame({"prediction_id": inferences["prediction_id"], "label": y}).filter(
+        pl.Series(rng.random(n) < 0.9)
+    )
     spec = spec_of(
         model={"id": "regression_weekly", "task": "regression"},
-        columns={"prediction": "Preis €", "weight": "w", "features": {"Text": "text", "Vector": "embedding"}, "segments": ["Ort"]},
+        columns={
+            "prediction": "Preis €",
+            "weight": "w",
+            "features": {"Text": "text", "Vector": "embedding"},
+            "segments": ["Ort"],
+        },
         labels={"column": "label"},
         schedule="weekly",
         quality={"quantiles": [0.5, 0.9]},
@@ -122,7 +133,8 @@ def multiclass_daily(root: Path) -> Bench:
     p = rng.dirichlet([2, 1, 1], n)
     truth = np.array(names)[[rng.choice(3, p=row) for row in p]]
     inferences = pl.DataFrame(
-        {"prediction_id": [f"m{i}" for i in range(n)], "timestamp": _times(rng, n, 24 * 4)} | {f"P {c}": p[:, i] for i, c in enumerate(names)}
+        {"prediction_id": [f"m{i}" for i in range(n)], "timestamp": _times(rng, n, 24 * 4)}
+        | {f"P {c}": p[:, i] for i, c in enumerate(names)}
     )
     labels = pl.DataFrame({"prediction_id": inferences["prediction_id"], "label": truth})
     spec = spec_of(
