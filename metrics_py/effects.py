@@ -101,8 +101,8 @@ def psi_effect(
         known = np.isfinite(value) & np.isfinite(unit)
         low, high = psi_interval(value, df, unit, confidence=confidence)
         p_value = np.where(known, np.where(df > 0, 1 - chdtr(np.maximum(df, 1), value / unit), 1.0), np.nan)
-    noise = np.where(known, df * unit, np.nan)
-    p95 = np.where(known, np.where(df > 0, chdtri(np.maximum(df, 1), 0.05) * unit, 0.0), np.nan)
+        noise = np.where(known, df * unit, np.nan)
+        p95 = np.where(known, np.where(df > 0, chdtri(np.maximum(df, 1), 0.05) * unit, 0.0), np.nan)
     return PsiEffect(value, np.maximum(0.0, value - noise), low, high, noise, p95, p_value, df, m, n)
 
 

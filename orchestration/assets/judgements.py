@@ -66,7 +66,7 @@ def _drift(work: Work) -> Judged:
 
 
 def _model_quality(work: Work) -> Judged:
-    return model_quality.judge(work.monitor.spec, work.monitor.paths, work.con, work.keys, work.profiles)
+    return model_quality.judge(work.monitor.spec, work.monitor.paths, work.con, work.keys, work.profiles, work.now)
 
 
 JUDGES: Mapping[str, Callable[[Work], Judged]] = {

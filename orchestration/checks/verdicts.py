@@ -22,7 +22,9 @@ FAMILY_METRICS = {
     "contract": ("contract_rate", "null_rate"),
 }
 RANK = {"alert": 3, "warn": 2, "insufficient_data": 1, "ok": 0}
-STILL_OPEN = "the window is still open"
+LOUD = ("there is no reference", "no labelled rows")
+"""Missing data that somebody should look into: the check warns. All else that is not enough for a verdict leaves the check
+without one, neither passed nor failed; the reason stands in the judgement."""
 SHOWN_STREAMS = 8
 REMEDIES = {
     "row_volume": "See whether the service answers and logs: the newest batches are in the metadata of `inferences`. A planned pause: list the day under `alerts.holidays`.",
@@ -154,7 +156,7 @@ def _verdict(
     hard = main["status"] == "alert"
     if rejected or hard:
         level: Level = "error"
-    elif main["reason"] == STILL_OPEN:
+    elif main["reason"] and main["reason"].startswith(PREMATURE):
         return None
     elif (main["status"] in ("warn", "insufficient_data") and family(check) != "contract") or any(
         s["status"] == "warn" for s in streams

@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from metrics_py.coarse import coarsen
 from metrics_py.distances import binned
 from metrics_py.effects import psi_effect, superiority, three_states
 from metrics_py.profiles import ColumnProfile
+from metrics_py.shifts import describe_shift
 from orchestration.judging.common import ALL_VERSIONS, JUDGED, Judged, conform, read_mart, with_all_versions
 from orchestration.judging.streams import column_evidence
 from sightline.spec.model import MonitorSpec
@@ -158,17 +160,24 @@ def _rolling(spec: MonitorSpec, history: pl.DataFrame, profile: ColumnProfile, g
 def _judge_column(
     spec: MonitorSpec, name: str, profile: ColumnProfile, groups: pl.DataFrame, counts: Counts, reference: Counts
 ) -> pl.DataFrame:
-    now, before = profile.merged(counts), profile.merged(reference)
+    before, now = coarsen(profile.merged(reference), profile.merged(counts), is_ordered=profile.kind == "numeric")
     feature = spec.columns.features.get(name)
     tolerance = (feature.tolerance if feature else None) or spec.drift.tolerance
     effect = psi_effect(before, now, design_effect=profile.design_effect, reference_design_effect=profile.design_effect)
-    n, rows = effect.n_current, [groups.with_columns(column=pl.lit(name))]
-    effective = n / profile.design_effect
+    n = effect.n_current
     state = three_states(np.nan_to_num(effect.ci_low), np.nan_to_num(effect.ci_high), tolerance)
-    reasons = _reasons(effect.n_reference, effective, state, spec.drift.min_rows, tolerance)
-    status = np.where(state == "drift", "warn", "ok").astype(object)
-    status[[reason is not None and not reason.startswith("drift") for reason in reasons]] = "insufficient_data"
-    base = rows[0]
+    state[(effect.n_reference == 0) | (n / profile.design_effect < spec.drift.min_rows)] = "unclear"
+    whole = (groups["segment"] == "all").to_numpy()
+    base = groups.with_columns(column=pl.lit(name))
+    reasons = [
+        _reason(spec, profile, float(m), float(rows), str(found), tolerance)
+        for m, rows, found in zip(effect.n_reference, n, state, strict=True)
+    ]
+    for i in np.flatnonzero(whole & (state == "drift")):
+        reasons[i] = (
+            f"{describe_shift(profile, counts[i])} (all of the interval lies above the tolerance of {tolerance:g})"
+        )
+    words = {"drift": "warn", "stable": "ok", "unclear": "insufficient_data"}
     frame = base.with_columns(
         metric=pl.lit("psi"),
         value=_numbers(effect.psi),
@@ -177,36 +186,27 @@ def _judge_column(
         n=pl.Series(n).cast(pl.Int64),
         reference_value=pl.lit(0.0),
         bound_high=pl.lit(tolerance),
-        status=pl.Series(status, dtype=pl.String),
+        status=pl.Series([words[found] for found in state], dtype=pl.String),
         reason=pl.Series(reasons, dtype=pl.String),
     )
-    whole = (groups["segment"] == "all").to_numpy()
     known = whole & (n > 0) & (effect.n_reference > 0)
     return pl.concat(
         [conform(frame), *_distances(base.filter(pl.Series(known)), profile, before[known], now[known], n[known])]
     )
 
 
-def _reasons(
-    n_reference: NDArray[np.float64],
-    effective: NDArray[np.float64],
-    state: NDArray[np.str_],
-    min_rows: int,
-    tolerance: float,
-) -> list[str | None]:
-    reasons: list[str | None] = []
-    for m, n, found in zip(n_reference, effective, state, strict=True):
-        if m == 0:
-            reasons.append(NO_REFERENCE)
-        elif n < min_rows:
-            reasons.append(f"{n:.0f} effective rows, {min_rows} needed")
-        elif found == "unclear":
-            reasons.append(f"unclear: the interval holds the tolerance of {tolerance:g}")
-        else:
-            reasons.append(
-                f"drift: the whole interval lies above the tolerance of {tolerance:g}" if found == "drift" else None
-            )
-    return reasons
+def _reason(
+    spec: MonitorSpec, profile: ColumnProfile, n_reference: float, n: float, state: str, tolerance: float
+) -> str | None:
+    if n_reference == 0:
+        return NO_REFERENCE
+    effective = n / profile.design_effect
+    if effective < spec.drift.min_rows:
+        clustered = f", as good as {effective:.0f} independent ones" if profile.design_effect > 1 else ""
+        return f"{n:.0f} rows{clustered}; {spec.drift.min_rows} needed"
+    if state == "unclear":
+        return f"the interval holds the tolerance of {tolerance:g}: more rows are needed to tell"
+    return "all of the interval lies above the tolerance" if state == "drift" else None
 
 
 def _distances(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import duckdb
 import polars as pl
 
 from metrics_py.profiles import ColumnProfile
 from metrics_py.quality import quality_table
+from orchestration import partitions
 from orchestration.judging import drift
 from orchestration.judging.common import (
     EVIDENCE,
@@ -25,6 +27,7 @@ from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 
 ASSET = "model_quality"
+NOT_DUE = "the labels are not due yet"
 BY = ["window_start", "model_version", "segment"]
 HIGHER_IS_BETTER = {
     "accuracy",
@@ -57,6 +60,7 @@ def judge(
     con: duckdb.DuckDBPyConnection,
     keys: Sequence[str],
     profiles: Mapping[str, ColumnProfile],
+    now: datetime,
 ) -> Judged:
     """Quality of every window of a run, and drift of the label; windows without any prediction have no rows.
 
@@ -70,14 +74,18 @@ def judge(
         Window keys.
     profiles : mapping of column to ColumnProfile
         The frozen reference; the label's entry is used.
+    now : datetime
+        Decides which windows' labels are due.
     """
     label = {name: profile for name, profile in profiles.items() if name == "@label"}
     moved = drift.judge_bins(spec, con, "label_bins", keys, label, ASSET)
-    quality = _quality(spec, paths, con, keys)
+    quality = _quality(spec, paths, con, keys, now)
     return Judged(pl.concat([quality.judgements, moved.judgements]), pl.concat([quality.evidence, moved.evidence]))
 
 
-def _quality(spec: MonitorSpec, paths: MonitorPaths, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> Judged:
+def _quality(
+    spec: MonitorSpec, paths: MonitorPaths, con: duckdb.DuckDBPyConnection, keys: Sequence[str], now: datetime
+) -> Judged:
     marts = {
         name: _read(spec, con, name, keys)
         for name in ("confusion", "score_label_bins", "quality_sums", "custom_sums", "label_counts")
@@ -98,7 +106,16 @@ def _quality(spec: MonitorSpec, paths: MonitorPaths, con: duckdb.DuckDBPyConnect
     judged = conform(table.with_columns(column=pl.lit("")))
     judged = pl.concat([judged, _label_rates(marts["label_counts"])])
     judged = with_bounds(spec, paths, ASSET, judged, directions(spec), {})
-    return Judged(judged, _evidence(spec, table))
+    return Judged(_not_due(spec, judged, keys, now), _evidence(spec, table))
+
+
+def _not_due(spec: MonitorSpec, judged: pl.DataFrame, keys: Sequence[str], now: datetime) -> pl.DataFrame:
+    """Say of windows whose labels are not due yet that this is why there is not enough."""
+    early = [spec.window_start(key).replace(tzinfo=None) for key in keys if now < partitions.matures_at(spec, key)]
+    waits = pl.col("window_start").is_in(early) & (pl.col("status") == "insufficient_data")
+    return judged.with_columns(
+        reason=pl.when(waits).then(pl.format("{}: {}", pl.lit(NOT_DUE), "reason")).otherwise("reason")
+    )
 
 
 def _read(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, name: str, keys: Sequence[str]) -> pl.DataFrame:
