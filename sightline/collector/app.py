@@ -24,7 +24,7 @@ from starlette.routing import Route
 from sightline.collector.auth import WRITE
 from sightline.collector.formats import ADAPTERS
 from sightline.collector.ingest import ingest
-from sightline.collector.limits import HTTPError, Limits, decompress, read_body
+from sightline.collector.limits import BodyClock, HTTPError, Limits, decompress, read_body
 from sightline.collector.metrics import Labels, Metrics
 from sightline.collector.monitors import Registry, ServedMonitor
 from sightline.collector.openapi import openapi_document
@@ -69,6 +69,7 @@ class Collector:
         self.require_tokens, self.allowed_hosts = require_tokens, allowed_hosts
         self.metrics = Metrics()
         self.in_flight = 0
+        self._bodies = BodyClock(limits.body_timeout_seconds)
         self.is_ready = False
         self.low_disk = False
         self._encode = msgspec.json.Encoder().encode
@@ -143,7 +144,7 @@ class Collector:
             raise HTTPError(503, f"{self.in_flight} requests are being handled", "send again", {"retry-after": "1"})
         self.in_flight += 1
         try:
-            body = await read_body(headers, receive, self.limits)
+            body = await self._bodies.wait(read_body(headers, receive, self.limits.max_body_bytes))
             self.metrics.received_bytes += len(body)
             if "content-encoding" in headers:
                 body = decompress(body, headers["content-encoding"], self.limits.max_decompressed_bytes)
@@ -267,6 +268,7 @@ class Collector:
         recover_at = time.monotonic() + RECOVER_SECONDS
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
+            self._bodies.expire()
             try:
                 self.low_disk = self._is_disk_low()
                 for monitor in self.registry.monitors.values():
