@@ -21,7 +21,7 @@ FAMILY_METRICS = {
     "column": ("null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate", "is_constant"),
     "contract": ("contract_rate", "null_rate"),
 }
-RANK = {"alert": 3, "warn": 2, "insufficient_data": 1, "ok": 0}
+RANK = {"alert": 3, "warn": 2, "ok": 1, "insufficient_data": 0}
 LOUD = ("there is no reference", "no labelled rows")
 """Missing data that somebody should look into: the check warns. All else that is not enough for a verdict leaves the check
 without one, neither passed nor failed; the reason stands in the judgement."""
@@ -154,13 +154,14 @@ def _verdict(
         default=None,
     )
     hard = main["status"] == "alert"
+    is_warned = any(s["status"] == "warn" for s in streams)
     if rejected or hard:
         level: Level = "error"
-    elif main["reason"] and main["reason"].startswith(PREMATURE):
-        return None
-    elif (main["status"] in ("warn", "insufficient_data") and family(check) != "contract") or any(
-        s["status"] == "warn" for s in streams
-    ):
+    elif main["status"] == "insufficient_data":
+        if not (main["reason"] or "").startswith(LOUD):
+            return None
+        level = "warn"
+    elif is_warned or (main["status"] == "warn" and family(check) != "contract"):
         level = "warn"
     else:
         level = "ok"
