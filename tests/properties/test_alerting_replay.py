@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from metrics_py.alerting import Engine, EngineConfig, replay
 
 START = datetime(2025, 1, 6)
-FAST = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

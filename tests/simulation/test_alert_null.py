@@ -114,7 +114,7 @@ def test_incidents_when_half_the_streams_come_four_days_late(monitors):
     assert holds(count, monitors * YEAR / 90, monitors >= 100)
 
 
-@pytest.mark.parametrize("streams", [300, pytest.param(1500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("streams", [150, pytest.param(1500, marks=pytest.mark.long)])
 def test_a_monitor_with_one_stream(streams):
     """No neighbours to learn the tails from: the prior (8 degrees of freedom, scale at least 1) and the default warm-up."""
     measured = {}
@@ -152,7 +152,7 @@ def test_hourly_windows(streams, rho):
     assert holds(len(run.incidents), streams * 91 / 90, streams >= 600)
 
 
-@pytest.mark.parametrize("streams", [200, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("streams", [100, pytest.param(1000, marks=pytest.mark.long)])
 def test_weekly_windows(streams):
     """No season, twelve weeks of warm-up, five years, `1 per 90d`: at most 20.2 alarms per stream."""
     measured = {}

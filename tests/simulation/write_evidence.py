@@ -93,11 +93,11 @@ def render(entries: list[dict[str, Any]]) -> str:
             "|---|---|---:|---:|",
         ]
         for entry in (entry for entry in entries if entry["section"] == section):
-            promised = entry["promised"]
+            name, promised = entry["name"], entry["promised"]
             for case, value in _cells(entry["measured"]):
-                cells = (_escape(promised), _escape(case), _escape(value), f"{entry['n']:,}")
+                cells = (name, _escape(promised), _escape(case), _escape(value), f"{entry['n']:,}")
                 lines.append("| " + " | ".join(cells) + " |")
-                promised = ""
+                name = promised = ""
         lines.append("")
     return "\n".join(lines)
 

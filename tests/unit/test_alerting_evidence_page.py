@@ -21,10 +21,10 @@ def test_every_case_is_a_row(tmp_path):
         (tmp_path / f"{item['name']}.json").write_text(json.dumps(item), encoding="utf-8")
     page = render(read(tmp_path))
     rows = [line for line in page.splitlines() if line.startswith("| ")]
-    assert "| promise of null-c90 |  | 1.3 | 1,000 |" in rows
-    assert "| promise of null-c9000 | Gaussian | 0.00712 | 1,000 |" in rows
-    assert "|  | t3\\|x | 0.01 | 1,000 |" in rows
-    assert "| promise of coverage | n=100, low | 0.94 | 600 |" in rows
-    assert "|  | n=100, high | 0.96 | 600 |" in rows
-    assert page.index("null-c90 ") < page.index("null-c9000")
+    assert "| null-c90 | promise of null-c90 |  | 1.3 | 1,000 |" in rows
+    assert "| null-c9000 | promise of null-c9000 | Gaussian | 0.00712 | 1,000 |" in rows
+    assert "|  |  | t3\\|x | 0.01 | 1,000 |" in rows
+    assert "| coverage | promise of coverage | n=100, low | 0.94 | 600 |" in rows
+    assert "|  |  | n=100, high | 0.96 | 600 |" in rows
+    assert page.index("| null-c90 |") < page.index("| null-c9000 |")
     assert page.index("## Alerts") < page.index("## Intervals")
