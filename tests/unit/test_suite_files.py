@@ -1,0 +1,64 @@
+"""Suite files: written and read back alike, whatever the columns are called."""
+
+from __future__ import annotations
+
+import pytest
+
+from metrics_py.quality_rows import Roles
+from metrics_py.suite import Check, Suite
+from sightline.errors import SightlineError
+from sightline.suites import dump_suite, load_suite
+
+CHECKS = (
+    Check("row_count", ge=1),
+    Check("duplicate_rate", ("a", "b: c"), le=0),
+    Check("null_rate", ("no", "1", "ünï", "with 'quotes\""), le=0.1, judge="interval", severity="warn", name="known"),
+    Check("mean", ("x",), between=(-1.5, 2)),
+    Check("n_distinct", ("x",), among=(2, 3)),
+    Check("sd", ("*",), relative_tolerance=0.1, absolute_tolerance=0.5, direction="lower_is_better", lt=9, gt=-9),
+)
+ROLES = Roles(
+    "multiclass_classification", "label", prediction="pred", class_scores={"on time": "p_0", "1": "p_1"}, entity="user"
+)
+
+
+@pytest.mark.parametrize(
+    "roles", [None, ROLES, Roles("binary_classification", "y", score="p", positive="true", threshold=0.3)]
+)
+def test_a_suite_survives_being_written(roles, tmp_path):
+    suite = Suite(CHECKS, roles, 100 if roles is None else 50)
+    (tmp_path / "suite.yaml").write_text(dump_suite(suite), encoding="utf-8")
+    assert load_suite(tmp_path / "suite.yaml") == suite
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no mapping"),
+        ("checks: []", "there are no checks"),
+        ("version: 2\nchecks: [{metric: row_count, ge: 1}]", "version 2"),
+        ("checks: [{ge: 1}]", "names no metric"),
+        ("checks: [row_count]", "a check is a mapping"),
+        ("checks: [{metric: mean, column: [1], ge: 1}]", "column names are text"),
+        ("checks: [{metric: mean, column: a, columns: [b], ge: 1}]", "both given"),
+        ("checks: [{metric: row_count, in: 3}]", "write in: a list of numbers"),
+        ("quality: 3\nchecks: [{metric: row_count, ge: 1}]", "`quality` is no mapping"),
+        ("quality: {task: binary}\nchecks: [{metric: row_count, ge: 1}]", "task 'binary' is unknown"),
+        (
+            "quality: {task: regression, label: y, threshold: high}\nchecks: [{metric: mae, le: 1}]",
+            "`threshold` is 'high'",
+        ),
+        (
+            "quality: {task: regression, label: y, class_scores: 1}\nchecks: [{metric: mae, le: 1}]",
+            "`class_scores` is no mapping",
+        ),
+        ("checks: [{metric: row_count, ge: 1}]\nchecks: []", "a second time"),
+    ],
+)
+def test_malformed_files_are_refused(text, message, tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SightlineError) as error:
+        load_suite(path)
+    assert message in str(error.value)
+    assert f"{path}:" in str(error.value)
