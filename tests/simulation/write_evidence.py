@@ -89,8 +89,8 @@ def render(entries: list[dict[str, Any]]) -> str:
             f"## {section}",
             "",
             *([NOTES[section]] if section in NOTES else []),
-            "| promised | case | measured | n |",
-            "|---|---|---:|---:|",
+            "| simulation | promised | case | measured | n |",
+            "|---|---|---|---:|---:|",
         ]
         for entry in (entry for entry in entries if entry["section"] == section):
             name, promised = entry["name"], entry["promised"]
