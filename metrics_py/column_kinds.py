@@ -50,14 +50,17 @@ class Reading:
 def infer_reading(column: pl.Series) -> Reading:
     """Kind of a reference column, from its type and the first 100,000 values."""
     dtype = column.dtype
-    nested = isinstance(dtype, pl.List | pl.Array) and pl.Series(dtype=dtype.inner).dtype.is_numeric()
     if dtype in _TEXTS:
         return _infer_text(column)
     if dtype == pl.Null:
         return reading_of("categorical")
     if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
         return reading_of("numeric")
-    for kind, found in (("boolean", dtype == pl.Boolean), ("datetime", dtype in _TIMES), ("embedding", nested)):
+    for kind, found in (
+        ("boolean", dtype == pl.Boolean),
+        ("datetime", dtype in _TIMES),
+        ("embedding", _is_embedding(dtype)),
+    ):
         if found:
             return reading_of(kind)
     return Reading(None, None, f"a column of type {dtype} cannot be judged")
@@ -75,6 +78,14 @@ def reading_of(kind: str) -> Reading:
         if kind == known:
             return Reading(known, "numeric" if known in ("text", "embedding") else known)
     raise ValueError(f"kind {kind!r} is unknown; allowed: {', '.join(sorted(KINDS))}")
+
+
+def _is_embedding(dtype: pl.DataType) -> bool:
+    """A list or array of numbers (or of nothing but nulls)."""
+    if not isinstance(dtype, pl.List | pl.Array):
+        return False
+    inner = pl.Series(dtype=dtype.inner).dtype
+    return inner.is_numeric() or inner == pl.Null
 
 
 def _infer_text(column: pl.Series) -> Reading:
@@ -122,8 +133,7 @@ def read_as(column: pl.Series, reading: Reading) -> pl.Series:
         _require(dtype in _TEXTS, "text", dtype)
         return column.cast(pl.String).str.len_chars()
     if reading.kind == "embedding":
-        nested = isinstance(dtype, pl.List | pl.Array) and pl.Series(dtype=dtype.inner).dtype.is_numeric()
-        _require(nested, "an embedding", dtype)
+        _require(_is_embedding(dtype), "an embedding", dtype)
         return _norms(column)
     if reading.kind == "numeric":
         _require(dtype.is_numeric() or dtype in (pl.Boolean, pl.Duration, pl.Time), "numeric", dtype)
