@@ -59,7 +59,9 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
     ]
     numeric = [name for name in judged if readings[name].profile_kind == "numeric"]
     categorical = [name for name in judged if readings[name].kind == "categorical"]
-    varying = [name for name in judged if readings[name].kind != "embedding" and table[name].drop_nulls().n_unique() > 1]
+    varying = [
+        name for name in judged if readings[name].kind != "embedding" and table[name].drop_nulls().n_unique() > 1
+    ]
     bad = {name: _not_finite(table[name]) for name in numeric}
     clean = tuple(name for name in numeric if not bad[name])
     if clean:
