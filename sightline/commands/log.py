@@ -56,16 +56,21 @@ def stats(monitor: str, as_json: bool) -> None:
     """Count segments, events and bytes of MONITOR's log, and what the lake has not loaded yet."""
     import msgspec
 
-    from sightline.lake.sources import pending
+    from sightline.lake.ledger import open_ledger
+    from sightline.lake.sources import list_batches
+    from sightline.log.events import KINDS
     from sightline.log.inspect import log_stats
     from sightline.spec.loader import find_monitor
 
     home = Home.from_env()
     spec = find_monitor(home, monitor)
     paths = home.monitor(spec.id)
-    waiting = [
-        b for kind in ("inferences", "labels") for b in pending(spec, paths, kind, home) if b.format == "segment"
+    batches = [
+        b for kind in ("inferences", "labels") for b in list_batches(spec, paths, kind, home, seal_orphans=False)
     ]
+    with open_ledger(paths.ledger, create=False) as ledger:
+        loaded = {batch for kind in KINDS for batch in ledger.loaded(kind)}
+    waiting = [b for b in batches if b.format == "segment" and b.batch_id not in loaded]
     found = [
         {**msgspec.to_builtins(item), "not_loaded": sum(b.kind == item.kind for b in waiting)}
         for item in log_stats(paths.log)

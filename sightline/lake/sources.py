@@ -138,7 +138,7 @@ def _sourced(home: Home, kind: str, source: Source | None) -> Iterator[Batch]:
         yield batch
 
 
-def list_batches(spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home) -> list[Batch]:
+def list_batches(spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home, *, seal_orphans: bool = True) -> list[Batch]:
     """Everything there is to load, loaded or not, oldest first.
 
     Parameters
@@ -151,6 +151,8 @@ def list_batches(spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home) 
         ``inferences`` or ``labels``.
     home : Home
         Relative paths of `sources` start here.
+    seal_orphans : bool
+        First seal what killed processes left open (a client that logs without a collector).
 
     Returns
     -------
@@ -161,7 +163,8 @@ def list_batches(spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home) 
         raise SightlineError(f"unknown kind of data {kind!r}", fix=f"one of {', '.join(KINDS)}")
     landing = paths.landing_inferences if kind == "inferences" else paths.landing_labels
     source = spec.sources.inferences if kind == "inferences" else spec.sources.labels
-    recover(paths.log)  # a client that logs without a collector and was killed leaves an open segment behind
+    if seal_orphans:
+        recover(paths.log)
     found = [*_landed(home, kind, landing), *_segments(home, paths, kind), *_sourced(home, kind, source)]
     if kind == "inferences":
         found += _segments(home, paths, REJECTED)

@@ -314,7 +314,8 @@ def test_the_command_line_over_a_real_log(tmp_path):
         until(lambda: len(sender.acknowledged) > 100)
         sender.finish()
         collector.kill()
-    assert "orphaned" in sightline("log", "stats", "m").stdout
+    head, row, *_ = sightline("log", "stats", "m").stdout.splitlines()
+    assert dict(zip(head.split(), row.split(), strict=False))["orphaned"] == "1"
     assert "1 segments sealed" in sightline("log", "recover", "m").stdout
     stats = json.loads(sightline("log", "stats", "m", "--json").stdout)
     assert stats[0]["events"] >= len(sender.acknowledged) and stats[0]["sealed"] == stats[0]["not_loaded"] == 1
@@ -334,7 +335,7 @@ def test_the_command_line_over_a_real_log(tmp_path):
     damaged = sightline("log", "verify", "m")
     assert damaged.returncode == 1 and "corrupt_record" in damaged.stdout
     missing = sightline("log", "stats", "n")
-    assert missing.returncode == 2 and "Did you mean" in missing.stderr + "Did you mean"
+    assert missing.returncode == 2 and "there is no monitor 'n'" in missing.stderr
     token = sightline("token", "create", "m", "--note", "serving").stdout.strip()
     assert token.startswith("slt_") and "serving" in sightline("token", "list", "m").stdout
     assert "revoked" in sightline("token", "revoke", "m", token.split("_")[1]).stdout
@@ -342,8 +343,21 @@ def test_the_command_line_over_a_real_log(tmp_path):
     assert refused.returncode == 2 and "sightline token create" in refused.stderr
 
 
+def settled(collector: CollectorProcess, name: str) -> float:
+    """A counter, when what was under way as its senders left has been handled."""
+    seen = [-1.0]
+
+    def is_settled() -> bool:
+        threading.Event().wait(0.5)
+        seen.append(collector.metric(name))
+        return seen[-1] == seen[-2] and collector.metric("sightline_collector_in_flight") == 0
+
+    until(is_settled, 60)
+    return seen[-1]
+
+
 @pytest.mark.long
-def test_overload_for_a_minute_sheds_and_loses_nothing(tmp_path):
+def test_overload_for_a_minute_loses_nothing(tmp_path):
     """Closed loops of far more connections than one core serves: latency grows, nothing breaks, and the counters add up."""
     code = (
         "import sys, json; sys.path.insert(0, sys.argv[1]); from dataclasses import asdict; from benchmarks.logging_load import drive\n"
@@ -359,8 +373,8 @@ def test_overload_for_a_minute_sheds_and_loses_nothing(tmp_path):
             for rows, first in (("1", "0"), ("20", "100000000"))
         ]
         results = [json.loads(process.communicate()[0]) for process in runs]
-        accepted = collector.metric(
-            'sightline_collector_events_total{monitor="load",kind="inferences",outcome="accepted"}'
+        accepted = settled(
+            collector, 'sightline_collector_events_total{monitor="load",kind="inferences",outcome="accepted"}'
         )
         answered = collector.metric('sightline_collector_responses_total{format="inferences",status="200"}')
         assert collector.get("/readyz")[0] == 200
@@ -368,7 +382,7 @@ def test_overload_for_a_minute_sheds_and_loses_nothing(tmp_path):
     events = logged(Home(tmp_path).monitor("load").log)
     assert len(events) == len({e.id for e in events}) == accepted
     acknowledged = sum((r["requests_per_second"] * 60 - r["failed"]) * r["events_per_request"] for r in results)
-    assert 0 < acknowledged <= accepted * 1.01 and answered > 0
+    assert 0 < acknowledged <= accepted and answered > 0
     assert max(r["p99_ms"] for r in results) < 5000
 
 
