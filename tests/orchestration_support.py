@@ -57,7 +57,9 @@ def make_workshop(root: Path, *, days: int = DAYS) -> Workshop:
     home.monitors.mkdir(parents=True)
     now = datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    first_day = midnight - timedelta(days=days + 1)  # the last day ended a whole day ago: it is closed and its labels are due
+    first_day = midnight - timedelta(
+        days=days + 1
+    )  # the last day ended a whole day ago: it is closed and its labels are due
     first_hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS + 1)
     write(home, "churn", churn_yaml(first_day))
     write(home, "price", price_yaml(first_hour))
@@ -127,7 +129,10 @@ def churn_rows(first: datetime, days: int = DAYS) -> tuple[pl.DataFrame, pl.Data
     predictions = pl.DataFrame(
         {
             "id": [f"c{i:06d}" for i in range(n)],
-            "at": [first.replace(tzinfo=None) + timedelta(days=int(d), seconds=int(s)) for d, s in zip(day, rng.integers(0, 86400, n), strict=True)],
+            "at": [
+                first.replace(tzinfo=None) + timedelta(days=int(d), seconds=int(s))
+                for d, s in zip(day, rng.integers(0, 86400, n), strict=True)
+            ],
             "p": p,
             "version": np.where(day < days // 2, "v1", "v2"),
             "user": [f"u{i}" for i in rng.integers(0, n // 3, n)],
@@ -144,7 +149,9 @@ def churn_rows(first: datetime, days: int = DAYS) -> tuple[pl.DataFrame, pl.Data
 
 def price_yaml(first: datetime) -> str:
     """The regression monitor with the awkward names; one feature is always missing."""
-    features = "\n".join(f"    {json.dumps(name, ensure_ascii=False)}: {kind}" for name, kind in awkward_kinds().items())
+    features = "\n".join(
+        f"    {json.dumps(name, ensure_ascii=False)}: {kind}" for name, kind in awkward_kinds().items()
+    )
     end = first + timedelta(hours=REFERENCE_HOURS)
     return f"""\
 version: 1
@@ -184,7 +191,10 @@ def price_rows(first: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
     predictions = pl.DataFrame(
         {
             "Offer Id": [f"o{i}" for i in range(n)],
-            "Time (UTC)": [first.replace(tzinfo=None) + timedelta(hours=int(h), seconds=int(s)) for h, s in zip(hour, rng.integers(0, 3600, n), strict=True)],
+            "Time (UTC)": [
+                first.replace(tzinfo=None) + timedelta(hours=int(h), seconds=int(s))
+                for h, s in zip(hour, rng.integers(0, 3600, n), strict=True)
+            ],
             "PREDICTED price": value,
             **columns,
             "nothing": pl.Series([None] * n, dtype=pl.Float64),
@@ -192,5 +202,3 @@ def price_rows(first: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     labels = pl.DataFrame({"Offer Id": predictions["Offer Id"], "actual 'price'": value + rng.normal(0, 5, n)})
     return predictions, labels
-
-

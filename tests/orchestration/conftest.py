@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from orchestration_support import DAYS, HOURS, Workshop, make_workshop
 
 from sightline.home import Home
 from sightline.spec.model import MonitorSpec
@@ -32,3 +41,39 @@ def make_spec() -> Callable[..., MonitorSpec]:
         return MonitorSpec.model_validate({**base, **sections})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Workshop:
+    """Both monitors with all their windows worked up by ranged runs; made once for all workers. Do not change it."""
+    from orchestration.run import materialize_range
+
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "orchestration_history"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "done").exists():
+            made = make_workshop(shared / "home")
+            materialize_range(made.home, made.churn, made.day(0), made.day(DAYS - 1))
+            materialize_range(made.home, made.price, made.hour(0), made.hour(HOURS - 1))
+            (shared / "done").touch()
+    return _load(Home(shared / "home"))
+
+
+@pytest.fixture
+def workshop(history: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    """A copy of `history` of one's own, with its Dagster instance as the current one."""
+    shutil.copytree(history.home.root, tmp_path / "home", symlinks=True)
+    home = Home(tmp_path / "home")
+    monkeypatch.setenv("DAGSTER_HOME", os.fspath(home.dagster))
+    monkeypatch.setenv("SIGHTLINE_HOME", os.fspath(home.root))
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+    yield replace(history, home=home)
+
+
+def _load(home: Home) -> Workshop:
+    from sightline.spec.loader import load_monitor
+
+    churn, price = (load_monitor(home.monitors / f"{name}.yaml", home=home) for name in ("churn", "price"))
+    return Workshop(home, churn, price)

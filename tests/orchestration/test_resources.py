@@ -1,0 +1,135 @@
+"""dbt as a resource: no version call, no adapter in this process, a manifest parsed only when stale."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from orchestration import resources
+from sightline.errors import SightlineError
+
+
+def test_dbt_is_found_beside_this_python_without_its_folder_in_the_path(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert resources.DBT.exists()
+    assert os.access(resources.DBT, os.X_OK)
+
+
+def test_fast_dbt_neither_asks_the_version_nor_loads_an_adapter(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"started {args}")
+
+    monkeypatch.setattr("dagster_dbt.core.resource.check_output", refuse)
+    dbt = resources.dbt_resource()
+    assert dbt._cli_version.major == 1
+    assert dbt._initialize_dbt_core_adapter(["build"]) is None
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A dbt project of one model, in a folder that must not be written."""
+    folder = tmp_path / "project"
+    (folder / "models").mkdir(parents=True)
+    (folder / "dbt_project.yml").write_text("name: sightline\nversion: '1.0'\nprofile: sightline\n")
+    shutil.copy(resources.PROJECT_DIR / "profiles.yml", folder)
+    (folder / "models" / "one.sql").write_text("select 1 as x")
+    return folder
+
+
+class TestManifest:
+    @pytest.fixture
+    def parses(self, monkeypatch):
+        """Folders that were parsed; the parse itself only writes a file."""
+        found = []
+
+        def parse(project_dir, folder):
+            found.append(project_dir)
+            (folder / "manifest.json").write_text("{}")
+
+        monkeypatch.setattr(resources, "_parse", parse)
+        return found
+
+    def test_parsed_once_then_reused(self, home, project, parses):
+        first = resources.ensure_manifest(home, project)
+        assert resources.ensure_manifest(home, project) == first
+        assert len(parses) == 1
+
+    def test_a_changed_new_or_removed_model_is_parsed_anew(self, home, project, parses):
+        resources.ensure_manifest(home, project)
+        (project / "models" / "one.sql").write_text("select 2 as x")
+        resources.ensure_manifest(home, project)
+        (project / "models" / "two.sql").write_text("select 3 as x")
+        resources.ensure_manifest(home, project)
+        (project / "models" / "one.sql").unlink()
+        resources.ensure_manifest(home, project)
+        assert len(parses) == 4
+
+    def test_many_processes_parse_once(self, home, project, parses):
+        threads = [threading.Thread(target=resources.ensure_manifest, args=(home, project)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(parses) == 1
+
+    def test_a_killed_parse_is_done_again(self, home, project, parses):
+        manifest = resources.ensure_manifest(home, project)
+        manifest.with_name("manifest.stamp").unlink()
+        resources.ensure_manifest(home, project)
+        assert len(parses) == 2
+
+
+def test_the_project_folder_may_be_read_only(home, project):
+    for path in (project, project / "models"):
+        path.chmod(0o555)
+    before = sorted(project.rglob("*"))
+    manifest = resources.ensure_manifest(home, project)
+    assert '"model.sightline.one"' in manifest.read_text()
+    assert sorted(project.rglob("*")) == before
+    for path in (project, project / "models"):
+        path.chmod(0o755)
+
+
+def test_a_project_that_does_not_parse_is_told(home, project):
+    (project / "models" / "one.sql").write_text("select {{ nonsense( }}")
+    with pytest.raises(SightlineError, match="dbt cannot parse"):
+        resources.ensure_manifest(home, project)
+
+
+def test_environment_is_restored():
+    before = dict(os.environ)
+    with resources.environment({"SIGHTLINE_WAREHOUSE": "x", "PATH": "y"}):
+        assert os.environ["SIGHTLINE_WAREHOUSE"] == "x"
+    assert dict(os.environ) == before
+
+
+def test_the_lock_is_freed_when_its_process_is_killed(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from orchestration.resources import exclusive\n"
+        f"with exclusive(Path({str(tmp_path / 'lock')!r})):\n    print('held', flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=resources.PROJECT_DIR.parent)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    process.kill()
+    process.wait()
+    with resources.exclusive(tmp_path / "lock"):
+        pass
+
+
+def test_quietly_drops_what_is_printed_only_where_asked(capsys):
+    def events():
+        print("dbt's line")
+        yield 1
+
+    assert list(resources.quietly(events())) == [1]
+    assert "dbt's line" in capsys.readouterr().out
+    token = resources.IS_QUIET.set(True)
+    assert list(resources.quietly(events())) == [1]
+    resources.IS_QUIET.reset(token)
+    assert capsys.readouterr().out == ""
