@@ -187,6 +187,30 @@ def test_compaction_removes_only_what_the_ledger_has_loaded(tmp_path):
     assert intake(SPEC, paths, "inferences", home, now=now).accepted == 1  # "r"; nothing is loaded twice
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_damaged_segment_adds_up_in_the_lake(tmp_path, seed):
+    """Every logged event is in the lake, or counted in the quarantine as corrupt."""
+    from sightline.lake.intake import intake
+
+    home = Home(tmp_path)
+    paths = home.monitor("m")
+    with SegmentWriter(paths.log, "m", "inferences", clock=lambda: AT + timedelta(hours=1)) as writer:
+        writer.append(events(500))
+    (path,) = seg.list_sealed(paths.log)
+    data = bytearray(path.read_bytes())
+    rng = random.Random(seed)
+    for position in rng.sample(range(len(data)), 3):
+        data[position] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+    found = read_segment(path)
+    report = intake(SPEC, paths, "inferences", home, now=AT + timedelta(days=1))
+    assert report.accepted == len(found.events) >= 500 - 3 * 64
+    damage = [r for r in found.rejections if r.count != 0]
+    assert report.quarantined_by_reason.get("corrupt_record", 0) == sum(r.reason == "corrupt_record" for r in damage)
+    if all(r.count is not None for r in damage):  # heads that are whole say how many events their frame held
+        assert report.accepted + report.rejected == 500
+
+
 def test_replay_into_another_home_keeps_times_and_sources(tmp_path):
     log = tmp_path / "log"
     with SegmentWriter(log, "m", "inferences", clock=lambda: AT) as writer:
