@@ -1,0 +1,78 @@
+"""Which evidence is published, under which name, and with which window it is decided."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from metrics_py.quality_metrics import BY_TASK
+from orchestration.judging.common import EVIDENCE
+from orchestration.judging.streams import publishable
+from sightline.alerts import engine
+from sightline.spec import plan
+
+KEYS = ["2026-01-28", "2026-01-29", "2026-01-30"]
+
+
+def evidence(*keys: str) -> pl.DataFrame:
+    rows = [{"asset": "drift", "column": "age", "statistic": "log_psi", "window_start": datetime.fromisoformat(key), "value": 0.1} for key in keys]
+    return pl.DataFrame([dict.fromkeys(EVIDENCE) | row for row in rows], schema=EVIDENCE)
+
+
+def decided(frame: pl.DataFrame) -> dict[str, str]:
+    return {key: f"{at:%Y-%m-%d}" for key, at in frame.select("window_key", "decided_at").iter_rows()}
+
+
+def test_only_closed_windows_give_evidence(make_spec):
+    now = datetime(2026, 1, 31, 0, 59, tzinfo=UTC)
+    found = publishable(make_spec(), evidence(*KEYS), KEYS, now, None, mature=False)
+    assert decided(found) == {"2026-01-28": "2026-01-28", "2026-01-29": "2026-01-29"}
+    assert found["stream"].unique().to_list() == ["drift/age/log_psi"]
+
+
+def test_labels_give_evidence_when_they_are_due_decided_with_that_window(make_spec):
+    now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    found = publishable(make_spec(), evidence(*KEYS), KEYS, now, None, mature=True)
+    assert decided(found) == {"2026-01-28": "2026-01-30", "2026-01-29": "2026-01-31"}
+
+
+def test_late_evidence_is_decided_after_what_is_published(make_spec):
+    now = datetime(2026, 2, 10, tzinfo=UTC)
+    found = publishable(make_spec(), evidence(*KEYS), KEYS, now, datetime(2026, 1, 29), mature=False)
+    assert decided(found) == {"2026-01-28": "2026-01-29", "2026-01-29": "2026-01-29", "2026-01-30": "2026-01-30"}
+
+
+def test_a_stream_without_a_column_has_two_parts(make_spec):
+    rows = evidence("2026-01-28").with_columns(column=pl.lit(""), asset=pl.lit("data_quality"), statistic=pl.lit("n_rows"))
+    found = publishable(make_spec(), rows, KEYS, datetime(2026, 2, 10, tzinfo=UTC), None, mature=False)
+    assert found["stream"].to_list() == ["data_quality/n_rows"]
+
+
+class TestEngineSettings:
+    def test_the_budget_becomes_the_threshold(self, make_spec):
+        config = engine.config(make_spec(alerts={"budget": "2 per 90d", "weights": {"drift/*": 3}, "warmup": 20}))
+        assert config.c == 45
+        assert (config.taught, config.season, config.weight("drift/age/log_psi")) == (20, "weekday", 3)
+
+    def test_weekly_and_hourly_windows_count_in_their_own_length(self, make_spec):
+        assert engine.config(make_spec(schedule="weekly", alerts={"budget": "1 per 90d"})).c == pytest.approx(90 / 7)
+        assert engine.config(make_spec(schedule="hourly", alerts={"budget": "1 per 90d"})).c == 90 * 24
+
+    def test_weight_zero_silences_a_stream(self, make_spec):
+        spec = make_spec(alerts={"weights": {"drift/age/*": 0, "drift/*": 2}})
+        assert engine.is_silenced(spec, "drift/age/log_psi")
+        assert not engine.is_silenced(spec, "drift/income/log_psi")
+
+
+@pytest.mark.parametrize("task", ["binary_classification", "multiclass_classification", "regression"])
+def test_quality_checks_are_on_metrics_that_exist(make_spec, task):
+    columns = {
+        "binary_classification": {"score": "p", "features": {}},
+        "multiclass_classification": {"prediction": "c", "class_scores": {"a": "pa", "b": "pb"}},
+        "regression": {"prediction": "y"},
+    }[task]
+    spec = make_spec(model={"id": "m", "task": task}, columns=columns)
+    known = {metric.name for metric in BY_TASK[task]} | {"labelled_rate"}
+    assert {name for name in plan.quality_metrics(spec) if not name.startswith("pinball")} <= known

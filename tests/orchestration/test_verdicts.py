@@ -1,0 +1,157 @@
+"""What a check says, from judgements and the engine's decisions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import pytest
+
+from metrics_py.alerting import MEMBERS_SCHEMA, STREAMS_SCHEMA
+from orchestration.checks.verdicts import REMEDIES, Published, family, verdicts
+from orchestration.judging.common import JUDGED
+from orchestration.judging.drift import NO_REFERENCE
+from sightline.spec import plan
+from sightline.spec.plan import PlannedCheck
+
+DAY = datetime(2026, 1, 31)
+DRIFT = PlannedCheck("drift", "drift__age", "", "age", "psi")
+COLUMN = PlannedCheck("data_quality", "column__age", "", "age")
+CONTRACT = PlannedCheck("data_quality", "contract__age", "", "age", severity="error")
+VOLUME = PlannedCheck("data_quality", "row_volume", "", metric="n_rows")
+AUC = PlannedCheck("model_quality", "quality__roc_auc", "", metric="roc_auc")
+
+
+def judged(metric: str, column: str = "", **values: Any) -> dict[str, Any]:
+    row = dict.fromkeys(JUDGED) | {"window_start": DAY, "model_version": "all", "segment": "all", "column": column, "metric": metric}
+    return row | {"value": 0.2, "n": 500, "status": "ok"} | values
+
+
+def stream(asset: str, statistic: str, column: str = "", **values: Any) -> dict[str, Any]:
+    row = dict.fromkeys(STREAMS_SCHEMA) | {"stream": f"{asset}/{column}/{statistic}", "window_start": DAY, "in_incident": False}
+    return row | {"status": "ok", "adjusted_evidence_days": 0.4, "asset": asset, "column": column, "statistic": statistic} | values
+
+
+def member(name: str, **values: Any) -> dict[str, Any]:
+    row = dict.fromkeys(MEMBERS_SCHEMA) | {"incident_id": "i1", "stream": name, "change_point": datetime(2026, 1, 29)}
+    return row | {"evidence": 900.0, "evidence_days": 900.0, "level_before": 0.0, "level_after": 1.0, "effect": 4.2, "status": "open"} | values
+
+
+def verdict(check: PlannedCheck, judgements: list[dict], streams: list[dict] = (), members: list[dict] = ()):
+    named = {"asset": pl.String, "column": pl.String, "statistic": pl.String}
+    published = Published(
+        pl.DataFrame(list(judgements), schema=JUDGED),
+        pl.DataFrame(list(streams), schema={**STREAMS_SCHEMA, **named}),
+        pl.DataFrame(list(members), schema={**MEMBERS_SCHEMA, "evidence_days": pl.Float64}),
+    )
+    found = list(verdicts(check.asset, [check], published))
+    assert len(found) <= 1
+    return found[0][2] if found else None
+
+
+def test_ok_below_everything():
+    found = verdict(DRIFT, [judged("psi", "age", ci_low=0.01, ci_high=0.03, bound_high=0.1)], [stream("drift", "log_psi", "age")])
+    assert found.level == "ok"
+    assert found.facts["interval"] == "[0.01, 0.03]"
+    assert found.facts["bound"] == "at most 0.1"
+    assert found.facts["n"] == 500
+    assert "what to do" not in found.facts
+
+
+def test_a_drift_beyond_its_tolerance_warns_and_does_not_fail():
+    found = verdict(DRIFT, [judged("psi", "age", status="warn", reason="higher by 0.9 sd")])
+    assert found.level == "warn"
+    assert found.text.startswith("Higher by 0.9 sd")
+
+
+def test_a_rejected_stream_fails_with_evidence_effect_change_point_companions_and_a_remedy():
+    mine, other = "drift/age/log_psi", "drift/income/log_psi"
+    streams = [stream("drift", "log_psi", "age", in_incident=True, incident_id="i1", status="alert", stream=mine)]
+    found = verdict(DRIFT, [judged("psi", "age")], streams, [member(mine), member(other)])
+    assert found.level == "error"
+    assert found.text.startswith("In incident i1 since 2026-01-29")
+    assert found.facts["evidence"] == "appears by chance at most once in 900 days, over all streams"
+    assert found.facts["change point"] == "2026-01-29 00:00 UTC"
+    assert found.facts["effect"] == "+4.2 standard deviations of the days before"
+    assert found.facts["moved with it"] == other
+    assert found.facts["what to do"] == REMEDIES["drift"]
+
+
+def test_a_muted_member_of_an_open_incident_keeps_failing():
+    streams = [stream("drift", "log_psi", "age", in_incident=True, incident_id="i1", status="muted")]
+    assert verdict(DRIFT, [judged("psi", "age")], streams, [member("drift/age/log_psi")]).level == "error"
+
+
+def test_streams_of_other_columns_and_assets_do_not_matter():
+    streams = [
+        stream("drift", "log_psi", "income", in_incident=True, incident_id="i1"),
+        stream("data_quality", "null_rate", "age", in_incident=True, incident_id="i1"),
+    ]
+    assert verdict(DRIFT, [judged("psi", "age")], streams).level == "ok"
+    assert verdict(COLUMN, [judged("null_rate", "age")], streams, [member("x")]).level == "error"
+
+
+def test_growing_evidence_warns():
+    streams = [stream("drift", "log_psi", "age", status="warn", adjusted_evidence_days=40.0)]
+    found = verdict(DRIFT, [judged("psi", "age")], streams)
+    assert found.level == "warn"
+    assert "once in 40 days" in found.text
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["50 rows; 200 needed", "the window is still open", "the labels are not due yet: no labelled rows", "37 labelled rows, 100 needed"],
+)
+def test_too_few_data_give_no_verdict(reason):
+    assert verdict(AUC, [judged("roc_auc", status="insufficient_data", reason=reason)]) is None
+
+
+@pytest.mark.parametrize("reason", [NO_REFERENCE, "no labelled rows"])
+def test_data_that_should_be_there_warn(reason):
+    found = verdict(AUC, [judged("roc_auc", status="insufficient_data", reason=reason)])
+    assert found.level == "warn"
+    assert found.text == f"Not enough data: {reason}."
+
+
+def test_what_is_known_of_a_column_counts_even_if_one_rate_is_not():
+    rows = [judged("null_rate", "age"), judged("unseen_rate", "age", status="insufficient_data", reason="3 rows, 20 needed")]
+    assert verdict(COLUMN, rows).level == "ok"
+
+
+class TestHardRules:
+    def test_no_predictions_fail(self):
+        found = verdict(VOLUME, [judged("n_rows", value=0.0, status="alert", reason="no predictions in a closed window")])
+        assert found.level == "error"
+        assert found.text.startswith("No predictions in a closed window")
+        assert "holidays" in found.facts["what to do"]
+
+    def test_a_broken_contract_fails_the_contract_check(self):
+        rows = [judged("contract_rate", "age", status="alert", reason="0.2 of the rows break the column's contract"), judged("null_rate", "age")]
+        assert verdict(CONTRACT, rows).level == "error"
+
+    def test_only_the_contract_check_knows_the_contract(self):
+        rows = [judged("contract_rate", "age", status="alert", reason="x"), judged("null_rate", "age")]
+        assert verdict(COLUMN, rows).level == "ok"
+
+    def test_a_warning_about_missing_values_is_no_broken_contract(self):
+        rows = [judged("contract_rate", "age", value=0.0), judged("null_rate", "age", status="warn", reason="above")]
+        assert verdict(CONTRACT, rows).level == "ok"
+        assert verdict(COLUMN, rows).level == "warn"
+
+    def test_a_share_of_missing_values_above_the_limit_fails(self):
+        found = verdict(CONTRACT, [judged("null_rate", "age", status="alert", reason="missing in 0.4 of the rows, 0.1 allowed")])
+        assert found.level == "error"
+
+
+def test_every_family_of_checks_has_a_remedy(make_spec):
+    spec = make_spec(
+        columns={"score": "p", "status": "s", "latency_ms": "ms", "features": {"age": {"kind": "numeric", "min": 0}}},
+        metrics=[{"name": "kpi", "sql": "1"}],
+    )
+    families = {family(check) for check in plan.checks(spec)} - {"contract"}
+    assert families <= set(REMEDIES)
+
+
+def test_nothing_judged_is_no_verdict():
+    assert verdict(DRIFT, []) is None
