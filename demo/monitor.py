@@ -5,6 +5,7 @@ It is generated, not committed: its dates follow the day of the replay.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 from demo.calendar import Calendar
@@ -71,8 +72,15 @@ def monitor_text(calendar: Calendar) -> str:
         "alerts:",
         _line("  budget: 1 per 90d", "false incidents at most, over everything watched here"),
         _line("  notify: [flight_operations]", "named on incidents"),
+        _line(f"  holidays: [{_holidays(calendar)}]", "days that neither alarm nor teach"),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _holidays(calendar: Calendar) -> str:
+    """The public holidays of the year as they are replayed: few people fly."""
+    days = (date(2013, 1, 1), date(2013, 7, 4), *(date(2013, 11, day) for day in (28, 29, 30)), date(2013, 12, 24), date(2013, 12, 25))
+    return ", ".join(str(day + calendar.offset) for day in days)
 
 
 def _feature(name: str) -> str:

@@ -40,6 +40,7 @@ HIGHER_IS_BETTER = {
     "average_precision",
     "brier_skill",
     "r2",
+    "labelled_rate",
 }
 LOWER_IS_BETTER = {"log_loss", "brier", "calibration_error", "mae", "rmse"}
 
@@ -103,19 +104,27 @@ def _quality(
         min_labels=spec.quality.min_labels,
         by=BY,
     )
-    judged = conform(table.with_columns(column=pl.lit("")))
-    judged = pl.concat([judged, _label_rates(marts["label_counts"])])
-    judged = with_bounds(spec, paths, ASSET, judged, directions(spec), {})
-    return Judged(_not_due(spec, judged, keys, now), _evidence(spec, table))
+    rates = _label_rates(marts["label_counts"])
+    judged = conform(pl.concat([table, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
+    worse = directions(spec)
+    not_due = pl.col("window_start").is_in(_early(spec, keys, now)) & (pl.col("metric") == "labelled_rate")
+    waiting = judged.filter(not_due)
+    judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {"labelled_rate": (0.0, 1.0)})
+    streams = pl.concat([table, rates], how="diagonal_relaxed").filter(pl.col("metric").is_in(plan.quality_metrics(spec)))
+    return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))
 
 
 def _not_due(spec: MonitorSpec, judged: pl.DataFrame, keys: Sequence[str], now: datetime) -> pl.DataFrame:
     """Say of windows whose labels are not due yet that this is why there is not enough."""
-    early = [spec.window_start(key).replace(tzinfo=None) for key in keys if now < partitions.matures_at(spec, key)]
-    waits = pl.col("window_start").is_in(early) & (pl.col("status") == "insufficient_data")
+    waits = pl.col("window_start").is_in(_early(spec, keys, now)) & (pl.col("status") == "insufficient_data")
     return judged.with_columns(
         reason=pl.when(waits).then(pl.format("{}: {}", pl.lit(NOT_DUE), "reason")).otherwise("reason")
     )
+
+
+def _early(spec: MonitorSpec, keys: Sequence[str], now: datetime) -> list[datetime]:
+    """Windows (naive UTC) whose labels are not due yet."""
+    return [spec.window_start(key).replace(tzinfo=None) for key in keys if now < partitions.matures_at(spec, key)]
 
 
 def _read(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, name: str, keys: Sequence[str]) -> pl.DataFrame:
@@ -123,20 +132,16 @@ def _read(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, name: str, keys: Se
 
 
 def _label_rates(counts: pl.DataFrame) -> pl.DataFrame:
-    """How many predictions have a label by now: a fact, not judged."""
-    sums = counts.group_by(BY).agg(pl.col("n_predictions").sum(), pl.col("n_labelled").sum())
-    return conform(
-        sums.select(
-            *BY,
-            column=pl.lit(""),
-            metric=pl.lit("labelled_rate"),
-            value=pl.col("n_labelled") / pl.col("n_predictions"),
-            n="n_predictions",
-            status=pl.lit("ok"),
-        ).filter(pl.col("n") > 0)
+    """Share of predictions that have a label by now, on the arcsine scale for the engine; judged when the labels are due."""
+    sums = counts.group_by(BY).agg(pl.col("n_predictions").sum().cast(pl.Int64), pl.col("n_labelled").sum().cast(pl.Int64))
+    n, labelled = pl.col("n_predictions"), pl.col("n_labelled")
+    return sums.filter(n > 0).select(
+        *BY,
+        metric=pl.lit("labelled_rate"),
+        value=labelled / n,
+        n=n,
+        status=pl.lit("ok"),
+        reason=pl.lit(None, dtype=pl.String),
+        stabilised_value=((labelled + 0.375) / (n + 0.75)).sqrt().arcsin(),
+        variance=1 / (4 * n),
     )
-
-
-def _evidence(spec: MonitorSpec, table: pl.DataFrame) -> pl.DataFrame:
-    """One stream per metric that has a check."""
-    return quality_evidence(table.filter(pl.col("metric").is_in(plan.quality_metrics(spec))), ASSET)

@@ -56,6 +56,8 @@ def column_evidence(
             is_quality = stream.statistic in RATES_OF_QUALITY
             if feature is not None and not feature.drift and not is_quality:
                 continue
+            if name == "@label" and stream.statistic == "null_rate":
+                continue  # a label that is there is never null: its absence is the stream labelled_rate
             frames.append(
                 pl.DataFrame(
                     {

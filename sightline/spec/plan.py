@@ -73,6 +73,7 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
                 "brier",
                 "brier_skill",
                 "calibration_error",
+                "calibration_bias",
             ]
     else:
         averages = [
@@ -82,6 +83,7 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
         if columns.class_scores:
             metrics += ["roc_auc_macro", "log_loss", "brier"]
     metrics += ["business_value"] if spec.value_matrix else []
+    metrics.append("labelled_rate")
     return metrics + [metric.name for metric in spec.metrics if metric.needs_label]
 
 
