@@ -63,7 +63,8 @@ def run_request(monitor: Monitor, flow: str, request: Request) -> dg.RunRequest:
 def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstance) -> Listing:
     """What there is to see: waiting batches (a bounded number of them), the ledger, and the runs asked for."""
     spec, paths, watched = monitor.spec, monitor.paths, WATCHES[flow]
-    under_way = open_batches(cursor)
+    runs = run_states(instance, [request.run_key for request in cursor.open])
+    under_way = open_batches(cursor, runs)
     waiting = [batch for batch in pending(spec, paths, watched, monitor.home) if batch.batch_id not in under_way]
     peeked = {batch.batch_id: frozenset(peek_windows(spec, paths, batch, monitor.home)) for batch in bounded(waiting)}
     if flow == "delayed" and (matched := label_windows_waiting(spec, paths)):
@@ -82,7 +83,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         done=done,
         with_data=inferences,
         reference=reference_id(paths, with_label=flow == "delayed"),
-        runs=run_states(instance, [request.run_key for request in cursor.open]),
+        runs=runs,
         now=partitions.utc_now(),
     )
 

@@ -112,9 +112,10 @@ class Plan:
     reason: str
 
 
-def open_batches(cursor: Cursor) -> set[str]:
-    """Batches that a run under way will load: no need to look into them again."""
-    return {batch for request in cursor.open for batch in request.batches}
+def open_batches(cursor: Cursor, runs: Mapping[str, RunState]) -> set[str]:
+    """Batches that a run under way will load: no need to look into them again until it has ended."""
+    under_way = [r for r in cursor.open if runs.get(r.run_key, RunState.ACTIVE) is RunState.ACTIVE]
+    return {batch for request in under_way for batch in request.batches}
 
 
 def plan(spec: MonitorSpec, flow: str, cursor: Cursor, listing: Listing) -> Plan:

@@ -53,7 +53,9 @@ class TestNewData:
     def test_a_batch_without_a_readable_row_is_loaded_with_the_current_window(self, spec):
         decided = plan(spec, "immediate", Cursor(), listing(pending={"broken": frozenset()}))
         assert spans(decided) == [(TODAY, TODAY)]
-        assert open_batches(decided.cursor) == {"broken"}
+        assert open_batches(decided.cursor, {}) == {"broken"}
+        assert open_batches(decided.cursor, {decided.requests[0].run_key: RunState.ACTIVE}) == {"broken"}
+        assert open_batches(decided.cursor, {decided.requests[0].run_key: RunState.FAILED}) == set()
 
     def test_windows_before_the_first_and_after_now_are_not_requested(self, spec):
         decided = plan(
