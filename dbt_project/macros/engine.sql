@@ -53,9 +53,24 @@
 {# Aggregate: how many x lie in each interval (previous cut, cut], and above the last one; see explode_counts. #}
 {% macro cut_counts(x, cuts) %}{{ return(adapter.dispatch('cut_counts')(x, cuts)) }}{% endmacro %}
 {% macro duckdb__cut_counts(x, cuts) %}
+  {# Measured: one count per cut is faster up to about a dozen cuts, a binary search per row beyond. #}
+  {% if cuts | length <= 12 %}{{ return(cumulative_counts(x, cuts)) }}{% endif %}
   {% set literals = [] %}
   {% for cut in cuts %}{% do literals.append(double_literal(cut)) %}{% endfor %}
   {{ return('histogram(' ~ x ~ ', [' ~ (literals | join(', ')) ~ ']::double[])') }}
+{% endmacro %}
+
+{% macro cumulative_counts(x, cuts) %}
+  {% set keys, counts, below = [], [], ['0'] %}
+  {% for cut in cuts %}
+    {% set up_to = count_where(x ~ ' <= ' ~ double_literal(cut)) %}
+    {% do keys.append(double_literal(cut)) %}
+    {% do counts.append(up_to ~ ' - ' ~ below[-1]) %}
+    {% do below.append(up_to) %}
+  {% endfor %}
+  {% do keys.append("cast('infinity' as double)") %}
+  {% do counts.append('count(' ~ x ~ ') - ' ~ below[-1]) %}
+  {{ return('map([' ~ keys | join(', ') ~ '], [' ~ counts | join(', ') ~ '])') }}
 {% endmacro %}
 
 {# Select items that make one row (cut, n) of each entry of cut_counts; the last cut is infinity. #}

@@ -21,27 +21,22 @@
 {% endmacro %}
 
 {# The decision of a classifier: the logged class, else the score against the threshold, else the most probable class. #}
-{% macro decided_class(alias) %}
-  {%- set logged = alias ~ '.predicted_class' -%}
-  {%- set score = finite(alias ~ '.score') -%}
+{% macro decided_class() %}
   {%- if task() == 'binary_classification' -%}
   case
-          when {{ logged }} is not null then {{ logged }}
-          when {{ score }} >= {{ double_literal(setting('threshold')) }} then {{ string_literal(setting('positive')) }}
-          when {{ score }} < {{ double_literal(setting('threshold')) }} then {{ string_literal(setting('negative')) }}
-      end
+            when logged_class is not null then logged_class
+            when score >= {{ double_literal(setting('threshold')) }} then {{ string_literal(setting('positive')) }}
+            when score is not null then {{ string_literal(setting('negative')) }}
+        end
   {%- elif has_class_scores() -%}
-  {%- set scores = class_scores(alias) -%}
   case
-          when {{ logged }} is not null then {{ logged }}
-          {%- for name in score_classes() %}
-          when {{ scores[loop.index0] }} = ({{ largest(scores) }}) then {{ string_literal(name) }}
-          {%- endfor %}
-      end
-  {%- elif task() == 'multiclass_classification' -%}
-  {{ logged }}
+            when logged_class is not null then logged_class
+            {%- for name in score_classes() %}
+            when {{ class_score_names()[loop.index0] }} = ({{ largest(class_score_names()) }}) then {{ string_literal(name) }}
+            {%- endfor %}
+        end
   {%- else -%}
-  {{ as_text('null') }}
+  {{ 'logged_class' if task() == 'multiclass_classification' else as_text('null') }}
   {%- endif -%}
 {% endmacro %}
 
@@ -66,15 +61,15 @@
   {{ return('case when ' ~ items | join(' + ') ~ ' is not null then greatest(' ~ items | join(', ') ~ ') end' if items | length > 1 else items[0]) }}
 {% endmacro %}
 
-{# A probability inside [1e-15, 1 - 1e-15]. #}
+{# A known probability inside [1e-15, 1 - 1e-15]. #}
 {% macro clipped(p) %}
-  {{ return('case when ' ~ p ~ ' is not null then greatest(1e-15, least(1e0 - 1e-15, ' ~ p ~ ')) end') }}
+  {{ return('greatest(1e-15, least(1e0 - 1e-15, ' ~ p ~ '))') }}
 {% endmacro %}
 
-{# Equal-width bin 0 .. n-1 of a score; scores outside [0, 1] go to the outermost bins. #}
+{# Equal-width bin 0 .. n-1 of a score; scores outside [0, 1] go to the outermost bins, null stays null. #}
 {% macro score_bin(score, n) %}
-  {{ return('case when ' ~ score ~ ' is not null then '
-    ~ as_int('least(' ~ (n - 1) ~ ', greatest(0, floor(' ~ score ~ ' * ' ~ n ~ ')))') ~ ' end') }}
+  {{ return('case when ' ~ score ~ ' >= 1e0 then ' ~ (n - 1) ~ ' when ' ~ score ~ ' < 0e0 then 0 else '
+    ~ as_int('floor(' ~ score ~ ' * ' ~ n ~ ')') ~ ' end') }}
 {% endmacro %}
 
 {# Binary search in frozen cuts: the bin of x. `bins` has one more entry than `cuts`. #}

@@ -1,27 +1,29 @@
 {#
   Labels meet predictions here and are reduced at once to what every label-side mart sums up: decision, label, score bin,
-  delay. The joined rows themselves are never stored.
+  delay. The joined rows themselves are never stored. Per row only what the counts cannot tell is summed; what follows
+  from a count and its keys (binary: sums of labels and scores) is added afterwards.
 #}
 {{ config(materialized='batched_table') }}
 {%- set label = label_column() %}
 {%- set is_binary = task() == 'binary_classification' %}
 {%- set is_regression = task() == 'regression' %}
-{%- set is_scored = is_binary or is_regression %}
+{%- set null_number = as_double('null') %}
 
 with joined as (
     {{ labelled_predictions([
-        finite('inferences.score') ~ ' as score',
         finite('inferences.prediction') ~ ' as prediction',
-        decided_class('inferences') ~ ' as predicted_class',
+        'labels.n_revisions',
         as_int('greatest(0, floor(' ~ seconds_between('inferences.window_start', 'labels.first_received_at') ~ ' / '
             ~ double_literal(setting('window_seconds', '86400')) ~ '))') ~ ' as delay_bin',
-        'labels.n_revisions',
+        'inferences.predicted_class as logged_class',
+        finite('inferences.score') ~ ' as score',
     ] + named_class_scores('inferences')) }}
 ),
 
 forecasts as (
     select
         *,
+        {{ decided_class() }} as predicted_class,
         {%- if is_binary %}
         case when label_class = {{ string_literal(setting('positive')) }} then 1e0 when label_class is not null then 0e0 end as outcome,
         score as forecast
@@ -29,11 +31,11 @@ forecasts as (
         label_value as outcome,
         prediction as forecast
         {%- elif has_class_scores() %}
-        {{ as_double('null') }} as outcome,
+        {{ null_number }} as outcome,
         {{ probability_of_truth() }} as forecast
         {%- else %}
-        {{ as_double('null') }} as outcome,
-        {{ as_double('null') }} as forecast
+        {{ null_number }} as outcome,
+        {{ null_number }} as forecast
         {%- endif %}
     from joined
 ),
@@ -54,37 +56,67 @@ outcomes as (
         {%- else %}
         {{ as_int('null') }} as label_bin,
         {%- endif %}
-        forecast {{ '- outcome' if is_scored else '+ null' }} as error,
-        case when forecast is not null then outcome end as scored_outcome,
         {%- if is_binary %}
-        case
-            when outcome = 1e0 then -ln({{ clipped('forecast') }})
-            when outcome = 0e0 then -ln({{ clipped('1e0 - forecast') }})
-        end as log_loss
+        -ln({{ clipped('case when outcome = 1e0 then forecast else 1e0 - forecast end') }}) as log_loss,
         {%- elif has_class_scores() %}
         -ln({{ clipped('forecast') }}) as log_loss,
-        case when forecast is not null then {{ multiclass_brier() }} end as brier
-        {%- else %}
-        {{ as_double('null') }} as log_loss
+        case when forecast is not null then {{ multiclass_brier() }} end as brier,
         {%- endif %}
+        forecast - outcome as error
     from forecasts
+),
+
+counted as (
+    {{ by_segment('outcomes', ['predicted_class', 'label_class', 'score_bin', 'label_bin', 'delay_bin', 'score_group'], [
+        'count(*) as n',
+        count_where('n_revisions > 1') ~ ' as n_revised',
+    ] + ([
+        'count(error) as n_score',
+        'sum(error) as sum_error',
+        'sum(abs(error)) as sum_abs_error',
+        'sum(error * error) as sum_squared_error',
+    ] if is_binary or is_regression else ['count(forecast) as n_score']) + ([
+        'sum(case when error is not null then log_loss end) as sum_log_loss',
+    ] if is_binary else []) + ([
+        'sum(forecast) as sum_score',
+        'sum(case when forecast is not null then log_loss end) as sum_log_loss',
+        'sum(brier) as sum_brier',
+    ] if has_class_scores() else []) + ([
+        'sum(case when error is not null then forecast end) as sum_score',
+        'sum(case when error is not null then outcome end) as sum_label',
+        'sum(case when error is not null then outcome * outcome end) as sum_label_sq',
+        'count(label_value) as n_label_value',
+        'sum(label_value) as sum_label_value',
+        'sum(label_value * label_value) as sum_label_value_sq',
+        'min(label_value) as min_label_value',
+        'max(label_value) as max_label_value',
+    ] if is_regression else []) + pinball_sums()) }}
+),
+
+final as (
+    select
+        *
+        {%- if is_binary %},
+        case when label_class = {{ string_literal(setting('positive')) }} then n_score else 0 end as sum_label,
+        case when label_class = {{ string_literal(setting('positive')) }} then n_score else 0 end as sum_label_sq,
+        sum_error + case when label_class = {{ string_literal(setting('positive')) }} then n_score else 0 end as sum_score,
+        sum_squared_error as sum_brier
+        {%- elif is_regression %},
+        {{ null_number }} as sum_log_loss,
+        {{ null_number }} as sum_brier
+        {%- else %},
+        {%- if not has_class_scores() %}
+        {{ null_number }} as sum_score,
+        {{ null_number }} as sum_log_loss,
+        {{ null_number }} as sum_brier,
+        {%- endif %}
+        {{ null_number }} as sum_label,
+        {{ null_number }} as sum_label_sq,
+        {{ null_number }} as sum_error,
+        {{ null_number }} as sum_abs_error,
+        {{ null_number }} as sum_squared_error
+        {%- endif %}
+    from counted
 )
 
-{{ by_segment('outcomes', ['predicted_class', 'label_class', 'score_bin', 'label_bin', 'delay_bin', 'score_group'], [
-    'count(*) as n',
-    ('count(error)' if is_scored else 'count(forecast)') ~ ' as n_score',
-    count_where('n_revisions > 1') ~ ' as n_revised',
-    'sum(scored_outcome) as sum_label',
-    'sum(scored_outcome * scored_outcome) as sum_label_sq',
-    'sum(' ~ ('case when outcome is not null then forecast end' if is_scored else 'forecast') ~ ') as sum_score',
-    'sum(error) as sum_error',
-    'sum(abs(error)) as sum_abs_error',
-    'sum(error * error) as sum_squared_error',
-    'sum(log_loss) as sum_log_loss',
-    'sum(' ~ ('error * error' if is_binary else 'brier' if has_class_scores() else as_double('null')) ~ ') as sum_brier',
-    'count(label_value) as n_label_value',
-    'sum(label_value) as sum_label_value',
-    'sum(label_value * label_value) as sum_label_value_sq',
-    'min(label_value) as min_label_value',
-    'max(label_value) as max_label_value',
-] + pinball_sums()) }}
+select * from final
