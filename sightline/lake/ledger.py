@@ -105,6 +105,11 @@ class Ledger:
             sql, params = sql + " AND seq > ?", [*params, after_seq]
         return [Part(*row) for row in self.con.execute(sql + " ORDER BY seq, path", params)]
 
+    def newest(self, kind: str) -> int:
+        """Sequence number of the newest batch among the live parts of a kind; 0 when there are none."""
+        sql = "SELECT coalesce(max(seq), 0) FROM parts WHERE kind = ? AND state = 'live'"
+        return self.con.execute(sql, [kind]).fetchone()[0]
+
     def window_keys(self, kind: str) -> list[str]:
         """Windows that hold data, sorted."""
         sql = "SELECT DISTINCT window_key FROM parts WHERE kind = ? AND state = 'live' AND window_key IS NOT NULL ORDER BY 1"

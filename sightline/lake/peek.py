@@ -13,7 +13,7 @@ from sightline.lake.ledger import open_ledger
 from sightline.lake.match import Predictions, match_labels
 from sightline.lake.normalize import CLOCK_SKEW, normalize
 from sightline.lake.read import UnreadableError, json_field, read_chunks, scan_csv, typed_series
-from sightline.lake.relabel import newest_inferences, waiting_labels
+from sightline.lake.relabel import TRIED_THROUGH, waiting_labels
 from sightline.lake.roles import roles
 from sightline.lake.segments import rejected_rows
 from sightline.lake.sources import Batch
@@ -48,7 +48,7 @@ def peek_windows(spec: MonitorSpec, paths: MonitorPaths, batch: Batch, home: Hom
     newest = 0
     if batch.kind == "labels":
         with open_ledger(paths.ledger, create=False) as ledger:
-            newest = newest_inferences(ledger)
+            newest = ledger.newest("inferences")
     remembered = (str(paths.root), batch.batch_id, newest)
     if remembered not in _peeked:
         if len(_peeked) >= CACHE_SIZE:
@@ -140,7 +140,7 @@ def label_windows_waiting(spec: MonitorSpec, paths: MonitorPaths) -> set[str]:
         return set()
     recover_if_needed(paths)
     with open_ledger(paths.ledger) as ledger:
-        tried, newest = ledger.get("unmatched_tried_through"), newest_inferences(ledger)
+        tried, newest = ledger.get(TRIED_THROUGH), ledger.newest("inferences")
         remembered = (str(paths.root), tried, newest)
         if remembered not in _waiting:
             if len(_waiting) >= CACHE_SIZE:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from sightline.lake.ledger import Ledger, Part
+from sightline.lake.ledger import Part
 from sightline.lake.match import Predictions, Revisions, match_labels, no_labels, sort_revisions
 from sightline.lake.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA
 from sightline.lake.store import Staging, scan_parts
@@ -25,11 +25,6 @@ class LabelsDone:
     quarantine: list[pl.DataFrame] = field(default_factory=list)
     duplicates_by_batch: dict[str, int] = field(default_factory=dict)
     unmatched_by_batch: dict[str, int] = field(default_factory=dict)
-
-
-def newest_inferences(ledger: Ledger) -> int:
-    """Sequence number of the newest inference part."""
-    return max((part.seq for part in ledger.parts("inferences")), default=0)
 
 
 def waiting_labels(spec: MonitorSpec, staging: Staging) -> tuple[pl.DataFrame, list[Part], list[Part]]:
@@ -58,7 +53,7 @@ class LabelWork:
     def retry(self) -> LabelWork:
         """Compare the labels that wait with the inferences that came since."""
         waiting, parts, fresh = waiting_labels(self.spec, self.staging)
-        self.staging.meta[TRIED_THROUGH] = newest_inferences(self.staging.ledger)
+        self.staging.meta[TRIED_THROUGH] = self.staging.ledger.newest("inferences")
         if waiting.is_empty():
             return self
         matched, rest = match_labels(waiting, Predictions(self.spec, fresh, self.staging.file))
@@ -74,7 +69,7 @@ class LabelWork:
 
     def add(self, labels: pl.DataFrame) -> LabelWork:
         """Match new labels (``predicted_at`` is the hint)."""
-        self.staging.meta[TRIED_THROUGH] = newest_inferences(self.staging.ledger)
+        self.staging.meta[TRIED_THROUGH] = self.staging.ledger.newest("inferences")
         matched, rest = match_labels(labels, self.predictions)
         self._sort(matched)
         if len(rest):

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
@@ -37,23 +38,30 @@ def lake_lock(paths: MonitorPaths, patience_s: float = LOCK_PATIENCE_S) -> Itera
     SightlineError
         Another process held the lock for longer than `patience_s`.
     """
-    paths.root.mkdir(parents=True, exist_ok=True)
-    file = paths.root / ".lake.lock"
-    with file.open("w") as handle:
-        deadline = time.monotonic() + patience_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise SightlineError(
-                        "another process is loading this monitor's data",
-                        where=str(file),
-                        fix="wait for it to end, then start again",
-                    ) from None
-                time.sleep(0.05)
+    deadline = time.monotonic() + patience_s
+    with _lock_file(paths) as handle:
+        while not _try_lock(handle):
+            if time.monotonic() > deadline:
+                raise SightlineError(
+                    "another process is loading this monitor's data",
+                    where=handle.name,
+                    fix="wait for it to end, then start again",
+                )
+            time.sleep(0.05)
         yield
+
+
+def _lock_file(paths: MonitorPaths) -> IO[str]:
+    paths.root.mkdir(parents=True, exist_ok=True)
+    return (paths.root / ".lake.lock").open("w")
+
+
+def _try_lock(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -79,6 +87,11 @@ def hidden(file: Path) -> Path:
     return file.with_name(f".{file.name}.tmp")
 
 
+def _dirty_mark(paths: MonitorPaths) -> Path:
+    """Exists while hidden files may lie about, so that a clean start need not search the lake for them."""
+    return paths.root / ".lake.dirty"
+
+
 def recover(paths: MonitorPaths, ledger: Ledger) -> int:
     """Finish the renames and deletions of committed work, remove what was never committed; call under `lake_lock`.
 
@@ -88,10 +101,12 @@ def recover(paths: MonitorPaths, ledger: Ledger) -> int:
         Number of files renamed or removed.
     """
     repaired = _finish(paths, ledger, ledger.unfinished())
-    for folder in (paths.lake, paths.quarantine):
-        for leftover in folder.rglob(".*.tmp") if folder.exists() else ():
-            leftover.unlink()
-            repaired += 1
+    if _dirty_mark(paths).exists():
+        for folder in (paths.lake, paths.quarantine):
+            for leftover in folder.rglob(".*.tmp") if folder.exists() else ():
+                leftover.unlink()
+                repaired += 1
+        _dirty_mark(paths).unlink()
     if ledger.next_seq() == 1 and paths.lake.exists() and next(paths.lake.rglob("*.parquet"), None):
         raise SightlineError(
             "the lake holds data but the ledger that lists it is empty",
@@ -101,14 +116,23 @@ def recover(paths: MonitorPaths, ledger: Ledger) -> int:
     return repaired
 
 
-def recover_if_needed(paths: MonitorPaths) -> None:
-    """Finish a killed commit before reading, at the cost of one indexed query when there is none."""
+def recover_if_needed(paths: MonitorPaths, patience_s: float = LOCK_PATIENCE_S) -> None:
+    """Before reading: finish what a killed process left, or wait for the moment in which a living one makes its commit visible.
+
+    Costs one indexed query when there is nothing to do.
+    """
     if not paths.ledger.exists():
         return
+    deadline = time.monotonic() + patience_s
     with open_ledger(paths.ledger) as ledger:
-        if ledger.unfinished():
-            with lake_lock(paths):
-                recover(paths, ledger)
+        while ledger.unfinished():
+            with _lock_file(paths) as handle:
+                if _try_lock(handle):
+                    recover(paths, ledger)
+                    return
+            if time.monotonic() > deadline:
+                raise SightlineError("another process does not finish its commit", where=str(paths.root))
+            time.sleep(0.02)
 
 
 def _finish(paths: MonitorPaths, ledger: Ledger, parts: Sequence[Part]) -> int:
@@ -151,6 +175,8 @@ class Staging:
         """Write one hidden part (kind inferences, labels, unmatched or quarantine); `seq` is the newest batch in it."""
         columns = duckdb_schema(dict(frame.schema))
         mark = fingerprint(columns)
+        if not self.parts:
+            _dirty_mark(self.paths).touch()
         folder = self.paths.quarantine if kind == "quarantine" else self.paths.lake / kind
         if window_key is not None:
             folder = folder / f"window={window_key}"
@@ -177,6 +203,7 @@ class Staging:
         """Remove the hidden files of a commit that will not be."""
         for part in self.parts:
             self.file(part).unlink(missing_ok=True)
+        _dirty_mark(self.paths).unlink(missing_ok=True)
 
     def commit(self) -> None:
         """Make everything staged exist, all or nothing."""
@@ -207,6 +234,7 @@ class Staging:
                 "INSERT OR IGNORE INTO schemas VALUES (?, ?)", [(k, json.dumps(v)) for k, v in self.schemas.items()]
             )
         _finish(self.paths, self.ledger, self.ledger.unfinished())
+        _dirty_mark(self.paths).unlink(missing_ok=True)
 
 
 def scan_parts(files: Sequence[Path], schema: dict[str, pl.DataType]) -> pl.LazyFrame:

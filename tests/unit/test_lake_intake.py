@@ -223,6 +223,12 @@ def test_large_files_are_read_in_chunks(tmp_path: Path, monkeypatch: pytest.Monk
     assert (report.accepted, report.duplicates) == (1000, 3 * 1050 - 1000)
     lake = scan_lake(make_spec(), paths, "inferences").collect()
     assert lake.select("window_start", "prediction_id", "model_version").is_duplicated().any() is False
+    ids = [f"id-{i}" for i in range(1100)] * 2
+    land(paths.landing_labels, "a.parquet", pl.DataFrame({"id": ids, "y": [1] * 1100 + [0] * 1100}))
+    report = intake(make_spec(), paths, "labels", home)
+    assert (report.accepted, report.unmatched, report.quarantined_by_reason) == (2000, 200, {"conflicting_label": 1000})
+    current = scan_lake(make_spec(), paths, "labels").sort("revision_order").group_by("prediction_id").last().collect()
+    assert current["label_value"].to_list() == [0.0] * 1000
     ledger_adds_up(tmp_path)
 
 
