@@ -72,15 +72,22 @@ def monitor_text(calendar: Calendar) -> str:
         "alerts:",
         _line("  budget: 1 per 90d", "false incidents at most, over everything watched here"),
         _line("  notify: [flight_operations]", "named on incidents"),
-        _line(f"  holidays: [{_holidays(calendar)}]", "days that neither alarm nor teach"),
+        _line("  holidays:", "days that neither alarm nor teach"),
+        *(f"    - {day}" for day in _holidays(calendar)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _holidays(calendar: Calendar) -> str:
+def _holidays(calendar: Calendar) -> list[date]:
     """The public holidays of the year as they are replayed: few people fly."""
-    days = (date(2013, 1, 1), date(2013, 7, 4), *(date(2013, 11, day) for day in (28, 29, 30)), date(2013, 12, 24), date(2013, 12, 25))
-    return ", ".join(str(day + calendar.offset) for day in days)
+    days = (
+        date(2013, 1, 1),
+        date(2013, 7, 4),
+        *(date(2013, 11, day) for day in (28, 29, 30)),
+        date(2013, 12, 24),
+        date(2013, 12, 25),
+    )
+    return [day + calendar.offset for day in days]
 
 
 def _feature(name: str) -> str:
