@@ -205,9 +205,9 @@ def main() -> None:
         (home / "monitors" / "load.yaml").write_text(MONITOR)
         collector = ["-m", "sightline.cli", "collector", "--port"]
         for label, command, cases in (
-            ("bare application", ["-c", BARE], [(32, 1), (8, 50)]),
-            ("collector", collector, [(32, 1), (8, 50), (4, 500)]),
-            ("collector with guards", collector, [(32, 1), (8, 50), (4, 500)]),
+            ("bare application", ["-c", BARE], [(32, 1), (128, 1), (8, 50)]),
+            ("collector", collector, [(32, 1), (128, 1), (8, 50), (4, 500)]),
+            ("collector with guards", collector, [(32, 1), (128, 1), (8, 50), (4, 500)]),
         ):
             port = free_port()
             arguments = [*command, str(port)] + (["--no-guards"] if label == "collector" else [])
@@ -222,12 +222,12 @@ def main() -> None:
                     per_second = result.events_per_second * options.seconds / used
                     results.append(replace(result, events_per_cpu_second=per_second))
                 os.sched_setaffinity(0, set(cores))
-    bare = {r.events_per_request: r for r in results if r.name == "bare application"}
+    bare = {(r.connections, r.events_per_request): r for r in results if r.name == "bare application"}
     heads = ("conn", "rows", "requests/s", "events/s", "events/cpu s", "p50 ms", "p99 ms", "vs bare", "failed")
     widths = (5, 6, 12, 12, 14, 9, 9, 9, 8)
     print(f"{'':24}" + "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)))
     for r in results:
-        floor = bare.get(r.events_per_request)
+        floor = bare.get((r.connections, r.events_per_request))
         cells = (
             f"{r.connections}", f"{r.events_per_request}", f"{r.requests_per_second:,.0f}", f"{r.events_per_second:,.0f}",
             f"{r.events_per_cpu_second:,.0f}", f"{r.p50_ms:.2f}", f"{r.p99_ms:.2f}",
