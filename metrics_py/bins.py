@@ -167,14 +167,13 @@ def _numeric_labels(kinds: list[BinKind], lower: FloatArray, upper: FloatArray, 
 
 def _category_profile(values: object, weights: ArrayLike | None, kind: Kind, top: int, column: str) -> ColumnProfile:
     texts = categories_of(values, kind, column)
-    weight = np.ones(len(texts)) if weights is None else check_weights(weights, len(texts), column)
-    levels = (
-        pl.DataFrame({"value": texts, "w": weight})
-        .filter(pl.col("value").is_not_null() & (pl.col("w") > 0))
-        .group_by("value")
-        .agg(pl.col("w").sum())
-        .sort(["w", "value"], descending=[True, False])
-    )
+    if weights is None:
+        levels = texts.alias("value").value_counts(name="w").with_columns(pl.col("w").cast(pl.Float64))
+    else:
+        weight = check_weights(weights, len(texts), column)
+        levels = pl.DataFrame({"value": texts, "w": weight}).group_by("value").agg(pl.col("w").sum())
+    levels = levels.filter(pl.col("value").is_not_null() & (pl.col("w") > 0))
+    levels = levels.sort(["w", "value"], descending=[True, False])
     total = float(levels["w"].sum())
     singletons = int((levels["w"] == 1).sum())
     doubletons = int((levels["w"] == 2).sum())

@@ -311,16 +311,32 @@ def count(profile: ColumnProfile, values: object, *, weights: ArrayLike | None =
         Their sum is the number of rows: nothing is dropped. Counts of parts add up to the counts of the whole.
     """
     if profile.kind == "numeric":
-        bin_of = bins_of_numbers(profile, numbers_of(values, profile.column))
+        series = numbers_of(values, profile.column)
+        if weights is None:
+            return counts_of_numbers(profile, series)
+        bin_of = bins_of_numbers(profile, series)
     else:
         texts = categories_of(values, profile.kind, profile.column)
         if weights is None:
             return counts_of_categories(profile, texts)
         bin_of = bins_of_categories(profile, texts)
-    if weights is None:
-        return np.bincount(bin_of, minlength=len(profile)).astype(np.int64)
     sums = np.bincount(bin_of, weights=check_weights(weights, len(bin_of), profile.column), minlength=len(profile))
     return np.rint(sums).astype(np.int64)
+
+
+def counts_of_numbers(profile: ColumnProfile, series: pl.Series) -> IntArray:
+    """Rows per bin of a Float64 series: no bin per row is kept."""
+    n_null = series.null_count()
+    numbers = series.fill_null(np.nan).to_numpy()
+    finite = np.isfinite(numbers)
+    kept = numbers if finite.all() else numbers[finite]
+    cuts, bin_of_cut = profile.cuts()
+    per_cut = np.bincount(_search(cuts, kept), minlength=len(cuts))
+    counts = np.zeros(len(profile), dtype=np.int64)
+    np.add.at(counts, bin_of_cut, per_cut)
+    counts[profile.bin_kind.index("null")] += n_null
+    counts[profile.bin_kind.index("not_finite")] += len(numbers) - len(kept) - n_null
+    return counts
 
 
 def bins_of_numbers(profile: ColumnProfile, series: pl.Series) -> IntArray:
