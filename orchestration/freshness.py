@@ -13,6 +13,9 @@ import dagster as dg
 from sightline.spec.model import MonitorSpec
 
 WARN_SHARE = 0.75
+SHORTEST = timedelta(minutes=1)
+"""Dagster takes no shorter deadline."""
+
 CLOCK_OF = {"inferences": "inferences", "labels": "labels", "data_quality": "judgements", "drift": "judgements"}
 """Asset -> which deadline of the spec applies. Judgements of labels come with the labels and share their deadline."""
 
@@ -22,7 +25,7 @@ def policy(spec: MonitorSpec, asset: str) -> dg.FreshnessPolicy | None:
     clock = "labels" if asset == "model_quality" else CLOCK_OF.get(asset)
     if clock is None or clock not in spec.deadlines:
         return None
-    deadline = max(spec.deadlines[clock], timedelta(minutes=2))
+    deadline = max(spec.deadlines[clock], SHORTEST * 1.5)
     if asset == "model_quality":
         deadline += spec.window
-    return dg.FreshnessPolicy.time_window(fail_window=deadline, warn_window=deadline * WARN_SHARE)
+    return dg.FreshnessPolicy.time_window(fail_window=deadline, warn_window=max(deadline * WARN_SHARE, SHORTEST))

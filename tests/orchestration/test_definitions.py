@@ -53,7 +53,10 @@ def described(defs: dg.Definitions) -> dict:
             }
             for node in sorted(nodes, key=lambda node: node.key)
         },
-        "checks": sorted(f"{key.asset_key.to_user_string()}:{key.name}" + (" (blocks)" if graph.get(key).blocking else "") for key in graph.asset_check_keys),
+        "checks": sorted(
+            f"{key.asset_key.to_user_string()}:{key.name}" + (" (blocks)" if graph.get(key).blocking else "")
+            for key in graph.asset_check_keys
+        ),
         "jobs": sorted(name for name in repository.job_names if not name.startswith("__")),
         "sensors": sorted(sensor.name for sensor in repository.sensor_defs),
     }
@@ -164,5 +167,12 @@ def test_importing_the_code_location_does_not_import_what_only_runs_need(worksho
     """`dagster dev` imports it in several processes: SciPy's statistics and scikit-learn have no business there."""
     code = "import sys; import orchestration.definitions; print([m for m in ('scipy.stats', 'sklearn', 'pandas') if m in sys.modules])"
     environment = {**os.environ, "SIGHTLINE_HOME": os.fspath(workshop_home.home.root)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip().splitlines()[-1] == "[]"

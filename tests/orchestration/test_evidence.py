@@ -17,7 +17,16 @@ KEYS = ["2026-01-28", "2026-01-29", "2026-01-30"]
 
 
 def evidence(*keys: str) -> pl.DataFrame:
-    rows = [{"asset": "drift", "column": "age", "statistic": "log_psi", "window_start": datetime.fromisoformat(key), "value": 0.1} for key in keys]
+    rows = [
+        {
+            "asset": "drift",
+            "column": "age",
+            "statistic": "log_psi",
+            "window_start": datetime.fromisoformat(key),
+            "value": 0.1,
+        }
+        for key in keys
+    ]
     return pl.DataFrame([dict.fromkeys(EVIDENCE) | row for row in rows], schema=EVIDENCE)
 
 
@@ -45,7 +54,9 @@ def test_late_evidence_is_decided_after_what_is_published(make_spec):
 
 
 def test_a_stream_without_a_column_has_two_parts(make_spec):
-    rows = evidence("2026-01-28").with_columns(column=pl.lit(""), asset=pl.lit("data_quality"), statistic=pl.lit("n_rows"))
+    rows = evidence("2026-01-28").with_columns(
+        column=pl.lit(""), asset=pl.lit("data_quality"), statistic=pl.lit("n_rows")
+    )
     found = publishable(make_spec(), rows, KEYS, datetime(2026, 2, 10, tzinfo=UTC), None, mature=False)
     assert found["stream"].to_list() == ["data_quality/n_rows"]
 

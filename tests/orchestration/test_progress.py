@@ -15,7 +15,9 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def progress(home):
     with open_progress(home.monitor("churn").ledger) as opened:
         for kind, key in (("inferences", "w1"), ("inferences", "w2"), ("labels", "w1"), ("inferences", "w1")):
-            opened.con.execute("INSERT INTO window_changes(kind, window_key, batch_id, n_rows) VALUES (?, ?, 'b', 5)", [kind, key])
+            opened.con.execute(
+                "INSERT INTO window_changes(kind, window_key, batch_id, n_rows) VALUES (?, ?, 'b', 5)", [kind, key]
+            )
         yield opened
 
 

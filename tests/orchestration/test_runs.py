@@ -8,7 +8,17 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 import pytest
-from orchestration_support import AWKWARD, DAYS, HOURS, REFERENCE_DAYS, ROWS_PER_DAY, SHIFT_DAY, Workshop, churn_rows, land
+from orchestration_support import (
+    AWKWARD,
+    DAYS,
+    HOURS,
+    REFERENCE_DAYS,
+    ROWS_PER_DAY,
+    SHIFT_DAY,
+    Workshop,
+    churn_rows,
+    land,
+)
 
 from orchestration import jobs, partitions
 from orchestration.progress import open_progress
@@ -47,7 +57,11 @@ def run(
     """Run a job over a window or a range."""
     keys = [dg.AssetKey([spec.id, name]) for name in only] if only else None
     result = built.resolve_job_def(names.job_name(spec, flow)).execute_in_process(
-        instance=instance, tags=partitions.run_tags(first, last or first), run_config=QUIET, raise_on_error=False, asset_selection=keys
+        instance=instance,
+        tags=partitions.run_tags(first, last or first),
+        run_config=QUIET,
+        raise_on_error=False,
+        asset_selection=keys,
     )
     assert result.success or not must_succeed, [e.message for e in result.all_events if e.is_failure]
     return result
@@ -60,7 +74,9 @@ def states(instance: dg.DagsterInstance, spec: MonitorSpec, asset: str, check: s
     return {info.partition_key: info.latest_execution_status.value for info in infos if info.partition_key}
 
 
-def evaluation(instance: dg.DagsterInstance, spec: MonitorSpec, asset: str, check: str, partition: str) -> dg.AssetCheckEvaluation:
+def evaluation(
+    instance: dg.DagsterInstance, spec: MonitorSpec, asset: str, check: str, partition: str
+) -> dg.AssetCheckEvaluation:
     """The latest result of a check for a partition."""
     key = dg.AssetCheckKey(dg.AssetKey([spec.id, asset]), check)
     records = instance.event_log_storage.get_asset_check_execution_history(key, limit=2000)
@@ -79,14 +95,19 @@ class TestHistory:
         for name in ("inferences", "labels", "data_quality", "drift", "model_quality", "alerts", "column_bins"):
             assert len(instance.get_materialized_partitions(dg.AssetKey([spec.id, name]))) == DAYS, name
         records = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey([spec.id, "drift"]), asset_partitions=[workshop.day(3), workshop.day(SHIFT_DAY)]), limit=2
+            dg.AssetRecordsFilter(
+                asset_key=dg.AssetKey([spec.id, "drift"]), asset_partitions=[workshop.day(3), workshop.day(SHIFT_DAY)]
+            ),
+            limit=2,
         ).records
         psi = {r.partition_key: r.asset_materialization.metadata["psi: age"].value for r in records}
         assert psi[workshop.day(3)] < 0.2 < 1 < psi[workshop.day(SHIFT_DAY)]
 
     def test_row_counts_are_those_landed(self, workshop, instance):
         key = dg.AssetKey([workshop.churn.id, "inferences"])
-        [record] = instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key, asset_partitions=[workshop.day(5)]), limit=1).records
+        [record] = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=key, asset_partitions=[workshop.day(5)]), limit=1
+        ).records
         assert record.asset_materialization.metadata["dagster/partition_row_count"].value == ROWS_PER_DAY
 
     def test_the_change_is_one_incident_and_fails_the_check_of_its_column_from_that_day_on(self, workshop, instance):
@@ -108,7 +129,9 @@ class TestHistory:
                 continue
             for key, state in states(instance, spec, check.asset, check.name).items():
                 if state == "FAILED":
-                    assert evaluation(instance, spec, check.asset, check.name, key).severity is dg.AssetCheckSeverity.WARN
+                    assert (
+                        evaluation(instance, spec, check.asset, check.name, key).severity is dg.AssetCheckSeverity.WARN
+                    )
 
     def test_days_whose_labels_are_overdue_say_so(self, workshop, instance):
         found = evaluation(instance, workshop.churn, "model_quality", "quality__roc_auc", workshop.day(DAYS - 1))
@@ -119,7 +142,9 @@ class TestHistory:
     def test_awkward_names_an_always_missing_column_and_another_schedule(self, workshop, instance):
         spec = workshop.price
         judged = read_judgements(workshop.home.monitor(spec.id), metric="psi", segment="all")
-        assert set(AWKWARD) | {"@prediction", "@label"} <= set(judged.filter(pl.col("status") != "insufficient_data")["column"])
+        assert set(AWKWARD) | {"@prediction", "@label"} <= set(
+            judged.filter(pl.col("status") != "insufficient_data")["column"]
+        )
         assert judged.filter(pl.col("column") == "nothing")["status"].unique().to_list() in ([], ["insufficient_data"])
         assert judged["window_start"].n_unique() == HOURS
         missing = read_judgements(workshop.home.monitor(spec.id), metric="null_rate", column="nothing", segment="all")
@@ -143,7 +168,9 @@ class TestHistory:
             assert not requests(built, instance, name)
 
 
-def requests(built: dg.Definitions, instance: dg.DagsterInstance, name: str, cursor: str | None = None) -> list[dg.RunRequest]:
+def requests(
+    built: dg.Definitions, instance: dg.DagsterInstance, name: str, cursor: str | None = None
+) -> list[dg.RunRequest]:
     """One tick of a sensor; closing windows (no new data) are left out, because the clock goes on during the tests."""
     found = tick(built, instance, name, cursor)
     return [request for request in found.run_requests or [] if request.asset_selection is None]
@@ -164,20 +191,28 @@ class TestNewLabels:
         land(workshop.home, "churn", "labels", "late", labels.with_columns(churned=1 - pl.col("churned")))
         return workshop.day(day)
 
-    def test_start_one_run_of_just_their_window_which_changes_quality_and_the_check(self, workshop, instance, built, landed):
+    def test_start_one_run_of_just_their_window_which_changes_quality_and_the_check(
+        self, workshop, instance, built, landed
+    ):
         spec, paths = workshop.churn, workshop.home.monitor("churn")
         first = tick(built, instance, "churn__labels")
         [request] = [r for r in first.run_requests if r.asset_selection is None]
         assert request.tags["dagster/partition"] == landed
-        others = read_judgements(paths, asset="model_quality").filter(pl.col("window_start") != spec.window_start(landed).replace(tzinfo=None))
+        others = read_judgements(paths, asset="model_quality").filter(
+            pl.col("window_start") != spec.window_start(landed).replace(tzinfo=None)
+        )
 
-        result = built.resolve_job_def("churn__delayed").execute_in_process(instance=instance, tags=request.tags, run_config=QUIET)
+        result = built.resolve_job_def("churn__delayed").execute_in_process(
+            instance=instance, tags=request.tags, run_config=QUIET
+        )
         assert result.success
         auc = read_judgements(paths, metric="roc_auc", segment="all").filter(pl.col("model_version") == "all")
         value = auc.filter(pl.col("window_start") == spec.window_start(landed).replace(tzinfo=None))["value"].item()
         assert value < 0.4
         assert evaluation(instance, spec, "model_quality", "quality__roc_auc", landed).passed is False
-        after = read_judgements(paths, asset="model_quality").filter(pl.col("window_start") != spec.window_start(landed).replace(tzinfo=None))
+        after = read_judgements(paths, asset="model_quality").filter(
+            pl.col("window_start") != spec.window_start(landed).replace(tzinfo=None)
+        )
         assert after.equals(others), "no other window was touched"
 
         second = tick(built, instance, "churn__labels", first.cursor)
@@ -234,7 +269,9 @@ class TestAgain:
         merged = dg.Definitions.merge(built, dg.Definitions(jobs=[job]))
         result = merged.resolve_job_def("checks").execute_in_process(instance=instance, run_config=QUIET)
         assert result.success
-        records = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(dg.AssetKey([spec.id, "drift"]), "drift__age"), limit=50)
+        records = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey([spec.id, "drift"]), "drift__age"), limit=50
+        )
         newest = [r for r in records if r.run_id == result.run_id]
         by_partition = {r.partition: r.status.value for r in newest}
         assert by_partition[None] == "FAILED"
@@ -246,7 +283,10 @@ class TestBadData:
     def test_a_window_whose_rows_are_all_refused_stops_there(self, workshop, instance, built):
         spec, day = workshop.churn, workshop.day(DAYS)
         start = spec.window_start(day).replace(tzinfo=None)
-        rows = pl.DataFrame({"id": [None, None], "at": [start + timedelta(hours=1)] * 2, "p": [0.1, 0.2]}, schema_overrides={"id": pl.String})
+        rows = pl.DataFrame(
+            {"id": [None, None], "at": [start + timedelta(hours=1)] * 2, "p": [0.1, 0.2]},
+            schema_overrides={"id": pl.String},
+        )
         land(workshop.home, "churn", "inferences", "bad", rows)
         result = run(built, instance, spec, "immediate", day, must_succeed=False)
         assert not result.success
@@ -268,7 +308,9 @@ class TestBadData:
         run(built, instance, spec, "immediate", workshop.day(0), only=["inferences"])
         with open_progress(paths.ledger) as progress:
             assert progress.rows("inferences", [workshop.day(0)]) == {workshop.day(0): ROWS_PER_DAY + len(good)}
-            assert progress.con.execute("SELECT status FROM batches WHERE path LIKE '%damaged.parquet'").fetchone() == ("refused",)
+            assert progress.con.execute("SELECT status FROM batches WHERE path LIKE '%damaged.parquet'").fetchone() == (
+                "refused",
+            )
 
     def test_a_closed_window_without_predictions_fails_the_volume_check(self, workshop, instance, built):
         spec, day = workshop.churn, workshop.day(DAYS)
@@ -277,7 +319,9 @@ class TestBadData:
         assert found.severity is dg.AssetCheckSeverity.ERROR
         assert not found.passed
         assert "No predictions" in found.description
-        evidence = read_evidence(workshop.home.monitor("churn")).filter(pl.col("window_key") == day, pl.col("stream") == "data_quality/n_rows")
+        evidence = read_evidence(workshop.home.monitor("churn")).filter(
+            pl.col("window_key") == day, pl.col("stream") == "data_quality/n_rows"
+        )
         assert evidence["display_value"].to_list() == [0.0]
 
 

@@ -24,18 +24,43 @@ AUC = PlannedCheck("model_quality", "quality__roc_auc", "", metric="roc_auc")
 
 
 def judged(metric: str, column: str = "", **values: Any) -> dict[str, Any]:
-    row = dict.fromkeys(JUDGED) | {"window_start": DAY, "model_version": "all", "segment": "all", "column": column, "metric": metric}
+    row = dict.fromkeys(JUDGED) | {
+        "window_start": DAY,
+        "model_version": "all",
+        "segment": "all",
+        "column": column,
+        "metric": metric,
+    }
     return row | {"value": 0.2, "n": 500, "status": "ok"} | values
 
 
 def stream(asset: str, statistic: str, column: str = "", **values: Any) -> dict[str, Any]:
-    row = dict.fromkeys(STREAMS_SCHEMA) | {"stream": f"{asset}/{column}/{statistic}", "window_start": DAY, "in_incident": False}
-    return row | {"status": "ok", "adjusted_evidence_days": 0.4, "asset": asset, "column": column, "statistic": statistic} | values
+    row = dict.fromkeys(STREAMS_SCHEMA) | {
+        "stream": f"{asset}/{column}/{statistic}",
+        "window_start": DAY,
+        "in_incident": False,
+    }
+    return (
+        row
+        | {"status": "ok", "adjusted_evidence_days": 0.4, "asset": asset, "column": column, "statistic": statistic}
+        | values
+    )
 
 
 def member(name: str, **values: Any) -> dict[str, Any]:
     row = dict.fromkeys(MEMBERS_SCHEMA) | {"incident_id": "i1", "stream": name, "change_point": datetime(2026, 1, 29)}
-    return row | {"evidence": 900.0, "evidence_days": 900.0, "level_before": 0.0, "level_after": 1.0, "effect": 4.2, "status": "open"} | values
+    return (
+        row
+        | {
+            "evidence": 900.0,
+            "evidence_days": 900.0,
+            "level_before": 0.0,
+            "level_after": 1.0,
+            "effect": 4.2,
+            "status": "open",
+        }
+        | values
+    )
 
 
 def verdict(check: PlannedCheck, judgements: list[dict], streams: list[dict] = (), members: list[dict] = ()):
@@ -51,7 +76,9 @@ def verdict(check: PlannedCheck, judgements: list[dict], streams: list[dict] = (
 
 
 def test_ok_below_everything():
-    found = verdict(DRIFT, [judged("psi", "age", ci_low=0.01, ci_high=0.03, bound_high=0.1)], [stream("drift", "log_psi", "age")])
+    found = verdict(
+        DRIFT, [judged("psi", "age", ci_low=0.01, ci_high=0.03, bound_high=0.1)], [stream("drift", "log_psi", "age")]
+    )
     assert found.level == "ok"
     assert found.facts["interval"] == "[0.01, 0.03]"
     assert found.facts["bound"] == "at most 0.1"
@@ -101,7 +128,12 @@ def test_growing_evidence_warns():
 
 @pytest.mark.parametrize(
     "reason",
-    ["50 rows; 200 needed", "the window is still open", "the labels are not due yet: no labelled rows", "37 labelled rows, 100 needed"],
+    [
+        "50 rows; 200 needed",
+        "the window is still open",
+        "the labels are not due yet: no labelled rows",
+        "37 labelled rows, 100 needed",
+    ],
 )
 def test_too_few_data_give_no_verdict(reason):
     assert verdict(AUC, [judged("roc_auc", status="insufficient_data", reason=reason)]) is None
@@ -115,19 +147,27 @@ def test_data_that_should_be_there_warn(reason):
 
 
 def test_what_is_known_of_a_column_counts_even_if_one_rate_is_not():
-    rows = [judged("null_rate", "age"), judged("unseen_rate", "age", status="insufficient_data", reason="3 rows, 20 needed")]
+    rows = [
+        judged("null_rate", "age"),
+        judged("unseen_rate", "age", status="insufficient_data", reason="3 rows, 20 needed"),
+    ]
     assert verdict(COLUMN, rows).level == "ok"
 
 
 class TestHardRules:
     def test_no_predictions_fail(self):
-        found = verdict(VOLUME, [judged("n_rows", value=0.0, status="alert", reason="no predictions in a closed window")])
+        found = verdict(
+            VOLUME, [judged("n_rows", value=0.0, status="alert", reason="no predictions in a closed window")]
+        )
         assert found.level == "error"
         assert found.text.startswith("No predictions in a closed window")
         assert "holidays" in found.facts["what to do"]
 
     def test_a_broken_contract_fails_the_contract_check(self):
-        rows = [judged("contract_rate", "age", status="alert", reason="0.2 of the rows break the column's contract"), judged("null_rate", "age")]
+        rows = [
+            judged("contract_rate", "age", status="alert", reason="0.2 of the rows break the column's contract"),
+            judged("null_rate", "age"),
+        ]
         assert verdict(CONTRACT, rows).level == "error"
 
     def test_only_the_contract_check_knows_the_contract(self):
@@ -140,7 +180,9 @@ class TestHardRules:
         assert verdict(COLUMN, rows).level == "warn"
 
     def test_a_share_of_missing_values_above_the_limit_fails(self):
-        found = verdict(CONTRACT, [judged("null_rate", "age", status="alert", reason="missing in 0.4 of the rows, 0.1 allowed")])
+        found = verdict(
+            CONTRACT, [judged("null_rate", "age", status="alert", reason="missing in 0.4 of the rows, 0.1 allowed")]
+        )
         assert found.level == "error"
 
 
