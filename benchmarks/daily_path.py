@@ -184,7 +184,18 @@ def judge_nothing(spec: MonitorSpec, paths: MonitorPaths) -> None:
     import_judges()
 
 
-STAGES = {f.__name__: f for f in (scan_stated, scan_read, judge, judge_nothing)}
+def freeze(spec: MonitorSpec, paths: MonitorPaths) -> None:
+    """Freeze the reference from the first days."""
+    with connect(paths) as con:
+        prepare(con, paths)
+        build_reference(spec, paths, Home(paths.root.parent.parent), con)
+
+
+def nothing(spec: MonitorSpec, paths: MonitorPaths) -> None:
+    """What a process that imports this file costs."""
+
+
+STAGES = {f.__name__: f for f in (freeze, scan_stated, scan_read, judge, judge_nothing, nothing)}
 
 
 # ---------------------------------------------------------------- measuring
@@ -208,7 +219,7 @@ def measured(call: list[str], environment: dict[str, str], *, repeats: int = 1) 
     return min(costs, key=lambda cost: cost.cpu_seconds)
 
 
-def stage(name: str, home: Path, segments: int, *, repeats: int = 1) -> Cost:
+def stage(name: str, home: Path, segments: int, *, rows: int = 0, repeats: int = 1) -> Cost:
     """Measure one stage of this file."""
     call = [
         sys.executable,
@@ -221,6 +232,8 @@ def stage(name: str, home: Path, segments: int, *, repeats: int = 1) -> Cost:
         str(home),
         "--segments",
         str(segments),
+        "--rows",
+        str(rows),
     ]
     return measured(call, {}, repeats=repeats)
 
@@ -268,19 +281,14 @@ def run(rows: int, segments: int, folder: Path) -> dict[str, object]:
     """Measure one size and print the table."""
     spec, home = make_spec(segments), Home(folder)
     paths = home.monitor(spec.id)
-    begun = time.monotonic()
-    generate(spec, paths, rows)
-    generated = time.monotonic() - begun
-    begun = time.monotonic()
-    with connect(paths) as con:
-        prepare(con, paths)
-        build_reference(spec, paths, home, con)
-    frozen = time.monotonic() - begun
+    generated = stage("generate", folder, segments, rows=rows)
+    frozen = stage("freeze", folder, segments)
+    print(f"\n{rows:,} rows, {segments} segment columns; data made in {generated.wall_seconds:.0f} s")
     print(
-        f"\n{rows:,} rows, {segments} segment columns (data in {generated:.0f} s, reference of {REFERENCE_DAYS} days frozen in {frozen:.0f} s)"
+        f"reference of {REFERENCE_DAYS} days frozen, once: {frozen.cpu_seconds:.1f} CPU s, peak {frozen.peak_mb:.0f} MB"
     )
     costs = {name: stage(name, folder, segments, repeats=3) for name in ("scan_stated", "scan_read", "judge_nothing")}
-    start = python_start(folder)
+    start = stage("nothing", folder, segments, repeats=3).cpu_seconds
     for name, keys in {"dbt_nothing": [], "dbt_nothing_again": [], "dbt": keys_of(spec)}.items():
         with connect(paths) as con:
             write_control(con, spec, load_reference(paths), keys)
@@ -320,11 +328,6 @@ def run(rows: int, segments: int, folder: Path) -> dict[str, object]:
     }
 
 
-def python_start(folder: Path) -> float:
-    """CPU seconds of a process that imports this file and does nothing."""
-    return stage("nothing", folder, 0, repeats=3).cpu_seconds
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks daily_path", description=__doc__)
@@ -337,7 +340,11 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.stage:
         spec = make_spec(asked.segments)
-        STAGES.get(asked.stage, lambda spec, paths: None)(spec, Home(asked.home).monitor(spec.id))
+        paths = Home(asked.home).monitor(spec.id)
+        if asked.stage == "generate":
+            generate(spec, paths, asked.rows[0])
+        else:
+            STAGES[asked.stage](spec, paths)
         return
     results = []
     for rows in asked.rows:

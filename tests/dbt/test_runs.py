@@ -12,7 +12,7 @@ from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.lake import intake
 from sightline.spec.model import CustomMetric
-from sightline.warehouse import connect, ensure_reference, load_reference, prepare, write_control
+from sightline.warehouse import build_reference, connect, ensure_reference, load_reference, prepare, write_control
 from tests.dbt.support import START, Bench, spec_of
 
 NAIVE = START.replace(tzinfo=None)
@@ -126,6 +126,20 @@ def test_a_broken_custom_metric_fails_its_own_mart_only(bench):
     assert done.returncode == 1 and "no_such_column" in done.stdout
     assert "custom_sums" not in bench.all_marts()
     assert bench.mart("quality_sums")["n"].sum() == 20
+
+
+def test_ranking_has_its_inference_side_and_label_drift(bench):
+    spec = bench.spec.model_copy(update={"model": bench.spec.model.model_copy(update={"task": "ranking"})})
+    bench = Bench(spec, bench.home, bench.inferences, bench.labels)
+    bench.land("inferences", "all", bench.inferences)
+    bench.land("labels", "all", bench.labels)
+    build_reference(bench.spec, bench.paths, bench.home)
+    bench.control()
+    bench.build()
+    assert bench.mart("column_bins").filter(column_name="@score")["n"].sum() == 20
+    assert bench.mart("label_bins")["n"].sum() == bench.mart("label_counts")["n_labelled"].sum() == 20
+    assert bench.mart("label_moments")["sum_x"].sum() == bench.labels["label"].sum()
+    assert bench.mart("confusion").is_empty() and bench.mart("score_label_bins").is_empty()
 
 
 def test_control_refuses_keys_of_another_schedule(bench):

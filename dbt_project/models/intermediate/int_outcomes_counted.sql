@@ -85,12 +85,13 @@ counted as (
         'sum(case when error is not null then forecast end) as sum_score',
         'sum(case when error is not null then outcome end) as sum_label',
         'sum(case when error is not null then outcome * outcome end) as sum_label_sq',
+    ] if is_regression else []) + ([
         'count(label_value) as n_label_value',
         'sum(label_value) as sum_label_value',
         'sum(label_value * label_value) as sum_label_value_sq',
         'min(label_value) as min_label_value',
         'max(label_value) as max_label_value',
-    ] if is_regression else []) + pinball_sums()) }}
+    ] if task() in ('regression', 'ranking') else []) + pinball_sums()) }}
 ),
 
 final as (
