@@ -27,10 +27,10 @@ ui: install ## Open the Dagster UI on what is in this folder (monitors/, data/)
 	$(BIN)/sightline ui
 
 test: install ## Run the test suite (about 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 -m "not long and not browser and not e2e" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not browser and not e2e" tests
 
 test-long: install ## Full-size simulations, fault runs, real servers and a real browser
-	$(BIN)/python -m pytest -m "long or browser or e2e" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "long or browser or e2e" --durations 25 tests
 
 wheel-check: install ## Build the wheel and use it in an empty environment and an empty folder
 	$(BIN)/python tests/wheel_check.py
