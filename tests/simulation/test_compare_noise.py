@@ -11,7 +11,7 @@ from metrics_py.suite import run_suite
 from metrics_py.suite_draft import draft_suite
 from tests.simulation.evidence import interval, record
 
-SECTION = "Ad hoc comparison (statistics.md 1.2)"
+SECTION = "Ad hoc comparison"
 WINDOWS = 16
 REFERENCES = [pytest.param(8, id="short"), pytest.param(60, id="full", marks=pytest.mark.long)]
 

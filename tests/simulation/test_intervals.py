@@ -13,7 +13,7 @@ from metrics_py import classification, comparison, intervals
 from metrics_py.quality import quality_table
 from tests.simulation.evidence import interval, record
 
-SECTION = "Metric intervals and comparisons (statistics.md 5)"
+SECTION = "Metric intervals and comparisons"
 METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc")
 
 
