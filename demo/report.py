@@ -15,6 +15,7 @@ from sightline.spec.model import MonitorSpec
 STYLES = {
     "found": "green",
     "kept quiet": "green",
+    "told": "green",
     "missed": "red",
     "false alarm": "red",
     "pending": "yellow",

@@ -89,6 +89,57 @@ def test_documented_data_incidents(flights):
     assert (flights["precip"] == 0).mean() > 0.9
 
 
+def test_storms_of_march_may_and_december(flights):
+    cancelled = dict(flights.group_by("day").agg(pl.col("is_cancelled").mean()).iter_rows())
+    for month, day, share in ((3, 6, 0.185), (3, 8, 0.184), (5, 23, 0.224), (12, 10, 0.216)):
+        assert cancelled[date(2013, month, day)] == pytest.approx(share, abs=0.001)
+    assert sorted(cancelled.values())[len(cancelled) // 2] < 0.02
+
+
+def test_weather_that_may_be_told(flights):
+    by_day = flights.group_by("day").agg(
+        rainy=(pl.col("precip") > 0).mean(),
+        hazy=(pl.col("visib") < 10).mean(),
+        no_weather=pl.col("temp").is_null().mean(),
+        no_pressure=pl.col("pressure").is_null().mean(),
+        driest=pl.col("humid").min(),
+        pressure=pl.col("pressure").max(),
+    )
+    day = {row["day"]: row for row in by_day.iter_rows(named=True)}
+    reference = flights.filter(is_reference())
+    assert day[date(2013, 2, 19)]["rainy"] == pytest.approx(0.42, abs=0.005)
+    assert [day[date(2013, 3, d)]["no_pressure"] > 0.15 for d in (16, 17, 18, 19)] == [True, False, True, True]
+    assert [day[date(2013, 3, d)]["rainy"] > 0.15 for d in (16, 17, 18, 19)] == [True, False, True, True]
+    assert day[date(2013, 4, 6)]["driest"] == 13.0 < reference["humid"].min() == 16.42
+    for month, d in ((4, 21), (4, 22), (11, 4), (11, 5), (11, 20), (11, 21), (11, 29), (11, 30)):
+        assert day[date(2013, month, d)]["pressure"] > reference["pressure"].max() == 1034.5
+    assert day[date(2013, 10, 23)]["no_weather"] == pytest.approx(0.054, abs=0.001)
+    assert day[date(2013, 10, 25)]["no_weather"] == pytest.approx(0.039, abs=0.001)
+    assert max(day[date(2013, 9, 3 + d)]["no_weather"] for d in range(27)) < 0.02
+    for d in (2, 3, 4):
+        assert day[date(2013, 12, d)]["hazy"] > 0.7 and day[date(2013, 12, d)]["rainy"] == 0
+
+
+def test_seasons(flights, scored):
+    mean = dict(flights.group_by(pl.col("day").dt.month()).agg(pl.col("temp").mean()).iter_rows())
+    assert mean[7] - mean[1] > 40 and mean[12] < mean[9] - 20
+    assert (
+        flights.filter(pl.col("day") == date(2013, 4, 9))["temp"].max() > flights.filter(is_reference())["temp"].max()
+    )
+    gusts = dict(flights.group_by(pl.col("day").dt.month()).agg(pl.col("wind_gust").mean()).iter_rows())
+    assert max(gusts[month] for month in (5, 6, 7, 8, 9)) < min(gusts[1], gusts[2]) - 2
+    scores = dict(scored.group_by(pl.col("day").dt.month()).agg(pl.col("score").mean()).iter_rows())
+    assert scores[4] == pytest.approx(0.17, abs=0.01)
+
+
+def test_worst_week_and_thanksgiving(flights, scored):
+    week = scored.filter(pl.col("day").is_between(date(2013, 6, 25), date(2013, 7, 1)), pl.col("is_late").is_not_null())
+    assert week["is_late"].mean() == pytest.approx(0.478, abs=0.001)
+    assert week["score"].mean() == pytest.approx(0.26, abs=0.02)
+    fewest = flights.group_by("day").len().sort("len")["day"][:2].to_list()
+    assert fewest == [date(2013, 11, 28), date(2013, 11, 29)]
+
+
 @pytest.mark.parametrize("month", MEASURED)
 def test_measured_table(scored, month):
     rows = part(scored, month)

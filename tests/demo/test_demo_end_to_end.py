@@ -83,7 +83,7 @@ def test_documented_facts(demo):
     assert members is not None
     result = score(members, read_judgements(paths), calendar, calendar.first_landing_day - timedelta(days=1))
     outcomes = {finding.fact.id: finding.outcome for finding in result.findings}
-    must = ("storm_february", "wind_1048", "concept_april", "overprediction_september", "seasons")
+    must = ("storm_february", "wind_1048", "storm_march", "concept_april", "overprediction_september", "seasons")
     assert {fact: outcomes[fact] for fact in must} == dict.fromkeys(must, "found")
     assert outcomes["weather_ends"] == "pending"
     assert result.count("false alarm") == 0

@@ -28,8 +28,11 @@ STORM = Fact(
     (("", "labelled_rate"),),
     slack_days=1,
 )
-SEASON = Fact("season", "Season", "once", date(2013, 3, 1), date(2013, 12, 1), ("drift/temp/*",), at_most=2)
-QUIET = Fact("quiet", "Quiet", "quiet", date(2013, 3, 11), date(2013, 3, 17), ("model_quality/*",))
+SEASON = Fact(
+    "season", "Season", "once", date(2013, 3, 1), date(2013, 12, 1), ("drift/temp/*",), at_most=2, also=("*/dewp/*",)
+)
+RAIN = Fact("rain", "Rain", "may", date(2013, 2, 19), date(2013, 2, 19), ("drift/precip/*",))
+QUIET = Fact("quiet", "Quiet", "quiet", date(2013, 3, 11), date(2013, 3, 17), ("model_quality/*",), onset_days=0)
 LAST = CALENDAR.last_day
 
 
@@ -37,9 +40,15 @@ def at(month: int, day: int) -> datetime:
     return datetime.combine(CALENDAR.replayed(date(2013, month, day)), time())
 
 
-def members(*rows: tuple[str, str, datetime]) -> pl.DataFrame:
-    schema = {"incident_id": pl.String, "stream": pl.String, "joined_at": pl.Datetime("us")}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+def members(*rows: tuple[str, str, datetime] | tuple[str, str, datetime, datetime]) -> pl.DataFrame:
+    """Incident, stream, day of joining and (default: the same) change point."""
+    schema = {
+        "incident_id": pl.String,
+        "stream": pl.String,
+        "joined_at": pl.Datetime("us"),
+        "change_point": pl.Datetime("us"),
+    }
+    return pl.DataFrame([row if len(row) == 4 else (*row, row[2]) for row in rows], schema=schema, orient="row")
 
 
 def judgements(*rows: tuple[str, str, datetime, str], segment: str = "all") -> pl.DataFrame:
@@ -98,10 +107,37 @@ def test_seasons_may_make_a_few_incidents_not_many():
     assert outcome(SEASON, members(("i0", "drift/temp/N1", at(4, 1)), ("i0", "drift/temp/N2", at(4, 2)))) == "found"
 
 
+def test_a_change_point_long_before_is_another_story():
+    stream = "drift/wind_speed/N1"
+    assert outcome(STORM, members(("i1", stream, at(2, 9), at(2, 7)))) == "found"
+    assert outcome(STORM, members(("i1", stream, at(2, 9), at(2, 6)))) == "missed"
+
+
+def test_what_may_show_is_listed_only_if_it_does():
+    assert score(members(), judgements(), CALENDAR, LAST, [RAIN]).findings == ()
+    assert outcome(RAIN, members(("i", "drift/precip/atom_rate:0", at(2, 19)))) == "told"
+
+
 def test_quiet_weeks():
     assert outcome(QUIET, members(("i", "drift/temp/N1", at(3, 13)))) == "kept quiet"
     assert outcome(QUIET, members(("i", "model_quality/f1", at(3, 18)))) == "kept quiet"
     assert outcome(QUIET, members(("i", "model_quality/f1", at(3, 13)))) == "false alarm"
+    assert outcome(QUIET, members(("i", "model_quality/f1", at(3, 13), at(2, 1)))) == "false alarm"
+
+
+def test_joining_an_open_incident_for_an_older_change_is_said_and_no_false_alarm():
+    before = ("i", "drift/temp/N1", at(3, 1))
+    old = score(members(before, ("i", "model_quality/f1", at(3, 13), at(2, 20))), judgements(), CALENDAR, LAST, [QUIET])
+    assert old.findings[0].outcome == "kept quiet"
+    assert old.findings[0].by == "model_quality/f1 joined for a change of 2013-02-20"
+    new = score(members(before, ("i", "model_quality/f1", at(3, 13), at(3, 12))), judgements(), CALENDAR, LAST, [QUIET])
+    assert new.findings[0].outcome == "false alarm"
+
+
+def test_a_fact_explains_streams_that_do_not_count_for_it():
+    result = score(members(("i", "data_quality/dewp/null_rate", at(6, 1))), judgements(), CALENDAR, LAST, [SEASON])
+    assert result.findings[0].outcome == "missed"
+    assert result.unexplained.is_empty()
 
 
 def test_incidents_of_no_fact_are_listed():
@@ -122,7 +158,7 @@ def test_facts_are_well_formed():
     for fact in FACTS:
         assert FIRST_DAY <= fact.first <= fact.last <= LAST_DAY
         assert fact.streams or fact.judgements
-    assert {fact.kind for fact in FACTS} == {"find", "once", "quiet"}
+    assert {fact.kind for fact in FACTS} == {"find", "may", "once", "quiet"}
 
 
 def test_facts_name_columns_streams_and_metrics_that_exist(tmp_path):
@@ -138,7 +174,7 @@ def test_facts_name_columns_streams_and_metrics_that_exist(tmp_path):
     streams += [f"data_quality/{check.metric}" for check in plan.checks(spec) if check.metric]
     for fact in FACTS:
         assert {column for column, _ in fact.judgements} <= columns
-        for pattern in fact.streams:
+        for pattern in (*fact.streams, *fact.also):
             loose = pattern.rpartition("/")[0] + "/x" if pattern.count("/") == 2 else pattern
             assert any(fnmatchcase(stream, pattern) or fnmatchcase(stream, loose) for stream in streams), pattern
 
