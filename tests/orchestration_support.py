@@ -51,15 +51,16 @@ class Workshop:
         return self.price.key(self.price.first_window + number * self.price.window)
 
 
-def make_workshop(root: Path, *, days: int = DAYS) -> Workshop:
-    """Write both monitors and land their rows; churn's labels for all but the last two days."""
+def make_workshop(root: Path, *, days: int = DAYS, ended_days_ago: int = 1) -> Workshop:
+    """Write both monitors and land their rows; churn's labels for all but the last two days.
+
+    The last day ended `ended_days_ago` days before the last midnight (UTC): 1 and its labels are due, 0 and it has just closed.
+    """
     home = Home(root)
     home.monitors.mkdir(parents=True)
     now = datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    first_day = midnight - timedelta(
-        days=days + 1
-    )  # the last day ended a whole day ago: it is closed and its labels are due
+    first_day = midnight - timedelta(days=days + ended_days_ago)
     first_hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS + 1)
     write(home, "churn", churn_yaml(first_day))
     write(home, "price", price_yaml(first_hour))
