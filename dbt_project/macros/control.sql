@@ -4,8 +4,16 @@
   The macros without arguments are the seams that unit tests override.
 #}
 
+{# Rows of a control table. They do not change while dbt runs, so each table is read once per run: `graph` is the one
+   dictionary that all nodes of a run share. #}
 {% macro control_rows(table) %}
   {% if not execute %}{{ return([]) }}{% endif %}
+  {% set known = graph.setdefault('sightline_control', {}) %}
+  {% if table not in known %}{% do known.update({table: read_control_rows(table)}) %}{% endif %}
+  {{ return(known[table]) }}
+{% endmacro %}
+
+{% macro read_control_rows(table) %}
   {% set relation = adapter.get_relation(database=target.database, schema='control', identifier=table) %}
   {% if relation is none %}
     {% do exceptions.raise_compiler_error("table control." ~ table ~ " is missing in " ~ target.database

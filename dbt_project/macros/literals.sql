@@ -1,4 +1,4 @@
-{# Names and values from the control tables reach SQL only through these three. #}
+{# Names and values from the control tables reach SQL only through these macros. #}
 
 {% macro quoted(name) %}{{ return('"' ~ (name | string | replace('"', '""')) ~ '"') }}{% endmacro %}
 {% macro string_literal(text) %}{{ return(adapter.dispatch('string_literal')(text)) }}{% endmacro %}
@@ -10,8 +10,8 @@
   {{ return(text if 'e' in text else text ~ 'e0') }}
 {% endmacro %}
 
-{% macro string_list(values) %}
-  {% set literals = [] %}
-  {% for value in values %}{% do literals.append(string_literal(value)) %}{% endfor %}
-  {{ return(literals | join(', ')) }}
+{# Literals of a list, separated by commas: escaped at once, as lists of windows can be long. #}
+{% macro string_list(values) %}{{ return(adapter.dispatch('string_list')(values | list)) }}{% endmacro %}
+{% macro default__string_list(values) %}
+  {{ return("'" ~ (values | map('string') | map('replace', "'", "''") | join("', '")) ~ "'" if values else '') }}
 {% endmacro %}
