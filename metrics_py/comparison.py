@@ -145,7 +145,7 @@ def mcnemar(only_champion: int, only_challenger: int, n: int, *, confidence: flo
     -------
     TestResult
         Statistic: `only_challenger`, binomial(only_champion + only_challenger, 1/2) when the models are equal. Effect:
-        difference in accuracy, challenger minus champion, with the Bonett-Price interval.
+        difference in accuracy, challenger minus champion, with the Bonett-Price interval. ``insufficient_data`` without rows.
 
     Examples
     --------
@@ -158,7 +158,8 @@ def mcnemar(only_champion: int, only_challenger: int, n: int, *, confidence: flo
             f"mcnemar: counts {only_champion} and {only_challenger} must be at least 0 and together at most n={n}"
         )
     if n == 0:
-        return TestResult(None, None, None, None, None, 0, 0, "McNemar, exact")
+        method = "McNemar, exact"
+        return TestResult(None, None, None, None, None, 0, 0, method, "insufficient_data", "no rows to compare")
     discordant = only_champion + only_challenger
     p_value = min(1.0, 2 * float(bdtr(min(only_champion, only_challenger), discordant, 0.5))) if discordant else 1.0
     lost, won = (only_champion + 1) / (n + 2), (only_challenger + 1) / (n + 2)
@@ -193,8 +194,8 @@ def delong_test(
     Returns
     -------
     TestResult
-        Statistic: z. Effect: AUC of the challenger minus that of the champion. All None with fewer than two rows of
-        either class.
+        Statistic: z. Effect: AUC of the challenger minus that of the champion. With fewer than two rows of either class
+        all are None and the status is ``insufficient_data``.
 
     Raises
     ------
@@ -212,7 +213,8 @@ def delong_test(
     n = len(labels)
     n_positive = int(labels.sum())
     if min(n_positive, n - n_positive) < 2:
-        return TestResult(None, None, None, None, None, n, n, "DeLong, paired")
+        method, reason = "DeLong, paired", f"{n_positive} positive and {n - n_positive} negative rows, 2 of each needed"
+        return TestResult(None, None, None, None, None, n, n, method, "insufficient_data", reason)
     placements = [_placements(s[labels == 1], s[labels == 0]) for s in scores]
     effect = float(placements[1][0].mean() - placements[0][0].mean())
     variance = sum(np.var(placements[1][c] - placements[0][c], ddof=1) / len(placements[0][c]) for c in (0, 1))

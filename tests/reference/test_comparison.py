@@ -75,7 +75,8 @@ def test_mcnemar_published():
     assert_allclose(result.effect, -0.04, atol=1e-12)
     assert_allclose([result.effect_ci_low, result.effect_ci_high], [-0.0587, -0.0212], atol=2e-4)
     assert result.p_value < 1e-4
-    assert mcnemar(0, 0, 0).p_value is None
+    empty = mcnemar(0, 0, 0)
+    assert (empty.p_value, empty.status, empty.reason) == (None, "insufficient_data", "no rows to compare")
     with pytest.raises(ValueError, match="at most n=5"):
         mcnemar(4, 3, 5)
 
@@ -109,7 +110,9 @@ def test_delong_edges():
     y = np.array([0, 1, 0, 1, 1])
     same = delong_test(y, [1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
     assert (same.effect, same.p_value) == (0.0, 1.0)
-    assert delong_test([0, 1, 1], [1, 2, 3], [1, 3, 2]).p_value is None
+    few = delong_test([0, 1, 1], [1, 2, 3], [1, 3, 2])
+    assert (few.p_value, few.status) == (None, "insufficient_data")
+    assert few.reason == "2 positive and 1 negative rows, 2 of each needed"
     with pytest.raises(ValueError, match="equal length"):
         delong_test(y, [1, 2], [1, 2, 3, 4, 5])
     with pytest.raises(ValueError, match="0 and 1"):
