@@ -240,7 +240,10 @@ class Alerts(Part):
     )
     holidays: tuple[date, ...] = Field(default=(), description="Days that neither alarm nor teach the baseline.")
     warmup: int | None = Field(
-        default=None, ge=8, description="Windows before a stream may alarm; default 28 daily, 168 hourly, 12 weekly."
+        default=None,
+        ge=8,
+        description="Windows a stream must teach before it may alarm; default 28 daily (4 weeks), 336 hourly (2 weeks), "
+        "12 weekly.",
     )
     max_null_rate: dict[str, float] = Field(
         default={}, description="Hard contract per column: null share above it fails the check."
@@ -287,8 +290,8 @@ class MonitorSpec(Part):
 
     @property
     def warmup_windows(self) -> int:
-        """Windows before a stream may alarm."""
-        return self.alerts.warmup or {"hourly": 168, "daily": 28, "weekly": 12}[self.schedule]
+        """Windows a stream must teach before it may alarm; the defaults are those of the alert engine."""
+        return self.alerts.warmup or {"hourly": 336, "daily": 28, "weekly": 12}[self.schedule]
 
     @property
     def budget_windows(self) -> float:

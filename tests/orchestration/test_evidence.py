@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+from metrics_py.alerting import EngineConfig
 from metrics_py.quality_metrics import BY_TASK
 from orchestration.judging.common import EVIDENCE
 from orchestration.judging.streams import publishable
@@ -70,6 +71,13 @@ class TestEngineSettings:
     def test_weekly_and_hourly_windows_count_in_their_own_length(self, make_spec):
         assert engine.config(make_spec(schedule="weekly", alerts={"budget": "1 per 90d"})).c == pytest.approx(90 / 7)
         assert engine.config(make_spec(schedule="hourly", alerts={"budget": "1 per 90d"})).c == 90 * 24
+
+    @pytest.mark.parametrize("schedule", ["hourly", "daily", "weekly"])
+    def test_the_warm_up_the_spec_tells_is_the_engine_s_own(self, make_spec, schedule):
+        spec = make_spec(schedule=schedule)
+        own = EngineConfig.from_budget(1, spec.alerts.budget.per, window=spec.window)
+        assert spec.warmup_windows == own.warmup == engine.config(spec).warmup
+        assert engine.config(spec).memory == own.memory
 
     def test_weight_zero_silences_a_stream(self, make_spec):
         spec = make_spec(alerts={"weights": {"drift/age/*": 0, "drift/*": 2}})
