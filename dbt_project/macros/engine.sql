@@ -85,6 +85,8 @@
 
 {% macro count_where(condition) %}{{ return(adapter.dispatch('count_where')(condition)) }}{% endmacro %}
 {% macro default__count_where(condition) %}{{ return('count_if(' ~ condition ~ ')') }}{% endmacro %}
+{# DuckDB: null, not 0, where the condition is unknown in every row. #}
+{% macro duckdb__count_where(condition) %}{{ return('coalesce(count_if(' ~ condition ~ '), 0)') }}{% endmacro %}
 
 {# Seconds from one timestamp to another. #}
 {% macro seconds_between(start, end) %}{{ return(adapter.dispatch('seconds_between')(start, end)) }}{% endmacro %}
