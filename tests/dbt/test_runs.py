@@ -164,3 +164,19 @@ def test_sources_have_freshness(bench):
     done = bench.dbt("source freshness")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert "PASS freshness of raw.inferences" in done.stdout and "WARN freshness of raw.labels" in done.stdout
+
+
+def test_a_window_without_a_single_value_of_a_bounded_column(bench):
+    written = bench.spec.model_dump(mode="json")
+    written["columns"]["features"] = {"x": {"kind": "numeric", "min": 0.0, "max": 100.0}}
+    bench.spec = bench.spec.model_validate(written)
+    gone = pl.when(pl.col("timestamp") >= NAIVE + DAY).then(None).otherwise(pl.col("x"))
+    bench.land("inferences", "all", bench.inferences.with_columns(x=gone))
+    assert ensure_reference(bench.spec, bench.paths, bench.home) is not None
+    bench.control()
+    bench.build()
+    moments = bench.mart("column_moments").filter(column_name="x", window_key="2026-01-06", segment="all")
+    assert moments.select("n_rows", "n_null", "n_not_finite", "n_contract", "sum_x").rows() == [(10, 10, 0, 0, None)]
+    bins = bench.mart("column_bins").filter(column_name="x", window_key="2026-01-06", segment="all")
+    kinds = load_reference(bench.paths).bins.filter(column_name="x").select("bin_id", "bin_kind")
+    assert bins.join(kinds, on="bin_id").select("bin_kind", "n").rows() == [("null", 10)]

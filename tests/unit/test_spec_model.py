@@ -117,3 +117,12 @@ def test_class_text_is_the_spelling_of_the_lake():
 def test_instances_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         spec().schedule = "hourly"
+
+
+def test_a_spec_can_be_written_as_json_and_read_again():
+    one = spec(
+        labels={"expected_delay": "90m"},
+        alerts={"budget": "2 per 4w", "holidays": ["2026-12-25"]},
+        start="2026-01-01T06:00Z",
+    )
+    assert MonitorSpec.model_validate(one.model_dump(mode="json")) == one
