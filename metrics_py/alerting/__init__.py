@@ -6,7 +6,7 @@
 from metrics_py.alerting.config import EngineConfig
 from metrics_py.alerting.engine import Decision, Engine, Statistic
 from metrics_py.alerting.incidents import Incident, Member
-from metrics_py.alerting.replay import INCIDENTS_SCHEMA, MEMBERS_SCHEMA, STREAMS_SCHEMA, Replay, replay
+from metrics_py.alerting.replay import INCIDENTS_SCHEMA, MEMBERS_SCHEMA, STREAMS_SCHEMA, Replay, SavedReplay, replay
 
 __all__ = [
     "INCIDENTS_SCHEMA",
@@ -18,6 +18,7 @@ __all__ = [
     "Incident",
     "Member",
     "Replay",
+    "SavedReplay",
     "Statistic",
     "replay",
 ]

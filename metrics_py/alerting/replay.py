@@ -42,6 +42,22 @@ MEMBERS_SCHEMA = pl.Schema(
 
 
 @dataclass(frozen=True)
+class SavedReplay:
+    """A replay stopped after some window.
+
+    Parameters
+    ----------
+    state : dict
+        `Engine.to_state`.
+    pending : list of mapping
+        Actions given then and not yet in force.
+    """
+
+    state: dict[str, Any]
+    pending: list[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Replay:
     """Result of `replay`.
 
@@ -62,6 +78,8 @@ class Replay:
         Actions whose incident does not exist.
     engine : Engine
         The engine after the last window.
+    saved : SavedReplay or None
+        Where `replay` can go on, as of `save_through`.
     """
 
     streams: pl.DataFrame
@@ -70,9 +88,17 @@ class Replay:
     ignored: pl.DataFrame
     unapplied_actions: list[Mapping[str, Any]]
     engine: Engine
+    saved: SavedReplay | None = None
 
 
-def replay(evidence: pl.DataFrame, config: EngineConfig, actions: Iterable[Mapping[str, Any]] = ()) -> Replay:
+def replay(
+    evidence: pl.DataFrame,
+    config: EngineConfig,
+    actions: Iterable[Mapping[str, Any]] = (),
+    *,
+    resume: SavedReplay | None = None,
+    save_through: datetime | None = None,
+) -> Replay:
     """Run the engine over an evidence log.
 
     The result does not depend on the order of the rows, except that of several rows for one (stream, window) the first counts.
@@ -90,6 +116,11 @@ def replay(evidence: pl.DataFrame, config: EngineConfig, actions: Iterable[Mappi
         Settings.
     actions : iterable of mapping
         ``{"action": "accept" | "fixed", "incident": id, "at": datetime}``; in force from the first window that ends after `at`.
+    resume : SavedReplay, optional
+        Go on from there, under the same settings: `evidence` and `actions` are then the later ones only, and so are the rows
+        of the result's `streams` and `ignored`.
+    save_through : datetime, optional
+        Keep in `Replay.saved` where things stood after the last step decided with a window that starts at or before this.
 
     Raises
     ------
@@ -97,12 +128,16 @@ def replay(evidence: pl.DataFrame, config: EngineConfig, actions: Iterable[Mappi
         If a column is missing, an action is unknown, or an action has no time.
     """
     log, ignored = _prepare(evidence, config)
-    pending = _read_actions(actions, config)
+    pending = _read_actions([*(resume.pending if resume else ()), *actions], config)
     groups = dict(zip(log["stream"].to_list(), log["group"].to_list(), strict=True))
-    engine = Engine(config)
+    engine = Engine.from_state(resume.state, config) if resume else Engine(config)
+    save_at = None if save_through is None else config.index(save_through)
+    saved: SavedReplay | None = None
     chunks: list[dict[str, Any]] = []
     for step in log.partition_by("decided", "turn", maintain_order=True):
         decided = int(step["decided"][0])
+        if saved is None and save_at is not None and decided > save_at:
+            saved = SavedReplay(engine.to_state(), list(pending))
         pending = _apply(engine, pending, before=decided)
         names = step["stream"].to_list()
         new = [name for name in dict.fromkeys(names) if name not in engine._position]
@@ -127,6 +162,7 @@ def replay(evidence: pl.DataFrame, config: EngineConfig, actions: Iterable[Mappi
         ignored=ignored,
         unapplied_actions=pending,
         engine=engine,
+        saved=saved,
     )
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
 import polars as pl
 
-from metrics_py.alerting import EngineConfig, Replay, replay
+import sightline
+from metrics_py.alerting import EngineConfig, Replay, SavedReplay, replay
 from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.results import read_actions, read_evidence, read_snapshot, write_snapshot
 
-DEFAULT_WEIGHTS = {"model_quality/*": 8.0, "data_quality/*": 3.0, "drift/*": 1.0}
-"""A column has many drift streams, a model few of quality: so weighted, each of the three assets holds about a third of the budget
-(15 columns), and what costs money is heard first. The spec's own patterns come before these."""
-
 STREAMS, INCIDENTS, MEMBERS = "alert_streams", "incidents", "incident_members"
+CHECKPOINT_FROM = 400
+"""So many decided windows are replayed each time; a longer history goes on from a checkpoint."""
+REPLAYED = 8
+"""Windows before the last one that are decided again each time, because evidence of their labels may still come."""
 
 
 def config(spec: MonitorSpec) -> EngineConfig:
@@ -29,13 +34,8 @@ def config(spec: MonitorSpec) -> EngineConfig:
         window=spec.window,
         warmup=spec.warmup_windows,
         holidays=frozenset(spec.alerts.holidays),
-        weights={**{p: weight for p, weight in spec.alerts.weights.items() if weight > 0}, **default_weights(spec)},
+        weights={pattern: weight for pattern, weight in spec.alerts.weights.items() if weight > 0},
     )
-
-
-def default_weights(spec: MonitorSpec) -> dict[str, float]:
-    """Default weights of the patterns that the spec does not set itself."""
-    return {pattern: weight for pattern, weight in DEFAULT_WEIGHTS.items() if pattern not in spec.alerts.weights}
 
 
 def is_silenced(spec: MonitorSpec, stream: str) -> bool:
@@ -47,27 +47,122 @@ def is_silenced(spec: MonitorSpec, stream: str) -> bool:
 
 
 def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
-    """Replay all evidence with all actions, and publish streams, incidents and their members.
+    """Replay the evidence with all actions, and publish streams, incidents and their members.
 
     The result is a function of the evidence and the actions alone: a run killed half-way, repeated or done again after a
-    backfill publishes the same.
+    backfill publishes the same. A long history is not replayed from its start but from a checkpoint, which is dropped
+    whenever anything before it has changed.
+
+    Returns
+    -------
+    Replay
+        `streams` holds all windows, also those before the checkpoint.
     """
     evidence = read_evidence(paths)
     silenced = [name for name in evidence["stream"].unique() if is_silenced(spec, name)]
     log = evidence.filter(~pl.col("stream").is_in(silenced)).with_columns(
         group=group_of(pl.col("asset"), pl.col("column"))
     )
-    found = replay(log, config(spec), [read_action(action) for action in read_actions(paths)])
+    actions = [read_action(action) for action in read_actions(paths)]
+    found = _replay(spec, paths, log, actions)
     write_snapshot(paths, STREAMS, found.streams)
     write_snapshot(paths, INCIDENTS, found.incidents)
     write_snapshot(paths, MEMBERS, found.members)
     return found
 
 
+def _replay(spec: MonitorSpec, paths: MonitorPaths, log: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) -> Replay:
+    """Replay from the checkpoint if there is one that still holds, else from the start; keep a new one for a long history."""
+    settings = config(spec)
+    windows = log["decided_at"].unique().sort()
+    if len(windows) <= CHECKPOINT_FROM:
+        return replay(log, settings, actions)
+    through = windows[-REPLAYED]
+    kept = _load(paths, settings, log, actions)
+    before = read_snapshot(paths, STREAMS) if kept else None
+    if kept is None or before is None:
+        found = replay(log, settings, actions, save_through=through)
+    else:
+        start, resume = kept
+        later = replay(
+            log.filter(pl.col("decided_at") > start),
+            settings,
+            [action for action in actions if _index(settings, action["at"]) > _index(settings, start)],
+            resume=resume,
+            save_through=through if through > start else None,
+        )
+        streams = pl.concat([before.filter(pl.col("decided_at") <= start), later.streams])
+        found = Replay(
+            streams, later.incidents, later.members, later.ignored, later.unapplied_actions, later.engine, later.saved
+        )
+    if found.saved is not None:
+        _save(paths, settings, log, actions, through, found.saved)
+    return found
+
+
+# ---------------------------------------------------------------- checkpoint
+
+
+def _fingerprint(
+    settings: EngineConfig, log: pl.DataFrame, actions: Sequence[Mapping[str, Any]], through: datetime
+) -> str:
+    """Changes with anything that a replay up to `through` depends on: settings, rows and actions."""
+    rows = log.filter(pl.col("decided_at") <= through).select(
+        "stream", "window_start", "decided_at", "value", "variance"
+    )
+    early = [action for action in actions if _index(settings, action["at"]) <= _index(settings, through)]
+    content = [
+        sightline.__version__,
+        repr(settings),
+        str(len(rows)),
+        str(rows.hash_rows(seed=1).sum()),
+        json.dumps(early, default=str),
+    ]
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()
+
+
+def _index(settings: EngineConfig, moment: datetime) -> int:
+    return settings.index(moment)
+
+
+def _load(
+    paths: MonitorPaths, settings: EngineConfig, log: pl.DataFrame, actions: Sequence[Mapping[str, Any]]
+) -> tuple[datetime, SavedReplay] | None:
+    """The checkpoint (start of its last window, where to go on), or None when there is none that holds."""
+    try:
+        kept = json.loads(gzip.decompress((paths.results / "checkpoint.json.gz").read_bytes()))
+    except (FileNotFoundError, gzip.BadGzipFile, EOFError, json.JSONDecodeError):
+        return None
+    through = datetime.fromisoformat(kept["through"])
+    if kept["fingerprint"] != _fingerprint(settings, log, actions, through):
+        return None
+    pending = [{**action, "at": datetime.fromisoformat(action["at"])} for action in kept["pending"]]
+    return through, SavedReplay(kept["state"], pending)
+
+
+def _save(
+    paths: MonitorPaths,
+    settings: EngineConfig,
+    log: pl.DataFrame,
+    actions: Sequence[Mapping[str, Any]],
+    through: datetime,
+    saved: SavedReplay,
+) -> None:
+    pending = [{**action, "at": action["at"].isoformat()} for action in saved.pending]
+    fingerprint = _fingerprint(settings, log, actions, through)
+    kept = {"through": through.isoformat(), "fingerprint": fingerprint, "state": saved.state, "pending": pending}
+    file = paths.results / "checkpoint.json.gz"
+    hidden = file.with_name(f".{file.name}.{os.getpid()}")
+    hidden.write_bytes(gzip.compress(json.dumps(kept).encode(), compresslevel=1))
+    hidden.replace(file)
+
+
+# ---------------------------------------------------------------- evidence and actions
+
+
 def group_of(asset: pl.Expr, column: pl.Expr) -> pl.Expr:
-    """Streams of one column belong together, its data quality apart from its drift: a feed that breaks must not hide in a
-    season's open incident. Streams without a column belong to their asset."""
-    return pl.when(column == "").then(asset).otherwise(pl.concat_str(asset, column, separator="/"))
+    """Streams of one column belong together, whichever asset judges them; streams without a column by asset."""
+    return pl.when(column == "").then(asset).otherwise(column)
 
 
 def read_action(action: Mapping[str, Any]) -> dict[str, Any]:
