@@ -41,16 +41,16 @@ def main(as_recorded: bool, log_only: bool) -> None:
         scored, cached = model.score_year(home.data / CACHE)
         note("scores of an earlier run used again" if cached else f"{scored.height:,} flights scored out of sample")
     with _step(console, "Monitor: reference rows and monitors/flight_delay.yaml") as note:
-        replay.start_clean(home)
+        had_data = replay.start_clean(home)
         year = replay.shifted(scored, calendar)
         replay.write_reference(home, year)
         spec = load_monitor(write_monitor(home, calendar), home=home)
-        note("data of an earlier demo removed, if there was any")
+        note("started clean: what an earlier demo made was removed" if had_data else "nothing to remove")
     windows = replay.history_windows(calendar)
     logged = _replay(console, home, year, calendar, len(windows))
     if not log_only:
         with _step(
-            console, f"Dagster: {len(windows)} windows in ranged runs (intake, dbt, judgements, alerts, checks)"
+            console, f"Dagster: {len(windows)} windows in one ranged run (intake, dbt, judgements, alerts, checks)"
         ) as note:
             orchestrate(home, spec, windows, note)
     landed = replay.land_last_days(home, year, calendar)
@@ -84,14 +84,12 @@ def _tell(console: Console, home: Home, calendar: Calendar) -> None:
 
 @contextmanager
 def _step(console: Console, title: str) -> Iterator[Callable[[str], None]]:
-    """A line with a spinner while something works, then its time and what it has to say."""
+    """A headline, a spinner while something works, lines as it has something to say, and its time."""
     started = time.monotonic()
-    notes: list[str] = []
-    with console.status(title):
-        yield notes.append
-    console.print(f"[green]done[/green] {title} ({time.monotonic() - started:.0f} s)", highlight=False)
-    for note in notes:
-        console.print(f"  {note}", highlight=False)
+    console.print(f"[bold]{title}[/bold]", highlight=False)
+    with console.status("working"):
+        yield lambda text: console.print(f"  {text}", highlight=False)
+    console.print(f"  [green]done[/green] in {time.monotonic() - started:.0f} s", highlight=False)
 
 
 if __name__ == "__main__":

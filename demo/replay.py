@@ -53,8 +53,8 @@ def shifted(scored: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     )
 
 
-def start_clean(home: Home) -> None:
-    """Remove what an earlier demo made of the monitor's data.
+def start_clean(home: Home) -> bool:
+    """Remove what an earlier demo made of the monitor's data, and tell whether there was any.
 
     Raises
     ------
@@ -65,10 +65,12 @@ def start_clean(home: Home) -> None:
     if root.exists() and any(root.iterdir()) and not (root / MARKER).exists():
         fix = "move it away, or remove it, or run the demo with another SIGHTLINE_HOME"
         raise SightlineError("the folder holds data that the demo did not make", where=str(root), fix=fix)
+    had_data = (root / MARKER).exists()
     if root.exists():
         shutil.rmtree(root)
     root.mkdir(parents=True)
     (root / MARKER).write_text("{}")
+    return had_data
 
 
 def write_reference(home: Home, year: pl.DataFrame) -> Path:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -49,8 +52,19 @@ def print_score(console: Console, score: Score, calendar: Calendar, spec: Monito
         console.print(f"  not documented: {calendar.both(row['day'])}: {streams}", highlight=False)
 
 
-def print_next(console: Console, calendar: Calendar, command: str = "make ui") -> None:
+def program() -> str:
+    """The command `sightline` as this shell can call it: by name if that is this environment's, else by its path."""
+    own = Path(sys.executable).with_name("sightline")
+    if not own.exists():
+        return f"{sys.executable} -m sightline.cli"
+    if shutil.which("sightline") == str(own):
+        return "sightline"
+    return str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)
+
+
+def print_next(console: Console, calendar: Calendar) -> None:
     """How to look further."""
+    sightline = program()
     first = calendar.first_landing_day
     first_april, last_april = (
         calendar.replayed(calendar.recorded(first).replace(month=4, day=day)) for day in (15, 30)
@@ -62,13 +76,13 @@ def print_next(console: Console, calendar: Calendar, command: str = "make ui") -
         highlight=False,
     )
     lines = [
-        (command, "the lineage, with failed checks where something happened"),
+        (f"{sightline} ui", "the lineage, with failed checks where something happened"),
         (
-            f"sightline judgements {MONITOR_ID} --metric brier_skill --from {first_april} --to {last_april}",
+            f"{sightline} judgements {MONITOR_ID} --metric brier_skill --from {first_april} --to {last_april}",
             "concept drift",
         ),
-        (f"sightline incidents {MONITOR_ID}", "what would have paged somebody"),
-        (f"sightline validate {MONITOR_ID}", "what the monitor's file creates"),
+        (f"{sightline} incidents {MONITOR_ID}", "what would have paged somebody"),
+        (f"{sightline} validate {MONITOR_ID}", "what the monitor's file creates"),
         (f"monitors/{MONITOR_ID}.yaml", "copy it for a model of your own"),
     ]
     for text, meaning in lines:

@@ -50,13 +50,7 @@ def test_memory(demo):
 
 def test_screen(demo):
     _, shown = demo
-    for text in (
-        "330,712 predictions and 321,297 labels",
-        "Facts:",
-        "Incidents in 358 days",
-        "sightline judgements",
-        "make ui",
-    ):
+    for text in ("330,712 predictions and 321,297 labels", "Facts:", "Incidents in 358 days", " judgements ", " ui"):
         assert text in shown
 
 
@@ -112,6 +106,34 @@ def test_quality_agrees_with_scikit_learn(demo):
         assert value("brier") == pytest.approx(((p - y) ** 2).mean(), abs=1e-9)
         assert value("accuracy") == pytest.approx(((p >= 0.5) == y).mean(), abs=1e-9)
         assert value("roc_auc") == pytest.approx(roc_auc_score(y, p), abs=5e-3)
+
+
+def test_the_days_in_the_landing_folder_show_the_end_of_the_weather_feed(demo):
+    home, _ = demo
+    paths = home.monitor(MONITOR_ID)
+    spec = find_monitor(home, MONITOR_ID)
+    assert spec.start is not None
+    calendar = Calendar(spec.start.date() - date(2013, 1, 1))
+    code = (
+        "import sys; from pathlib import Path; from sightline.home import Home; "
+        "from sightline.spec.loader import find_monitor; from orchestration.run import materialize_range; "
+        "home = Home(Path(sys.argv[1])); "
+        "materialize_range(home, find_monitor(home, 'flight_delay'), sys.argv[2], sys.argv[3])"
+    )
+    arguments = [str(home.root), str(calendar.first_landing_day), str(calendar.last_day)]
+    environment = {**os.environ, "SIGHTLINE_HOME": str(home.root), "DAGSTER_HOME": str(home.dagster)}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS_LIMIT, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    members = read_snapshot(paths, "incident_members")
+    assert members is not None
+    result = score(members, read_judgements(paths), calendar, calendar.last_day)
+    outcomes = {finding.fact.id: finding for finding in result.findings}
+    assert outcomes["weather_ends"].outcome == "found"
+    assert outcomes["weather_ends"].day == calendar.last_day
+    assert result.count("pending") == 0
 
 
 def test_running_again_reuses_the_model_and_starts_clean(demo):
