@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -54,7 +54,7 @@ class SavedReplay:
     """
 
     state: dict[str, Any]
-    pending: list[Mapping[str, Any]]
+    pending: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.results import read_actions, read_evidence, read_snapshot, write_snapshot
 
+DEFAULT_WEIGHTS = {"model_quality/*": 8.0, "data_quality/*": 3.0, "drift/*": 1.0}
+"""A column has many drift streams, a model few of quality: so weighted, each of the three assets holds about a third of the budget
+(15 columns), and what costs money is heard first. The spec's own patterns come before these."""
+
 STREAMS, INCIDENTS, MEMBERS = "alert_streams", "incidents", "incident_members"
 CHECKPOINT_FROM = 400
 """So many decided windows are replayed each time; a longer history goes on from a checkpoint."""
@@ -34,8 +38,13 @@ def config(spec: MonitorSpec) -> EngineConfig:
         window=spec.window,
         warmup=spec.warmup_windows,
         holidays=frozenset(spec.alerts.holidays),
-        weights={pattern: weight for pattern, weight in spec.alerts.weights.items() if weight > 0},
+        weights={**{p: weight for p, weight in spec.alerts.weights.items() if weight > 0}, **default_weights(spec)},
     )
+
+
+def default_weights(spec: MonitorSpec) -> dict[str, float]:
+    """Default weights of the patterns that the spec does not set itself."""
+    return {pattern: weight for pattern, weight in DEFAULT_WEIGHTS.items() if pattern not in spec.alerts.weights}
 
 
 def is_silenced(spec: MonitorSpec, stream: str) -> bool:
@@ -161,8 +170,9 @@ def _save(
 
 
 def group_of(asset: pl.Expr, column: pl.Expr) -> pl.Expr:
-    """Streams of one column belong together, whichever asset judges them; streams without a column by asset."""
-    return pl.when(column == "").then(asset).otherwise(column)
+    """Streams of one column belong together, its data quality apart from its drift: a feed that breaks must not hide in a
+    season's open incident. Streams without a column belong to their asset."""
+    return pl.when(column == "").then(asset).otherwise(pl.concat_str(asset, column, separator="/"))
 
 
 def read_action(action: Mapping[str, Any]) -> dict[str, Any]:

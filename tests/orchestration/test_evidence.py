@@ -95,3 +95,23 @@ def test_quality_checks_are_on_metrics_that_exist(make_spec, task):
     spec = make_spec(model={"id": "m", "task": task}, columns=columns)
     known = {metric.name for metric in BY_TASK[task]} | {"labelled_rate"}
     assert {name for name in plan.quality_metrics(spec) if not name.startswith("pinball")} <= known
+
+
+class TestDefaultWeights:
+    """ADR 3: what costs money is heard first; the user's patterns come before the defaults."""
+
+    def test_by_asset(self, make_spec):
+        config = engine.config(make_spec())
+        assert [config.weight(f"{asset}/x") for asset in ("model_quality", "data_quality", "drift")] == [8, 3, 1]
+
+    def test_the_spec_wins(self, make_spec):
+        config = engine.config(make_spec(alerts={"weights": {"*/age/*": 5, "drift/*": 2}}))
+        assert config.weight("data_quality/age/null_rate") == 5
+        assert config.weight("drift/income/log_psi") == 2
+        assert config.weight("model_quality/roc_auc") == 8
+
+
+def test_a_columns_data_quality_and_drift_are_groups_of_their_own():
+    frame = pl.DataFrame({"asset": ["drift", "data_quality", "data_quality"], "column": ["age", "age", ""]})
+    groups = frame.select(engine.group_of(pl.col("asset"), pl.col("column"))).to_series().to_list()
+    assert groups == ["drift/age", "data_quality/age", "data_quality"]

@@ -1,0 +1,138 @@
+"""`sightline incidents`, `accept`, `fixed`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from sightline.alerts import engine
+from sightline.cli import cli
+from sightline.errors import SightlineError
+from sightline.spec.loader import load_monitor
+from sightline.warehouse.results import append_evidence, read_actions, read_snapshot
+
+START = datetime(2026, 1, 5)
+YAML = """\
+version: 1
+model: {id: churn, task: binary_classification}
+columns: {score: p, features: {age: numeric}}
+reference: {kind: window, start: 2026-01-05, end: 2026-02-01}
+alerts: {budget: 1 per 90d}
+"""
+
+
+def evidence(days: int, shift_at: int) -> pl.DataFrame:
+    rng = np.random.default_rng(5)
+    frames = []
+    for statistic in ("log_psi", "location"):
+        windows = [START + timedelta(days=day) for day in range(days)]
+        value = rng.normal(size=days) + 9.0 * (np.arange(days) >= shift_at)
+        frames.append(
+            pl.DataFrame(
+                {
+                    "stream": f"drift/age/{statistic}",
+                    "asset": "drift",
+                    "column": "age",
+                    "statistic": statistic,
+                    "window_key": [f"{window:%Y-%m-%d}" for window in windows],
+                    "window_start": windows,
+                    "value": value,
+                    "display_value": value,
+                    "n": 100.0,
+                    "variance": 0.01,
+                }
+            )
+        )
+    return pl.concat(frames)
+
+
+@pytest.fixture
+def monitor(home, monkeypatch):
+    """A monitor with one open incident that began on its day 60."""
+    home.monitors.mkdir()
+    (home.monitors / "churn.yaml").write_text(YAML)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(home.root))
+    paths = home.monitor("churn")
+    append_evidence(paths, evidence(64, 60), "history")
+    engine.run(load_monitor(home.monitors / "churn.yaml", home=home), paths)
+    return home
+
+
+def call(*arguments: str):
+    return CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+
+
+def listed(*options: str) -> dict:
+    return json.loads(call("incidents", "churn", "--format", "json", *options).output)
+
+
+def test_json_lists_start_change_point_streams_evidence_and_budget(monitor):
+    found = listed()
+    assert found["monitor"] == "churn"
+    assert found["budget"] == "1 per 90d"
+    [incident] = found["incidents"]
+    assert incident["status"] == "open"
+    assert incident["change_point"] == "2026-03-06T00:00:00Z"
+    assert incident["evidence_days"] > 90
+    assert {"drift/age/location", "drift/age/log_psi"} >= {m["stream"] for m in incident["members"]}
+    assert all({"change_point", "evidence", "effect", "status"} <= set(m) for m in incident["members"])
+
+
+def test_the_table_says_it_in_words(monitor):
+    text = call("incidents", "churn").output
+    assert "1 incidents; budget 1 per 90d" in text
+    assert "began 2026-03-06" in text
+    assert "appears by chance at most once in" in text
+
+
+def test_before_the_first_alerts_run_there_are_none(monitor):
+    for file in (monitor.monitor("churn").results / "snapshots").iterdir():
+        file.unlink()
+    assert listed()["incidents"] == []
+
+
+@pytest.mark.parametrize(("command", "status"), [("accept", "accepted"), ("fixed", "fixed")])
+def test_an_action_ends_the_incident_is_kept_and_published_at_once(monitor, command, status):
+    incident = listed()["incidents"][0]["incident_id"]
+    assert f"{incident}: {status}" in call(command, "churn", incident, "--note", "spring").output
+    assert [i["status"] for i in listed()["incidents"]] == [status]
+    assert listed("--open")["incidents"] == []
+    [action] = read_actions(monitor.monitor("churn"))
+    assert (action["kind"], action["incident"], action["note"]) == (command, incident, "spring")
+    with pytest.raises(SightlineError, match="has ended already"):
+        call(command, "churn", incident)
+
+
+def test_fixed_takes_the_moment_it_was_mended(monitor):
+    incident = listed()["incidents"][0]["incident_id"]
+    call("fixed", "churn", incident, "--at", "2026-03-09")
+    [action] = read_actions(monitor.monitor("churn"))
+    assert datetime.fromisoformat(action["effective_at"]) == datetime(2026, 3, 9, tzinfo=UTC)
+    again = call("fixed", "churn", incident, "--at", "soon")
+    assert again.exit_code == 2
+    assert "'soon' is no date or time" in again.output
+
+
+def test_accepting_starts_the_baseline_anew_so_that_the_new_level_does_not_alarm_again(monitor):
+    paths = monitor.monitor("churn")
+    incident = listed()["incidents"][0]["incident_id"]
+    call("accept", "churn", incident)
+    more = evidence(140, 60).filter(pl.col("window_start") >= START + timedelta(days=64))
+    append_evidence(paths, more, "later")
+    engine.run(load_monitor(monitor.monitors / "churn.yaml", home=monitor), paths)
+    assert len(listed()["incidents"]) == 1
+    last = read_snapshot(paths, engine.STREAMS).filter(pl.col("window_start") == START + timedelta(days=139))
+    assert set(last["status"]) <= {"ok", "warn"}
+
+
+def test_wrong_names_are_told_with_the_nearest_right_one(monitor):
+    incident = listed()["incidents"][0]["incident_id"]
+    with pytest.raises(SightlineError, match=f"(?s)no incident.*{incident}"):
+        call("accept", "churn", incident[:-1])
+    with pytest.raises(SightlineError, match="Did you mean 'churn'"):
+        call("incidents", "chrun")
