@@ -14,6 +14,11 @@ class MonitorPaths:
     root: Path
 
     @property
+    def home(self) -> Path:
+        """The home folder this monitor lies in; the user's Python modules are found there."""
+        return self.root.parent.parent
+
+    @property
     def landing_inferences(self) -> Path:
         """Users drop inference files (Parquet, CSV, NDJSON) here."""
         return self.root / "landing" / "inferences"

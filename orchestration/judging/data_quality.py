@@ -13,6 +13,7 @@ from metrics_py.intervals import wilson
 from metrics_py.profiles import ColumnProfile
 from metrics_py.quality import quality_table
 from orchestration import partitions
+from orchestration.judging import custom_python
 from orchestration.judging.common import (
     EVIDENCE,
     SIGN,
@@ -29,12 +30,6 @@ from sightline.spec.model import MonitorSpec
 
 ASSET = "data_quality"
 BY = ["window_start", "model_version", "segment"]
-QUALITY_SCHEMA = {
-    "window_start": pl.Datetime("us"),
-    **dict.fromkeys(("model_version", "segment", "metric", "status", "reason"), pl.String),
-    **dict.fromkeys(("value", "ci_low", "ci_high", "stabilised_value", "variance"), pl.Float64),
-    "n": pl.Int64,
-}
 LATENCY_STEP = 1.02
 LATENCY_QUANTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
 MIN_RATE_ROWS = 20
@@ -89,10 +84,12 @@ def judge(
         _bin_rates(bins, profiles),
         _constants(bins, moments, profiles, spec.drift.min_rows),
     ]
-    custom = _custom(spec, con, keys)
+    python = custom_python.evaluate(spec, paths, con, keys, needs_label=False, min_rows=MIN_RATE_ROWS)
+    custom = pl.concat([_custom(spec, con, keys), python.table], how="diagonal")
     judged = pl.concat([service, conform(custom.with_columns(column=pl.lit(""))), *columns])
     own = {metric.name: SIGN[metric.direction] for metric in spec.metrics if not metric.needs_label}
-    judged = with_bounds(spec, paths, ASSET, judged, {**DIRECTIONS, **own}, LIMITS)
+    worse = {**DIRECTIONS, **own, **python.directions}
+    judged = with_bounds(spec, paths, ASSET, judged, worse, {**LIMITS, **python.limits})
     judged = _expected_unseen(judged, profiles)
     judged = _hard_rules(spec, judged)
     return Judged(judged, pl.concat([_evidence(spec, judged), quality_evidence(custom, ASSET)]))
@@ -102,7 +99,7 @@ def _custom(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[st
     """The user's metrics that need no label, with jackknife intervals."""
     sums = with_all_versions(spec, read_mart(con, "custom_input_sums", keys))
     if sums.is_empty():
-        return pl.DataFrame(schema=QUALITY_SCHEMA)
+        return pl.DataFrame(schema=custom_python.TABLE)
     return quality_table(custom=sums, task="ranking", min_labels=MIN_RATE_ROWS, by=BY)
 
 

@@ -8,10 +8,11 @@ from datetime import datetime
 import duckdb
 import polars as pl
 
+from metrics_py import registry
 from metrics_py.profiles import ColumnProfile
 from metrics_py.quality import quality_table
 from orchestration import partitions
-from orchestration.judging import drift
+from orchestration.judging import custom_python, drift
 from orchestration.judging.common import (
     EVIDENCE,
     SIGN,
@@ -29,30 +30,21 @@ from sightline.spec.model import MonitorSpec
 ASSET = "model_quality"
 NOT_DUE = "the labels are not due yet"
 BY = ["window_start", "model_version", "segment"]
-HIGHER_IS_BETTER = {
-    "accuracy",
-    "balanced_accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "specificity",
-    "roc_auc",
-    "average_precision",
-    "brier_skill",
-    "r2",
-    "labelled_rate",
-}
-LOWER_IS_BETTER = {"log_loss", "brier", "calibration_error", "mae", "rmse"}
+WORSE_BELOW, WORSE_ABOVE = -1, 1
+BY_FORMULA: Mapping[str, int] = {"business_value": WORSE_BELOW, "labelled_rate": WORSE_BELOW}
+"""Metrics that are no entry of the registry, because the spec makes them; `pinball_<quantile>` is a loss."""
 
 
 def directions(spec: MonitorSpec) -> dict[str, int]:
     """Metric -> its worse side: 1 above, -1 below, 0 both."""
-    found: dict[str, int] = {}
-    for name in plan.quality_metrics(spec):
-        stem = name.rsplit("_", 1)[0] if name.endswith(("_macro", "_micro", "_weighted")) else name
-        is_loss = name in LOWER_IS_BETTER or name.startswith("pinball_")
-        found[name] = -1 if stem in HIGHER_IS_BETTER or name.startswith("business_value") else 1 if is_loss else 0
-    return found | {metric.name: SIGN[metric.direction] for metric in spec.metrics if metric.needs_label}
+    own = {metric.name: SIGN[metric.direction] for metric in spec.metrics if metric.needs_label}
+    return {name: _worse_side(spec, name) for name in plan.quality_metrics(spec) if name not in own} | own
+
+
+def _worse_side(spec: MonitorSpec, name: str) -> int:
+    if name.startswith("pinball_"):
+        return WORSE_ABOVE
+    return BY_FORMULA[name] if name in BY_FORMULA else SIGN[registry.get(name, spec.model.task).direction]
 
 
 def judge(
@@ -104,12 +96,14 @@ def _quality(
         min_labels=spec.quality.min_labels,
         by=BY,
     )
+    own = custom_python.evaluate(spec, paths, con, keys, needs_label=True, min_rows=spec.quality.min_labels)
+    table = pl.concat([table, own.table], how="diagonal_relaxed")
     rates = _label_rates(marts["label_counts"])
     judged = conform(pl.concat([table, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
-    worse = directions(spec)
+    worse = {**directions(spec), **own.directions}
     not_due = pl.col("window_start").is_in(_early(spec, keys, now)) & (pl.col("metric") == "labelled_rate")
     waiting = judged.filter(not_due)
-    judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {"labelled_rate": (0.0, 1.0)})
+    judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {"labelled_rate": (0.0, 1.0), **own.limits})
     streams = pl.concat([table, rates], how="diagonal_relaxed").filter(pl.col("metric").is_in(plan.quality_metrics(spec)))
     return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))
 

@@ -214,7 +214,15 @@ class CustomMetric(Part):
     sql: str | None = Field(
         default=None, description="SQL expression per row over lake columns, `label` and `is_positive`; averaged."
     )
-    python: str | None = Field(default=None, description="`package.module:function`, decorated with `@metric`.")
+    python: str | None = Field(
+        default=None,
+        description="`package.module:function`, decorated with `@metric`; the module lies in the home folder or is installed.",
+    )
+    columns: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Python: lake columns the function reads (`score`, `f_age`); default: all but text and embeddings.",
+    )
     unit: str = Field(default="", description="Unit shown beside the value.")
     direction: Literal["higher_is_better", "lower_is_better", "none"] = Field(
         default="none", description="Which way is better."

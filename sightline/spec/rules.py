@@ -304,6 +304,9 @@ def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
             )
         if metric.python is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", metric.python):
             yield Problem((*path, "python"), f"{metric.python!r} names no function", "write `package.module:function`")
+        if metric.columns is not None and metric.python is None:
+            fix = "remove `columns`; an SQL expression names its columns itself"
+            yield Problem((*path, "columns"), "`columns` is for Python metrics", fix)
         if metric.needs_label and spec.labels is None:
             yield Problem((*path, "needs_label"), f"the metric {metric.name!r} needs labels", "add a section `labels`")
 

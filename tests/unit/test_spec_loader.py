@@ -148,6 +148,7 @@ def test_keys_need_no_quotes(tmp_path):
         ("labels: {}", "freshness: {labels: 1d}", 5, "freshness.labels without a section `labels`", "remove"),
         ("labels: {}", "metrics: [{name: x}]", 5, "needs either `sql` or `python`", "exactly one"),
         ("labels: {}", "metrics: [{name: x, python: y}]", 5, "'y' names no function", "package.module:function"),
+        ("labels: {}", "metrics: [{name: x, sql: '1', columns: [score]}]", 5, "`columns` is for Python", "remove `columns`"),
         ("labels: {}", "metrics: [{name: x, sql: '1', needs_label: true}]", 5, "needs labels", "add a section"),
         ("labels: {}", "value_matrix: {1: {1: 2, 0: 1}, 0: {1: 1, 0: 1}}", 5, "a value matrix needs labels", "add"),
         ("labels: {}", "labels: {}\nvalue_matrix: {1: {1: 2}, 0: {1: 2, 0: 3}}", 6, "lacks 0", "0, 1"),

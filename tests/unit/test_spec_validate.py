@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from sightline.cli import cli
 from sightline.spec import plan
 from sightline.spec.docs import EXAMPLE
+from sightline.spec.loader import load_monitor
 from sightline.spec.model import MonitorSpec
 
 REGRESSION = """\
@@ -202,3 +203,59 @@ def test_validate_imports_no_dagster(home):
     code += "print([m for m in ('dagster', 'scipy', 'duckdb', 'sklearn') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.rstrip().endswith("[]")
+
+
+class TestPythonMetrics:
+    GOOD = """
+from metrics_py.registry import metric
+
+@metric(name="refund", task="custom", needs="rows")
+def refund(rows):
+    \"\"\"Mean refund.\"\"\"
+    return rows["score"].mean()
+
+@metric(name="of_bins", task="custom", needs="bins")
+def of_bins(reference, current):
+    \"\"\"No metric of rows.\"\"\"
+    return 0.0
+"""
+
+    def write(self, home, function: str, columns: str = "") -> None:
+        (home / "kpis_of_flights.py").write_text(self.GOOD)
+        entry = f"metrics:\n  - {{name: first, sql: '1'}}\n  - name: kpi\n    python: {function}\n{columns}"
+        (home / "monitors" / "flight_delay.yaml").write_text(EXAMPLE + entry)
+
+    def test_are_found_in_the_home_folder(self, home):
+        self.write(home, "kpis_of_flights:refund", "    columns: [score, f_distance]\n")
+        code, out, err = run("flight_delay")
+        assert (code, err) == (0, "") and "metric__kpi" in out
+
+    @pytest.mark.parametrize(
+        ("function", "what", "fix"),
+        [
+            ("not_there:f", "module not_there cannot be imported", "put not_there.py into the home folder"),
+            ("kpis_of_flights:refunds", "kpis_of_flights has no refunds; did you mean 'refund'?", "decorate it with"),
+            ("kpis_of_flights:of_bins", "the function takes bins, not the rows of a window", "decorate it with"),
+            ("raises_at_import:f", "cannot be imported (ZeroDivisionError", "mend raises_at_import"),
+            ("leaves_at_import:f", "cannot be imported (SystemExit", "mend leaves_at_import"),
+            ("needs_more:f", "No module named 'not_installed'", "install what needs_more imports"),
+        ],
+    )
+    def test_that_cannot_be_loaded_are_told_with_line_and_fix(self, home, function, what, fix):
+        (home / "raises_at_import.py").write_text("1 / 0")
+        (home / "leaves_at_import.py").write_text("raise SystemExit(3)")
+        (home / "needs_more.py").write_text("import not_installed")
+        self.write(home, function)
+        line = (EXAMPLE + "metrics:\n  - first\n  - name\n").count("\n") + 1
+        code, out, err = run()
+        assert code == 2 and "demand/inferences" in out
+        assert f"flight_delay.yaml:{line}: " in err and what in err and fix in err
+
+    def test_columns_that_do_not_exist(self, home):
+        self.write(home, "kpis_of_flights:refund", "    columns: [scores]\n")
+        code, _, err = run()
+        assert code == 2 and "'scores', which is no column of the rows" in err and "Did you mean 'score'?" in err
+
+    def test_reading_a_monitor_file_imports_nothing_of_the_user_s(self, home):
+        self.write(home, "raises_at_import:f")
+        assert load_monitor(home / "monitors" / "flight_delay.yaml").metrics[1].python == "raises_at_import:f"
