@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.calendar import LANDING_DAYS, Calendar
-from demo.facts import Score
+from demo.facts import Finding, Score
 from demo.monitor import MONITOR_ID
 from sightline.spec.model import MonitorSpec
+
+TABLE_WIDTH = 120
+"""Narrower terminals get a list instead of a table."""
 
 STYLES = {
     "found": "green",
@@ -27,17 +30,20 @@ STYLES = {
 
 def print_score(console: Console, score: Score, calendar: Calendar, spec: MonitorSpec) -> None:
     """Table of the documented facts, incidents that no fact explains, and the budget."""
-    table = Table(
-        title="What is documented to have happened, and what Sightline said", title_justify="left", expand=True
-    )
-    for header, ratio in (("outcome", 3), ("replayed on", 4), ("flown on", 3), ("fact", 12), ("shown by", 12)):
-        table.add_column(header, ratio=ratio)
-    for finding in score.findings:
-        day = finding.day or calendar.replayed(finding.fact.first)
-        by = finding.by or ("its files wait in the landing folder" if finding.outcome == "pending" else "")
-        outcome = f"[{STYLES[finding.outcome]}]{finding.outcome}[/]"
-        table.add_row(outcome, f"{day:%a %Y-%m-%d}", f"{calendar.recorded(day)}", finding.fact.title, by)
-    console.print(table)
+    title = "What is documented to have happened, and what Sightline said"
+    rows = [_row(finding, calendar) for finding in score.findings]
+    if console.width >= TABLE_WIDTH:
+        table = Table(title=title, title_justify="left", expand=True)
+        for header, ratio in (("outcome", 3), ("replayed on", 4), ("flown on", 3), ("fact", 12), ("shown by", 12)):
+            table.add_column(header, ratio=ratio)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    else:
+        console.print(f"[bold]{title}[/bold]")
+        for outcome, replayed, flown, fact, by in rows:
+            console.print(f"{outcome}  {flown} ({replayed})", highlight=False)
+            console.print(f"    {fact}" + (f"\n    [dim]{by}[/dim]" if by else ""), highlight=False)
     counts = [f"{score.count(outcome)} {outcome}" for outcome in STYLES]  # type: ignore[arg-type]
     console.print(f"Facts: {', '.join(counts)}.")
     budget = spec.alerts.budget
@@ -50,6 +56,14 @@ def print_score(console: Console, score: Score, calendar: Calendar, spec: Monito
     for row in score.unexplained.iter_rows(named=True):
         streams = ", ".join(row["stream"][:4]) + (" ..." if len(row["stream"]) > 4 else "")
         console.print(f"  not documented: {calendar.both(row['day'])}: {streams}", highlight=False)
+
+
+def _row(finding: Finding, calendar: Calendar) -> tuple[str, str, str, str, str]:
+    """Outcome, replayed day, day of 2013, fact, and what showed it."""
+    day = finding.day or calendar.replayed(finding.fact.first)
+    by = finding.by or ("its files wait in the landing folder" if finding.outcome == "pending" else "")
+    outcome = f"[{STYLES[finding.outcome]}]{finding.outcome}[/]"
+    return outcome, f"{day:%a %Y-%m-%d}", f"{calendar.recorded(day)}", finding.fact.title, by
 
 
 def program() -> str:
