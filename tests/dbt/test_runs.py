@@ -128,6 +128,7 @@ def test_a_broken_custom_metric_fails_its_own_mart_only(bench):
     assert bench.mart("quality_sums")["n"].sum() == 20
 
 
+@pytest.mark.long
 def test_ranking_has_its_inference_side_and_label_drift(bench):
     spec = bench.spec.model_copy(update={"model": bench.spec.model.model_copy(update={"task": "ranking"})})
     bench = Bench(spec, bench.home, bench.inferences, bench.labels)
@@ -157,6 +158,7 @@ def test_dbt_says_what_is_missing_without_control_tables(bench):
     assert "call sightline.warehouse.control.write_control before dbt" in done.stdout
 
 
+@pytest.mark.long
 def test_sources_have_freshness(bench):
     bench.land("inferences", "all", bench.inferences)
     bench.land("labels", "all", bench.labels, START + DAY)
