@@ -10,8 +10,10 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from metrics_py.quality import quality_table
 from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
+from sightline.warehouse.reference import load_reference
 from sightline.warehouse.results import read_judgements
 
 ALL_VERSIONS = "all"
@@ -133,8 +135,10 @@ def with_bounds(
     """Compare with the reference's windows: reference value, bounds, and the status ``warn`` beyond them.
 
     The reference value is the mean over the reference's windows, weighted by `n`; the bounds are the predictive interval of
-    one more window (mean, standard deviation and Student's t over the reference's windows). A value warns when it lies beyond
-    a bound on its worse side and its own interval leaves out the reference value.
+    one more window (mean, standard deviation and Student's t over the reference's windows). A reference file has no windows:
+    its own values are the reference's, and the bounds come from the first windows of the history, as many as the alert
+    engine warms up on. A value warns when it lies beyond a bound on its worse side and its own interval leaves out the
+    reference value.
 
     Parameters
     ----------
@@ -198,30 +202,64 @@ def with_bounds(
 
 def reference_facts(spec: MonitorSpec, paths: MonitorPaths, asset: str, judged: pl.DataFrame) -> pl.DataFrame:
     """Mean, deviation and number of the reference's windows per segment, column and metric (rolling: per window too)."""
+    group = ["segment", "column", "metric"]
     span = reference_span(spec, judged)
     if span is None or judged.is_empty():
-        return pl.DataFrame(
-            schema={
-                "segment": pl.String,
-                "column": pl.String,
-                "metric": pl.String,
-                **dict.fromkeys(("reference_value", "mean", "sd", "k", "t"), pl.Float64),
-            }
-        )
+        numbers = dict.fromkeys(("reference_value", "mean", "sd", "k", "t"), pl.Float64)
+        return pl.DataFrame(schema={**dict.fromkeys(group, pl.String), **numbers})
     start, end = span
     published = read_judgements(paths, asset=asset, start=start, end=end)
     columns = ["window_start", "model_version", "segment", "column", "metric", "value", "n", "status"]
     own = judged.select(columns)
     other = published.select(columns).join(own.select("window_start").unique(), on="window_start", how="anti")
     history = pl.concat([own, other]).filter(
-        pl.col("model_version") == ALL_VERSIONS, pl.col("status") != "insufficient_data", pl.col("value").is_not_null()
+        pl.col("model_version") == ALL_VERSIONS,
+        pl.col("status") != "insufficient_data",
+        pl.col("value").is_not_null(),
     )
-    group = ["segment", "column", "metric"]
     if spec.reference.kind == "rolling":
         return _rolling_facts(spec, history, group)
     inside = history.filter(pl.col("window_start").is_between(pl.lit(start), pl.lit(end), closed="left"))
-    facts = inside.group_by(group).agg(**_facts(pl.col("value"), pl.col("n")))
-    return _with_t(facts)
+    facts = _with_t(inside.group_by(group).agg(**_facts(pl.col("value"), pl.col("n"))))
+    if spec.reference.kind != "file":
+        return facts
+    known = file_values(spec, paths, asset)
+    return facts.join(known, on=group, how="full", coalesce=True).with_columns(
+        reference_value=pl.coalesce("known", "reference_value")
+    )
+
+
+def file_values(spec: MonitorSpec, paths: MonitorPaths, asset: str) -> pl.DataFrame:
+    """What a reference file itself says: quality of its labelled rows, shares of its missing values (`known`)."""
+    schema = {**dict.fromkeys(("segment", "column", "metric"), pl.String), "known": pl.Float64}
+    frozen = load_reference(paths)
+    if frozen is None:
+        return pl.DataFrame(schema=schema)
+    if asset == "model_quality" and frozen.quality:
+        names = ("confusion", "score_label_bins", "quality_sums", "custom_sums")
+        table = quality_table(
+            *(frozen.quality.get(name) for name in names),
+            task=spec.model.task,
+            positive=spec.positive_class,
+            min_labels=spec.quality.min_labels,
+            by=["segment"],
+        )
+        known = table.filter(pl.col("value").is_not_null())
+        return known.select("segment", column=pl.lit(""), metric="metric", known="value")
+    if asset != "data_quality":
+        return pl.DataFrame(schema=schema)
+    rates = [
+        {
+            "segment": "all",
+            "column": name,
+            "metric": metric,
+            "known": float(p.n_reference[p.where(kind)].sum()) / p.n_rows,
+        }
+        for name, p in frozen.columns.items()
+        for metric, kind in (("null_rate", "null"), ("not_finite_rate", "not_finite"))
+        if p.n_rows and name != "@label"
+    ]
+    return pl.DataFrame(rates, schema=schema)
 
 
 def _facts(value: pl.Expr, n: pl.Expr) -> dict[str, pl.Expr]:
@@ -250,10 +288,14 @@ def _with_t(facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def reference_span(spec: MonitorSpec, judged: pl.DataFrame) -> tuple[datetime, datetime] | None:
-    """The reference's windows ``[start, end)`` (naive UTC); rolling: from `length` before the run's first window to its last."""
+    """Windows ``[start, end)`` (naive UTC) that bounds come from: the reference's; rolling: from `length` before the run's first
+    window to its last; of a file: the first ones of the history."""
     reference = spec.reference
     if reference.kind == "window" and reference.start and reference.end:
         return spec.floor(reference.start).replace(tzinfo=None), reference.end.replace(tzinfo=None)
+    if reference.kind == "file":
+        start = spec.first_window.replace(tzinfo=None)
+        return start, start + spec.warmup_windows * spec.window
     if reference.kind == "rolling" and not judged.is_empty():
         first, last = judged["window_start"].min(), judged["window_start"].max()
         assert isinstance(first, datetime) and isinstance(last, datetime)

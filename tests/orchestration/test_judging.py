@@ -1,0 +1,317 @@
+"""Judgements from hand-made aggregates: every number can be told beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import t as student
+
+from metrics_py.bins import build_profile, count
+from metrics_py.coarse import coarsen
+from metrics_py.effects import psi_effect
+from orchestration.judging import common, data_quality, drift
+from sightline.warehouse.results import append_judgements
+
+FIRST = datetime(2026, 1, 1)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+MARTS: Mapping[str, Mapping[str, str]] = {
+    "service_health": {"n_rows": "bigint", "n_errors": "bigint", "n_latency": "bigint", "sum_latency_ms": "double"},
+    "latency_bins": {"bin": "integer", "n": "bigint"},
+    "rejections": {"kind": "varchar", "column_name": "varchar", "reason": "varchar", "severity": "varchar", "n": "bigint"},
+    "column_moments": {
+        "column_name": "varchar",
+        **dict.fromkeys(("n_rows", "n_null", "n_not_finite", "n_contract", "n_true"), "bigint"),
+        **dict.fromkeys(("sum_x", "sum_xx", "min_x", "max_x"), "double"),
+    },
+    "column_bins": {"column_name": "varchar", "bin_id": "integer", "n": "bigint"},
+    "custom_input_sums": {"bucket": "integer", "metric": "varchar", "n": "bigint", "sum_value": "double", "sum_value_sq": "double"},
+}
+
+
+def day(number: int) -> datetime:
+    return FIRST + timedelta(days=number)
+
+
+def key(number: int) -> str:
+    return f"{day(number):%Y-%m-%d}"
+
+
+@pytest.fixture
+def con():
+    with duckdb.connect() as opened:
+        opened.execute("create schema marts")
+        for name, columns in MARTS.items():
+            keys = "window_key varchar, window_start timestamp, model_version varchar, segment varchar"
+            opened.execute(f"create table marts.{name} ({keys}, {', '.join(f'{c} {t}' for c, t in columns.items())})")
+        yield opened
+
+
+def put(con: duckdb.DuckDBPyConnection, mart: str, window: int, *, segment: str = "all", version: str = "v1", **values: Any) -> None:
+    row = {"window_key": key(window), "window_start": day(window), "model_version": version, "segment": segment, **values}
+    con.execute(f"insert into marts.{mart} by name select {', '.join(f'? as {c}' for c in row)}", list(row.values()))
+
+
+def one(judged: pl.DataFrame, metric: str, window: int, column: str = "", segment: str = "all", version: str = "all") -> dict[str, Any]:
+    found = judged.filter(
+        pl.col("metric") == metric,
+        pl.col("window_start") == day(window),
+        pl.col("column") == column,
+        pl.col("segment") == segment,
+        pl.col("model_version") == version,
+    )
+    assert len(found) == 1, found
+    return found.row(0, named=True)
+
+
+@pytest.fixture
+def spec(make_spec):
+    return make_spec(
+        columns={
+            "score": "p",
+            "status": "s",
+            "latency_ms": "ms",
+            "model_version": "v",
+            "features": {"age": {"kind": "numeric", "min": 0, "nullable": False}, "plan": {"kind": "categorical"}},
+        },
+        alerts={"max_null_rate": {"plan": 0.25}},
+    )
+
+
+def judge(spec, home, con, windows, profiles=(), now=NOW):
+    return data_quality.judge(spec, home.monitor("churn"), con, [key(w) for w in windows], dict(profiles), now)
+
+
+class TestService:
+    def test_volume_errors_and_versions_add_up(self, spec, home, con):
+        put(con, "service_health", 0, n_rows=300, n_errors=30, n_latency=0, sum_latency_ms=0.0)
+        put(con, "service_health", 0, version="v2", n_rows=100, n_errors=2, n_latency=0, sum_latency_ms=0.0)
+        judged = judge(spec, home, con, [0]).judgements
+        assert one(judged, "n_rows", 0)["value"] == 400
+        assert one(judged, "n_rows", 0, version="v2")["value"] == 100
+        rate = one(judged, "error_rate", 0)
+        assert (rate["value"], rate["n"]) == (0.08, 400)
+        assert rate["ci_low"] < 0.08 < rate["ci_high"]
+
+    def test_a_closed_window_without_predictions_alarms_and_is_evidence(self, spec, home, con):
+        put(con, "service_health", 0, n_rows=300, n_errors=0, n_latency=0, sum_latency_ms=0.0)
+        found = judge(spec, home, con, [0, 1])
+        assert one(found.judgements, "n_rows", 1)["status"] == "alert"
+        evidence = found.evidence.filter(pl.col("statistic") == "n_rows").sort("window_start")
+        assert evidence["value"].to_list() == pytest.approx([np.log(301), 0.0])
+
+    def test_an_open_window_is_not_judged_by_its_volume(self, spec, home, con):
+        put(con, "service_health", 1, n_rows=3, n_errors=0, n_latency=0, sum_latency_ms=0.0)
+        found = judge(spec, home, con, [1, 2], now=datetime(2026, 1, 2, 12, tzinfo=UTC))
+        for window in (1, 2):
+            assert one(found.judgements, "n_rows", window)["status"] == "insufficient_data"
+        assert found.evidence.filter(pl.col("statistic") == "n_rows")["value"].to_list() == [None, None]
+
+    def test_latency_quantiles_are_exact_to_one_per_cent(self, spec, home, con):
+        values = np.random.default_rng(1).lognormal(3, 1, 5000)
+        put(con, "service_health", 0, n_rows=5000, n_errors=0, n_latency=5000, sum_latency_ms=float(values.sum()))
+        bins, counts = np.unique(np.ceil(np.log(values) / np.log(1.02)), return_counts=True)
+        for bin_id, n in zip(bins, counts, strict=True):
+            put(con, "latency_bins", 0, bin=int(bin_id), n=int(n))
+        judged = judge(spec, home, con, [0]).judgements
+        for metric, level in (("latency_p50_ms", 0.5), ("latency_p95_ms", 0.95), ("latency_p99_ms", 0.99)):
+            exact = np.quantile(values, level, method="inverted_cdf")
+            assert one(judged, metric, 0)["value"] == pytest.approx(exact, rel=0.0101)
+        assert one(judged, "latency_mean_ms", 0)["value"] == pytest.approx(values.mean())
+
+    def test_refused_rows_count_against_all_that_came(self, spec, home, con):
+        put(con, "service_health", 0, n_rows=90, n_errors=0, n_latency=0, sum_latency_ms=0.0)
+        put(con, "rejections", 0, kind="inferences", column_name="", reason="missing_id", severity="row", n=10)
+        put(con, "rejections", 0, kind="inferences", column_name="age", reason="bad_type", severity="value", n=50)
+        put(con, "rejections", 0, kind="labels", column_name="", reason="bad_label", severity="row", n=50)
+        assert one(judge(spec, home, con, [0]).judgements, "rejected_rate", 0)["value"] == 0.1
+
+
+class TestColumns:
+    @pytest.fixture
+    def profiles(self):
+        rng = np.random.default_rng(2)
+        plan = rng.choice(["a", "b", "c"], 3000).tolist() + [f"rare{i}" for i in range(30)]
+        return {
+            "age": build_profile(rng.normal(40, 10, 3000), "numeric", column="age"),
+            "plan": build_profile(plan, "categorical", column="plan"),
+        }
+
+    def moments(self, con, window: int, column: str, **values: Any) -> None:
+        defaults = {"n_rows": 500, "n_null": 0, "n_not_finite": 0, "n_contract": 0, "n_true": None}
+        numbers = {"sum_x": 20000.0, "sum_xx": 850000.0, "min_x": 10.0, "max_x": 70.0} if column == "age" else {}
+        put(con, "column_moments", window, column_name=column, **{**defaults, **numbers, **values})
+
+    def test_moments(self, spec, home, con, profiles):
+        x = np.random.default_rng(3).normal(40, 10, 500)
+        self.moments(con, 0, "age", sum_x=float(x.sum()), sum_xx=float((x**2).sum()), min_x=float(x.min()), max_x=float(x.max()))
+        judged = judge(spec, home, con, [0], profiles).judgements
+        assert one(judged, "mean", 0, "age")["value"] == pytest.approx(x.mean())
+        assert one(judged, "standard_deviation", 0, "age")["value"] == pytest.approx(x.std(ddof=1))
+
+    def test_a_broken_contract_alarms(self, spec, home, con, profiles):
+        self.moments(con, 0, "age", n_contract=1)
+        self.moments(con, 1, "age")
+        judged = judge(spec, home, con, [0, 1], profiles).judgements
+        assert one(judged, "contract_rate", 0, "age")["status"] == "alert"
+        assert one(judged, "contract_rate", 0, "age")["bound_high"] == 0
+        assert one(judged, "contract_rate", 1, "age")["status"] == "ok"
+
+    def test_more_missing_than_allowed_alarms(self, spec, home, con, profiles):
+        self.moments(con, 0, "plan", n_null=130)
+        self.moments(con, 1, "plan", n_null=120)
+        judged = judge(spec, home, con, [0, 1], profiles).judgements
+        assert [one(judged, "null_rate", w, "plan")["status"] for w in (0, 1)] == ["alert", "ok"]
+        assert one(judged, "null_rate", 0, "plan")["bound_high"] == 0.25
+
+    def test_rates_from_bins(self, spec, home, con, profiles):
+        plan, age = profiles["plan"], profiles["age"]
+        self.moments(con, 0, "plan")
+        self.moments(con, 0, "age")
+        for bin_id, n in enumerate(count(plan, ["a"] * 400 + ["new"] * 40 + [None] * 60)):
+            put(con, "column_bins", 0, column_name="plan", bin_id=bin_id, n=int(n))
+        for bin_id, n in enumerate(count(age, [40.0] * 450 + [1e6] * 50)):
+            put(con, "column_bins", 0, column_name="age", bin_id=bin_id, n=int(n))
+        judged = judge(spec, home, con, [0], profiles).judgements
+        unseen = one(judged, "unseen_rate", 0, "plan")
+        assert unseen["value"] == pytest.approx(40 / 440)
+        assert unseen["reference_value"] == pytest.approx(plan.expected_unseen)
+        assert plan.expected_unseen == pytest.approx(30 / 3030)
+        assert one(judged, "out_of_range_rate", 0, "age")["value"] == pytest.approx(0.1)
+
+    def test_a_column_that_stopped_varying_is_told(self, spec, home, con, profiles):
+        self.moments(con, 0, "age", min_x=7.0, max_x=7.0)
+        self.moments(con, 1, "age")
+        judged = judge(spec, home, con, [0, 1], profiles).judgements
+        assert one(judged, "is_constant", 0, "age")["status"] == "warn"
+        assert one(judged, "is_constant", 1, "age")["status"] == "ok"
+
+
+class TestBounds:
+    """The predictive interval of one more window, from the reference's windows."""
+
+    def judged(self, values: Mapping[int, float], metric: str = "error_rate") -> pl.DataFrame:
+        rows = [
+            {"window_start": day(w), "model_version": "all", "segment": "all", "column": "", "metric": metric, "value": v, "n": 100, "status": "ok"}
+            for w, v in values.items()
+        ]
+        return common.conform(pl.DataFrame(rows))
+
+    def bounded(self, spec, home, values, side=1, metric="error_rate"):
+        frame = common.with_bounds(spec, home.monitor("churn"), "data_quality", self.judged(values, metric), {metric: side}, {metric: (0.0, 1.0)})
+        return {(row["window_start"] - FIRST).days: row for row in frame.iter_rows(named=True)}
+
+    @pytest.fixture
+    def reference(self):
+        return {w: v for w, v in enumerate([0.010, 0.012, 0.011, 0.009, 0.013, 0.010, 0.012, 0.011, 0.010, 0.012])}
+
+    def test_interval(self, spec, home, reference):
+        rows = self.bounded(spec, home, {**reference, 20: 0.2})
+        values = np.array(list(reference.values()))
+        half = values.std(ddof=1) * student.ppf(0.995, 9) * np.sqrt(1 + 1 / 10)
+        assert rows[20]["bound_high"] == pytest.approx(values.mean() + half)
+        assert rows[20]["reference_value"] == pytest.approx(values.mean())
+        assert rows[20]["bound_low"] is None, "fewer errors are no worse"
+        assert rows[20]["status"] == "warn"
+
+    def test_only_the_worse_side_warns(self, spec, home, reference):
+        assert self.bounded(spec, home, {**reference, 20: 0.2}, side=-1)[20]["status"] == "ok"
+        assert self.bounded(spec, home, {**reference, 20: 0.0001}, side=-1)[20]["status"] == "warn"
+        assert self.bounded(spec, home, {**reference, 20: 0.0001}, side=0)[20]["status"] == "warn"
+
+    def test_few_reference_windows_give_no_bounds(self, spec, home, reference):
+        few = {w: v for w, v in reference.items() if w < common.MIN_REFERENCE_WINDOWS - 1}
+        row = self.bounded(spec, home, {**few, 20: 0.9})[20]
+        assert (row["bound_high"], row["status"]) == (None, "ok")
+
+    def test_published_windows_of_the_reference_count_when_the_run_does_not_hold_them(self, spec, home, reference):
+        whole = self.judged(reference).with_columns(monitor=pl.lit("churn"), window_end=pl.col("window_start") + timedelta(days=1))
+        append_judgements(home.monitor("churn"), "data_quality", whole, "r1", NOW)
+        alone, together = self.bounded(spec, home, {20: 0.2})[20], self.bounded(spec, home, {**reference, 20: 0.2})[20]
+        assert alone["bound_high"] == pytest.approx(together["bound_high"])
+
+    def test_a_rolling_reference_is_the_windows_before(self, make_spec, home):
+        spec = make_spec(reference={"kind": "rolling", "length": "10d"}, start="2026-01-01")
+        values = {w: 0.01 + 0.001 * (w % 3) for w in range(12)} | {w: 0.05 + 0.001 * (w % 3) for w in range(12, 40)}
+        rows = self.bounded(spec, home, values)
+        assert rows[12]["status"] == "warn"
+        assert rows[12]["reference_value"] == pytest.approx(np.mean([values[w] for w in range(2, 12)]))
+        assert rows[39]["status"] == "ok", "the new level is the reference by now"
+
+
+class TestDrift:
+    @pytest.fixture
+    def profile(self):
+        return build_profile(np.random.default_rng(4).normal(size=4000), "numeric", column="age", bins=16, rows_per_window=400)
+
+    def fill(self, con, profile, samples: Mapping[int, np.ndarray], segment: str = "all") -> None:
+        for window, values in samples.items():
+            for bin_id, n in enumerate(count(profile, values)):
+                if n:
+                    put(con, "column_bins", window, column_name="age", bin_id=bin_id, n=int(n), segment=segment)
+
+    def test_the_whole_is_compared_with_the_frozen_profile(self, spec, con, profile):
+        rng = np.random.default_rng(5)
+        samples = {20: rng.normal(size=500), 21: rng.normal(0.8, 1, 500)}
+        self.fill(con, profile, samples)
+        judged = drift.judge(spec, con, [key(20), key(21)], {"age": profile}).judgements
+        for window, values in samples.items():
+            before, now = coarsen(profile.merged(profile.n_reference)[None], profile.merged(count(profile, values))[None], is_ordered=True)
+            effect = psi_effect(before, now)
+            row = one(judged, "psi", window, "age")
+            assert row["value"] == pytest.approx(float(effect.psi[0]))
+            assert (row["ci_low"], row["ci_high"]) == pytest.approx((float(effect.ci_low[0]), float(effect.ci_high[0])))
+        assert [one(judged, "psi", w, "age")["status"] for w in samples] == ["ok", "warn"]
+        assert one(judged, "psi", 21, "age")["reason"].startswith("higher by 0.7")
+
+    def test_a_segment_is_compared_with_itself_in_the_reference(self, spec, con, profile):
+        rng = np.random.default_rng(6)
+        odd = {w: rng.normal(2, 1, 300) for w in range(10)}
+        self.fill(con, profile, odd, "plan=odd")
+        self.fill(con, profile, {20: rng.normal(2, 1, 300)}, "plan=odd")
+        judged = drift.judge(spec, con, [key(20)], {"age": profile}).judgements
+        assert one(judged, "psi", 20, "age", "plan=odd")["status"] == "ok"
+
+    def test_a_segment_that_the_reference_does_not_have(self, spec, con, profile):
+        self.fill(con, profile, {20: np.zeros(300)}, "plan=new")
+        row = one(drift.judge(spec, con, [key(20)], {"age": profile}).judgements, "psi", 20, "age", "plan=new")
+        assert (row["status"], row["reason"]) == ("insufficient_data", drift.NO_REFERENCE)
+
+    def test_rolling(self, make_spec, con, profile):
+        spec = make_spec(reference={"kind": "rolling", "length": "5d"}, start="2026-01-01")
+        rng = np.random.default_rng(7)
+        samples = {w: rng.normal(0.0 if w < 10 else 1.0, 1, 400) for w in range(20)}
+        self.fill(con, profile, samples)
+        judged = drift.judge(spec, con, [key(w) for w in range(20)], {"age": profile}).judgements
+        assert one(judged, "psi", 10, "age")["status"] == "warn"
+        assert one(judged, "psi", 19, "age")["status"] == "ok"
+        before = np.sum([count(profile, samples[w]) for w in range(7, 12)], axis=0)
+        a, b = coarsen(profile.merged(before)[None], profile.merged(count(profile, samples[12]))[None], is_ordered=True)
+        assert one(judged, "psi", 12, "age")["value"] == pytest.approx(float(psi_effect(a, b).psi[0]))
+        assert one(judged, "psi", 0, "age")["reason"] == drift.NO_REFERENCE
+
+    def test_few_rows_are_not_enough_and_not_a_pass(self, spec, con, profile):
+        self.fill(con, profile, {20: np.zeros(50)})
+        row = one(drift.judge(spec, con, [key(20)], {"age": profile}).judgements, "psi", 20, "age")
+        assert (row["status"], row["reason"]) == ("insufficient_data", "50 rows; 200 needed")
+
+    def test_evidence_is_of_the_whole_only_and_quality_rates_go_to_data_quality(self, spec, con, profile):
+        rng = np.random.default_rng(8)
+        self.fill(con, profile, {20: rng.normal(size=500)})
+        self.fill(con, profile, {20: rng.normal(size=300)}, "plan=a")
+        evidence = drift.judge(spec, con, [key(20)], {"age": profile}).evidence
+        assert evidence.filter(pl.col("asset") == "data_quality")["statistic"].to_list() == ["null_rate", "out_of_range_rate"]
+        assert {"location", "spread", "skew", "tails", "log_psi"} <= set(evidence.filter(pl.col("asset") == "drift")["statistic"])
+        assert evidence["statistic"].is_unique().all()
+
+    def test_a_column_with_drift_off_keeps_its_quality(self, make_spec, con, profile):
+        spec = make_spec(columns={"score": "p", "features": {"age": {"kind": "numeric", "drift": False}}})
+        self.fill(con, profile, {20: np.random.default_rng(9).normal(size=500)})
+        found = drift.judge(spec, con, [key(20)], {"age": profile})
+        assert found.judgements.is_empty()
+        assert found.evidence["asset"].unique().to_list() == ["data_quality"]
