@@ -1,4 +1,4 @@
-"""Writes `schemas/monitor.schema.json` and `docs/spec.md` from the spec: ``python -m sightline.spec.docs``."""
+"""Writes `schemas/monitor.schema.json`, `docs/spec.md` and `docs/metrics.md` from the code: ``python -m sightline.spec.docs``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.spec.kinds import TEXT_MIN_MEAN_LENGTH
+from sightline.spec.metric_docs import metrics_page
 from sightline.spec.schema import SCHEMA_LINE, json_schema, write_schema
 
 EXAMPLE = """\
@@ -92,7 +93,7 @@ told from the reference file, the source or the first file in the landing folder
 - `value_matrix` is square: every predicted class has a value for every actual class. Classes are spelled as in the
   labels (`1`, `true`, `on time`).
 - Each of `sources` names either `parquet`, or `duckdb` and `table`.
-- Each of `metrics` names either `sql` or `python`.
+- Each of `metrics` names either `sql` or `python`; `columns` is for `python`. [Metrics](metrics.md) tells how to write one.
 - The file's name is `<model.id>.yaml`.
 """
 
@@ -158,13 +159,14 @@ def _type(node: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write both files below the checkout."""
+    """Write the files below the checkout."""
     root = Path(__file__).resolve().parents[2]
     print(f"wrote {write_schema(root / 'schemas')}")
-    page = root / "docs" / "spec.md"
-    page.parent.mkdir(exist_ok=True)
-    page.write_text(spec_page(), encoding="utf-8")
-    print(f"wrote {page}")
+    for name, text in {"spec.md": spec_page(), "metrics.md": metrics_page()}.items():
+        page = root / "docs" / name
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(text, encoding="utf-8")
+        print(f"wrote {page}")
 
 
 if __name__ == "__main__":
