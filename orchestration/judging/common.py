@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from metrics_py.intervals import wilson
 from metrics_py.quality import quality_table
 from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
@@ -22,6 +23,10 @@ ALL_VERSIONS = "all"
 SIGN = {"higher_is_better": -1, "lower_is_better": 1, "none": 0}
 """Direction of a metric -> its worse side: 1 above, -1 below, 0 both."""
 
+BY = ("window_start", "model_version", "segment")
+"""Groups that are judged apart."""
+
+MIN_RATE_ROWS = 20
 MIN_REFERENCE_WINDOWS = 8
 BOUND_LEVEL = 0.995
 """Each side of the predictive interval: one stable window in 200 lies beyond a bound."""
@@ -107,6 +112,27 @@ def quality_evidence(table: pl.DataFrame, asset: str) -> pl.DataFrame:
         variance="variance",
         reason="reason",
     ).cast(dict(EVIDENCE))
+
+
+def rate(rows: pl.DataFrame, metric: str, x: str, n: str, by: Sequence[str] = BY) -> pl.DataFrame:
+    """A share with its Wilson interval; too few rows are told as such."""
+    counts = rows.filter(pl.col(n) > 0)
+    low, high = wilson(counts[x].to_numpy(), counts[n].to_numpy())
+    few = pl.col(n) < MIN_RATE_ROWS
+    column = {} if "column" in by else {"column": pl.lit("")}
+    return conform(
+        counts.select(
+            *by,
+            **column,
+            metric=pl.lit(metric),
+            value=pl.col(x) / pl.col(n),
+            ci_low=pl.Series(low, dtype=pl.Float64),
+            ci_high=pl.Series(high, dtype=pl.Float64),
+            n=n,
+            status=pl.when(few).then(pl.lit("insufficient_data")).otherwise(pl.lit("ok")),
+            reason=pl.when(few).then(pl.format("{} rows, {} needed", n, pl.lit(MIN_RATE_ROWS))),
+        )
+    )
 
 
 def window_frame(spec: MonitorSpec, keys: Sequence[str]) -> pl.DataFrame:

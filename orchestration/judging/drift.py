@@ -14,12 +14,11 @@ from metrics_py.distances import binned
 from metrics_py.effects import psi_effect, superiority, three_states
 from metrics_py.profiles import ColumnProfile
 from metrics_py.shifts import describe_shift
-from orchestration.judging.common import ALL_VERSIONS, JUDGED, Judged, conform, read_mart, with_all_versions
+from orchestration.judging.common import ALL_VERSIONS, BY, JUDGED, Judged, conform, read_mart, with_all_versions
 from orchestration.judging.streams import column_evidence
 from sightline.spec.model import MonitorSpec
 
 ASSET = "drift"
-BY = ["window_start", "model_version", "segment"]
 NO_REFERENCE = "there is no reference to compare with"
 
 Counts = NDArray[np.int64]

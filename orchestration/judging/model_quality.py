@@ -14,6 +14,7 @@ from metrics_py.quality import quality_table
 from orchestration import partitions
 from orchestration.judging import custom_python, drift
 from orchestration.judging.common import (
+    BY,
     EVIDENCE,
     SIGN,
     Judged,
@@ -29,7 +30,6 @@ from sightline.spec.model import MonitorSpec
 
 ASSET = "model_quality"
 NOT_DUE = "the labels are not due yet"
-BY = ["window_start", "model_version", "segment"]
 WORSE_BELOW, WORSE_ABOVE = -1, 1
 BY_FORMULA: Mapping[str, int] = {"business_value": WORSE_BELOW, "labelled_rate": WORSE_BELOW}
 """Metrics that are no entry of the registry, because the spec makes them; `pinball_<quantile>` is a loss."""
@@ -103,8 +103,12 @@ def _quality(
     worse = {**directions(spec), **own.directions}
     not_due = pl.col("window_start").is_in(_early(spec, keys, now)) & (pl.col("metric") == "labelled_rate")
     waiting = judged.filter(not_due)
-    judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {"labelled_rate": (0.0, 1.0), **own.limits})
-    streams = pl.concat([table, rates], how="diagonal_relaxed").filter(pl.col("metric").is_in(plan.quality_metrics(spec)))
+    judged = with_bounds(
+        spec, paths, ASSET, judged.filter(~not_due), worse, {"labelled_rate": (0.0, 1.0), **own.limits}
+    )
+    streams = pl.concat([table, rates], how="diagonal_relaxed").filter(
+        pl.col("metric").is_in(plan.quality_metrics(spec))
+    )
     return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))
 
 
@@ -127,7 +131,9 @@ def _read(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, name: str, keys: Se
 
 def _label_rates(counts: pl.DataFrame) -> pl.DataFrame:
     """Share of predictions that have a label by now, on the arcsine scale for the engine; judged when the labels are due."""
-    sums = counts.group_by(BY).agg(pl.col("n_predictions").sum().cast(pl.Int64), pl.col("n_labelled").sum().cast(pl.Int64))
+    sums = counts.group_by(BY).agg(
+        pl.col("n_predictions").sum().cast(pl.Int64), pl.col("n_labelled").sum().cast(pl.Int64)
+    )
     n, labelled = pl.col("n_predictions"), pl.col("n_labelled")
     return sums.filter(n > 0).select(
         *BY,
