@@ -38,8 +38,8 @@ wheel-check: install ## Build the wheel and use it in an empty environment and a
 lint: install ## ruff and pyright
 	$(BIN)/ruff check . && $(BIN)/pyright
 
-bench: install ## Benchmarks as ratios in one run
-	$(BIN)/python -m benchmarks
+bench: install ## The daily path as a ratio to a plain scan; `python -m benchmarks` lists the others
+	$(BIN)/python -m benchmarks daily_path
 
 docs: install ## Write schemas/, docs/spec.md and docs/metrics.md anew from the code
 	$(BIN)/python -m sightline.spec.docs

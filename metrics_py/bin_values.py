@@ -60,6 +60,10 @@ def categories_of(values: object, kind: Kind, column: str) -> pl.Series:
         return _whole_numbers_without_fraction(series)
     if series.dtype.is_nested():
         raise TypeError(f"column {column!r}: values of type {series.dtype} are not categories; pass one text per row")
+    if series.dtype == pl.Duration:
+        return series.dt.total_microseconds().cast(pl.String)
+    if series.dtype == pl.Binary:
+        return series.bin.encode("hex")
     return series.cast(pl.String)
 
 
