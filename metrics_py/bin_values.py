@@ -60,11 +60,14 @@ def categories_of(values: object, kind: Kind, column: str) -> pl.Series:
         return _whole_numbers_without_fraction(series)
     if series.dtype.is_nested():
         raise TypeError(f"column {column!r}: values of type {series.dtype} are not categories; pass one text per row")
+    return _text_of(series)
+
+
+def _text_of(series: pl.Series) -> pl.Series:
+    """Any scalar as text; durations in microseconds, bytes as hexadecimal digits (polars casts neither)."""
     if series.dtype == pl.Duration:
         return series.dt.total_microseconds().cast(pl.String)
-    if series.dtype == pl.Binary:
-        return series.bin.encode("hex")
-    return series.cast(pl.String)
+    return series.bin.encode("hex") if series.dtype == pl.Binary else series.cast(pl.String)
 
 
 def _whole_numbers_without_fraction(series: pl.Series) -> pl.Series:

@@ -208,7 +208,7 @@ class TestBounds:
 
     @pytest.fixture
     def reference(self):
-        return {w: v for w, v in enumerate([0.010, 0.012, 0.011, 0.009, 0.013, 0.010, 0.012, 0.011, 0.010, 0.012])}
+        return dict(enumerate([0.010, 0.012, 0.011, 0.009, 0.013, 0.010, 0.012, 0.011, 0.010, 0.012]))
 
     def test_interval(self, spec, home, reference):
         rows = self.bounded(spec, home, {**reference, 20: 0.2})
