@@ -64,6 +64,7 @@ def make_workshop(root: Path, *, days: int = DAYS, ended_days_ago: int = 1) -> W
     first_hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS + 1)
     write(home, "churn", churn_yaml(first_day))
     write(home, "price", price_yaml(first_hour))
+    (root / "metrics_of_price.py").write_text(PRICE_METRICS, encoding="utf-8")
     predictions, labels = churn_rows(first_day, days)
     known = labels.filter(pl.col("day") < days - 2).drop("day")
     land(home, "churn", "inferences", "history", predictions)
@@ -171,7 +172,21 @@ schedule: hourly
 quality: {{quantiles: [0.5, 0.9]}}
 metrics:
   - {{name: dear, sql: '"prediction" > 100', direction: none}}
+  - {{name: typical_error, python: "metrics_of_price:typical_error", needs_label: true}}
+  - {{name: lost, python: "metrics_of_price:lost"}}
 """
+
+
+PRICE_METRICS = '''\
+from metrics_py.registry import metric
+
+
+@metric(name="typical_error", task="custom", needs="rows", direction="lower_is_better", range=(0, float("inf")))
+def typical_error(rows):
+    """Median absolute error."""
+    return (rows["prediction"] - rows["label"]).abs().median()
+'''
+"""A user's module in the home folder: one metric, and none by the name of `lost`."""
 
 
 def awkward_kinds() -> dict[str, str]:

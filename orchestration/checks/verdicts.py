@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from orchestration.judging.custom_python import FAILED
 from orchestration.metadata import number
 from sightline.spec.plan import PlannedCheck
 
@@ -22,7 +23,7 @@ FAMILY_METRICS = {
     "contract": ("contract_rate", "null_rate"),
 }
 RANK = {"alert": 3, "warn": 2, "ok": 1, "insufficient_data": 0}
-LOUD = ("there is no reference", "no labelled rows")
+LOUD = ("there is no reference", "no labelled rows", FAILED)
 """Missing data that somebody should look into: the check warns. All else that is not enough for a verdict leaves the check
 without one, neither passed nor failed; the reason stands in the judgement."""
 SHOWN_STREAMS = 8

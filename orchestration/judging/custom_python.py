@@ -36,6 +36,9 @@ TABLE = {
 MAX_CELLS = 200_000_000
 """Rows x columns of one window in memory; the jackknife needs about twice as much."""
 
+FAILED = "the metric failed"
+"""So begin the reasons that somebody should look into: the function or its module is broken. Its check warns."""
+
 SEGMENT_BUCKETS = 16
 LARGE_KINDS = ("text", "embedding")
 
@@ -98,7 +101,7 @@ def _load(metric: CustomMetric) -> Loaded:
     try:
         return Loaded(metric, python_metrics.load(str(metric.python)))
     except SightlineError as error:
-        return Loaded(metric, None, error.what)
+        return Loaded(metric, None, f"{FAILED}: {error.what}")
 
 
 def _direction(found: Loaded) -> str:
@@ -129,7 +132,7 @@ def _window(
             yield {**whole, **_result(each.metric, _unknown(str(each.reason), n_rows))}
         elif n_rows * len(names) > MAX_CELLS:
             reason = (
-                f"{n_rows} rows x {len(names)} columns are too many for a Python metric; "
+                f"{FAILED}: {n_rows} rows x {len(names)} columns are too many for a Python metric; "
                 "name those it reads under `columns`, or write it as `sql`"
             )
             yield {**whole, **_result(each.metric, _unknown(reason, n_rows))}
@@ -209,7 +212,7 @@ def _estimate(entry: Metric, rows: pl.DataFrame, min_rows: int, needs_label: boo
     try:
         found = estimate_rows(entry, rows, bucket="bucket")
     except Exception as error:  # the user's function may raise anything; that is the result of this metric
-        return _unknown(f"the function failed: {type(error).__name__}: {brief(error)}", len(rows))
+        return _unknown(f"{FAILED}: {type(error).__name__}: {brief(error)}", len(rows))
     if found.status == "ok" and len(rows) < min_rows:
         reason = f"{len(rows)} {what}, {min_rows} needed"
         return Estimate(found.value, found.ci_low, found.ci_high, found.n, "insufficient_data", reason)

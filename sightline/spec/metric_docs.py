@@ -92,8 +92,8 @@ window, model version and segment, a judgement row, a check (`metric__<name>` on
 - The interval is the delete-one-bucket jackknife: the function is called once on all rows and once without each of the
   64 buckets of entities (16 within a segment). Its result must not depend on the order of the rows.
 - The `direction` of the monitor file goes before that of the decorator; `range` cuts the bounds.
-- A function that raises, returns NaN or cannot be imported gives `insufficient_data` with the reason, for that metric alone. So does
-  a window of too few rows (20; with labels `quality.min_labels`), or of more than 200 million rows x columns: name `columns`,
+- A function that raises, returns NaN or cannot be imported gives `insufficient_data` with the reason, for that metric alone; if it is
+  broken, its check warns. So does a window of too few rows (20; with labels `quality.min_labels`), or of more than 200 million rows x columns: name `columns`,
   or write SQL.
 """
 
@@ -105,7 +105,8 @@ def metrics_page() -> str:
     parts = [INTRO]
     built_in = [entry.describe() for entry in entries() if entry.function.__module__.startswith("metrics_py.")]
     for task, heading in HEADING.items():
-        found = [described for described in built_in if described["task"] == task]
+        own = (described for described in built_in if described["task"] == task)
+        found = sorted(own, key=lambda described: (list(NEEDS).index(described["needs"]), described["name"]))
         if found:
             parts += [f"## {heading}\n", *_registry_table(found, is_drift=task == "drift"), ""]
     parts += ["## Quality: made by the monitor file\n", "| name | meaning | better |", "|---|---|---|"]

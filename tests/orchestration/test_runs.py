@@ -150,13 +150,30 @@ class TestHistory:
         assert judged["window_start"].n_unique() == HOURS
         missing = read_judgements(workshop.home.monitor(spec.id), metric="null_rate", column="nothing", segment="all")
         assert missing["value"].unique().to_list() == [1.0]
-        assert "PASSED" not in states(instance, spec, "drift", "drift__nothing").values()
+        assert set(states(instance, spec, "drift", "drift__nothing").values()) == {"FAILED"}
 
     def test_custom_metrics_live_like_the_others(self, workshop):
         judged = read_judgements(workshop.home.monitor("price"), metric="dear", segment="all")
         assert len(judged) == HOURS
         assert judged["value"].is_between(0.3, 0.7).all()
         assert judged["ci_low"].is_not_null().all()
+
+    def test_custom_metrics_in_python_too_and_a_missing_one_says_why_and_stops_nothing(self, workshop, instance):
+        spec, paths = workshop.price, workshop.home.monitor("price")
+        judged = read_judgements(paths, metric="typical_error", segment="all", asset="model_quality")
+        assert len(judged) == HOURS and judged["status"].is_in(["ok", "warn"]).all()
+        assert judged["value"].is_between(2, 5).all()  # the median of |N(0, 5)| is 3.4
+        assert (judged["ci_low"] < judged["value"]).all() and (judged["value"] < judged["ci_high"]).all()
+        assert judged["bound_high"].is_not_null().any() and judged["bound_low"].is_null().all()
+        evidence = read_evidence(paths).filter(pl.col("stream") == "model_quality/typical_error")
+        assert evidence["value"].is_not_null().sum() > 0 and len(evidence) == evidence["window_key"].n_unique()
+        assert set(states(instance, spec, "model_quality", "quality__typical_error").values()) == {"SUCCEEDED"}
+        lost = read_judgements(paths, metric="lost", asset="data_quality")
+        assert lost["status"].unique().to_list() == ["insufficient_data"] and len(lost) == HOURS
+        assert lost["reason"].str.contains("metrics_of_price has no lost").all()
+        assert set(states(instance, spec, "data_quality", "metric__lost").values()) == {"FAILED"}
+        found = evaluation(instance, spec, "data_quality", "metric__lost", workshop.hour(HOURS - 1))
+        assert found.severity is dg.AssetCheckSeverity.WARN and "the metric failed: " in str(found.description)
 
     def test_the_run_can_be_found_from_the_ui(self, workshop, instance):
         [run] = [r for r in instance.get_runs() if r.job_name == "churn__backfill"]
