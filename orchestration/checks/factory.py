@@ -9,6 +9,8 @@ import polars as pl
 
 from orchestration import event_storage, partitions
 from orchestration.checks.intake import intake_verdicts
+from orchestration.checks.row_guards import CHECK as ROW_GUARDS
+from orchestration.checks.row_guards import guard_verdicts
 from orchestration.checks.verdicts import Published, Verdict, verdicts
 from orchestration.judging.common import ALL_VERSIONS
 from orchestration.monitor import Monitor
@@ -87,7 +89,9 @@ def windows_to_check(
 def judge_checks(monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]) -> Found:
     """Verdicts of some checks of an asset for some windows."""
     if asset in INTAKE:
-        yield from intake_verdicts(monitor, asset, checks, keys)
+        guards = [check for check in checks if check.name == ROW_GUARDS]
+        yield from intake_verdicts(monitor, asset, [check for check in checks if check not in guards], keys)
+        yield from guard_verdicts(monitor, guards, keys)
         return
     spec = monitor.spec
     wanted = set(keys)

@@ -28,6 +28,7 @@ LOUD = ("there is no reference", "no labelled rows", FAILED)
 without one, neither passed nor failed; the reason stands in the judgement."""
 SHOWN_STREAMS = 8
 REMEDIES = {
+    "row_guards": "Each row names a column and what its events broke; the alert lines are in data/<monitor>/guards/alerts.ndjson. Mend the sender, or correct the rule in the monitor's file.",
     "row_volume": "See whether the service answers and logs: the newest batches are in the metadata of `inferences`. A planned pause: list the day under `alerts.holidays`.",
     "rejected_rows": "Read the reasons in the quarantine (metadata of `inferences`), mend the sender, and land the corrected file: rows are loaded once.",
     "error_rate": "Look at the service's own logs of this window; the status column says which calls failed.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import queue
 import threading
 import time
@@ -32,6 +33,17 @@ COUNTS_SCHEMA = {
     "rule": pl.String,
     "n": pl.Int64,
     "n_events": pl.Int64,
+}
+ALERTS_SCHEMA = {
+    "at": pl.Datetime("us"),
+    "column": pl.String,
+    "rule": pl.String,
+    "state": pl.String,
+    "n": pl.Int64,
+    "n_events": pl.Int64,
+    "message": pl.String,
+    "example": pl.String,
+    "evidence": pl.Float64,
 }
 WEBHOOK_TRIES = 5
 _MINUTE = timedelta(minutes=1)
@@ -127,7 +139,11 @@ class GuardDesk:
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         self.paths.guards.mkdir(parents=True, exist_ok=True)
-        with (self.paths.guards / name).open("ab") as file:
+        with (self.paths.guards / name).open("a+b") as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")  # ends the torn line of a killed process
             file.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
 
 
@@ -161,16 +177,35 @@ def read_counts(paths: MonitorPaths, start: datetime, end: datetime) -> pl.DataF
     for day in days:
         rows += read_lines(paths.guards / f"counts-{day:%Y-%m-%d}.ndjson")
     frame = pl.DataFrame(
-        [{**row, "minute": datetime.fromisoformat(row["minute"]).astimezone(UTC).replace(tzinfo=None)} for row in rows],
+        [{**row, "minute": _naive_utc(row["minute"])} for row in rows],
         schema=COUNTS_SCHEMA,
     )
     first, last = (moment.astimezone(UTC).replace(tzinfo=None) for moment in (start, end))
     return frame.filter((pl.col("minute") >= first) & (pl.col("minute") < last))
 
 
+def read_alerts(paths: MonitorPaths, start: datetime, end: datetime) -> pl.DataFrame:
+    """Alert lines written in [start, end), oldest first; `at` in UTC without a zone."""
+    rows = [{**row, "at": _naive_utc(row["at"])} for row in read_lines(paths.guards / "alerts.ndjson")]
+    frame = pl.DataFrame([{name: row.get(name) for name in ALERTS_SCHEMA} for row in rows], schema=ALERTS_SCHEMA)
+    first, last = (moment.astimezone(UTC).replace(tzinfo=None) for moment in (start, end))
+    return frame.filter((pl.col("at") >= first) & (pl.col("at") < last))
+
+
+def _naive_utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Whole lines of an NDJSON file; a torn last line is passed over."""
+    """Whole lines of an NDJSON file; lines that a killed process tore are passed over."""
     if not path.is_file():
         return []
-    lines = path.read_bytes().split(b"\n")
-    return [msgspec.json.decode(line) for line in lines[:-1] if line]
+    found: list[dict[str, Any]] = []
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        if not line:
+            continue
+        try:
+            found.append(msgspec.json.decode(line, type=dict[str, Any]))
+        except msgspec.DecodeError:
+            logger.warning("a torn line of %s is passed over", path.name)
+    return found

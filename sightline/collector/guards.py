@@ -25,6 +25,10 @@ SOFT = ("missing", "out_of_range", "unseen", "stale", "future", "duplicate")
 ROWS = "@row"
 """Column name of rules about the row itself."""
 
+MAX_UNKNOWN = 100
+OTHER = "@other"
+"""A sender may invent names of columns without end: so many unknown ones are counted by name, the rest under this one."""
+
 CLOCK_SKEW = timedelta(minutes=5)
 QUIET = timedelta(minutes=10)
 """An alert closes after this long without a new violation, and may then be raised again."""
@@ -95,6 +99,7 @@ class RowGuards:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._minute_events = 0
         self._open: dict[tuple[str, str], datetime] = {}
+        self._unknown: set[str] = set()
 
     def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> list[GuardAlert]:
         """Check a batch; returns the alerts of hard rules that it breaks for the first time."""
@@ -108,7 +113,7 @@ class RowGuards:
                 features = None
             elif not features.keys() <= names:
                 for name in features.keys() - names:
-                    found[name, "unknown_column"] += 1
+                    found[self._unknown_name(name), "unknown_column"] += 1
             if features is not None:
                 get = features.get
                 for name, check in checks:
@@ -135,6 +140,14 @@ class RowGuards:
             if rule in HARD and (alert := self._raise(received_at, column, rule, n, len(events), examples))
         ]
 
+    def _unknown_name(self, name: str) -> str:
+        """The name under which an unknown column is counted."""
+        if name not in self._unknown:
+            if len(self._unknown) >= MAX_UNKNOWN:
+                return OTHER
+            self._unknown.add(name)
+        return name
+
     def _raise(
         self,
         at: datetime,
@@ -145,10 +158,10 @@ class RowGuards:
         examples: Mapping[tuple[str, str], Any],
         evidence: float | None = None,
     ) -> GuardAlert | None:
-        """An alert, unless the same one is still open."""
+        """An alert, unless the same one is still open and was raised in this window: each window shows its own."""
         last = self._open.get((column, rule))
         self._open[column, rule] = at
-        if last is not None and at - last < QUIET:
+        if last is not None and at - last < QUIET and self.spec.floor(last) == self.spec.floor(at):
             return None
         example = examples.get((column, rule))
         text = None if example is None or example is MISSING else str(example)[:200]

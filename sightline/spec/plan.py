@@ -120,10 +120,12 @@ def checks(spec: MonitorSpec) -> list[PlannedCheck]:
 
 
 def _intake_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
-    """Nothing is built on a window whose rows were all refused: the only checks that block."""
+    """Nothing is built on a window whose rows were all refused: only `contract` blocks. The row guards only tell."""
     for asset in ("inferences", "labels") if spec.labels else ("inferences",):
         text = "Some rows of every window fit the monitor's columns: a window whose rows are all refused stops here."
         yield PlannedCheck(asset, "contract", text, severity="error", blocking=True)
+    text = "No event that came in through the collector broke a hard rule of its column, and no guarded rate left its usual level."
+    yield PlannedCheck("inferences", "row_guards", text, severity="error")
 
 
 def _service_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sightline.collector.guard_log import GuardDesk, Webhook, known_columns, read_counts, read_lines
-from sightline.collector.guards import KnownColumn, RateGuard, RowGuards
+from sightline.collector.guard_log import GuardDesk, Webhook, known_columns, read_alerts, read_counts, read_lines
+from sightline.collector.guards import MAX_UNKNOWN, OTHER, KnownColumn, RateGuard, RowGuards
 from sightline.home import MonitorPaths
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec
@@ -84,6 +84,28 @@ def test_a_hard_rule_alerts_once_until_it_has_been_quiet():
     assert len(guards.observe([event(age=-1)], NOW + timedelta(minutes=16))) == 1
 
 
+def test_an_alert_that_stays_open_is_raised_anew_in_each_window():
+    guards = RowGuards(SPEC)
+    late = NOW.replace(hour=23, minute=58)
+    assert len(guards.observe([event(at=late, age=-1)], late)) == 1
+    assert guards.observe([event(at=late, age=-1)], late + timedelta(seconds=30)) == []
+    assert len(guards.observe([event(at=late, age=-1)], late + timedelta(minutes=3))) == 1, (
+        "the next day's check fails too"
+    )
+    assert guards.observe([event(at=late, age=-1)], late + timedelta(minutes=4)) == []
+
+
+def test_invented_columns_are_counted_but_do_not_fill_the_memory():
+    guards = RowGuards(SPEC)
+    for i in range(0, 1000, 10):
+        guards.observe([event(**{f"invented_{j}": 1}) for j in range(i, i + 10)], NOW)
+    guards.observe([event(invented_3=1, invented_999=1)], NOW)
+    assert len(guards.totals) == MAX_UNKNOWN + 1 == 101
+    assert guards.totals["invented_3", "unknown_column"] == 2, "a known name keeps its own count"
+    assert guards.totals[OTHER, "unknown_column"] == 900 + 1
+    assert sum(guards.totals.values()) == 1002, "nothing is left out of the sum"
+
+
 def test_a_response_half_has_no_features_to_judge():
     guards = RowGuards(SPEC)
     assert guards.observe([InferenceEvent(id="a", score=0.2, part="response")], NOW) == []
@@ -126,6 +148,19 @@ def test_counts_of_every_minute_are_written_and_a_torn_line_is_passed_over(tmp_p
     counts = read_counts(desk.paths, NOW.replace(second=0), NOW + timedelta(hours=1))
     assert counts["n"].to_list() == [3, 3, 3] and counts["n_events"].to_list() == [6, 6, 6]
     assert read_counts(desk.paths, NOW + timedelta(minutes=1), NOW + timedelta(minutes=2)).height == 1
+
+
+def test_what_follows_a_torn_line_is_read(tmp_path):
+    paths = MonitorPaths(tmp_path / "m")
+    GuardDesk(SPEC, paths).observe([event(age=-1)], NOW)
+    with (paths.guards / "alerts.ndjson").open("ab") as file:
+        file.write(b'{"at": "2026-03')
+    GuardDesk(SPEC, paths).observe([event(plan="gold")], NOW + timedelta(minutes=1))
+    found = read_alerts(paths, NOW, NOW + timedelta(minutes=2))
+    assert found["column"].to_list() == ["age", "plan"] and found["example"].to_list() == ["-1", "gold"]
+    assert found["at"][1] == (NOW + timedelta(minutes=1)).replace(tzinfo=None)
+    assert read_alerts(paths, NOW, NOW + timedelta(minutes=1))["column"].to_list() == ["age"]
+    assert read_alerts(MonitorPaths(tmp_path / "none"), NOW, NOW + timedelta(days=1)).is_empty()
 
 
 def test_the_webhook_is_told_and_its_failures_are_counted(tmp_path):
