@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := False
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo ui test test-long wheel-check lint bench docs clean
+.PHONY: help install demo ui test test-long test-long-failed wheel-check lint bench docs clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ test: install ## Run the test suite (about 10 minutes on 2 cores)
 
 test-long: install ## Full-size simulations, fault runs, real servers and a real browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "long or browser or e2e" --durations 25 tests
+
+test-long-failed: install ## Run again what the last `make test-long` left failed
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "long or browser or e2e" tests
 
 wheel-check: install ## Build the wheel and use it in an empty environment and an empty folder
 	$(BIN)/python tests/wheel_check.py
