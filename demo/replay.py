@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+from sightline_client import Client
 
 from demo.calendar import Calendar
+from demo.collector import collecting
 from demo.data import FEATURES
 from demo.model import is_reference
 from demo.monitor import LABEL, MONITOR_ID, SCORE
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
-from sightline.log.events import InferenceEvent, LabelEvent
-from sightline.log.writer import Commit, SegmentWriter
 
 MARKER = "made_by_demo.json"
 """File in the monitor's data folder that tells: the demo made it, and may make it anew."""
 
 HOUR = timedelta(hours=1)
+FLUSH_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -83,58 +84,64 @@ def write_reference(home: Home, year: pl.DataFrame) -> Path:
 def replay_history(
     home: Home, year: pl.DataFrame, calendar: Calendar, on_day: Callable[[date], None] = lambda day: None
 ) -> tuple[int, int]:
-    """Log everything before the last days: one sealed segment of inferences and one of labels per day, in time order.
+    """Log everything before the last days through the logging client and a collector of its own, hour by hour.
 
     Parameters
     ----------
     home : Home
-        Where the log lies.
+        Where the collector writes.
     year : polars.DataFrame
         From `shifted`.
     calendar : Calendar
         Tells which days are left for the landing folder.
     on_day : callable
-        Called with each day when it is sealed.
+        Called with each day when all of it is on disk.
 
     Returns
     -------
     tuple of int
         Number of inferences and of labels.
+
+    Raises
+    ------
+    SightlineError
+        If the collector did not acknowledge every event.
     """
-    paths = home.monitor(MONITOR_ID)
     end = datetime.combine(calendar.first_landing_day, datetime.min.time())
     history = year.filter(pl.col("scheduled_departure_at") < end)
     arrivals = year.filter(pl.col("landed_at") < end).sort("landed_at", "flight_id")
-    clock = _Clock()
-    with (
-        SegmentWriter(paths.log, MONITOR_ID, "inferences", max_age_seconds=3600, clock=clock) as inferences,
-        SegmentWriter(paths.log, MONITOR_ID, "labels", max_age_seconds=3600, clock=clock) as labels,
-    ):
-        departed = _by_hour(history, "scheduled_departure_at")
-        landed = _by_hour(arrivals, "landed_at")
-        for day, hours in _days(departed, landed):
-            commits: list[Commit] = []
-            for hour in hours:
-                clock.now = hour.replace(tzinfo=UTC) + HOUR
-                if hour in departed:
-                    commits.append(inferences.submit(inference_events(departed[hour]), received_at=clock.now))
-                if hour in landed:
-                    commits.append(labels.submit(label_events(landed[hour]), received_at=clock.now))
-            inferences.seal()
-            labels.seal()
-            for commit in commits:
-                commit.wait()
-            on_day(day)
+    departed = _by_hour(history, "scheduled_departure_at")
+    landed = _by_hour(arrivals, "landed_at")
+    with collecting(home, home.monitor(MONITOR_ID).root) as (url, clock):
+        log = Client(MONITOR_ID, url=url, spool=False, queue_size=100_000, batch_size=5_000, interval=60)
+        try:
+            for day, hours in _days(departed, landed):
+                for hour in hours:
+                    clock.set(hour.replace(tzinfo=UTC) + HOUR)
+                    if hour in departed:
+                        log_predictions(log, departed[hour])
+                    if hour in landed:
+                        log_labels(log, landed[hour])
+                    _settle(log)
+                on_day(day)
+        finally:
+            log.close()
+        _check(log.stats(), history.height + arrivals.height)
     return history.height, arrivals.height
 
 
-class _Clock:
-    """The time of the replay, for the names of segments."""
+def _settle(log: Client) -> None:
+    """Wait until all of an hour is acknowledged, before the clock moves on."""
+    if not log.flush(FLUSH_SECONDS):
+        raise SightlineError("the collector of the replay does not answer", fix="run the demo again")
 
-    now = datetime(1970, 1, 1, tzinfo=UTC)
 
-    def __call__(self) -> datetime:
-        return self.now
+def _check(stats: Mapping[str, int], n_expected: int) -> None:
+    counted = {name: stats[name] for name in ("sent", "rejected", "duplicate", "refused", "dropped", "errors")}
+    if counted != {**dict.fromkeys(counted, 0), "sent": n_expected}:
+        raise SightlineError(
+            f"not every event of {n_expected:,} was taken by the collector: {counted}", fix="run the demo again"
+        )
 
 
 def _by_hour(rows: pl.DataFrame, column: str) -> dict[datetime, pl.DataFrame]:
@@ -152,23 +159,20 @@ def _days(*parts: dict[datetime, pl.DataFrame]) -> Iterator[tuple[date, list[dat
     yield from by_day.items()
 
 
-def inference_events(rows: pl.DataFrame) -> list[InferenceEvent]:
-    """Events of some flights, as the logging client builds them."""
+def log_predictions(log: Client, rows: pl.DataFrame) -> None:
+    """Log some flights as the serving system does at their departure."""
     features = rows.select(pl.struct(FEATURES)).to_series().to_list()
     at = rows["scheduled_departure_at"].dt.replace_time_zone("UTC").to_list()
     columns = zip(rows["flight_id"], at, rows[SCORE], rows["version"], rows["tailnum"], features, strict=True)
-    return [
-        InferenceEvent(id=i, at=moment, score=score, version=version, entity=plane, features=values)
-        for i, moment, score, version, plane, values in columns
-    ]
+    for i, moment, score, version, plane, values in columns:
+        log.prediction(i, at=moment, score=score, version=version, entity=plane, features=values)
 
 
-def label_events(rows: pl.DataFrame) -> list[LabelEvent]:
-    """Labels of flights that landed."""
+def log_labels(log: Client, rows: pl.DataFrame) -> None:
+    """Log the outcome of some flights when they have landed."""
     at = rows["landed_at"].dt.replace_time_zone("UTC").to_list()
-    return [
-        LabelEvent(id=i, value=v, at=moment) for i, v, moment in zip(rows["flight_id"], rows[LABEL], at, strict=True)
-    ]
+    for i, value, moment in zip(rows["flight_id"], rows[LABEL], at, strict=True):
+        log.label(i, value, at=moment)
 
 
 def land_last_days(home: Home, year: pl.DataFrame, calendar: Calendar) -> tuple[int, int]:

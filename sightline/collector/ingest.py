@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
 import msgspec
@@ -81,7 +81,7 @@ async def ingest(
     HTTPError
         400 (no such format), 413 (too many rows), 429 (too much waits for this monitor's disk), 503 (disk full or broken).
     """
-    received_at = datetime.now(UTC)
+    received_at = monitor.clock()
     if len(body) >= THREAD_FROM_BYTES:
         parsed = await asyncio.to_thread(_parse, monitor, adapter, headers, body)
     else:

@@ -39,15 +39,27 @@ class Observer(Protocol):
 
 
 MakeObserver = Callable[[MonitorSpec, MonitorPaths], Observer]
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time at which an event is received; a replay of the past brings its own."""
+    return datetime.now(UTC)
 
 
 class ServedMonitor:
     """One monitor with its open segments."""
 
     def __init__(
-        self, spec: MonitorSpec, paths: MonitorPaths, limits: Limits, seal_seconds: float, observer: Observer | None
+        self,
+        spec: MonitorSpec,
+        paths: MonitorPaths,
+        limits: Limits,
+        seal_seconds: float,
+        observer: Observer | None,
+        clock: Clock = utc_now,
     ) -> None:
-        self.spec, self.paths, self.limits, self.observer = spec, paths, limits, observer
+        self.spec, self.paths, self.limits, self.observer, self.clock = spec, paths, limits, observer, clock
         self.tokens = TokenFile(paths)
         self.recent = {INFERENCES: RecentIds(), LABELS: RecentIds()}
         self.writers = {
@@ -82,11 +94,19 @@ class Registry:
         Age at which segments are sealed.
     make_observer : callable, optional
         Makes the guards of a monitor.
+    clock : callable, optional
+        Gives the time of reception.
     """
 
     def __init__(
-        self, home: Home, limits: Limits, seal_seconds: float = 5.0, make_observer: MakeObserver | None = None
+        self,
+        home: Home,
+        limits: Limits,
+        seal_seconds: float = 5.0,
+        make_observer: MakeObserver | None = None,
+        clock: Clock = utc_now,
     ) -> None:
+        self.clock = clock
         self.home, self.limits, self.seal_seconds, self.make_observer = home, limits, seal_seconds, make_observer
         self.monitors: dict[str, ServedMonitor] = {}
         self.broken: dict[str, BrokenMonitor] = {}
@@ -134,7 +154,7 @@ class Registry:
                 observer = self.make_observer(spec, paths)
             except (SightlineError, OSError, ValueError):
                 logger.exception("the guards of %s cannot be set up; its events are logged without them", spec.id)
-        return ServedMonitor(spec, paths, self.limits, self.seal_seconds, observer)
+        return ServedMonitor(spec, paths, self.limits, self.seal_seconds, observer, self.clock)
 
     def close(self) -> None:
         """Seal everything."""

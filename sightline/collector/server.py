@@ -16,7 +16,7 @@ from sightline.collector.app import Collector
 from sightline.collector.auth import read_tokens
 from sightline.collector.guard_log import GuardDesk, Webhook
 from sightline.collector.limits import Limits
-from sightline.collector.monitors import MakeObserver, Observer, Registry
+from sightline.collector.monitors import Clock, MakeObserver, Observer, Registry, utc_now
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.log.events import InferenceEvent
@@ -80,8 +80,9 @@ def make_collector(
     seal_seconds: float = 5.0,
     guards: bool = True,
     webhook_url: str | None = None,
+    clock: Clock = utc_now,
 ) -> Collector:
-    """The ASGI application for a home folder.
+    """The ASGI application for a home folder; `clock` gives the time of reception.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def make_collector(
                 f"{host} can be reached from other machines, and no monitor has a token",
                 fix="run `sightline token create MONITOR` first, or listen on 127.0.0.1",
             )
-    registry = Registry(home, limits, seal_seconds, make_guards(webhook_url) if guards else None)
+    registry = Registry(home, limits, seal_seconds, make_guards(webhook_url) if guards else None, clock)
     return Collector(
         registry, limits, require_tokens=is_open, allowed_hosts=None if is_open else LOOPBACK_HOSTS | {host.lower()}
     )

@@ -81,26 +81,46 @@ def test_nothing_is_lost_between_log_and_landing(replayed):
     assert logged[1] + landed[1] == year["landed_at"].count()
 
 
-def test_one_segment_of_each_kind_per_day_in_time_order(replayed):
-    home, _, _, days, _, _ = replayed
-    sealed = sorted((home.monitor(MONITOR_ID).log / "sealed").iterdir())
-    for kind in ("inferences", "labels"):
-        names = [path for path in sealed if path.name.startswith(kind)]
-        assert len(names) == len(days) == 365 - 7
-        firsts = [min(event.at for event in read_segment(path).events) for path in names[:5]]
-        assert firsts == sorted(firsts)
-        assert len({moment.date() for moment in firsts}) == 5
-    assert days == sorted(days)
-    assert not list((home.monitor(MONITOR_ID).log / "open").glob("*"))
+def logged_events(home: Home, kind: str) -> list:
+    """Events of all sealed segments, by the names of the segments."""
+    folder = home.monitor(MONITOR_ID).log / "sealed"
+    contents = [read_segment(path) for path in sorted(folder.glob(f"{kind}-*"))]
+    assert contents and all(content.is_sound and not content.rejections for content in contents)
+    return [event for content in contents for event in content.events]
+
+
+def test_the_collector_sealed_everything_in_time_order(replayed):
+    home, _, _, days, logged, _ = replayed
+    for kind, expected in zip(("inferences", "labels"), logged, strict=True):
+        events = logged_events(home, kind)
+        assert len(events) == len({event.id for event in events}) == expected
+        arrived = [event.received_at for event in events]
+        assert arrived == sorted(arrived), "the replay's clock, hour by hour"
+        assert len({moment.date() for moment in arrived}) >= 357
+        assert {event.source for event in events} == {"native"}
+    assert days == sorted(set(days)) and len(days) == 365 - 7
+    root = home.monitor(MONITOR_ID).root
+    assert not list((root / "log" / "open").glob("*"))
+    assert not [path.name for path in root.iterdir() if path.name.startswith("replay_")], "the collector has ended"
 
 
 def test_labels_are_logged_when_the_plane_has_landed(replayed):
     home, _, year, _, _, _ = replayed
-    segment = sorted((home.monitor(MONITOR_ID).log / "sealed").glob("labels-*"))[3]
     landed = dict(year.select("flight_id", "landed_at").iter_rows())
-    for event in read_segment(segment).events:
+    for event in logged_events(home, "labels"):
         assert event.at.replace(tzinfo=None) == landed[event.id]
         assert timedelta(0) < event.received_at - event.at <= timedelta(hours=1)
+
+
+def test_an_event_that_was_not_taken_is_told(scored, tmp_path):
+    """Twice the same flights: the collector knows them already, and the replay does not pass that over."""
+    home = Home(tmp_path)
+    replay.start_clean(home)
+    write_monitor(home, CALENDAR)
+    year = replay.shifted(scored.head(20), CALENDAR)
+    with pytest.raises(SightlineError, match=r"not every event of \d+ was taken by the collector: .*'duplicate': \d+"):
+        replay.replay_history(home, pl.concat([year, year]), CALENDAR)
+    assert not list((home.monitor(MONITOR_ID).log / "open").glob("*")), "it was drained all the same"
 
 
 def test_landing_files_are_complete_and_of_two_formats(replayed):
