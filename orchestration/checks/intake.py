@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -28,7 +29,7 @@ def intake_verdicts(
         for key in keys:
             reasons = refused.get(key, {})
             n_accepted, n_refused = accepted.get(key, 0), sum(reasons.values())
-            facts = {"rows accepted": n_accepted, "rows refused": n_refused}
+            facts: dict[str, Any] = {"rows accepted": n_accepted, "rows refused": n_refused}
             worst = sorted(reasons.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
             if worst:
                 facts["reasons"] = ", ".join(f"{reason} ({n})" for reason, n in worst)
