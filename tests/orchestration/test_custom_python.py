@@ -199,7 +199,10 @@ class TestBroken:
     def test_a_window_that_does_not_fit_into_memory_is_not_read(self, warehouse, monkeypatch):
         monkeypatch.setattr(custom_python, "MAX_CELLS", 100)
         found = whole(evaluate(warehouse, metrics("mean_age")), "mean_age")
-        assert found["reason"][0].startswith("the metric failed: 200 rows x ") and "name those it reads" in found["reason"][0]
+        assert (
+            found["reason"][0].startswith("the metric failed: 200 rows x ")
+            and "name those it reads" in found["reason"][0]
+        )
 
     def test_modules_of_another_home_folder_are_not_mistaken_for_this_one_s(self, warehouse, tmp_path):
         from sightline.spec import python_metrics

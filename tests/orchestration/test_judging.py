@@ -23,14 +23,26 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MARTS: Mapping[str, Mapping[str, str]] = {
     "service_health": {"n_rows": "bigint", "n_errors": "bigint", "n_latency": "bigint", "sum_latency_ms": "double"},
     "latency_bins": {"bin": "integer", "n": "bigint"},
-    "rejections": {"kind": "varchar", "column_name": "varchar", "reason": "varchar", "severity": "varchar", "n": "bigint"},
+    "rejections": {
+        "kind": "varchar",
+        "column_name": "varchar",
+        "reason": "varchar",
+        "severity": "varchar",
+        "n": "bigint",
+    },
     "column_moments": {
         "column_name": "varchar",
         **dict.fromkeys(("n_rows", "n_null", "n_not_finite", "n_contract", "n_true"), "bigint"),
         **dict.fromkeys(("sum_x", "sum_xx", "min_x", "max_x"), "double"),
     },
     "column_bins": {"column_name": "varchar", "bin_id": "integer", "n": "bigint"},
-    "custom_input_sums": {"bucket": "integer", "metric": "varchar", "n": "bigint", "sum_value": "double", "sum_value_sq": "double"},
+    "custom_input_sums": {
+        "bucket": "integer",
+        "metric": "varchar",
+        "n": "bigint",
+        "sum_value": "double",
+        "sum_value_sq": "double",
+    },
 }
 
 
@@ -52,12 +64,22 @@ def con():
         yield opened
 
 
-def put(con: duckdb.DuckDBPyConnection, mart: str, window: int, *, segment: str = "all", version: str = "v1", **values: Any) -> None:
-    row = {"window_key": key(window), "window_start": day(window), "model_version": version, "segment": segment, **values}
+def put(
+    con: duckdb.DuckDBPyConnection, mart: str, window: int, *, segment: str = "all", version: str = "v1", **values: Any
+) -> None:
+    row = {
+        "window_key": key(window),
+        "window_start": day(window),
+        "model_version": version,
+        "segment": segment,
+        **values,
+    }
     con.execute(f"insert into marts.{mart} by name select {', '.join(f'? as {c}' for c in row)}", list(row.values()))
 
 
-def one(judged: pl.DataFrame, metric: str, window: int, column: str = "", segment: str = "all", version: str = "all") -> dict[str, Any]:
+def one(
+    judged: pl.DataFrame, metric: str, window: int, column: str = "", segment: str = "all", version: str = "all"
+) -> dict[str, Any]:
     found = judged.filter(
         pl.col("metric") == metric,
         pl.col("window_start") == day(window),
@@ -149,7 +171,9 @@ class TestColumns:
 
     def test_moments(self, spec, home, con, profiles):
         x = np.random.default_rng(3).normal(40, 10, 500)
-        self.moments(con, 0, "age", sum_x=float(x.sum()), sum_xx=float((x**2).sum()), min_x=float(x.min()), max_x=float(x.max()))
+        self.moments(
+            con, 0, "age", sum_x=float(x.sum()), sum_xx=float((x**2).sum()), min_x=float(x.min()), max_x=float(x.max())
+        )
         judged = judge(spec, home, con, [0], profiles).judgements
         assert one(judged, "mean", 0, "age")["value"] == pytest.approx(x.mean())
         assert one(judged, "standard_deviation", 0, "age")["value"] == pytest.approx(x.std(ddof=1))
@@ -197,13 +221,29 @@ class TestBounds:
 
     def judged(self, values: Mapping[int, float], metric: str = "error_rate") -> pl.DataFrame:
         rows = [
-            {"window_start": day(w), "model_version": "all", "segment": "all", "column": "", "metric": metric, "value": v, "n": 100, "status": "ok"}
+            {
+                "window_start": day(w),
+                "model_version": "all",
+                "segment": "all",
+                "column": "",
+                "metric": metric,
+                "value": v,
+                "n": 100,
+                "status": "ok",
+            }
             for w, v in values.items()
         ]
         return common.conform(pl.DataFrame(rows))
 
     def bounded(self, spec, home, values, side=1, metric="error_rate"):
-        frame = common.with_bounds(spec, home.monitor("churn"), "data_quality", self.judged(values, metric), {metric: side}, {metric: (0.0, 1.0)})
+        frame = common.with_bounds(
+            spec,
+            home.monitor("churn"),
+            "data_quality",
+            self.judged(values, metric),
+            {metric: side},
+            {metric: (0.0, 1.0)},
+        )
         return {(row["window_start"] - FIRST).days: row for row in frame.iter_rows(named=True)}
 
     @pytest.fixture
@@ -230,7 +270,9 @@ class TestBounds:
         assert (row["bound_high"], row["status"]) == (None, "ok")
 
     def test_published_windows_of_the_reference_count_when_the_run_does_not_hold_them(self, spec, home, reference):
-        whole = self.judged(reference).with_columns(monitor=pl.lit("churn"), window_end=pl.col("window_start") + timedelta(days=1))
+        whole = self.judged(reference).with_columns(
+            monitor=pl.lit("churn"), window_end=pl.col("window_start") + timedelta(days=1)
+        )
         append_judgements(home.monitor("churn"), "data_quality", whole, "r1", NOW)
         alone, together = self.bounded(spec, home, {20: 0.2})[20], self.bounded(spec, home, {**reference, 20: 0.2})[20]
         assert alone["bound_high"] == pytest.approx(together["bound_high"])
@@ -247,7 +289,9 @@ class TestBounds:
 class TestDrift:
     @pytest.fixture
     def profile(self):
-        return build_profile(np.random.default_rng(4).normal(size=4000), "numeric", column="age", bins=16, rows_per_window=400)
+        return build_profile(
+            np.random.default_rng(4).normal(size=4000), "numeric", column="age", bins=16, rows_per_window=400
+        )
 
     def fill(self, con, profile, samples: Mapping[int, np.ndarray], segment: str = "all") -> None:
         for window, values in samples.items():
@@ -261,7 +305,9 @@ class TestDrift:
         self.fill(con, profile, samples)
         judged = drift.judge(spec, con, [key(20), key(21)], {"age": profile}).judgements
         for window, values in samples.items():
-            before, now = coarsen(profile.merged(profile.n_reference)[None], profile.merged(count(profile, values))[None], is_ordered=True)
+            before, now = coarsen(
+                profile.merged(profile.n_reference)[None], profile.merged(count(profile, values))[None], is_ordered=True
+            )
             effect = psi_effect(before, now)
             row = one(judged, "psi", window, "age")
             assert row["value"] == pytest.approx(float(effect.psi[0]))
@@ -305,8 +351,13 @@ class TestDrift:
         self.fill(con, profile, {20: rng.normal(size=500)})
         self.fill(con, profile, {20: rng.normal(size=300)}, "plan=a")
         evidence = drift.judge(spec, con, [key(20)], {"age": profile}).evidence
-        assert evidence.filter(pl.col("asset") == "data_quality")["statistic"].to_list() == ["null_rate", "out_of_range_rate"]
-        assert {"location", "spread", "skew", "tails", "log_psi"} <= set(evidence.filter(pl.col("asset") == "drift")["statistic"])
+        assert evidence.filter(pl.col("asset") == "data_quality")["statistic"].to_list() == [
+            "null_rate",
+            "out_of_range_rate",
+        ]
+        assert {"location", "spread", "skew", "tails", "log_psi"} <= set(
+            evidence.filter(pl.col("asset") == "drift")["statistic"]
+        )
         assert evidence["statistic"].is_unique().all()
 
     def test_a_column_with_drift_off_keeps_its_quality(self, make_spec, con, profile):
@@ -315,3 +366,67 @@ class TestDrift:
         found = drift.judge(spec, con, [key(20)], {"age": profile})
         assert found.judgements.is_empty()
         assert found.evidence["asset"].unique().to_list() == ["data_quality"]
+
+
+class TestReferenceFile:
+    @pytest.fixture
+    def built(self, make_spec, home):
+        from sightline.warehouse import build_reference
+
+        rng = np.random.default_rng(10)
+        n = 2000
+        p = rng.uniform(size=n)
+        home.root.mkdir(exist_ok=True)
+        frame = pl.DataFrame(
+            {
+                "prediction_id": [f"r{i}" for i in range(n)],
+                "timestamp": [FIRST - timedelta(days=10) + timedelta(minutes=i) for i in range(n)],
+                "p": p,
+                "age": pl.Series(rng.normal(40, 10, n)).set(pl.Series(np.arange(n) < 100), None),
+                "churned": (rng.uniform(size=n) < p).astype(int),
+            }
+        )
+        frame.write_parquet(home.root / "reference.parquet")
+        spec = make_spec(
+            reference={"kind": "file", "path": "reference.parquet"}, start="2026-01-01", alerts={"warmup": 10}
+        )
+        build_reference(spec, home.monitor("churn"), home)
+        return spec, frame
+
+    def test_its_own_quality_and_missing_shares_are_the_reference(self, built, home):
+        from sklearn.metrics import accuracy_score, roc_auc_score
+
+        spec, frame = built
+        quality = common.file_values(spec, home.monitor("churn"), "model_quality")
+        known = {
+            row["metric"]: row["known"] for row in quality.filter(pl.col("segment") == "all").iter_rows(named=True)
+        }
+        assert known["accuracy"] == pytest.approx(accuracy_score(frame["churned"], frame["p"] >= 0.5))
+        assert known["roc_auc"] == pytest.approx(roc_auc_score(frame["churned"], frame["p"]), abs=0.005)
+        shares = common.file_values(spec, home.monitor("churn"), "data_quality")
+        assert shares.filter(pl.col("column") == "age", pl.col("metric") == "null_rate")["known"].to_list() == [0.05]
+
+    def test_bounds_come_from_the_first_windows_of_the_history(self, built, home):
+        spec, frame = built
+        values = {w: 0.8 + 0.01 * (w % 3) for w in range(10)} | {20: 0.6}
+        rows = [
+            {
+                "window_start": day(w),
+                "model_version": "all",
+                "segment": "all",
+                "column": "",
+                "metric": "accuracy",
+                "value": v,
+                "n": 100,
+                "status": "ok",
+            }
+            for w, v in values.items()
+        ]
+        judged = common.conform(pl.DataFrame(rows))
+        found = common.with_bounds(spec, home.monitor("churn"), "model_quality", judged, {"accuracy": -1}, {})
+        last = found.filter(pl.col("window_start") == day(20)).row(0, named=True)
+        inside = np.array([values[w] for w in range(10)])
+        half = inside.std(ddof=1) * student.ppf(0.995, 9) * np.sqrt(1.1)
+        assert last["bound_low"] == pytest.approx(inside.mean() - half)
+        assert last["reference_value"] == pytest.approx(((frame["p"] >= 0.5) == (frame["churned"] == 1)).mean())
+        assert last["status"] == "warn"

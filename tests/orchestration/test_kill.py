@@ -46,7 +46,9 @@ def start(home: Home, first: str, last: str) -> subprocess.Popen:
     environment = {**os.environ, "SIGHTLINE_HOME": str(home.root), "PYTHONPATH": str(ROOT)}
     arguments = [sys.executable, "-c", RUN, str(home.root), first, last]
     with (home.root / "run.log").open("a") as log:
-        return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, cwd=home.root)
+        return subprocess.Popen(
+            arguments, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, cwd=home.root
+        )
 
 
 def kill_at(process: subprocess.Popen, step: str) -> bool:
@@ -69,13 +71,20 @@ def tables(home: Home) -> dict[str, pl.DataFrame]:
     snapshots = {name: read_snapshot(paths, name) for name in ("incidents", "incident_members", "alert_streams")}
     streams = snapshots["alert_streams"]
     assert streams is not None
-    return {"judgements": judgements, "evidence": evidence, **snapshots, "alert_streams": streams.sort("stream", "window_start")}
+    return {
+        "judgements": judgements,
+        "evidence": evidence,
+        **snapshots,
+        "alert_streams": streams.sort("stream", "window_start"),
+    }
 
 
 def test_kills_at_any_step_leave_the_same_tables(history: Workshop, fresh: Home):
     first, last = history.day(0), history.day(DAYS - 1)
     for step in STEPS:
-        assert kill_at(start(fresh, first, last), step), f"{step} never started: {(fresh.root / 'run.log').read_text()[-2000:]}"
+        assert kill_at(start(fresh, first, last), step), (
+            f"{step} never started: {(fresh.root / 'run.log').read_text()[-2000:]}"
+        )
     final = start(fresh, first, last)
     final.communicate()
     assert final.returncode == 0, (fresh.root / "run.log").read_text()[-3000:]
