@@ -98,6 +98,7 @@ class GuardDesk:
 
     def __init__(self, spec: MonitorSpec, paths: MonitorPaths, webhook: Webhook | None = None) -> None:
         self.paths, self.webhook = paths, webhook
+        self._profile = _signature(paths)
         self.guards = RowGuards(spec, known_columns(paths))
         self.rates = RateGuard(spec)
         self.alerts = 0
@@ -107,7 +108,10 @@ class GuardDesk:
         self._write(self.guards.observe(events, received_at, duplicates))
 
     def tick(self, now: datetime) -> None:
-        """Close the minute if it is over: write its counts, judge its rates. Call about once a second."""
+        """Close the minute if it is over: write its counts, judge its rates. Call about once a second.
+
+        A reference that was frozen meanwhile is read.
+        """
         finished = self.guards.close_minute(now)
         if finished is not None:
             rows, n_events = finished
@@ -120,6 +124,9 @@ class GuardDesk:
                 self.guards.soft_alert(now, column, rule, n, n_events, evidence) for column, rule, n, evidence in broken
             ]
             self._write([alert for alert in alerts if alert is not None])
+        if (profile := _signature(self.paths)) != self._profile:
+            self.guards.learn(known_columns(self.paths))
+            self._profile = profile
         self._write(self.guards.close_quiet(now))
 
     def close(self, now: datetime) -> None:
@@ -145,6 +152,15 @@ class GuardDesk:
                 if file.read(1) != b"\n":
                     file.write(b"\n")  # ends the torn line of a killed process
             file.write(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+
+
+def _signature(paths: MonitorPaths) -> tuple[int, int, int] | None:
+    """Tells one frozen profile from the next; None before there is one."""
+    try:
+        stat = (paths.reference / "profile.parquet").stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def known_columns(paths: MonitorPaths) -> dict[str, KnownColumn]:

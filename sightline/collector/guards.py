@@ -85,11 +85,8 @@ class RowGuards:
         stale_after: timedelta = timedelta(days=1),
     ) -> None:
         self.spec = spec
-        known = reference or {}
-        self._checks: list[tuple[str, Check]] = [
-            (name, _column_check(feature, known.get(name, KnownColumn())))
-            for name, feature in spec.columns.features.items()
-        ]
+        self._checks: list[tuple[str, Check]] = []
+        self.learn(reference or {})
         self._names = spec.columns.features.keys() | set(spec.columns.segments)
         self._stale_after = stale_after
         self._score_bounded = spec.model.task == "binary_classification"
@@ -100,6 +97,13 @@ class RowGuards:
         self._minute_events = 0
         self._open: dict[tuple[str, str], datetime] = {}
         self._unknown: set[str] = set()
+
+    def learn(self, reference: Mapping[str, KnownColumn]) -> None:
+        """From now on check against this reference."""
+        self._checks = [
+            (name, _column_check(feature, reference.get(name, KnownColumn())))
+            for name, feature in self.spec.columns.features.items()
+        ]
 
     def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> list[GuardAlert]:
         """Check a batch; returns the alerts of hard rules that it breaks for the first time."""

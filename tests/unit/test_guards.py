@@ -150,6 +150,18 @@ def test_counts_of_every_minute_are_written_and_a_torn_line_is_passed_over(tmp_p
     assert read_counts(desk.paths, NOW + timedelta(minutes=1), NOW + timedelta(minutes=2)).height == 1
 
 
+def test_a_reference_frozen_while_the_collector_runs_is_learnt(tmp_path):
+    desk = GuardDesk(SPEC, MonitorPaths(tmp_path / "m"))
+    desk.tick(NOW)
+    desk.observe([event(city="Mars")], NOW)
+    assert not desk.guards.totals
+    desk.paths.reference.mkdir(parents=True)
+    pl.DataFrame({"column_name": ["city"], "bin_kind": ["category"], "label": ["Ulm"], "n_reference": [9]}).write_parquet(desk.paths.reference / "profile.parquet")  # fmt: skip
+    desk.tick(NOW + timedelta(seconds=1))
+    desk.observe([event(city="Mars"), event(city="Ulm")], NOW)
+    assert dict(desk.guards.totals) == {("city", "unseen"): 1}
+
+
 def test_what_follows_a_torn_line_is_read(tmp_path):
     paths = MonitorPaths(tmp_path / "m")
     GuardDesk(SPEC, paths).observe([event(age=-1)], NOW)
