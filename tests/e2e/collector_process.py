@@ -55,10 +55,10 @@ def environment(home: Path) -> dict[str, str]:
 class CollectorProcess:
     """`sightline collector` over a home folder; may be killed and started again on the same port."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path, *options: str, monitor: str = MONITOR) -> None:
         self.home, self.options, self.port = home, options, free_port()
         (home / "monitors").mkdir(parents=True, exist_ok=True)
-        (home / "monitors" / "m.yaml").write_text(MONITOR)
+        (home / "monitors" / "m.yaml").write_text(monitor)
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -89,6 +89,16 @@ class CollectorProcess:
             connection.request("GET", path)
             response = connection.getresponse()
             return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def post(self, path: str, rows: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        """Status and answer of one request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("POST", path, json.dumps(rows).encode(), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
         finally:
             connection.close()
 

@@ -17,15 +17,12 @@ from dagster_server import ROOT, Server, serving
 from orchestration_support import DAYS, Workshop, churn_rows, land, make_workshop
 
 from sightline.warehouse.results import read_judgements
+from tests.e2e.lineage import asset_key, check_executions, runs
 
 pytestmark = pytest.mark.e2e
 
-RUNS = """query($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) { ... on Runs {
-    results { runId jobName status tags { key value } } } } }"""
 TICKS = """query { sensorOrError(sensorSelector: {repositoryLocationName: "sightline", repositoryName: "__repository__", sensorName: "churn__labels"}) {
     ... on Sensor { sensorState { status ticks(limit: 500, statuses: [SUCCESS]) { runIds runKeys } } } } }"""
-CHECKS = """query($key: AssetKeyInput!, $check: String!) { assetCheckExecutions(assetKey: $key, checkName: $check, limit: 100) {
-    status partition runId evaluation { severity success description metadataEntries { label } } } }"""
 FRESHNESS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { freshnessStatusInfo { freshnessStatus } } } }"""
 HISTORY = """
 import sys
@@ -57,18 +54,13 @@ def server(workshop: Workshop):
         yield running
 
 
-def key(name: str) -> dict[str, list[str]]:
-    return {"path": ["churn", name]}
-
-
 def freshness(server: Server, name: str) -> str:
-    found = server.ask(FRESHNESS, key=key(name))["assetNodeOrError"]["freshnessStatusInfo"]
+    found = server.ask(FRESHNESS, key=asset_key("churn", name))["assetNodeOrError"]["freshnessStatusInfo"]
     return found["freshnessStatus"] if found else ""
 
 
 def label_runs(server: Server, partition: str) -> list[dict]:
-    tags = [{"key": "dagster/partition", "value": partition}, {"key": "sightline/flow", "value": "delayed"}]
-    return [run for run in server.ask(RUNS, tags=tags)["runsOrError"]["results"] if run["jobName"] == "churn__delayed"]
+    return runs(server, "churn", "delayed", partition)
 
 
 def roc_auc(workshop: Workshop) -> pl.DataFrame:
@@ -103,7 +95,7 @@ def test_a_label_file_becomes_a_failed_check(workshop: Workshop, server: Server)
     assert after.filter(pl.col("window_start") == start)["value"].item() < 0.4
     assert after.filter(pl.col("window_start") != start).equals(before.filter(pl.col("window_start") != start))
 
-    executions = server.ask(CHECKS, key=key("model_quality"), check="quality__roc_auc")["assetCheckExecutions"]
+    executions = check_executions(server, "churn", "model_quality", "quality__roc_auc")
     latest = next(e for e in executions if e["partition"] == partition)
     assert latest["runId"] == run["runId"]
     assert latest["status"] == "EXECUTION_FAILED" or latest["status"] == "FAILED"
