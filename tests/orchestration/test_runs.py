@@ -273,6 +273,7 @@ class TestAgain:
         with open_progress(paths.ledger) as progress:
             assert progress.done("immediate")[day].at > workshop.churn.window_start(day)
 
+    @pytest.mark.long
     def test_one_mart_alone_is_made_with_all_it_shares_tables_with(self, workshop, instance, built):
         result = run(built, instance, workshop.churn, "immediate", workshop.day(4), only=["column_bins"])
         materialized = {e.asset_key.path[-1] for e in result.get_asset_materialization_events() if e.asset_key}
