@@ -127,9 +127,10 @@ def test_quietly_drops_what_is_printed_only_where_asked(capsys):
         print("dbt's line")
         yield 1
 
+    before = resources.IS_QUIET.set(False)
     assert list(resources.quietly(events())) == [1]
     assert "dbt's line" in capsys.readouterr().out
-    token = resources.IS_QUIET.set(True)
+    resources.IS_QUIET.set(True)
     assert list(resources.quietly(events())) == [1]
-    resources.IS_QUIET.reset(token)
+    resources.IS_QUIET.reset(before)
     assert capsys.readouterr().out == ""
