@@ -69,8 +69,17 @@ def materialize_range(
         A run failed; its log is in the UI.
     """
     event_storage.install()
-    IS_QUIET.set(True)
-    wanted = tuple(flows or all_flows(spec))
+    quiet = IS_QUIET.set(True)
+    try:
+        return _materialize(home, spec, start_key, end_key, tuple(flows or all_flows(spec)), on_progress)
+    finally:
+        IS_QUIET.reset(quiet)
+
+
+def _materialize(
+    home: Home, spec: MonitorSpec, start_key: str, end_key: str, wanted: tuple[str, ...], on_progress: OnProgress | None
+) -> list[str]:
+    """The runs of `materialize_range`."""
     manifest = ensure_manifest(home)
     monitor = Monitor(spec, home, models_of(manifest))
     defs = dg.Definitions.merge(
