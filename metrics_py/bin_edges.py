@@ -73,8 +73,10 @@ def _interval_uppers(
         return [maximum] if len(atoms) > 1 else []
     stretch = np.searchsorted(atoms, rest)
     groups: list[tuple[int, int, int, int]] = []  # first row, end row, bins, last stretch
-    for s in np.unique(stretch):
+    for s in range(len(atoms) + 1):
         first, end = np.searchsorted(stretch, [s, s + 1])
+        if first == end:
+            continue
         wanted = round(k * float(mass[first:end].sum()) / total)
         if groups and (wanted == 0 or groups[-1][2] == 0):
             start, _, before, _ = groups.pop()

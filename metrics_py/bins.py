@@ -19,17 +19,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from metrics_py.bin_counts import count, counts_of_levels, levels_of
 from metrics_py.bin_edges import just_below, numeric_edges
 from metrics_py.bin_values import WEEK_HOURS, Kind, categories_of, check_weights, numbers_of
-from metrics_py.profiles import (
-    BIN_SCHEMA,
-    SPECIAL_LABELS,
-    BinKind,
-    ColumnProfile,
-    FloatArray,
-    bins_of_numbers,
-    count,
-)
+from metrics_py.profiles import BIN_SCHEMA, SPECIAL_LABELS, BinKind, ColumnProfile, FloatArray
 
 __all__ = ["BIN_SCHEMA", "BinKind", "ColumnProfile", "build_profile", "count"]
 MAX_KNOWN = 100_000
@@ -94,10 +87,10 @@ def build_profile(
         raise ValueError(f"build_profile: bins={bins} must be at least 2 and top={top} at least 1")
     if kind == "numeric":
         empty = _numeric_profile(values, weights, bins, column)
+        profile = replace(empty, n_reference=count(empty, values, weights=weights))
     else:
-        empty = _category_profile(values, weights, cast(Kind, kind), top, column)
-    profile = replace(empty, design_effect=float(design_effect), rows_per_window=rows_per_window)
-    return replace(profile, n_reference=count(profile, values, weights=weights))
+        profile = _category_profile(values, weights, cast(Kind, kind), top, column)
+    return replace(profile, design_effect=float(design_effect), rows_per_window=rows_per_window)
 
 
 def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, column: str) -> ColumnProfile:
@@ -128,12 +121,12 @@ def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, colum
     clipped = np.clip(distinct, *_quantiles(distinct, mass, (0.005, 0.995)))
     share = mass / total
     unit = float(np.abs(clipped).max()) or 1.0  # squares of huge and tiny values stay in range
-    mean = float(share @ (clipped / unit))
-    scale = unit * float(np.sqrt(share @ (clipped / unit - mean) ** 2))
+    mean = float((share * (clipped / unit)).sum())  # no @: it wakes a second thread, which then waits busily
+    scale = unit * float(np.sqrt((share * (clipped / unit - mean) ** 2).sum()))
     profile = ColumnProfile(
         column, "numeric", tuple(kinds), _numeric_labels(kinds, lower, upper, float(distinct[0])), lower, upper,
         np.zeros(len(kinds), np.int64), np.full(len(kinds), np.nan), scale=scale if clipped[0] < clipped[-1] and scale > 0 else None,
-        minimum=float(distinct[0]), maximum=high, mean=float(share @ distinct),
+        minimum=float(distinct[0]), maximum=high, mean=float((share * distinct).sum()),
         n_distinct=len(distinct), n_singletons=int((mass == 1).sum()), expected_unseen=2 / (total + 1),
         expected_unseen_error=float(np.sqrt(2)) / (total + 1),
     )  # fmt: skip
@@ -141,7 +134,9 @@ def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, colum
 
 
 def _centers(profile: ColumnProfile, distinct: FloatArray, share: FloatArray, clipped: FloatArray) -> FloatArray:
-    bin_of = bins_of_numbers(profile, pl.Series(distinct))
+    cuts, bin_of_cut = profile.cuts()
+    ends = np.searchsorted(distinct, cuts, side="right")
+    bin_of = np.repeat(bin_of_cut, np.diff(ends, prepend=0))
     weight = np.bincount(bin_of, weights=share, minlength=len(profile))
     sums = np.bincount(bin_of, weights=share * clipped, minlength=len(profile))
     center = profile.lower / 2 + profile.upper / 2
@@ -168,30 +163,31 @@ def _numeric_labels(kinds: list[BinKind], lower: FloatArray, upper: FloatArray, 
 def _category_profile(values: object, weights: ArrayLike | None, kind: Kind, top: int, column: str) -> ColumnProfile:
     texts = categories_of(values, kind, column)
     if weights is None:
-        levels = texts.alias("value").value_counts(name="w").with_columns(pl.col("w").cast(pl.Float64))
+        found = levels_of(texts)
     else:
         weight = check_weights(weights, len(texts), column)
-        levels = pl.DataFrame({"value": texts, "w": weight}).group_by("value").agg(pl.col("w").sum())
-    levels = levels.filter(pl.col("value").is_not_null() & (pl.col("w") > 0))
-    levels = levels.sort(["w", "value"], descending=[True, False])
-    total = float(levels["w"].sum())
-    singletons = int((levels["w"] == 1).sum())
-    doubletons = int((levels["w"] == 2).sum())
+        found = pl.DataFrame({"value": texts, "n": weight}).group_by("value").agg(pl.col("n").sum())
+    levels = found.filter(pl.col("value").is_not_null() & (pl.col("n") > 0))
+    levels = levels.sort(["n", "value"], descending=[True, False])
+    total = float(levels["n"].sum())
+    singletons = int((levels["n"] == 1).sum())
+    doubletons = int((levels["n"] == 2).sum())
     error = 0.0
     if kind == "categorical":
         error = float(np.sqrt(singletons + 2 * doubletons) / total) if total else 0.0
         named = levels["value"].head(top).to_list()
         other = levels["value"].slice(top, MAX_KNOWN).to_list()
         kinds = cast("list[BinKind]", [*["category"] * len(named), "other", "unseen", "null"])
-        forgotten = float(levels["w"].slice(top + MAX_KNOWN).sum())
+        forgotten = float(levels["n"].slice(top + MAX_KNOWN).sum())
         unseen = min(1.0, (singletons + forgotten) / total) if total else 1.0
     else:
         named, other, unseen = list(WEEK_HOURS) if kind == "datetime" else ["false", "true"], [], 0.0
         kinds = cast("list[BinKind]", [*["category"] * len(named), "null"])
     labels = (*named, *(SPECIAL_LABELS[k] for k in kinds[len(named) :]))
     nothing = np.full(len(kinds), np.nan)
-    return ColumnProfile(
+    profile = ColumnProfile(
         column, kind, tuple(kinds), labels, nothing, nothing.copy(), np.zeros(len(kinds), np.int64), nothing.copy(),
         n_distinct=len(levels), n_singletons=singletons, expected_unseen=unseen,
         expected_unseen_error=error, other=tuple(other),
     )  # fmt: skip
+    return replace(profile, n_reference=counts_of_levels(profile, found))

@@ -11,16 +11,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from metrics_py.bin_counts import bins_of_categories, bins_of_numbers, counts_of_categories, counts_of_numbers
 from metrics_py.bin_values import Kind, categories_of, numbers_of
 from metrics_py.bins import build_profile
 from metrics_py.drift_metrics import N_BUCKETS, ColumnPair
-from metrics_py.profiles import ColumnProfile, bins_of_categories, bins_of_numbers, count, counts_of_categories
+from metrics_py.profiles import ColumnProfile
 from metrics_py.tables import Table
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 MAX_GROUPS = 1000
-PROFILE_ROWS = 100_000
+PROFILE_ROWS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class Side:
 
 def _count(profile: ColumnProfile, series: pl.Series) -> IntArray:
     """Rows per bin of values as `numbers_of` or `categories_of` gives them."""
-    return count(profile, series) if profile.kind == "numeric" else counts_of_categories(profile, series)
+    return counts_of_numbers(profile, series) if profile.kind == "numeric" else counts_of_categories(profile, series)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,19 +127,18 @@ def pair_column(
         If the values cannot be read as `kind`.
     """
     if kind == "numeric":
-        old, new = (numbers_of(series, name) for series in columns)
+        old, new = (numbers_of(series, name).rechunk() for series in columns)
         profile = _numeric_profile(name, old, bins)
         values = partial(_group_values, _Values(old, sides[0].groups), _Values(new, sides[1].groups))
     else:
         old, new = (categories_of(series, kind, name) for series in columns)
         profile = build_profile(columns[0], kind, column=name, bins=bins)
         values = None
-    counted = [side.count(profile, series, n_groups) for side, series in zip(sides, (old, new), strict=True)]
-    (reference, reference_buckets), (current, current_buckets) = counted
-    if profile.n_rows != old.len():  # made from a part of the rows
-        profile = replace(
-            profile, n_reference=count(profile, old) if sides[0].groups is not None else reference[0].copy()
-        )
+    if sides[0].groups is None and sides[0].buckets is None:
+        reference, reference_buckets = np.broadcast_to(profile.n_reference, (n_groups, len(profile))), None
+    else:
+        reference, reference_buckets = sides[0].count(profile, old, n_groups)
+    current, current_buckets = sides[1].count(profile, new, n_groups)
     return ColumnPair(profile, reference, current, reference_buckets, current_buckets, values)
 
 
@@ -150,8 +150,13 @@ def _numeric_profile(name: str, numbers: pl.Series, bins: int) -> ColumnProfile:
     """Bins of a long column from a random part of it and its extremes: edges hardly move, counts are of all rows anyway."""
     if numbers.len() <= 2 * PROFILE_ROWS:
         return build_profile(numbers, "numeric", column=name, bins=bins)
-    finite = numbers.filter(numbers.is_finite())
-    extremes = pl.Series(numbers.name, [finite.min(), finite.max()], dtype=pl.Float64)
-    part = pl.concat([numbers.sample(PROFILE_ROWS, seed=0), extremes])
+    extremes = [numbers.min(), numbers.max()]
+    if not np.isfinite(np.array(extremes, dtype=float)).all():
+        finite = numbers.filter(numbers.is_finite())
+        extremes = [finite.min(), finite.max()]
+    part = pl.concat([numbers.sample(PROFILE_ROWS, seed=0), pl.Series(numbers.name, extremes, dtype=pl.Float64)])
     profile = build_profile(part, "numeric", column=name, bins=bins)
-    return replace(profile, expected_unseen=2 / (finite.len() + 1))
+    counts = counts_of_numbers(profile, numbers)
+    n_finite = int(counts.sum() - counts[profile.where("null", "not_finite")].sum())
+    unseen, error = 2 / (n_finite + 1), float(np.sqrt(2)) / (n_finite + 1)
+    return replace(profile, n_reference=counts, expected_unseen=unseen, expected_unseen_error=error)

@@ -118,7 +118,7 @@ def benjamini_hochberg(p_values: ArrayLike) -> FloatArray:
     order = np.argsort(p)[::-1]
     ranks = np.arange(len(p), 0, -1)
     result = np.empty(len(p))
-    result[order] = np.minimum.accumulate(np.minimum(p[order] * len(p) / ranks, 1.0))
+    result[order] = np.minimum.accumulate(np.minimum(p[order] * (len(p) / ranks), 1.0))  # factor first: never below p
     return result
 
 

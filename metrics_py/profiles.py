@@ -1,4 +1,4 @@
-"""A frozen reference profile of one column, and counting in its bins."""
+"""A frozen reference profile of one column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from metrics_py.bin_edges import just_below
-from metrics_py.bin_values import WEEK_HOURS, Kind, categories_of, check_weights, numbers_of
+from metrics_py.bin_values import WEEK_HOURS, Kind
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -27,8 +27,6 @@ BIN_SCHEMA = pl.Schema(
         "n_reference": pl.Int64,
     }
 )
-GRID_CELLS = 4096
-GRID_MIN_ROWS = 20_000
 SPECIAL_LABELS = {"null": "(null)", "not_finite": "(not finite)", "other": "(other)", "unseen": "(unseen)"}
 
 
@@ -291,105 +289,3 @@ def _kind_of(bin_kind: tuple[BinKind, ...], labels: tuple[str, ...]) -> Kind:
     if "unseen" not in bin_kind:
         return "datetime" if named == WEEK_HOURS else "boolean"
     return "categorical"
-
-
-def count(profile: ColumnProfile, values: object, *, weights: ArrayLike | None = None) -> IntArray:
-    """Rows per bin of a profile.
-
-    Parameters
-    ----------
-    profile : ColumnProfile
-        Frozen bins.
-    values : array_like or polars.Series, shape (n,)
-        Values of the same column; None is null.
-    weights : array_like, shape (n,), optional
-        A row of weight w counts as w rows; sums per bin are rounded.
-
-    Returns
-    -------
-    integer ndarray, shape (K,)
-        Their sum is the number of rows: nothing is dropped. Counts of parts add up to the counts of the whole.
-    """
-    if profile.kind == "numeric":
-        series = numbers_of(values, profile.column)
-        if weights is None:
-            return counts_of_numbers(profile, series)
-        bin_of = bins_of_numbers(profile, series)
-    else:
-        texts = categories_of(values, profile.kind, profile.column)
-        if weights is None:
-            return counts_of_categories(profile, texts)
-        bin_of = bins_of_categories(profile, texts)
-    sums = np.bincount(bin_of, weights=check_weights(weights, len(bin_of), profile.column), minlength=len(profile))
-    return np.rint(sums).astype(np.int64)
-
-
-def counts_of_numbers(profile: ColumnProfile, series: pl.Series) -> IntArray:
-    """Rows per bin of a Float64 series: no bin per row is kept."""
-    n_null = series.null_count()
-    numbers = series.fill_null(np.nan).to_numpy()
-    finite = np.isfinite(numbers)
-    kept = numbers if finite.all() else numbers[finite]
-    cuts, bin_of_cut = profile.cuts()
-    per_cut = np.bincount(_search(cuts, kept), minlength=len(cuts))
-    counts = np.zeros(len(profile), dtype=np.int64)
-    np.add.at(counts, bin_of_cut, per_cut)
-    counts[profile.bin_kind.index("null")] += n_null
-    counts[profile.bin_kind.index("not_finite")] += len(numbers) - len(kept) - n_null
-    return counts
-
-
-def bins_of_numbers(profile: ColumnProfile, series: pl.Series) -> IntArray:
-    """Bin of each value of a Float64 series."""
-    is_null = series.is_null().to_numpy()
-    numbers = series.fill_null(np.nan).to_numpy()
-    cuts, bin_of_cut = profile.cuts()
-    finite = np.isfinite(numbers)
-    if finite.all():
-        return bin_of_cut[_search(cuts, numbers)]
-    bin_of = np.full(len(numbers), profile.bin_kind.index("not_finite"), dtype=np.int64)
-    bin_of[is_null] = profile.bin_kind.index("null")
-    bin_of[finite] = bin_of_cut[_search(cuts, numbers[finite])]
-    return bin_of
-
-
-def _search(cuts: FloatArray, numbers: FloatArray) -> IntArray:
-    """``np.searchsorted(cuts, numbers)``, faster for many numbers: most lie in a cell of an even grid that no cut divides."""
-    low, high = (float(cuts[1]), float(cuts[-3])) if len(cuts) > 4 else (0.0, 0.0)
-    if len(numbers) < GRID_MIN_ROWS or not 0 < high - low < np.inf:
-        return np.searchsorted(cuts, numbers, side="left")
-    edges = np.linspace(low, high, GRID_CELLS + 1)
-    slack = (high - low) * 1e-9  # rounding of the cell number
-    first = np.searchsorted(cuts, edges[:-1] - slack, side="left")
-    last = np.searchsorted(cuts, edges[1:] + slack, side="left")
-    answer = np.where(first == last, first, -1)
-    answer[0] = answer[-1] = -1  # values beyond the grid are clipped into its end cells
-    tried = _cells(numbers[:: max(1, len(numbers) // 1000)], low, high)
-    if (answer[tried] < 0).mean() > 0.25:
-        return np.searchsorted(cuts, numbers, side="left")
-    found = answer[_cells(numbers, low, high)]
-    divided = np.flatnonzero(found < 0)
-    found[divided] = np.searchsorted(cuts, numbers[divided], side="left")
-    return found
-
-
-def _cells(numbers: FloatArray, low: float, high: float) -> NDArray[np.int32]:
-    with np.errstate(over="ignore"):
-        scaled = numbers - low
-        scaled *= GRID_CELLS / (high - low)
-    return np.clip(scaled, 0, GRID_CELLS - 1, out=scaled).astype(np.int32)
-
-
-def counts_of_categories(profile: ColumnProfile, texts: pl.Series) -> IntArray:
-    """Rows per bin of a text series, by its distinct values: faster than a bin for every row."""
-    levels = texts.value_counts(name="n") if texts.name != "n" else texts.rename("value").value_counts(name="n")
-    bin_of = bins_of_categories(profile, levels.to_series(0))
-    return np.bincount(bin_of, weights=levels["n"].to_numpy(), minlength=len(profile)).astype(np.int64)
-
-
-def bins_of_categories(profile: ColumnProfile, texts: pl.Series) -> IntArray:
-    null_bin = profile.bin_kind.index("null")
-    unseen = profile.bin_kind.index("unseen") if "unseen" in profile.bin_kind else null_bin
-    known = profile.categories()
-    found = texts.replace_strict(known["value"], known["bin_id"].cast(pl.Int64), default=unseen, return_dtype=pl.Int64)
-    return np.where(texts.is_null().to_numpy(), null_bin, found.fill_null(null_bin).to_numpy())

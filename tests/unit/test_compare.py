@@ -430,3 +430,8 @@ def test_long_columns_are_binned_from_a_part_but_counted_whole():
     assert row["value"][0] == pytest.approx(2 / 300_002)
     psi = compare({"x": x}, {"x": x}, metrics=["psi"]).to_dicts()[0]
     assert (psi["value"], psi["n_reference"]) == (0.0, 300_000)
+
+
+def test_an_adjusted_p_value_is_never_below_the_p_value():
+    p = np.random.default_rng(3).random((200, 3))
+    assert all((benjamini_hochberg(row) >= row).all() and (holm(row) >= row).all() for row in p)
