@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, ndtr
+from scipy.special import chdtrc, ndtr, ndtri
 
 from metrics_py import registry
 from metrics_py.coarse import coarsen
@@ -32,6 +32,7 @@ from metrics_py.uncovered import uncovered_p
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 N_BUCKETS = 64
+Z = float(ndtri(0.975))
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,28 +183,34 @@ def _rate(bins: tuple[BinKind, ...], among: tuple[BinKind, ...] = (), *, expecte
             pairs = np.stack([inside, rows - inside], axis=-1)
             inflation = np.array([_design_effect(p) for p in pairs])
         with np.errstate(divide="ignore", invalid="ignore"):
-            if expected:
-                before = np.full(len(m), profile.expected_unseen)
-                low, high = wilson(x2, n, design_effect=inflation)
-                low, high = low - before, high - before
-                variance = before * (1 - before) * (inflation / n + 1 / m)
+            value = x2 / n
+            if expected:  # fewer than expected beyond what the reference knows are no change for the worse
+                effect = value - profile.expected_unseen
+                low, high = (
+                    np.maximum(x, 0.0) for x in _beyond_expected(profile, value, wilson(x2, n, design_effect=inflation))
+                )
+                p_value = uncovered_p(x2 / inflation, n / inflation, m, _singletons(profile, m))
             else:
-                before = x1 / m
+                effect = value - x1 / m
                 low, high = newcombe(x1, m, x2, n, design_effect=inflation)
                 pooled = (x1 + x2) / (m + n)
-                variance = pooled * (1 - pooled) * (inflation / n + 1 / m)
-            value = x2 / n
-            effect = value - before
-            z = np.where(effect == 0, 0.0, effect / np.sqrt(variance))
+                error = np.sqrt(pooled * (1 - pooled) * (inflation / n + 1 / m))
+                p_value = 2 * ndtr(-np.abs(np.where(effect == 0, 0.0, effect / error)))
         known = np.isfinite(effect)
-        p_value = 2 * ndtr(-np.abs(z))
-        if expected:  # fewer values than expected beyond what the reference knows are no change for the worse
-            effect, low, high = (np.maximum(x, 0.0) for x in (effect, low, high))
-            p_value = uncovered_p(x2 / inflation, n / inflation, m, _singletons(profile, m))
+        effect = np.maximum(effect, 0.0) if expected else effect
         p_value = np.where(known, p_value, np.nan)
         return Findings(value, p_value, effect, np.where(known, low, np.nan), np.where(known, high, np.nan), m, n)
 
     return measure
+
+
+def _beyond_expected(
+    profile: ColumnProfile, value: FloatArray, interval: tuple[FloatArray, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Interval of a share less the one that is expected, which is an estimate itself (squared distances add: Newcombe)."""
+    effect, doubt = value - profile.expected_unseen, Z * profile.expected_unseen_error
+    low, high = interval
+    return effect - np.hypot(value - low, doubt), effect + np.hypot(high - value, doubt)
 
 
 def _plain(function: Callable[[ColumnPair], FloatArray]):

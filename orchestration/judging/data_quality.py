@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from metrics_py.drift_metrics import Z
 from metrics_py.profiles import ColumnProfile
 from metrics_py.quality import quality_table
 from orchestration import partitions
@@ -104,11 +105,14 @@ def _expected_unseen(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile]
             "column": list(profiles),
             "metric": ["unseen_rate"] * len(profiles),
             "expected": [p.expected_unseen for p in profiles.values()],
+            "doubt": [Z * p.expected_unseen_error for p in profiles.values()],
         },
-        schema={"column": pl.String, "metric": pl.String, "expected": pl.Float64},
+        schema={"column": pl.String, "metric": pl.String, "expected": pl.Float64, "doubt": pl.Float64},
     )
     frame = judged.join(expected, on=["column", "metric"], how="left")
-    tolerable = (pl.col("ci_low") <= pl.col("expected")).fill_null(False) & (pl.col("status") == "warn")
+    value = pl.col("value")
+    noise = ((value - pl.col("ci_low")) ** 2 + pl.col("doubt") ** 2).sqrt()  # the expected share is an estimate as well
+    tolerable = (value - pl.col("expected") <= noise).fill_null(False) & (pl.col("status") == "warn")
     return conform(
         frame.with_columns(
             reference_value=pl.coalesce("expected", "reference_value"),

@@ -189,9 +189,10 @@ def _judge_column(
         reason=pl.Series(reasons, dtype=pl.String),
     )
     known = whole & (n > 0) & (effect.n_reference > 0)
-    return pl.concat(
-        [conform(frame), *_distances(base.filter(pl.Series(known)), profile, before[known], now[known], n[known])]
-    )
+    further = _distances(base.filter(pl.Series(known)), profile, (before[known], now[known]), n[known])
+    if profile.kind == "numeric" and known.any():
+        further.append(_ks(base.filter(pl.Series(known)), profile, reference[known], counts[known], n[known]))
+    return pl.concat([conform(frame), *further])
 
 
 def _reason(
@@ -209,38 +210,41 @@ def _reason(
 
 
 def _distances(
-    base: pl.DataFrame, profile: ColumnProfile, before: Counts, now: Counts, n: NDArray[np.float64]
+    base: pl.DataFrame, profile: ColumnProfile, merged: tuple[Counts, Counts], n: NDArray[np.float64]
 ) -> list[pl.DataFrame]:
-    """Further distances of the whole, as facts: they are shown, not judged."""
+    """Further distances of the whole from merged counts, as facts: they are shown, not judged."""
+    before, now = merged
     if base.is_empty():
         return []
     found: dict[str, tuple[NDArray[np.float64], ...]] = {"js_distance": (binned.js_distance(before, now),)}
     if profile.kind == "numeric":
-        group_kinds = np.array(profile.bin_kind)[profile.group_bins]
-        lower, upper = binned.ks_bounds(before, now, points=group_kinds == "atom")
-        found["ks"] = ((lower + upper) / 2, lower, upper)
         found["superiority"] = superiority(before, now)
         centers = profile.center[profile.group_bins]
         if profile.scale and np.isfinite(centers).all():
             found["wasserstein_scaled"] = (binned.wasserstein(before, now, centers) / profile.scale,)
     else:
         found["total_variation"] = (binned.total_variation(before, now),)
-    frames = []
-    for metric, values in found.items():
-        value, low, high = values if len(values) == 3 else (values[0], None, None)
-        limits = {} if low is None or high is None else {"ci_low": _numbers(low), "ci_high": _numbers(high)}
-        frames.append(
-            conform(
-                base.with_columns(
-                    metric=pl.lit(metric),
-                    value=_numbers(value),
-                    **limits,
-                    n=pl.Series(n).cast(pl.Int64),
-                    status=pl.lit("ok"),
-                )
-            )
-        )
-    return frames
+    return [_facts(base, metric, values, n) for metric, values in found.items()]
+
+
+def _ks(
+    base: pl.DataFrame, profile: ColumnProfile, reference: Counts, counts: Counts, n: NDArray[np.float64]
+) -> pl.DataFrame:
+    """Limits of the exact Kolmogorov-Smirnov distance, from all bins in the order of their values."""
+    before, points, loose = profile.ordered(reference)
+    lower, upper = binned.ks_bounds(before, profile.ordered(counts)[0], points=points, loose=loose)
+    return _facts(base, "ks", ((lower + upper) / 2, lower, upper), n)
+
+
+def _facts(
+    base: pl.DataFrame, metric: str, values: tuple[NDArray[np.float64], ...], n: NDArray[np.float64]
+) -> pl.DataFrame:
+    """Rows of one metric: value, and the ends of its interval if it has one."""
+    limits = dict(zip(("ci_low", "ci_high"), map(_numbers, values[1:]), strict=False))
+    rows = pl.Series(n).cast(pl.Int64)
+    return conform(
+        base.with_columns(metric=pl.lit(metric), value=_numbers(values[0]), **limits, n=rows, status=pl.lit("ok"))
+    )
 
 
 def _numbers(values: NDArray[np.float64]) -> pl.Series:

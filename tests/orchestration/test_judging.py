@@ -14,6 +14,7 @@ from scipy.stats import t as student
 
 from metrics_py.bins import build_profile, count
 from metrics_py.coarse import coarsen
+from metrics_py.distances.exact import ks_distance
 from metrics_py.effects import psi_effect
 from orchestration.judging import common, data_quality, drift
 from sightline.warehouse.results import append_judgements
@@ -208,6 +209,15 @@ class TestColumns:
         assert plan.expected_unseen == pytest.approx(30 / 3030)
         assert one(judged, "out_of_range_rate", 0, "age")["value"] == pytest.approx(0.1)
 
+    def test_the_expected_share_of_new_categories_is_an_estimate(self):
+        profiles = {"plan": build_profile(["a"] * 80 + list("bcdefghij"), "categorical", column="plan")}
+        row = {"column": "plan", "metric": "unseen_rate", "value": 0.13, "status": "warn", "reason": "above its bound"}
+        judged = common.conform(pl.DataFrame([{**row, "ci_low": 0.12, "ci_high": 0.14, "bound_high": 0.05}]))
+        expected, error = profiles["plan"].expected_unseen, profiles["plan"].expected_unseen_error
+        assert expected < 0.12 and (0.13 - expected) < 1.96 * error
+        told = data_quality._expected_unseen(judged, profiles)
+        assert told["status"].to_list() == ["ok"]
+
     def test_a_column_that_stopped_varying_is_told(self, spec, home, con, profiles):
         self.moments(con, 0, "age", min_x=7.0, max_x=7.0)
         self.moments(con, 1, "age")
@@ -314,6 +324,21 @@ class TestDrift:
             assert (row["ci_low"], row["ci_high"]) == pytest.approx((float(effect.ci_low[0]), float(effect.ci_high[0])))
         assert [one(judged, "psi", w, "age")["status"] for w in samples] == ["ok", "warn"]
         assert one(judged, "psi", 21, "age")["reason"].startswith("higher by 0.7")
+
+    def test_the_limits_of_ks_hold_the_exact_distance(self, spec, con):
+        rng = np.random.default_rng(15)
+
+        def mixed(rows, share):
+            return np.where(rng.random(rows) < share, 0.0, rng.normal(0.02, 1, rows))
+
+        old = mixed(3000, 0.9)
+        profile = build_profile(old, "numeric", column="age", bins=8, rows_per_window=60)
+        samples = {20 + i: mixed(60, share) for i, share in enumerate((0.9, 0.6, 0.2, 0.0))}
+        self.fill(con, profile, samples)
+        judged = drift.judge(spec, con, [key(w) for w in samples], {"age": profile}).judgements
+        for window, values in samples.items():
+            row = one(judged, "ks", window, "age")
+            assert row["ci_low"] - 1e-12 <= ks_distance(old, values) <= row["ci_high"] + 1e-12
 
     def test_a_segment_is_compared_with_itself_in_the_reference(self, spec, con, profile):
         rng = np.random.default_rng(6)

@@ -435,3 +435,12 @@ def test_long_columns_are_binned_from_a_part_but_counted_whole():
 def test_an_adjusted_p_value_is_never_below_the_p_value():
     p = np.random.default_rng(3).random((200, 3))
     assert all((benjamini_hochberg(row) >= row).all() and (holm(row) >= row).all() for row in p)
+
+
+def test_a_small_reference_does_not_know_the_unseen_share_well():
+    rng = np.random.default_rng(21)
+    surprised = 0
+    for _ in range(60):
+        old, new = ({"x": rng.zipf(1.5, rows).astype(str)} for rows in (300, 20_000))
+        surprised += compare(old, new, metrics=["unseen_rate"]).frame["ci_low"][0] > 0
+    assert surprised <= 6  # the share that is expected is an estimate: taken for the truth it gives 24
