@@ -18,7 +18,12 @@ MIN_EXPECTED = 5.0
 
 
 def coarsen(
-    reference: ArrayLike, current: ArrayLike, *, is_ordered: bool, min_expected: float = MIN_EXPECTED
+    reference: ArrayLike,
+    current: ArrayLike,
+    *,
+    is_ordered: bool,
+    rest: int | None = None,
+    min_expected: float = MIN_EXPECTED,
 ) -> tuple[IntArray, IntArray]:
     """Join bins until each should hold `min_expected` rows of the smaller side.
 
@@ -28,6 +33,9 @@ def coarsen(
         Counts of T windows.
     is_ordered : bool
         Bins in the order of the values join their neighbours; rare categories join one another.
+    rest : int, optional
+        The bin of all other and unseen categories: rare ones join it. Chance has put them into the reference, and in a bin of
+        their own they would seem to vanish from every later window. Values that hardly repeat leave this bin alone.
     min_expected : float, default 5
         Reference share times rows.
 
@@ -50,7 +58,10 @@ def coarsen(
         expected = a / m[:, None] * np.minimum(m, n)[:, None]
     small = ((expected < min_expected) & (a > 0)).any(axis=1) & (m > 0) & (n > 0)
     for t in np.flatnonzero(small):
-        target = (_ordered if is_ordered else _unordered)(expected[t], min_expected)
+        if is_ordered:
+            target = _ordered(expected[t], min_expected)
+        else:
+            target = _into_rest(a[t], expected[t], min_expected, rest)
         a[t] = np.bincount(target, weights=a[t], minlength=a.shape[1]).astype(np.int64)
         b[t] = np.bincount(target, weights=b[t], minlength=b.shape[1]).astype(np.int64)
     return a, b
@@ -75,6 +86,19 @@ def _ordered(expected: NDArray[np.float64], wanted: float) -> IntArray:
     for group in groups:
         target[group] = group[0]
     return target
+
+
+def _into_rest(reference: IntArray, expected: NDArray[np.float64], wanted: float, rest: int | None) -> IntArray:
+    """Bin that each bin joins: rare categories the rest, or one another where it would hold nothing else."""
+    if rest is None:
+        return _unordered(expected, wanted)
+    rest %= len(expected)
+    rare = (expected < wanted) & (expected > 0)
+    named = np.arange(len(expected)) != rest
+    chance = expected[named & (reference == 1)].sum() + expected[rest]
+    if (named & (expected >= wanted)).any() or chance >= wanted:
+        return np.where(rare, rest, np.arange(len(expected)))
+    return _unordered(expected, wanted)
 
 
 def _unordered(expected: NDArray[np.float64], wanted: float) -> IntArray:

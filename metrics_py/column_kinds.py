@@ -63,7 +63,7 @@ def infer_reading(column: pl.Series) -> Reading:
     ):
         if found:
             return reading_of(kind)
-    return Reading(None, None, f"a column of type {dtype} cannot be judged")
+    return Reading(None, None, f"a column of type {dtype} cannot be judged; cast it to numbers, texts or times")
 
 
 def reading_of(kind: str) -> Reading:

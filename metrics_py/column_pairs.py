@@ -95,14 +95,27 @@ def make_sides(old: Table, new: Table, by: str | None, entity: str | None) -> tu
         require_column(entity, new.frame.columns, "entity")
         for i, table in enumerate((old, new)):
             if entity in table.frame.columns:
-                hashed = table.frame[entity].cast(pl.String, strict=False).hash(seed=0)
+                hashed = _names_of(table, entity, "entity").hash(seed=0)
                 buckets[i] = (hashed % N_BUCKETS).to_numpy().astype(np.int64)
     return labels, (Side(old, groups[0], buckets[0]), Side(new, groups[1], buckets[1]))
 
 
+def _names_of(table: Table, column: str, option: str) -> pl.Series:
+    """Values as texts; 1 and 1.0 are the same one."""
+    try:
+        return categories_of(table.frame[column], "categorical", column)
+    except (TypeError, pl.exceptions.PolarsError) as error:
+        dtype = table.frame[column].dtype
+        raise ValueError(
+            f"compare: {option}: the column {column!r} of type {dtype} has no names for its values; cast it to text"
+        ) from error
+
+
 def _groups(old: Table, new: Table, by: str) -> tuple[list[str], tuple[IntArray | None, IntArray]]:
-    sides = [t.frame[by].cast(pl.String).fill_null("(null)") for t in (old, new) if by in t.frame.columns]
+    sides = [_names_of(t, by, "by").fill_null("(null)") for t in (old, new) if by in t.frame.columns]
     names = pl.concat(sides).unique().sort()
+    if not names.len():
+        raise ValueError(f"compare: by: the column {by!r} has no rows, so there is no group to judge")
     if names.len() > MAX_GROUPS:
         raise ValueError(
             f"compare: by: the column {by!r} has {names.len()} values, at most {MAX_GROUPS} are judged; group them first"

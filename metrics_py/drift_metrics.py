@@ -32,6 +32,7 @@ from metrics_py.uncovered import uncovered_p
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 N_BUCKETS = 64
+RARE = "the values hardly repeat: their shares cannot be compared"
 Z = float(ndtri(0.975))
 
 
@@ -62,7 +63,14 @@ class ColumnPair:
     def merged(self) -> tuple[IntArray, IntArray]:
         """Counts of the groups that distances compare (no nulls), so coarse that none is nearly empty."""
         both = (self.profile.merged(counts) for counts in (self.reference, self.current))
-        return coarsen(*both, is_ordered=self.profile.kind == "numeric")
+        rest = -1 if "other" in self.profile.bin_kind else None
+        return coarsen(*both, is_ordered=self.profile.kind == "numeric", rest=rest)
+
+    @property
+    def hardly_repeats(self) -> NDArray[np.bool_]:
+        """Groups in which every category is so rare that only all of them together can be compared; shape (T,)."""
+        one = ((self.merged[0] > 0).sum(axis=-1) == 1) & (self.merged[0][..., -1] > 0)
+        return one & (self.profile.kind == "categorical") & (self.profile.n_distinct > 1)
 
     @cached_property
     def clustering(self) -> tuple[FloatArray, FloatArray]:
@@ -143,7 +151,10 @@ def _divergence(factor: float, function: Callable[..., FloatArray], transform: C
             debiased = np.maximum(scaled - degrees * unit, 0.0)
             p_value = _chi_square_p(pair, scaled / unit, degrees)
         low, high, effect = (transform(x / factor) for x in (low, high, debiased))
-        return Findings(transform(divergence), p_value, effect, low, high, m, n)
+        rare = pair.hardly_repeats
+        low, high, p_value = (np.where(rare, np.nan, x) for x in (low, high, p_value))
+        reasons = tuple(RARE if r else None for r in rare)
+        return Findings(transform(divergence), p_value, effect, low, high, m, n, reasons)
 
     return measure
 
@@ -213,20 +224,14 @@ def _beyond_expected(
     return effect - np.hypot(value - low, doubt), effect + np.hypot(high - value, doubt)
 
 
-def _plain(function: Callable[[ColumnPair], FloatArray]):
-    """Metric without a test or an interval of its own."""
-
-    def measure(pair: ColumnPair) -> Findings:
-        value = np.asarray(function(pair), dtype=float)
-        nothing = np.full(len(value), np.nan)
-        m, n = (x.sum(axis=-1).astype(float) for x in pair.merged)
-        return Findings(value, nothing, value, nothing, nothing, m, n)
-
-    return measure
+def _number(value: FloatArray, m: FloatArray, n: FloatArray) -> Findings:
+    """A number without a test or an interval."""
+    nothing = np.full(len(value), np.nan)
+    return Findings(value, nothing, value, nothing, nothing, m, n)
 
 
-def _centers(pair: ColumnPair) -> FloatArray:
-    return np.nan_to_num(pair.profile.center[pair.profile.group_bins])
+def _rows(reference: IntArray, current: IntArray) -> tuple[FloatArray, FloatArray]:
+    return reference.sum(axis=-1).astype(float), current.sum(axis=-1).astype(float)
 
 
 def _singletons(profile: ColumnProfile, m: FloatArray) -> FloatArray:
@@ -277,10 +282,8 @@ def _sampled_distance(function: Callable[[FloatArray, FloatArray], float]):
     def measure(pair: ColumnPair) -> Findings:
         assert pair.values is not None
         samples = [pair.values(t) for t in range(len(pair.current))]
-        value = np.array([function(*sides) for sides in samples])
-        nothing = np.full(len(value), np.nan)
         m, n = (np.array([len(sides[i]) for sides in samples], dtype=float) for i in (0, 1))
-        return Findings(value, nothing, value, nothing, nothing, m, n)
+        return _number(np.array([function(*sides) for sides in samples]), m, n)
 
     return measure
 
@@ -289,10 +292,7 @@ def _counted_distance(function: Callable[..., FloatArray]):
     """Distance of counts without a test or an interval."""
 
     def measure(pair: ColumnPair) -> Findings:
-        value = function(*pair.merged)
-        nothing = np.full(len(value), np.nan)
-        m, n = (x.sum(axis=-1).astype(float) for x in pair.merged)
-        return Findings(value, nothing, value, nothing, nothing, m, n)
+        return _number(function(*pair.merged), *_rows(*pair.merged))
 
     return measure
 
@@ -302,9 +302,7 @@ def _profiled(function: Callable[[ColumnProfile, IntArray], FloatArray]):
 
     def measure(pair: ColumnPair) -> Findings:
         value = np.asarray(function(pair.profile, pair.current), dtype=float)
-        nothing = np.full(len(value), np.nan)
-        m, n = (x.sum(axis=-1).astype(float) for x in (pair.reference, pair.current))
-        return Findings(value, nothing, value, nothing, nothing, m, n)
+        return _number(value, *_rows(pair.reference, pair.current))
 
     return measure
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -95,10 +96,10 @@ def compare(
     [('age', 'drift', 'higher by 0.61 sd; 7.0 % more in the top bin (> 58.7167)'), ('plan', 'stable', 'no visible change')]
     """
     old, new = read_table(reference, "reference"), read_table(current, "current")
-    chosen = [drift_metric(name) for name in metrics or DEFAULT_METRICS]
+    chosen = [drift_metric(name) for name in _listed(metrics) or DEFAULT_METRICS]
     tolerances = _tolerances(chosen, tolerance)
     left_out = {name for name in (by, entity) if name}
-    names = _columns(old, new, columns, left_out)
+    names = _columns(old, new, _listed(columns), left_out)
     given = {name: reading_of(kind) for name, kind in (kinds or {}).items()}
     for name in given:
         require_column(name, [*old.frame.columns, *old.unreadable], "kinds")
@@ -110,10 +111,17 @@ def compare(
     return Comparison(adjusted_p_values(frame), old.frame.height, new.frame.height)
 
 
+def _listed(names: Sequence[str] | None) -> list[str] | None:
+    """Names as a list; a single one may stand alone."""
+    return [names] if isinstance(names, str) else None if names is None else list(names)
+
+
 def _tolerances(chosen: list[DriftMetric], given: float | Mapping[str, float]) -> dict[str, float | None]:
     single = dict(given) if isinstance(given, Mapping) else {"psi": given}
     for name, value in single.items():
         drift_metric(name)
+        if not isinstance(value, Real):
+            raise TypeError(f"compare: tolerance {value!r} of {name} is no number; pass one such as 0.1")
         if not value > 0:
             raise ValueError(
                 f"compare: tolerance {value} of {name} must be positive: no data can prove a change of nothing"

@@ -60,7 +60,8 @@ def read_table(source: object, what: str = "table") -> Table:
     if hasattr(source, "to_arrow_table"):  # a DuckDB relation
         source = source.to_arrow_table()  # type: ignore[attr-defined]
     if hasattr(source, "column_names") and hasattr(source, "column"):  # an Arrow table or record batch
-        columns = {name: source.column(i) for i, name in enumerate(source.column_names)}  # type: ignore[attr-defined]
+        names = _unrepeated(source.column_names, what)  # type: ignore[attr-defined]
+        columns = {name: source.column(i) for i, name in enumerate(names)}  # type: ignore[attr-defined]
         return _from_columns(columns, what, convert=_series_from_arrow)
     if hasattr(source, "__arrow_c_stream__"):
         return Table(_checked(pl.from_arrow(source), what))  # type: ignore[arg-type]
@@ -116,15 +117,20 @@ def _scan(kind: str, files: list[str]) -> pl.DataFrame:
 
 
 def _from_pandas(source: Any, what: str) -> Table:
-    names = [str(name) for name in source.columns]
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise ValueError(f"{what}: the column name {sorted(repeated)[0]!r} occurs twice; rename one of them")
+    names = _unrepeated([str(name) for name in source.columns], what)
     columns = {name: source.iloc[:, position] for position, name in enumerate(names)}
     return _from_columns(columns, what, convert=_series_from_pandas)
 
 
+def _unrepeated(names: list[str], what: str) -> list[str]:
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ValueError(f"{what}: the column name {sorted(repeated)[0]!r} occurs twice; rename one of them")
+    return names
+
+
 def _series_from_pandas(name: str, values: Any) -> pl.Series:
+    values = values.sparse.to_dense() if type(values.dtype).__name__ == "SparseDtype" else values
     return pl.from_pandas(values, nan_to_null=True).alias(name)
 
 
@@ -142,14 +148,13 @@ def _from_columns(columns: Mapping[Any, Any], what: str, convert: Any = _series_
     for name, values in columns.items():
         try:
             read.append(convert(str(name), values))
-        except Exception as error:
+        except (Exception, pl.exceptions.PanicException) as error:
             # pyarrow and pandas raise errors of their own here, and a mixed column must not stop the others
-            unreadable[str(name)] = (
-                f"cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-            )
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            unreadable[str(name)] = f"cannot be read: {why}; cast the column to numbers, texts or times"
     lengths = {series.name: series.len() for series in read}
     if len(set(lengths.values())) > 1:
         raise ValueError(
             f"{what}: columns differ in length: {', '.join(f'{k} {v}' for k, v in list(lengths.items())[:5])}"
         )
-    return Table(pl.DataFrame(read), unreadable)
+    return Table(pl.DataFrame({series.name: series for series in read}), unreadable)  # a list would rename ''

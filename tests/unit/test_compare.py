@@ -141,7 +141,8 @@ def test_every_type_has_a_defined_treatment_and_none_stops_the_others():
     kinds = dict(result.frame.select("column", "kind").unique().rows())
     assert {name: kinds[name] for name in KINDS} == KINDS
     psi = {row["column"]: row for row in result.to_dicts() if row["metric"] == "psi"}
-    for name in set(KINDS) - {"all null", "null type"}:
+    assert psi["identifier"]["reason"] == "the values hardly repeat: their shares cannot be compared"
+    for name in set(KINDS) - {"all null", "null type", "identifier"}:
         assert psi[name]["value"] == 0, name
         assert psi[name]["state"] in ("stable", "unclear"), name
     for name in ("all null", "null type"):
@@ -444,3 +445,57 @@ def test_a_small_reference_does_not_know_the_unseen_share_well():
         old, new = ({"x": rng.zipf(1.5, rows).astype(str)} for rows in (300, 20_000))
         surprised += compare(old, new, metrics=["unseen_rate"]).frame["ci_low"][0] > 0
     assert surprised <= 6  # the share that is expected is an estimate: taken for the truth it gives 24
+
+
+@pytest.mark.parametrize("users", [10**9, 1000, 300])
+@pytest.mark.parametrize("rows", [50, 200, 2000])
+def test_identifiers_do_not_drift_by_themselves(users, rows):
+    rng = np.random.default_rng(users + rows)
+    drifted = 0
+    for _ in range(20):
+        old, new = ({"id": [f"u{u}" for u in rng.integers(0, users, rows)]} for _ in range(2))
+        drifted += bool(compare(old, new, metrics=["psi", "unseen_rate"]).drifted)
+    assert drifted <= 2
+    names = [f"u{u}" for u in rng.integers(0, 10, rows)]
+    assert compare({"id": names}, {"id": ["u1"] * rows}, metrics=["psi"]).drifted == ["id"]
+
+
+def test_column_names_are_kept_and_never_repeated():
+    table = {"": [1.0, 2.0] * 50, 'n "x"\n': [1, 2] * 50, "segment": ["a"] * 100}
+    assert set(compare(table, table).frame["column"]) == set(table)
+    twice = pa.table([[1] * 50, [2] * 50], names=["a", "a"])
+    for source in (twice, duckdb.sql("select 1 as a, 2 as A1, 3 as a from range(50)").to_arrow_table()):
+        with pytest.raises(ValueError, match="'a' occurs twice; rename"):
+            compare({"a": [1]}, source)
+
+
+def test_a_type_that_polars_cannot_hold_stops_no_other_column():
+    wide = pa.array([decimal.Decimal(1)] * 50, type=pa.decimal256(50, 2))
+    table = pa.table({"wide": wide, "x": list(range(50))})
+    rows = {row["column"]: row for row in compare(table, table, metrics=["psi"]).to_dicts()}
+    assert rows["x"]["state"] == "stable"
+    assert rows["wide"]["reason"].startswith("cannot be read")
+    sparse = pd.DataFrame({"x": pd.arrays.SparseArray([0, 0, 1] * 50), "z": np.arange(150) * 1j})
+    rows = {row["column"]: row for row in compare(sparse, sparse, metrics=["psi"]).to_dicts()}
+    assert rows["x"]["state"] == "stable"
+    assert rows["z"]["reason"].endswith("cast the column to numbers, texts or times")
+
+
+def test_groups_are_named_alike_on_both_sides():
+    x = [1.0, 2.0] * 100
+    whole, floats = {"x": x, "g": [1, 2] * 100}, {"x": x, "g": [1.0, 2.0] * 100}
+    found = compare(whole, floats, by="g", metrics=["psi"]).frame
+    assert found["segment"].to_list() == ["g=1", "g=2"]
+    assert found["n_reference"].to_list() == found["n_current"].to_list() == [100, 100]
+    for option in ("by", "entity"):
+        with pytest.raises(ValueError, match=f"{option}: the column 'g' of type List"):
+            compare({"x": x}, {"x": x, "g": [[1], [2]] * 100}, **{option: "g"})
+    with pytest.raises(ValueError, match="no rows"):
+        compare({"x": x}, pl.DataFrame(schema={"x": pl.Float64, "g": pl.String}), by="g")
+
+
+def test_names_may_stand_alone_and_a_tolerance_is_a_number():
+    table = {"abc": [1.0, 2.0] * 50, "b": [1.0, 2.0] * 50}
+    assert compare(table, table, metrics="psi", columns="abc").frame.height == 1
+    with pytest.raises(TypeError, match="tolerance 'a' of psi is no number"):
+        compare(table, table, tolerance="a")
