@@ -11,13 +11,26 @@ Event = InferenceEvent | LabelEvent
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """Keys of events that are no exact repeats with hashes of content, the number of these events, and that of the repeats."""
+
+    contents: dict[str, int]
+    count: int
+    duplicates: int
+
+
+@dataclass(frozen=True)
 class Split:
-    """Events that are no exact repeats, the same ones encoded, their keys with hashes of content, and the number of repeats."""
+    """Events that are no exact repeats, the same ones encoded, and what is to be remembered of them."""
 
     events: Sequence[Event]
     encoded: Sequence[bytes]
-    contents: dict[str, int]
-    duplicates: int
+    repeats: Repeats
+
+    @property
+    def duplicates(self) -> int:
+        """Number of repeats."""
+        return self.repeats.duplicates
 
 
 class RecentIds:
@@ -53,7 +66,7 @@ class RecentIds:
         contents = dict(zip(keys, map(hash, encoded), strict=True))
         young, old = self._young, self._old
         if len(contents) == len(keys) and young.keys().isdisjoint(contents) and old.keys().isdisjoint(contents):
-            return Split(events, encoded, contents, 0)
+            return Split(events, encoded, Repeats(contents, len(events), 0))
         seen: dict[str, int] = {}
         fresh = []
         for position, (key, content) in enumerate(zip(keys, map(hash, encoded), strict=True)):
@@ -61,11 +74,12 @@ class RecentIds:
             if last != content:
                 fresh.append(position)
                 seen[key] = content
-        return Split([events[i] for i in fresh], [encoded[i] for i in fresh], seen, len(keys) - len(fresh))
+        repeats = Repeats(seen, len(fresh), len(keys) - len(fresh))
+        return Split([events[i] for i in fresh], [encoded[i] for i in fresh], repeats)
 
-    def remember(self, split: Split) -> None:
+    def remember(self, repeats: Repeats) -> None:
         """Note events that are on disk now."""
-        self._young.update(split.contents)
+        self._young.update(repeats.contents)
         if len(self._young) >= self._size:
             self._old, self._young = self._young, {}
 

@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from sightline.collector.guards import GuardAlert, KnownColumn, RateGuard, RowGuards
+from sightline.collector.guards import GuardAlert, RateGuard, RowGuards
+from sightline.collector.screening import Findings, KnownColumn
 from sightline.home import MonitorPaths
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec
@@ -103,9 +104,13 @@ class GuardDesk:
         self.rates = RateGuard(spec)
         self.alerts = 0
 
+    def apply(self, findings: Findings, received_at: datetime, duplicates: int = 0) -> None:
+        """Count what was found in a batch; alerts of hard rules are on disk when this returns."""
+        self._write(self.guards.apply(findings, received_at, duplicates))
+
     def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> None:
-        """Check a batch; alerts of hard rules are on disk when this returns."""
-        self._write(self.guards.observe(events, received_at, duplicates))
+        """Look at a batch and count it."""
+        self.apply(self.guards.screen(events, received_at), received_at, duplicates)
 
     def tick(self, now: datetime) -> None:
         """Close the minute if it is over: write its counts, judge its rates. Call about once a second.

@@ -11,29 +11,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from metrics_py.alerting import Engine, EngineConfig, Statistic
+from sightline.collector.screening import ROWS, UNKNOWN, Findings, KnownColumn, Screen
 from sightline.log.events import InferenceEvent
-from sightline.spec.model import Feature, MonitorSpec
+from sightline.spec.model import MonitorSpec
 
 HARD = ("bad_type", "missing_required", "out_of_contract", "not_allowed")
 SOFT = ("missing", "out_of_range", "unseen", "stale", "future", "duplicate")
-ROWS = "@row"
-"""Column name of rules about the row itself."""
-
 MAX_UNKNOWN = 100
 OTHER = "@other"
 """A sender may invent names of columns without end: so many unknown ones are counted by name, the rest under this one."""
 
-CLOCK_SKEW = timedelta(minutes=5)
 QUIET = timedelta(minutes=10)
 """An alert closes after this long without a new violation, and may then be raised again."""
-
-MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -50,18 +45,6 @@ class GuardAlert:
     message: str
     example: str | None = None
     evidence: float | None = None
-
-
-@dataclass(frozen=True)
-class KnownColumn:
-    """What the reference knows of a column: range of a numeric one, values of a categorical one."""
-
-    low: float | None = None
-    high: float | None = None
-    values: frozenset[str] | None = None
-
-
-Check = Callable[[Any], str | None]
 
 
 class RowGuards:
@@ -85,11 +68,8 @@ class RowGuards:
         stale_after: timedelta = timedelta(days=1),
     ) -> None:
         self.spec = spec
-        self._checks: list[tuple[str, Check]] = []
-        self.learn(reference or {})
-        self._names = spec.columns.features.keys() | set(spec.columns.segments)
         self._stale_after = stale_after
-        self._score_bounded = spec.model.task == "binary_classification"
+        self.learn(reference or {})
         self.totals: Counter[tuple[str, str]] = Counter()
         self.n_events = 0
         self._minute: datetime | None = None
@@ -100,49 +80,33 @@ class RowGuards:
 
     def learn(self, reference: Mapping[str, KnownColumn]) -> None:
         """From now on check against this reference."""
-        self._checks = [
-            (name, _column_check(feature, reference.get(name, KnownColumn())))
-            for name, feature in self.spec.columns.features.items()
-        ]
+        self._screen = Screen(self.spec, reference, self._stale_after)
 
-    def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> list[GuardAlert]:
-        """Check a batch; returns the alerts of hard rules that it breaks for the first time."""
+    def screen(self, events: Sequence[InferenceEvent], received_at: datetime) -> Findings:
+        """Look at a batch without counting it yet; any thread may call this."""
+        return self._screen.look(events, received_at)
+
+    def apply(self, findings: Findings, received_at: datetime, duplicates: int = 0) -> list[GuardAlert]:
+        """Count what was found; returns the alerts of hard rules that are broken for the first time."""
         found: Counter[tuple[str, str]] = Counter()
-        examples: dict[tuple[str, str], Any] = {}
-        checks, names = self._checks, self._names
-        oldest, newest = received_at - self._stale_after, received_at + CLOCK_SKEW
-        for event in events:
-            features = event.features
-            if event.part == "response":
-                features = None
-            elif not features.keys() <= names:
-                for name in features.keys() - names:
-                    found[self._unknown_name(name), "unknown_column"] += 1
-            if features is not None:
-                get = features.get
-                for name, check in checks:
-                    rule = check(get(name, MISSING))
-                    if rule is not None:
-                        found[name, rule] += 1
-                        examples.setdefault((name, rule), features.get(name))
-            at = event.at
-            if at is not None and (at < oldest or at > newest):
-                found[ROWS, "stale" if at < oldest else "future"] += 1
-            score = event.score
-            if self._score_bounded and score is not None and not 0.0 <= score <= 1.0:
-                found["@score", "out_of_contract"] += 1
-                examples.setdefault(("@score", "out_of_contract"), score)
+        for (column, rule), n in findings.counts.items():
+            found[self._unknown_name(column) if rule == UNKNOWN else column, rule] += n
         if duplicates:
             found[ROWS, "duplicate"] += duplicates
-        self.n_events += len(events)
-        self._minute_events += len(events)
+        self.n_events += findings.n_events
+        self._minute_events += findings.n_events
         self._counts.update(found)
         self.totals.update(found)
-        return [
-            alert
+        raised = (
+            self._raise(received_at, column, rule, n, findings.n_events, findings.examples)
             for (column, rule), n in found.items()
-            if rule in HARD and (alert := self._raise(received_at, column, rule, n, len(events), examples))
-        ]
+            if rule in HARD
+        )
+        return [alert for alert in raised if alert is not None]
+
+    def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> list[GuardAlert]:
+        """Look at a batch and count it."""
+        return self.apply(self.screen(events, received_at), received_at, duplicates)
 
     def _unknown_name(self, name: str) -> str:
         """The name under which an unknown column is counted."""
@@ -168,7 +132,7 @@ class RowGuards:
         if last is not None and at - last < QUIET and self.spec.floor(last) == self.spec.floor(at):
             return None
         example = examples.get((column, rule))
-        text = None if example is None or example is MISSING else str(example)[:200]
+        text = None if example is None else str(example)[:200]
         return GuardAlert(
             at,
             self.spec.id,
@@ -239,89 +203,6 @@ def _message(spec: MonitorSpec, column: str, rule: str, n: int, n_events: int) -
     return f"{rule} in column {column!r}: {n} of {n_events} events ({bounds})"
 
 
-def _column_check(feature: Feature, known: KnownColumn) -> Check:
-    """One closure per column, so that the work per value is a few comparisons."""
-    missing = "missing" if feature.nullable else "missing_required"
-    make = {"numeric": _numeric, "categorical": _categorical, "boolean": _boolean, "embedding": _embedding}.get(
-        feature.kind, _present
-    )
-    return make(feature, known, missing)
-
-
-def _numeric(feature: Feature, known: KnownColumn, missing: str) -> Check:
-    low = -math.inf if feature.min is None else feature.min
-    high = math.inf if feature.max is None else feature.max
-    usual_low = -math.inf if known.low is None else known.low
-    usual_high = math.inf if known.high is None else known.high
-
-    def check(value: Any) -> str | None:
-        if value is None or value is MISSING:
-            return missing
-        kind = type(value)
-        if kind is not float and kind is not int:
-            if kind is not str:
-                return "bad_type"
-            try:
-                value = float(value)
-            except ValueError:
-                return "bad_type"
-        if usual_low <= value <= usual_high and low <= value <= high:
-            return None
-        if math.isnan(value):
-            return missing
-        return "out_of_range" if low <= value <= high else "out_of_contract"
-
-    return check
-
-
-def _categorical(feature: Feature, known: KnownColumn, missing: str) -> Check:
-    allowed = None if feature.allowed is None else frozenset(feature.allowed)
-    values = known.values
-
-    def check(value: Any) -> str | None:
-        if value is None or value is MISSING or value == "":
-            return missing
-        if type(value) is not str:
-            if isinstance(value, list | dict):
-                return "bad_type"
-            value = ("true" if value else "false") if isinstance(value, bool) else str(value)
-        if allowed is not None:
-            return None if value in allowed else "not_allowed"
-        return None if values is None or value in values else "unseen"
-
-    return check
-
-
-BOOLEANS = frozenset((True, False, 0, 1, "true", "false", "True", "False", "0", "1"))
-
-
-def _boolean(feature: Feature, known: KnownColumn, missing: str) -> Check:
-    def check(value: Any) -> str | None:
-        if value is None or value is MISSING:
-            return missing
-        return None if not isinstance(value, list | dict) and value in BOOLEANS else "bad_type"
-
-    return check
-
-
-def _embedding(feature: Feature, known: KnownColumn, missing: str) -> Check:
-    def check(value: Any) -> str | None:
-        if value is None or value is MISSING:
-            return missing
-        return None if type(value) is list else "bad_type"
-
-    return check
-
-
-def _present(feature: Feature, known: KnownColumn, missing: str) -> Check:
-    def check(value: Any) -> str | None:
-        if value is None or value is MISSING:
-            return missing
-        return "bad_type" if isinstance(value, list | dict) else None
-
-    return check
-
-
 class RateGuard:
     """Evidence on minute counts: one stream per (column, soft rule), the engine of the daily alerts at a window of a minute.
 
@@ -331,9 +212,7 @@ class RateGuard:
 
     def __init__(self, spec: MonitorSpec, warmup: int = 120) -> None:
         minutes = spec.alerts.budget.per / timedelta(minutes=1) / spec.alerts.budget.incidents
-        config = EngineConfig(
-            c=minutes, window=timedelta(minutes=1), season=None, warmup=warmup, new_normal_after=60
-        )
+        config = EngineConfig(c=minutes, window=timedelta(minutes=1), season=None, warmup=warmup, new_normal_after=60)
         self._engine = Engine(config)
         self._keys: dict[str, tuple[str, str]] = {}
 

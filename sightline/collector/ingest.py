@@ -8,11 +8,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
-from sightline.collector.dedupe import Split
+from sightline.collector.dedupe import Repeats
 from sightline.collector.formats import Adapter
 from sightline.collector.limits import HTTPError
 from sightline.collector.metrics import Metrics
@@ -37,10 +37,6 @@ MAX_ERRORS = 100
 
 THREAD_FROM_BYTES = 128 * 1024
 """Larger bodies are parsed on a thread, so that small requests need not wait for them."""
-
-
-OBSERVED_AT_ONCE = 500
-"""Guards look at so many events before other requests have their turn."""
 
 
 class RowError(msgspec.Struct, omit_defaults=True):
@@ -69,6 +65,8 @@ class _Parsed:
     events: dict[str, list[Any]] = field(default_factory=dict)
     encoded: dict[str, Sequence[bytes]] = field(default_factory=dict)
     rows: dict[str, Sequence[int]] = field(default_factory=dict)
+    findings: Any = None
+    """What the guards see in the inferences."""
 
 
 async def ingest(
@@ -83,23 +81,16 @@ async def ingest(
     """
     received_at = monitor.clock()
     if len(body) >= THREAD_FROM_BYTES:
-        parsed = await asyncio.to_thread(_parse, monitor, adapter, headers, body)
+        parsed = await asyncio.to_thread(_parse, monitor, adapter, headers, body, received_at, metrics)
     else:
-        parsed = _parse(monitor, adapter, headers, body)
+        parsed = _parse(monitor, adapter, headers, body, received_at, metrics)
     started = time.perf_counter()
     source = "native" if name in (INFERENCES, LABELS) else name
-    commits: list[Commit] = []
-    splits: dict[str, Split] = {}
+    rejected = parsed.events.get(REJECTED, [])
     try:
-        for kind in parsed.events:
-            events, encoded = parsed.events[kind], parsed.encoded[kind]
-            if kind != REJECTED:
-                split = splits[kind] = monitor.recent[kind].split(kind, events, encoded)
-                events, encoded = split.events, split.encoded
-            if events:
-                commits.append(
-                    monitor.writers[kind].submit(events, received_at=received_at, source=source, encoded=encoded)
-                )
+        splits, commits = _submit(monitor, parsed, received_at, source, metrics)
+        findings = parsed.findings
+        del parsed  # memory that is used again at once stays in the processor's cache
         for commit in commits:
             await commit.wait_async()
     except LogBusyError as error:
@@ -110,17 +101,64 @@ async def ingest(
     answer = Answer(0, 0, 0)
     for kind, split in splits.items():
         monitor.recent[kind].remember(split)
-        answer.accepted += len(split.events)
+        answer.accepted += split.count
         answer.duplicate += split.duplicates
-        metrics.events[monitor.spec.id, kind, "accepted"] += len(split.events)
+        metrics.events[monitor.spec.id, kind, "accepted"] += split.count
         metrics.events[monitor.spec.id, kind, "duplicate"] += split.duplicates
-    _report_rejected(answer, parsed.events.get(REJECTED, []), metrics, monitor.spec.id)
-    if INFERENCES in splits:
-        await _observe(monitor, splits[INFERENCES], received_at, metrics)
+    _report_rejected(answer, rejected, metrics, monitor.spec.id)
+    if INFERENCES in splits and findings is not None and monitor.observer is not None:
+        try:
+            monitor.observer.apply(findings, received_at, splits[INFERENCES].duplicates)
+        except Exception:  # the events are logged already: a guard's defect must not make the sender repeat them
+            _note_defect(monitor, metrics)
     return answer
 
 
-def _parse(monitor: ServedMonitor, adapter: Adapter, headers: Mapping[str, str], body: bytes) -> _Parsed:
+def _submit(
+    monitor: ServedMonitor, parsed: _Parsed, received_at: datetime, source: str, metrics: Metrics
+) -> tuple[dict[str, Repeats], list[Commit]]:
+    """Drop repeats and queue the rest for the disk."""
+    commits: list[Commit] = []
+    splits: dict[str, Repeats] = {}
+    for kind in parsed.events:
+        events, encoded = parsed.events[kind], parsed.encoded[kind]
+        if kind != REJECTED:
+            split = monitor.recent[kind].split(kind, events, encoded)
+            splits[kind] = split.repeats
+            events, encoded = split.events, split.encoded
+            if kind == INFERENCES and split.duplicates:
+                parsed.findings = _screen(monitor, split.events, received_at, metrics)
+        if events:
+            commits.append(
+                monitor.writers[kind].submit(events, received_at=received_at, source=source, encoded=encoded)
+            )
+    return splits, commits
+
+
+def _screen(monitor: ServedMonitor, events: Sequence[Any], received_at: datetime, metrics: Metrics) -> Any:
+    """What the guards see; None without guards, or if they fail."""
+    if monitor.observer is None:
+        return None
+    try:
+        return monitor.observer.screen(events, received_at)
+    except Exception:  # a guard's defect must not lose events
+        _note_defect(monitor, metrics)
+        return None
+
+
+def _note_defect(monitor: ServedMonitor, metrics: Metrics) -> None:
+    metrics.observer_errors += 1
+    logger.exception("a guard of %s failed on a batch", monitor.spec.id)
+
+
+def _parse(
+    monitor: ServedMonitor,
+    adapter: Adapter,
+    headers: Mapping[str, str],
+    body: bytes,
+    received_at: datetime,
+    metrics: Metrics,
+) -> _Parsed:
     try:
         found = adapter(headers, body, monitor.spec)
     except SightlineError as error:
@@ -141,6 +179,8 @@ def _parse(monitor: ServedMonitor, adapter: Adapter, headers: Mapping[str, str],
     for event, row in zip(parsed.events.get(REJECTED, ()), parsed.rows.get(REJECTED, ()), strict=True):
         event.row = row
     _encode(monitor, parsed)
+    if INFERENCES in parsed.events:
+        parsed.findings = _screen(monitor, parsed.events[INFERENCES], received_at, metrics)
     return parsed
 
 
@@ -191,19 +231,3 @@ def _report_rejected(answer: Answer, rejected: Sequence[RejectedEvent], metrics:
     for event in rejected:
         metrics.events[monitor, event.kind, "rejected"] += 1
         metrics.rejections[monitor, event.reason] += 1
-
-
-async def _observe(monitor: ServedMonitor, split: Split, received_at: datetime, metrics: Metrics) -> None:
-    if monitor.observer is None:
-        return
-    events = cast("Sequence[InferenceEvent]", split.events)
-    duplicates = split.duplicates
-    try:
-        for start in range(0, max(len(events), 1), OBSERVED_AT_ONCE):
-            monitor.observer.observe(events[start : start + OBSERVED_AT_ONCE], received_at, duplicates)
-            duplicates = 0
-            if start + OBSERVED_AT_ONCE < len(events):
-                await asyncio.sleep(0)
-    except Exception:  # the events are logged already: a guard's defect must not make the sender repeat them
-        metrics.observer_errors += 1
-        logger.exception("a guard of %s failed on a batch", monitor.spec.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from sightline.collector.auth import TokenFile
 from sightline.collector.dedupe import RecentIds
@@ -22,10 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """What looks at every accepted batch: the row guards."""
+    """What looks at every accepted batch: the row guards. First `screen`, then `apply`."""
 
-    def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> None:
-        """Called with the inferences of one request after they are on disk."""
+    def screen(self, events: Sequence[InferenceEvent], received_at: datetime) -> Any:
+        """Look at the inferences of one request; on any thread, and nothing is counted yet."""
+
+    def apply(self, findings: Any, received_at: datetime, duplicates: int = 0) -> None:
+        """Count what `screen` found: called on the event loop after the events are on disk."""
 
     def tick(self, now: datetime) -> None:
         """Called about once a second."""

@@ -17,6 +17,7 @@ from sightline.collector.auth import read_tokens
 from sightline.collector.guard_log import GuardDesk, Webhook
 from sightline.collector.limits import Limits
 from sightline.collector.monitors import Clock, MakeObserver, Observer, Registry, utc_now
+from sightline.collector.screening import Findings
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.log.events import InferenceEvent
@@ -35,9 +36,13 @@ class GuardObserver:
     def __init__(self, desk: GuardDesk) -> None:
         self._desk = desk
 
-    def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> None:
+    def screen(self, events: Sequence[InferenceEvent], received_at: datetime) -> Findings:
         """See `Observer`."""
-        self._desk.observe(events, received_at, duplicates)
+        return self._desk.guards.screen(events, received_at)
+
+    def apply(self, findings: Findings, received_at: datetime, duplicates: int = 0) -> None:
+        """See `Observer`."""
+        self._desk.apply(findings, received_at, duplicates)
 
     def tick(self, now: datetime) -> None:
         """See `Observer`."""

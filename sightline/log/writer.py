@@ -299,16 +299,12 @@ class SegmentWriter:
         prefix = b"\x93" + self._encoder.encode(received_at) + self._encoder.encode(source) + b"\xdd"
         frames, start = [], 0
         while start < len(encoded):
-            size, stop = 0, start
-            while (
-                stop < len(encoded)
-                and stop - start < FRAME_EVENTS
-                and (stop == start or size + len(encoded[stop]) <= FRAME_BYTES)
-            ):
-                size += len(encoded[stop])
-                stop += 1
-            payload = b"".join((prefix, (stop - start).to_bytes(4, "big"), *encoded[start:stop]))
-            frames.append(seg.pack_frame(seg.RECORDS_FRAME, stop - start, payload))
+            piece = encoded[start : start + FRAME_EVENTS]
+            while len(piece) > 1 and sum(map(len, piece)) > FRAME_BYTES:
+                piece = piece[: len(piece) // 2]
+            stop = start + len(piece)
+            payload = b"".join((prefix, len(piece).to_bytes(4, "big"), *piece))
+            frames.append(seg.pack_frame(seg.RECORDS_FRAME, len(piece), payload))
             start = stop
         return frames
 

@@ -310,7 +310,7 @@ def test_the_window_of_recent_ids_is_bounded():
     for i in range(0, 1000, 10):
         split = recent.split("inferences", events[i : i + 10], encoded[i : i + 10])
         assert split.duplicates == 0
-        recent.remember(split)
+        recent.remember(split.repeats)
     assert len(recent._young) + len(recent._old) <= 200
     assert recent.split("inferences", events[-100:], encoded[-100:]).duplicates == 100
     assert recent.split("inferences", events[:100], encoded[:100]).duplicates == 0
@@ -554,10 +554,15 @@ class Watcher:
         self.seen: list[tuple[int, int]] = []
         self.fails = self.closed = False
 
-    def observe(self, events: Any, received_at: datetime, duplicates: int = 0) -> None:
+    def screen(self, events: Any, received_at: datetime) -> int:
         if self.fails:
             raise RuntimeError("guard")
-        self.seen.append((len(events), duplicates))
+        return len(events)
+
+    def apply(self, findings: int, received_at: datetime, duplicates: int = 0) -> None:
+        if findings == 3:
+            raise RuntimeError("guard")
+        self.seen.append((findings, duplicates))
 
     def tick(self, now: datetime) -> None:
         raise RuntimeError("guard")
@@ -577,12 +582,13 @@ def test_observers_see_every_accepted_batch_and_may_fail(home):
         await site.post(INFER, [EVENT, {"id": "b"}, {"x": 1}])
         await site.post(LABEL, {"id": "a", "value": 1})
         await site.post(INFER, EVENT)
+        assert (await site.post(INFER, [{"id": f"three{i}"} for i in range(3)])).status_code == 200
         watcher.fails = True
         assert (await site.post(INFER, {"id": "c"})).status_code == 200
         site.collector._tick_observers()
         text = (await site.web.get("/metrics")).text
         assert 'sightline_guard_violations_total{monitor="m",column="x\\"\\n",rule="missing"} 3' in text
-        assert "sightline_collector_observer_errors_total 2" in text
+        assert "sightline_collector_observer_errors_total 3" in text
 
     run(home, talk)
     assert watcher.seen == [(2, 0), (0, 1)] and watcher.closed

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from sightline.collector.features import canonical, feature_names, features_type
 from sightline.collector.formats import rows
 from sightline.errors import SightlineError
 from sightline.log.events import (
@@ -43,6 +44,9 @@ _Name: Any = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 _Text: Any = Annotated[str, Meta(max_length=MAX_TEXT_LENGTH)]
 _Scalar: Any = None | bool | int | float | _Text
 _Value: Any = None | bool | int | float | _Text | list[_Scalar | list[_Scalar]] | dict[str, _Scalar]
+_Word: Any = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_WordScalar: Any = None | bool | _Word | float | _Text
+_WordValue: Any = None | bool | _Word | float | _Text | list[_WordScalar | list[_WordScalar]] | dict[str, _WordScalar]
 _ClassScores: Any = Annotated[dict[_Name, float | None], Meta(max_length=MAX_FIELDS)]
 _Trace: Any = Annotated[dict[_Name, _Scalar], Meta(max_length=MAX_FIELDS)]
 _Id: Any = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
@@ -105,28 +109,57 @@ def labels(headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[E
     return parse(LABELS, headers, body, spec)
 
 
-@cache
-def _decoder(kind: str) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(list[NATIVE_TYPES[kind]])
+@lru_cache(maxsize=256)
+def _types(kind: str, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """Types of an event to try in turn, the quickest first: its features as a Struct of the monitor's, then as a dict."""
+    features = features_type(names, _WordValue) if kind == INFERENCES else None
+    if features is None:
+        return (NATIVE_TYPES[kind],)
+    quick = msgspec.defstruct(
+        "QuickInference",
+        [("features", features, msgspec.field(default_factory=dict))],
+        bases=(NativeInference,),
+        kw_only=True,
+        omit_defaults=True,
+        forbid_unknown_fields=True,
+        gc=False,
+        module=__name__,
+    )
+    return quick, NATIVE_TYPES[kind]
 
 
-@cache
-def _one_decoder(kind: str) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(NATIVE_TYPES[kind])
+@lru_cache(maxsize=1024)
+def _decoders(event: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
+    """For one event, and for an array of them."""
+    return msgspec.json.Decoder(event), msgspec.json.Decoder(list[event])
 
 
 def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[Event]:
     """Events and rejected rows of a body, in its order."""
     is_lines = "ndjson" in headers.get("content-type", "") or "jsonl" in headers.get("content-type", "")
-    try:
-        if body[:1] == b"[" and not is_lines:
-            events = _decoder(kind).decode(body)
-        elif is_lines:
-            events = _one_decoder(kind).decode_lines(body)
-        else:
-            events = [_one_decoder(kind).decode(body)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [_event(kind, row, spec, number) for number, row in enumerate(_loose_rows(body, is_lines))]
+    names = feature_names(spec.columns) if kind == INFERENCES else ()
+    types = _types(kind, names)
+    for event_type in types:
+        try:
+            events = _decode(event_type, body, is_lines)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if kind == INFERENCES and event_type is NativeInference:
+            for event in events:
+                event.features = canonical(event.features, names)
+        return _timed(kind, events)
+    return [_event(kind, row, spec, number) for number, row in enumerate(_loose_rows(body, is_lines))]
+
+
+def _decode(event: Any, body: bytes, is_lines: bool) -> list[Any]:
+    one, many = _decoders(event)
+    if is_lines:
+        return one.decode_lines(body)
+    return many.decode(body) if body[:1] == b"[" else [one.decode(body)]
+
+
+def _timed(kind: str, events: list[Any]) -> list[Event]:
+    """The events with times in UTC; those outside the range are rejected."""
     found: list[Event] = events
     for number, event in enumerate(events):
         at = event.at
