@@ -18,12 +18,14 @@ class Calendar:
     """Dates of 2013 and the dates they are replayed at."""
 
     offset: timedelta
+    today: date | None = None
+    """Day of the replay; None: as recorded."""
 
     @classmethod
     def before(cls, today: date) -> Calendar:
         """The largest offset of whole weeks with which the year ends the day before yesterday or earlier."""
         weeks = (today - timedelta(days=2) - LAST_DAY).days // 7
-        return cls(timedelta(weeks=weeks))
+        return cls(timedelta(weeks=weeks), today)
 
     @classmethod
     def as_recorded(cls) -> Calendar:
@@ -44,6 +46,12 @@ class Calendar:
     def first_landing_day(self) -> date:
         """First of the days that are left in the landing folder."""
         return self.last_day - timedelta(days=LANDING_DAYS - 1)
+
+    @property
+    def pause(self) -> list[date]:
+        """Days after the replay's last one, up to the day it is made on: nobody flies."""
+        n = (self.today - self.last_day).days if self.today else 0
+        return [self.last_day + timedelta(days=i + 1) for i in range(n)]
 
     def replayed(self, day: date) -> date:
         """The date at which a day of 2013 is replayed."""

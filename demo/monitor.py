@@ -74,6 +74,7 @@ def monitor_text(calendar: Calendar) -> str:
         _line("  notify: [flight_operations]", "named on incidents"),
         _line("  holidays:", "days that neither alarm nor teach"),
         *(f"    - {day}" for day in _holidays(calendar)),
+        *(_line(f"    - {day}", "the replay has ended: a planned pause") for day in calendar.pause),
     ]
     return "\n".join(lines) + "\n"
 

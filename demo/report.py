@@ -86,9 +86,17 @@ def print_next(console: Console, calendar: Calendar) -> None:
     console.print(
         f"\nThe last {LANDING_DAYS} days ({calendar.both(first)} to {calendar.both(calendar.last_day)}) wait in "
         f"data/{MONITOR_ID}/landing/.\nOpen the UI, and the sensors load them before your eyes; "
-        "the weather feed ends on the last one:",
+        "the weather feed ends on the last one.",
         highlight=False,
     )
+    if calendar.pause:
+        console.print(
+            f"Nobody flies after it: the {len(calendar.pause)} days to {calendar.pause[-1]} are listed as a pause under "
+            f"`alerts.holidays`.\nFrom the day after on, a day without predictions fails `row_volume` once it has closed, "
+            "as for a service that fell silent.",
+            highlight=False,
+        )
+    console.print("\nGo on with:", highlight=False)
     lines = [
         (f"{sightline} ui", "the lineage, with failed checks where something happened"),
         (

@@ -40,6 +40,22 @@
   {%- endif %}
 {% endmacro %}
 
+{# The columns of the marts of custom sums, from the rows of metric_sums. #}
+{% macro metric_rows(relation) %}
+    select
+        sums.window_key,
+        windows.window_start,
+        sums.model_version,
+        sums.segment,
+        sums.bucket,
+        sums.metric,
+        {{ as_bigint('sums.n') }} as n,
+        {{ as_double('sums.sum_value') }} as sum_value,
+        {{ as_double('sums.sum_value_sq') }} as sum_value_sq
+    from {{ relation }} as sums
+    inner join {{ windows_table() }} as windows on sums.window_key = windows.window_key
+{% endmacro %}
+
 {# Value of a decision from the value matrix; null for pairs it does not name. #}
 {% macro business_value(matrix) %}
   case

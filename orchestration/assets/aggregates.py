@@ -148,7 +148,7 @@ def run_dbt(
     error : Exception or None
         Why dbt failed.
     """
-    args = ["build", "--select", f"tag:{flow}", "--exclude-resource-type", "unit_test"]
+    args = ["build", "--select", f"tag:{flow}", "--exclude-resource-type", "unit_test", "--no-write-json"]
     args += ["--vars", json.dumps({"monitor": monitor.id})]
     with environment(dbt_environment(monitor.paths)):
         invocation = dbt.cli(args, context=context, target_path=monitor.paths.dbt / "target")

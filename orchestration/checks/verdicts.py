@@ -168,10 +168,12 @@ def _verdict(
     else:
         level = "ok"
     facts = _facts(main, strongest)
+    if check.unit:
+        facts["unit"] = check.unit
     if level == "error":
         facts |= _incident_facts(rejected, incidents)
         facts["what to do"] = REMEDIES[family(check)]
-    return Verdict(level, _text(main, rejected, strongest, hard, incidents), facts)
+    return Verdict(level, _text(main, check.unit, rejected, strongest, hard, incidents), facts)
 
 
 def _facts(row: dict[str, Any], strongest: dict[str, Any] | None) -> dict[str, Any]:
@@ -234,6 +236,7 @@ def _bound(row: dict[str, Any]) -> str:
 
 def _text(
     row: dict[str, Any],
+    unit: str,
     rejected: list[dict[str, Any]],
     strongest: dict[str, Any] | None,
     hard: bool,
@@ -247,7 +250,7 @@ def _text(
         text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
     if row["reference_value"] is not None:
         text += f", reference {number(row['reference_value'])}"
-    text += "."
+    text += f" {unit}." if unit else "."
     if hard or (row["status"] == "warn" and row["reason"]):
         text = f"{row['reason'][0].upper()}{row['reason'][1:]}. {text}"
     if rejected:

@@ -1,7 +1,8 @@
 """The user's metrics written in Python, by window, version and segment: the function on the window's rows, with jackknife interval.
 
 SQL metrics are aggregated by dbt; a Python function needs the rows themselves. They are read one window at a time and only as
-many as `MAX_CELLS` allows. What goes wrong in a function is the reason of that metric's judgement and stops nothing else.
+many as `MAX_CELLS` allows. What goes wrong in a function is the reason of that metric's judgement and stops nothing else;
+one that hangs is interrupted, and not tried again on the other windows of the run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from metrics_py.intervals import t_quantile
 from metrics_py.registry import Metric
 from metrics_py.results import Estimate
 from orchestration.judging.common import ALL_VERSIONS, SIGN
+from orchestration.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.lake.schema import lake_schema, quote
@@ -38,6 +40,8 @@ MAX_CELLS = 200_000_000
 
 FAILED = "the metric failed"
 """So begin the reasons that somebody should look into: the function or its module is broken. Its check warns."""
+
+HUNG = f"{FAILED}: no end of"
 
 SEGMENT_BUCKETS = 16
 LARGE_KINDS = ("text", "embedding")
@@ -91,7 +95,10 @@ def evaluate(
     with python_metrics.importable(paths.home):
         loaded = [_load(metric) for metric in wanted]
         top = _top_values(spec, con)
-        parts = [row for key in keys for row in _window(spec, con, key, loaded, top, needs_label, min_rows)]
+        parts = []
+        for key in keys:
+            parts += _window(spec, con, key, loaded, top, needs_label, min_rows)
+            loaded = _without_hung(loaded, parts)
     directions = {found.metric.name: SIGN[_direction(found)] for found in loaded}
     limits = {found.metric.name: found.entry.range for found in loaded if found.entry}
     return Own(pl.DataFrame(parts, schema=TABLE), directions, limits)
@@ -99,9 +106,18 @@ def evaluate(
 
 def _load(metric: CustomMetric) -> Loaded:
     try:
-        return Loaded(metric, python_metrics.load(str(metric.python)))
+        with time_limit(metric_seconds()):
+            return Loaded(metric, python_metrics.load(str(metric.python)))
     except SightlineError as error:
         return Loaded(metric, None, f"{FAILED}: {error.what}")
+    except TimeLimitExceeded:
+        return Loaded(metric, None, f"{HUNG} its module's import within {metric_seconds():g} s")
+
+
+def _without_hung(loaded: Sequence[Loaded], rows: Sequence[Mapping[str, Any]]) -> list[Loaded]:
+    """A function that hung once is not called again in this run."""
+    hung = {row["metric"]: row["reason"] for row in rows if (row["reason"] or "").startswith(HUNG)}
+    return [Loaded(m.metric, None, hung[m.metric.name]) if m.metric.name in hung else m for m in loaded]
 
 
 def _direction(found: Loaded) -> str:
@@ -140,10 +156,19 @@ def _window(
             usable.append((each.metric, each.entry, names))
     for metric, entry, names in usable:
         rows = _rows(spec, con, key, names, needs_label)
-        for cell, part in _cells(spec, rows, top):
-            given = part.select(name for name in part.columns if name in names)
-            result = _estimate(entry, given, min_rows, needs_label)
-            yield {**whole, **cell, **_result(metric, result, given["bucket"])}
+        found = []
+        try:
+            with time_limit(metric_seconds()):
+                for cell, part in _cells(spec, rows, top):
+                    given = part.select(name for name in part.columns if name in names)
+                    result = _estimate(entry, given, min_rows, needs_label)
+                    found.append({**whole, **cell, **_result(metric, result, given["bucket"])})
+        except TimeLimitExceeded:
+            reason = (
+                f"{HUNG} its window {key} within {metric_seconds():g} s ({len(found)} versions and segments were done)"
+            )
+            found = [{**whole, **_result(metric, _unknown(reason, len(rows)))}]
+        yield from found
 
 
 def _columns(spec: MonitorSpec, metric: CustomMetric) -> list[str]:

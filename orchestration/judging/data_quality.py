@@ -27,6 +27,7 @@ from orchestration.judging.common import (
     with_all_versions,
     with_bounds,
 )
+from orchestration.judging.scales import on_scale, scales
 from orchestration.judging.service import LATENCY_QUANTILES, judge_service, service_evidence
 from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
@@ -87,7 +88,9 @@ def judge(
     judged = with_bounds(spec, paths, ASSET, judged, worse, {**LIMITS, **python.limits})
     judged = _expected_unseen(judged, profiles)
     judged = _hard_rules(spec, judged)
-    return Judged(judged, pl.concat([service_evidence(spec, judged), quality_evidence(custom, ASSET)]))
+    return Judged(
+        judged, pl.concat([service_evidence(spec, judged), quality_evidence(on_scale(custom, scales(spec)), ASSET)])
+    )
 
 
 def _custom(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.DataFrame:
@@ -139,11 +142,14 @@ def _hard_rules(spec: MonitorSpec, judged: pl.DataFrame) -> pl.DataFrame:
         pl.col("value"),
         (pl.col("segment") == "all") & (pl.col("model_version") == "all"),
     )
+    is_pause = pl.col("window_start").dt.date().is_in(list(spec.alerts.holidays))
     empty = (metric == "n_rows") & (value == 0) & (pl.col("status") != "insufficient_data")
+    paused, empty = empty & is_pause, empty & ~is_pause
     broken = (metric == "contract_rate") & (value > 0)
     missing = (metric == "null_rate") & (value > pl.col("limit")).fill_null(False) & whole
     reason = (
         pl.when(empty).then(pl.lit("no predictions in a closed window"))
+        .when(paused).then(pl.lit("no predictions on a day listed under alerts.holidays"))
         .when(broken).then(pl.format("{} of the rows break the column's contract", value.round(6)))
         .when(missing).then(pl.format("missing in {} of the rows, {} allowed", value.round(4), pl.col("limit")))
     )  # fmt: skip
@@ -154,7 +160,11 @@ def _hard_rules(spec: MonitorSpec, judged: pl.DataFrame) -> pl.DataFrame:
             .when(pl.col("limit").is_not_null())
             .then("limit")
             .otherwise("bound_high"),
-            status=pl.when(empty | broken | missing).then(pl.lit("alert")).otherwise("status"),
+            status=pl.when(empty | broken | missing)
+            .then(pl.lit("alert"))
+            .when(paused)
+            .then(pl.lit("ok"))
+            .otherwise("status"),
             reason=pl.coalesce(reason, "reason"),
         )
     )

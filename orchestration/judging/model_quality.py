@@ -24,6 +24,7 @@ from orchestration.judging.common import (
     with_all_versions,
     with_bounds,
 )
+from orchestration.judging.scales import on_scale, scales
 from sightline.home import MonitorPaths
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
@@ -106,6 +107,7 @@ def _quality(
     judged = with_bounds(
         spec, paths, ASSET, judged.filter(~not_due), worse, {"labelled_rate": (0.0, 1.0), **own.limits}
     )
+    table = on_scale(table, scales(spec))
     streams = pl.concat([table, rates], how="diagonal_relaxed").filter(
         pl.col("metric").is_in(plan.quality_metrics(spec))
     )

@@ -19,6 +19,9 @@ WATCHES = {"immediate": "inferences", "delayed": "labels"}
 REQUEST_TAG = "sightline/request"
 WAITING_LABELS = "waiting labels"
 """Stands for a batch: labels that once found no prediction and would find one now."""
+SENSOR_SECONDS = 10
+"""Default interval of the sensors. Dagster's daemon looks every 5 s which of them are due."""
+
 MAX_PEEKED_BATCHES = 100
 MAX_PEEKED_BYTES = 256 * 1024 * 1024
 _STATES = {
@@ -35,7 +38,7 @@ def build(monitor: Monitor, flow: str) -> dg.SensorDefinition:
     @dg.sensor(
         name=names.sensor_name(monitor.spec, watched),
         job_name=names.job_name(monitor.spec, flow),
-        minimum_interval_seconds=int(os.environ.get("SIGHTLINE_SENSOR_SECONDS", "30")),
+        minimum_interval_seconds=int(os.environ.get("SIGHTLINE_SENSOR_SECONDS", SENSOR_SECONDS)),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"New {watched}, closed windows and a new reference start runs of just the affected windows.",
     )

@@ -223,11 +223,16 @@ class CustomMetric(Part):
         min_length=1,
         description="Python: lake columns the function reads (`score`, `f_age`); default: all but text and embeddings.",
     )
-    unit: str = Field(default="", description="Unit shown beside the value.")
+    unit: str = Field(default="", max_length=30, description="Unit shown beside the value.")
     direction: Literal["higher_is_better", "lower_is_better", "none"] = Field(
         default="none", description="Which way is better."
     )
     needs_label: bool = Field(default=False, description="Count labelled rows only.")
+    scale: Literal["identity", "log", "logit", "arcsine"] = Field(
+        default="identity",
+        description="Scale on which alerts see the window's value: `log` for a positive, skewed amount, `logit` or `arcsine` for a "
+        "share. A value that the scale is not defined for (0 on `log`) is no evidence: insufficient_data, with the reason.",
+    )
 
 
 class Alerts(Part):

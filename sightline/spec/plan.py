@@ -33,6 +33,8 @@ class PlannedCheck:
     metric: str | None = None
     severity: Severity = "warn"
     blocking: bool = False
+    unit: str = ""
+    """Unit of the metric's values, for those of the user's."""
 
 
 def assets(spec: MonitorSpec) -> dict[str, str]:
@@ -159,12 +161,13 @@ def _drift_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) 
 
 
 def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
+    units = {metric.name: metric.unit for metric in spec.metrics}
     for metric in input_metrics(spec):
         name = names.check_name("metric", names.slug(metric))
-        yield PlannedCheck("data_quality", name, f"Your metric {metric.replace('_', ' ')}.", metric=metric)
+        yield PlannedCheck("data_quality", name, f"Your metric {metric.replace('_', ' ')}.", metric=metric, unit=units.get(metric, ""))
     for metric in quality_metrics(spec):
         name = names.check_name("quality", names.slug(metric))
-        yield PlannedCheck("model_quality", name, f"Realised {metric.replace('_', ' ')}.", metric=metric)
+        yield PlannedCheck("model_quality", name, f"Realised {metric.replace('_', ' ')}.", metric=metric, unit=units.get(metric, ""))
 
 
 def jobs(spec: MonitorSpec) -> list[str]:

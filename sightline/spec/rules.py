@@ -137,6 +137,9 @@ def _columns(spec: MonitorSpec) -> Iterator[Problem]:
     yield from _case_twins(("columns", "class_scores"), columns.class_scores, "classes")
     for index, name in enumerate(columns.segments):
         yield from _column_name(("columns", "segments", index), name)
+        if "=" in name:
+            fix = "rename the column in the data: segments are called `<column>=<value>`"
+            yield Problem(("columns", "segments", index), f"the segment column {name!r} holds an equals sign", fix)
     yield from _repeated(("columns", "segments"), columns.segments, "a segment column")
     yield from _case_twins(("columns", "segments"), columns.segments, "segment columns")
 

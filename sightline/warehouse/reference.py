@@ -124,11 +124,24 @@ class ReferenceProfile:
 
 
 def load_reference(paths: MonitorPaths) -> ReferenceProfile | None:
-    """The frozen profile, or None if there is none; a rebuild that was killed half-way counts as none."""
+    """The frozen profile, or None if there is none; a rebuild that was killed half-way counts as none.
+
+    Raises
+    ------
+    SightlineError
+        The profile was written in another format than this version's.
+    """
     file = paths.reference / "profile.json"
     if not file.exists():
         return None
     told = json.loads(file.read_text(encoding="utf-8"))
+    if told.get("format") != FORMAT:
+        raise SightlineError(
+            f"the reference profile has format {told.get('format')}, this version of Sightline reads format {FORMAT}",
+            where=str(file),
+            fix="use the version that wrote it, or materialize `reference` with the config `rebuild: true` "
+            "(every window is then worked up again)",
+        )
     bins = pl.read_parquet(paths.reference / "profile.parquet")
     columns = {
         name: ColumnProfile.from_frame(bins.filter(pl.col("column_name") == name), facts)

@@ -36,6 +36,10 @@ def test_the_year_ends_the_day_before_yesterday_or_nearest_before(today):
     assert calendar.offset.days % 7 == 0
     assert timedelta(days=2) <= today - calendar.last_day < timedelta(days=9)
     assert calendar.last_day.weekday() == LAST_DAY.weekday()
+    assert calendar.pause == [
+        calendar.last_day + timedelta(days=i) for i in range(1, (today - calendar.last_day).days + 1)
+    ]
+    assert calendar.pause[-1] == today
 
 
 def test_offset_is_pinned():
@@ -44,6 +48,7 @@ def test_offset_is_pinned():
     assert CALENDAR.first_landing_day == date(2026, 11, 11)
     assert CALENDAR.recorded(datetime(2026, 11, 17, 5)) == LAST_DAY
     assert CALENDAR.both(date(2026, 11, 17)) == "Tue 2026-11-17 (flown 2013-12-31)"
+    assert Calendar.as_recorded().pause == []
     assert Calendar.as_recorded().both(LAST_DAY) == "Tue 2013-12-31"
     assert len(replay.history_windows(CALENDAR)) == 365 - 7
     assert replay.history_windows(CALENDAR)[0] == "2025-11-18"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -46,6 +48,16 @@ def nan(rows):
 def seen(rows):
     """How many columns it was given."""
     return float(rows.width)
+
+@metric(name="hangs", task="custom", needs="rows")
+def hangs(rows):
+    """Never returns, whatever is raised in it."""
+    import time
+    while True:
+        try:
+            time.sleep(60)
+        except Exception:
+            pass
 
 def plain(rows):
     return 1.0
@@ -190,6 +202,18 @@ class TestBroken:
             assert set(whole(own, name)["status"]) == {"insufficient_data"}
             assert whole(own, name)["value"].null_count() == N_DAYS
         assert whole(own, "mean_age")["status"].to_list() == ["ok"] * N_DAYS
+
+    def test_one_that_hangs_is_interrupted_once_and_the_others_go_on(self, warehouse, monkeypatch):
+        monkeypatch.setenv("SIGHTLINE_METRIC_SECONDS", "0.5")
+        started = time.monotonic()
+        own = evaluate(warehouse, metrics("hangs", "mean_age"))
+        assert time.monotonic() - started < 0.5 * N_DAYS
+        hung = whole(own, "hangs")
+        assert set(hung["status"]) == {"insufficient_data"} and hung["value"].null_count() == N_DAYS
+        assert len(set(hung["reason"])) == 1
+        assert hung["reason"][0].startswith("the metric failed: no end of its window 2026-01-01 within 0.5 s")
+        assert whole(own, "mean_age")["status"].to_list() == ["ok"] * N_DAYS
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
     def test_too_few_rows_keep_their_value_but_are_not_judged(self, warehouse):
         found = whole(evaluate(warehouse, metrics("mean_age"), min_rows=500), "mean_age")

@@ -128,6 +128,16 @@ class TestService:
         evidence = found.evidence.filter(pl.col("statistic") == "n_rows").sort("window_start")
         assert evidence["value"].to_list() == pytest.approx([np.log(301), 0.0])
 
+    def test_a_day_listed_as_holiday_may_be_silent(self, spec, home, con):
+        holiday = spec.alerts.model_copy(update={"holidays": (day(1).date(),)})
+        spec = spec.model_copy(update={"alerts": holiday})
+        put(con, "service_health", 0, n_rows=300, n_errors=0, n_latency=0, sum_latency_ms=0.0)
+        found = judge(spec, home, con, [0, 1, 2])
+        paused = one(found.judgements, "n_rows", 1)
+        assert (paused["status"], paused["value"]) == ("ok", 0)
+        assert paused["reason"] == "no predictions on a day listed under alerts.holidays"
+        assert one(found.judgements, "n_rows", 2)["status"] == "alert"
+
     def test_an_open_window_is_not_judged_by_its_volume(self, spec, home, con):
         put(con, "service_health", 1, n_rows=3, n_errors=0, n_latency=0, sum_latency_ms=0.0)
         found = judge(spec, home, con, [1, 2], now=datetime(2026, 1, 2, 12, tzinfo=UTC))

@@ -175,6 +175,18 @@ def test_a_rebuild_killed_between_its_files_counts_as_none(home):
     assert ensure_reference(spec, paths, home, now=NOW).id == before.id
 
 
+def test_a_profile_in_another_format_is_told_and_can_be_rebuilt(home):
+    spec = make_spec()
+    paths = land(home, "inferences", "a", make_rows(3), spec)
+    build_reference(spec, paths, home, now=NOW)
+    file = paths.reference / "profile.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
+    with pytest.raises(SightlineError, match="format 99, this version of Sightline reads format"):
+        ensure_reference(spec, paths, home, now=NOW)
+    build_reference(spec, paths, home, force=True, now=NOW)
+    assert load_reference(paths) is not None
+
+
 def test_no_rows_is_an_error_with_a_fix(home):
     with pytest.raises(SightlineError, match="no rows to build the reference from") as error:
         build_reference(make_spec(), home.monitor("m"), home)

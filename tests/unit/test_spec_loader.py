@@ -112,6 +112,7 @@ def test_keys_need_no_quotes(tmp_path):
         ("  score: p", "  score: 7", 3, "columns.score must be text, not a number (7)", "put it in quotes: '7'"),
         ("  score: p", "  score: p\n  score: q", 4, "the key 'score' stands here a second time", "first: line 3"),
         ("  score: p", "  score: p\n  segments: a", 4, "columns.segments must be a list, not text ('a')", "[a, b]"),
+        ("  score: p", "  score: p\n  segments: ['a=b']", 4, "the segment column 'a=b' holds an equals sign", "rename"),
         ("  score: p", "  score: ''", 3, "a column name is empty", "write the name"),
         ("{a: numeric}", "{'@a': numeric}", 4, "the column name '@a' starts with @", "rename"),
         ("{a: numeric}", "{'': numeric}", 4, "a column name is empty", "write the name"),

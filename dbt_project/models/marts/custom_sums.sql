@@ -53,18 +53,7 @@ segments as (
 ),
 
 final as (
-    select
-        segments.window_key,
-        windows.window_start,
-        segments.model_version,
-        segments.segment,
-        segments.bucket,
-        segments.metric,
-        {{ as_bigint('segments.n') }} as n,
-        {{ as_double('segments.sum_value') }} as sum_value,
-        {{ as_double('segments.sum_value_sq') }} as sum_value_sq
-    from segments
-    inner join {{ windows_table() }} as windows on segments.window_key = windows.window_key
+    {{ metric_rows('segments') }}
 )
 
 select * from final
