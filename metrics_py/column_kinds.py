@@ -136,6 +136,8 @@ def read_as(column: pl.Series, reading: Reading) -> pl.Series:
         _require(_is_embedding(dtype), "an embedding", dtype)
         return _norms(column)
     if reading.kind == "numeric":
+        if dtype in _TEXTS:
+            raise NotComparable(_no_numbers(column.cast(pl.String)))
         _require(dtype.is_numeric() or dtype in (pl.Boolean, pl.Duration, pl.Time), "numeric", dtype)
         return _seconds(column) if dtype in (pl.Duration, pl.Time) else column
     if reading.kind == "datetime":
@@ -145,6 +147,13 @@ def read_as(column: pl.Series, reading: Reading) -> pl.Series:
         return times
     _require(not dtype.is_nested() and dtype not in (pl.Binary, pl.Object), str(reading.kind), dtype)
     return column
+
+
+def _no_numbers(texts: pl.Series) -> str:
+    """What keeps texts from being numbers."""
+    bad = texts.filter(texts.cast(pl.Float64, strict=False).is_null() & texts.is_not_null())
+    shown = f", {bad.len()} of them no number, such as {bad[0][:40]!r}" if bad.len() else "; cast them to numbers"
+    return f"the reference is numeric, these values are of type String{shown}"
 
 
 def _require(allowed: bool, kind: str, dtype: pl.DataType) -> None:

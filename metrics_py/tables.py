@@ -20,6 +20,12 @@ FORMATS = {
     ".json": "ndjson",
 }
 """File endings and the formats they stand for."""
+SHAPES = {
+    "parquet": "a Parquet file",
+    "csv": "comma-separated values in UTF-8 with a header, as many in every line",
+    "tsv": "tab-separated values in UTF-8 with a header, as many in every line",
+    "ndjson": "one JSON object per line",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ def read_table(source: object, what: str = "table") -> Table:
         If a file does not exist, has an unknown ending, or cannot be read.
     """
     if isinstance(source, str | Path):
-        return Table(_read_files(str(source), what))
+        return _read_files(str(source), what)
     if _is_from(source, "pandas") and hasattr(source, "columns"):
         return _from_pandas(source, what)
     if isinstance(source, Mapping):
@@ -83,10 +89,12 @@ def _checked(frame: object, what: str) -> pl.DataFrame:
     )
 
 
-def _read_files(path: str, what: str) -> pl.DataFrame:
+def _read_files(path: str, what: str) -> Table:
     files = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (an absolute pattern may be given)
     if not files and Path(path).exists():
         files = [path]  # a name that looks like a pattern
+    if files and all(Path(f).is_dir() for f in files):
+        raise ValueError(f"{what}: {path} is a folder; name its files, e.g. {Path(path) / '*.parquet'}")
     files = [f for f in files if Path(f).is_file()]
     if not files:
         raise ValueError(f"{what}: {path} does not exist; give the path of a Parquet, CSV or NDJSON file")
@@ -96,24 +104,46 @@ def _read_files(path: str, what: str) -> pl.DataFrame:
             f"{what}: {path}: the ending {' and '.join(sorted(map(repr, endings)))} is no single known format; "
             f"use one of {', '.join(sorted(FORMATS))}"
         )
-    try:
-        return _scan(endings.pop(), files)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{what}: {path} cannot be read: {reason}") from error
+    kind = endings.pop()
+    parts = []
+    for file in files:
+        try:
+            parts.append(_read_file(kind, file, what))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"{what}: {file} cannot be read: {reason}; it must be {SHAPES[kind]}") from error
+    return _stacked(parts)
 
 
-def _scan(kind: str, files: list[str]) -> pl.DataFrame:
+def _read_file(kind: str, file: str, what: str) -> pl.DataFrame:
     if kind == "parquet":
-        return pl.read_parquet(files, glob=False)
+        return pl.read_parquet(file, glob=False, hive_partitioning=False)
     if kind == "ndjson":
-        parts = [pl.read_ndjson(f, infer_schema_length=None) for f in files]
-        return pl.concat(parts, how="diagonal_relaxed")
+        return pl.read_ndjson(file, infer_schema_length=None)
     separator = "\t" if kind == "tsv" else ","
-    parts = [
-        pl.read_csv(f, separator=separator, try_parse_dates=True, infer_schema_length=None, glob=False) for f in files
-    ]
-    return pl.concat(parts, how="diagonal_relaxed")
+    header = pl.read_csv(file, separator=separator, has_header=False, n_rows=1, infer_schema=False, glob=False)
+    _unrepeated([str(name) for name in header.row(0) if name is not None], what)
+    return pl.read_csv(file, separator=separator, try_parse_dates=True, infer_schema_length=None, glob=False)
+
+
+def _stacked(parts: list[pl.DataFrame]) -> Table:
+    """The rows of all files, column by column; null where a file lacks it, no column where the types cannot be one."""
+    if len(parts) == 1:
+        return Table(parts[0])
+    read: dict[str, pl.Series] = {}
+    unreadable: dict[str, str] = {}
+    for name in dict.fromkeys(name for part in parts for name in part.columns):
+        columns = [part.select(name) if name in part.columns else _nothing(name, part.height) for part in parts]
+        try:
+            read[name] = pl.concat(columns, how="vertical_relaxed").to_series()
+        except pl.exceptions.PolarsError:
+            types = sorted({str(column.dtypes[0]) for column in columns})
+            unreadable[name] = f"the files do not agree on its type: {', '.join(types)}; cast it to one of them"
+    return Table(pl.DataFrame(read), unreadable)
+
+
+def _nothing(name: str, rows: int) -> pl.DataFrame:
+    return pl.DataFrame({name: pl.Series([None] * rows, dtype=pl.Null)})
 
 
 def _from_pandas(source: Any, what: str) -> Table:

@@ -499,3 +499,33 @@ def test_names_may_stand_alone_and_a_tolerance_is_a_number():
     assert compare(table, table, metrics="psi", columns="abc").frame.height == 1
     with pytest.raises(TypeError, match="tolerance 'a' of psi is no number"):
         compare(table, table, tolerance="a")
+
+
+def test_files_with_different_columns_and_types_are_one_table(tmp_path):
+    x = np.linspace(0, 1, 60)
+    pl.DataFrame({"x": x, "y": x, "z": x}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"y": pl.Series(x, dtype=pl.Float32), "z": [[1.0]] * 60, "w": x}).write_parquet(tmp_path / "b.parquet")
+    whole = pl.DataFrame({"x": [*x, *[None] * 60], "y": [*x, *x], "z": [*x, *x], "w": [*[None] * 60, *x]})
+    rows = {(r["column"], r["metric"]): r for r in compare(whole, str(tmp_path / "*.parquet")).to_dicts()}
+    assert rows["y", "psi"]["value"] < 0.01
+    assert rows["x", "null_rate"]["value"] == rows["w", "null_rate"]["value"] == 0.5
+    assert rows["z", "psi"]["state"] == "insufficient_data"
+    assert rows["z", "psi"]["reason"].startswith("the files do not agree on its type: Float64, List(Float64)")
+    assert rows["y", "psi"]["n_current"] == 120
+
+
+def test_what_is_wrong_with_a_file_is_told(tmp_path):
+    for name, text, words in (
+        ("twice.csv", "a,a\n1,2\n", "'a' occurs twice"),
+        ("ragged.csv", "a,b\n1,2,3\n", "as many in every line"),
+        ("array.json", '[{"a": 1}]', "one JSON object per line"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=words):
+            compare(tmp_path / name, {"a": [1]})
+    with pytest.raises(ValueError, match=r"is a folder; name its files"):
+        compare(tmp_path, {"a": [1]})
+    (tmp_path / "oops.csv").write_text("x\n" + "1.5\n" * 40 + "oops\n")
+    row = compare({"x": [1.5] * 40}, tmp_path / "oops.csv").to_dicts()[0]
+    assert row["state"] == "drift"
+    assert "1 of them no number, such as 'oops'" in row["reason"]
