@@ -161,15 +161,17 @@ def judge(spec: MonitorSpec, paths: MonitorPaths) -> None:
     """Data quality, drift and model quality of all windows."""
     import_judges()  # imports are not the path's work: they are measured in judge_nothing and taken off
     from orchestration.judging import data_quality, drift, model_quality
+    from orchestration.judging.common import Work
 
     frozen = load_reference(paths)
     profiles = frozen.columns if frozen else {}
     now = START + timedelta(days=DAYS + 2)
     with connect(paths, read_only=True) as con:
         con.execute(f"SET threads = {THREADS}")
-        data_quality.judge(spec, paths, con, keys_of(spec), profiles, now)
+        work = Work(spec, paths, con, keys_of(spec), profiles, now)
+        data_quality.judge(work)
         drift.judge(spec, con, keys_of(spec), profiles)
-        model_quality.judge(spec, paths, con, keys_of(spec), profiles, now)
+        model_quality.judge(work)
 
 
 def import_judges() -> None:

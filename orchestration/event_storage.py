@@ -3,7 +3,8 @@
 Dagster's SQLite storage opens two or three connections and commits as often for every single event: a year of daily
 partitions (365 days x 60 assets and checks) would take minutes. Dagster already hands the materializations of a ranged
 run to ``EventLogStorage.store_event_batch`` when ``DAGSTER_EVENT_BATCH_SIZE`` is set, but its SQLite storage inherits
-the loop over single events. `install` gives that storage a real batch. Other storages (PostgreSQL) are left alone.
+the loop over single events. `install` gives that storage a real batch, and of a long range's older windows it stores less
+(`event_compaction`). Other storages (PostgreSQL) are left alone.
 
 Private API of dagster 1.13.27, pinned in pyproject.toml and held by tests/orchestration/test_event_storage.py.
 """
@@ -25,6 +26,8 @@ from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from sqlalchemy import Connection, bindparam, select
+
+from orchestration import event_compaction
 
 BATCH_SIZE = 2000
 _MATERIALIZATION = (DagsterEventType.ASSET_MATERIALIZATION_PLANNED, DagsterEventType.ASSET_MATERIALIZATION)
@@ -95,17 +98,19 @@ def _store_event_batch(self: SqliteEventLogStorage, events: Sequence[EventLogEnt
             self.store_event(event)
     if not batch:
         return
-    rows = [self._event_to_row(event) for event in batch]
+    new, old = event_compaction.split(batch)
     by_run: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_run.setdefault(row["run_id"], []).append(row)
+    for event in new:
+        by_run.setdefault(event.run_id, []).append(self._event_to_row(event))
     for run_id, run_rows in by_run.items():
         with self.run_connection(run_id) as connection:
             connection.execute(SqlEventLogStorageTable.insert(), run_rows)
     with self.index_transaction() as connection:
         insert = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
-        ids = list(connection.execute(insert, rows).scalars())
-        stored = list(zip(batch, ids, rows, strict=True))
+        logged = [event_compaction.bare(event) for event in old] + new
+        ids = list(connection.execute(insert, [self._event_to_row(event) for event in logged]).scalars())
+        kept = [event_compaction.older(event) for event in old] + new
+        stored = list(zip(kept, ids, [self._event_to_row(event) for event in kept], strict=True))
         _store_materializations(self, connection, [s for s in stored if s[0].dagster_event_type in _MATERIALIZATION])
         _store_evaluations(connection, [s for s in stored if s[0].dagster_event_type in _EVALUATION])
 

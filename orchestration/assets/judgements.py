@@ -1,17 +1,13 @@
 """`data_quality`, `drift`, `model_quality`: aggregates judged against the reference, published as revisions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 import dagster as dg
-import duckdb
 import polars as pl
 
-from metrics_py.profiles import ColumnProfile
 from orchestration import freshness, jobs, partitions
 from orchestration.judging import common, data_quality, drift, model_quality, streams
-from orchestration.judging.common import Judged
+from orchestration.judging.common import Judged, Work
 from orchestration.metadata import column_schema, markdown_table, number, sparkline
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
@@ -45,34 +41,10 @@ SHOWN_WINDOWS = 60
 MAX_PLOTTED = 40
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a judgement needs."""
-
-    monitor: Monitor
-    con: duckdb.DuckDBPyConnection
-    keys: Sequence[str]
-    profiles: Mapping[str, ColumnProfile]
-    now: datetime
-
-
-def _data_quality(work: Work) -> Judged:
-    spec, paths = work.monitor.spec, work.monitor.paths
-    return data_quality.judge(spec, paths, work.con, work.keys, work.profiles, work.now)
-
-
-def _drift(work: Work) -> Judged:
-    return drift.judge(work.monitor.spec, work.con, work.keys, work.profiles)
-
-
-def _model_quality(work: Work) -> Judged:
-    return model_quality.judge(work.monitor.spec, work.monitor.paths, work.con, work.keys, work.profiles, work.now)
-
-
 JUDGES: Mapping[str, Callable[[Work], Judged]] = {
-    "data_quality": _data_quality,
-    "drift": _drift,
-    "model_quality": _model_quality,
+    "data_quality": data_quality.judge,
+    "drift": lambda work: drift.judge(work.spec, work.con, work.keys, work.profiles),
+    "model_quality": model_quality.judge,
 }
 
 
@@ -102,7 +74,7 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
         frozen = load_reference(paths)
         reference = frozen.columns if frozen else {}
         with connect(paths, read_only=True) as con:
-            judged = JUDGES[asset](Work(monitor, con, keys, reference, now))
+            judged = JUDGES[asset](Work(spec, paths, con, keys, reference, now))
         rows = judged.judgements.with_columns(
             monitor=pl.lit(monitor.id), window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
         )

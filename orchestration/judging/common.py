@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from metrics_py.intervals import wilson
+from metrics_py.profiles import ColumnProfile
 from metrics_py.quality import quality_table
 from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
@@ -65,6 +66,32 @@ EVIDENCE = pl.Schema(
     }
 )
 """Evidence before stream names and window keys are added: `value` on a stabilised scale, null without enough data."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a judgement of some windows needs.
+
+    Parameters
+    ----------
+    spec, paths
+        The monitor.
+    con : duckdb.DuckDBPyConnection
+        Its warehouse.
+    keys : sequence of str
+        Window keys.
+    profiles : mapping of column to ColumnProfile
+        The frozen reference; empty before there is one (bins are then unknown).
+    now : datetime
+        Decides which windows are closed, and whose labels are due.
+    """
+
+    spec: MonitorSpec
+    paths: MonitorPaths
+    con: duckdb.DuckDBPyConnection
+    keys: Sequence[str]
+    profiles: Mapping[str, ColumnProfile]
+    now: datetime
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 import duckdb
 import numpy as np
@@ -20,6 +19,7 @@ from orchestration.judging.common import (
     MIN_RATE_ROWS,
     SIGN,
     Judged,
+    Work,
     conform,
     quality_evidence,
     read_mart,
@@ -29,7 +29,6 @@ from orchestration.judging.common import (
 )
 from orchestration.judging.scales import on_scale, scales
 from orchestration.judging.service import LATENCY_QUANTILES, judge_service, service_evidence
-from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
 
 ASSET = "data_quality"
@@ -49,29 +48,9 @@ DIRECTIONS: Mapping[str, int] = {
 LIMITS = {**RATE_LIMITS, "n_rows": (0.0, np.inf), **dict.fromkeys(LATENCY_QUANTILES, (0.0, np.inf))}
 
 
-def judge(
-    spec: MonitorSpec,
-    paths: MonitorPaths,
-    con: duckdb.DuckDBPyConnection,
-    keys: Sequence[str],
-    profiles: Mapping[str, ColumnProfile],
-    now: datetime,
-) -> Judged:
-    """Service health and data quality of every window of a run.
-
-    Parameters
-    ----------
-    spec, paths
-        The monitor.
-    con : duckdb.DuckDBPyConnection
-        Its warehouse.
-    keys : sequence of str
-        Window keys.
-    profiles : mapping of column to ColumnProfile
-        The frozen reference; empty before there is one (bins are then unknown).
-    now : datetime
-        Decides which windows are closed.
-    """
+def judge(work: Work) -> Judged:
+    """Service health and data quality of every window of a run."""
+    spec, paths, con, keys, profiles, now = work.spec, work.paths, work.con, work.keys, work.profiles, work.now
     windows = window_frame(spec, keys).with_columns(
         closed=pl.Series([now >= partitions.closes_at(spec, key) for key in keys], dtype=pl.Boolean)
     )

@@ -9,7 +9,6 @@ import duckdb
 import polars as pl
 
 from metrics_py import registry
-from metrics_py.profiles import ColumnProfile
 from metrics_py.quality import quality_table
 from orchestration import partitions
 from orchestration.judging import custom_python, drift
@@ -18,6 +17,7 @@ from orchestration.judging.common import (
     EVIDENCE,
     SIGN,
     Judged,
+    Work,
     conform,
     quality_evidence,
     read_mart,
@@ -48,29 +48,9 @@ def _worse_side(spec: MonitorSpec, name: str) -> int:
     return BY_FORMULA[name] if name in BY_FORMULA else SIGN[registry.get(name, spec.model.task).direction]
 
 
-def judge(
-    spec: MonitorSpec,
-    paths: MonitorPaths,
-    con: duckdb.DuckDBPyConnection,
-    keys: Sequence[str],
-    profiles: Mapping[str, ColumnProfile],
-    now: datetime,
-) -> Judged:
-    """Quality of every window of a run, and drift of the label; windows without any prediction have no rows.
-
-    Parameters
-    ----------
-    spec, paths
-        The monitor.
-    con : duckdb.DuckDBPyConnection
-        Its warehouse.
-    keys : sequence of str
-        Window keys.
-    profiles : mapping of column to ColumnProfile
-        The frozen reference; the label's entry is used.
-    now : datetime
-        Decides which windows' labels are due.
-    """
+def judge(work: Work) -> Judged:
+    """Quality of every window of a run, and drift of the label; windows without any prediction have no rows."""
+    spec, paths, con, keys, profiles, now = work.spec, work.paths, work.con, work.keys, work.profiles, work.now
     label = {name: profile for name, profile in profiles.items() if name == "@label"}
     moved = drift.judge_bins(spec, con, "label_bins", keys, label, ASSET)
     quality = _quality(spec, paths, con, keys, now)

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 import sqlalchemy
 
-from orchestration import event_storage
+from orchestration import event_compaction, event_storage
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2025-01-01")
 TABLES = {
@@ -139,3 +139,38 @@ def test_a_year_with_45_checks_is_written_in_less_than_half_a_minute(with_batche
         assert run(instance, definitions(45, batched=True), "2024-01-01", "2024-12-30").success
         assert time.process_time() - started < 30
         assert len(rows(instance, "asset_check_executions", ("id",))) == 45 * 365
+
+
+class TestLongRange:
+    @pytest.fixture
+    def ran(self, with_batches, monkeypatch):
+        """Ten days, of which the newest three are stored whole; every third of a month fails."""
+        monkeypatch.setattr(event_compaction, "NEWEST_WINDOWS", 3)
+        with dg.DagsterInstance.local_temp(overrides={"telemetry": {"enabled": False}}) as instance:
+            result = run(instance, definitions(1, batched=True), "2024-01-01", "2024-01-10")
+            assert result.success
+            yield instance, result.run_id
+
+    def test_every_window_has_its_result_failures_and_the_newest_with_all_facts(self, ran):
+        instance, _ = ran
+        key = dg.AssetCheckKey(dg.AssetKey(["m", "a"]), "c0")
+        records = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+        found = {record.partition: record.event.dagster_event.asset_check_evaluation_data for record in records}
+        assert sorted(found) == [f"2024-01-{day:02}" for day in range(1, 11)]
+        assert {name for name, evaluation in found.items() if not evaluation.passed} == {"2024-01-03"}
+        whole = {name for name, evaluation in found.items() if set(evaluation.metadata) == {"value", "what"}}
+        assert whole == {"2024-01-03", "2024-01-08", "2024-01-09", "2024-01-10"}
+        assert all(evaluation.metadata["value"].value == 1.5 for evaluation in found.values())
+
+    def test_every_window_is_materialized_with_its_own_metadata(self, ran):
+        instance, _ = ran
+        asset = dg.AssetKey(["m", "a"])
+        records = instance.fetch_materializations(asset, limit=100).records
+        days = {record.partition_key: record.asset_materialization.metadata["day"].value for record in records}
+        assert days == {f"2024-01-{day:02}": f"2024-01-{day:02}" for day in range(1, 11)}
+        assert all(record.asset_materialization.tags["dagster/data_version"] for record in records)
+
+    def test_the_run_s_own_log_lists_the_newest(self, ran):
+        instance, run_id = ran
+        for kind in (dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.ASSET_MATERIALIZATION):
+            assert len(instance.all_logs(run_id, of_type=kind)) == 3

@@ -107,7 +107,8 @@ def spec(make_spec):
 
 
 def judge(spec, home, con, windows, profiles=(), now=NOW):
-    return data_quality.judge(spec, home.monitor("churn"), con, [key(w) for w in windows], dict(profiles), now)
+    keys = [key(w) for w in windows]
+    return data_quality.judge(common.Work(spec, home.monitor("churn"), con, keys, dict(profiles), now))
 
 
 class TestService:

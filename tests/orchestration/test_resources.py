@@ -116,9 +116,9 @@ def test_the_lock_is_freed_when_its_process_is_killed(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=resources.PROJECT_DIR.parent)
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
-    with pytest.raises(SightlineError, match=rf"held this lock for 0.1 s: process {process.pid}"):
-        with resources.exclusive(tmp_path / "lock", seconds=0.1):
-            raise AssertionError("the lock was given twice")
+    held = pytest.raises(SightlineError, match=rf"held this lock for 0.1 s: process {process.pid}")
+    with held, resources.exclusive(tmp_path / "lock", seconds=0.1):
+        raise AssertionError("the lock was given twice")
     process.kill()
     process.wait()
     with resources.exclusive(tmp_path / "lock", seconds=5):
