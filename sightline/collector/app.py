@@ -21,8 +21,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from sightline.collector.auth import WRITE
+from sightline.collector.auth import REPLAY, WRITE
 from sightline.collector.formats import ADAPTERS
+from sightline.collector.formats.native import REPLAY_HEADER
 from sightline.collector.ingest import ingest
 from sightline.collector.limits import BodyClock, HTTPError, Limits, decompress, read_body
 from sightline.collector.metrics import Labels, Metrics
@@ -136,6 +137,8 @@ class Collector:
         if scope["method"] != "POST":
             raise HTTPError(405, f"{scope['method']} is not allowed here", "send a POST", {"allow": "POST"})
         _check_content_type(headers, name)
+        if REPLAY_HEADER in headers:
+            _check_replay(monitor, headers, name)
         if not self.is_ready:
             raise HTTPError(503, "the collector is starting or stopping", "send again", {"retry-after": "1"})
         if self.low_disk:
@@ -162,7 +165,7 @@ class Collector:
             if scope is None:
                 fix = "send `Authorization: Bearer <token>`; make one with `sightline token create MONITOR`"
                 raise HTTPError(401, "no valid token for this monitor", fix, {"www-authenticate": "Bearer"})
-            if scope != WRITE:
+            if scope not in (WRITE, REPLAY):
                 raise HTTPError(403, "this token may not write", "create one with --scope write")
         if monitor is None:
             if monitor_id in self.registry.broken:
@@ -309,6 +312,15 @@ class Collector:
 
 def _headers(scope: Any) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _check_replay(monitor: ServedMonitor, headers: Mapping[str, str], name: str) -> None:
+    """Times of receipt are taken from the rows only where a token says so: a writer must not be able to forge them."""
+    if monitor.tokens.scope(headers.get("authorization", "")) != REPLAY:
+        fix = "make a token with `sightline token create MONITOR --scope replay`"
+        raise HTTPError(403, "events with their own times of receipt need a token of scope replay", fix)
+    if name not in NATIVE:
+        raise HTTPError(400, f"{name} cannot be replayed", f"send {' or '.join(NATIVE)}")
 
 
 def _check_content_type(headers: Mapping[str, str], name: str) -> None:

@@ -18,9 +18,9 @@ import msgspec
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 
-WRITE, READ = "write", "read"
-SCOPES = (WRITE, READ)
-"""``write``: send events. ``read``: fetch ``/metrics``."""
+WRITE, READ, REPLAY = "write", "read", "replay"
+SCOPES = (WRITE, READ, REPLAY)
+"""``write``: send events. ``read``: fetch ``/metrics``. ``replay``: send events, also logged ones with their own times of receipt."""
 
 _TOKEN = re.compile(r"slt_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 

@@ -37,7 +37,7 @@ def features_type(names: tuple[str, ...], value: Any) -> type[Features] | None:
         return None
     fields = [(f"f{i}", value | UnsetType, UNSET) for i in range(len(names))]
     rename = {f"f{i}": name for i, name in enumerate(names)}
-    return msgspec.defstruct(
+    made: Any = msgspec.defstruct(
         "Features",
         fields,
         bases=(Features,),
@@ -47,6 +47,7 @@ def features_type(names: tuple[str, ...], value: Any) -> type[Features] | None:
         gc=False,
         module=__name__,
     )
+    return made
 
 
 def canonical(features: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

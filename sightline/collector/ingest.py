@@ -14,6 +14,7 @@ import msgspec
 
 from sightline.collector.dedupe import Repeats
 from sightline.collector.formats import Adapter
+from sightline.collector.formats.native import REPLAY_HEADER
 from sightline.collector.limits import HTTPError
 from sightline.collector.metrics import Metrics
 from sightline.collector.monitors import ServedMonitor
@@ -126,7 +127,7 @@ def _submit(
             split = monitor.recent[kind].split(kind, events, encoded)
             splits[kind] = split.repeats
             events, encoded = split.events, split.encoded
-            if kind == INFERENCES and split.duplicates:
+            if parsed.findings is not None and kind == INFERENCES and split.duplicates:
                 parsed.findings = _screen(monitor, split.events, received_at, metrics)
         if events:
             commits.append(
@@ -179,7 +180,7 @@ def _parse(
     for event, row in zip(parsed.events.get(REJECTED, ()), parsed.rows.get(REJECTED, ()), strict=True):
         event.row = row
     _encode(monitor, parsed)
-    if INFERENCES in parsed.events:
+    if INFERENCES in parsed.events and REPLAY_HEADER not in headers:  # what is replayed does not arrive now
         parsed.findings = _screen(monitor, parsed.events[INFERENCES], received_at, metrics)
     return parsed
 

@@ -179,7 +179,7 @@ class Screen:
         matrix = np.frombuffer(b"".join([pack(*numbers) for _, _, _, numbers in numeric])).reshape(-1, n)
         ranges = np.array([self._ranges[name] for name, _, _, _ in numeric])
         sound = (matrix.min(axis=1) >= ranges[:, 0]) & (matrix.max(axis=1) <= ranges[:, 1])  # false if there is a NaN
-        for i in np.flatnonzero(~sound):
+        for i in np.flatnonzero(~sound).tolist():
             name, check, column, _ = numeric[i]
             low, high = self._ranges[name]
             outside = ~((matrix[i] >= low) & (matrix[i] <= high))

@@ -179,7 +179,13 @@ def replay(
     name = target_monitor or spec.id
     if url:
         counts = replay_to_url(events, url, name, kind, token)
-        click.echo(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+        if not counts.keeps_times:
+            click.echo(
+                "note: the collector counts the events as received now, since the token is not of scope replay "
+                "(`sightline token create MONITOR --scope replay`)",
+                err=True,
+            )
+        click.echo(f"{counts.accepted} accepted, {counts.duplicate} duplicate, {counts.rejected} rejected")
     elif target:
         click.echo(f"{replay_to_home(events, Home(target.resolve()), name, kind)} events appended")
     else:

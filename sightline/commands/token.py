@@ -15,7 +15,11 @@ def command() -> None:
 @command.command("create")
 @click.argument("monitor")
 @click.option(
-    "--scope", type=click.Choice(["write", "read"]), default="write", show_default=True, help="read: only /metrics."
+    "--scope",
+    type=click.Choice(["write", "read", "replay"]),
+    default="write",
+    show_default=True,
+    help="read: only /metrics; replay: also logged events with their own times of receipt.",
 )
 @click.option("--note", default="", help="What it is for.")
 def create(monitor: str, scope: str, note: str) -> None:
@@ -38,7 +42,7 @@ def show(monitor: str) -> None:
     home = Home.from_env()
     spec = find_monitor(home, monitor)
     for record in read_tokens(home.monitor(spec.id)):
-        click.echo(f"{record.id}  {record.scope:5}  {record.created_at:%Y-%m-%d %H:%M}Z  {record.note}")
+        click.echo(f"{record.id}  {record.scope:6}  {record.created_at:%Y-%m-%d %H:%M}Z  {record.note}")
 
 
 @command.command("revoke")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from sightline.log.segment import list_open, list_sealed
 from sightline.log.writer import SegmentWriter
 
 BATCH = 500
+REPLAY_HEADER = "X-Sightline-Replay"
 Loggable = InferenceEvent | LabelEvent
 
 
@@ -48,10 +50,25 @@ def batches(events: Iterator[Loggable]) -> Iterator[list[Loggable]]:
 
 def to_row(event: Loggable) -> dict[str, object]:
     """The event as a row of the native format, without what the log itself had added."""
-    row = msgspec.to_builtins(event)
+    row = to_stored_row(event)
     for name in ("received_at", "source"):
         row.pop(name, None)
     return row
+
+
+def to_stored_row(event: Loggable) -> dict[str, object]:
+    """The event as a row with time of receipt and source."""
+    return msgspec.to_builtins(event)
+
+
+@dataclass
+class Replayed:
+    """Counts of the collector's answers. Without ``keeps_times`` the times of receipt are those of the replay."""
+
+    keeps_times: bool = True
+    accepted: int = 0
+    duplicate: int = 0
+    rejected: int = 0
 
 
 def replay_to_home(events: Iterator[Loggable], target: Home, monitor: str, kind: str) -> int:
@@ -63,38 +80,46 @@ def replay_to_home(events: Iterator[Loggable], target: Home, monitor: str, kind:
     return count
 
 
-def replay_to_url(events: Iterator[Loggable], url: str, monitor: str, kind: str, token: str | None) -> dict[str, int]:
-    """POST the events to a collector in batches. Returns its counts.
+def replay_to_url(events: Iterator[Loggable], url: str, monitor: str, kind: str, token: str | None) -> Replayed:
+    """POST the events to a collector in batches.
+
+    Times of receipt and sources stay if the token has scope ``replay``. Otherwise the events are new ones to the collector.
 
     Raises
     ------
     SightlineError
         If the collector cannot be reached or answers anything but 200, or an event is half a call (request and response logged apart),
-        which the native format cannot carry.
+        which only a token of scope ``replay`` may send.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise SightlineError(f"{url!r} is no address", fix="write http://host:8700")
     make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = make(parts.hostname, parts.port, timeout=30)
+    path = f"{parts.path.rstrip('/')}/v1/monitors/{monitor}/{kind}"
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    totals = {"accepted": 0, "duplicate": 0, "rejected": 0}
+    totals = Replayed()
     try:
         for batch in batches(events):
-            if any(getattr(event, "part", None) for event in batch):
+            status, answer = 403, b""
+            if totals.keeps_times:
+                status, answer = _post(connection, path, headers | {REPLAY_HEADER: "1"}, batch, to_stored_row)
+                totals.keeps_times = status != 403
+            if not totals.keeps_times:
+                if any(getattr(event, "part", None) for event in batch):
+                    raise SightlineError(
+                        "the log holds requests and responses logged apart",
+                        fix="use a token of scope replay, or replay into a home: --home PATH",
+                    )
+                status, answer = _post(connection, path, headers, batch, to_row)
+            if status != 200:
                 raise SightlineError(
-                    "the log holds requests and responses logged apart", fix="replay into a home: --home PATH"
-                )
-            body = msgspec.json.encode([to_row(event) for event in batch], enc_hook=str)
-            connection.request("POST", f"{parts.path.rstrip('/')}/v1/monitors/{monitor}/{kind}", body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-            if response.status != 200:
-                raise SightlineError(
-                    f"the collector answered {response.status}: {answer[:500].decode(errors='replace')}", where=url
+                    f"the collector answered {status}: {answer[:500].decode(errors='replace')}", where=url
                 )
             counts = json.loads(answer)
-            totals = {name: totals[name] + counts[name] for name in totals}
+            totals.accepted += counts["accepted"]
+            totals.duplicate += counts["duplicate"]
+            totals.rejected += counts["rejected"]
     except OSError as error:
         raise SightlineError(
             f"cannot send to the collector: {error}", where=url, fix="start `sightline collector`"
@@ -102,3 +127,15 @@ def replay_to_url(events: Iterator[Loggable], url: str, monitor: str, kind: str,
     finally:
         connection.close()
     return totals
+
+
+def _post(
+    connection: http.client.HTTPConnection,
+    path: str,
+    headers: dict[str, str],
+    batch: list[Loggable],
+    row: Callable[[Loggable], dict[str, object]],
+) -> tuple[int, bytes]:
+    connection.request("POST", path, msgspec.json.encode([row(event) for event in batch], enc_hook=str), headers)
+    response = connection.getresponse()
+    return response.status, response.read()

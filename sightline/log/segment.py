@@ -17,6 +17,7 @@ library.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
@@ -37,6 +38,7 @@ HEAD = struct.Struct("<2sBBIII")
 _CHECKED = struct.Struct("<2sBBII")
 HEADER_FRAME, RECORDS_FRAME, FOOTER_FRAME = 1, 2, 3
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
+_FOOTER_BYTES = 4096
 SUFFIX = ".seg"
 
 _NAME = re.compile(r"(?P<kind>[a-z]+)-(?P<stamp>\d{8}T\d{12}Z)-(?P<sequence>\d+)-(?P<writer>[A-Za-z0-9_.-]+)\.seg")
@@ -237,6 +239,30 @@ def _next_frame(view: memoryview, offset: int) -> int:
             return candidate
         candidate = data.find(MARKER, candidate + 1)
     return len(view)
+
+
+def read_footer(path: Path) -> SegmentFooter | None:
+    """The footer of a segment, without reading what lies before it; None if its end is no footer.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _FOOTER_BYTES))
+        tail = file.read()
+    start = tail.rfind(MARKER)
+    while start != -1:
+        frame = frame_at(memoryview(tail), start)
+        if frame is not None and frame.type == FOOTER_FRAME and frame.end == len(tail):
+            try:
+                return msgspec.json.decode(frame.payload, type=SegmentFooter)
+            except msgspec.DecodeError:
+                return None
+        start = tail.rfind(MARKER, 0, start)
+    return None
 
 
 def read_header(data: bytes | memoryview, where: str) -> SegmentHeader:

@@ -234,7 +234,7 @@ class SegmentWriter:
         received_at = received_at or self._clock()
         chunks = self._frames(self.encode(events) if encoded is None else encoded, received_at, source)
         size = sum(map(len, chunks))
-        moments = [event.at or received_at for event in events]
+        moments = [event.at or event.received_at or received_at for event in events]
         with self._changed:
             if self._closing:
                 raise LogWriteError("the log writer is closed", where=str(self.log))

@@ -13,6 +13,7 @@ import pytest
 
 from sightline.errors import SightlineError
 from sightline.home import Home
+from sightline.log import inspect as log_inspect
 from sightline.log import segment as seg
 from sightline.log.events import InferenceEvent, LabelEvent
 from sightline.log.files import OpenSegment
@@ -237,3 +238,24 @@ def test_an_open_segment_without_events_is_removed(tmp_path):
     segment = OpenSegment.create(tmp_path, seg.SegmentHeader("m", "labels", "msgpack", "w", 1, AT))
     segment.abandon()
     assert recover(tmp_path).sealed == [] and seg.list_open(tmp_path) == []
+
+
+def test_stats_of_sealed_segments_read_their_footers_only(tmp_path, monkeypatch):
+    with SegmentWriter(tmp_path, "m", "inferences") as writer:
+        writer.append(events(1000))
+    (path,) = seg.list_sealed(tmp_path)
+    footer = seg.read_footer(path)
+    assert footer == read_segment(path).footer and footer.count == 1000
+    before = log_stats(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(log_inspect, "read_segment", lambda path: pytest.fail("an event was decoded"))
+        assert log_stats(tmp_path) == before
+    assert (before[0].events, before[0].first_at, before[0].last_at) == (1000, footer.min_at, footer.max_at)
+    data = path.read_bytes()
+    for cut in (1, 20, 200):  # no whole footer: what is there is counted
+        path.write_bytes(data[:-cut])
+        assert seg.read_footer(path) is None and 900 < log_stats(tmp_path)[0].events <= 1000
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 4
+    path.write_bytes(flipped)
+    assert log_stats(tmp_path)[0].events == 1000 and not verify_segment(path).is_sound, "damage is what verify looks for"

@@ -38,6 +38,9 @@ MAX_NAME_LENGTH = 256
 MAX_TEXT_LENGTH = 65_536
 MAX_PAYLOAD = 4_000
 
+REPLAY_HEADER = "x-sightline-replay"
+"""Rows come from a log and carry ``received_at``, ``source`` and ``part``; the application lets only tokens of scope replay send it."""
+
 Event = InferenceEvent | LabelEvent | RejectedEvent
 
 _Name: Any = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -138,7 +141,8 @@ def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec)
     """Events and rejected rows of a body, in its order."""
     is_lines = "ndjson" in headers.get("content-type", "") or "jsonl" in headers.get("content-type", "")
     names = feature_names(spec.columns) if kind == INFERENCES else ()
-    types = _types(kind, names)
+    is_replay = REPLAY_HEADER in headers
+    types = () if is_replay else _types(kind, names)
     for event_type in types:
         try:
             events = _decode(event_type, body, is_lines)
@@ -148,7 +152,7 @@ def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec)
             for event in events:
                 event.features = canonical(event.features, names)
         return _timed(kind, events)
-    return [_event(kind, row, spec, number) for number, row in enumerate(_loose_rows(body, is_lines))]
+    return [_event(kind, row, spec, number, is_replay) for number, row in enumerate(_loose_rows(body, is_lines))]
 
 
 def _decode(event: Any, body: bytes, is_lines: bool) -> list[Any]:
@@ -226,11 +230,11 @@ def _lines(body: bytes) -> list[Any]:
     return found
 
 
-def _event(kind: str, row: Any, spec: MonitorSpec, number: int) -> Event:
+def _event(kind: str, row: Any, spec: MonitorSpec, number: int, is_replay: bool = False) -> Event:
     if isinstance(row, _BadLine):
         return _rejected(kind, number, "bad_json", f"the line is no JSON: {row.message}", row.line)
     try:
-        event = _build(kind, row, spec)
+        event = build_event(kind, row, stored=True) if is_replay else _build(kind, row, spec)
         if isinstance(event, RejectedEvent):
             event.row = number
         else:
