@@ -155,12 +155,12 @@ MUST_FIND: tuple[Fact, ...] = (
 
 SEASONS = Fact(
     "seasons",
-    "Temperature drifts with the seasons: a few incidents, then new normal; not a page a day",
+    "Temperature drifts with the seasons: one incident, then new normal; not a page a day",
     "once",
     _day(3, 1),
-    _day(12, 24),
+    _day(12, 31),
     ("drift/temp/*",),
-    at_most=4,
+    at_most=1,
     also=("*/temp/*", "*/dewp/*"),
 )
 

@@ -23,6 +23,8 @@ from metrics_py.smooth import smooth_basis
 FloatArray = NDArray[np.float64]
 MIN_ROWS = 200
 MAX_ATOM_STREAMS = 3
+OUTSTANDING = 2.0
+"""So many times as heavy as each neighbouring bin is an atom that has a stream of its own."""
 SMOOTH_NAMES = ("location", "spread", "skew", "tails")
 
 
@@ -76,7 +78,7 @@ def column_streams(
     -------
     list of Stream
         numeric: location, spread, skew, tails (as far as the bins can tell them apart), log_psi, null_rate,
-        out_of_range_rate, atom_rate of the three heaviest atoms. categorical: log_psi, null_rate, unseen_rate. boolean:
+        out_of_range_rate, atom_rate of the three heaviest atoms that stand out. categorical: log_psi, null_rate, unseen_rate. boolean:
         true_rate, null_rate. datetime: log_psi over the hours of the week, null_rate.
 
     Raises
@@ -148,9 +150,22 @@ class _Window:
 
 
 def _atoms(profile: ColumnProfile) -> list[tuple[int, str]]:
-    """The heaviest atoms and the text of their value."""
-    atoms = sorted(profile.where("atom").tolist(), key=lambda i: (-int(profile.n_reference[i]), i))
-    return [(i, f"{profile.lower[i]:.6g}") for i in atoms[:MAX_ATOM_STREAMS]]
+    """The heaviest atoms that stand out, and the text of their value.
+
+    A default, a sentinel or a limit is the lowest or the highest value of its column, or at least `OUTSTANDING` times as heavy as
+    the bins beside it. The frequent values of a coarsely rounded measurement are neither; how often just one of them
+    occurs on a day is chance.
+    """
+    bins = [i for i in profile.where("interval", "atom").tolist() if profile.n_reference[i] > 0]
+    bins.sort(key=lambda i: (profile.upper[i], profile.bin_kind[i] == "atom"))
+    found = []
+    for k, i in enumerate(bins):
+        beside = [int(profile.n_reference[j]) for j in (*bins[max(k - 1, 0) : k], *bins[k + 1 : k + 2])]
+        stands_out = len(beside) < 2 or profile.n_reference[i] >= OUTSTANDING * max(beside)
+        if profile.bin_kind[i] == "atom" and stands_out:
+            found.append(i)
+    found.sort(key=lambda i: (-int(profile.n_reference[i]), i))
+    return [(i, f"{profile.lower[i]:.6g}") for i in found[:MAX_ATOM_STREAMS]]
 
 
 def _distribution_streams(window: _Window) -> list[Stream]:

@@ -59,6 +59,7 @@ class Lesson:
     square: Floats
     deviation: Floats
     cross: Floats
+    step: Floats
 
 
 def _snap(value: Floats, rounding: Floats) -> Floats:
@@ -69,7 +70,13 @@ class Baseline(Columns):
     """Expanding seasonal means, lag-one correlation and scale of every stream.
 
     Values are kept relative to the first value of the stream (`center`), so that sums lose no digits.
+
+    A stream with `near` > 0 *follows*: an exponentially weighted level of its deviations (`local`) is added to the seasonal
+    mean, so a slow wander is expected and a sudden change is not. `near` is the number of windows behind that level; its weight
+    for a new window is 1 / (near + 1), at least 1 / `follow_windows`.
     """
+
+    follow_windows: int = 1
 
     FIELDS: ClassVar = {
         "center": (np.float64, np.nan, False),
@@ -86,6 +93,8 @@ class Baseline(Columns):
         "variance_count": (np.int64, 0, False),
         "last_window": (np.int64, 0, False),
         "last_deviation": (np.float64, np.nan, False),
+        "local": (np.float64, 0.0, False),
+        "near": (np.int64, 0, False),
     }
     center: Floats
     count: Floats
@@ -101,6 +110,8 @@ class Baseline(Columns):
     variance_count: NDArray[np.int64]
     last_window: NDArray[np.int64]
     last_deviation: Floats
+    local: Floats
+    near: NDArray[np.int64]
 
     def correlation(self, i: NDArray[np.int64]) -> Floats:
         """Lag-one correlation of the deviations from m consecutive pairs.
@@ -113,6 +124,12 @@ class Baseline(Columns):
         raw = np.where(spread > 0, self.cross_sum[i] / m / np.where(spread > 0, spread, 1.0), 0.0)
         shrunk = np.clip(raw + (1 + 3 * raw) / m, -0.2, 0.9) * m / (m + 3)
         return np.where(self.cross_count[i] > 0, shrunk, 0.0)
+
+    def _factor(self, i: NDArray[np.int64], slot: Any) -> Floats:
+        """sqrt(1 + 1/n) for a seasonal mean of n windows; + 1/m for a followed level of m windows."""
+        n, near = self.count[i, slot], self.near[i]
+        followed = np.where(near > 0, 1.0 / np.maximum(near, 1), 0.0)
+        return np.sqrt(1.0 + 1.0 / np.where(n > 0, n, 1.0) + followed)
 
     def sampling_variance(self, i: NDArray[np.int64]) -> Floats:
         """Mean sampling variance of the taught windows (0 where none was given)."""
@@ -137,8 +154,8 @@ class Baseline(Columns):
         with np.errstate(invalid="ignore", divide="ignore"):
             n = self.count[i, slot]
             seen = n > 0
-            mean = np.where(seen, self.total[i, slot] / np.where(seen, n, 1.0), np.nan)
-            factor = np.sqrt(1.0 + 1.0 / np.where(seen, n, 1.0))
+            mean = np.where(seen, self.total[i, slot] / np.where(seen, n, 1.0), np.nan) + self.local[i]
+            factor = self._factor(i, slot)
             rho = self.correlation(i)
             gap = np.clip(window - self.last_window[i], 1, MAX_LAG + 1)
             linked = np.isfinite(self.last_deviation[i]) & (gap <= MAX_LAG)
@@ -184,14 +201,21 @@ class Baseline(Columns):
         firm = (self.square_count[i] >= MIN_DF) & (prediction.sigma > 0)
         clipped = np.where(firm, np.clip(w, -CLIP * prediction.sigma, CLIP * prediction.sigma), w)
         excess = np.where(np.isfinite(w), w - clipped, 0.0)
-        factor = np.sqrt(1.0 + 1.0 / np.where(self.count[i, slot] > 0, self.count[i, slot], 1.0))
+        factor = self._factor(i, slot)
         taught = x - excess * factor
         deviation = prediction.deviation - excess
         consecutive = (window - self.last_window[i] == 1) & np.isfinite(self.last_deviation[i]) & np.isfinite(deviation)
         cross = np.where(consecutive, deviation * np.where(consecutive, self.last_deviation[i], 0.0), np.nan)
         weight = np.where(np.isfinite(prediction.precision), prediction.precision, 1.0)
+        near = self.near[i]
+        gap = np.where((near > 0) & np.isfinite(deviation), deviation, 0.0) * factor
         lesson = Lesson(
-            weight=weight, taught=taught, square=weight * clipped**2, deviation=weight * deviation**2, cross=cross
+            weight=weight,
+            taught=taught - self.local[i],
+            square=weight * clipped**2,
+            deviation=weight * deviation**2,
+            cross=cross,
+            step=weight * gap / np.minimum(near + 1, self.follow_windows),
         )
         self._add(i, slot, lesson, variance)
         self.remember(i, window, deviation)
@@ -207,6 +231,9 @@ class Baseline(Columns):
         np.subtract.at(self.count[stream], slot, lesson.weight)
         np.subtract.at(self.total[stream], slot, lesson.weight * lesson.taught)
         self.history[stream] -= len(slot)
+        self.local[stream] -= lesson.step.sum()
+        if self.near[stream]:
+            self.near[stream] = max(self.near[stream] - len(slot), 1)
         for name, part in (("square", lesson.square), ("deviation", lesson.deviation), ("cross", lesson.cross)):
             known = np.isfinite(part)
             count = getattr(self, f"{name}_count")
@@ -227,6 +254,8 @@ class Baseline(Columns):
         self.count[i, slot] += lesson.weight
         self.total[i, slot] += lesson.weight * lesson.taught
         self.history[i] += 1
+        self.local[i] += lesson.step
+        self.near[i] = np.where(self.near[i] > 0, np.minimum(self.near[i] + 1, self.follow_windows), 0)
         for name, part in (("square", lesson.square), ("deviation", lesson.deviation), ("cross", lesson.cross)):
             known = np.isfinite(part)
             getattr(self, f"{name}_sum")[i] += np.where(known, part, 0.0)
@@ -235,7 +264,12 @@ class Baseline(Columns):
         self.variance_count[i] += variance > 0
 
     def restart(self, i: NDArray[np.int64]) -> None:
-        """Empty the baselines of streams `i`; the center stays."""
+        """Empty the baselines of streams `i`; the center stays, and so does whether they follow."""
         for name, (_, fill, _) in self.FIELDS.items():
-            if name != "center":
+            if name not in ("center", "near"):
                 getattr(self, name)[i] = fill
+
+    def follow(self, i: NDArray[np.int64], near: NDArray[np.int64] | int, shift: Floats | float = 0.0) -> None:
+        """From here on streams `i` follow their level, which is now `shift` higher and known from `near` windows."""
+        self.local[i] += shift
+        self.near[i] = np.clip(near, 1, self.follow_windows)

@@ -17,9 +17,9 @@ MONDAY = datetime(1969, 12, 29, tzinfo=UTC)
 
 SLOTS: dict[Season | None, int] = {"weekday": 7, "hour_of_week": 168, None: 1}
 _DEFAULTS: dict[Season | None, dict[str, int]] = {
-    "weekday": {"warmup": 28, "memory": 182, "recovery": 7, "new_normal_after": 42},
-    "hour_of_week": {"warmup": 336, "memory": 1344, "recovery": 24, "new_normal_after": 1008},
-    None: {"warmup": 12, "memory": 104, "recovery": 4, "new_normal_after": 12},
+    "weekday": {"warmup": 28, "memory": 182, "recovery": 7, "new_normal_after": 42, "follow_windows": 10},
+    "hour_of_week": {"warmup": 336, "memory": 1344, "recovery": 24, "new_normal_after": 1008, "follow_windows": 240},
+    None: {"warmup": 12, "memory": 104, "recovery": 4, "new_normal_after": 12, "follow_windows": 4},
 }
 
 
@@ -54,6 +54,14 @@ class EngineConfig:
     new_normal_after : int or None
         An incident's stream that has stayed this long at one settled new level restarts its baseline there without being
         asked. ``None``: only on ``accept``. ``-1`` (default) means 42, 1008, 12.
+    follows : collection of str
+        Patterns (``fnmatch``) of streams that may wander. After an incident that nobody attended to for `new_normal_after` windows
+        such a stream follows its own level, settled or not: only sudden changes are told from then on.
+    references : mapping
+        Stream name pattern (the first match wins) -> level of the reference, on the scale of the value; ``-inf`` where lower is
+        always nearer to it. A stream that moves back towards its reference makes no incident: it follows there.
+    follow_windows : int, optional
+        Memory of a followed level. Default 10, 240, 4.
     join_within : int
         A stream rejected while an incident is open joins it when a change at most this far from the incident's is about as
         likely as the stream's own best change point.
@@ -72,6 +80,9 @@ class EngineConfig:
     memory: int | None = None
     recovery: int | None = None
     new_normal_after: int | None = -1
+    follows: tuple[str, ...] = ()
+    references: Mapping[str, float] = field(default_factory=dict)
+    follow_windows: int | None = None
     join_within: int = 3
     max_gap: int = 7
     warn_share: float = 1 / 3
@@ -96,7 +107,7 @@ class EngineConfig:
             )
         if self.window <= timedelta(0):
             raise _error(f"window is {self.window}", "EngineConfig", "give a positive length")
-        lows = {"warmup": 8, "recovery": 1, "join_within": 0, "max_gap": 1, "memory": 16}
+        lows = {"warmup": 8, "recovery": 1, "join_within": 0, "max_gap": 1, "memory": 16, "follow_windows": 2}
         for name, low in lows.items():
             if getattr(self, name) < low:
                 raise _error(f"{name} is {getattr(self, name)}", "EngineConfig", f"give at least {low}")
@@ -193,6 +204,14 @@ class EngineConfig:
                 return False
             day = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
         return True
+
+    def may_follow(self, stream: str) -> bool:
+        """May the stream wander (see `follows`)?"""
+        return any(fnmatchcase(stream, pattern) for pattern in self.follows)
+
+    def reference(self, stream: str) -> float:
+        """Level of the stream's reference; NaN where none is given."""
+        return next((level for pattern, level in self.references.items() if fnmatchcase(stream, pattern)), np.nan)
 
     def weight(self, stream: str) -> float:
         """Relative weight of a stream."""

@@ -22,10 +22,12 @@ from metrics_py.alerting.tails import Tails
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 1
+STATE_VERSION = 2
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 NEVER = np.iinfo(np.int64).min
+PER_STREAM = ("pool", "family", "raw_weight", "weight", "may_follow", "reference", "last_window", "last_scored")
+"""Arrays of the engine itself that are part of its state."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Statistic:
 class Decision:
     """Result of one step; arrays follow `streams` (indices into `Engine.streams`), NaN where nothing is known.
 
+    `rejected` are the streams of new or open incidents, `returned` those that only moved back towards their reference.
     `evidence` is M in windows ("this much appears by chance at most once in M windows" for the stream alone);
     `adjusted_evidence` the same over all streams of the monitor, to be compared with c.
     """
@@ -72,6 +75,7 @@ class Decision:
     muted: NDArray[np.bool_]
     holiday: NDArray[np.bool_]
     rejected: Integers
+    returned: Integers
     opened: list[Incident] = field(default_factory=list)
     joined: list[Incident] = field(default_factory=list)
     ended: list[Incident] = field(default_factory=list)
@@ -111,10 +115,13 @@ class Engine:
         self.family = np.empty(0, dtype=np.int64)
         self.raw_weight = np.empty(0)
         self.weight = np.empty(0)
+        self.may_follow = np.empty(0, dtype=bool)
+        self.reference = np.empty(0)
         self.last_window = np.empty(0, dtype=np.int64)
         self.last_scored = np.empty(0, dtype=np.int64)
         self.decided = NEVER
         self.baseline = Baseline(0, config.slots)
+        self.baseline.follow_windows = int(config.follow_windows or 0)
         self.tails = Tails(0)
         self.evidence = Evidence(0)
         self.history = History(0, config.kept)
@@ -144,6 +151,10 @@ class Engine:
         self.pool = np.concatenate([self.pool, zeros if pools is None else np.asarray(pools, dtype=np.int64)])
         self.family = np.concatenate([self.family, zeros if families is None else np.asarray(families, dtype=np.int64)])
         self.raw_weight = np.concatenate([self.raw_weight, [self.config.weight(name) for name in streams]])
+        self.may_follow = np.concatenate([self.may_follow, [self.config.may_follow(name) for name in streams]]).astype(
+            bool
+        )
+        self.reference = np.concatenate([self.reference, [self.config.reference(name) for name in streams]])
         self.last_window = np.concatenate([self.last_window, np.full(new, NEVER)])
         self.last_scored = np.concatenate([self.last_scored, np.full(new, NEVER)])
         for part in (self.baseline, self.evidence, self.history, self.lifecycle.columns):
@@ -269,13 +280,15 @@ class Engine:
         ended = self.lifecycle.observe(decided, i, windows, prediction, muted & ~off)
         adjusted, rejected = self._reject(i, may_alarm)
         evidence = self.evidence.total(i)
+        returned = self.lifecycle.send_back(rejected)
+        rejected = np.setdiff1d(rejected, returned)
         opened, joined = self.lifecycle.open(decided, rejected, adjusted)
         shown = np.where(muted, prediction.level, prediction.expected)
         apart = np.where(muted, _ratio(prediction.deviation, prediction.deviation_sigma), z)
         return Decision(
             window=decided, streams=i, windows=windows, value=value, expected=shown, z=apart, p_value=p_value,
             evidence=evidence, adjusted_evidence=adjusted[i], history=self.baseline.history[i], live=live, muted=muted,
-            holiday=off, rejected=rejected, opened=opened, joined=joined, ended=ended,
+            holiday=off, rejected=rejected, returned=returned, opened=opened, joined=joined, ended=ended,
         )  # fmt: skip
 
     def _holidays(self, windows: Integers) -> NDArray[np.bool_]:
@@ -367,13 +380,12 @@ class Engine:
 
     def to_state(self) -> dict[str, Any]:
         """Everything needed to go on, as a JSON-able dict; `from_state` continues with identical evidence."""
-        own = ("pool", "family", "raw_weight", "weight", "last_window", "last_scored")
         return {
             "version": STATE_VERSION,
             "decided": int(self.decided),
             "streams": self.streams,
             "groups": self.groups,
-            **{name: encode(getattr(self, name)) for name in own},
+            **{name: encode(getattr(self, name)) for name in PER_STREAM},
             "baseline": self.baseline.pack(),
             "tails": self.tails.pack(),
             "evidence": self.evidence.pack(),
@@ -392,7 +404,7 @@ class Engine:
         engine.decided = state["decided"]
         engine.streams, engine.groups = list(state["streams"]), list(state["groups"])
         engine._position = {name: k for k, name in enumerate(engine.streams)}
-        for name in ("pool", "family", "raw_weight", "weight", "last_window", "last_scored"):
+        for name in PER_STREAM:
             setattr(engine, name, decode(state[name]))
         for name in ("baseline", "tails", "evidence", "history", "lifecycle"):
             getattr(engine, name).unpack(state[name])

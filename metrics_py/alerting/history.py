@@ -29,6 +29,7 @@ class History(Columns):
         "square": (np.float64, np.nan, True),
         "deviation": (np.float64, np.nan, True),
         "cross": (np.float64, np.nan, True),
+        "step": (np.float64, 0.0, True),
     }
     seen: NDArray[np.int64]
     window: NDArray[np.int64]
@@ -42,6 +43,7 @@ class History(Columns):
     square: Floats
     deviation: Floats
     cross: Floats
+    step: Floats
 
     def append(
         self, i: NDArray[np.int64], window: NDArray[np.int64], value: Floats, variance: Floats, z: Floats
@@ -65,6 +67,7 @@ class History(Columns):
         self.square[i, at] = lesson.square
         self.deviation[i, at] = lesson.deviation
         self.cross[i, at] = lesson.cross
+        self.step[i, at] = lesson.step
 
     def set_latest(self, name: str, i: NDArray[np.int64], values: Floats) -> None:
         """Fill one field of the latest row of streams `i`."""
@@ -93,4 +96,5 @@ class History(Columns):
             square=self.square[stream, at],
             deviation=self.deviation[stream, at],
             cross=self.cross[stream, at],
+            step=self.step[stream, at],
         )

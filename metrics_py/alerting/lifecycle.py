@@ -4,10 +4,11 @@ A member of an open incident is muted: it gathers no evidence and teaches nothin
 
 * *recovered*: its latest windows are back inside the old baseline (`_recovered`); the windows since the change point stay
   out of the baseline,
-* *new normal* (automatic): it has stayed at one settled level for `new_normal_after` windows (`_settled`); its baseline
-  restarts at the change point,
+* *new normal* (automatic): it has stayed away for `new_normal_after` windows at one settled level, or may wander
+  (`EngineConfig.follows`); its baseline restarts at the change point, and follows the level if it may wander,
 * *accepted* or *fixed* by a person, with the effect of the new normal or of recovery.
 
+A rejected stream that moved back towards its reference (`EngineConfig.references`) makes no incident: its baseline follows.
 The incident ends with its last member. All of these use the past only and none can add an alarm while the stream is muted.
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics_py.alerting.baseline import Prediction
+from metrics_py.alerting.changes import forget, take_out
 from metrics_py.alerting.columns import Columns
 from metrics_py.alerting.incidents import Incident, Member, Status, change_gain, change_point, incident_id
 
@@ -30,6 +32,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 STRENGTH: list[Status] = ["open", "closed", "accepted", "fixed"]
 """An incident whose members ended differently takes the strongest of their ends."""
+
+NEW_NORMAL = "new normal"
+"""`ended_by` of a membership that ended unasked."""
 
 PLAUSIBLE = 4.0
 """Loss of `change_gain` (twice the log-likelihood) up to which another change point is as good as the best."""
@@ -65,6 +70,31 @@ class Lifecycle:
         self.columns = Membership(0)
         self.incidents: list[Incident] = []
         self.open_numbers: dict[int, list[int]] = {}
+
+    # -- returning -----------------------------------------------------------------------------------------------------
+
+    def send_back(self, rejected: Integers) -> Integers:
+        """Of the rejected streams, those that moved back towards their reference: they make no incident and follow there.
+
+        Their evidence is reset like a member's, so that the budget's accounting holds: this gate only removes alarms.
+        """
+        engine = self.engine
+        returned = []
+        for stream in rejected[~np.isnan(engine.reference[rejected])].tolist():
+            change = take_out(engine, stream, int(self.columns.live_from[stream]))
+            if not change.is_return(float(engine.reference[stream])):
+                continue
+            returned.append(stream)
+            one = np.array([stream])
+            engine.baseline.follow(one, len(change.rows), change.shift)
+            engine.evidence.reset(one)
+            self._live_again(stream)
+        return np.array(returned, dtype=np.int64)
+
+    def _live_again(self, stream: int) -> None:
+        """Gather evidence anew from the next window on."""
+        self.columns.live_from[stream] = self.engine.last_window[stream] + 1
+        self.engine.last_scored[stream] = np.iinfo(np.int64).min
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
@@ -132,55 +162,9 @@ class Lifecycle:
         return int(windows[change_point(z)])
 
     def _leave(self, decided: int, stream: int, adjusted: float) -> Member:
-        """Take the windows since the stream's change point out of its baseline and describe the change."""
-        engine = self.engine
-        history, baseline = engine.history, engine.baseline
-        rows = history.rows(stream, int(self.columns.live_from[stream]))
-        rows = rows[np.isfinite(history.z[stream, rows])]
-        rows = rows[change_point(history.z[stream, rows][None, :]) :]
-        evidence = float(engine.evidence.total(np.array([stream]))[0])
-        self._forget(stream, rows)
-        i = np.full(len(rows), stream)
-        windows = history.window[stream, rows]
-        slots = engine.config.slot(windows)
-        count = baseline.count[i, slots]
-        level = baseline.total[i, slots] / np.where(count > 0, count, np.nan) + baseline.center[stream]
-        level = np.where(np.isfinite(level), level, history.value[stream, rows])
-        one = np.array([stream])
-        spread = baseline.deviation_sum[one] / np.maximum(baseline.deviation_count[one], 1)
-        sigma = float(np.sqrt(np.maximum(spread, baseline.sampling_variance(one))[0]))
-        shift = float(np.mean(history.value[stream, rows] - level))
-        rho = float(baseline.correlation(one)[0])
-        n_eff = max(len(rows) * (1 - rho) / (1 + rho), 1.0)
-        half = 1.96 * sigma * np.sqrt(1 / n_eff + 1 / max(float(count.mean()), 1.0))
-        effect = shift / sigma if sigma > 0 else None
-        return Member(
-            stream=engine.streams[stream],
-            joined_at=decided,
-            change_point=int(windows[0]),
-            evidence=evidence,
-            adjusted_evidence=adjusted,
-            level_before=float(level.mean()),
-            level_after=float(history.value[stream, rows].mean()),
-            effect=effect,
-            shift=shift,
-            shift_low=shift - half,
-            shift_high=shift + half,
-        )
-
-    def _forget(self, stream: int, rows: Integers) -> None:
-        engine = self.engine
-        history = engine.history
-        rows = rows[history.weight[stream, rows] > 0]
-        if not len(rows):
-            return
-        slot = engine.config.slot(history.window[stream, rows])
-        engine.baseline.forget(stream, slot, history.lesson(stream, rows), history.variance[stream, rows])
-        u = history.u[stream, rows]
-        pooled = u[np.isfinite(u)]
-        engine.tails.learn(np.full(len(pooled), engine.pool[stream]), pooled, -1)
-        history.weight[stream, rows] = 0.0
-        history.u[stream, rows] = np.nan
+        evidence = float(self.engine.evidence.total(np.array([stream]))[0])
+        change = take_out(self.engine, stream, int(self.columns.live_from[stream]))
+        return change.member(self.engine.streams[stream], decided, evidence, adjusted)
 
     def _host(self, stream: int, family: int) -> int | None:
         """The open incident this rejection belongs to: of the same group, or at a change point plausible for this stream too."""
@@ -238,8 +222,8 @@ class Lifecycle:
             ended += self._end(int(stream), "closed", "recovered", decided)
         if self.engine.config.new_normal_after is not None:
             rest = candidates[~recovered]
-            for stream in rest[self._settled(rest)]:
-                ended += self._end(int(stream), "accepted", "new normal", decided)
+            for stream in rest[self._new_normal(rest)]:
+                ended += self._end(int(stream), "accepted", NEW_NORMAL, decided)
         return ended
 
     def _recovered(self, streams: Integers) -> NDArray[np.bool_]:
@@ -260,16 +244,13 @@ class Lifecycle:
         mean = np.where(inside & np.isfinite(apart), apart, 0.0).sum(axis=1) / wanted
         return complete & near & (np.abs(mean) <= np.minimum(effect / 2, 1.0))
 
-    def _settled(self, streams: Integers) -> NDArray[np.bool_]:
-        """Have the last `new_normal_after` windows one level: no trend between their halves beyond noise?"""
+    def _new_normal(self, streams: Integers) -> NDArray[np.bool_]:
+        """Have streams been away for `new_normal_after` windows, and are at one level (no trend between halves) or may follow?"""
         n = int(self.engine.config.new_normal_after or 0)
         apart = self.engine.history.latest("apart", streams, n)
         complete = np.isfinite(apart).all(axis=1) & (self.columns.muted_for[streams] >= n)
-        out = np.zeros(len(streams), dtype=bool)
-        if complete.any():
-            halves = np.array_split(apart[complete], 2, axis=1)
-            out[complete] = np.abs(halves[1].mean(axis=1) - halves[0].mean(axis=1)) <= 0.5
-        return out
+        first, second = (half.mean(axis=1) for half in np.array_split(apart, 2, axis=1))
+        return complete & (self.engine.may_follow[streams] | (np.abs(second - first) <= 0.5))
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -292,10 +273,11 @@ class Lifecycle:
         member.status, member.ended_at, member.ended_by = status, decided, by
         columns.incident[stream] = -1
         columns.member[stream] = -1
-        columns.live_from[stream] = self.engine.last_window[stream] + 1
-        self.engine.last_scored[stream] = np.iinfo(np.int64).min
+        self._live_again(stream)
         self.engine.evidence.reset(np.array([stream]))
         if status == "accepted":
+            if by == NEW_NORMAL and self.engine.may_follow[stream]:
+                self.engine.baseline.follow(np.array([stream]), int(self.engine.config.follow_windows or 1))
             self._restart(stream, int(columns.since[stream]))
         elif by == "user":
             self.engine.baseline.last_deviation[stream] = np.nan  # yesterday says nothing about a repaired stream
@@ -336,7 +318,7 @@ class Lifecycle:
             stream = int(streams[k])
             rows = history.rows(stream, np.iinfo(np.int64).min)
             belongs = (np.isfinite(value[k]) & ~stray[k])[-len(rows) :]
-            self._forget(stream, rows)
+            forget(self.engine, stream, rows)
             engine.baseline.restart(np.array([stream]))
             self._teach(stream, rows[belongs], pooled=True)
 

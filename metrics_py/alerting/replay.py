@@ -252,6 +252,9 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
     reason[:n][warming & decision.holiday] = "holiday"
     status[decision.muted] = "muted"
     status[rejected] = "alert"
+    returned = np.isin(decision.streams, decision.returned)
+    status[:n][returned] = "ok"
+    reason[:n][returned] = "moved back towards the reference: no incident, the baseline follows"
     reason[:n][rejected] = None
     reason[n:] = [text or "no value" for text in empty["reason"].to_list()]
     gap = np.full(k, np.nan)

@@ -23,6 +23,15 @@ DEFAULT_WEIGHTS = {"model_quality/*": 8.0, "data_quality/*": 3.0, "drift/*": 1.0
 """A column has many drift streams, a model few of quality: so weighted, each of the three assets holds about a third of the budget
 (15 columns), and what costs money is heard first. The spec's own patterns come before these."""
 
+FOLLOWS = ("data_quality/*", "drift/*")
+"""Inputs wander with seasons: after an incident that nobody attended to they are judged against their own recent level.
+Quality is not: its slow decline must be told again."""
+REFERENCES = {
+    **{f"drift/*/{statistic}": 0.0 for statistic in ("location", "spread", "skew", "tails")},
+    **{pattern: float("-inf") for pattern in ("drift/*/log_psi", "data_quality/*/unseen_rate", "data_quality/*/out_of_range_rate")},
+}
+"""Where the reference lies on the scale of these statistics: a column that comes back to it is no incident."""
+
 STREAMS, INCIDENTS, MEMBERS = "alert_streams", "incidents", "incident_members"
 CHECKPOINT_FROM = 400
 """So many decided windows are replayed each time; a longer history goes on from a checkpoint."""
@@ -38,6 +47,8 @@ def config(spec: MonitorSpec) -> EngineConfig:
         window=spec.window,
         warmup=spec.warmup_windows,
         holidays=frozenset(spec.alerts.holidays),
+        follows=FOLLOWS,
+        references=REFERENCES,
         weights={**{p: weight for p, weight in spec.alerts.weights.items() if weight > 0}, **default_weights(spec)},
     )
 

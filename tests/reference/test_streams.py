@@ -175,3 +175,17 @@ def test_a_year_of_thirty_columns_takes_a_second(profile):
     for _ in range(30):
         column_streams(profile, days)
     assert time.process_time() - start < 2
+
+
+def test_only_atoms_that_stand_out_have_a_stream():
+    """A sentinel, a limit and a spike do; the frequent values of a rounded measurement and of a small integer do not."""
+    rng = np.random.default_rng(43)
+    rounded = np.round(rng.normal(40, 5, 20_000))
+    capped = np.minimum(rng.normal(9, 1, 20_000), 10.0)
+    spike = np.r_[rng.normal(size=18_000), np.full(2_000, 0.25)]
+    with_sentinel = np.r_[rng.gamma(2.0, size=19_000), np.full(1_000, -1.0)]
+    expected = {"rounded": [], "capped": ["atom_rate:10"], "spike": ["atom_rate:0.25"], "sentinel": ["atom_rate:-1"]}
+    for name, values in zip(expected, (rounded, capped, spike, with_sentinel), strict=True):
+        profile = build_profile(values, "numeric", column=name)
+        names = [stream.statistic for stream in column_streams(profile, profile.n_reference[None])]
+        assert [text for text in names if text.startswith("atom")] == expected[name], name

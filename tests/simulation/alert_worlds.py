@@ -137,6 +137,7 @@ def simulate(
     watch_from: int = 0,
     restart_at: int | None = None,
     lag: NDArray[np.int64] | None = None,
+    follow_from: int | None = None,
 ) -> Run:
     """Run a world through the engine, one decision a day.
 
@@ -156,6 +157,8 @@ def simulate(
         Day before which the engine is written to its state (through JSON) and read back.
     lag : integer array (streams,), optional
         Days by which the statistics of a stream come late (labels).
+    follow_from : int, optional
+        Day from which every stream follows its level, as after an incident that nobody attended to.
     """
     days, streams = world.values.shape
     pools = np.arange(streams) // monitor
@@ -167,6 +170,8 @@ def simulate(
     for day in range(days):
         if day == restart_at:
             engine = Engine.from_state(json.loads(json.dumps(engine.to_state())), config)
+        if day == follow_from:
+            engine.baseline.follow(everyone, int(config.follow_windows or 1))
         variance = None if world.variance is None else world.variance[day]
         if lag is None:
             decision = engine.step(FIRST + day, everyone, world.values[day], variance)

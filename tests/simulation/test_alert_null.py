@@ -165,3 +165,21 @@ def test_weekly_windows(streams):
         assert holds(len(run.incidents), streams * 260 * 7 / 90, streams >= 1000)
     promise = "at most 20.2 alarms per stream in 5 years, weekly windows, c = 12.9 weeks"
     record("alert-null-weekly", promise, measured, streams, SECTION)
+
+
+@pytest.mark.parametrize("monitors", [10, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["messy", "AR(1) .6", "rate, 3 events a day"])
+def test_incidents_when_every_stream_follows_its_level(monitors, name):
+    """As after unattended incidents: the one-step predictions of a followed level keep the budget too."""
+    world = FAMILIES[name](np.random.default_rng([26, len(name)]), DAYS, 100 * monitors)
+    run = simulate(world, daily(90, memory=128, follows=("*",)), follow_from=WARMUP)
+    count, rate = incidents_per_90_days(run, monitors)
+    slug = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+    record(
+        f"alert-monitor-following-{slug}",
+        "at most 1 incident per 90 days over 100 streams that all follow their level",
+        {f"{name}: incidents per 90 days": round(rate, 3)},
+        monitors,
+        SECTION,
+    )
+    assert holds(count, monitors * YEAR / 90, monitors >= 100), f"{rate:.3f} incidents per 90 days"

@@ -37,7 +37,8 @@ nothing changes, at most T / c incidents are expected in T days, however the str
   are put on a symmetric scale first (logarithm, arcsine); a raw, strongly skewed statistic would break the promise.
 - A calendar: weekday (hourly windows: hour of the week) means are learnt; holidays must be listed under `alerts.holidays`.
 - A warm-up: 28 days (two weeks of hours, twelve weeks) before a stream may alarm; 56 days are better.
-- A process that wanders without a level (a random walk) alarms, and rightly so; it is re-baselined as the new normal.
+- A process that wanders (a season, a random walk) alarms, and rightly so. If nobody attends to it, an input is judged against its own
+  recent level from then on (docs/decisions/0007): only sudden changes are told. Quality gets a new fixed level instead.
 - Streams whose windows come late (labels) are judged after others of the same day; the case is simulated below.
 - When some streams did change, the share of others in the same incident is small (purity below), but not budgeted.
 - While a stream is part of an open incident it is muted: a second change of the same stream is seen only in its values.

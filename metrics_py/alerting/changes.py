@@ -1,0 +1,126 @@
+"""What changed in a stream since its most likely change point, measured against the baseline without those windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics_py.alerting.incidents import Member, change_point
+
+if TYPE_CHECKING:
+    from metrics_py.alerting.engine import Engine
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One stream before and after its change point (levels in the unit of the value).
+
+    Parameters
+    ----------
+    rows : integer array
+        Positions of the windows since the change point in the stream's history, oldest first.
+    window : int
+        The first of them.
+    before, after : float
+        Mean of the baseline over those windows, and of their values.
+    sigma : float
+        Standard deviation of the baseline's windows.
+    half_width : float
+        Half of the 95 % interval of ``after - before``.
+    """
+
+    rows: Integers
+    window: int
+    before: float
+    after: float
+    sigma: float
+    half_width: float
+
+    @property
+    def shift(self) -> float:
+        """``after - before``."""
+        return self.after - self.before
+
+    def is_return(self, reference: float) -> bool:
+        """Did the stream move towards its reference, and not past it by more than is noise?
+
+        Noise is one standard deviation of a window, or half of the interval of the shift where that is wider.
+        A reference of ``-inf`` says that lower is always nearer, NaN that there is none.
+        """
+        if np.isnan(reference):
+            return False
+        if np.isneginf(reference):
+            return self.shift < 0
+        left, gone_to = self.before - reference, self.after - reference
+        return abs(gone_to) < abs(left) and (left * gone_to >= 0 or abs(gone_to) <= max(self.sigma, self.half_width))
+
+    def member(self, stream: str, decided: int, evidence: float, adjusted: float) -> Member:
+        """The change as a member of an incident."""
+        return Member(
+            stream=stream,
+            joined_at=decided,
+            change_point=self.window,
+            evidence=evidence,
+            adjusted_evidence=adjusted,
+            level_before=self.before,
+            level_after=self.after,
+            effect=self.shift / self.sigma if self.sigma > 0 else None,
+            shift=self.shift,
+            shift_low=self.shift - self.half_width,
+            shift_high=self.shift + self.half_width,
+        )
+
+
+def take_out(engine: Engine, stream: int, live_from: int) -> Change:
+    """Take the windows since the stream's change point out of its baseline, and describe the change.
+
+    Parameters
+    ----------
+    engine : Engine
+    stream : int
+        Index of the stream.
+    live_from : int
+        First window that may belong to the change.
+    """
+    history, baseline = engine.history, engine.baseline
+    rows = history.rows(stream, live_from)
+    rows = rows[np.isfinite(history.z[stream, rows])]
+    rows = rows[change_point(history.z[stream, rows][None, :]) :]
+    forget(engine, stream, rows)
+    slots = engine.config.slot(history.window[stream, rows])
+    count, total = baseline.count[stream, slots], baseline.total[stream, slots]
+    level = total / np.where(count > 0, count, np.nan) + baseline.center[stream] + baseline.local[stream]
+    level = np.where(np.isfinite(level), level, history.value[stream, rows])
+    one = np.array([stream])
+    spread = baseline.deviation_sum[one] / np.maximum(baseline.deviation_count[one], 1)
+    sigma = float(np.sqrt(np.maximum(spread, baseline.sampling_variance(one))[0]))
+    rho = float(baseline.correlation(one)[0])
+    n_eff = max(len(rows) * (1 - rho) / (1 + rho), 1.0)
+    return Change(
+        rows=rows,
+        window=int(history.window[stream, rows[0]]),
+        before=float(level.mean()),
+        after=float(history.value[stream, rows].mean()),
+        sigma=sigma,
+        half_width=1.96 * sigma * float(np.sqrt(1 / n_eff + 1 / max(float(count.mean()), 1.0))),
+    )
+
+
+def forget(engine: Engine, stream: int, rows: Integers) -> None:
+    """Take what some windows of a stream have taught back, out of its baseline and out of the tails."""
+    history = engine.history
+    rows = rows[history.weight[stream, rows] > 0]
+    if not len(rows):
+        return
+    slot = engine.config.slot(history.window[stream, rows])
+    engine.baseline.forget(stream, slot, history.lesson(stream, rows), history.variance[stream, rows])
+    u = history.u[stream, rows]
+    pooled = u[np.isfinite(u)]
+    engine.tails.learn(np.full(len(pooled), engine.pool[stream]), pooled, -1)
+    history.weight[stream, rows] = 0.0
+    history.u[stream, rows] = np.nan
