@@ -36,9 +36,16 @@ def command(monitor: str, only_open: bool, form: str) -> None:
             )
         )
         return
-    click.echo(f"{monitor}: {len(found)} incidents; budget {spec.alerts.budget} (false ones, at most, expected)")
+    click.echo(
+        f"{monitor}: {_count(len(found), 'incident')}; budget {spec.alerts.budget} (false ones, at most, expected)"
+    )
     for incident in found:
         _print(incident)
+    waiting = next((incident["incident_id"] for incident in found if incident["status"] == "open"), None)
+    if waiting:
+        click.echo("\nWhat you may say to an open one (streams that return to their level end by themselves):")
+        click.echo(f"  sightline accept {monitor} {waiting}    # the new normal: baselines restart at the change point")
+        click.echo(f"  sightline fixed {monitor} {waiting}     # mended: the bad windows leave the baseline")
 
 
 def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
@@ -69,11 +76,15 @@ def _print(incident: dict[str, Any]) -> None:
     click.echo(f"\n{incident['incident_id']}  {incident['status']}")
     click.echo(f"  began {_day(incident['change_point'])}, opened {_day(incident['opened_at'])}{ended}")
     click.echo(
-        f"  appears by chance at most once in {incident['evidence_days']:,.0f} days; {incident['n_streams']} streams:"
+        f"  appears by chance at most once in {incident['evidence_days']:,.0f} days; {_count(incident['n_streams'], 'stream')}:"
     )
     for member in incident["members"]:
         effect = f"{member['effect']:+.2g} sd" if member["effect"] is not None else "new level"
         click.echo(f"    {member['stream']:<44} since {_day(member['change_point'])}  {effect:>10}  {member['status']}")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _day(moment: datetime | None) -> str:

@@ -85,7 +85,7 @@ def test_json_lists_start_change_point_streams_evidence_and_budget(monitor):
 
 def test_the_table_says_it_in_words(monitor):
     text = call("incidents", "churn").output
-    assert "1 incidents; budget 1 per 90d" in text
+    assert "1 incident; budget 1 per 90d" in text
     assert "began 2026-03-06" in text
     assert "appears by chance at most once in" in text
 
