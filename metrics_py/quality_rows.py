@@ -10,10 +10,11 @@ import polars as pl
 from metrics_py.bin_values import categories_of
 from metrics_py.classification import N_SCORE_BINS
 from metrics_py.quality import N_BUCKETS, quality_table
+from metrics_py.ranking import K, ranking_table
 
 SMALLEST_PROBABILITY = 1e-15
 KEYS = ("_all", "bucket")
-TASKS = ("binary_classification", "multiclass_classification", "regression")
+TASKS = ("binary_classification", "multiclass_classification", "regression", "ranking")
 
 
 KNOWN = pl.DataFrame({"_all": ["all"], "n_labelled": [0]})
@@ -26,11 +27,11 @@ class Roles:
     Attributes
     ----------
     task : str
-        binary_classification, multiclass_classification or regression.
+        binary_classification, multiclass_classification, regression or ranking.
     label : str
-        Column with the truth; rows without it do not count.
+        Column with the truth (ranking: the relevance, 0 and more); rows without it do not count.
     score : str, optional
-        Binary: column with P(positive).
+        Binary: column with P(positive). Ranking: column with the score, highest first.
     prediction : str, optional
         Column with the predicted class or value; binary default: score >= `threshold`, multiclass: the most probable class.
     class_scores : mapping of class to column
@@ -40,7 +41,11 @@ class Roles:
     threshold : float, default 0.5
         Score at and above which the decision is positive.
     entity : str, optional
-        Rows of one entity stay in one jackknife bucket; default: every row by itself.
+        Rows of one entity stay in one jackknife bucket; default: every row by itself (ranking: the rows of a query).
+    query : str, optional
+        Ranking: column that tells which rows are ranked together.
+    k : int, default 10
+        Ranking: places that are looked at.
     """
 
     task: str
@@ -51,11 +56,13 @@ class Roles:
     positive: str = "1"
     threshold: float = 0.5
     entity: str | None = None
+    query: str | None = None
+    k: int = K
 
     @property
     def columns(self) -> list[str]:
         """All columns that are named."""
-        named = (self.label, self.score, self.prediction, self.entity)
+        named = (self.label, self.score, self.prediction, self.entity, self.query)
         return [name for name in (*named, *self.class_scores.values()) if name]
 
 
@@ -69,7 +76,7 @@ def quality_of_rows(rows: pl.DataFrame, roles: Roles, *, min_labels: int = 100) 
     roles : Roles
         Columns.
     min_labels : int, default 100
-        Fewer labelled rows: insufficient_data.
+        Fewer labelled rows (ranking: queries): insufficient_data.
 
     Returns
     -------
@@ -82,6 +89,8 @@ def quality_of_rows(rows: pl.DataFrame, roles: Roles, *, min_labels: int = 100) 
         If a column is missing, a probability lies outside [0, 1], or the task lacks the columns it needs.
     """
     _check(rows, roles)
+    if roles.task == "ranking":
+        return ranking_table(_of_queries(rows, roles), k=roles.k, min_queries=min_labels)
     buckets = (
         pl.col(roles.entity).cast(pl.String).hash(seed=0) if roles.entity else pl.int_range(pl.len()).hash(seed=0)
     ) % N_BUCKETS
@@ -107,6 +116,7 @@ def _check(rows: pl.DataFrame, roles: Roles) -> None:
         "binary_classification": ("score or prediction", roles.score or roles.prediction),
         "multiclass_classification": ("prediction or class_scores", roles.prediction or roles.class_scores),
         "regression": ("prediction", roles.prediction),
+        "ranking": ("query and the column score", roles.query and roles.score),
     }[roles.task]
     if not wanted[1]:
         raise ValueError(f"quality_of_rows: {roles.task} needs the column {wanted[0]}")
@@ -116,9 +126,18 @@ def _check(rows: pl.DataFrame, roles: Roles) -> None:
         values = rows[name].cast(pl.Float64, strict=False).fill_nan(None)
         if values.null_count() > rows[name].null_count() + _n_nan(rows[name]):
             raise ValueError(f"quality_of_rows: the column {name!r} does not hold numbers")
-        low, high = values.min(), values.max()
+        low, high = (None, None) if roles.task == "ranking" else (values.min(), values.max())
         if low is not None and (float(low) < 0 or float(high) > 1):  # type: ignore[arg-type]
             raise ValueError(f"quality_of_rows: the column {name!r} holds {low} to {high}; probabilities lie in [0, 1]")
+
+
+def _of_queries(rows: pl.DataFrame, roles: Roles) -> pl.DataFrame:
+    assert roles.query is not None and roles.score is not None  # _check refuses it
+    relevance = rows[roles.label].cast(pl.Float64, strict=False)
+    if relevance.null_count() > rows[roles.label].null_count():
+        raise ValueError(f"quality_of_rows: the column {roles.label!r} does not hold numbers; a relevance is 0 or more")
+    names = {"query": roles.query, "score": roles.score}
+    return pl.DataFrame({name: rows[column] for name, column in names.items()} | {"relevance": relevance})
 
 
 def _n_nan(values: pl.Series) -> int:

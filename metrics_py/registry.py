@@ -39,6 +39,7 @@ BUILTIN_MODULES = (
     "metrics_py.significance.numeric",
     "metrics_py.significance.categorical",
     "metrics_py.quality_registry",
+    "metrics_py.ranking",
 )
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 UNBOUNDED = (float("-inf"), float("inf"))

@@ -25,6 +25,7 @@ QUALITY = {
     "binary_classification": ("roc_auc", "log_loss", "brier", "f1", "accuracy"),
     "multiclass_classification": ("accuracy", "f1_macro", "log_loss"),
     "regression": ("mae", "rmse"),
+    "ranking": ("ndcg", "mrr"),
 }
 
 
@@ -109,7 +110,7 @@ def _unseen_checks(table: pl.DataFrame, names: list[str]) -> list[Check]:
 def _quality_checks(roles: Roles | None) -> list[Check]:
     if roles is None:
         return []
-    scored = roles.score or roles.class_scores or roles.task == "regression"
+    scored = roles.score or roles.class_scores or roles.task in ("regression", "ranking")
     checks = []
     for name in QUALITY[roles.task]:
         is_scored = registry.get(name, roles.task).needs != "confusion"  # type: ignore[arg-type]

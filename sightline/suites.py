@@ -13,9 +13,7 @@ from sightline.errors import SightlineError, nearest
 from sightline.spec.yaml_lines import Document, KeyPath, read_yaml
 
 TOP_KEYS = ("version", "quality", "checks")
-QUALITY_KEYS = (
-    "task", "label", "score", "prediction", "class_scores", "positive", "threshold", "entity", "min_labels",
-)  # fmt: skip
+QUALITY_KEYS = ("task", "label", "score", "prediction", "class_scores", "positive", "threshold", "entity", "min_labels", "query", "k",)  # fmt: skip
 CHECK_KEYS = (
     "metric", "column", "columns", "lt", "le", "gt", "ge", "eq", "between", "in", "relative_tolerance",
     "absolute_tolerance", "direction", "severity", "judge", "name",
@@ -105,6 +103,11 @@ class _Reader:
                 self.refuse(f"task {given[key]!r} is unknown", ("quality", key), nearest(str(given[key]), allowed))
         min_labels = self.number(given, "min_labels", ("quality",), 100)
         threshold = self.number(given, "threshold", ("quality",), 0.5)
+        places = self.number(given, "k", ("quality",), 10)
+        if places < 1 or places != int(places):
+            self.refuse(
+                f"`k` is {places!r}, no number of places", ("quality", "k"), "write a whole number of at least 1"
+            )
         scores = given.get("class_scores") or {}
         if not isinstance(scores, dict):
             self.refuse(
@@ -113,12 +116,14 @@ class _Reader:
             scores = {}
         if self.problems:
             return None, 100
-        texts = {key: str(given[key]) for key in ("score", "prediction", "entity") if given.get(key) is not None}
+        texts = {
+            key: str(given[key]) for key in ("score", "prediction", "entity", "query") if given.get(key) is not None
+        }
         positive = _class_text(given.get("positive", 1))
         class_scores = {str(name): str(column) for name, column in scores.items()}
         roles = Roles(
             str(given["task"]), str(given["label"]), class_scores=class_scores, positive=positive, threshold=threshold,
-            **texts,
+            k=int(places), **texts,
         )  # fmt: skip
         return roles, int(min_labels)
 
@@ -195,12 +200,14 @@ def dump_suite(suite: Suite) -> str:
     if suite.roles:
         roles = suite.roles
         quality: dict[str, Any] = {"task": roles.task, "label": roles.label}
-        optional = {"score": roles.score, "prediction": roles.prediction, "entity": roles.entity}
+        optional = {"score": roles.score, "prediction": roles.prediction, "entity": roles.entity, "query": roles.query}
         quality |= {key: value for key, value in optional.items() if value}
         if roles.class_scores:
             quality["class_scores"] = dict(roles.class_scores)
         if roles.task == "binary_classification":
             quality |= {"positive": roles.positive, "threshold": roles.threshold}
+        if roles.task == "ranking":
+            quality["k"] = roles.k
         document["quality"] = quality | {"min_labels": suite.min_labels}
     document["checks"] = [_plain(check) for check in suite.checks]
     return HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)

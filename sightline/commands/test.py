@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(), metavar="SUITE REFERENCE CURRENT")
 @click.option("--generate", is_flag=True, help="Print a suite for the one file given, the REFERENCE.")
-@click.option("--task", help="With --generate: binary_classification, multiclass_classification or regression.")
+@click.option(
+    "--task", help="With --generate: binary_classification, multiclass_classification, regression or ranking."
+)
 @click.option("--label", metavar="COLUMN", help="With --generate: the truth; adds checks of model quality.")
 @click.option("--score", metavar="COLUMN", help="With --generate: P(positive) (binary classification).")
 @click.option("--prediction", metavar="COLUMN", help="With --generate: predicted class or value.")
 @click.option("--positive", default="1", show_default=True, help="With --generate: the positive class.")
 @click.option("--entity", metavar="COLUMN", help="With --generate: rows of one entity depend on each other.")
+@click.option("--query", metavar="COLUMN", help="With --generate: rows that are ranked together (ranking).")
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--only-bad", is_flag=True, help="Table: leave out what passed.")
 @click.pass_context
@@ -34,6 +37,7 @@ def command(
     prediction: str | None,
     positive: str,
     entity: str | None,
+    query: str | None,
     shape: str,
     only_bad: bool,
 ) -> None:
@@ -47,7 +51,7 @@ def command(
     """
     try:
         if generate:
-            _generate(files, _roles(task, label, score, prediction, positive, entity))
+            _generate(files, _roles(task, label, score, prediction, positive, entity, query))
             return
         if len(files) != 3:
             raise click.UsageError("give three files: SUITE REFERENCE CURRENT (or --generate REFERENCE)")
@@ -76,11 +80,17 @@ def _generate(files: tuple[str, ...], roles: Roles | None) -> None:
 
 
 def _roles(
-    task: str | None, label: str | None, score: str | None, prediction: str | None, positive: str, entity: str | None
+    task: str | None,
+    label: str | None,
+    score: str | None,
+    prediction: str | None,
+    positive: str,
+    entity: str | None,
+    query: str | None,
 ) -> Roles | None:
     if label is None:
-        if score or prediction or task:
-            raise click.UsageError("--score, --prediction and --task need --label")
+        if score or prediction or task or query:
+            raise click.UsageError("--score, --prediction, --query and --task need --label")
         return None
     from metrics_py.quality_rows import TASKS, Roles
 
@@ -90,4 +100,4 @@ def _roles(
         task = "binary_classification"
     if task not in TASKS:
         raise click.UsageError(f"--task {task} is unknown; one of {', '.join(TASKS)}")
-    return Roles(task, label, score=score, prediction=prediction, positive=positive, entity=entity)
+    return Roles(task, label, score=score, prediction=prediction, positive=positive, entity=entity, query=query)

@@ -11,7 +11,7 @@ HEADING = {
     "binary_classification": "Quality: binary classification",
     "multiclass_classification": "Quality: multiclass classification",
     "regression": "Quality: regression",
-    "ranking": "Quality: ranking",
+    "ranking": "Quality: ranking (test suites and Python; not in monitors yet)",
 }
 NEEDS = {
     "profile": "reference profile and counts per bin",
@@ -22,6 +22,7 @@ NEEDS = {
     "confusion": "confusion matrix",
     "scores": "score histogram by class",
     "sums": "sums over the rows",
+    "rows": "query, score and relevance of every row",
 }
 BETTER = {"higher_is_better": "higher", "lower_is_better": "lower", "none": ""}
 UNCHANGED = {

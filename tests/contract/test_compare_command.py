@@ -254,7 +254,8 @@ checks:
         (["--generate"], "takes one file"),
         (["--generate", "reference.parquet", "--score", "p"], "need --label"),
         (["--generate", "reference.parquet", "--label", "y"], "--label needs --score"),
-        (["--generate", "reference.parquet", "--label", "y", "--task", "ranking"], "--task ranking is unknown"),
+        (["--generate", "reference.parquet", "--label", "y", "--task", "ranking"], "needs the column query"),
+        (["--generate", "reference.parquet", "--label", "y", "--task", "rank"], "--task rank is unknown"),
         (
             ["--generate", "reference.parquet", "--label", "y", "--score", "age, in years"],
             "probabilities lie in [0, 1]",

@@ -82,7 +82,8 @@ def test_entities_stay_together():
 @pytest.mark.parametrize(
     ("roles", "message"),
     [
-        (Roles("ranking", "y", score="p"), "task='ranking' is unknown"),
+        (Roles("rank", "y", score="p"), "task='rank' is unknown"),
+        (Roles("ranking", "y", score="p"), "needs the column query"),
         (Roles("binary_classification", "z", score="p"), "no column 'z'"),
         (Roles("binary_classification", "y"), "needs the column score or prediction"),
         (Roles("regression", "y", score="p"), "needs the column prediction"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import polars as pl
 import pytest
 
 from metrics_py.quality_rows import Roles
-from metrics_py.suite import Check, Suite
+from metrics_py.suite import Check, Suite, run_suite
+from metrics_py.suite_draft import draft_suite
 from sightline.errors import SightlineError
 from sightline.suites import dump_suite, load_suite
 
@@ -62,3 +65,26 @@ def test_malformed_files_are_refused(text, message, tmp_path):
         load_suite(path)
     assert message in str(error.value)
     assert f"{path}:" in str(error.value)
+
+
+def test_a_suite_of_a_ranking_model_is_drafted_written_read_and_run(tmp_path):
+    rng = np.random.default_rng(4)
+
+    def table(quality):
+        relevance = rng.integers(0, 3, 3000)
+        score = quality * relevance + rng.normal(size=3000)
+        return pl.DataFrame({"session": np.arange(3000) // 10, "p": score, "clicks": relevance})
+
+    roles = Roles("ranking", "clicks", score="p", query="session", k=5)
+    old = table(1.0)
+    file = tmp_path / "suite.yaml"
+    file.write_text(dump_suite(draft_suite(old, roles)), encoding="utf-8")
+    suite = load_suite(file)
+    assert suite.roles == roles
+    assert run_suite(suite, old, table(1.0)).passed
+    worse = run_suite(suite, old, table(0.0))
+    failed = {row["metric"] for row in worse.to_dicts() if row["status"] == "fail"}
+    assert {"ndcg", "mrr"} <= failed
+    file.write_text(file.read_text().replace("k: 5", "k: 0"))
+    with pytest.raises(SightlineError, match="no number of places"):
+        load_suite(file)
