@@ -324,7 +324,12 @@ def _check_replay(monitor: ServedMonitor, headers: Mapping[str, str], name: str)
 
 
 def _check_content_type(headers: Mapping[str, str], name: str) -> None:
-    """Only types a web page cannot send without asking first; adapters may be sent as their senders do."""
+    """Only types a web page cannot send without asking first; adapters may be sent as their senders do.
+
+    A binary CloudEvent has the type of the request that was logged, whatever it is; no web page can send its headers unasked.
+    """
+    if name == "cloudevents" and "ce-specversion" in headers:
+        return
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in JSON_TYPES and not (name not in NATIVE and media.endswith("+json")):
         fix = "set Content-Type to application/json or application/x-ndjson"

@@ -23,6 +23,7 @@ KINDS = (INFERENCES, LABELS, REJECTED)
 """Kinds of segments. ``rejected`` holds rows the collector refused; the lake shows them in the quarantine."""
 
 MAX_ID_LENGTH = 512
+MAX_DEPTH = 32
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """Moments outside [EARLIEST, LATEST) are refused: they are wrong units or unset clocks."""
@@ -247,13 +248,23 @@ def build_event(kind: str, row: object, *, stored: bool = False) -> InferenceEve
     )
 
 
-def storable(value: Any) -> Any:
-    """The value with integers beyond 64 bits, which MessagePack cannot hold, as the nearest double (or an infinity)."""
+def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """The value with integers beyond 64 bits, which MessagePack cannot hold, as the nearest double (or an infinity).
+
+    Raises
+    ------
+    EventError
+        ``limit_exceeded`` if it is nested deeper than `depth`.
+    """
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return read_number("value", value)
+    if not isinstance(value, dict | list):
+        return value
+    if depth == 0:
+        raise EventError("limit_exceeded", f"a value is nested deeper than {MAX_DEPTH}")
     if isinstance(value, dict):
-        return {key: storable(item) for key, item in value.items()}
-    return [storable(item) for item in value] if isinstance(value, list) else value
+        return {key: storable(item, depth - 1) for key, item in value.items()}
+    return [storable(item, depth - 1) for item in value]
 
 
 def read_id(value: object, column: str = "id") -> str:

@@ -182,6 +182,28 @@ def test_refusals_say_what_and_why(home, path, body, headers, status, words):
     assert logged(home) == []
 
 
+def test_a_binary_cloudevent_has_the_content_type_of_the_logged_request(home):
+    """KServe's logger hands on what the model's caller sent, and curl says form data unless told otherwise."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": "k",
+        "ce_source": "x",
+        "ce_type": "org.kubeflow.serving.inference.request",
+    }
+
+    async def talk(site: Site) -> None:
+        for media in ("application/x-www-form-urlencoded", "application/octet-stream", ""):
+            path, call = "/v1/monitors/m/cloudevents", {"instances": [[7, "UA"]]}
+            answer = await site.post(path, call, content_type=media, **{**headers, "ce_id": f"k-{media}"})
+            assert answer.status_code == 200, answer.text
+            assert (await site.post(path, b"\x00\x01", content_type=media, **headers)).status_code == 400
+            assert (await site.post(path, call, content_type=media)).status_code == 415, "no CloudEvent"
+            assert (await site.post(INFER, EVENT, content_type=media, **headers)).status_code == 415
+
+    run(home, talk)
+    assert len(logged(home)) == 3
+
+
 def test_other_methods_and_pages(home):
     async def talk(site: Site) -> None:
         for method in ("GET", "PUT", "DELETE"):

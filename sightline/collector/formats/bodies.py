@@ -107,8 +107,10 @@ def _list(value: Any, where: str) -> list[Any]:
 
 
 def _row(value: Any, where: str) -> Row:
-    """One row: an object as it is, an array by position, a bare value as the only one."""
+    """One row: an object as it is, an array by position (also as ``{"features": [...]}``), a bare value as the only one."""
     if isinstance(value, Mapping):
+        if len(value) == 1 and isinstance(value.get("features"), list | Mapping):
+            return _row(value["features"], where)
         return dict(value)
     if isinstance(value, list):
         return {UNNAMED.format(i): v for i, v in enumerate(value)}
@@ -202,6 +204,8 @@ def _tensor_values(tensor: Mapping[str, Any], where: str) -> list[Any]:
     if len(flat) != math.prod(shape):
         raise SightlineError(f"{len(flat)} values do not fill the shape {shape}", where=f"{where}.data")
     width = math.prod(shape[1:]) if len(shape) > 1 else 1
+    if width == 0 and shape[0]:
+        raise SightlineError(f"a tensor of shape {shape} holds rows without values", where=f"{where}.shape")
     if width == 1:
         return flat
     return [flat[i * width : (i + 1) * width] for i in range(shape[0])]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from sightline.collector.formats import bodies, rows
 from sightline.errors import SightlineError
@@ -30,10 +31,11 @@ def parse(
         batch = bodies.decode_json(body, "batch")
         if not isinstance(batch, list):
             raise SightlineError("a batch is an array of CloudEvents", where="batch")
-        return [event for i, item in enumerate(batch) for event in _structured(item, f"batch[{i}]", spec)]
+        numbered = ((f"batch[{i}]", item) for i, item in enumerate(batch))
+        return rows.read_each(numbered, lambda where, item: _structured(item, where, spec), "cloudevents")
     if content_type == "application/cloudevents+json":
         return _structured(bodies.decode_json(body, "event"), "event", spec)
-    attributes = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
+    attributes = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
     return _event(attributes, bodies.decode_json(body, "data") if body else None, "event", spec)
 
 

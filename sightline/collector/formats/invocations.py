@@ -34,11 +34,8 @@ def _calls(
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     document = bodies.decode_json(body, "body")
     calls = document if isinstance(document, list) else [document]
-    return [
-        event
-        for i, call in enumerate(calls)
-        for event in _call(headers, call, spec, source, f"body[{i}]" if len(calls) > 1 else "body")
-    ]
+    numbered = ((f"body[{i}]" if len(calls) > 1 else "body", call) for i, call in enumerate(calls))
+    return rows.read_each(numbered, lambda where, call: _call(headers, call, spec, source, where), source)
 
 
 def _call(

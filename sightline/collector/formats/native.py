@@ -7,6 +7,7 @@ and validated in one pass; otherwise each row is looked at on its own, and the b
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -195,11 +196,11 @@ def _out_of_range(kind: str, event: InferenceEvent | LabelEvent, number: int) ->
 # ---- row by row --------------------------------------------------------------------------------------------------------------
 
 
-class _BadLine:
-    """A line of NDJSON that is no JSON."""
+class _BadRow:
+    """A row that is no JSON."""
 
-    def __init__(self, line: bytes, message: str) -> None:
-        self.line, self.message = line, message
+    def __init__(self, text: bytes, message: str) -> None:
+        self.text, self.message = text, message
 
 
 def _loose_rows(body: bytes, is_lines: bool) -> list[Any]:
@@ -208,6 +209,9 @@ def _loose_rows(body: bytes, is_lines: bool) -> list[Any]:
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if body[:1] == b"[":  # a number or text that cannot be read costs its row only
+                return [_loose_row(bytes(row)) for row in msgspec.json.decode(body, type=list[msgspec.Raw])]
         if body[:1] == b"{" and b"\n" in body.strip():
             return _lines(body)
         raise SightlineError(
@@ -219,20 +223,19 @@ def _loose_rows(body: bytes, is_lines: bool) -> list[Any]:
 
 
 def _lines(body: bytes) -> list[Any]:
-    found: list[Any] = []
-    for line in body.split(b"\n"):
-        if not line.strip():
-            continue
-        try:
-            found.append(msgspec.json.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            found.append(_BadLine(line, str(error)))
-    return found
+    return [_loose_row(line) for line in body.split(b"\n") if line.strip()]
+
+
+def _loose_row(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _BadRow(text, str(error))
 
 
 def _event(kind: str, row: Any, spec: MonitorSpec, number: int, is_replay: bool = False) -> Event:
-    if isinstance(row, _BadLine):
-        return _rejected(kind, number, "bad_json", f"the line is no JSON: {row.message}", row.line)
+    if isinstance(row, _BadRow):
+        return _rejected(kind, number, "bad_json", f"the row is no JSON: {row.message}", row.text)
     try:
         event = build_event(kind, row, stored=True) if is_replay else _build(kind, row, spec)
         if isinstance(event, RejectedEvent):
@@ -242,9 +245,11 @@ def _event(kind: str, row: Any, spec: MonitorSpec, number: int, is_replay: bool 
         return event
     except EventError as error:
         identity = row.get("id") if isinstance(row, Mapping) else None
-        return _rejected(kind, number, error.reason, error.message, _payload(row), error.column, error.value, identity)
+        return _rejected(
+            kind, number, error.reason, error.message, rows.as_json(row), error.column, error.value, identity
+        )
     except SightlineError as error:
-        return _rejected(kind, number, "bad_row", error.what, _payload(row), error.where)
+        return _rejected(kind, number, "bad_row", error.what, rows.as_json(row), error.where)
 
 
 def _build(kind: str, row: Any, spec: MonitorSpec) -> Event:
@@ -302,10 +307,6 @@ _LIMITED = {
     InferenceEvent: _bounded("LimitedInference", InferenceEvent, _INFERENCE_FIELDS),
     LabelEvent: _bounded("LimitedLabel", LabelEvent, _LABEL_FIELDS),
 }
-
-
-def _payload(row: Any) -> bytes:
-    return msgspec.json.encode(row, enc_hook=str)
 
 
 def _rejected(

@@ -30,46 +30,46 @@ def parse(
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     """Adapter for one ``ExportLogsServiceRequest``; records with attribute ``sightline.monitor`` of another monitor are passed over."""
     document = bodies.decode_json(body, "body")
-    events: list[InferenceEvent | LabelEvent | RejectedEvent] = []
-    for where, record, service in _records(document):
-        attributes = _attributes(record.get("attributes"), where)
-        name = record.get("eventName") or attributes.get("event.name")
-        if (
-            name not in ("sightline.inference", "sightline.label")
-            or attributes.get("sightline.monitor", spec.id) != spec.id
-        ):
-            continue
-        if not attributes.get("sightline.prediction.id"):
-            raise SightlineError("no attribute sightline.prediction.id", where=where)
-        at = rows.moment(_nanoseconds(record), f"{where}.timeUnixNano")
-        identity = str(attributes["sightline.prediction.id"])
-        if name == "sightline.label":
-            if "sightline.label.value" not in attributes:
-                raise SightlineError("no attribute sightline.label.value", where=where)
-            events.append(
-                rows.checked(
-                    LABELS, {"id": identity, "value": attributes["sightline.label.value"], "at": at, "source": "otlp"}
-                )
-            )
-            continue
-        trace = {
-            k: str(v)
-            for k, v in {"trace_id": record.get("traceId"), "span_id": record.get("spanId"), **service}.items()
-            if v
-        }
-        known = {field: attributes[key] for key, field in FIELDS.items() if key in attributes}
-        scores = {k[len(CLASS_SCORE) :]: v for k, v in attributes.items() if k.startswith(CLASS_SCORE)}
-        features = {k[len(FEATURE) :]: v for k, v in attributes.items() if k.startswith(FEATURE)}
-        fields = {
-            **known,
-            "id": identity,
-            "features": features,
-            "class_scores": scores or None,
-            "at": at,
-            "trace": trace or None,
-        }
-        events.append(rows.checked(INFERENCES, {**fields, "source": "otlp"}))
-    return events
+    services: list[dict[str, Any]] = []
+
+    def records() -> Iterator[tuple[str, Any]]:
+        for where, record, service in _records(document):
+            services[:] = [service]
+            yield where, record
+
+    return rows.read_each(records(), lambda where, record: _read(where, record, services[0], spec), "otlp")
+
+
+def _read(
+    where: str, record: Any, service: Mapping[str, Any], spec: MonitorSpec
+) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+    record = _object(record, where)
+    attributes = _attributes(record.get("attributes"), where)
+    name = record.get("eventName") or attributes.get("event.name")
+    is_ours = attributes.get("sightline.monitor", spec.id) == spec.id
+    if name not in ("sightline.inference", "sightline.label") or not is_ours:
+        return []
+    if attributes.get("sightline.prediction.id") in (None, ""):
+        raise SightlineError("no attribute sightline.prediction.id", where=where)
+    at = rows.moment(_nanoseconds(record), f"{where}.timeUnixNano")
+    identity = str(attributes["sightline.prediction.id"])
+    if name == "sightline.label":
+        if "sightline.label.value" not in attributes:
+            raise SightlineError("no attribute sightline.label.value", where=where)
+        value = attributes["sightline.label.value"]
+        return [rows.checked(LABELS, {"id": identity, "value": value, "at": at, "source": "otlp"})]
+    ids = {"trace_id": record.get("traceId"), "span_id": record.get("spanId")}
+    trace = {key: str(value) for key, value in {**ids, **service}.items() if value}
+    scores = {k[len(CLASS_SCORE) :]: v for k, v in attributes.items() if k.startswith(CLASS_SCORE)}
+    fields = {
+        **{field: attributes[key] for key, field in FIELDS.items() if key in attributes},
+        "id": identity,
+        "features": {k[len(FEATURE) :]: v for k, v in attributes.items() if k.startswith(FEATURE)},
+        "class_scores": scores or None,
+        "at": at,
+        "trace": trace or None,
+    }
+    return [rows.checked(INFERENCES, {**fields, "source": "otlp"})]
 
 
 def _nanoseconds(record: Mapping[str, Any]) -> float | None:
@@ -83,7 +83,7 @@ def _nanoseconds(record: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _records(document: Any) -> Iterator[tuple[str, Mapping[str, Any], dict[str, Any]]]:
+def _records(document: Any) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     if not isinstance(document, Mapping) or not isinstance(document.get("resourceLogs"), list):
         raise SightlineError("no `resourceLogs` array", where="body", fix="send OTLP/HTTP logs as JSON")
     for i, resource in enumerate(document["resourceLogs"]):
@@ -98,7 +98,7 @@ def _records(document: Any) -> Iterator[tuple[str, Mapping[str, Any], dict[str, 
         for j, scope in enumerate(_array(holder.get("scopeLogs"), f"{where}.scopeLogs")):
             place = f"{where}.scopeLogs[{j}]"
             for k, record in enumerate(_array(_object(scope, place).get("logRecords"), f"{place}.logRecords")):
-                yield f"{place}.logRecords[{k}]", _object(record, f"{place}.logRecords[{k}]"), service
+                yield f"{place}.logRecords[{k}]", record, service
 
 
 def _object(value: Any, where: str) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,47 @@ from sightline.log.events import INFERENCES, LABELS, EventError, InferenceEvent,
 from sightline.spec.model import MonitorSpec
 
 MAX_PAYLOAD = 4000
+Event = InferenceEvent | LabelEvent | RejectedEvent
+
+
+def read_each(records: Iterable[tuple[str, Any]], read: Callable[[str, Any], list[Event]], source: str) -> list[Event]:
+    """Events of the records of a body (place, record). One that cannot be read is rejected, and the others go on.
+
+    Raises
+    ------
+    SightlineError
+        If none of them can be read: then it is the body that is wrong.
+    """
+    events: list[Event] = []
+    first: SightlineError | None = None
+    failed = total = 0
+    for where, record in records:
+        total += 1
+        try:
+            events += read(where, record)
+        except SightlineError as error:
+            failed, first = failed + 1, first or error
+            text = record if isinstance(record, bytes) else as_json(record)
+            events.append(
+                RejectedEvent(
+                    kind=INFERENCES,
+                    reason="bad_row",
+                    message=f"{error.where or where}: {error.what}"[:1000],
+                    payload=text.decode("utf-8", "replace")[:MAX_PAYLOAD],
+                    source=source,
+                )
+            )
+    if first is not None and failed == total:
+        raise first
+    return events
+
+
+def as_json(row: Any) -> bytes:
+    """A row for the quarantine."""
+    try:
+        return msgspec.json.encode(row, enc_hook=str)
+    except RecursionError:
+        return b"(nested too deeply)"
 
 
 def exploded_id(base: str, row: int, rows: int) -> str:
@@ -95,7 +136,7 @@ def checked(kind: str, fields: dict[str, Any]) -> Any:
     try:
         event = build_event(kind, fields)
     except EventError as error:
-        payload = msgspec.json.encode(fields, enc_hook=str).decode("utf-8", errors="replace")[:MAX_PAYLOAD]
+        payload = as_json(fields).decode("utf-8", errors="replace")[:MAX_PAYLOAD]
         identity = fields.get("id")
         return RejectedEvent(
             kind=kind, reason=error.reason, message=error.message, column=error.column, value=error.value,

@@ -10,23 +10,27 @@ from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.model import MonitorSpec
 
+DURATIONS = ("execution_time_ms", "execution_duration_ms")
 
-def _lines(body: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Objects of JSON lines or of one array, each with its place."""
+
+def _lines(body: bytes) -> Iterator[tuple[str, Any]]:
+    """Records of JSON lines (as bytes) or of one array, each with its place."""
     text = body.lstrip()
     if text.startswith(b"["):
-        items = bodies.decode_json(body, "body")
-        numbered = ((f"body[{i}]", item) for i, item in enumerate(items))
-    else:
-        numbered = (
-            (f"line {i + 1}", bodies.decode_json(line, f"line {i + 1}"))
-            for i, line in enumerate(body.splitlines())
-            if line.strip()
-        )
-    for where, item in numbered:
-        if not isinstance(item, Mapping):
-            raise SightlineError("expected an object", where=where)
-        yield where, item
+        for i, item in enumerate(bodies.decode_json(body, "body")):
+            yield f"body[{i}]", item
+        return
+    for i, line in enumerate(body.split(b"\n")):
+        if line.strip():
+            yield f"line {i + 1}", line
+
+
+def _record(where: str, item: Any) -> Mapping[str, Any]:
+    if isinstance(item, bytes):
+        item = bodies.decode_json(item, where)
+    if not isinstance(item, Mapping):
+        raise SightlineError("expected an object", where=where)
+    return item
 
 
 def databricks(
@@ -36,48 +40,38 @@ def databricks(
 
     Facts: a batch call is one row; `request` and `response` are JSON text; `client_request_id` wins as the id.
     """
-    events: list[InferenceEvent | LabelEvent | RejectedEvent] = []
-    for where, item in _lines(body):
-        request = _json_field(item, "request", where)
-        response = _json_field(item, "response", where)
-        base = item.get("client_request_id") or item.get("databricks_request_id")
-        if not base:
-            raise SightlineError("neither client_request_id nor databricks_request_id", where=where)
-        inputs = bodies.request_rows(request, f"{where}.request")
-        outputs: list[bodies.Row] | list[None] = (
-            bodies.response_rows(response, f"{where}.response") if response is not None else [None] * len(inputs)
-        )
-        status = item.get("status_code")
-        if len(inputs) != len(outputs):
-            if status in (None, 200, "200"):
-                raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
-            outputs = [None] * len(inputs)  # a failed call answers with an error document
-        fraction = item.get("sampling_fraction")
-        at = rows.moment(item.get("timestamp_ms") or item.get("request_time"), f"{where}.timestamp_ms")
-        metadata = item.get("request_metadata")
-        for i, (inp, out) in enumerate(zip(inputs, outputs, strict=True)):
-            events.append(
-                rows.inference_event(
-                    spec,
-                    inp,
-                    out,
-                    id=rows.exploded_id(str(base), i, len(inputs)),
-                    at=at,
-                    status=status,
-                    source="databricks",
-                    latency_ms=next(
-                        (
-                            float(item[k])
-                            for k in ("execution_time_ms", "execution_duration_ms")
-                            if item.get(k) is not None
-                        ),
-                        None,
-                    ),
-                    weight=_weight(fraction, where),
-                    version=_version(metadata, item),
-                )
-            )
-    return events
+    return rows.read_each(_lines(body), lambda where, item: _served(spec, where, _record(where, item)), "databricks")
+
+
+def _served(
+    spec: MonitorSpec, where: str, item: Mapping[str, Any]
+) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+    request = _json_field(item, "request", where)
+    response = _json_field(item, "response", where)
+    base = item.get("client_request_id") or item.get("databricks_request_id")
+    if not base:
+        raise SightlineError("neither client_request_id nor databricks_request_id", where=where)
+    inputs = bodies.request_rows(request, f"{where}.request")
+    outputs: list[bodies.Row] | list[None] = (
+        bodies.response_rows(response, f"{where}.response") if response is not None else [None] * len(inputs)
+    )
+    status = item.get("status_code")
+    if status not in (None, 200, "200"):
+        outputs = [None] * len(inputs)  # a failed call answers with an error document
+    if len(inputs) != len(outputs):
+        raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
+    known: dict[str, Any] = {
+        "at": rows.moment(item.get("timestamp_ms") or item.get("request_time"), f"{where}.timestamp_ms"),
+        "status": status,
+        "source": "databricks",
+        "latency_ms": next((item[k] for k in DURATIONS if item.get(k) is not None), None),
+        "weight": _weight(item.get("sampling_fraction"), where),
+        "version": _version(item.get("request_metadata"), item),
+    }
+    return [
+        rows.inference_event(spec, inp, out, id=rows.exploded_id(str(base), i, len(inputs)), **known)
+        for i, (inp, out) in enumerate(zip(inputs, outputs, strict=True))
+    ]
 
 
 def _version(metadata: Any, item: Mapping[str, Any]) -> str | None:
@@ -110,26 +104,26 @@ def sagemaker(
     headers: Mapping[str, str], body: bytes, spec: MonitorSpec
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     """Adapter for SageMaker data capture and ground-truth lines; ``inferenceId`` wins over ``eventId``."""
-    events: list[InferenceEvent | LabelEvent | RejectedEvent] = []
-    for where, item in _lines(body):
-        metadata = item.get("eventMetadata")
-        if not isinstance(metadata, Mapping):
-            raise SightlineError("no `eventMetadata`", where=where, fix="send lines as SageMaker writes them")
-        base = metadata.get("inferenceId") or metadata.get("eventId")
-        if not base:
-            raise SightlineError("neither inferenceId nor eventId", where=f"{where}.eventMetadata")
-        at = rows.moment(metadata.get("inferenceTime"), f"{where}.eventMetadata.inferenceTime")
-        if "groundTruthData" in item:
-            truth = _payload(item["groundTruthData"], f"{where}.groundTruthData", request=False)
-            events += [
-                rows.label_event(
-                    spec, _label_row(r), id=rows.exploded_id(str(base), i, len(truth)), at=at, source="sagemaker"
-                )
-                for i, r in enumerate(truth)
-            ]
-            continue
-        events += _captured(spec, item, where, str(base), at)
-    return events
+    return rows.read_each(_lines(body), lambda where, item: _monitored(spec, where, _record(where, item)), "sagemaker")
+
+
+def _monitored(
+    spec: MonitorSpec, where: str, item: Mapping[str, Any]
+) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+    metadata = item.get("eventMetadata")
+    if not isinstance(metadata, Mapping):
+        raise SightlineError("no `eventMetadata`", where=where, fix="send lines as SageMaker writes them")
+    base = metadata.get("inferenceId") or metadata.get("eventId")
+    if not base:
+        raise SightlineError("neither inferenceId nor eventId", where=f"{where}.eventMetadata")
+    at = rows.moment(metadata.get("inferenceTime"), f"{where}.eventMetadata.inferenceTime")
+    if "groundTruthData" not in item:
+        return [*_captured(spec, item, where, str(base), at)]
+    truth = _payload(item["groundTruthData"], f"{where}.groundTruthData", request=False)
+    return [
+        rows.label_event(spec, _label_row(r), id=rows.exploded_id(str(base), i, len(truth)), at=at, source="sagemaker")
+        for i, r in enumerate(truth)
+    ]
 
 
 def _captured(
@@ -146,6 +140,8 @@ def _captured(
     if not sides:
         raise SightlineError("captureData holds neither input nor output", where=where)
     inputs, outputs = sides.get("Input"), sides.get("Output")
+    if inputs and outputs and len(outputs) == 1 < len(inputs) == len(outputs[0]) and "@0" in outputs[0]:
+        outputs = [{"@0": value} for value in outputs[0].values()]  # some containers answer with one line for all rows
     if inputs is not None and outputs is not None and len(inputs) != len(outputs):
         raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
     part = None if len(sides) == 2 else ("request" if inputs is not None else "response")
@@ -168,16 +164,20 @@ def _payload(payload: Any, where: str, *, request: bool) -> list[bodies.Row]:
     if not isinstance(payload, Mapping) or "data" not in payload:
         raise SightlineError("expected an object with `data` and `encoding`", where=where)
     data, encoding = payload["data"], str(payload.get("encoding", "JSON")).upper()
+    media = str(payload.get("observedContentType", "")).lower()
     if encoding == "BASE64":
         data = bodies.decode_base64(str(data), f"{where}.data").decode("utf-8", errors="replace")
-        encoding = "CSV" if "csv" in str(payload.get("observedContentType", "")).lower() else "JSON"
+        encoding = "CSV" if "csv" in media else "JSON"
     if encoding == "CSV":
         return bodies.csv_rows(str(data))
     if encoding != "JSON":
         raise SightlineError(
             f"encoding {encoding[:40]!r} is not supported", where=where, fix="capture CSV or JSON content types"
         )
-    value = bodies.decode_json(data, f"{where}.data") if isinstance(data, str) else data
+    if isinstance(data, str) and "jsonlines" in media:
+        value: Any = [bodies.decode_json(line, f"{where}.data") for line in data.splitlines() if line.strip()]
+    else:
+        value = bodies.decode_json(data, f"{where}.data") if isinstance(data, str) else data
     return (
         bodies.request_rows(value, f"{where}.data")
         if request and isinstance(value, list | Mapping)
