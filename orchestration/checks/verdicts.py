@@ -251,7 +251,8 @@ def _text(
     if row["reference_value"] is not None:
         text += f", reference {number(row['reference_value'])}"
     text += f" {unit}." if unit else "."
-    if hard or (row["status"] == "warn" and row["reason"]):
+    is_pause = row["metric"] == "n_rows" and row["status"] == "ok"
+    if row["reason"] and (hard or is_pause or row["status"] == "warn"):
         text = f"{row['reason'][0].upper()}{row['reason'][1:]}. {text}"
     if rejected:
         own = {s["stream"] for s in rejected}

@@ -197,3 +197,16 @@ def test_every_family_of_checks_has_a_remedy(make_spec):
 
 def test_nothing_judged_is_no_verdict():
     assert verdict(DRIFT, []) is None
+
+
+def test_a_silent_day_that_is_listed_as_a_pause_passes_and_says_so():
+    reason = "no predictions on a day listed under alerts.holidays"
+    found = verdict(VOLUME, [judged("n_rows", value=0.0, n=0, reason=reason)])
+    assert (found.level, found.text) == ("ok", "No predictions on a day listed under alerts.holidays. n rows 0.")
+
+
+def test_the_unit_stands_beside_the_value_and_among_the_facts():
+    check = PlannedCheck("data_quality", "metric__refund", "", metric="refund", unit="EUR")
+    found = verdict(check, [judged("refund", value=3.5, reference_value=3.0)])
+    assert found.text == "refund 3.5, reference 3 EUR."
+    assert found.facts["unit"] == "EUR"
