@@ -1,7 +1,8 @@
 """Drift of 20 features against a reference: Sightline beside Evidently, NannyML and plain scipy, in one run.
 
 Each tool runs in a process of its own. Its CPU seconds (user + system, children included) are of the work alone: not of
-imports, which a small run before has done for every tool, nor of reading. They are divided by ours. The peers get environments of their own with the pins that they need (`build/peers/`).
+imports, which a small run before has done for every tool, nor of reading; of short runs the median of three. They are divided
+by ours. The peers get environments of their own with the pins that they need (`build/peers/`).
 ``python -m benchmarks drift_peers --rows 1000000 [--days 30] [--statistics js] [--tools sightline,scipy,evidently,nannyml]``
 """
 
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,6 +26,7 @@ PINS = {
     "evidently": ["evidently==0.7.21", "pandas<3", "pyarrow"],
     "nannyml": ["nannyml==0.13.1", "pandas<3", "statsmodels", "pyarrow"],
 }
+STEADY_SECONDS = 10
 NUMERIC, CATEGORICAL = [f"n{i}" for i in range(10)], [f"c{i}" for i in range(10)]
 PRELUDE = """
 import json, os, resource, sys
@@ -161,6 +164,14 @@ def measure(tool: str, reference: Path, current: Path, days: int, statistics: st
     if done.returncode:
         sys.exit(f"{tool} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def steadied(tool: str, *arguments: Any) -> dict[str, float]:
+    """The median of three runs of a tool that takes less than ten seconds: other work on the machine weighs on short runs."""
+    runs = [measure(tool, *arguments)]
+    if runs[0]["cpu_seconds"] < STEADY_SECONDS:
+        runs += [measure(tool, *arguments) for _ in range(2)]
+    return sorted(runs, key=lambda run: run["cpu_seconds"])[len(runs) // 2]
 
 
 def main(arguments: list[str] | None = None) -> None:
