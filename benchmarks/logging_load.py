@@ -1,7 +1,7 @@
 """Load on the collector over loopback: single events and batches, against an application that answers and does nothing.
 
-The server and the load generator are processes of their own, each on one core where there are two. Every event has 20 features and an id
-of its own, and each 200 means that it is on disk. Run: ``python -m benchmarks.logging_load [--seconds 5] [--json FILE]``.
+The server and the load generator are processes of their own, each on one core where there are two. Every event has 20 features (or 5) and
+an id of its own, and each 200 means that it is on disk. Run: ``python -m benchmarks.logging_load [--seconds 5] [--json FILE]``.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+FEATURES = (20, 5)
 MONITOR = """\
 version: 1
-model: {id: load, task: binary_classification}
+model: {id: NAME, task: binary_classification}
 columns:
   score: score
   features: {NUMERIC, carrier: categorical, origin: categorical}
 reference: {kind: window, start: 2026-01-01, end: 2026-02-01}
-""".replace("NUMERIC", ", ".join(f"x{i}: numeric" for i in range(18)))
+"""
 BARE = """\
 import sys
 import uvicorn
@@ -48,6 +50,8 @@ async def app(scope, receive, send):
 uvicorn.run(app, port=int(sys.argv[1]), http="httptools", log_level="warning", access_log=False, server_header=False)
 """
 ID = b"00000000000000"
+SINGLE = [(32, 1, 20), (128, 1, 20)]
+BATCHES = [(8, 50, 20), (4, 500, 20), (8, 50, 5), (4, 500, 5)]
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Result:
     name: str
     connections: int
     events_per_request: int
+    features: int
     requests_per_second: float
     events_per_second: float
     p50_ms: float
@@ -69,18 +74,25 @@ class Result:
     events_per_cpu_second: float = 0.0
 
 
-def event(number: int) -> bytes:
-    """One event of 20 features; the id is filled in for each request."""
-    features = {f"x{i}": round(i * 1.37 + number, 3) for i in range(18)} | {"carrier": "UA", "origin": "EWR"}
-    row = {"id": ID.decode(), "at": "2026-01-31T06:00:00Z", "version": "v3", "features": features, "score": 0.31}
+def monitor(features: int) -> str:
+    """YAML of the monitor ``load<features>``."""
+    numeric = ", ".join(f"x{i}: numeric" for i in range(features - 2))
+    return MONITOR.replace("NAME", f"load{features}").replace("NUMERIC", numeric)
+
+
+def event(number: int, features: int) -> bytes:
+    """One event; the id is filled in for each request."""
+    values = {f"x{i}": round(i * 1.37 + number, 3) for i in range(features - 2)} | {"carrier": "UA", "origin": "EWR"}
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    row = {"id": ID.decode(), "at": at, "version": "v3", "features": values, "score": 0.31}
     return json.dumps(row, separators=(",", ":")).encode()
 
 
-def request_maker(port: int, rows: int) -> Callable[[int], bytes]:
+def request_maker(port: int, rows: int, features: int) -> Callable[[int], bytes]:
     """Function from a number to a whole request with ids of its own."""
-    body = b"[" + b",".join(event(i) for i in range(rows)) + b"]" if rows > 1 else event(0)
+    body = b"[" + b",".join(event(i, features) for i in range(rows)) + b"]" if rows > 1 else event(0, features)
     head = (
-        f"POST /v1/monitors/load/inferences HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        f"POST /v1/monitors/load{features}/inferences HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
     pieces = (head + body).split(ID)
@@ -120,9 +132,13 @@ class Connection:
         return int(self.buffer[9:12]) if len(self.buffer) >= end + 4 + length else None
 
 
-def drive(port: int, name: str, connections: int, rows: int, seconds: float, first: int) -> tuple[Result, int]:
-    """Closed loop: each connection sends its next request when the answer to the last one is here."""
-    make = request_maker(port, rows)
+def drive(port: int, name: str, case: tuple[int, int, int], seconds: float, first: int) -> tuple[Result, int]:
+    """Closed loop: each connection sends its next request when the answer to the last one is here.
+
+    `case` is the number of connections, of events per request, and of features.
+    """
+    connections, rows, features = case
+    make = request_maker(port, rows, features)
     selector = selectors.EpollSelector()
     number = first
     for _ in range(connections):
@@ -149,7 +165,7 @@ def drive(port: int, name: str, connections: int, rows: int, seconds: float, fir
     latencies.sort()
     rate = len(latencies) / elapsed
     at = [latencies[int(len(latencies) * q)] * 1000 for q in (0.5, 0.99)]
-    result = Result(name, connections, rows, rate, rate * rows, at[0], at[1], latencies[-1] * 1000, failed)
+    result = Result(name, *case, rate, rate * rows, at[0], at[1], latencies[-1] * 1000, failed)
     return result, number
 
 
@@ -202,34 +218,46 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         (home / "monitors").mkdir()
-        (home / "monitors" / "load.yaml").write_text(MONITOR)
+        for features in FEATURES:
+            (home / "monitors" / f"load{features}.yaml").write_text(monitor(features))
         collector = ["-m", "sightline.cli", "collector", "--port"]
         for label, command, cases in (
-            ("bare application", ["-c", BARE], [(32, 1), (128, 1), (8, 50)]),
-            ("collector", collector, [(32, 1), (128, 1), (8, 50), (4, 500)]),
-            ("collector with guards", collector, [(32, 1), (128, 1), (8, 50), (4, 500)]),
+            ("bare application", ["-c", BARE], [(32, 1, 20), (128, 1, 20), (8, 50, 20)]),
+            ("collector", collector, [*SINGLE, *BATCHES]),
+            ("collector with guards", collector, [*SINGLE, *BATCHES]),
         ):
             port = free_port()
             arguments = [*command, str(port)] + (["--no-guards"] if label == "collector" else [])
             with server(arguments, port, home) as process:
                 if len(cores) > 1:
                     os.sched_setaffinity(0, {cores[1]})
-                _, number = drive(port, "warm-up", 4, 1, 0.5, 0)
-                for connections, rows in cases:
+                _, number = drive(port, "warm-up", (4, 1, 20), 0.5, 0)
+                for case in cases:
                     used = cpu_seconds(process)
-                    result, number = drive(port, label, connections, rows, options.seconds, number)
+                    result, number = drive(port, label, case, options.seconds, number)
                     used = cpu_seconds(process) - used
                     per_second = result.events_per_second * options.seconds / used
                     results.append(replace(result, events_per_cpu_second=per_second))
                 os.sched_setaffinity(0, set(cores))
     bare = {(r.connections, r.events_per_request): r for r in results if r.name == "bare application"}
-    heads = ("conn", "rows", "requests/s", "events/s", "events/cpu s", "p50 ms", "p99 ms", "vs bare", "failed")
-    widths = (5, 6, 12, 12, 14, 9, 9, 9, 8)
+    heads = (
+        "conn",
+        "rows",
+        "features",
+        "requests/s",
+        "events/s",
+        "events/cpu s",
+        "p50 ms",
+        "p99 ms",
+        "vs bare",
+        "failed",
+    )
+    widths = (5, 6, 10, 12, 12, 14, 9, 9, 9, 8)
     print(f"{'':24}" + "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)))
     for r in results:
-        floor = bare.get((r.connections, r.events_per_request))
+        floor = bare.get((r.connections, r.events_per_request)) if r.features == FEATURES[0] else None
         cells = (
-            f"{r.connections}", f"{r.events_per_request}", f"{r.requests_per_second:,.0f}", f"{r.events_per_second:,.0f}",
+            f"{r.connections}", f"{r.events_per_request}", f"{r.features}", f"{r.requests_per_second:,.0f}", f"{r.events_per_second:,.0f}",
             f"{r.events_per_cpu_second:,.0f}", f"{r.p50_ms:.2f}", f"{r.p99_ms:.2f}",
             f"{r.events_per_cpu_second / floor.events_per_cpu_second:.2f}" if floor else "", f"{r.failed}",
         )  # fmt: skip
