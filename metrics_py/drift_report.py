@@ -236,12 +236,12 @@ def _rows(metric: DriftMetric, findings: Findings, tolerance: float | None, min_
         if min(m, n) < min_rows:
             side, rows = ("reference", m) if m <= n else ("current", n)
             reason = f"{rows} {side} values, {min_rows} needed" if rows else f"no {side} values"
-        elif numbers["value"] is None:
+        elif numbers["value"] is None and numbers["effect"] is None:
             reason = reason or "the metric is undefined on these values"
         elif tolerance is None:
             state, reason = None, reason or "a number without a verdict: this metric has no interval or no tolerance"
         elif low is None or high is None:
-            reason = reason or "no interval: all rows belong to a few entities"
+            reason = reason or "no interval: too few rows, or all of a few entities"
         else:
             state = _state(low - metric.no_change, high - metric.no_change, tolerance)
         yield numbers | {

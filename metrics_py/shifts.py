@@ -182,5 +182,5 @@ def _category_words(profile: ColumnProfile, current: NDArray[np.int64]) -> list[
     for k in np.argsort(-np.abs(after - before), kind="stable")[:MAX_CATEGORIES]:
         p, q = float(before[k]), float(after[k])
         if abs(q - p) >= MIN_SHARE and _stands_out(p, q, m, n, among=len(bins)):
-            words.append(f"{profile.label[bins[k]]} {percent(p)} -> {percent(q)}")
+            words.append(f"{profile.label[bins[k]].strip() or '(blank)'} {percent(p)} -> {percent(q)}")
     return words

@@ -529,3 +529,14 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path):
     row = compare({"x": [1.5] * 40}, tmp_path / "oops.csv").to_dicts()[0]
     assert row["state"] == "drift"
     assert "1 of them no number, such as 'oops'" in row["reason"]
+
+
+def test_an_infinite_odds_ratio_is_no_lack_of_data():
+    row = compare({"x": [True, False] * 50}, {"x": [True] * 100}, metrics=["fisher_exact"]).to_dicts()[0]
+    assert (row["value"], row["state"]) == (None, "drift")
+    assert row["effect"] == 0.5
+
+
+def test_a_blank_category_is_named():
+    row = compare({"x": ["a", ""] * 50}, {"x": ["a"] * 100}, metrics=["psi"]).to_dicts()[0]
+    assert row["direction"] == "(blank) 50 % -> 0 %; a 50 % -> 100 %"
