@@ -149,11 +149,15 @@ def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec)
             events = _decode(event_type, body, is_lines)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
-        if kind == INFERENCES and event_type is NativeInference:
+        if len(types) > 1 and event_type is NativeInference:
             for event in events:
                 event.features = canonical(event.features, names)
         return _timed(kind, events)
-    return [_event(kind, row, spec, number, is_replay) for number, row in enumerate(_loose_rows(body, is_lines))]
+    found: list[Event] = []
+    for number, row in enumerate(_loose_rows(body, is_lines, types)):
+        is_event = isinstance(row, InferenceEvent | LabelEvent)
+        found += _timed(kind, [row], number) if is_event else [_event(kind, row, spec, number, is_replay)]
+    return found
 
 
 def _decode(event: Any, body: bytes, is_lines: bool) -> list[Any]:
@@ -163,21 +167,21 @@ def _decode(event: Any, body: bytes, is_lines: bool) -> list[Any]:
     return many.decode(body) if body[:1] == b"[" else [one.decode(body)]
 
 
-def _timed(kind: str, events: list[Any]) -> list[Event]:
-    """The events with times in UTC; those outside the range are rejected."""
+def _timed(kind: str, events: list[Any], first: int = 0) -> list[Event]:
+    """The events with times in UTC; those outside the range are rejected. `first` is the row of the first one."""
     found: list[Event] = events
-    for number, event in enumerate(events):
+    for i, event in enumerate(events):
         at = event.at
         if at is not None:
             if at.tzinfo is None:
                 event.at = at = at.replace(tzinfo=UTC)
             if not EARLIEST <= at < LATEST:
-                found[number] = _out_of_range(kind, event, number)
+                found[i] = _out_of_range(kind, event, first + i)
                 continue
         if kind == LABELS and event.predicted_at is not None:
             event.predicted_at = in_utc = _aware(event.predicted_at)
             if not EARLIEST <= in_utc < LATEST:
-                found[number] = _out_of_range(kind, event, number)
+                found[i] = _out_of_range(kind, event, first + i)
     return found
 
 
@@ -203,17 +207,18 @@ class _BadRow:
         self.text, self.message = text, message
 
 
-def _loose_rows(body: bytes, is_lines: bool) -> list[Any]:
+def _loose_rows(body: bytes, is_lines: bool, types: tuple[Any, ...]) -> list[Any]:
+    """Events where a row is one of these types, `_BadRow` where it is no JSON, else what the row decodes to."""
+    if not is_lines and body[:1] == b"[":
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return [_loose_row(bytes(row), types) for row in _RAW.decode(body)]
     if is_lines:
-        return _lines(body)
+        return _lines(body, types)
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            if body[:1] == b"[":  # a number or text that cannot be read costs its row only
-                return [_loose_row(bytes(row)) for row in msgspec.json.decode(body, type=list[msgspec.Raw])]
         if body[:1] == b"{" and b"\n" in body.strip():
-            return _lines(body)
+            return _lines(body, types)
         raise SightlineError(
             f"the body is no JSON: {error}", where="body", fix="send an object, an array, or NDJSON"
         ) from error
@@ -222,11 +227,17 @@ def _loose_rows(body: bytes, is_lines: bool) -> list[Any]:
     return document if isinstance(document, list) else [document]
 
 
-def _lines(body: bytes) -> list[Any]:
-    return [_loose_row(line) for line in body.split(b"\n") if line.strip()]
+_RAW = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def _loose_row(text: bytes) -> Any:
+def _lines(body: bytes, types: tuple[Any, ...]) -> list[Any]:
+    return [_loose_row(line, types) for line in body.split(b"\n") if line.strip()]
+
+
+def _loose_row(text: bytes, types: tuple[Any, ...]) -> Any:
+    if types:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _decoders(types[0])[0].decode(text)
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
