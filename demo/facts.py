@@ -166,6 +166,8 @@ SEASONS = Fact(
 
 MAY_TELL: tuple[Fact, ...] = (
     Fact("rain_february", "Rain on 42 % of the flights, on one day", "may", _day(2, 19), _day(2, 19), STORM),
+    Fact("rain_end_february", "Rain on half of the flights, on two days of five", "may", _day(2, 23), _day(2, 27), STORM, onset_days=4),
+    Fact("summer_timetable", "Scheduled durations fall by 7 minutes on the same routes until July", "may", _day(3, 4), _day(7, 1), ("drift/scheduled_minutes/*",), onset_days=7),
     Fact(
         "rain_march",
         "Rain on three days of four: pressure is missing, as always in bad weather",

@@ -108,6 +108,7 @@ def test_weather_that_may_be_told(flights):
     day = {row["day"]: row for row in by_day.iter_rows(named=True)}
     reference = flights.filter(is_reference())
     assert day[date(2013, 2, 19)]["rainy"] == pytest.approx(0.42, abs=0.005)
+    assert [day[date(2013, 2, 23 + d)]["rainy"] > 0.4 for d in range(5)] == [True, False, False, False, True]
     assert [day[date(2013, 3, d)]["no_pressure"] > 0.15 for d in (16, 17, 18, 19)] == [True, False, True, True]
     assert [day[date(2013, 3, d)]["rainy"] > 0.15 for d in (16, 17, 18, 19)] == [True, False, True, True]
     assert day[date(2013, 4, 6)]["driest"] == 13.0 < reference["humid"].min() == 16.42
@@ -130,6 +131,15 @@ def test_seasons(flights, scored):
     assert max(gusts[month] for month in (5, 6, 7, 8, 9)) < min(gusts[1], gusts[2]) - 2
     scores = dict(scored.group_by(pl.col("day").dt.month()).agg(pl.col("score").mean()).iter_rows())
     assert scores[4] == pytest.approx(0.17, abs=0.01)
+
+
+def test_summer_timetable(flights):
+    route = ["origin", "dest", "carrier"]
+    means = flights.group_by(pl.col("day").dt.month(), *route).agg(pl.col("scheduled_minutes").mean(), pl.len())
+    frequent = means.filter(pl.col("len") >= 20)
+    both = frequent.filter(pl.col("day") == 2).join(frequent.filter(pl.col("day") == 7), on=route)
+    change = both["scheduled_minutes_right"] - both["scheduled_minutes"]
+    assert change.mean() == pytest.approx(-7.4, abs=0.1) and (change < 0).mean() > 0.75
 
 
 def test_worst_week_and_thanksgiving(flights, scored):
