@@ -18,7 +18,8 @@ class Member:
     """One stream of an incident; windows are numbers of `EngineConfig.index`, levels are in the stream's own unit.
 
     `effect` is the mean distance from the old level since the change point, in standard deviations of the old baseline's
-    windows (None where it had never varied); `shift` the same in units of the value with a 95 % interval (descriptive: a stream is listed because it moved).
+    windows (None where it had never varied); `latest_effect` is that of the last window alone (a muted stream that gets worse shows
+    here); `shift` is `effect` in units of the value with a 95 % interval (descriptive: a stream is listed because it moved).
     """
 
     stream: str
@@ -32,6 +33,7 @@ class Member:
     shift: float
     shift_low: float
     shift_high: float
+    latest_effect: float | None = None
     status: Status = "open"
     ended_at: int | None = None
     ended_by: str | None = None

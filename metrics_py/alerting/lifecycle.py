@@ -212,6 +212,9 @@ class Lifecycle:
             apart = np.where(prediction.deviation[muted] == 0, 0.0, apart)
         history.set_latest("apart", streams, apart)
         columns.muted_for[streams] += 1
+        for stream, distance in zip(streams.tolist(), apart.tolist(), strict=True):
+            member = self.incidents[columns.incident[stream]].members[columns.member[stream]]
+            member.latest_effect = distance if np.isfinite(distance) else None
         waited = columns.muted_for[streams] >= self.engine.config.back
         ended: list[Incident] = []
         candidates = streams[waited]

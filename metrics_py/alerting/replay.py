@@ -35,7 +35,7 @@ MEMBERS_SCHEMA = pl.Schema(
     {
         "incident_id": pl.String, "stream": pl.String, "joined_at": _TIME, "change_point": _TIME, "evidence": pl.Float64,
         "adjusted_evidence": pl.Float64, "level_before": pl.Float64, "level_after": pl.Float64, "effect": pl.Float64,
-        "shift": pl.Float64, "shift_low": pl.Float64, "shift_high": pl.Float64, "status": pl.String, "ended_at": _TIME,
+        "latest_effect": pl.Float64, "shift": pl.Float64, "shift_low": pl.Float64, "shift_high": pl.Float64, "status": pl.String, "ended_at": _TIME,
         "ended_by": pl.String,
     }
 )  # fmt: skip

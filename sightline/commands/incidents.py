@@ -80,7 +80,11 @@ def _print(incident: dict[str, Any]) -> None:
     )
     for member in incident["members"]:
         effect = f"{member['effect']:+.2g} sd" if member["effect"] is not None else "new level"
-        click.echo(f"    {member['stream']:<44} since {_day(member['change_point'])}  {effect:>10}  {member['status']}")
+        latest = member.get("latest_effect")
+        now = f" (last window {latest:+.2g})" if latest is not None and member["status"] == "open" else ""
+        click.echo(
+            f"    {member['stream']:<44} since {_day(member['change_point'])}  {effect:>10}  {member['status']}{now}"
+        )
 
 
 def _count(n: int, noun: str) -> str:

@@ -430,3 +430,12 @@ def test_a_year_of_200_streams_replays_in_seconds():
     began = time.perf_counter()
     replay(frame, daily())
     assert time.perf_counter() - began < 6, "about half a second on an idle core"
+
+
+def test_a_muted_stream_that_gets_worse_shows_in_its_latest_effect():
+    values = shifted(130, at=100, by=5.0)
+    values[120:] += 20
+    result = replay(log(values), daily())
+    [member] = result.members.iter_rows(named=True)
+    assert member["effect"] == pytest.approx(5, abs=2)
+    assert member["latest_effect"] == pytest.approx(25, abs=5)
