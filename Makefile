@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := False
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo ui test test-long test-long-failed wheel-check lint bench docs clean
+.PHONY: help install demo ui test test-long test-long-failed wheel-check lint bench docs evidence clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ bench: install ## The daily path as a ratio to a plain scan; `python -m benchmar
 
 docs: install ## Write schemas/, docs/spec.md and docs/metrics.md anew from the code
 	$(BIN)/python -m sightline.spec.docs
+
+evidence: install ## Write docs/evidence.md anew from what the last `make test-long` measured
+	$(BIN)/python -m tests.simulation.write_evidence
 
 clean: ## Remove what the demo and the tests made (keeps .venv)
 	rm -rf data dagster_home build dist .pytest_cache .hypothesis tests/.artifacts

@@ -22,7 +22,7 @@ written by the tests' own run:
 
 ```
 make test-long                                    # full sizes; `make test` runs a tenth of the long ones
-python -m tests.simulation.write_evidence         # this page
+make evidence                                     # this page
 ```
 
 `n` is the number of repetitions (streams, monitors, data sets) behind each number. The tests compare the counts with the
