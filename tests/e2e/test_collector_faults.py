@@ -361,10 +361,10 @@ def test_overload_for_a_minute_loses_nothing(tmp_path):
     """Closed loops of far more connections than one core serves: latency grows, nothing breaks, and the counters add up."""
     code = (
         "import sys, json; sys.path.insert(0, sys.argv[1]); from dataclasses import asdict; from benchmarks.logging_load import drive\n"
-        "result, _ = drive(int(sys.argv[2]), 'overload', 256, int(sys.argv[3]), 60, int(sys.argv[4])); print(json.dumps(asdict(result)))\n"
+        "result, _ = drive(int(sys.argv[2]), 'overload', (256, int(sys.argv[3]), 20), 60, int(sys.argv[4])); print(json.dumps(asdict(result)))\n"
     )
     with CollectorProcess(tmp_path) as collector:
-        (tmp_path / "monitors" / "load.yaml").write_text(MONITOR.replace("id: m", "id: load"))
+        (tmp_path / "monitors" / "load20.yaml").write_text(MONITOR.replace("id: m", "id: load20"))
         until(lambda: json.loads(collector.get("/readyz")[1])["monitors"] == 2)
         runs = [
             subprocess.Popen(
@@ -374,12 +374,12 @@ def test_overload_for_a_minute_loses_nothing(tmp_path):
         ]
         results = [json.loads(process.communicate()[0]) for process in runs]
         accepted = settled(
-            collector, 'sightline_collector_events_total{monitor="load",kind="inferences",outcome="accepted"}'
+            collector, 'sightline_collector_events_total{monitor="load20",kind="inferences",outcome="accepted"}'
         )
         answered = collector.metric('sightline_collector_responses_total{format="inferences",status="200"}')
         assert collector.get("/readyz")[0] == 200
         assert collector.stop() == 0
-    events = logged(Home(tmp_path).monitor("load").log)
+    events = logged(Home(tmp_path).monitor("load20").log)
     assert len(events) == len({e.id for e in events}) == accepted
     acknowledged = sum((r["requests_per_second"] * 60 - r["failed"]) * r["events_per_request"] for r in results)
     assert 0 < acknowledged <= accepted and answered > 0
