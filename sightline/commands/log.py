@@ -165,7 +165,10 @@ def replay(
     target: Path | None,
     target_monitor: str | None,
 ) -> None:
-    """Print MONITOR's logged events as NDJSON, or send them to a collector (--url) or to another home (--home)."""
+    """Print MONITOR's logged events as NDJSON, or send them to a collector (--url) or to another home (--home).
+
+    What cannot be read is told on stderr and left out; the exit code is 1 then.
+    """
     import msgspec
 
     from sightline.log.replay import logged_events, replay_to_home, replay_to_url, to_row
@@ -175,7 +178,15 @@ def replay(
         raise click.UsageError("give either --url or --home")
     home = Home.from_env()
     spec = find_monitor(home, monitor)
-    events = logged_events(home.monitor(spec.id).log, kind, start, end, include_open=include_open)
+    unreadable = 0
+
+    def tell(message: str) -> None:
+        nonlocal unreadable
+        unreadable += 1
+        click.echo(f"not replayed: {message}", err=True)
+
+    log = home.monitor(spec.id).log
+    events = logged_events(log, kind, start, end, include_open=include_open, on_unreadable=tell)
     name = target_monitor or spec.id
     if url:
         counts = replay_to_url(events, url, name, kind, token)
@@ -191,6 +202,8 @@ def replay(
     else:
         for event in events:
             click.echo(msgspec.json.encode(to_row(event), enc_hook=str))
+    if unreadable:
+        sys.exit(1)
 
 
 @command.command("compact")

@@ -308,7 +308,11 @@ def read_moment(column: str, value: object) -> datetime | None:
     elif isinstance(value, datetime):
         moment = value
     else:
-        raise EventError("bad_timestamp", f"`{column}` must be RFC 3339 text, not {_json_type(value)}", column, value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        hint = ": the unit of a number is not known" if is_number else ""
+        raise EventError(
+            "bad_timestamp", f"`{column}` must be RFC 3339 text, not {_json_type(value)}{hint}", column, value
+        )
     try:
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:

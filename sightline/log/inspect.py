@@ -9,7 +9,7 @@ from pathlib import Path
 from sightline.errors import SightlineError
 from sightline.log import segment as seg
 from sightline.log.events import KINDS
-from sightline.log.reader import DAMAGE, Rejection, read_segment
+from sightline.log.reader import DAMAGE, Rejection, Segment, read_segment
 from sightline.log.recovery import is_live
 
 
@@ -101,8 +101,12 @@ def verify_segment(path: Path) -> Verification:
         content = read_segment(path)
     except SightlineError as error:
         return Verification(path, 0, (), (), error.what)
-    is_growing = path.parent.name == seg.OPEN and is_live(path)
-    damage = tuple(r for r in content.rejections if r.reason in DAMAGE and not (is_growing and r.reason == "torn_tail"))
-    return Verification(
-        path, len(content.events), damage, tuple(r for r in content.rejections if r.reason not in DAMAGE)
-    )
+    found = lasting_rejections(content)
+    damage = tuple(r for r in found if r.reason in DAMAGE)
+    return Verification(path, len(content.events), damage, tuple(r for r in found if r.reason not in DAMAGE))
+
+
+def lasting_rejections(content: Segment) -> list[Rejection]:
+    """What cannot be read of a segment, without the torn tail of one that is being written."""
+    is_growing = content.path.parent.name == seg.OPEN and is_live(content.path)
+    return [r for r in content.rejections if not (is_growing and r.reason == "torn_tail")]

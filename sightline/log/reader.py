@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -137,12 +137,6 @@ def read_segment(path: Path) -> Segment:
     if damage is not None:
         result.rejections.insert(0, damage)
     return result
-
-
-def iter_segments(paths: Iterable[Path]) -> Iterator[Segment]:
-    """Read one segment after the other."""
-    for path in paths:
-        yield read_segment(path)
 
 
 def columns(events: Iterable[InferenceEvent | LabelEvent], names: Iterable[str]) -> dict[str, list[Any]]:

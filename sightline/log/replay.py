@@ -15,7 +15,8 @@ import msgspec
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.log.events import InferenceEvent, LabelEvent
-from sightline.log.reader import iter_segments
+from sightline.log.inspect import lasting_rejections
+from sightline.log.reader import read_segment
 from sightline.log.segment import list_open, list_sealed
 from sightline.log.writer import SegmentWriter
 
@@ -25,11 +26,26 @@ Loggable = InferenceEvent | LabelEvent
 
 
 def logged_events(
-    log: Path, kind: str, start: datetime | None = None, end: datetime | None = None, *, include_open: bool = False
+    log: Path,
+    kind: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    *,
+    include_open: bool = False,
+    on_unreadable: Callable[[str], None],
 ) -> Iterator[Loggable]:
-    """Events of one kind in the order they were logged, with times in [start, end) (time of receipt where they have none)."""
-    paths = [*list_sealed(log, kind), *(list_open(log, kind) if include_open else [])]
-    for content in iter_segments(paths):
+    """Events of one kind in the order they were logged, with times in [start, end) (time of receipt where they have none).
+
+    What cannot be read, a whole file or a part of it, is told to `on_unreadable`, and the rest goes on.
+    """
+    for path in [*list_sealed(log, kind), *(list_open(log, kind) if include_open else [])]:
+        try:
+            content = read_segment(path)
+        except SightlineError as error:
+            on_unreadable(f"{path}: {error.what}")
+            continue
+        for rejection in lasting_rejections(content):
+            on_unreadable(f"{path}: offset {rejection.offset}: {rejection.reason}: {rejection.message}")
         for event in content.events:
             at = event.at or event.received_at
             if (start is None or at >= start) and (end is None or at < end):

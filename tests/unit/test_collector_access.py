@@ -135,7 +135,12 @@ def test_a_replay_over_http_keeps_times_with_a_replay_token_and_says_when_it_can
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         for token, keeps in zip(tokens, (True, False), strict=True):
             counts = await asyncio.to_thread(
-                replay_to_url, logged_events(log, "inferences"), url, "m", "inferences", token
+                replay_to_url,
+                logged_events(log, "inferences", on_unreadable=pytest.fail),
+                url,
+                "m",
+                "inferences",
+                token,
             )
             assert counts == Replayed(keeps, accepted=1200)
         server.should_exit = True
@@ -143,5 +148,5 @@ def test_a_replay_over_http_keeps_times_with_a_replay_token_and_says_when_it_can
 
     run(home, talk)
     events = logged(home)
-    assert events[:1200] == list(logged_events(log, "inferences"))
+    assert events[:1200] == list(logged_events(log, "inferences", on_unreadable=pytest.fail))
     assert {e.source for e in events[1200:]} == {"native"} and min(e.received_at for e in events[1200:]) > at

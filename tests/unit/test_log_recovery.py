@@ -218,18 +218,43 @@ def test_replay_into_another_home_keeps_times_and_sources(tmp_path):
         writer.append(events(1200), source="otlp")
     target = Home(tmp_path / "other")
     start = AT + timedelta(seconds=100)
-    assert replay_to_home(logged_events(log, "inferences", start), target, "m2", "inferences") == 1100
+    assert (
+        replay_to_home(logged_events(log, "inferences", start, on_unreadable=pytest.fail), target, "m2", "inferences")
+        == 1100
+    )
     (path,) = seg.list_sealed(target.monitor("m2").log)
     copied = read_segment(path).events
-    assert copied == list(logged_events(log, "inferences", start))
+    assert copied == list(logged_events(log, "inferences", start, on_unreadable=pytest.fail))
     assert {(e.source, e.received_at) for e in copied} == {("otlp", AT)}
+
+
+def test_replay_tells_what_it_cannot_read_and_goes_on(tmp_path):
+    for number in range(3):
+        at = AT + timedelta(seconds=number)
+        with SegmentWriter(tmp_path, "m", "inferences", clock=lambda at=at: at) as writer:
+            writer.append(events(200))
+    flipped, foreign, _ = seg.list_sealed(tmp_path)
+    data = bytearray(flipped.read_bytes())
+    data[len(data) // 2] ^= 4
+    flipped.write_bytes(data)
+    foreign.write_bytes(b"no segment at all")
+    told: list[str] = []
+    found = list(logged_events(tmp_path, "inferences", on_unreadable=told.append))
+    assert len(found) == 400 - 64
+    assert len(told) == 2 and "corrupt_record" in told[0] and "no Sightline segment" in told[1]
 
 
 def test_replay_to_a_collector_that_is_not_there_says_so(tmp_path):
     with SegmentWriter(tmp_path, "m", "inferences") as writer:
         writer.append(events(1))
     with pytest.raises(SightlineError, match="cannot send"):
-        replay_to_url(logged_events(tmp_path, "inferences"), "http://127.0.0.1:9", "m", "inferences", None)
+        replay_to_url(
+            logged_events(tmp_path, "inferences", on_unreadable=pytest.fail),
+            "http://127.0.0.1:9",
+            "m",
+            "inferences",
+            None,
+        )
     with pytest.raises(SightlineError, match="no address"):
         replay_to_url(iter(()), "localhost:8700", "m", "inferences", None)
 
@@ -258,4 +283,6 @@ def test_stats_of_sealed_segments_read_their_footers_only(tmp_path, monkeypatch)
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 4
     path.write_bytes(flipped)
-    assert log_stats(tmp_path)[0].events == 1000 and not verify_segment(path).is_sound, "damage is what verify looks for"
+    assert log_stats(tmp_path)[0].events == 1000 and not verify_segment(path).is_sound, (
+        "damage is what verify looks for"
+    )
