@@ -1,6 +1,7 @@
 """ASGI and WSGI middleware: logs the JSON requests and responses of a prediction route.
 
-In the request path bodies are only kept; they are decoded on the client's thread. Each answer carries the header ``X-Prediction-ID``.
+In the request path bodies are only kept; they are decoded on the client's thread. Each answer carries the header ``X-Prediction-ID``:
+the id of the prediction, unless the request's row brings an ``id`` of its own, which then is what is logged.
 """
 
 from __future__ import annotations
@@ -172,6 +173,9 @@ class ASGIMiddleware:
 
         try:
             await self.app(scope, listen, answer)
+        except Exception:  # also behind a first line of the answer that said 200
+            exchange.status = 500
+            raise
         finally:
             exchange.finish(self.log)
 
@@ -240,9 +244,13 @@ class _Body:
         self._body, self._exchange, self._log = body, exchange, log
 
     def __iter__(self) -> Iterator[bytes]:
-        for piece in self._body:
-            self._exchange.add_response(piece)
-            yield piece
+        try:
+            for piece in self._body:
+                self._exchange.add_response(piece)
+                yield piece
+        except Exception:  # the answer broke off behind a first line that said 200
+            self._exchange.status = 500
+            raise
 
     def close(self) -> None:
         try:

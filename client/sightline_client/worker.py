@@ -155,6 +155,7 @@ class Worker:
             return
         spool = Spool(self.spool.folder, self.spool.monitor, self.spool.max_bytes)
         batches, _ = self._take(len(self.queue))
+        dropped = self.counters.dropped
         try:
             for kind, rows in [*self._in_hand, *self._held, *batches]:
                 if spool.append(kind, rows):
@@ -165,6 +166,8 @@ class Worker:
             spool.seal()
         except OSError as error:
             logger.warning("cannot write the spool at the end: %s", error)
+        if self.counters.dropped > dropped:
+            logger.warning("the spool is full: %d events are lost", self.counters.dropped - dropped)
 
     # ---- the thread -----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Callable, Union
 
+from sightline_client.errors import SightlineClientError
+
 if TYPE_CHECKING:
     from sightline_client.client import Client
 
@@ -87,7 +89,10 @@ def wrap_function(
                 raise
             logger.exception("a call of %s could not be logged", getattr(function, "__name__", function))
 
-    if inspect.iscoroutinefunction(function):
+    call_method = type(function).__call__  # of an object that is called like a function
+    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in (function, call_method)):
+        raise SightlineClientError("a generator cannot be wrapped: call log.prediction(...) where its result is known")
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call_method):
 
         @functools.wraps(function)
         async def asynchronous(*args: Any, **kwargs: Any) -> Any:

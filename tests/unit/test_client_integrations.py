@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sightline_client import ASGIMiddleware, Client, WSGIMiddleware, current_prediction_id
+from sightline_client import ASGIMiddleware, Client, SightlineClientError, WSGIMiddleware, current_prediction_id
 from sightline_client.encoding import moment_text, to_json
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -281,6 +281,47 @@ def test_wsgi_middleware_logs_requests_and_answers(tmp_path):
     first, second = logged(tmp_path)
     assert (first.id, first.features, first.prediction, first.status) == ("call", {"x": 2}, True, None)
     assert (second.status, second.features) == (500, {"crash": True})
+
+
+def test_an_answer_that_breaks_off_is_a_failed_call(tmp_path):
+    def wsgi(environ, start_response):
+        start_response("200 OK", [])
+        yield b'{"score": '
+        raise RuntimeError("broken off")
+
+    async def asgi(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("broken off")
+
+    with Client("m", path=tmp_path) as log:
+        body = WSGIMiddleware(wsgi, log)(
+            {"REQUEST_METHOD": "POST", "PATH_INFO": "/predict", "wsgi.input": None}, lambda status, headers: None
+        )
+        with pytest.raises(RuntimeError):
+            list(body)
+        body.close()
+        call_asgi(ASGIMiddleware(asgi, log), ("POST", "/predict", {"json": {"x": 1}}))
+    assert [e.status for e in logged(tmp_path)] == [500, 500]
+
+
+def test_objects_with_an_async_call_are_awaited_and_generators_refused(tmp_path):
+    class Model:
+        async def __call__(self, row):
+            return 0.5
+
+    def stream(row):
+        yield 0.5
+
+    async def stream_async(row):
+        yield 0.5
+
+    with Client("m", path=tmp_path) as log:
+        assert asyncio.run(log.wrap(Model())({"x": 1})) == 0.5
+        for function in (stream, stream_async):
+            with pytest.raises(SightlineClientError, match="generator"):
+                log.wrap(function)
+    assert [(e.score, e.status) for e in logged(tmp_path)] == [(0.5, None)]
 
 
 def test_middleware_takes_a_rule_of_ones_own_and_bounds_bodies(tmp_path):
