@@ -118,7 +118,10 @@ def _post(name: str, text: str, schema: str | None) -> dict[str, Any]:
 
 def _get(path: str, text: str) -> dict[str, Any]:
     media = "text/plain" if path == "/metrics" else "application/json"
-    responses: dict[str, Any] = {"200": {"description": text, "content": {media: {}}}}
+    responses: dict[str, Any] = {
+        "200": {"description": text, "content": {media: {}}},
+        "421": {"description": ERRORS["421"], "content": {"application/json": {}}},
+    }
     if path == "/readyz":
         responses["503"] = {"description": "Not now.", "content": {media: {}}}
     if path == "/metrics":
