@@ -69,6 +69,8 @@ def _number(entry: Metric, rows: pl.DataFrame) -> float:
     if value is None:
         return math.nan
     try:
+        if isinstance(value, (str, bytes)):  # float() would read a number off a text
+            raise TypeError
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(

@@ -44,6 +44,11 @@ def nan(rows):
     """Never a number."""
     return float("nan")
 
+@metric(name="text", task="custom", needs="rows")
+def text(rows):
+    """A number as text."""
+    return "0.5"
+
 @metric(name="seen", task="custom", needs="rows")
 def seen(rows):
     """How many columns it was given."""
@@ -190,9 +195,13 @@ class TestValue:
 
 class TestBroken:
     def test_one_metric_says_why_and_the_others_go_on(self, warehouse):
-        entries = [*metrics("fails", "nan", "plain", "absent", "mean_age"), {"name": "gone", "python": "no_such_mod:f"}]
+        entries = [
+            *metrics("fails", "nan", "text", "plain", "absent", "mean_age"),
+            {"name": "gone", "python": "no_such_mod:f"},
+        ]
         own = evaluate(warehouse, entries)
-        reasons = {name: whole(own, name)["reason"][0] for name in ("fails", "nan", "plain", "absent", "gone")}
+        reasons = {name: whole(own, name)["reason"][0] for name in ("fails", "nan", "text", "plain", "absent", "gone")}
+        assert "the function returned str; return one number" in reasons["text"]
         assert reasons["fails"].startswith("the metric failed: ColumnNotFoundError")
         assert reasons["nan"] == "the metric is undefined on these rows"
         assert "decorate the function with @metric" in reasons["plain"]
