@@ -1,9 +1,12 @@
-{# Metrics that users wrote in SQL, with or without need of a label: [{name, sql, value}], `value` the column of their values. #}
+{#
+  Metrics that users wrote in SQL, with or without need of a label: [{name, sql, value}], `value` the column of their values.
+  Each expression stands on lines of its own, so that it may end in a comment.
+#}
 {% macro custom_metrics(needs_label) %}
   {% set found = [] %}
   {% for metric in control_custom_metrics() %}
     {% if metric.needs_label == needs_label %}
-      {% do found.append({'name': metric.name, 'sql': metric.sql, 'value': 'metric_value_' ~ loop.index0}) %}
+      {% do found.append({'name': metric.name, 'sql': '\n' ~ metric.sql ~ '\n', 'value': 'metric_value_' ~ loop.index0}) %}
     {% endif %}
   {% endfor %}
   {{ return(found) }}

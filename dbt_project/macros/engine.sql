@@ -25,6 +25,10 @@
   {{ return((found[0][0] if found | length else '') or '') }}
 {% endmacro %}
 
+{# The value of an expression, null for the rows it fails on. #}
+{% macro tried(x) %}{{ return(adapter.dispatch('tried')(x)) }}{% endmacro %}
+{% macro duckdb__tried(x) %}{{ return('try(' ~ x ~ ')') }}{% endmacro %}
+
 {# x if it is a finite number, else null. #}
 {% macro finite(x) %}{{ return(adapter.dispatch('finite')(x)) }}{% endmacro %}
 {% macro duckdb__finite(x) %}{{ return('case when isfinite(' ~ x ~ ') then ' ~ x ~ ' end') }}{% endmacro %}

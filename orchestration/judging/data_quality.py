@@ -12,7 +12,7 @@ from metrics_py.drift_metrics import Z
 from metrics_py.profiles import ColumnProfile
 from metrics_py.quality import quality_table
 from orchestration import partitions
-from orchestration.judging import custom_python
+from orchestration.judging import custom_python, custom_sql
 from orchestration.judging.columns import judge_columns
 from orchestration.judging.common import (
     BY,
@@ -60,7 +60,10 @@ def judge(work: Work) -> Judged:
     bins = with_all_versions(spec, read_mart(con, "column_bins", keys))
     columns = judge_columns(spec, moments, bins, profiles)
     python = custom_python.evaluate(spec, paths, con, keys, needs_label=False, min_rows=MIN_RATE_ROWS)
-    custom = pl.concat([_custom(spec, con, keys), python.table], how="diagonal")
+    own_sql = _custom(spec, con, keys)
+    counts = health.filter(segment="all").group_by("window_start").agg(n=pl.col("n_rows").sum().cast(pl.Int64))
+    gaps = custom_sql.without_value(spec, own_sql, counts, needs_label=False)
+    custom = pl.concat([own_sql, gaps, python.table], how="diagonal")
     judged = pl.concat([service, conform(custom.with_columns(column=pl.lit(""))), columns])
     own = {metric.name: SIGN[metric.direction] for metric in spec.metrics if not metric.needs_label}
     worse = {**DIRECTIONS, **own, **python.directions}

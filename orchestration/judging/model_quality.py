@@ -11,8 +11,9 @@ import polars as pl
 from metrics_py import registry
 from metrics_py.quality import quality_table
 from orchestration import partitions
-from orchestration.judging import custom_python, drift
+from orchestration.judging import custom_python, custom_sql, drift
 from orchestration.judging.common import (
+    ALL_VERSIONS,
     BY,
     EVIDENCE,
     SIGN,
@@ -78,7 +79,10 @@ def _quality(
         by=BY,
     )
     own = custom_python.evaluate(spec, paths, con, keys, needs_label=True, min_rows=spec.quality.min_labels)
-    table = pl.concat([table, own.table], how="diagonal_relaxed")
+    counts = marts["label_counts"].filter(model_version=ALL_VERSIONS, segment="all")
+    counts = counts.group_by("window_start").agg(n=pl.col("n_labelled").sum().cast(pl.Int64))
+    gaps = custom_sql.without_value(spec, table, counts, needs_label=True)
+    table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
     rates = _label_rates(marts["label_counts"])
     judged = conform(pl.concat([table, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
     worse = {**directions(spec), **own.directions}

@@ -14,7 +14,7 @@ import click
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
-from sightline.spec import kinds, plan, python_metrics
+from sightline.spec import kinds, plan, python_metrics, sql_metrics
 from sightline.spec.durations import format_duration
 from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, monitor_files
 from sightline.spec.model import MonitorSpec
@@ -38,8 +38,11 @@ def command(paths: tuple[Path, ...], form: str) -> None:
             if spec.id in {summary["id"] for summary in summaries}:
                 what, fix = f"a second file describes the monitor {spec.id!r}", "keep one of .yaml and .yml"
                 raise SightlineError(what, where=str(path), fix=fix)
-            if missing := python_metrics.problems(spec, path, _home_of(path).root):
-                raise SpecError(missing)
+            if mistakes := [
+                *sql_metrics.problems(spec, path),
+                *python_metrics.problems(spec, path, _home_of(path).root),
+            ]:
+                raise SpecError(mistakes)
             summaries.append(summarise(spec, path, _home_of(path)))
         except SightlineError as error:
             errors.append(error)

@@ -92,6 +92,11 @@ window, model version and segment, a judgement row, a check (`metric__<name>` on
   current label, and have the columns `label` and `is_positive` too.
 - The interval is the delete-one-bucket jackknife: the function is called once on all rows and once without each of the
   64 buckets of entities (16 within a segment). Its result must not depend on the order of the rows.
+- A SQL expression gives one number (or condition) per row from that row's columns, with `needs_label: true` `label` and `is_positive` too.
+  Subqueries, window functions, aggregates and functions such as `random()` are refused, because they see other rows or change from
+  run to run. A row whose expression fails or is not finite (division by zero, a text that is no number) does not count; `n` tells how
+  many rows did. A metric that is undefined in every row of a window gives `insufficient_data`.
+- A mistake in an expression is told by `sightline validate`, with its line; in a run it makes that metric's check warn, and the others go on.
 - The `direction` of the monitor file goes before that of the decorator; `range` cuts the bounds.
 - A function that raises, returns NaN or cannot be imported gives `insufficient_data` with the reason, for that metric alone; if it is
   broken, its check warns. So does a window of too few rows (20; with labels `quality.min_labels`), or of more than 200 million rows x columns: name `columns`,

@@ -13,6 +13,7 @@ import polars as pl
 
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
+from sightline.spec import sql_metrics
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference import ReferenceProfile, column_roles, load_reference
 from sightline.warehouse.settings import negative_class
@@ -85,9 +86,7 @@ def write_control(
     rows = {
         "windows": _windows(spec, windows),
         "columns": _columns(spec, reference),
-        "custom_metrics": [
-            {"name": m.name, "sql": m.sql, "needs_label": m.needs_label} for m in spec.metrics if m.sql is not None
-        ],
+        "custom_metrics": _custom_metrics(spec),
         "settings": [{"key": key, "value": value} for key, value in _settings(spec, reference, token).items()],
     }
     frames = {name: pl.DataFrame(found, schema=TABLES[name]) for name, found in rows.items()}
@@ -152,6 +151,16 @@ def _columns(spec: MonitorSpec, reference: ReferenceProfile | None) -> list[dict
             }
         )
     return rows
+
+
+def _custom_metrics(spec: MonitorSpec) -> list[dict[str, Any]]:
+    """The user's metrics in SQL; one with a mistake would fail the mart of all of them, so it is left out."""
+    broken = sql_metrics.mistakes(spec)
+    return [
+        {"name": metric.name, "sql": metric.sql, "needs_label": metric.needs_label}
+        for metric in spec.metrics
+        if metric.sql is not None and metric.name not in broken
+    ]
 
 
 def _settings(spec: MonitorSpec, reference: ReferenceProfile | None, token: str) -> dict[str, str]:

@@ -115,16 +115,21 @@ def test_rejected_rows_are_counted_in_their_window(bench):
     assert bench.mart("service_health")["n_rows"].sum() == 19
 
 
-def test_a_broken_custom_metric_fails_its_own_mart_only(bench):
-    metric = CustomMetric(name="broken", sql="no_such_column + 1", needs_label=True)
-    spec = bench.spec.model_copy(update={"metrics": (metric,)})
+def test_a_broken_custom_metric_is_left_out_and_one_without_value_has_no_rows(bench):
+    metrics = (
+        CustomMetric(name="broken", sql="no_such_column + 1", needs_label=True),
+        CustomMetric(name="fails_on_rows", sql="cast(prediction_id || 'x' as double)", needs_label=True),
+        CustomMetric(name="good", sql="cast(label as double) -- a comment", needs_label=True),
+    )
+    spec = bench.spec.model_copy(update={"metrics": metrics})
     bench = Bench(spec, bench.home, bench.inferences, bench.labels)
     bench.land("inferences", "all", bench.inferences)
     bench.land("labels", "all", bench.labels)
     bench.control()
-    done = bench.dbt("build --exclude-resource-type unit_test")
-    assert done.returncode == 1 and "no_such_column" in done.stdout
-    assert "custom_sums" not in bench.all_marts()
+    bench.build()
+    sums = bench.mart("custom_sums")
+    assert set(sums["metric"]) == {"good"}
+    assert sums.filter(metric="good", segment="all")["n"].sum() == 20
     assert bench.mart("quality_sums")["n"].sum() == 20
 
 

@@ -259,3 +259,14 @@ def of_bins(reference, current):
     def test_reading_a_monitor_file_imports_nothing_of_the_user_s(self, home):
         self.write(home, "raises_at_import:f")
         assert load_monitor(home / "monitors" / "flight_delay.yaml").metrics[1].python == "raises_at_import:f"
+
+
+def test_mistakes_in_sql_metrics_are_told_with_line_and_fix(home):
+    entry = "metrics:\n  - {name: first, sql: '1'}\n  - name: kpi\n    sql: f_distanc * 2\n"
+    (home / "monitors" / "flight_delay.yaml").write_text(EXAMPLE + entry)
+    line = (EXAMPLE + "metrics:\n  - first\n  - name\n").count("\n") + 1
+    code, out, err = run()
+    assert code == 2 and "demand/inferences" in out
+    assert (
+        f"flight_delay.yaml:{line}: metric 'kpi': " in err and '"f_distance"' in err and "fix: the columns are" in err
+    )

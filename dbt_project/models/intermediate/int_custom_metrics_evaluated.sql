@@ -21,7 +21,7 @@ select
     model_version,
     {{ cell_names() }}
     {%- for metric in metrics %}
-    {{ finite(as_double('(' ~ metric.sql ~ ')')) }} as {{ metric.value }},
+    {{ finite(tried(as_double('(' ~ metric.sql ~ ')'))) }} as {{ metric.value }},
     {%- endfor %}
     bucket
 from rows_labelled

@@ -6,7 +6,7 @@ with evaluated as (
         model_version,
         {{ cell_columns() }}
         {%- for metric in metrics %}
-        {{ finite(as_double('(' ~ metric.sql ~ ')')) }} as {{ metric.value }},
+        {{ finite(tried(as_double('(' ~ metric.sql ~ ')'))) }} as {{ metric.value }},
         {%- endfor %}
         bucket
     from {{ ref('stg_inferences') }}

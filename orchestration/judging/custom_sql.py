@@ -1,0 +1,59 @@
+"""The user's metrics written in SQL, where their marts hold nothing: a mistake in the expression, or undefined in every row.
+
+dbt aggregates them; the marts have rows only where a metric has values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from orchestration.judging.common import ALL_VERSIONS
+from orchestration.judging.custom_python import FAILED, TABLE
+from sightline.spec import sql_metrics
+from sightline.spec.model import MonitorSpec
+
+UNDEFINED = "the metric is undefined in every row"
+
+
+def without_value(spec: MonitorSpec, table: pl.DataFrame, rows: pl.DataFrame, *, needs_label: bool) -> pl.DataFrame:
+    """Say of each window of a SQL metric that has no result why: ``insufficient_data`` with the reason, in shape `TABLE`.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        The monitor.
+    table : DataFrame
+        Results so far: ``window_start, model_version, segment, metric``.
+    rows : DataFrame
+        Rows that the metrics are about: ``window_start, n``; windows without predictions are left out, those without a
+        label have 0.
+    needs_label : bool
+        Which metrics.
+    """
+    wanted = [m.name for m in spec.metrics if m.sql is not None and m.needs_label == needs_label]
+    if not wanted:
+        return pl.DataFrame(schema=TABLE)
+    whole = table.filter(model_version=ALL_VERSIONS, segment="all").filter(pl.col("metric").is_in(wanted))
+    known = set(whole.select("window_start", "metric").iter_rows())
+    mistakes = sql_metrics.mistakes(spec)
+    reasons = {name: f"{FAILED}: {mistakes[name].what}" if name in mistakes else None for name in wanted}
+    return pl.DataFrame(list(_gaps(rows, reasons, known)), schema=TABLE)
+
+
+def _gaps(rows: pl.DataFrame, reasons: dict[str, str | None], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for start, n in rows.select("window_start", "n").sort("window_start").iter_rows():
+        for name, mistake in reasons.items():
+            if (start, name) in known or (mistake is None and not n):
+                continue
+            yield {
+                "window_start": start,
+                "model_version": ALL_VERSIONS,
+                "segment": "all",
+                "metric": name,
+                "status": "insufficient_data",
+                "reason": mistake or UNDEFINED,
+                "n": n,
+            }
