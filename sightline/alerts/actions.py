@@ -42,7 +42,7 @@ def act(
     Raises
     ------
     SightlineError
-        There is no such incident, or it has ended already.
+        There is no such incident, it has ended already, or `at` lies in the future.
     """
     spec, paths = find_monitor(home, monitor), home.monitor(monitor)
     found = read_snapshot(paths, engine.INCIDENTS)
@@ -54,12 +54,16 @@ def act(
         raise SightlineError(
             f"the incident {incident} has ended already ({states[incident]})", fix="see `sightline incidents`"
         )
-    moment = at or datetime.now(UTC)
+    now = datetime.now(UTC)
+    moment = at or now
+    if moment > now:
+        what = f"{moment:%Y-%m-%d %H:%M} UTC lies in the future: the incident {incident} goes on until then"
+        raise SightlineError(what, fix="say it when it is so, without --at")
     append_action(
         paths, {"kind": kind, "incident": incident, "effective_at": moment.isoformat(), "user": _user(), "note": note}
     )
-    now = engine.run(spec, paths).incidents
-    return next(row for row in now.iter_rows(named=True) if row["incident_id"] == incident)
+    incidents = engine.run(spec, paths).incidents
+    return next(row for row in incidents.iter_rows(named=True) if row["incident_id"] == incident)
 
 
 def _user() -> str:

@@ -72,6 +72,10 @@ def command(
     """Print the judgements of MONITOR: one row per window, segment, version, column and metric."""
     home = Home.from_env()
     paths = _paths(home, monitor)
+    if output is not None and not output.parent.is_dir():
+        raise SightlineError(
+            f"there is no folder {output.parent}", where=f"--output {output}", fix="make it, or name another"
+        )
     found = read_judgements(paths, metric, column, start, end, as_of, asset, latest=not revisions, segment=segment)
     found = found.sort("window_start", "segment", "model_version", "column", "metric", "revision")
     if found.is_empty():

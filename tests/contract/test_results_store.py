@@ -381,6 +381,7 @@ def test_parquet_to_stdout_and_file(filled: Path) -> None:
         (["m", "--column", "winds"], "Did you mean 'wind'"),
         (["m", "--segment", "origin=JKF"], "Did you mean 'origin=JFK'"),
         (["m", "--asset", "drifts"], "Did you mean 'drift'"),
+        (["m", "--output", "nowhere/found.json"], "there is no folder nowhere"),
     ],
 )
 def test_wrong_names_get_the_nearest_one(filled: Path, args: list[str], message: str) -> None:

@@ -118,6 +118,15 @@ def test_fixed_takes_the_moment_it_was_mended(monitor):
     assert "'soon' is no date or time" in again.output
 
 
+def test_a_moment_in_the_future_is_refused_and_not_kept(monitor):
+    incident = listed()["incidents"][0]["incident_id"]
+    later = datetime.now(UTC) + timedelta(days=2)
+    with pytest.raises(SightlineError, match="lies in the future"):
+        call("fixed", "churn", incident, "--at", later.isoformat())
+    assert list(read_actions(monitor.monitor("churn"))) == []
+    assert listed()["incidents"][0]["status"] == "open"
+
+
 def test_accepting_starts_the_baseline_anew_so_that_the_new_level_does_not_alarm_again(monitor):
     paths = monitor.monitor("churn")
     incident = listed()["incidents"][0]["incident_id"]
