@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+from polars.exceptions import PanicException
 
 from metrics_py.custom import estimate_rows
 from metrics_py.intervals import t_quantile
@@ -236,7 +237,7 @@ def _estimate(entry: Metric, rows: pl.DataFrame, min_rows: int, needs_label: boo
         return _unknown(f"no {what}", 0)
     try:
         found = estimate_rows(entry, rows, bucket="bucket")
-    except Exception as error:  # the user's function may raise anything; that is the result of this metric
+    except (Exception, SystemExit, PanicException) as error:  # the function may raise anything: its metric's result
         return _unknown(f"{FAILED}: {type(error).__name__}: {brief(error)}", len(rows))
     if found.status == "ok" and len(rows) < min_rows:
         reason = f"{len(rows)} {what}, {min_rows} needed"

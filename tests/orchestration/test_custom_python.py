@@ -49,6 +49,16 @@ def text(rows):
     """A number as text."""
     return "0.5"
 
+@metric(name="leaves", task="custom", needs="rows")
+def leaves(rows):
+    """Ends the process."""
+    raise SystemExit(3)
+
+@metric(name="panics", task="custom", needs="rows")
+def panics(rows):
+    """As Polars does where it has a bug."""
+    raise pl.exceptions.PanicException("a bug")
+
 @metric(name="seen", task="custom", needs="rows")
 def seen(rows):
     """How many columns it was given."""
@@ -196,11 +206,16 @@ class TestValue:
 class TestBroken:
     def test_one_metric_says_why_and_the_others_go_on(self, warehouse):
         entries = [
-            *metrics("fails", "nan", "text", "plain", "absent", "mean_age"),
+            *metrics("fails", "nan", "text", "leaves", "panics", "plain", "absent", "mean_age"),
             {"name": "gone", "python": "no_such_mod:f"},
         ]
         own = evaluate(warehouse, entries)
-        reasons = {name: whole(own, name)["reason"][0] for name in ("fails", "nan", "text", "plain", "absent", "gone")}
+        reasons = {
+            name: whole(own, name)["reason"][0]
+            for name in [entry["name"] for entry in entries if entry["name"] != "mean_age"]
+        }
+        assert reasons["leaves"] == "the metric failed: SystemExit: 3"
+        assert reasons["panics"] == "the metric failed: PanicException: a bug"
         assert "the function returned str; return one number" in reasons["text"]
         assert reasons["fails"].startswith("the metric failed: ColumnNotFoundError")
         assert reasons["nan"] == "the metric is undefined on these rows"
