@@ -81,7 +81,8 @@ class Comparison:
         return "\n".join([self._summary(), *_lines(self.frame, max_rows)])
 
     def _summary(self) -> str:
-        states = self.frame.group_by("column").agg(pl.col("state"))["state"].to_list()
+        judged = self.frame.filter(pl.col("state").is_not_null())
+        states = judged.group_by("column").agg(pl.col("state"))["state"].to_list()
         worst = [min(column, key=lambda s: _RANK[s]) for column in states]
         counts = {name: worst.count(name) for name in ("drift", "unclear", "insufficient_data", "stable")}
         told = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items() if n)

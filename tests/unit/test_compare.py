@@ -540,3 +540,10 @@ def test_an_infinite_odds_ratio_is_no_lack_of_data():
 def test_a_blank_category_is_named():
     row = compare({"x": ["a", ""] * 50}, {"x": ["a"] * 100}, metrics=["psi"]).to_dicts()[0]
     assert row["direction"] == "(blank) 50 % -> 0 %; a 50 % -> 100 %"
+
+
+def test_a_number_without_a_verdict_hides_no_verdict_of_its_column_in_the_headline():
+    values = pl.DataFrame({"x": np.random.default_rng(12).normal(size=5000)})
+    found = compare(values, values, metrics=["psi", "wasserstein_scaled"])
+    assert found.to_text().splitlines()[0] == "1 column compared, 5,000 reference and 5,000 current rows: 1 stable"
+    assert "nothing to judge" in compare(values, values, metrics=["wasserstein_scaled"]).to_text().splitlines()[0]
