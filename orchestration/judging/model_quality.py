@@ -43,6 +43,13 @@ def directions(spec: MonitorSpec) -> dict[str, int]:
     return {name: _worse_side(spec, name) for name in plan.quality_metrics(spec) if name not in own} | own
 
 
+def limits(spec: MonitorSpec) -> dict[str, tuple[float, float]]:
+    """Metric -> its range, to which bounds are cut."""
+    ranges = {entry.name: entry.range for entry in registry.entries(spec.model.task)}
+    known = {name: ranges[name] for name in plan.quality_metrics(spec) if name in ranges}
+    return {**known, "labelled_rate": (0.0, 1.0)}
+
+
 def _worse_side(spec: MonitorSpec, name: str) -> int:
     if name.startswith("pinball_"):
         return WORSE_ABOVE
@@ -88,9 +95,7 @@ def _quality(
     worse = {**directions(spec), **own.directions}
     not_due = pl.col("window_start").is_in(_early(spec, keys, now)) & (pl.col("metric") == "labelled_rate")
     waiting = judged.filter(not_due)
-    judged = with_bounds(
-        spec, paths, ASSET, judged.filter(~not_due), worse, {"labelled_rate": (0.0, 1.0), **own.limits}
-    )
+    judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {**limits(spec), **own.limits})
     table = on_scale(table, scales(spec))
     streams = pl.concat([table, rates], how="diagonal_relaxed").filter(
         pl.col("metric").is_in(plan.quality_metrics(spec))

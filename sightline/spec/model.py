@@ -249,7 +249,8 @@ class Alerts(Part):
     )
     notify: tuple[str, ...] = Field(default=(), description="Names of people or channels, shown on incidents.")
     weights: dict[str, float] = Field(
-        default={}, description="Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight."
+        default={},
+        description="Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight; the first that matches counts, 0 silences.",
     )
     holidays: tuple[date, ...] = Field(default=(), description="Days that neither alarm nor teach the baseline.")
     warmup: int | None = Field(

@@ -18,6 +18,16 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _TEAM = re.compile(r"team:[A-Za-z0-9_]+")
 
 
+JUDGED_ASSETS = ("data_quality", "drift", "model_quality")
+"""What the names of the alert engine's streams begin with."""
+SERVICE_METRICS = (
+    *("n_rows", "error_rate", "rejected_rate", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms"),
+    *("null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate", "is_constant", "contract_rate"),
+)
+LABEL_METRICS = ("labelled_rate", "value", "business_value", "business_value_total")
+"""Metrics that no function of the registry gives; `value` is what the marts call the business value."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One broken rule."""
@@ -297,10 +307,25 @@ def _value_matrix(spec: MonitorSpec, matrix: Mapping[str, Mapping[str, float]]) 
         yield Problem(("value_matrix", name), f"{name!r} is no class of columns.class_scores", nearest(name, known))
 
 
+def _built_in(spec: MonitorSpec) -> set[str]:
+    """Names that Sightline gives to judgements of this monitor itself."""
+    from metrics_py import registry
+
+    task = spec.model.task
+    found = {*SERVICE_METRICS, *LABEL_METRICS, *(f"pinball_{level:g}" for level in spec.quality.quantiles)}
+    if task != "ranking":
+        found |= {entry.name for entry in registry.entries(task) if entry.function.__module__.startswith("metrics_py.")}
+    return found
+
+
 def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
     yield from _repeated(("metrics",), [metric.name for metric in spec.metrics], "a metric")
+    built_in = _built_in(spec) if spec.metrics else set()
     for index, metric in enumerate(spec.metrics):
         path: KeyPath = ("metrics", index)
+        if metric.name in built_in:
+            what = f"{metric.name!r} is the name of a metric that Sightline has itself"
+            yield Problem((*path, "name"), what, f"call it otherwise, such as `own_{metric.name}`")
         if (metric.sql is None) == (metric.python is None):
             yield Problem(
                 path, f"the metric {metric.name!r} needs either `sql` or `python`", "write exactly one of the two"
@@ -316,6 +341,13 @@ def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
 
 def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
     for pattern, weight in spec.alerts.weights.items():
+        first, slash, _ = pattern.partition("/")
+        is_literal = not any(sign in first for sign in "*?[")
+        if is_literal and not (slash and first in JUDGED_ASSETS):
+            what = f"the pattern {pattern!r} matches no stream: they begin with {', '.join(JUDGED_ASSETS)}"
+            yield Problem(
+                ("alerts", "weights", pattern), what, f"write it like `drift/*`. {nearest(first, JUDGED_ASSETS)}"
+            )
         if not 0 <= weight < float("inf"):
             yield Problem(
                 ("alerts", "weights", pattern), f"the weight {weight:g} is negative or infinite", "write 0 or more"
