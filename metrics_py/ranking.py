@@ -13,6 +13,8 @@ Voorhees (1999), TREC-8 (reciprocal rank).
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -196,75 +198,40 @@ def _mean(rows: pl.DataFrame, name: str, k: int) -> float:
 MANNING = "Manning, Raghavan & Schuetze (2008), ch. 8"
 TIES = "McSherry & Najork (2008), LNCS 4956:414"
 
+_ranking_metric = partial(metric, task="ranking", needs="rows", direction="higher_is_better", range=(0, 1))
 
-@metric(
-    name="ndcg",
-    task="ranking",
-    needs="rows",
-    direction="higher_is_better",
-    range=(0, 1),
-    references=("Jarvelin & Kekalainen (2002), ACM TOIS 20:422", TIES),
-)
+
+@_ranking_metric(name="ndcg", references=("Jarvelin & Kekalainen (2002), ACM TOIS 20:422", TIES))
 def ndcg(rows: pl.DataFrame, k: int = K) -> float:
     """Discounted gain of the first k places of a query, relative to the best order; mean over queries."""
     return _mean(rows, "ndcg", k)
 
 
-@metric(
-    name="map", task="ranking", needs="rows", direction="higher_is_better", range=(0, 1), references=(MANNING, TIES)
-)
+@_ranking_metric(name="map", references=(MANNING, TIES))
 def mean_average_precision(rows: pl.DataFrame, k: int = K) -> float:
     """Precision averaged over the places of the relevant rows among the first k; mean over queries."""
     return _mean(rows, "map", k)
 
 
-@metric(
-    name="mrr",
-    task="ranking",
-    needs="rows",
-    direction="higher_is_better",
-    range=(0, 1),
-    references=("Voorhees (1999), TREC-8", TIES),
-)
+@_ranking_metric(name="mrr", references=("Voorhees (1999), TREC-8", TIES))
 def mean_reciprocal_rank(rows: pl.DataFrame, k: int = K) -> float:
     """1 / place of the first relevant row, 0 beyond place k; mean over queries."""
     return _mean(rows, "mrr", k)
 
 
-@metric(
-    name="precision_at_k",
-    task="ranking",
-    needs="rows",
-    direction="higher_is_better",
-    range=(0, 1),
-    references=(MANNING, TIES),
-)
+@_ranking_metric(name="precision_at_k", references=(MANNING, TIES))
 def precision_at_k(rows: pl.DataFrame, k: int = K) -> float:
     """Share of the first k places that hold a relevant row; mean over queries."""
     return _mean(rows, "precision_at_k", k)
 
 
-@metric(
-    name="recall_at_k",
-    task="ranking",
-    needs="rows",
-    direction="higher_is_better",
-    range=(0, 1),
-    references=(MANNING, TIES),
-)
+@_ranking_metric(name="recall_at_k", references=(MANNING, TIES))
 def recall_at_k(rows: pl.DataFrame, k: int = K) -> float:
     """Share of the relevant rows that stand among the first k; mean over queries."""
     return _mean(rows, "recall_at_k", k)
 
 
-@metric(
-    name="hit_rate_at_k",
-    task="ranking",
-    needs="rows",
-    direction="higher_is_better",
-    range=(0, 1),
-    references=(MANNING, TIES),
-)
+@_ranking_metric(name="hit_rate_at_k", references=(MANNING, TIES))
 def hit_rate_at_k(rows: pl.DataFrame, k: int = K) -> float:
     """Share of the queries with a relevant row among the first k."""
     return _mean(rows, "hit_rate_at_k", k)

@@ -197,3 +197,17 @@ if __name__ == "__main__":
     print("ready", flush=True)
     load_all(Path(sys.argv[1]))
     print("done", flush=True)
+
+
+def quarantine(root: Path) -> pl.DataFrame:
+    """All rows in quarantine."""
+    return pl.concat(map(pl.read_parquet, sorted(make_paths(root)[1].quarantine.glob("*.parquet"))))
+
+
+def ledger_adds_up(root: Path) -> None:
+    """Every batch: its rows are accepted, duplicate, rejected or unmatched."""
+    with open_ledger(make_paths(root)[1].ledger) as ledger:
+        bad = ledger.con.execute(
+            "SELECT path FROM batches WHERE n_rows <> n_accepted + n_duplicate + n_rejected + n_unmatched"
+        ).fetchall()
+    assert bad == []

@@ -19,6 +19,7 @@ from orchestration_support import DAYS, HOURS, Workshop, make_workshop
 
 from sightline.home import Home
 from sightline.spec.model import MonitorSpec
+from tests.orchestration.judging_support import con, spec  # noqa: F401 (fixtures)
 
 
 @pytest.fixture

@@ -9,7 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
+from sightline_client import worker as client_worker
+
+from sightline.home import Home
+from sightline.log import segment as seg
+from sightline.log.reader import read_segment
 
 Answer = tuple[int, dict[str, str], Any]
 
@@ -84,3 +92,22 @@ def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         threading.Event().wait(0.005)
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch):
+    """Short waits between attempts."""
+    monkeypatch.setattr(client_worker, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(client_worker, "MAX_BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr(client_worker, "ORPHAN_CHECK_SECONDS", 0.05)
+
+
+def logged(home: Path, kind: str = "inferences", monitor: str = "m") -> list:
+    """Events of a monitor's log, sealed and open."""
+    log = Home(home).monitor(monitor).log
+    return [e for path in (*seg.list_sealed(log, kind), *seg.list_open(log, kind)) for e in read_segment(path).events]
+
+
+def adds_up(stats: dict[str, int]) -> bool:
+    """Every logged event was sent, spooled, refused or dropped, or is queued."""
+    return stats["logged"] == stats["sent"] + stats["spooled"] + stats["refused"] + stats["dropped"] + stats["queued"]

@@ -6,35 +6,16 @@ import logging
 import threading
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sightline_client import Client, SightlineClientError
 from sightline_client import segments as client_segments
-from sightline_client import worker as client_worker
 
 from sightline.home import Home
 from sightline.log import segment as seg
-from sightline.log.reader import read_segment
-from tests.unit.client_helpers import collecting, until
+from tests.unit.client_helpers import adds_up, collecting, logged, quick_retries, until  # noqa: F401 (a fixture)
 
 AT = datetime(2026, 1, 31, 6, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch):
-    monkeypatch.setattr(client_worker, "FIRST_BACKOFF_SECONDS", 0.01)
-    monkeypatch.setattr(client_worker, "MAX_BACKOFF_SECONDS", 0.05)
-    monkeypatch.setattr(client_worker, "ORPHAN_CHECK_SECONDS", 0.05)
-
-
-def logged(home: Path, kind: str = "inferences", monitor: str = "m") -> list:
-    log = Home(home).monitor(monitor).log
-    return [e for path in (*seg.list_sealed(log, kind), *seg.list_open(log, kind)) for e in read_segment(path).events]
-
-
-def adds_up(stats: dict[str, int]) -> bool:
-    return stats["logged"] == stats["sent"] + stats["spooled"] + stats["refused"] + stats["dropped"] + stats["queued"]
 
 
 def test_path_events_are_readable_by_the_log(tmp_path):

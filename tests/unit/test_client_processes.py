@@ -22,23 +22,10 @@ from sightline_client import worker as client_worker
 
 from sightline.home import Home
 from sightline.log import segment as seg
-from sightline.log.reader import read_segment
 from sightline.log.recovery import recover
-from tests.unit.client_helpers import collecting, until
+from tests.unit.client_helpers import collecting, logged, quick_retries, until  # noqa: F401 (a fixture)
 
 AT = datetime(2026, 1, 31, 6, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch):
-    monkeypatch.setattr(client_worker, "FIRST_BACKOFF_SECONDS", 0.01)
-    monkeypatch.setattr(client_worker, "MAX_BACKOFF_SECONDS", 0.05)
-    monkeypatch.setattr(client_worker, "ORPHAN_CHECK_SECONDS", 0.05)
-
-
-def logged(home: Path, kind: str = "inferences", monitor: str = "m") -> list:
-    log = Home(home).monitor(monitor).log
-    return [e for path in (*seg.list_sealed(log, kind), *seg.list_open(log, kind)) for e in read_segment(path).events]
 
 
 def test_a_forked_child_logs_on_its_own_and_repeats_nothing(tmp_path):

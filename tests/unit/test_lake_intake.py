@@ -13,26 +13,13 @@ import polars as pl
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
-from lake_support import START, land, make_paths, make_spec, rows, tables
+from lake_support import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows, tables
 
 from sightline.errors import SightlineError
 from sightline.lake import intake, list_batches, peek_windows, pending, scan_lake
-from sightline.lake.ledger import open_ledger
 from sightline.spec.model import Columns, Feature
 
 DAY = timedelta(days=1)
-
-
-def quarantine(root: Path) -> pl.DataFrame:
-    return pl.concat(map(pl.read_parquet, sorted(make_paths(root)[1].quarantine.glob("*.parquet"))))
-
-
-def ledger_adds_up(root: Path) -> None:
-    with open_ledger(make_paths(root)[1].ledger) as ledger:
-        bad = ledger.con.execute(
-            "SELECT path FROM batches WHERE n_rows <> n_accepted + n_duplicate + n_rejected + n_unmatched"
-        ).fetchall()
-    assert bad == []
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.ndjson"])

@@ -12,28 +12,15 @@ import polars as pl
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
-from lake_support import START, land, make_paths, make_spec, rows
+from lake_support import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 
 from sightline.errors import SightlineError
 from sightline.lake import intake, list_batches, peek_windows, pending, scan_lake
-from sightline.lake.ledger import open_ledger
 from sightline.log.events import InferenceEvent, RejectedEvent
 from sightline.log.writer import SegmentWriter
 from sightline.spec.model import Source, Sources
 
 DAY = timedelta(days=1)
-
-
-def quarantine(root: Path) -> pl.DataFrame:
-    return pl.concat(map(pl.read_parquet, sorted(make_paths(root)[1].quarantine.glob("*.parquet"))))
-
-
-def ledger_adds_up(root: Path) -> None:
-    with open_ledger(make_paths(root)[1].ledger) as ledger:
-        bad = ledger.con.execute(
-            "SELECT path FROM batches WHERE n_rows <> n_accepted + n_duplicate + n_rejected + n_unmatched"
-        ).fetchall()
-    assert bad == []
 
 
 def test_compressed_text_and_json_arrays(tmp_path: Path) -> None:
