@@ -229,6 +229,12 @@ class Lifecycle:
                 ended += self._end(int(stream), "accepted", NEW_NORMAL, decided)
         return ended
 
+    def _distances(self, streams: Integers, n: int) -> Floats:
+        """The last `n` distances from the old level, oldest first, shape (k, n); windows without one (holidays) are passed over."""
+        apart = self.engine.history.latest("apart", streams, self.engine.history.width)
+        order = np.argsort(~np.isnan(apart), axis=1, kind="stable")
+        return np.take_along_axis(apart, order, axis=1)[:, -n:]
+
     def _recovered(self, streams: Integers) -> NDArray[np.bool_]:
         """Are the last r windows within 3 sd of the old level and their mean nearer to it than half the incident's effect?
 
@@ -240,9 +246,9 @@ class Lifecycle:
         with np.errstate(divide="ignore"):
             wanted = np.clip(np.ceil(25.0 / np.maximum(effect, 1e-9) ** 2), low, high)
         wanted = np.minimum(wanted, self.engine.history.width)
-        apart = self.engine.history.latest("apart", streams, high)
+        apart = self._distances(streams, high)
         inside = np.arange(apart.shape[1], 0, -1) <= wanted[:, None]
-        complete = (np.isfinite(apart) | ~inside).all(axis=1)
+        complete = (np.isfinite(apart) | ~inside).all(axis=1) & (self.columns.muted_for[streams] >= wanted)
         near = np.where(inside, np.abs(np.nan_to_num(apart, nan=np.inf)) <= 3.0, True).all(axis=1)
         mean = np.where(inside & np.isfinite(apart), apart, 0.0).sum(axis=1) / wanted
         return complete & near & (np.abs(mean) <= np.minimum(effect / 2, 1.0))
@@ -250,7 +256,7 @@ class Lifecycle:
     def _new_normal(self, streams: Integers) -> NDArray[np.bool_]:
         """Have streams been away for `new_normal_after` windows, and are at one level (no trend between halves) or may follow?"""
         n = int(self.engine.config.new_normal_after or 0)
-        apart = self.engine.history.latest("apart", streams, n)
+        apart = self._distances(streams, n)
         complete = np.isfinite(apart).all(axis=1) & (self.columns.muted_for[streams] >= n)
         first, second = (half.mean(axis=1) for half in np.array_split(apart, 2, axis=1))
         return complete & (self.engine.may_follow[streams] | (np.abs(second - first) <= 0.5))

@@ -439,3 +439,14 @@ def test_a_muted_stream_that_gets_worse_shows_in_its_latest_effect():
     [member] = result.members.iter_rows(named=True)
     assert member["effect"] == pytest.approx(5, abs=2)
     assert member["latest_effect"] == pytest.approx(25, abs=5)
+
+
+@pytest.mark.parametrize(("until", "ended"), [(None, "new normal"), (115, "recovered")])
+def test_holidays_do_not_keep_an_incident_open(until, ended):
+    """A day off in every week: the windows beside them count, as many as without."""
+    values = shifted(200, at=100, by=6.0, until=until)
+    holidays = frozenset(day(k).date() for k in range(104, 200, 7))
+    plain = replay(log(values), daily()).incidents.row(0, named=True)
+    found = replay(log(values), daily(holidays=holidays)).incidents.row(0, named=True)
+    assert (plain["closed_by"], found["closed_by"]) == (ended, ended)
+    assert timedelta(0) <= found["closed_at"] - plain["closed_at"] <= timedelta(days=14)
