@@ -23,13 +23,13 @@ from starlette.routing import Route
 
 from sightline.collector.auth import REPLAY, WRITE
 from sightline.collector.formats import ADAPTERS
-from sightline.collector.formats.native import REPLAY_HEADER
 from sightline.collector.ingest import ingest
 from sightline.collector.limits import BodyClock, HTTPError, Limits, decompress, read_body
 from sightline.collector.metrics import Labels, Metrics
 from sightline.collector.monitors import Registry, ServedMonitor
 from sightline.collector.openapi import openapi_document
 from sightline.errors import nearest
+from sightline.log.replay import REPLAY_HEADER
 
 logger = logging.getLogger(__name__)
 

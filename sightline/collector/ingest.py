@@ -14,7 +14,6 @@ import msgspec
 
 from sightline.collector.dedupe import Repeats
 from sightline.collector.formats import Adapter
-from sightline.collector.formats.native import REPLAY_HEADER
 from sightline.collector.limits import HTTPError
 from sightline.collector.metrics import Metrics
 from sightline.collector.monitors import ServedMonitor
@@ -29,6 +28,7 @@ from sightline.log.events import (
     RejectedEvent,
     storable,
 )
+from sightline.log.replay import REPLAY_HEADER
 from sightline.log.writer import Commit, LogBusyError, LogWriteError
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from sightline.log.segment import list_open, list_sealed
 from sightline.log.writer import SegmentWriter
 
 BATCH = 500
-REPLAY_HEADER = "X-Sightline-Replay"
+REPLAY_HEADER = "x-sightline-replay"
+"""Tells a collector that rows carry ``received_at``, ``source`` and ``part``; it lets only tokens of scope replay send it."""
 Loggable = InferenceEvent | LabelEvent
 
 

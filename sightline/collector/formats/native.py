@@ -32,15 +32,13 @@ from sightline.log.events import (
     RejectedEvent,
     build_event,
 )
+from sightline.log.replay import REPLAY_HEADER
 from sightline.spec.model import MonitorSpec
 
 MAX_FIELDS = 2_000
 MAX_NAME_LENGTH = 256
 MAX_TEXT_LENGTH = 65_536
 MAX_PAYLOAD = 4_000
-
-REPLAY_HEADER = "x-sightline-replay"
-"""Rows come from a log and carry ``received_at``, ``source`` and ``part``; the application lets only tokens of scope replay send it."""
 
 Event = InferenceEvent | LabelEvent | RejectedEvent
 
