@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
     sample(options.rows, 30, 1).write_parquet(reference)
     sample(options.rows, options.days, 2).write_parquet(current)
     found = {
-        tool: measure(tool, reference, current, options.days, options.statistics) for tool in options.tools.split(",")
+        tool: steadied(tool, reference, current, options.days, options.statistics) for tool in options.tools.split(",")
     }
     own = found.get("sightline", {}).get("cpu_seconds")
     print(
