@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,8 @@ def measure(tool: str, reference: Path, current: Path, days: int, statistics: st
         statistics,
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode == -signal.SIGKILL and tool in PINS:
+        raise MemoryError(f"{tool} was killed: there is not enough memory for this many rows")
     if done.returncode:
         sys.exit(f"{tool} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -188,12 +192,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tools", default="sightline,scipy,evidently,nannyml")
     options = parser.parse_args(arguments)
     BUILD.mkdir(parents=True, exist_ok=True)
-    reference, current = BUILD / "reference.parquet", BUILD / "current.parquet"
-    sample(options.rows, 30, 1).write_parquet(reference)
-    sample(options.rows, options.days, 2).write_parquet(current)
-    found = {
-        tool: steadied(tool, reference, current, options.days, options.statistics) for tool in options.tools.split(",")
-    }
+    with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        reference, current = Path(folder, "reference.parquet"), Path(folder, "current.parquet")
+        sample(options.rows, 30, 1).write_parquet(reference)
+        sample(options.rows, options.days, 2).write_parquet(current)
+        found: dict[str, dict[str, float]] = {}
+        for tool in options.tools.split(","):
+            try:
+                found[tool] = steadied(tool, reference, current, options.days, options.statistics)
+            except MemoryError as error:
+                print(f"  {error}")
     own = found.get("sightline", {}).get("cpu_seconds")
     print(
         f"{options.rows:,} rows against {options.rows:,}, 20 features, {options.days} window(s); CPU seconds of the work alone"
