@@ -21,6 +21,9 @@ from sightline.warehouse.reference import reference_id
 SOURCES = {"inferences": "inferences", "labels": "labels", "quarantine": "inferences"}
 """Which asset fills a dbt source of schema ``raw``."""
 
+SHARED_VIEWS = ("stg_inferences",)
+"""Views that both flows read, and an asset of the immediate one: either flow may be the first to run."""
+
 WITHOUT_PARTITION = 30
 READ_REFERENCE = {f"macro.sightline.{name}" for name in ("bins_table", "cuts_table", "categories_table")}
 """dbt macros that read the control tables made from the reference profile."""
@@ -148,7 +151,8 @@ def run_dbt(
     error : Exception or None
         Why dbt failed.
     """
-    args = ["build", "--select", f"tag:{flow}", "--exclude-resource-type", "unit_test", "--no-write-json"]
+    chosen = " ".join((f"tag:{flow}", *SHARED_VIEWS))
+    args = ["build", "--select", chosen, "--exclude-resource-type", "unit_test", "--no-write-json"]
     args += ["--vars", json.dumps({"monitor": monitor.id})]
     with environment(dbt_environment(monitor.paths)):
         invocation = dbt.cli(args, context=context, target_path=monitor.paths.dbt / "target")
