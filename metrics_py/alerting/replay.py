@@ -136,9 +136,11 @@ def replay(
     chunks: list[dict[str, Any]] = []
     for step in log.partition_by("decided", "turn", maintain_order=True):
         decided = int(step["decided"][0])
+        is_first_turn = int(step["turn"][0]) == 0
         if saved is None and save_at is not None and decided > save_at:
             saved = SavedReplay(engine.to_state(), list(pending))
-        pending = _apply(engine, pending, before=decided)
+        if is_first_turn:  # an action on what was decided with this window was said after all of its turns
+            pending = _apply(engine, pending, before=decided)
         names = step["stream"].to_list()
         new = [name for name in dict.fromkeys(names) if name not in engine._position]
         engine.register(new, [groups[name] for name in new])

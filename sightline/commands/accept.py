@@ -16,6 +16,6 @@ def command(monitor: str, incident: str, note: str) -> None:
     from sightline.alerts.actions import act
 
     row = act(Home.from_env(), monitor, incident, "accept", note=note)
-    click.echo(
-        f"{incident}: {row['status']}. The baselines of {row['n_streams']} streams start anew at the change point."
-    )
+    n = row["n_streams"]
+    what = "baseline of 1 stream starts" if n == 1 else f"baselines of {n} streams start"
+    click.echo(f"{incident}: {row['status']}. The {what} anew at the change point.")

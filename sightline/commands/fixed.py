@@ -30,6 +30,6 @@ def command(monitor: str, incident: str, at: datetime | None, note: str) -> None
     from sightline.alerts.actions import act
 
     row = act(Home.from_env(), monitor, incident, "fixed", at=at, note=note)
-    click.echo(
-        f"{incident}: {row['status']}. The windows since the change point stay out of the baselines of {row['n_streams']} streams."
-    )
+    n = row["n_streams"]
+    of = "1 stream" if n == 1 else f"{n} streams"
+    click.echo(f"{incident}: {row['status']}. The windows since the change point stay out of the baselines of {of}.")

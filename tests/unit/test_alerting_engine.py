@@ -152,6 +152,19 @@ def test_an_action_after_the_last_window_counts_at_once():
     assert result.unapplied_actions == []
 
 
+def test_an_action_follows_all_that_was_decided_with_its_window():
+    """A backlog is decided at once: what is then called fixed must not be found broken by the rest of the backlog."""
+    frame = log(shifted(110)).with_columns(decided_at=pl.max_horizontal("window_start", pl.lit(day(70))))
+    frame = frame.with_columns(
+        decided_at=pl.when(pl.col("window_start") > day(90)).then(pl.lit(day(109))).otherwise("decided_at")
+    )
+    name = replay(frame, daily()).incidents["incident_id"][0]
+    said = {"action": "fixed", "incident": name, "at": day(109) + timedelta(hours=12)}
+    result = replay(frame, daily(), [said])
+    assert result.incidents["status"].to_list() == ["fixed"]
+    assert result.members["status"].to_list() == ["fixed"]
+
+
 def test_unknown_incidents_and_actions_are_told():
     evidence = log(noise(60))
     action = {"action": "accept", "incident": "2025-01-01-abcdef", "at": day(50)}
