@@ -13,6 +13,8 @@ from sightline.collector.formats.native import NativeInference, NativeLabel
 from sightline.collector.ingest import Answer
 
 INTERNAL_FIELDS = ("part", "received_at", "source")
+TIMES = {"at", "predicted_at"}
+NUMBER_SINCE_1970 = {"type": "number", "description": "Since 1970, in s, ms, us or ns, whichever puts it before 2200."}
 OTHER_FORMATS = {
     "cloudevents": "CloudEvents 1.0: binary, structured or batch; KServe's and Seldon's payload loggers.",
     "open_inference": "Open Inference Protocol v1 and v2 bodies.",
@@ -46,6 +48,8 @@ def openapi_document() -> dict[str, Any]:
     for name in ("NativeInference", "NativeLabel"):
         for internal in INTERNAL_FIELDS:
             components[name]["properties"].pop(internal, None)
+        for moment in TIMES & components[name]["properties"].keys():
+            components[name]["properties"][moment]["anyOf"].append(NUMBER_SINCE_1970)
     components["Problem"] = {
         "type": "object",
         "required": ["error"],
@@ -62,13 +66,15 @@ def openapi_document() -> dict[str, Any]:
     for name in ADAPTERS:
         if name not in native:
             paths[f"/v1/monitors/{{monitor}}/{name}"] = {"post": _post(name, OTHER_FORMATS.get(name, name), None)}
+    paths["/"] = {"post": _sink()}
     for path, text in (
+        ("/", "Paths of this service."),
         ("/healthz", "Is the process alive?"),
         ("/readyz", "Are events taken?"),
         ("/metrics", "Metrics in the Prometheus text format."),
         ("/openapi.json", "This document."),
     ):
-        paths[path] = {"get": _get(path, text)}
+        paths.setdefault(path, {})["get"] = _get(path, text)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Sightline collector", "version": sightline.__version__},
@@ -84,6 +90,8 @@ def _post(name: str, text: str, schema: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {
         "application/json": {"schema": {"anyOf": [row, {"type": "array", "items": row}]} if schema else {}}
     }
+    if name == "cloudevents":
+        body |= {f"application/{media}+json": {"schema": {}} for media in ("cloudevents", "cloudevents-batch")}
     if schema:
         body["application/x-ndjson"] = {"schema": {"type": "string"}}
     retry = {"Retry-After": {"schema": {"type": "integer"}}}
@@ -116,6 +124,19 @@ def _post(name: str, text: str, schema: str | None) -> dict[str, Any]:
     }
 
 
+def _sink() -> dict[str, Any]:
+    """The sink of CloudEvents at the root, where payload loggers are pointed to."""
+    monitor = "Monitor of the events; else that of the name ce-inferenceservicename with _ for -, else the only one."
+    posted = _post("cloudevents", f"A CloudEvents 1.0 sink: {OTHER_FORMATS['cloudevents']}", None)
+    posted["parameters"][0] = {
+        "name": "X-Sightline-Monitor",
+        "in": "header",
+        "description": monitor,
+        "schema": {"type": "string"},
+    }
+    return {**posted, "operationId": "post_index"}
+
+
 def _get(path: str, text: str) -> dict[str, Any]:
     media = "text/plain" if path == "/metrics" else "application/json"
     responses: dict[str, Any] = {
@@ -126,4 +147,5 @@ def _get(path: str, text: str) -> dict[str, Any]:
         responses["503"] = {"description": "Not now.", "content": {media: {}}}
     if path == "/metrics":
         responses["401"] = {"description": "No valid token.", "content": {"application/json": {}}}
-    return {"operationId": f"get_{path.strip('/').partition('.')[0]}", "summary": text, "responses": responses}
+    name = path.strip("/").partition(".")[0] or "index"
+    return {"operationId": f"get_{name}", "summary": text, "responses": responses}
