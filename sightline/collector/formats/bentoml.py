@@ -1,67 +1,105 @@
 """BentoML's ``monitor().log(value, name, role, data_type)`` records: one object per request, as its collectors ship them.
 
-Three shapes: the lines of its data files (``{"<name>": value, ..., "timestamp", "request_id", "trace_id"}``), whose columns have the
-roles they have in the monitor's YAML; the same with a schema beside them (``{"schema": [{"name", "role", "type"}], "records": [...]}``);
-and a list of logged fields per request (``{"request_id": ..., "timestamp": ..., "fields": [{"name", "role", "value"}]}``).
+Four shapes: the lines of its data files (``{"<name>": value, ..., "timestamp", "request_id", "trace_id"}``), whose columns have the
+roles they have in the monitor's YAML; records of its OTLP monitor, which may hold their schema (``bento_meta.schema``); the same with
+a schema beside them (``{"schema": [{"name", "role", "type"}], "records": [...]}``); and a list of logged fields per request
+(``{"request_id": ..., "timestamp": ..., "fields": [{"name", "role", "value"}]}``).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sightline.collector.formats import bodies, rows
+from sightline.collector.formats import bodies, lenient, rows
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.model import MonitorSpec
 
 ROLES = ("feature", "prediction", "target")
-RESERVED = frozenset({"timestamp", "request_id", "trace_id", "id"})
+RESERVED = frozenset({"timestamp", "request_id", "trace_id", "id", "bento_meta", "taskName"})
+"""Fields of a record that are no columns (``taskName`` is added by Python's logging)."""
 
 
 def parse(
     headers: Mapping[str, str], body: bytes, spec: MonitorSpec
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     """Adapter: features and predictions become an inference, a target becomes a label with the same id."""
-    is_lines = "ndjson" in headers.get("content-type", "") or b"\n{" in body.strip()
-    lines = [line for line in body.split(b"\n") if line.strip()] if is_lines else []
-    document = [bodies.decode_json(line, f"line {i + 1}") for i, line in enumerate(lines)] or bodies.decode_json(
-        body, "body"
-    )
-    if isinstance(document, Mapping) and "schema" in document:
-        roles = _roles(document["schema"])
-        records = document.get("records")
-        if not isinstance(records, list):
-            raise SightlineError("`records` is no array", where="records")
-        place = "records"
+    roles, place = None, "body"
+    if "ndjson" in headers.get("content-type", "") or b"\n{" in body.strip():
+        found: Any = [line for line in body.split(b"\n") if line.strip()]
     else:
-        roles, place = None, "body"
-        records = document if isinstance(document, list) else [document]
+        found = bodies.decode_records(body, "body")
+        if len(found) == 1 and isinstance(found[0], Mapping) and "schema" in found[0]:
+            roles, place, found = _roles(spec, found[0]["schema"]), "records", found[0].get("records")
+    if not isinstance(found, list):
+        raise SightlineError("`records` is no array", where=place)
+    lenient.check_rows(len(found), place)
+    records = list[Any](found)
+    for i, record in enumerate(records):
+        with contextlib.suppress(SightlineError):  # what is no JSON is refused below, in its place
+            records[i] = bodies.decode_record(record, place)
+    numbered = ((f"{place}[{i}]", record) for i, record in enumerate(records))
+    return rows.read_each(numbered, reader(records, roles, spec, "bentoml"), "bentoml")
+
+
+def reader(
+    records: Sequence[Any], roles: Mapping[str, str] | None, spec: MonitorSpec, source: str
+) -> Callable[[str, Any], list[rows.Event]]:
+    """How to read each of these records, in their order; the rows of one request share its id and are numbered.
+
+    Parameters
+    ----------
+    records : sequence
+        All records of a body.
+    roles : dict of str to str, or None
+        Roles by name of column; None: those of a record's own schema, else of the YAML.
+    spec : MonitorSpec
+        Names of the columns.
+    source : str
+        Name of the wire format.
+    """
     times = Counter(_identity(record) for record in records if isinstance(record, Mapping) and "fields" not in record)
     rows_of = Counter[str]()
 
-    def read(where: str, record: Any) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+    def read(where: str, record: Any) -> list[rows.Event]:
+        record = bodies.decode_record(record, where)
         if isinstance(record, Mapping) and "fields" in record:
-            return _events(spec, *_from_fields(record, where), where=where)
-        identity, at, by_role = _from_flat(record, roles or _roles_by_name(spec, record), where)
+            return _events(spec, *_from_fields(record, where), where=where, source=source)
+        known = roles if roles is not None else _own_roles(spec, record)
+        identity, at, by_role = _from_flat(record, known, where)
         if identity is not None and times[identity] > 1:  # one request, several rows
             rows_of[identity] += 1
             identity = f"{identity}:{rows_of[identity] - 1}"
-        return _events(spec, identity, at, by_role, where=where)
+        return _events(spec, identity, at, by_role, where=where, source=source)
 
-    return rows.read_each(((f"{place}[{i}]", record) for i, record in enumerate(records)), read, "bentoml")
+    return read
 
 
-def _roles(schema: Any) -> dict[str, str]:
-    """Roles by name from a schema: a list of columns, or what BentoML writes into its schema file."""
-    fields = schema.get("columns") if isinstance(schema, Mapping) else schema
+def _roles(spec: MonitorSpec, schema: Any) -> dict[str, str]:
+    """Roles by name from a schema: a list of columns, or what BentoML writes into its schema file or its records.
+
+    BentoML logs columns of any other role too; they have the role of their name in the YAML.
+    """
+    fields = schema.get("columns", schema) if isinstance(schema, Mapping) else schema
+    fields = list(fields.values()) if isinstance(fields, Mapping) else fields
     roles = {}
     for i, field in enumerate(fields if isinstance(fields, list) else []):
-        if not isinstance(field, Mapping) or "name" not in field or field.get("role") not in ROLES:
+        if not isinstance(field, Mapping) or "name" not in field or "role" not in field:
             raise SightlineError(f"expected name and role ({', '.join(ROLES)})", where=f"schema[{i}]")
-        roles[str(field["name"])] = str(field["role"])
-    return roles
+        name = str(field["name"])
+        roles[name] = str(field["role"]) if field["role"] in ROLES else _roles_by_name(spec, {name: None}).get(name)
+    return {name: role for name, role in roles.items() if role is not None}
+
+
+def _own_roles(spec: MonitorSpec, record: Any) -> dict[str, str]:
+    """Roles of a record that has no schema beside it."""
+    by_name = _roles_by_name(spec, record)
+    meta = record.get("bento_meta") if isinstance(record, Mapping) else None
+    schema = meta.get("schema") if isinstance(meta, Mapping) else None
+    return {**by_name, **(_roles(spec, schema) if isinstance(schema, Mapping) else {})}
 
 
 def _roles_by_name(spec: MonitorSpec, record: Any) -> dict[str, str]:
@@ -103,8 +141,14 @@ def _from_fields(item: Any, where: str) -> tuple[str | None, Any, dict[str, dict
 
 
 def _events(
-    spec: MonitorSpec, identity: str | None, timestamp: Any, by_role: Mapping[str, dict[str, Any]], where: str
-) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+    spec: MonitorSpec,
+    identity: str | None,
+    timestamp: Any,
+    by_role: Mapping[str, dict[str, Any]],
+    *,
+    where: str,
+    source: str,
+) -> list[rows.Event]:
     identity = identity or next(
         (str(v[spec.columns.prediction_id]) for v in by_role.values() if spec.columns.prediction_id in v), None
     )
@@ -113,15 +157,15 @@ def _events(
             "no request_id", where=where, fix=f"log request_id or the column {spec.columns.prediction_id!r}"
         )
     at = rows.moment(timestamp, f"{where}.timestamp")
-    events: list[InferenceEvent | LabelEvent | RejectedEvent] = []
+    events: list[rows.Event] = []
     if by_role["feature"] or by_role["prediction"]:
         events.append(
-            rows.inference_event(spec, by_role["feature"], by_role["prediction"], id=identity, at=at, source="bentoml")
+            rows.inference_event(spec, by_role["feature"], by_role["prediction"], id=identity, at=at, source=source)
         )
     if by_role["target"]:
         target = by_role["target"]
         row = target if len(target) != 1 else {"value": next(iter(target.values()))}
-        events.append(rows.label_event(spec, row, id=identity, at=at, source="bentoml"))
+        events.append(rows.label_event(spec, row, id=identity, at=at, source=source))
     if not events:
         raise SightlineError("nothing was logged: no feature, prediction or target", where=where)
     return events

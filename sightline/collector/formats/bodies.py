@@ -1,35 +1,77 @@
 """Request and response bodies of model servers as plain rows (dicts), whatever envelope they came in.
 
-A body is one of: Open Inference Protocol v2 (``inputs`` / ``outputs`` tensors), its older v1 (``instances`` /
-``predictions``), MLflow (``dataframe_split``, ``dataframe_records``, ``inputs``), or a plain object or array of objects.
+A body is one of: Open Inference Protocol v2 (``inputs`` / ``outputs`` tensors), its v1 and TensorFlow Serving (``instances`` or
+``inputs``, ``predictions`` or ``outputs``), MLflow (``dataframe_split``, ``dataframe_records``, ``inputs``), Seldon Core 1 (``data``
+with ``ndarray`` or ``tensor``, ``jsonData``, ``strData``), or a plain object or array of objects.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import csv
 import io
-import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from sightline.collector.formats import lenient, tensors
 from sightline.errors import SightlineError
 
 Row = dict[str, Any]
 UNNAMED = "@{}"  # name of the i-th value of a row that came without names
+GENERATED_NAME = re.compile(r"t:\d+")
+"""Names that Seldon's wrapper makes up for outputs of a model that has none."""
 
 
 def decode_json(body: bytes | str, where: str) -> Any:
-    """Decode JSON; a broken document is an error that names the place."""
+    """Decode JSON, in which NaN and infinities may stand; a broken document is an error that names the place."""
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return lenient.decode(body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body)
+    except lenient.UNREADABLE as error:
         raise SightlineError(
             f"the body is no JSON: {error}", where=where, fix="send a JSON document in UTF-8"
         ) from error
+
+
+def decode_document(body: bytes, where: str, json_length: str | None = None) -> Any:
+    """The JSON document of a body, with the tensors that follow it as bytes; `json_length` is its header, where it is known.
+
+    Raises
+    ------
+    SightlineError
+        It is no JSON, or its tensors and the bytes do not fit.
+    """
+    if json_length is None:
+        with contextlib.suppress(*lenient.UNREADABLE):
+            return msgspec.json.decode(body)
+    end = tensors.end_of_json(body, where, json_length)
+    document = decode_json(body[:end], where)
+    return tensors.with_binary_data(document, body[end:], where) if end < len(body) else document
+
+
+def decode_records(body: bytes, where: str) -> list[Any]:
+    """Elements of an array, or the one document that the body is. An element that is no JSON is left as bytes (see `decode_record`)."""
+    if body.lstrip()[:1] != b"[":
+        return [decode_json(body, where)]
+    try:
+        return lenient.decode(body)
+    except lenient.UNREADABLE as error:
+        first = error
+    try:
+        return list[Any](lenient.elements(body.lstrip()))
+    except lenient.UNREADABLE:
+        raise SightlineError(
+            f"the body is no JSON: {first}", where=where, fix="send a JSON document in UTF-8"
+        ) from first
+
+
+def decode_record(record: Any, where: str) -> Any:
+    """A record of a body, which may still be JSON text."""
+    return decode_json(record, where) if isinstance(record, bytes) else record
 
 
 def request_rows(body: Any, where: str) -> list[Row]:
@@ -41,22 +83,19 @@ def request_rows(body: Any, where: str) -> list[Row]:
         The body has none of the known shapes, or its parts disagree in length.
     """
     if isinstance(body, Mapping):
-        if "dataframe_split" in body:
-            return _split(body["dataframe_split"], f"{where}.dataframe_split")
-        if "dataframe_records" in body:
-            return [
-                _row(r, f"{where}.dataframe_records[{i}]")
-                for i, r in enumerate(_list(body["dataframe_records"], f"{where}.dataframe_records"))
-            ]
-        if "instances" in body:
-            return [
-                _row(r, f"{where}.instances[{i}]") for i, r in enumerate(_list(body["instances"], f"{where}.instances"))
-            ]
-        if "inputs" in body:
-            return _inputs(body["inputs"], f"{where}.inputs")
+        for key, read in (
+            ("dataframe_split", _split),
+            ("dataframe_records", _rows),
+            ("instances", _rows),
+            ("inputs", _inputs),
+        ):
+            if key in body:
+                return read(body[key], f"{where}.{key}")
+        if is_seldon(body):
+            return _seldon(body, where, request_rows)
         return [dict(body)]
     if isinstance(body, list):
-        return [_row(r, f"{where}[{i}]") for i, r in enumerate(body)]
+        return _rows(body, where)
     raise SightlineError(
         f"a body of type {type(body).__name__} holds no model inputs",
         where=where,
@@ -67,11 +106,13 @@ def request_rows(body: Any, where: str) -> list[Row]:
 def response_rows(body: Any, where: str) -> list[Row]:
     """Rows of model outputs; a bare value becomes ``{"@0": value}``."""
     if isinstance(body, Mapping):
-        if "outputs" in body and _is_tensors(body["outputs"]):
+        if "outputs" in body and tensors.is_tensors(body["outputs"]):
             return _tensors(body["outputs"], f"{where}.outputs")
         for key in ("predictions", "outputs"):
             if key in body:
                 return _predictions(body[key], f"{where}.{key}")
+        if is_seldon(body):
+            return _seldon(body, where, response_rows)
         return [dict(body)]
     if isinstance(body, list):
         return _predictions(body, where)
@@ -80,9 +121,15 @@ def response_rows(body: Any, where: str) -> list[Row]:
 
 def csv_rows(text: str) -> list[Row]:
     """Rows of header-less CSV (SageMaker built-in containers): unnamed values, numbers parsed."""
-    return [
-        {UNNAMED.format(i): _number(v) for i, v in enumerate(line)} for line in csv.reader(io.StringIO(text)) if line
-    ]
+    rows: list[Row] = []
+    try:
+        for line in csv.reader(io.StringIO(text)):
+            if line:
+                rows.append({UNNAMED.format(i): _number(v) for i, v in enumerate(line)})
+                lenient.check_rows(len(rows), "csv")
+    except csv.Error as error:
+        raise SightlineError(f"not CSV: {error}", where="csv") from error
+    return rows
 
 
 def decode_base64(text: str, where: str) -> bytes:
@@ -106,6 +153,12 @@ def _list(value: Any, where: str) -> list[Any]:
     return value
 
 
+def _rows(value: Any, where: str) -> list[Row]:
+    rows = _list(value, where)
+    lenient.check_rows(len(rows), where)
+    return [_row(row, f"{where}[{i}]") for i, row in enumerate(rows)]
+
+
 def _row(value: Any, where: str) -> Row:
     """One row: an object as it is, an array by position (also as ``{"features": [...]}``), a bare value as the only one."""
     if isinstance(value, Mapping):
@@ -122,23 +175,27 @@ def _row(value: Any, where: str) -> Row:
 def _predictions(value: Any, where: str) -> list[Row]:
     if isinstance(value, Mapping):  # {"score": [..], "label": [..]}: columns
         return _columns(value, where)
-    if isinstance(value, list):
-        return [_row(v, f"{where}[{i}]") for i, v in enumerate(value)]
-    return [_row(value, where)]
+    return _rows(value, where) if isinstance(value, list) else [_row(value, where)]
 
 
 def _columns(value: Mapping[str, Any], where: str) -> list[Row]:
     lists = {name: v if isinstance(v, list) else [v] for name, v in value.items()}
     lengths = {len(v) for v in lists.values()}
     if len(lengths) > 1:
-        raise SightlineError(f"the columns differ in length: { {n: len(v) for n, v in lists.items()} }", where=where)
+        raise SightlineError(f"the columns differ in length: {_lengths(lists)}", where=where)
+    lenient.check_rows(max(lengths, default=0), where)
+    for name, column in lists.items():  # TensorFlow Serving: one value a row, each in an array of its own
+        if column and all(isinstance(v, list) and len(v) == 1 and not isinstance(v[0], list) for v in column):
+            lists[name] = [v[0] for v in column]
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
 def _split(value: Any, where: str) -> list[Row]:
     if not isinstance(value, Mapping) or "data" not in value:
         raise SightlineError("expected an object with `columns` and `data`", where=where)
-    data = [_list(r, f"{where}.data[{i}]") for i, r in enumerate(_list(value["data"], f"{where}.data"))]
+    data = _list(value["data"], f"{where}.data")
+    lenient.check_rows(len(data), f"{where}.data")
+    data = [_list(r, f"{where}.data[{i}]") for i, r in enumerate(data)]
     columns = [
         str(c)
         for c in _list(
@@ -151,37 +208,23 @@ def _split(value: Any, where: str) -> list[Row]:
     return [dict(zip(columns, row, strict=True)) for row in data]
 
 
-def _is_tensors(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(t, Mapping) and {"name", "shape"} <= set(t) for t in value)
-    )
-
-
 def _inputs(value: Any, where: str) -> list[Row]:
-    if _is_tensors(value):
+    if tensors.is_tensors(value):
         return _tensors(value, where)
-    if isinstance(value, Mapping):
-        return _columns(value, where)
-    return [_row(v, f"{where}[{i}]") for i, v in enumerate(_list(value, where))]
+    return _columns(value, where) if isinstance(value, Mapping) else _rows(value, where)
 
 
-def _tensors(tensors: Sequence[Mapping[str, Any]], where: str) -> list[Row]:
-    """Open Inference Protocol v2 tensors -> rows along the first axis.
+def _lengths(columns: Mapping[str, list[Any]]) -> str:
+    return ", ".join(f"{name} {len(values)}" for name, values in list(columns.items())[:10])
 
-    A tensor of shape ``[n]`` or ``[n, 1]`` is one value a row under its own name; ``[n, k]`` is a list a row, named by
-    position when it is the only tensor (a feature matrix), else kept as a list under its name (an embedding).
-    """
-    columns: dict[str, list[Any]] = {}
-    for i, tensor in enumerate(tensors):
-        place = f"{where}[{i}]"
-        columns[str(tensor["name"])] = _tensor_values(tensor, place)
+
+def _tensors(value: Any, where: str) -> list[Row]:
+    """Rows along the first axis of tensors; see `tensors.columns`. The only tensor, if it is a matrix, holds all values of a row."""
+    columns = tensors.columns(value, where)
     lengths = {len(v) for v in columns.values()}
     if len(lengths) > 1:
-        raise SightlineError(
-            f"the tensors differ in their first dimension: { {n: len(v) for n, v in columns.items()} }", where=where
-        )
+        raise SightlineError(f"the tensors differ in their first dimension: {_lengths(columns)}", where=where)
+    lenient.check_rows(max(lengths, default=0), where)
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     if len(columns) == 1:
         (name,) = columns
@@ -189,35 +232,40 @@ def _tensors(tensors: Sequence[Mapping[str, Any]], where: str) -> list[Row]:
     return rows
 
 
-def _tensor_values(tensor: Mapping[str, Any], where: str) -> list[Any]:
-    shape = _list(tensor["shape"], f"{where}.shape")
-    if not shape or not all(isinstance(d, int) and not isinstance(d, bool) and d >= 0 for d in shape):
-        raise SightlineError(f"shape {shape!r} is no array of non-negative integers", where=f"{where}.shape")
-    if "data" not in tensor:
-        raise SightlineError(
-            "the tensor has no `data` (binary tensor extension is not supported)",
-            where=where,
-            fix="send the tensor as JSON",
-        )
-    flat: list[Any] = []
-    _flatten(_list(tensor["data"], f"{where}.data"), flat)
-    if len(flat) != math.prod(shape):
-        raise SightlineError(f"{len(flat)} values do not fill the shape {shape}", where=f"{where}.data")
-    width = math.prod(shape[1:]) if len(shape) > 1 else 1
-    if width == 0 and shape[0]:
-        raise SightlineError(f"a tensor of shape {shape} holds rows without values", where=f"{where}.shape")
-    if width == 1:
-        return flat
-    return [flat[i * width : (i + 1) * width] for i in range(shape[0])]
+def is_seldon(body: Mapping[str, Any]) -> bool:
+    """Is this a message of the protocol of Seldon Core 1?"""
+    data = body.get("data")
+    if isinstance(data, Mapping) and {"ndarray", "tensor", "tftensor"} & data.keys():
+        return True
+    return bool({"jsonData", "strData", "binData"} & body.keys()) and body.keys() <= SELDON_FIELDS
 
 
-def _flatten(value: list[Any], into: list[Any]) -> None:
-    stack = [iter(value)]
-    while stack:
-        for item in stack[-1]:
-            if isinstance(item, list):
-                stack.append(iter(item))
-                break
-            into.append(item)
-        else:
-            stack.pop()
+SELDON_FIELDS = frozenset({"meta", "status", "data", "jsonData", "strData", "binData", "customData"})
+
+
+def _seldon(body: Mapping[str, Any], where: str, of_json: Any) -> list[Row]:
+    if "jsonData" in body:
+        return of_json(body["jsonData"], f"{where}.jsonData")
+    if "strData" in body:
+        return [{UNNAMED.format(0): body["strData"]}]
+    data = body.get("data")
+    if not isinstance(data, Mapping) or not {"ndarray", "tensor"} & data.keys():
+        what = "the message holds neither ndarray, tensor, jsonData nor strData"
+        raise SightlineError(what, where=where, fix="log one of these payloads")
+    if "ndarray" in data:
+        rows = _list(data["ndarray"], f"{where}.data.ndarray")
+    else:
+        rows = tensors.rows_of_shape(data["tensor"], "values", f"{where}.data.tensor")
+    lenient.check_rows(len(rows), where)
+    names = [str(n) for n in _list(data.get("names") or [], f"{where}.data.names")]
+    if not names or all(GENERATED_NAME.fullmatch(name) for name in names):
+        return [_row(row, where) for row in rows]
+    if len(names) == len(rows) > 1 and not any(isinstance(row, list) for row in rows):
+        rows = [rows]  # one row without an axis for rows
+    named: list[Row] = []
+    for i, row in enumerate(rows):
+        values = row if isinstance(row, list) else [row]
+        if len(values) != len(names):
+            raise SightlineError(f"a row of {len(values)} values under {len(names)} names", where=f"{where}.data[{i}]")
+        named.append(dict(zip(names, values, strict=True)))
+    return named

@@ -6,11 +6,12 @@ becomes a half (``part="request"`` or ``"response"``); the halves are joined by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from sightline.collector.formats import bodies, rows
+from sightline.collector.formats import bodies, lenient, rows, tensors
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.model import MonitorSpec
@@ -20,6 +21,11 @@ RESPONSE = {"org.kubeflow.serving.inference.response", "io.seldon.serving.infere
 FEEDBACK = {"io.seldon.serving.feedback"}
 OWN_INFERENCE, OWN_LABEL = "io.sightline.inference", "io.sightline.label"
 REQUIRED = ("id", "source", "type", "specversion")
+TRACED = (
+    "traceparent", "tracestate", "inferenceservicename", "namespace", "component", "endpoint", "protocol", "metadata",
+    "annotations",
+)  # fmt: skip
+QUOTED_PAIR = re.compile(r"\\(.)")
 
 
 def parse(
@@ -28,28 +34,43 @@ def parse(
     """Adapter: see the module. `headers` has lower-case names."""
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/cloudevents-batch+json":
-        batch = bodies.decode_json(body, "batch")
-        if not isinstance(batch, list):
+        if body.lstrip()[:1] != b"[":
             raise SightlineError("a batch is an array of CloudEvents", where="batch")
-        numbered = ((f"batch[{i}]", item) for i, item in enumerate(batch))
-        return rows.read_each(numbered, lambda where, item: _structured(item, where, spec), "cloudevents")
+        numbered = ((f"batch[{i}]", item) for i, item in enumerate(bodies.decode_records(body, "batch")))
+
+        def read(where: str, item: Any) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+            return _structured(bodies.decode_record(item, where), where, spec)
+
+        return rows.read_each(numbered, read, "cloudevents")
     if content_type == "application/cloudevents+json":
         return _structured(bodies.decode_json(body, "event"), "event", spec)
-    attributes = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
-    return _event(attributes, bodies.decode_json(body, "data") if body else None, "event", spec)
+    attributes = {name[3:]: _header_value(value) for name, value in headers.items() if name.startswith("ce-")}
+    data = bodies.decode_document(body, "data", headers.get(tensors.LENGTH_HEADER)) if body else None
+    return _event(attributes, data, "event", spec)
+
+
+def _header_value(text: str) -> str:
+    """An attribute as the HTTP binding writes it: perhaps in double quotes, and percent-encoded."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = QUOTED_PAIR.sub(r"\1", text[1:-1])
+    return unquote(text)
 
 
 def _structured(item: Any, where: str, spec: MonitorSpec) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     if not isinstance(item, Mapping):
         raise SightlineError("a CloudEvent is an object", where=where)
     data = item.get("data")
-    if "data_base64" in item:
-        data = bodies.decode_json(
-            bodies.decode_base64(str(item["data_base64"]), f"{where}.data_base64"), f"{where}.data"
-        )
+    if item.get("data_base64") is not None:
+        place = f"{where}.data_base64"
+        data = bodies.decode_document(bodies.decode_base64(str(item["data_base64"]), place), place)
     elif isinstance(data, str):
         data = bodies.decode_json(data, f"{where}.data")
-    return _event({k.lower(): str(v) for k, v in item.items() if k not in ("data", "data_base64")}, data, where, spec)
+    attributes = {
+        name.lower(): str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in item.items()
+        if value is not None and name not in ("data", "data_base64")
+    }
+    return _event(attributes, data, where, spec)
 
 
 def _event(
@@ -69,10 +90,9 @@ def _event(
     kind = attributes["type"]
     base = attributes.get("requestid") or attributes["id"]
     at = rows.moment(attributes.get("time"), f"{where}.time")
-    version = attributes.get("modelid") or attributes.get("inferenceservicename")
-    trace = {
-        k: v for k, v in attributes.items() if k in ("traceparent", "tracestate", "namespace", "component", "endpoint")
-    } or None
+    served = str(data["model_version"]) if isinstance(data, Mapping) and data.get("model_version") else None
+    version = attributes.get("modelid") or served or attributes.get("inferenceservicename")
+    trace = {k: attributes[k] for k in TRACED if attributes.get(k) not in (None, "", "{}", "null")} or None
     common: dict[str, Any] = {"at": at, "version": version, "trace": trace, "source": "cloudevents"}
     if kind in REQUEST or kind in RESPONSE:
         part = "request" if kind in REQUEST else "response"
@@ -90,6 +110,7 @@ def _event(
         ]
     if kind in FEEDBACK or kind == OWN_LABEL:
         truth = _truth(data, f"{where}.data")
+        base = _judged_call(data) or base
         return [
             rows.label_event(spec, row, id=rows.exploded_id(base, i, len(truth)), at=at, source="cloudevents")
             for i, row in enumerate(truth)
@@ -106,18 +127,31 @@ def _event(
     )
 
 
+def _judged_call(feedback: Any) -> str | None:
+    """Id of the call that feedback of Seldon is about: that of the response it repeats (the feedback's own may be a new one)."""
+    for part in ("response", "request"):
+        message = feedback.get(part) if isinstance(feedback, Mapping) else None
+        meta = message.get("meta") if isinstance(message, Mapping) else None
+        if isinstance(meta, Mapping) and isinstance(meta.get("puid"), str) and meta["puid"]:
+            return meta["puid"]
+    return None
+
+
 def _truth(data: Any, where: str) -> list[dict[str, Any]]:
-    """Seldon feedback holds ``truth``: a number, an array, or its ``data.ndarray``."""
+    """Rows of labels: Seldon's feedback holds a message ``truth`` (or a number, or an array); else an object, or an array."""
     if isinstance(data, Mapping) and "truth" in data:
         truth = data["truth"]
-        if isinstance(truth, Mapping):
-            truth = truth.get("data", truth)
-            truth = truth.get("ndarray", truth) if isinstance(truth, Mapping) else truth
-        values = truth if isinstance(truth, list) else [truth]
-        return [{"value": v[0] if isinstance(v, list) and len(v) == 1 else v} for v in values]
+        if isinstance(truth, Mapping) and not bodies.is_seldon(truth) and bodies.is_seldon({"data": truth}):
+            truth = {"data": truth}  # without the envelope of a message
+        found = bodies.response_rows(truth, f"{where}.truth")
+        return [{"value": next(iter(row.values()))} if len(row) == 1 else row for row in found]
     if isinstance(data, Mapping):
+        if data.keys() <= {"request", "response", "reward", "meta"}:
+            what = "the feedback holds no truth (a reward is none)"
+            raise SightlineError(what, where=where, fix="send `truth` with the feedback")
         return [dict(data)]
     if isinstance(data, list):
+        lenient.check_rows(len(data), where)
         return [dict(v) if isinstance(v, Mapping) else {"value": v} for v in data]
     raise SightlineError(
         "the feedback holds no truth", where=where, fix="send `truth`, an object with the label, or an array"

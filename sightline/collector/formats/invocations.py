@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sightline.collector.formats import bodies, rows
+from sightline.collector.formats import bodies, rows, tensors
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.model import MonitorSpec
@@ -32,10 +32,16 @@ def mlflow(
 def _calls(
     headers: Mapping[str, str], body: bytes, spec: MonitorSpec, source: str
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
-    document = bodies.decode_json(body, "body")
-    calls = document if isinstance(document, list) else [document]
+    if body.lstrip()[:1] == b"[":
+        calls = bodies.decode_records(body, "body")
+    else:
+        calls = [bodies.decode_document(body, "body", headers.get(tensors.LENGTH_HEADER))]
     numbered = ((f"body[{i}]" if len(calls) > 1 else "body", call) for i, call in enumerate(calls))
-    return rows.read_each(numbered, lambda where, call: _call(headers, call, spec, source, where), source)
+
+    def read(where: str, call: Any) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+        return _call(headers, bodies.decode_record(call, where), spec, source, where)
+
+    return rows.read_each(numbered, read, source)
 
 
 def _call(

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from sightline.collector.features import canonical, feature_names, features_type
-from sightline.collector.formats import rows
+from sightline.collector.formats import lenient, rows
 from sightline.errors import SightlineError
 from sightline.log.events import (
     EARLIEST,
@@ -207,38 +207,36 @@ class _BadRow:
 
 def _loose_rows(body: bytes, is_lines: bool, types: tuple[Any, ...]) -> list[Any]:
     """Events where a row is one of these types, `_BadRow` where it is no JSON, else what the row decodes to."""
-    if not is_lines and body[:1] == b"[":
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return [_loose_row(bytes(row), types) for row in _RAW.decode(body)]
     if is_lines:
         return _lines(body, types)
+    document = body.lstrip()
     try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if body[:1] == b"{" and b"\n" in body.strip():
+        if document[:1] == b"[":
+            return [_loose_row(row, types) for row in lenient.elements(document)]
+        return [lenient.decode(document)]
+    except RecursionError as error:
+        raise SightlineError("the body is nested too deeply", where="body") from error
+    except lenient.UNREADABLE as error:
+        if document[:1] == b"{" and b"\n" in document.strip():
             return _lines(body, types)
         raise SightlineError(
             f"the body is no JSON: {error}", where="body", fix="send an object, an array, or NDJSON"
         ) from error
-    except RecursionError as error:
-        raise SightlineError("the body is nested too deeply", where="body") from error
-    return document if isinstance(document, list) else [document]
-
-
-_RAW = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def _lines(body: bytes, types: tuple[Any, ...]) -> list[Any]:
-    return [_loose_row(line, types) for line in body.split(b"\n") if line.strip()]
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    lenient.check_rows(len(lines), "body")
+    return [_loose_row(line, types) for line in lines]
 
 
 def _loose_row(text: bytes, types: tuple[Any, ...]) -> Any:
     if types:
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        with contextlib.suppress(*lenient.UNREADABLE):
             return _decoders(types[0])[0].decode(text)
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return lenient.decode(text)
+    except lenient.UNREADABLE as error:
         return _BadRow(text, str(error))
 
 
@@ -264,10 +262,10 @@ def _event(kind: str, row: Any, spec: MonitorSpec, number: int, is_replay: bool 
 def _build(kind: str, row: Any, spec: MonitorSpec) -> Event:
     if isinstance(row, Mapping) and _is_flat(kind, row, spec):
         if kind == INFERENCES:
-            return build_event(kind, _fields_of(spec, row))
+            return build_event(kind, rows.with_times(_fields_of(spec, row)))
         observed_at = spec.labels.observed_at if spec.labels else None
         return rows.label_event(spec, row, at=row.get(observed_at) if observed_at else None)
-    return build_event(kind, row)
+    return build_event(kind, rows.with_times(row) if isinstance(row, Mapping) else row)
 
 
 def _fields_of(spec: MonitorSpec, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,15 +3,18 @@
 event name ``sightline.inference`` with attributes ``sightline.prediction.id``, ``.score``, ``.value``, ``.version``,
 ``.entity``, ``.latency_ms``, ``.status``, ``.weight``, ``.class_score.<class>`` and ``sightline.feature.<name>``;
 event name ``sightline.label`` with ``sightline.prediction.id`` and ``sightline.label.value``.
-Trace id, span id and ``service.*`` are kept. Records of other event names are passed over (a collector sends all its logs).
+Trace id, span id and ``service.*`` are kept. The body of a record of BentoML's OTLP monitor (scope ``bentoml_monitor_data``) is read as
+`bentoml` reads it. Records of other event names are passed over (a collector sends all its logs).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from sightline.collector.formats import bodies, rows
+from sightline.collector.formats import bentoml, bodies, lenient, rows
 from sightline.errors import SightlineError
 from sightline.log.events import INFERENCES, LABELS, InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.model import MonitorSpec
@@ -23,26 +26,35 @@ FIELDS = {
     "sightline.prediction.latency_ms": "latency_ms", "sightline.prediction.status": "status", "sightline.prediction.weight": "weight",
 }  # fmt: skip
 MAX_DEPTH = 16
+BENTOML_SCOPE = "bentoml_monitor_data"
+"""Name of the logger of BentoML's OTLP monitor."""
 
 
 def parse(
     headers: Mapping[str, str], body: bytes, spec: MonitorSpec
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     """Adapter for one ``ExportLogsServiceRequest``; records with attribute ``sightline.monitor`` of another monitor are passed over."""
-    document = bodies.decode_json(body, "body")
-    services: list[dict[str, Any]] = []
+    found = list(_records(bodies.decode_json(body, "body")))
+    lenient.check_rows(len(found), "body")
+    read_bentoml = bentoml.reader([r.bentoml for r in found if r.bentoml is not None], None, spec, "otlp")
+    ahead = iter(found)
 
-    def records() -> Iterator[tuple[str, Any]]:
-        for where, record, service in _records(document):
-            services[:] = [service]
-            yield where, record
+    def read(where: str, content: Any) -> list[rows.Event]:
+        record = next(ahead)
+        if record.error is not None:
+            raise record.error
+        if record.bentoml is None:
+            return _read(where, content, record.service, spec)
+        events = read_bentoml(where, record.bentoml)
+        for event in events:
+            if isinstance(event, InferenceEvent):
+                event.trace = _trace(content, record.service)
+        return events
 
-    return rows.read_each(records(), lambda where, record: _read(where, record, services[0], spec), "otlp")
+    return rows.read_each(((record.where, record.content) for record in found), read, "otlp")
 
 
-def _read(
-    where: str, record: Any, service: Mapping[str, Any], spec: MonitorSpec
-) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+def _read(where: str, record: Any, service: Mapping[str, Any], spec: MonitorSpec) -> list[rows.Event]:
     record = _object(record, where)
     attributes = _attributes(record.get("attributes"), where)
     name = record.get("eventName") or attributes.get("event.name")
@@ -51,15 +63,13 @@ def _read(
         return []
     if attributes.get("sightline.prediction.id") in (None, ""):
         raise SightlineError("no attribute sightline.prediction.id", where=where)
-    at = rows.moment(_nanoseconds(record), f"{where}.timeUnixNano")
+    at = _moment(record)
     identity = str(attributes["sightline.prediction.id"])
     if name == "sightline.label":
         if "sightline.label.value" not in attributes:
             raise SightlineError("no attribute sightline.label.value", where=where)
         value = attributes["sightline.label.value"]
         return [rows.checked(LABELS, {"id": identity, "value": value, "at": at, "source": "otlp"})]
-    ids = {"trace_id": record.get("traceId"), "span_id": record.get("spanId")}
-    trace = {key: str(value) for key, value in {**ids, **service}.items() if value}
     scores = {k[len(CLASS_SCORE) :]: v for k, v in attributes.items() if k.startswith(CLASS_SCORE)}
     fields = {
         **{field: attributes[key] for key, field in FIELDS.items() if key in attributes},
@@ -67,38 +77,78 @@ def _read(
         "features": {k[len(FEATURE) :]: v for k, v in attributes.items() if k.startswith(FEATURE)},
         "class_scores": scores or None,
         "at": at,
-        "trace": trace or None,
+        "trace": _trace(record, service),
     }
     return [rows.checked(INFERENCES, {**fields, "source": "otlp"})]
 
 
-def _nanoseconds(record: Mapping[str, Any]) -> float | None:
+def _trace(record: Mapping[str, Any], service: Mapping[str, Any]) -> dict[str, str] | None:
+    """Ids as they came (hexadecimal; all zeros are none), and the service."""
+    ids = {name: str(record.get(key) or "") for name, key in (("trace_id", "traceId"), ("span_id", "spanId"))}
+    found = {name: text for name, text in ids.items() if text.strip("0")}
+    return {**found, **{key: str(value) for key, value in service.items() if value}} or None
+
+
+def _moment(record: Mapping[str, Any]) -> datetime | None:
     for key in ("timeUnixNano", "observedTimeUnixNano"):
         value = record.get(key)
         if value not in (None, "", "0", 0):
             try:
-                return int(value) / 1e9
-            except (TypeError, ValueError) as error:
-                raise SightlineError(f"{str(value)[:40]!r} is no count of nanoseconds", where=key) from error
+                moment = rows.since_1970(int(value), "ns")
+            except (TypeError, ValueError, OverflowError):
+                moment = None
+            if moment is None:
+                raise SightlineError(f"{str(value)[:40]!r} is no count of nanoseconds since 1970", where=key)
+            return moment
     return None
 
 
-def _records(document: Any) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+@dataclass(frozen=True)
+class _Record:
+    """A log record, or what stands in its place; `bentoml` is the body of a record of BentoML's monitor."""
+
+    where: str
+    content: Any
+    service: Mapping[str, Any] = field(default_factory=dict)
+    bentoml: Mapping[str, Any] | None = None
+    error: SightlineError | None = None
+
+
+def _records(document: Any) -> Iterator[_Record]:
+    """All records; a resource that cannot be read is one record with an error."""
+    if document == {}:  # an export of nothing
+        return
     if not isinstance(document, Mapping) or not isinstance(document.get("resourceLogs"), list):
         raise SightlineError("no `resourceLogs` array", where="body", fix="send OTLP/HTTP logs as JSON")
     for i, resource in enumerate(document["resourceLogs"]):
         where = f"resourceLogs[{i}]"
-        holder = _object(resource, where)
-        described = holder.get("resource") or {}
-        service = {
-            k: v
-            for k, v in _attributes(_object(described, f"{where}.resource").get("attributes"), where).items()
-            if k.startswith("service.")
-        }
-        for j, scope in enumerate(_array(holder.get("scopeLogs"), f"{where}.scopeLogs")):
-            place = f"{where}.scopeLogs[{j}]"
-            for k, record in enumerate(_array(_object(scope, place).get("logRecords"), f"{place}.logRecords")):
-                yield f"{place}.logRecords[{k}]", record, service
+        try:
+            yield from _records_of(_object(resource, where), where)
+        except SightlineError as error:
+            yield _Record(where, resource, error=error)
+
+
+def _records_of(resource: Mapping[str, Any], where: str) -> Iterator[_Record]:
+    described = _object(resource.get("resource") or {}, f"{where}.resource")
+    attributes = _attributes(described.get("attributes"), where)
+    service = {k: v for k, v in attributes.items() if k.startswith("service.")}
+    for j, scope in enumerate(_array(resource.get("scopeLogs"), f"{where}.scopeLogs")):
+        place = f"{where}.scopeLogs[{j}]"
+        about = _object(scope, place).get("scope")
+        is_bentoml = isinstance(about, Mapping) and about.get("name") == BENTOML_SCOPE
+        for k, content in enumerate(_array(scope.get("logRecords"), f"{place}.logRecords")):
+            at = f"{place}.logRecords[{k}]"
+            try:
+                yield _Record(at, content, service, _bentoml(content, at) if is_bentoml else None)
+            except SightlineError as error:
+                yield _Record(at, content, service, error=error)
+
+
+def _bentoml(record: Any, where: str) -> Mapping[str, Any]:
+    body = _value(_object(record, where).get("body"), where, 0)
+    if not isinstance(body, Mapping):
+        raise SightlineError("the body of a BentoML record is no list of keys and values", where=f"{where}.body")
+    return body
 
 
 def _object(value: Any, where: str) -> Mapping[str, Any]:
@@ -129,12 +179,13 @@ def _value(value: Any, where: str, depth: int) -> Any:
     if value is None:
         return None
     holder = _object(value, where)
-    if "intValue" in holder:
-        try:
-            return int(holder["intValue"])
-        except (TypeError, ValueError) as error:
-            raise SightlineError(f"{str(holder['intValue'])[:40]!r} is no integer", where=where) from error
-    for key in ("stringValue", "boolValue", "doubleValue", "bytesValue"):
+    for key, convert in (("intValue", int), ("doubleValue", float)):
+        if holder.get(key) is not None:
+            try:
+                return convert(holder[key])  # 64-bit integers and non-finite numbers are sent as text
+            except (TypeError, ValueError, OverflowError) as error:
+                raise SightlineError(f"{str(holder[key])[:40]!r} is no {key}", where=where) from error
+    for key in ("stringValue", "boolValue", "bytesValue"):
         if key in holder:
             return holder[key]
     if "arrayValue" in holder:

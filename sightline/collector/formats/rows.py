@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from sightline.collector.formats import lenient
 from sightline.collector.formats.bodies import Row
 from sightline.errors import SightlineError
-from sightline.log.events import INFERENCES, LABELS, EventError, InferenceEvent, LabelEvent, RejectedEvent, build_event
+from sightline.log.events import (
+    EARLIEST,
+    INFERENCES,
+    LABELS,
+    LATEST,
+    EventError,
+    InferenceEvent,
+    LabelEvent,
+    RejectedEvent,
+    build_event,
+)
 from sightline.spec.model import MonitorSpec
 
 MAX_PAYLOAD = 4000
+UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+FIRST_SECOND = 100_000_000
+"""March 1973: from here to 2200 no number is a moment in two units. The lake reads the numbers of files in the same way."""
+END_SECOND = int(LATEST.timestamp())
+TIME_FIX = "send RFC 3339 text such as 2026-01-31T06:00:00Z, or the time since 1970 in s, ms, us or ns"
 Event = InferenceEvent | LabelEvent | RejectedEvent
 
 
@@ -44,6 +60,7 @@ def read_each(records: Iterable[tuple[str, Any]], read: Callable[[str, Any], lis
                     source=source,
                 )
             )
+        lenient.check_rows(len(events), "body")
     if first is not None and failed == total:
         raise first
     return events
@@ -102,10 +119,11 @@ def inference_event(
                 if field == "at"
                 else (str(value) if field in ("id", "version", "entity", "query") else value)
             )
-    for row in (features, dict(outputs) if outputs else {}):
+    fields |= _named_outputs(spec, features)
+    if outputs:
+        row = dict(outputs)
         fields |= _outputs(spec, row)
-        if row is not features:
-            features |= {k: v for k, v in row.items() if not k.startswith("@")}
+        features |= {k: v for k, v in row.items() if not k.startswith("@")}
     return checked(INFERENCES, {"features": features, **fields})
 
 
@@ -134,7 +152,7 @@ def checked(kind: str, fields: dict[str, Any]) -> Any:
     """Build the event from loosely typed fields through the log's own reader, so that whatever is logged can be read back."""
     part, source = fields.pop("part", None), fields.pop("source", "")
     try:
-        event = build_event(kind, fields)
+        event = build_event(kind, with_times(fields))
     except EventError as error:
         payload = as_json(fields).decode("utf-8", errors="replace")[:MAX_PAYLOAD]
         identity = fields.get("id")
@@ -149,26 +167,63 @@ def checked(kind: str, fields: dict[str, Any]) -> Any:
 
 
 def moment(value: Any, where: str) -> datetime | None:
-    """A moment in UTC from ISO text, epoch seconds, milliseconds, microseconds or nanoseconds (told by magnitude)."""
+    """A moment in UTC from ISO 8601 text, or from a number since 1970 whose unit is beyond doubt (see `since_1970`)."""
     if value is None or value == "":
         return None
     if isinstance(value, datetime):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    found = None
     try:
         if isinstance(value, str) and not value.strip().lstrip("-").replace(".", "", 1).isdigit():
             parsed = datetime.fromisoformat(value.strip())
-            return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(value)
-        scale = next(
-            s for limit, s in ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (float("inf"), 1e9)) if abs(number) < limit
-        )
-        return datetime.fromtimestamp(number / scale, tz=UTC)
-    except (ValueError, TypeError, OverflowError, OSError, StopIteration) as error:
-        raise SightlineError(
-            f"{str(value)[:80]!r} is no point in time", where=where, fix="send ISO 8601 or epoch time"
-        ) from error
+            found = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        elif not isinstance(value, bool):
+            found = since_1970(float(value) if isinstance(value, str) else value)
+    except (ValueError, TypeError, OverflowError):
+        pass
+    if found is None:
+        raise SightlineError(f"{str(value)[:80]!r} is no point in time", where=where, fix=TIME_FIX)
+    return found
+
+
+def since_1970(number: Any, unit: str | None = None) -> datetime | None:
+    """The moment that is `number` units after the beginning of 1970 in UTC; None if there is none before 2200.
+
+    Parameters
+    ----------
+    number : int or float
+        Anything else gives None too.
+    unit : {"s", "ms", "us", "ns"}, optional
+        Its unit. If it is not known, it is the only one that puts the moment into March 1973 to 2199: each number fits one at most.
+    """
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        return None
+    for name, per_second in UNITS_PER_SECOND.items():
+        first = 0 if unit == name else FIRST_SECOND * per_second
+        if unit in (None, name) and first <= number < END_SECOND * per_second:
+            exact = number * 1_000_000 // per_second if isinstance(number, int) else round(number * 1e6 / per_second)
+            return EARLIEST + timedelta(microseconds=exact)
+    return None
+
+
+def with_times(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of an event with datetimes for numbers.
+
+    Raises
+    ------
+    EventError
+        ``bad_timestamp`` for a number that fits no unit.
+    """
+    times = dict[str, datetime]()
+    for name in ("at", "predicted_at"):
+        value = fields.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found = since_1970(value)
+            if found is None:
+                message = f"`{name}` is a number that is no time since 1970 in s, ms, us or ns: {TIME_FIX}"
+                raise EventError("bad_timestamp", message, name, value)
+            times[name] = found
+    return {**fields, **times}
 
 
 def _named_inputs(spec: MonitorSpec, row: Row) -> Row:
@@ -186,22 +241,13 @@ def _named_inputs(spec: MonitorSpec, row: Row) -> Row:
     }
 
 
-def _outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
-    """Take score, prediction and class scores out of a row; unnamed values are read by the task."""
+def _named_outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
+    """Take score, prediction and class scores out of a row, by their names in the YAML."""
     columns, found = spec.columns, dict[str, Any]()
     for column, field in ((columns.score, "score"), (columns.prediction, "prediction")):
         if column and column in row:
             found[field] = row.pop(column)
     scores = {c: row.pop(column) for c, column in columns.class_scores.items() if column in row}
-    values = [row.pop(k) for k in [k for k in row if k.startswith("@")]]
-    if not values and not found and not scores and len(row) == 1 and not set(row) & set(columns.features):
-        values = list(row.values())  # a single output tensor under the server's own name
-        values = values[0] if isinstance(values[0], list) else values
-        row.clear()
-    if len(values) == 1 and isinstance(values[0], list):
-        values = values[0]
-    if values:
-        found |= _unnamed_outputs(spec, values, scores)
     if scores:
         found["class_scores"] = scores
     if isinstance(found.get("score"), list) and found["score"]:  # [P(negative), P(positive)]
@@ -209,11 +255,22 @@ def _outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
     return found
 
 
-def _unnamed_outputs(spec: MonitorSpec, values: list[Any], scores: dict[str, Any]) -> dict[str, Any]:
+def _outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
+    """Take score, prediction and class scores out of a row of outputs; unnamed values are read by the task."""
+    values = [row.pop(k) for k in [k for k in row if k.startswith("@")]]
+    found = _named_outputs(spec, row)
+    if not values and not found and len(row) == 1 and not set(row) & set(spec.columns.features):
+        values = list(row.values())  # a single output tensor under the server's own name
+        row.clear()
+    if len(values) == 1 and isinstance(values[0], list):
+        values = values[0]
+    return {**found, **_unnamed_outputs(spec, values, found)} if values else found
+
+
+def _unnamed_outputs(spec: MonitorSpec, values: list[Any], named: Mapping[str, Any]) -> dict[str, Any]:
     task, classes = spec.model.task, list(spec.columns.class_scores)
     if task == "multiclass_classification" and len(values) > 1 and len(values) == len(classes):
-        scores.update(zip(classes, values, strict=True))
-        return {}
+        return {"class_scores": {**named.get("class_scores", {}), **dict(zip(classes, values, strict=True))}}
     if task == "binary_classification" and len(values) == 2:
         return {"score": values[1]}
     if len(values) != 1:

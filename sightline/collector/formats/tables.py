@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from sightline.collector.formats import bodies, rows
@@ -10,14 +11,15 @@ from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.model import MonitorSpec
 
-DURATIONS = ("execution_time_ms", "execution_duration_ms")
+IDS = ("client_request_id", "databricks_request_id", "invocation_id")
+DURATIONS = ("execution_time_ms", "execution_duration_ms", "latency_ms")
+TIMES = ("request_time", "event_time")
 
 
 def _lines(body: bytes) -> Iterator[tuple[str, Any]]:
     """Records of JSON lines (as bytes) or of one array, each with its place."""
-    text = body.lstrip()
-    if text.startswith(b"["):
-        for i, item in enumerate(bodies.decode_json(body, "body")):
+    if body.lstrip()[:1] == b"[":
+        for i, item in enumerate(bodies.decode_records(body, "body")):
             yield f"body[{i}]", item
         return
     for i, line in enumerate(body.split(b"\n")):
@@ -26,8 +28,7 @@ def _lines(body: bytes) -> Iterator[tuple[str, Any]]:
 
 
 def _record(where: str, item: Any) -> Mapping[str, Any]:
-    if isinstance(item, bytes):
-        item = bodies.decode_json(item, where)
+    item = bodies.decode_record(item, where)
     if not isinstance(item, Mapping):
         raise SightlineError("expected an object", where=where)
     return item
@@ -38,7 +39,9 @@ def databricks(
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     """Adapter for rows of a Databricks inference table; ``sampling_fraction`` becomes the weight 1 / fraction.
 
-    Facts: a batch call is one row; `request` and `response` are JSON text; `client_request_id` wins as the id.
+    The columns are those of inference tables of AI Gateway, of the older ones of model serving (``timestamp_ms``,
+    ``execution_time_ms``, ``request_metadata``), and of Unity AI Gateway (``event_time``, ``invocation_id``, ``latency_ms``). A batch
+    call is one row; `request` and `response` are JSON text, null if they were too large; `client_request_id` wins as the id.
     """
     return rows.read_each(_lines(body), lambda where, item: _served(spec, where, _record(where, item)), "databricks")
 
@@ -46,35 +49,51 @@ def databricks(
 def _served(
     spec: MonitorSpec, where: str, item: Mapping[str, Any]
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
-    request = _json_field(item, "request", where)
-    response = _json_field(item, "response", where)
-    base = item.get("client_request_id") or item.get("databricks_request_id")
-    if not base:
+    base = next((item[name] for name in IDS if item.get(name)), None)
+    if base is None:
         raise SightlineError("neither client_request_id nor databricks_request_id", where=where)
-    inputs = bodies.request_rows(request, f"{where}.request")
-    outputs: list[bodies.Row] | list[None] = (
-        bodies.response_rows(response, f"{where}.response") if response is not None else [None] * len(inputs)
-    )
+    request, response = _json_field(item, "request", where), None
     status = item.get("status_code")
-    if status not in (None, 200, "200"):
-        outputs = [None] * len(inputs)  # a failed call answers with an error document
-    if len(inputs) != len(outputs):
+    if status in (None, 200, "200"):  # a failed call answers with an error document
+        response = _json_field(item, "response", where)
+    inputs = None if request is None else bodies.request_rows(request, f"{where}.request")
+    outputs = None if response is None else bodies.response_rows(response, f"{where}.response")
+    if inputs is None and outputs is None:
+        codes = item.get("logging_error_codes") or "no logging_error_codes"
+        raise SightlineError(f"the row holds neither request nor response: {codes!s:.200}", where=where)
+    count = len(inputs if inputs is not None else outputs or [])
+    if inputs is not None and outputs is not None and len(inputs) != len(outputs):
         raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
     known: dict[str, Any] = {
-        "at": rows.moment(item.get("timestamp_ms") or item.get("request_time"), f"{where}.timestamp_ms"),
+        "at": _served_at(item, where),
         "status": status,
         "source": "databricks",
         "latency_ms": next((item[k] for k in DURATIONS if item.get(k) is not None), None),
         "weight": _weight(item.get("sampling_fraction"), where),
-        "version": _version(item.get("request_metadata"), item),
+        "version": _version(item, where),
     }
     return [
-        rows.inference_event(spec, inp, out, id=rows.exploded_id(str(base), i, len(inputs)), **known)
-        for i, (inp, out) in enumerate(zip(inputs, outputs, strict=True))
+        rows.inference_event(
+            spec,
+            None if inputs is None else inputs[i],
+            None if outputs is None else outputs[i],
+            id=rows.exploded_id(str(base), i, count),
+            **known,
+        )
+        for i in range(count)
     ]
 
 
-def _version(metadata: Any, item: Mapping[str, Any]) -> str | None:
+def _served_at(item: Mapping[str, Any], where: str) -> datetime | None:
+    milliseconds = rows.since_1970(item.get("timestamp_ms"), "ms")
+    if milliseconds is not None:
+        return milliseconds
+    name = next((name for name in ("timestamp_ms", *TIMES) if item.get(name) is not None), TIMES[0])
+    return rows.moment(item.get(name), f"{where}.{name}")
+
+
+def _version(item: Mapping[str, Any], where: str) -> str | None:
+    metadata = _json_field(item, "request_metadata", where)
     if isinstance(metadata, Mapping) and metadata.get("model_version"):
         return str(metadata["model_version"])
     served = item.get("served_entity_id") or item.get("model_version")
@@ -118,23 +137,31 @@ def _monitored(
         raise SightlineError("neither inferenceId nor eventId", where=f"{where}.eventMetadata")
     at = rows.moment(metadata.get("inferenceTime"), f"{where}.eventMetadata.inferenceTime")
     if "groundTruthData" not in item:
-        return [*_captured(spec, item, where, str(base), at)]
+        return _captured(spec, item, where, str(base), at)
+    # The inference time is that of the prediction; when the truth became known is not told. Merged files hold both.
+    captured = _captured(spec, item, where, str(base), at) if "captureData" in item else []
     truth = _payload(item["groundTruthData"], f"{where}.groundTruthData", request=False)
-    return [
-        rows.label_event(spec, _label_row(r), id=rows.exploded_id(str(base), i, len(truth)), at=at, source="sagemaker")
+    return captured + [
+        rows.label_event(
+            spec,
+            _label_row(r),
+            id=rows.exploded_id(str(base), i, len(truth)),
+            predicted_at=at,
+            source="sagemaker",
+        )
         for i, r in enumerate(truth)
     ]
 
 
 def _captured(
     spec: MonitorSpec, item: Mapping[str, Any], where: str, base: str, at: Any
-) -> list[InferenceEvent | RejectedEvent]:
+) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     captured = item.get("captureData")
     if not isinstance(captured, Mapping):
         raise SightlineError("neither `captureData` nor `groundTruthData`", where=where)
     sides: dict[str, list[bodies.Row]] = {}
     for side in ("Input", "Output"):
-        payload = captured.get(f"endpoint{side}") or captured.get(f"batchTransform{side}")
+        payload = captured.get(f"endpoint{side}")
         if payload is not None:
             sides[side] = _payload(payload, f"{where}.captureData.{side}", request=side == "Input")
     if not sides:
@@ -175,7 +202,7 @@ def _payload(payload: Any, where: str, *, request: bool) -> list[bodies.Row]:
             f"encoding {encoding[:40]!r} is not supported", where=where, fix="capture CSV or JSON content types"
         )
     if isinstance(data, str) and "jsonlines" in media:
-        value: Any = [bodies.decode_json(line, f"{where}.data") for line in data.splitlines() if line.strip()]
+        value: Any = [bodies.decode_json(line, f"{where}.data") for line in data.split("\n") if line.strip()]
     else:
         value = bodies.decode_json(data, f"{where}.data") if isinstance(data, str) else data
     return (

@@ -75,7 +75,11 @@ def test_kserve_request_and_response_are_halves_with_the_same_exploded_ids():
     assert [e.part for e in request + response] == ["request", "request", "response", "response"]
     assert request[0].features == {"a": 6.8, "b": 2.8, "c": 4.8, "d": 1.4}
     assert [e.prediction for e in response] == [1, 1]
-    assert request[0].at == AT and request[0].version == "sklearn-iris" and request[0].trace == {"namespace": "models"}
+    assert (
+        request[0].at == AT
+        and request[0].version == "sklearn-iris"
+        and request[0].trace == {"inferenceservicename": "sklearn-iris", "namespace": "models"}
+    )
 
 
 def test_seldon_structured_events_join_on_requestid_and_take_the_positive_class():
