@@ -104,7 +104,7 @@ def test_bad_rows_are_rejected_one_by_one_and_kept(home):
     rows = [
         {"id": "ok"},
         {"id": "a", "scor": 1},
-        {"id": "b", "at": 1767225600},
+        {"id": "b", "at": 17672256},
         {"score": 0.5},
         {"id": "c", "features": {"x": {"y": {"z": 1}}}},
         7,
