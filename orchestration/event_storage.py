@@ -6,6 +6,10 @@ run to ``EventLogStorage.store_event_batch`` when ``DAGSTER_EVENT_BATCH_SIZE`` i
 the loop over single events. `install` gives that storage a real batch, and of a long range's older windows it stores less
 (`event_compaction`). Other storages (PostgreSQL) are left alone.
 
+The code location calls `install` itself. Dagster's daemon and web server never import it, and they plan the partitions of a
+run: 400 windows x 34 assets singly is more than the three minutes after which Dagster takes a run for dead. For them
+``dagster.yaml`` names `BatchedSqliteEventLogStorage`.
+
 Private API of dagster 1.13.27, pinned in pyproject.toml and held by tests/orchestration/test_event_storage.py.
 """
 
@@ -13,8 +17,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -25,9 +30,11 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, bindparam, select
 
 from orchestration import event_compaction
+from sightline.errors import SightlineError
 
 BATCH_SIZE = 2000
 _MATERIALIZATION = (DagsterEventType.ASSET_MATERIALIZATION_PLANNED, DagsterEventType.ASSET_MATERIALIZATION)
@@ -39,6 +46,35 @@ def install() -> None:
     if SqliteEventLogStorage.store_event_batch is EventLogStorage.store_event_batch:
         SqliteEventLogStorage.store_event_batch = _store_event_batch  # type: ignore[method-assign]
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
+
+
+class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
+    """Dagster's SQLite event log in its usual place, with batches in whichever process opens it (``dagster.yaml``)."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, dg.Field]:
+        """``base_dir``, by default where Dagster keeps it: ``history/runs`` below ``DAGSTER_HOME``."""
+        return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
+
+    @classmethod
+    def from_config_value(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> BatchedSqliteEventLogStorage:
+        """Open it, and let this process write batches.
+
+        Raises
+        ------
+        SightlineError
+            Neither ``base_dir`` nor ``DAGSTER_HOME`` says where.
+        """
+        install()
+        home = os.environ.get("DAGSTER_HOME")
+        if "base_dir" not in config_value and not home:
+            raise SightlineError(
+                "where Dagster keeps its events is not known", where="dagster.yaml", fix="set DAGSTER_HOME"
+            )
+        base = config_value.get("base_dir") or os.fspath(Path(home or "") / "history" / "runs")
+        return cls(base_dir=base, inst_data=inst_data)
 
 
 def store_evaluations(context: dg.AssetCheckExecutionContext, evaluations: Iterable[dg.AssetCheckEvaluation]) -> None:

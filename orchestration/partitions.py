@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -43,8 +43,20 @@ def keys_between(spec: MonitorSpec, first: str, last: str) -> list[str]:
     return [spec.key(start + i * spec.window) for i in range((end - start) // spec.window + 1)]
 
 
-def contiguous(spec: MonitorSpec, keys: Iterable[str], longest: int) -> list[tuple[str, str]]:
-    """Group keys into ranges without a gap, in time order, none longer than `longest` windows.
+def contiguous(
+    spec: MonitorSpec, keys: Iterable[str], longest: int, *, bridge: int = 0, never: Collection[str] = ()
+) -> list[tuple[str, str]]:
+    """Group keys into ranges, in time order, none longer than `longest` windows.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    keys : iterable of str
+    longest : int
+    bridge : int, default 0
+        So many windows in a row that are no keys may lie inside a range.
+    never : collection of str
+        Windows that no range may hold.
 
     Returns
     -------
@@ -52,14 +64,15 @@ def contiguous(spec: MonitorSpec, keys: Iterable[str], longest: int) -> list[tup
         Both included.
     """
     ranges: list[tuple[str, str]] = []
-    size = 0
     for key in sorted(set(keys)):
-        if ranges and size < longest and next_key(spec, ranges[-1][1]) == key:
-            ranges[-1] = (ranges[-1][0], key)
-            size += 1
-        else:
-            ranges.append((key, key))
-            size = 1
+        if ranges:
+            first, last = ranges[-1]
+            between = keys_between(spec, next_key(spec, last), next_key(spec, key, -1))
+            size = (spec.window_start(key) - spec.window_start(first)) // spec.window + 1
+            if size <= longest and len(between) <= bridge and not set(between) & set(never):
+                ranges[-1] = (first, key)
+                continue
+        ranges.append((key, key))
     return ranges
 
 

@@ -22,7 +22,8 @@ WAITING_LABELS = "waiting labels"
 SENSOR_SECONDS = 10
 """Default interval of the sensors. Dagster's daemon looks every 5 s which of them are due."""
 
-MAX_PEEKED_BATCHES = 100
+MAX_PEEKED_BATCHES = 400
+"""A year of daily files at once; looking into one takes 10 ms."""
 MAX_PEEKED_BYTES = 256 * 1024 * 1024
 _STATES = {
     DagsterRunStatus.SUCCESS: RunState.SUCCEEDED,

@@ -21,6 +21,9 @@ from sightline.spec.model import MonitorSpec
 MAX_ATTEMPTS = 3
 MAX_OPEN = 4
 MAX_WINDOWS_PER_RUN = 400
+MAX_BRIDGED = 30
+"""So many windows in a row that need nothing are worked up along with those around them by the delayed flow: a run costs as
+much as 90 windows, and sparse labels touch every other day."""
 MAX_SILENCE = {"hourly": 72, "daily": 14, "weekly": 4}
 """So many empty windows after the last data are still judged (and alarm); from then on freshness alone tells."""
 
@@ -135,12 +138,14 @@ def plan(spec: MonitorSpec, flow: str, cursor: Cursor, listing: Listing) -> Plan
         Deterministic: the same cursor and listing give the same run keys, so that a request repeated after a crash
         starts nothing twice.
     """
+    if flow == "delayed" and not listing.with_data and not listing.changes:
+        return Plan((), cursor, "labels wait: no predictions are loaded yet")
     tokens = stale_windows(spec, flow, listing)
     requests, still_open, given_up = _settle(spec, cursor, listing, tokens)
     taken = {key for r in (*still_open, *requests) for key in partitions.keys_between(spec, r.first, r.last)}
     given_up = [r for r in given_up if _cause(spec, r.first, r.last, tokens) == r.cause]
     refused = {key for r in given_up for key in partitions.keys_between(spec, r.first, r.last)}
-    for first, last, has_data in _ranges(spec, {key: why for key, why in tokens.items() if key not in taken | refused}):
+    for first, last, has_data in _ranges(spec, flow, tokens, taken | refused):
         if len(still_open) + len(requests) >= MAX_OPEN:
             break
         requests.append(_request(spec, flow, first, last, has_data, tokens, listing))
@@ -214,12 +219,17 @@ def _retry(spec: MonitorSpec, request: Request, tokens: Mapping[str, Why]) -> Re
     return replace(request, run_key=f"{stem}#{attempt}", attempt=attempt, cause=cause)
 
 
-def _ranges(spec: MonitorSpec, tokens: Mapping[str, Why]) -> list[tuple[str, str, bool]]:
-    """Ranges without a gap, oldest first, each wholly with or wholly without new data."""
+def _ranges(
+    spec: MonitorSpec, flow: str, tokens: Mapping[str, Why], excluded: Collection[str]
+) -> list[tuple[str, str, bool]]:
+    """Ranges oldest first, with new data and without; none holds an excluded window or one of the other sort."""
     found = []
+    bridge = MAX_BRIDGED if flow == "delayed" else 0
     for has_data in (True, False):
-        keys = [key for key, why in tokens.items() if why.has_data is has_data]
-        found += [(first, last, has_data) for first, last in partitions.contiguous(spec, keys, MAX_WINDOWS_PER_RUN)]
+        keys = [key for key, why in tokens.items() if why.has_data is has_data and key not in excluded]
+        never = {*excluded, *(key for key, why in tokens.items() if why.has_data is not has_data)}
+        ranges = partitions.contiguous(spec, keys, MAX_WINDOWS_PER_RUN, bridge=bridge, never=never)
+        found += [(first, last, has_data) for first, last in ranges]
     return sorted(found)
 
 

@@ -1,7 +1,10 @@
 """Batched event storage leaves what single events leave, in a fraction of the time. Holds private API of the pinned Dagster."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -174,3 +177,20 @@ class TestLongRange:
         instance, run_id = ran
         for kind in (dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.ASSET_MATERIALIZATION):
             assert len(instance.all_logs(run_id, of_type=kind)) == 3
+
+
+def test_the_bundled_settings_plan_a_long_range_in_batches(tmp_path, monkeypatch):
+    """The daemon opens the storage by name, and never imports the code location."""
+    settings = Path(event_storage.__file__).parent.parent / "dagster.yaml"
+    (tmp_path / "dagster.yaml").write_text(settings.read_text())
+    code = (
+        "import dagster as dg, os\n"
+        "with dg.DagsterInstance.get() as instance:\n"
+        "    storage = instance.event_log_storage\n"
+        "    print(type(storage).__name__, os.path.relpath(storage._base_dir, os.environ['DAGSTER_HOME']))\n"
+        "    print(os.environ['DAGSTER_EVENT_BATCH_SIZE'])\n"
+    )
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split("\n")[:2] == ["BatchedSqliteEventLogStorage history/runs", "2000"]

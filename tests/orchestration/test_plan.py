@@ -67,6 +67,25 @@ class TestNewData:
         seen = listing(changes={"2026-01-30": 7, "2026-01-31": 8}, done={"2026-01-30": done(7), "2026-01-31": done(5)})
         assert spans(plan(spec, "delayed", Cursor(), seen)) == [("2026-01-31", "2026-01-31")]
 
+    def test_sparse_labels_are_one_run(self, spec):
+        """A run costs as much as many windows: gaps are worked up along, but never a window under way or of the other sort."""
+        sparse = {"2026-01-02", "2026-01-05", "2026-01-09", "2026-01-20"}
+        seen = listing(pending={"a": frozenset(sparse)}, with_data={TODAY})
+        decided = plan(spec, "delayed", Cursor(), seen)
+        assert spans(decided) == [("2026-01-02", "2026-01-20")]
+        assert plan(spec, "delayed", decided.cursor, seen).requests == decided.requests, "asked for again until it runs"
+        under_way = plan(spec, "delayed", Cursor(), replace(seen, pending={"b": frozenset({"2026-01-07"})}))
+        more = replace(seen, runs={under_way.requests[0].run_key: RunState.ACTIVE})
+        assert spans(plan(spec, "delayed", under_way.cursor, more)) == [
+            ("2026-01-02", "2026-01-05"),
+            ("2026-01-09", "2026-01-20"),
+        ]
+
+    def test_labels_wait_for_the_first_predictions(self, spec):
+        decided = plan(spec, "delayed", Cursor(), listing(pending={"a": frozenset()}))
+        assert decided.requests == ()
+        assert decided.reason == "labels wait: no predictions are loaded yet"
+
     def test_a_long_range_is_cut(self, make_spec):
         spec = make_spec(schedule="hourly")
         first = datetime(2026, 1, 2, tzinfo=UTC)
