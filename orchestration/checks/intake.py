@@ -16,20 +16,24 @@ from sightline.lake.store import recover_if_needed, scan_parts, window_starts
 from sightline.spec.plan import PlannedCheck
 
 SHOWN_REASONS = 5
+REPEATED = "duplicate"
+"""Reason of rows that are known already with the same content: nothing is lost, but somebody sent them twice."""
 
 
 def intake_verdicts(
     monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]
 ) -> Iterator[tuple[PlannedCheck, str, Verdict]]:
     """Verdicts of the check ``contract`` on `inferences` or `labels`."""
-    refused = refused_rows(monitor, asset, keys)
+    counted = quarantined_rows(monitor, asset, keys)
     with open_progress(monitor.paths.ledger) as progress:
         accepted = progress.rows(asset, keys)
     for check in checks:
         for key in keys:
-            reasons = refused.get(key, {})
+            reasons = dict(counted.get(key, {}))
+            n_repeated = reasons.pop(REPEATED, 0)
             n_accepted, n_refused = accepted.get(key, 0), sum(reasons.values())
             facts: dict[str, Any] = {"rows accepted": n_accepted, "rows refused": n_refused}
+            facts |= {"rows repeated": n_repeated} if n_repeated else {}
             worst = sorted(reasons.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
             if worst:
                 facts["reasons"] = ", ".join(f"{reason} ({n})" for reason, n in worst)
@@ -39,11 +43,13 @@ def intake_verdicts(
                 )
                 yield check, key, Verdict("error", f"All {n_refused} rows were refused: {worst[0][0]}.", facts)
             else:
-                yield check, key, Verdict("ok", f"{n_accepted} rows accepted, {n_refused} refused.", facts)
+                again = f", {n_repeated} repeated (known already, left out)" if n_repeated else ""
+                yield check, key, Verdict("ok", f"{n_accepted} rows accepted, {n_refused} refused{again}.", facts)
 
 
-def refused_rows(monitor: Monitor, kind: str, keys: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Window key -> reason -> refused rows; rows without a usable time count in the window in which they arrived."""
+def quarantined_rows(monitor: Monitor, kind: str, keys: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Window key -> reason -> rows not taken (refused, or `REPEATED`); rows without a usable time count in the window in which
+    they arrived."""
     spec, paths = monitor.spec, monitor.paths
     recover_if_needed(paths)
     with open_ledger(paths.ledger, create=False) as ledger:
@@ -53,7 +59,7 @@ def refused_rows(monitor: Monitor, kind: str, keys: Sequence[str]) -> dict[str, 
     start = pl.coalesce("window_start", window_starts(pl.col("received_at"), spec)).alias("window_start")
     kinds = ["inferences", "rejected"] if kind == "inferences" else [kind]
     counted = (
-        rows.filter(pl.col("kind").is_in(kinds), pl.col("severity") == "row", ~pl.col("reason").is_in(["duplicate"]))
+        rows.filter(pl.col("kind").is_in(kinds), (pl.col("severity") == "row") | (pl.col("reason") == REPEATED))
         .select(start, "reason")
         .filter(pl.col("window_start").is_in(list(wanted)))
         .group_by("window_start", "reason")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from datetime import UTC, datetime
@@ -162,4 +163,6 @@ def _write_parquet(found: pl.DataFrame, output: Path | None) -> None:
         raise SightlineError(
             "Parquet is binary", fix="add --output FILE, or redirect: sightline judgements ... --format parquet > FILE"
         )
-    found.write_parquet(sys.stdout.buffer)
+    packed = io.BytesIO()
+    found.write_parquet(packed)
+    sys.stdout.buffer.write(packed.getbuffer())  # a closed pipe is then an OSError, which click takes as the end

@@ -364,6 +364,19 @@ def test_json_as_of_and_revisions(filled: Path) -> None:
     assert [r["value"] for r in json.loads(text)] == [0.5, 0.7]
 
 
+@pytest.mark.parametrize("form", ["table", "json", "parquet"])
+def test_a_reader_that_goes_away_is_no_error(filled, form):
+    """``sightline judgements ... | head`` ends quietly, whatever the format."""
+    code = "from sightline.cli import main; main()"
+    arguments = [sys.executable, "-c", code, "judgements", "m", "--format", form]
+    environment = {**os.environ, "SIGHTLINE_HOME": str(filled)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    os.close(writer)
+    assert "Traceback" not in done.stderr and "Error" not in done.stderr
+
+
 def test_parquet_to_stdout_and_file(filled: Path) -> None:
     result = CliRunner().invoke(command, ["m", "--format", "parquet"], env={"SIGHTLINE_HOME": str(filled)})
     found = pl.read_parquet(io.BytesIO(result.stdout_bytes))
