@@ -215,6 +215,35 @@ def calibration_error(positives: ArrayLike, negatives: ArrayLike, *, bins: int =
     return divide(np.abs(gap).sum(axis=-1), rows.sum(axis=-1))
 
 
+def calibration_noise(positives: ArrayLike, negatives: ArrayLike, *, bins: int = N_CALIBRATION_BINS) -> FloatArray:
+    """How much of the calibration error is noise: a mean of distances is above 0 for a perfectly calibrated model too.
+
+    Parameters
+    ----------
+    positives, negatives, bins
+        As for `calibration_error`.
+
+    Returns
+    -------
+    ndarray
+        Expected contribution of the bins whose gap is within two standard errors, of independent rows that are as often
+        positive as their scores, or as is seen, whichever varies more.
+    """
+    positives, negatives = _histograms(positives, negatives)
+    k = positives.shape[-1]
+    middles = (np.arange(k) + 0.5) / k
+    rows = positives + negatives
+
+    def grouped(values: FloatArray) -> FloatArray:
+        return values.reshape(*positives.shape[:-1], bins, k // bins).sum(axis=-1)
+
+    per_bin, held = grouped(rows), grouped(positives)
+    seen = held - held**2 / np.maximum(per_bin, 1.0)
+    error = np.sqrt(np.maximum(grouped(rows * middles * (1 - middles)), seen))
+    gap = np.abs(grouped(positives - rows * middles))
+    return divide((np.sqrt(2 / np.pi) * np.where(gap < 2 * error, error, 0.0)).sum(axis=-1), rows.sum(axis=-1))
+
+
 def calibration_bias(sum_score: ArrayLike, n_positive: ArrayLike, n: ArrayLike) -> FloatArray:
     """Mean score minus observed rate: positive when the model promises too much."""
     return divide(np.asarray(sum_score, dtype=float) - np.asarray(n_positive, dtype=float), n)

@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtr, chdtri, chndtrinc, fdtrc, ndtri
+from scipy.special import chdtr, chdtri, chndtrinc, expit, fdtrc, logit, ndtri
 
 from metrics_py.distances.binned import counts_of, degrees_of_freedom, psi
 from metrics_py.intervals import wilson
@@ -333,7 +333,8 @@ def superiority(
     Returns
     -------
     value, ci_low, ci_high : ndarray
-        NaN where a side has no rows; the interval is clipped to [0, 1].
+        NaN where a side has no rows. The interval is symmetric on the logit scale, where it holds near 0 and 1 too; where no
+        pair is the other way round, it is Wilson's of the smaller side.
     """
     a, b = counts_of("superiority", reference, current)
     m, n = a.sum(axis=-1), b.sum(axis=-1)
@@ -343,5 +344,11 @@ def superiority(
         value = (b * below_a).sum(axis=-1) / n
         variance_b = (b * (below_a - value[..., None]) ** 2).sum(axis=-1) / n / np.maximum(n - 1, 1)
         variance_a = (a * (above_b - value[..., None]) ** 2).sum(axis=-1) / m / np.maximum(m - 1, 1)
-    half = ndtri(0.5 + confidence / 2) * np.sqrt(variance_a + variance_b)
-    return value, np.clip(value - half, 0, 1), np.clip(value + half, 0, 1)
+        inside = (value > 0) & (value < 1)
+        spread = np.where(inside, value * (1 - value), np.nan)
+        half = ndtri(0.5 + confidence / 2) * np.sqrt(variance_a + variance_b) / spread
+        low, high = expit(logit(value) - half), expit(logit(value) + half)
+        rows = np.minimum(m, n)
+        extreme_low, extreme_high = wilson(np.where(value == 1, rows, 0), rows, confidence=confidence)
+    extreme = (value == 0) | (value == 1)
+    return value, np.where(extreme, extreme_low, low), np.where(extreme, extreme_high, high)

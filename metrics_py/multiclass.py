@@ -153,6 +153,14 @@ def average_precision_bounds(
 
 def calibration_error(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
     """Classwise expected calibration error: mean over the classes (all of them) of the one-versus-rest error."""
-    per_class = classification.calibration_error(positives, negatives)
+    return _mean_of_classes(classification.calibration_error(positives, negatives))
+
+
+def calibration_noise(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
+    """Mean over the classes of `metrics_py.classification.calibration_noise`."""
+    return _mean_of_classes(classification.calibration_noise(positives, negatives))
+
+
+def _mean_of_classes(per_class: FloatArray) -> FloatArray:
     defined = np.isfinite(per_class)
     return divide(np.where(defined, per_class, 0.0).sum(axis=-1), defined.sum(axis=-1))

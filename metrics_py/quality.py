@@ -94,7 +94,7 @@ def quality_table(
         `by` columns, then ``metric, value, ci_low, ci_high, n, status, reason, stabilised_value, variance, binning_bound``.
         Intervals are 95 %: Wilson on the effective sample size for proportions, else delete-one-bucket jackknife t (64
         buckets, 16 where `segment` is not 'all'), widened by `binning_bound`: the guaranteed distance to the value of the
-        raw scores. `n` is the denominator of a proportion, else the rows behind the metric. `stabilised_value` (arcsine,
+        raw scores. The lower bound of the calibration error allows for what noise adds to it. `n` is the denominator of a proportion, else the rows behind the metric. `stabilised_value` (arcsine,
         logit, log; see `QualityMetric.scale`) and its sampling `variance` feed the alert engine; null unless status is ok.
 
     Raises
@@ -211,8 +211,9 @@ def _evaluate(
             low, high, standard_error = _interval(metric, interval, total, rows)
             stabilised, variance = _stabilise(metric.scale, value, standard_error, rows)
         below, above = metric.binning(total) if metric.binning else (np.zeros(1), np.zeros(1))
+        noise = metric.noise(total) if metric.noise else 0.0
         lowest, highest = _LIMITS.get(metric.scale, (-np.inf, np.inf))
-        low, high = np.clip(low - below, lowest, highest), np.clip(high + above, lowest, highest)
+        low, high = np.clip(low - below - noise, lowest, highest), np.clip(high + above, lowest, highest)
     reasons = _reasons(metric, value, low, rows, labelled, min_labels)
     ok = np.array([reason is None for reason in reasons])
     return {

@@ -48,6 +48,8 @@ class QualityMetric:
         Variance for independent rows, used as a floor where few rows carry the information.
     binning : callable, optional
         Guaranteed distances (below, above) from the binned value to the value of the raw scores.
+    noise : callable, optional
+        What noise alone adds to a value that cannot be negative; the lower bound allows for it.
     """
 
     name: str
@@ -59,6 +61,7 @@ class QualityMetric:
     size: Callable[[Aggregates], FloatArray] | None = None
     formula_variance: Callable[[Aggregates], FloatArray] | None = None
     binning: Callable[[Aggregates], tuple[FloatArray, FloatArray]] | None = None
+    noise: Callable[[Aggregates], FloatArray] | None = None
 
     @property
     def reads_labels(self) -> bool:
@@ -163,6 +166,7 @@ BINARY: tuple[QualityMetric, ...] = (
         ("scores",),
         "error",
         binning=_middle_bound,
+        noise=lambda a: classification.calibration_noise(a["positives"], a["negatives"]),
     ),
     QualityMetric(
         "calibration_bias",
@@ -241,6 +245,7 @@ MULTICLASS: tuple[QualityMetric, ...] = (
         ("scores",),
         "error",
         binning=_middle_bound,
+        noise=lambda a: multiclass.calibration_noise(a["positives"], a["negatives"]),
     ),
 )
 

@@ -102,3 +102,22 @@ def test_no_labels_is_a_result():
     table = quality_of_rows(rows, Roles("binary_classification", "y", score="p"))
     assert table["reason"].unique().to_list() == ["no labelled rows"]
     assert table.height == 14
+
+
+@pytest.mark.parametrize("n", [200, 3000])
+def test_the_interval_of_the_calibration_error_holds_for_a_calibrated_model(n):
+    """A mean of distances is above 0 by noise alone: without allowing for it the interval never holds the truth, 0."""
+    rng = np.random.default_rng(61)
+    covered, runs = 0, 60
+    for _ in range(runs):
+        score = rng.random(n)
+        rows = pl.DataFrame({"y": (rng.random(n) < score).astype(int), "p": score})
+        found = quality_of_rows(rows, Roles("binary_classification", "y", score="p"))
+        row = found.filter(metric="calibration_error").to_dicts()[0]
+        covered += row["ci_low"] <= 1e-3
+        assert row["ci_high"] >= row["value"] > 0
+    assert covered >= 54
+    overconfident = pl.DataFrame({"y": (rng.random(5000) < 0.5).astype(int), "p": rng.choice([0.1, 0.9], 5000)})
+    found = quality_of_rows(overconfident, Roles("binary_classification", "y", score="p"))
+    row = found.filter(metric="calibration_error").to_dicts()[0]
+    assert row["ci_low"] > 0.35 and row["ci_high"] < 0.43
