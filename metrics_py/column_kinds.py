@@ -18,6 +18,7 @@ struct, map, binary, list of anything else, object    none: reported with the re
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,10 @@ KINDS: tuple[ColumnKind, ...] = ("numeric", "categorical", "boolean", "datetime"
 SAMPLE_ROWS = 100_000
 TEXT_MIN_MEAN_LENGTH = 40
 TEXT_MIN_DISTINCT_SHARE = 0.5
+KEY_NAME = re.compile(
+    r"(?i:(^|[\W_])(id|uuid|guid|key|idx|index|row|rownum|seq|serial)$|^unnamed: \d+$)"
+    r"|[a-z](Id|ID|Uuid|UUID|Guid|Key|Index)$"
+)
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 _TIMES = (pl.Date, pl.Datetime)
 
@@ -78,6 +83,14 @@ def reading_of(kind: str) -> Reading:
         if kind == known:
             return Reading(known, "numeric" if known in ("text", "embedding") else known)
     raise ValueError(f"kind {kind!r} is unknown; allowed: {', '.join(sorted(KINDS))}")
+
+
+def looks_like_key(column: pl.Series) -> bool:
+    """Is it called an identifier (``id``, ``order_id``, ``uuid``, ``rowIndex``), and has every row a value of its own?"""
+    if not column.dtype.is_integer() and column.dtype not in _TEXTS:
+        return False
+    named = KEY_NAME.search(column.name) is not None
+    return named and not column.null_count() and column.n_unique() == column.len()
 
 
 def _is_embedding(dtype: pl.DataType) -> bool:

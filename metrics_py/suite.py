@@ -2,7 +2,8 @@
 
 A check fails only in the direction that is worse: an improvement is never a failure. With ``judge: interval`` it fails when
 the whole 95 % interval lies beyond the bound, so that a handful of rows cannot fail it by chance; an interval across the bound
-is ``unclear``. What cannot be measured is ``insufficient_data``, never a pass.
+is ``unclear``. With a tolerance the interval is that of the difference: the reference is a sample too (Newcombe 1998, method 10:
+squared distances add). What cannot be measured is ``insufficient_data``, never a pass.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import hypot
 from typing import Any, Literal, get_args
 
 import polars as pl
@@ -27,6 +29,7 @@ from metrics_py.tables import Table, read_table
 Severity = Literal["warn", "error"]
 Judge = Literal["value", "interval"]
 EVERY_COLUMN = "*"
+Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Suite:
     checks: tuple[Check, ...]
     roles: Roles | None = None
     min_labels: int = 100
+    notes: tuple[str, ...] = ()
+    """What a drafted suite leaves out, and why."""
 
 
 def run_suite(suite: Suite, reference: object, current: object) -> SuiteResult:
@@ -182,7 +187,7 @@ def _has(reference: pl.Series, metric: str) -> bool:
     needs = registry.get(metric, "drift").needs
     if needs in ("values", "ordered_bins"):
         return kind in ("numeric", "text", "embedding")
-    return kind == "boolean" if needs == "rates" else kind is not None
+    return kind == "boolean" if needs == "rates" else kind not in (None, "datetime")
 
 
 @dataclass
@@ -278,25 +283,29 @@ def _judge(check: Check, column: str | None, measured: _Measured, roles: Roles |
         return row | {"status": "insufficient_data", "reason": found.reason or "undefined on these rows"}
     if isinstance(bounds, str):
         return row | {"status": "insufficient_data", "reason": bounds}
-    status, reason = _verdict(check, found, bounds)
-    low, high = (None if abs(b) == float("inf") else b for b in bounds)
+    fixed, relative = bounds
+    status, reason = _verdict(check, found, before, fixed, relative)
+    low, high = max(fixed[0], relative[0]), min(fixed[1], relative[1])
+    low, high = (None if abs(b) == float("inf") else b for b in (low, high))
     return row | {"bound_low": low, "bound_high": high, "status": status, "reason": reason}
 
 
-def _bounds(check: Check, before: Estimate | None, roles: Roles | None) -> tuple[float, float] | str:
-    """Lowest and highest allowed value; or why there is none."""
+def _bounds(check: Check, before: Estimate | None, roles: Roles | None) -> tuple[Bounds, Bounds] | str:
+    """Lowest and highest allowed value: of the fixed bounds, and of the tolerances; or why there is none."""
     lows = [x for x in (check.gt, check.ge, check.eq, check.between and check.between[0]) if x is not None]
     highs = [x for x in (check.lt, check.le, check.eq, check.between and check.between[1]) if x is not None]
+    fixed = max(lows, default=float("-inf")), min(highs, default=float("inf"))
+    low, high = float("-inf"), float("inf")
     if (check.relative_tolerance, check.absolute_tolerance) != (None, None):
         if before is None or before.value is None:
             return f"the reference has no value to compare with: {before.reason if before else 'undefined'}"
         allowed = (check.relative_tolerance or 0) * abs(before.value) + (check.absolute_tolerance or 0)
         direction = check.direction or direction_of(check.metric, roles)
         if direction != "lower_is_better":
-            lows.append(before.value - allowed)
+            low = before.value - allowed
         if direction != "higher_is_better":
-            highs.append(before.value + allowed)
-    return max(lows, default=float("-inf")), min(highs, default=float("inf"))
+            high = before.value + allowed
+    return fixed, (low, high)
 
 
 def direction_of(metric: str, roles: Roles | None) -> Direction:
@@ -306,8 +315,10 @@ def direction_of(metric: str, roles: Roles | None) -> Direction:
     return registry.get(metric, roles.task if roles and not _is_drift(metric) else "drift").direction  # type: ignore[arg-type]
 
 
-def _verdict(check: Check, found: Estimate, bounds: tuple[float, float]) -> tuple[str, str | None]:
-    value, (low, high) = found.value, bounds
+def _verdict(
+    check: Check, found: Estimate, before: Estimate | None, fixed: Bounds, relative: Bounds
+) -> tuple[str, str | None]:
+    value, low, high = found.value, max(fixed[0], relative[0]), min(fixed[1], relative[1])
     assert value is not None  # the caller knows
     slack = 1e-12 * max(1.0, abs(value))  # decimal bounds are not exact in binary
     is_in = check.among is None or any(abs(value - allowed) <= slack for allowed in check.among)
@@ -315,13 +326,34 @@ def _verdict(check: Check, found: Estimate, bounds: tuple[float, float]) -> tupl
     strict_high = check.lt is not None and value >= check.lt
     holds = low - slack <= value <= high + slack and is_in and not strict_low and not strict_high
     if check.judge == "interval" and found.ci_low is not None and found.ci_high is not None and is_in:
-        if found.ci_low > high + slack or found.ci_high < low - slack:
-            return "fail", f"the whole interval [{short(found.ci_low)}, {short(found.ci_high)}] is beyond the bound"
-        if found.ci_low >= low - slack and found.ci_high <= high + slack and not (strict_low or strict_high):
-            return "pass", None
-        return "unclear", f"the interval [{short(found.ci_low)}, {short(found.ci_high)}] reaches across the bound"
+        own, beside = (found.ci_low, found.ci_high), _beside(found, before)
+        return _interval_verdict([(fixed, own), (relative, beside)], slack, strict=strict_low or strict_high)
     if holds:
         return "pass", None
     if not is_in:
         return "fail", f"allowed: {', '.join(map(short, check.among or ()))}"
     return "fail", "below the bound" if value < low or strict_low else "above the bound"
+
+
+def _interval_verdict(compared: list[tuple[Bounds, Bounds]], slack: float, *, strict: bool) -> tuple[str, str | None]:
+    """Verdict of pairs of bounds and interval; `strict`: the value is on a bound that it must not touch."""
+    for bounds, interval in compared:
+        if interval[0] > bounds[1] + slack or interval[1] < bounds[0] - slack:
+            return "fail", f"the whole interval {_spelled(interval)} is beyond the bound"
+    for bounds, interval in compared:
+        if strict or interval[0] < bounds[0] - slack or interval[1] > bounds[1] + slack:
+            return "unclear", f"the interval {_spelled(interval)} reaches across the bound"
+    return "pass", None
+
+
+def _beside(found: Estimate, before: Estimate | None) -> Bounds:
+    """Interval of a value beside that of the reference, which is a sample too: squared distances add."""
+    assert found.value is not None and found.ci_low is not None and found.ci_high is not None  # _verdict asks before
+    below, above = found.value - found.ci_low, found.ci_high - found.value
+    if before is not None and before.value is not None and before.ci_low is not None and before.ci_high is not None:
+        below, above = hypot(below, before.ci_high - before.value), hypot(above, before.value - before.ci_low)
+    return found.value - below, found.value + above
+
+
+def _spelled(interval: Bounds) -> str:
+    return f"[{short(interval[0])}, {short(interval[1])}]"

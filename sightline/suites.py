@@ -210,7 +210,12 @@ def dump_suite(suite: Suite) -> str:
             quality["k"] = roles.k
         document["quality"] = quality | {"min_labels": suite.min_labels}
     document["checks"] = [_plain(check) for check in suite.checks]
-    return HEADER + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    notes = "".join(f"# left out: {' '.join(note.split())}\n" for note in suite.notes)
+    return (
+        HEADER
+        + notes
+        + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    )
 
 
 def _plain(check: Check) -> dict[str, Any]:

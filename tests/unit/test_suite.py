@@ -253,3 +253,74 @@ def test_a_draft_of_awkward_tables():
     suite = draft_suite(odd)
     assert run_suite(suite, odd, odd).passed
     assert run_suite(draft_suite(odd.clear()), odd.clear(), odd).frame.height > 0
+
+
+def awkward(rng, n):
+    """Columns that chance alone makes constant, unique, or wider than a small reference."""
+    return pl.DataFrame(
+        {
+            "rare": (rng.random(n) < 0.002).astype(int),
+            "cents": rng.integers(0, 10_000_000, n),
+            "name": [f"{a}-{b}" for a, b in rng.integers(0, 4000, (n, 2))],
+            "at": pl.Series(1_767_225_600_000 + rng.integers(0, 10**8, n)).cast(pl.Datetime("ms")),
+            "amount": rng.lognormal(3, 1, n),
+            "holes": pl.Series(np.where(rng.random(n) < 0.005, np.nan, rng.normal(size=n)), nan_to_null=True),
+            "order_id": np.arange(n) + int(rng.integers(10**6)),
+        }
+    )
+
+
+@pytest.mark.parametrize(("m", "n"), [(150, 20_000), (3000, 100)])
+def test_a_draft_asks_nothing_that_chance_breaks(m, n):
+    rng = np.random.default_rng(91)
+    failed = []
+    for _ in range(6):
+        reference = awkward(rng, m)
+        result = run_suite(draft_suite(reference), reference, awkward(rng, n))
+        failed += result.frame.filter(pl.col("status").is_in(["fail", "insufficient_data"]))["check"].to_list()
+    assert failed == []
+
+
+def test_a_draft_still_finds_small_breaks():
+    rng = np.random.default_rng(92)
+    reference, current = awkward(rng, 3000), awkward(rng, 3000)
+    every = pl.int_range(pl.len())
+    suite = draft_suite(reference)
+    broken = {
+        "null_rate(holes)": current.with_columns(holes=pl.when(every % 20 == 0).then(None).otherwise("holes")),
+        "out_of_range_rate(amount)": current.with_columns(
+            amount=pl.when(every % 20 == 0).then(pl.col("amount") * 1000).otherwise("amount")
+        ),
+        "duplicate_rate": current.with_columns(order_id=pl.when(every == 0).then(pl.col("order_id").last()).otherwise("order_id")),
+    }  # fmt: skip
+    for check, table_ in broken.items():
+        result = run_suite(suite, reference, table_)
+        assert not result.passed
+        assert check in result.frame.filter(status="fail")["check"].to_list()
+
+
+def test_a_draft_tells_what_it_leaves_out_and_refuses_a_class_that_does_not_occur():
+    rng = np.random.default_rng(93)
+    users = pl.DataFrame(
+        {"user": rng.integers(0, 5000, 1000).astype(str), "y": rng.choice(["yes", "no"], 1000), "p": rng.random(1000)}
+    )
+    suite = draft_suite(users)
+    assert run_suite(suite, users, users).passed
+    assert any(note.startswith("psi(user): the values hardly repeat") for note in suite.notes)
+    with pytest.raises(ValueError, match="never holds the positive class '1'; it holds no, yes"):
+        draft_suite(users, Roles("binary_classification", "y", score="p"))
+    few = draft_suite(users.head(60), Roles("binary_classification", "y", score="p", positive="yes"))
+    assert any("60 labelled rows, 100 needed" in note for note in few.notes)
+
+
+def test_a_tolerance_allows_for_the_noise_of_the_reference():
+    """Against 60 rows a mean that is 0.1 sd off is no failure, whatever the number of current rows."""
+    rng = np.random.default_rng(94)
+    reference = pl.DataFrame({"x": rng.normal(0.0, 1, 60)})
+    centre = float(reference["x"].mean())
+    current = pl.DataFrame({"x": rng.normal(centre + 0.15, 0.5, 50_000)})
+    check = Check("mean", ("x",), absolute_tolerance=0.1, judge="interval")
+    assert run(check, current, reference)["status"] == "unclear"
+    assert run(check, current.with_columns(pl.col("x") + 2), reference)["status"] == "fail"
+    larger = pl.DataFrame({"x": rng.normal(centre, 1, 60_000)})
+    assert run(check, current, larger)["status"] == "fail"
