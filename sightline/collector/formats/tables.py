@@ -105,7 +105,7 @@ def _weight(fraction: Any, where: str) -> float | None:
         return None
     try:
         value = float(fraction)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = 0.0
     if not 0 < value <= 1:
         raise SightlineError(f"sampling_fraction {str(fraction)[:40]!r} is not in (0, 1]", where=where)

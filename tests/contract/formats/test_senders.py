@@ -244,6 +244,13 @@ def test_small_milliseconds_of_a_table_are_milliseconds():
     assert event.at == datetime(1972, 11, 7, 16, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("fraction", [10**400, -0.5, 0, "half", [1], float("nan")])
+def test_a_sampling_fraction_that_is_none_costs_its_row(fraction):
+    row = {"databricks_request_id": "x", "request": {"inputs": [[1, 2]]}}
+    _, refused = read("databricks", json.dumps([row, {**row, "sampling_fraction": fraction}]).encode())
+    assert isinstance(refused, RejectedEvent) and "sampling_fraction" in refused.message
+
+
 def test_sagemaker_merged_with_its_truth_gives_both():
     prediction, label = read("sagemaker", "sagemaker_merged.jsonl")
     assert (prediction.id, prediction.features, prediction.score, prediction.at) == ("dddd", ROWS[0], 0.25, AT)
