@@ -107,6 +107,8 @@ class TokenFile:
         self._paths = paths
         self._signature: tuple[int, int] | None = None
         self._records: dict[str, TokenRecord] = {}
+        self.version = 0
+        """Grows when the tokens change: what was decided under another version is to be decided again."""
         self.reload()
 
     def reload(self) -> None:
@@ -119,6 +121,7 @@ class TokenFile:
         if signature != self._signature:
             self._records = {record.id: record for record in read_tokens(self._paths)}
             self._signature = signature
+            self.version += 1
 
     def __bool__(self) -> bool:
         return bool(self._records)

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sightline.log.events import INFERENCES, InferenceEvent, LabelEvent
 
 Event = InferenceEvent | LabelEvent
 
 
-@dataclass(frozen=True)
-class Repeats:
+class Repeats(NamedTuple):
     """Keys of events that are no exact repeats with hashes of content, the number of these events, and that of the repeats."""
 
     contents: dict[str, int]
-    count: int
+    n_new: int
     duplicates: int
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Events that are no exact repeats, the same ones encoded, and what is to be remembered of them."""
 
     events: Sequence[Event]
     encoded: Sequence[bytes]
     repeats: Repeats
-
-    @property
-    def duplicates(self) -> int:
-        """Number of repeats."""
-        return self.repeats.duplicates
 
 
 class RecentIds:

@@ -22,7 +22,7 @@ import msgspec
 import polars as pl
 
 from sightline.collector.guards import GuardAlert, RateGuard, RowGuards
-from sightline.collector.screening import Findings, KnownColumn
+from sightline.collector.screening import KnownColumn
 from sightline.home import MonitorPaths
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec
@@ -104,13 +104,13 @@ class GuardDesk:
         self.rates = RateGuard(spec)
         self.alerts = 0
 
-    def apply(self, findings: Findings, received_at: datetime, duplicates: int = 0) -> None:
-        """Count what was found in a batch; alerts of hard rules are on disk when this returns."""
-        self._write(self.guards.apply(findings, received_at, duplicates))
-
     def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> None:
-        """Look at a batch and count it."""
-        self.apply(self.guards.screen(events, received_at), received_at, duplicates)
+        """Look at a batch and count it; alerts of hard rules are written when this returns."""
+        self._write(self.guards.observe(events, received_at, duplicates))
+
+    def counts(self) -> list[tuple[str, str, int]]:
+        """(column, rule, number) of everything found so far."""
+        return [(column, rule, number) for (column, rule), number in sorted(self.guards.totals.items())]
 
     def tick(self, now: datetime) -> None:
         """Close the minute if it is over: write its counts, judge its rates. Call about once a second.

@@ -1,22 +1,25 @@
-"""From a request body to durable events and an answer: parse, drop exact repeats, commit, remember, observe."""
+"""From a request body to durable events and an answer: parse, drop exact repeats, commit, remember, answer; then the guards look.
+
+An `Upload` goes this way in callbacks on the event loop, without a task of its own: what is durable at once is answered at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from sightline.collector.admission import NATIVE, Admission
 from sightline.collector.dedupe import Repeats
-from sightline.collector.formats import Adapter
-from sightline.collector.limits import HTTPError
+from sightline.collector.limits import HTTPError, Limits, decompress
 from sightline.collector.metrics import Metrics
 from sightline.collector.monitors import ServedMonitor
+from sightline.collector.watch import Watch
 from sightline.errors import SightlineError
 from sightline.log.events import (
     INFERENCES,
@@ -36,8 +39,11 @@ logger = logging.getLogger(__name__)
 MAX_ERRORS = 100
 """Rejected rows listed in an answer at most; all of them are in the quarantine."""
 
-THREAD_FROM_BYTES = 128 * 1024
-"""Larger bodies are parsed on a thread, so that small requests need not wait for them."""
+THREAD_FROM_BYTES = 1024 * 1024
+"""Larger bodies are parsed on a thread, so that small requests need not wait for them (a megabyte takes about 5 ms)."""
+
+COMPRESSION = 8
+"""Bytes of JSON that one compressed byte may stand for, roughly."""
 
 
 class RowError(msgspec.Struct, omit_defaults=True):
@@ -60,129 +66,221 @@ class Answer(msgspec.Struct):
 
 
 @dataclass
-class _Parsed:
-    """Events of one request by kind, encoded for the log."""
+class State:
+    """What all requests of a collector share; used by its event loop alone."""
 
-    events: dict[str, list[Any]] = field(default_factory=dict)
-    encoded: dict[str, Sequence[bytes]] = field(default_factory=dict)
-    rows: dict[str, Sequence[int]] = field(default_factory=dict)
-    findings: Any = None
-    """What the guards see in the inferences."""
+    limits: Limits
+    metrics: Metrics
+    watch: Watch
+    is_ready: bool = False
+    low_disk: bool = False
+    in_flight: int = 0
+
+    def refusal(self) -> HTTPError | None:
+        """Why no request can be taken at the moment; None if one can."""
+        if not self.is_ready:
+            return HTTPError(503, "the collector is starting or stopping", "send again", {"retry-after": "1"})
+        if self.low_disk:
+            return HTTPError(503, "too little disk space is left", "free disk space", {"retry-after": "10"})
+        if self.in_flight >= self.limits.max_in_flight:
+            return HTTPError(503, f"{self.in_flight} requests are being handled", "send again", {"retry-after": "1"})
+        return None
 
 
-async def ingest(
-    monitor: ServedMonitor, name: str, adapter: Adapter, headers: Mapping[str, str], body: bytes, metrics: Metrics
-) -> Answer:
-    """Log one body; returning means that it is on disk.
+@dataclass(slots=True)
+class Part:
+    """The events of one kind of one request.
 
-    Raises
-    ------
-    HTTPError
-        400 (no such format), 413 (too many rows), 429 (too much waits for this monitor's disk), 503 (disk full or broken).
+    ``rows`` are their positions in the request, ``encoded`` the events as they are logged, ``repeats`` what is to be remembered of them
+    (None for rejected rows).
     """
-    received_at = monitor.clock()
-    if len(body) >= THREAD_FROM_BYTES:
-        parsed = await asyncio.to_thread(_parse, monitor, adapter, headers, body, received_at, metrics)
-    else:
-        parsed = _parse(monitor, adapter, headers, body, received_at, metrics)
-    started = time.perf_counter()
-    source = "native" if name in (INFERENCES, LABELS) else name
-    rejected = parsed.events.get(REJECTED, [])
-    try:
-        splits, commits = _submit(monitor, parsed, received_at, source, metrics)
-        findings = parsed.findings
-        del parsed  # memory that is used again at once stays in the processor's cache
-        for commit in commits:
-            await commit.wait_async()
-    except LogBusyError as error:
-        raise HTTPError(429, error.what, "wait, then send again", {"retry-after": "1"}) from error
-    except LogWriteError as error:
-        raise HTTPError(503, error.what, error.fix or "", {"retry-after": "10"}) from error
-    metrics.commit_seconds.observe(time.perf_counter() - started)
-    answer = Answer(0, 0, 0)
-    for kind, split in splits.items():
-        monitor.recent[kind].remember(split)
-        answer.accepted += split.count
-        answer.duplicate += split.duplicates
-        metrics.events[monitor.spec.id, kind, "accepted"] += split.count
-        metrics.events[monitor.spec.id, kind, "duplicate"] += split.duplicates
-    _report_rejected(answer, rejected, metrics, monitor.spec.id)
-    if INFERENCES in splits and findings is not None and monitor.observer is not None:
-        try:
-            monitor.observer.apply(findings, received_at, splits[INFERENCES].duplicates)
-        except Exception:  # the events are logged already: a guard's defect must not make the sender repeat them
-            _note_defect(monitor, metrics)
-    return answer
+
+    events: Sequence[Any]
+    rows: Sequence[int]
+    encoded: Sequence[bytes] = ()
+    repeats: Repeats | None = None
 
 
-def _submit(
-    monitor: ServedMonitor, parsed: _Parsed, received_at: datetime, source: str, metrics: Metrics
-) -> tuple[dict[str, Repeats], list[Commit]]:
-    """Drop repeats and queue the rest for the disk."""
-    commits: list[Commit] = []
-    splits: dict[str, Repeats] = {}
-    for kind in parsed.events:
-        events, encoded = parsed.events[kind], parsed.encoded[kind]
-        if kind != REJECTED:
-            split = monitor.recent[kind].split(kind, events, encoded)
-            splits[kind] = split.repeats
-            events, encoded = split.events, split.encoded
-            if parsed.findings is not None and kind == INFERENCES and split.duplicates:
-                parsed.findings = _screen(monitor, split.events, received_at, metrics)
-        if events:
-            commits.append(
-                monitor.writers[kind].submit(events, received_at=received_at, source=source, encoded=encoded)
+Parts = dict[str, Part]
+NOTHING: Mapping[str, str] = {}
+
+Respond = Callable[[int, bytes, Mapping[str, str]], None]
+"""Called once with status, JSON body, and further headers of the answer."""
+
+
+class Upload:
+    """One admitted request on its way to the disk: begins when its body is awaited and ends with its answer.
+
+    Parameters
+    ----------
+    state : State
+        Of the collector.
+    admission : Admission
+        Why it was let in.
+    respond : callable
+        Takes the answer, on the event loop; it may be called before `take` returns.
+    """
+
+    __slots__ = (
+        "_admission", "_commits", "_parts", "_received_at", "_respond", "_started", "_state", "_submitted", "_waiting",
+    )  # fmt: skip
+
+    def __init__(self, state: State, admission: Admission, respond: Respond) -> None:
+        self._state, self._admission, self._respond = state, admission, respond
+        self._started = time.perf_counter()
+        state.in_flight += 1
+
+    def abandon(self) -> None:
+        """The sender went away before its body was here: there is nobody to answer."""
+        self._state.in_flight -= 1
+
+    def fail(self, error: HTTPError) -> None:
+        """Answer with an error."""
+        self._end(error.status, problem(error), error.headers)
+
+    def take(self, body: bytes) -> None:
+        """The whole body is here: on from now to the answer."""
+        admission, state = self._admission, self._state
+        self._received_at = admission.monitor.clock()
+        state.metrics.received_bytes += len(body)
+        size = len(body) * (COMPRESSION if "content-encoding" in admission.headers else 1)
+        if size >= THREAD_FROM_BYTES:
+            loop = asyncio.get_running_loop()
+            loop.run_in_executor(None, _parse, admission, body, state.limits).add_done_callback(
+                lambda parsing: self._go(parsing.result)
             )
-    return splits, commits
+        else:
+            self._go(lambda: _parse(admission, body, state.limits))
+
+    def _go(self, parse: Callable[[], Parts]) -> None:
+        try:
+            self._commits = self._submit(parse())
+        except Exception as error:
+            self._break(error)
+            return
+        self._waiting = len(self._commits)
+        if not self._commits:
+            self._finish()
+        loop = asyncio.get_running_loop()
+        for commit in self._commits:
+            commit.notify(loop, self._committed)
+
+    def _submit(self, parts: Parts) -> list[Commit]:
+        """Drop repeats and queue the rest for the disk."""
+        monitor, name = self._admission.monitor, self._admission.name
+        source = "native" if name in NATIVE else name
+        self._parts, self._submitted = parts, time.perf_counter()
+        commits: list[Commit] = []
+        for kind, part in parts.items():
+            if kind != REJECTED:
+                part.events, part.encoded, part.repeats = monitor.recent[kind].split(kind, part.events, part.encoded)
+            if part.events:
+                commits.append(
+                    monitor.writers[kind].submit(
+                        part.events, received_at=self._received_at, source=source, encoded=part.encoded
+                    )
+                )
+            part.encoded = ()
+            if kind != REJECTED and not self._is_watched:
+                part.events = ()  # memory that is used again at once stays in the processor's cache
+        return commits
+
+    @property
+    def _is_watched(self) -> bool:
+        """Do guards look at the inferences? What is replayed does not arrive now."""
+        return self._admission.monitor.observer is not None and REPLAY_HEADER not in self._admission.headers
+
+    def _committed(self) -> None:
+        self._waiting -= 1
+        if not self._waiting:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Everything is on disk, or refused: remember and answer."""
+        try:
+            content = self._account()
+        except Exception as error:
+            self._break(error)
+            return
+        self._end(200, content, NOTHING)
+        inferences = self._parts.get(INFERENCES) if self._is_watched else None
+        if inferences is not None and inferences.repeats is not None:
+            duplicates = inferences.repeats.duplicates
+            self._state.watch.add(self._admission.monitor, inferences.events, self._received_at, duplicates)
+
+    def _account(self) -> bytes:
+        """Note what was logged; returns the body of the answer."""
+        for commit in self._commits:
+            if commit.error is not None:
+                raise commit.error
+        monitor, metrics = self._admission.monitor, self._state.metrics
+        metrics.commit_seconds.observe(time.perf_counter() - self._submitted)
+        answer = Answer(0, 0, 0)
+        for kind, part in self._parts.items():
+            if part.repeats is None:
+                _report_rejected(answer, part.events, metrics, monitor.spec.id)
+                continue
+            monitor.recent[kind].remember(part.repeats)
+            answer.accepted += part.repeats.n_new
+            answer.duplicate += part.repeats.duplicates
+            metrics.events[monitor.spec.id, kind, "accepted"] += part.repeats.n_new
+            metrics.events[monitor.spec.id, kind, "duplicate"] += part.repeats.duplicates
+        return _encode_json(answer)
+
+    def _break(self, error: Exception) -> None:
+        """Whatever went wrong becomes the answer."""
+        if isinstance(error, LogBusyError):
+            error = HTTPError(429, error.what, "wait, then send again", {"retry-after": "1"})
+        elif isinstance(error, LogWriteError):
+            error = HTTPError(503, error.what, error.fix or "", {"retry-after": "10"})
+        elif not isinstance(error, HTTPError):
+            name, monitor = self._admission.name, self._admission.monitor.spec.id
+            logger.error("a POST of %s to %s failed", name, monitor, exc_info=error)
+            error = HTTPError(500, "a defect of the collector: see its log")
+        self.fail(error)
+
+    def _end(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+        self._state.in_flight -= 1
+        self._state.metrics.note(self._admission.name, status, time.perf_counter() - self._started)
+        self._respond(status, content, headers)
 
 
-def _screen(monitor: ServedMonitor, events: Sequence[Any], received_at: datetime, metrics: Metrics) -> Any:
-    """What the guards see; None without guards, or if they fail."""
-    if monitor.observer is None:
-        return None
+def problem(error: HTTPError) -> bytes:
+    """Body of an answer other than 200."""
+    return _encode_json({"error": error.message, "fix": error.fix} if error.fix else {"error": error.message})
+
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+def _parse(admission: Admission, body: bytes, limits: Limits) -> Parts:
+    """Events of a body by kind, encoded for the log."""
+    headers, monitor = admission.headers, admission.monitor
+    if "content-encoding" in headers:
+        body = decompress(body, headers["content-encoding"], limits.max_decompressed_bytes)
     try:
-        return monitor.observer.screen(events, received_at)
-    except Exception:  # a guard's defect must not lose events
-        _note_defect(monitor, metrics)
-        return None
-
-
-def _note_defect(monitor: ServedMonitor, metrics: Metrics) -> None:
-    metrics.observer_errors += 1
-    logger.exception("a guard of %s failed on a batch", monitor.spec.id)
-
-
-def _parse(
-    monitor: ServedMonitor,
-    adapter: Adapter,
-    headers: Mapping[str, str],
-    body: bytes,
-    received_at: datetime,
-    metrics: Metrics,
-) -> _Parsed:
-    try:
-        found = adapter(headers, body, monitor.spec)
+        found = admission.adapter(headers, body, monitor.spec)
     except SightlineError as error:
         raise HTTPError(400, f"{error.where}: {error.what}" if error.where else error.what, error.fix or "") from error
-    max_rows = monitor.limits.max_rows
-    if len(found) > max_rows:
-        raise HTTPError(413, f"{len(found)} rows in one request; at most {max_rows}", "send fewer rows per request")
-    parsed = _Parsed()
+    if len(found) > limits.max_rows:
+        raise HTTPError(
+            413, f"{len(found)} rows in one request; at most {limits.max_rows}", "send fewer rows per request"
+        )
     numbered = range(len(found))
-    if len({type(event) for event in found}) == 1:
-        kind = _kind(found[0])
-        parsed.events[kind], parsed.rows[kind] = found, numbered
+    if len(set(map(type, found))) == 1:
+        parts = {_kind(found[0]): Part(found, numbered)}
     else:
+        kinds = list(map(_kind, found))
+        parts = {}
         for kind in KINDS:
-            rows = [row for row in numbered if _kind(found[row]) == kind]
+            rows = [row for row in numbered if kinds[row] == kind]
             if rows:
-                parsed.events[kind], parsed.rows[kind] = [found[row] for row in rows], rows
-    for event, row in zip(parsed.events.get(REJECTED, ()), parsed.rows.get(REJECTED, ()), strict=True):
-        event.row = row
-    _encode(monitor, parsed)
-    if INFERENCES in parsed.events and REPLAY_HEADER not in headers:  # what is replayed does not arrive now
-        parsed.findings = _screen(monitor, parsed.events[INFERENCES], received_at, metrics)
-    return parsed
+                parts[kind] = Part([found[row] for row in rows], rows)
+    if REJECTED in parts:
+        for event, row in zip(parts[REJECTED].events, parts[REJECTED].rows, strict=True):
+            event.row = row
+    _encode(monitor, parts)
+    return parts
 
 
 def _kind(event: InferenceEvent | LabelEvent | RejectedEvent) -> str:
@@ -193,28 +291,28 @@ UNSTORABLE = (OverflowError, TypeError, ValueError)
 """What the encoder raises for values that MessagePack cannot hold."""
 
 
-def _encode(monitor: ServedMonitor, parsed: _Parsed) -> None:
+def _encode(monitor: ServedMonitor, parts: Parts) -> None:
     """Encode all events. Integers beyond 64 bits become doubles; what still cannot be stored is rejected."""
-    for kind in (INFERENCES, LABELS):
-        if kind not in parsed.events:
-            continue
+    unsound: list[RejectedEvent] = []
+    for kind, part in parts.items():
         encode = monitor.writers[kind].encode
         try:
-            parsed.encoded[kind] = encode(parsed.events[kind])
+            part.encoded = encode(part.events)
             continue
         except UNSTORABLE:
             sound, encoded = [], []
-        for event, row in zip(parsed.events[kind], parsed.rows[kind], strict=True):
+        for event, row in zip(part.events, part.rows, strict=True):
             try:
                 encoded += encode([_with_doubles(event)])
                 sound.append(event)
             except UNSTORABLE as error:
                 message = f"the row cannot be stored: {error}"
-                rejected = RejectedEvent(kind=kind, reason="bad_type", message=message, id=event.id, row=row)
-                parsed.events.setdefault(REJECTED, []).append(rejected)
-        parsed.events[kind], parsed.encoded[kind] = sound, encoded
-    if REJECTED in parsed.events:
-        parsed.encoded[REJECTED] = monitor.writers[REJECTED].encode(parsed.events[REJECTED])
+                unsound.append(RejectedEvent(kind=kind, reason="bad_type", message=message, id=event.id, row=row))
+        part.events, part.encoded = sound, encoded
+    if unsound:
+        rejected = parts.setdefault(REJECTED, Part([], ()))
+        rejected.events = [*rejected.events, *unsound]
+        rejected.encoded = monitor.writers[REJECTED].encode(rejected.events)
 
 
 def _with_doubles(event: InferenceEvent | LabelEvent) -> InferenceEvent | LabelEvent:
@@ -225,8 +323,6 @@ def _with_doubles(event: InferenceEvent | LabelEvent) -> InferenceEvent | LabelE
 
 
 def _report_rejected(answer: Answer, rejected: Sequence[RejectedEvent], metrics: Metrics, monitor: str) -> None:
-    if not rejected:
-        return
     answer.rejected = len(rejected)
     answer.errors = [RowError(e.row, e.reason, e.message, e.column, e.id) for e in rejected[:MAX_ERRORS]]
     for event in rejected:

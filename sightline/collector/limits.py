@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import zstandard
-
-T = TypeVar("T")
 
 GZIP_WINDOW = 31
 ZSTD_STEP_BYTES = 1024
@@ -50,58 +47,25 @@ class HTTPError(Exception):
         self.status, self.message, self.fix, self.headers = status, message, fix, headers or {}
 
 
-class BodyClock:
-    """Ends the wait for bodies that do not arrive: one look a second at all of them, instead of a timer for each request."""
-
-    def __init__(self, timeout_seconds: float) -> None:
-        self._timeout = timeout_seconds
-        self._started: dict[asyncio.Task[Any], float] = {}
-        self._expired: set[asyncio.Task[Any]] = set()
-
-    def expire(self) -> None:
-        """Interrupt requests whose body is overdue."""
-        now = time.monotonic()
-        for task, started in list(self._started.items()):
-            if now - started >= self._timeout:
-                del self._started[task]
-                self._expired.add(task)
-                task.cancel()
-
-    async def wait(self, receiving: Coroutine[Any, Any, T]) -> T:
-        """Wait for a body.
-
-        Raises
-        ------
-        HTTPError
-            408 if it did not arrive in time.
-        """
-        task = asyncio.current_task()
-        assert task is not None  # a coroutine of the event loop always runs in one
-        self._started[task] = time.monotonic()
-        try:
-            return await receiving
-        except asyncio.CancelledError:
-            if task not in self._expired:
-                raise
-            self._expired.discard(task)
-            task.uncancel()
-            message = f"the body did not arrive within {self._timeout:g} s"
-            raise HTTPError(408, message, headers={"connection": "close"}) from None
-        finally:
-            self._started.pop(task, None)
-
-
-async def read_body(headers: Mapping[str, str], receive: Callable[[], Awaitable[Any]], limit: int) -> bytes:
-    """Receive a request body of at most `limit` bytes.
+async def read_body(headers: Mapping[str, str], receive: Callable[[], Awaitable[Any]], limits: Limits) -> bytes:
+    """Receive a request body within the limits.
 
     Raises
     ------
     HTTPError
-        400 (the client went away), 413.
+        400 (the client went away), 408, 413.
     """
+    try:
+        async with asyncio.timeout(limits.body_timeout_seconds):
+            return await _read_body(headers, receive, limits.max_body_bytes)
+    except TimeoutError:
+        raise too_slow(limits.body_timeout_seconds) from None
+
+
+async def _read_body(headers: Mapping[str, str], receive: Callable[[], Awaitable[Any]], limit: int) -> bytes:
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -111,7 +75,7 @@ async def read_body(headers: Mapping[str, str], receive: Callable[[], Awaitable[
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body"):
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -148,7 +112,7 @@ def _gunzip(body: bytes, limit: int) -> bytes:
         pieces.append(piece)
         size += len(piece)
         if size > limit:
-            raise _too_large(limit, "decompressed ")
+            raise too_large(limit, "decompressed ")
         if not member.eof:
             raise HTTPError(400, "the gzip data end too early")
         body = member.unused_data
@@ -169,14 +133,20 @@ def _unzstd(body: bytes, limit: int) -> bytes:
             offset += min(ZSTD_STEP_BYTES, len(body) - offset)
             size += len(pieces[-1])
             if size > limit:
-                raise _too_large(limit, "decompressed ")
+                raise too_large(limit, "decompressed ")
         if not frame.eof:
             raise HTTPError(400, "the zstd data end too early")
         offset -= len(frame.unused_data)
     return b"".join(pieces)
 
 
-def _too_large(limit: int, what: str = "") -> HTTPError:
+def too_large(limit: int, what: str = "") -> HTTPError:
+    """The answer to more than `limit` bytes."""
     return HTTPError(
         413, f"the {what}body is larger than {limit} bytes", "send fewer rows per request", {"connection": "close"}
     )
+
+
+def too_slow(seconds: float) -> HTTPError:
+    """The answer to a body that did not arrive in time."""
+    return HTTPError(408, f"the body did not arrive within {seconds:g} s", headers={"connection": "close"})

@@ -41,6 +41,11 @@ class Metrics:
         self.seconds = Histogram()
         self.commit_seconds = Histogram()
 
+    def note(self, name: str, status: int, seconds: float) -> None:
+        """Count one answer to a POST of a format."""
+        self.responses[name, status] += 1
+        self.seconds.observe(seconds)
+
     def render(self, gauges: Iterable[tuple[str, str, Labels, float]]) -> str:
         """The exposition text.
 

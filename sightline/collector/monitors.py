@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from sightline.collector.auth import TokenFile
 from sightline.collector.dedupe import RecentIds
@@ -22,13 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """What looks at every accepted batch: the row guards. First `screen`, then `apply`."""
+    """What looks at every logged inference: the row guards. The collector's event loop calls it."""
 
-    def screen(self, events: Sequence[InferenceEvent], received_at: datetime) -> Any:
-        """Look at the inferences of one request; on any thread, and nothing is counted yet."""
-
-    def apply(self, findings: Any, received_at: datetime, duplicates: int = 0) -> None:
-        """Count what `screen` found: called on the event loop after the events are on disk."""
+    def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> None:
+        """Look at inferences that were just logged, and count what is found."""
 
     def tick(self, now: datetime) -> None:
         """Called about once a second."""

@@ -7,8 +7,6 @@ import ipaddress
 import logging
 import signal
 import sys
-from collections.abc import Iterable, Sequence
-from datetime import datetime
 
 import uvicorn
 
@@ -17,10 +15,9 @@ from sightline.collector.auth import read_tokens
 from sightline.collector.guard_log import GuardDesk, Webhook
 from sightline.collector.limits import Limits
 from sightline.collector.monitors import Clock, MakeObserver, Observer, Registry, utc_now
-from sightline.collector.screening import Findings
+from sightline.collector.protocol import IngestProtocol
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
-from sightline.log.events import InferenceEvent
 from sightline.spec.loader import monitor_files
 from sightline.spec.model import MonitorSpec
 
@@ -30,39 +27,12 @@ SWITCH_SECONDS = 0.0005
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-class GuardObserver:
-    """The row guards as an `Observer`."""
-
-    def __init__(self, desk: GuardDesk) -> None:
-        self._desk = desk
-
-    def screen(self, events: Sequence[InferenceEvent], received_at: datetime) -> Findings:
-        """See `Observer`."""
-        return self._desk.guards.screen(events, received_at)
-
-    def apply(self, findings: Findings, received_at: datetime, duplicates: int = 0) -> None:
-        """See `Observer`."""
-        self._desk.apply(findings, received_at, duplicates)
-
-    def tick(self, now: datetime) -> None:
-        """See `Observer`."""
-        self._desk.tick(now)
-
-    def close(self, now: datetime) -> None:
-        """See `Observer`."""
-        self._desk.close(now)
-
-    def counts(self) -> Iterable[tuple[str, str, int]]:
-        """See `Observer`."""
-        return [(column, rule, number) for (column, rule), number in sorted(self._desk.guards.totals.items())]
-
-
 def make_guards(webhook_url: str | None) -> MakeObserver:
     """Guards for each monitor; they share one webhook."""
     webhook = Webhook(webhook_url) if webhook_url else None
 
     def make(spec: MonitorSpec, paths: MonitorPaths) -> Observer:
-        return GuardObserver(GuardDesk(spec, paths, webhook))
+        return GuardDesk(spec, paths, webhook)
 
     return make
 
@@ -121,7 +91,8 @@ def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10) -
         collector,
         host=host,
         port=port,
-        http="httptools",
+        http=IngestProtocol,
+        proxy_headers=False,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -43,7 +43,7 @@ class LogBusyError(SightlineError):
 class Commit:
     """A group of appends that reach the disk with one fsync."""
 
-    __slots__ = ("_event", "_lock", "_loops", "chunks", "count", "done", "error", "max_at", "min_at", "size")
+    __slots__ = ("_callbacks", "_event", "_lock", "chunks", "count", "done", "error", "max_at", "min_at", "size")
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
@@ -55,7 +55,7 @@ class Commit:
         self.error: LogWriteError | None = None
         self._lock = threading.Lock()
         self._event: threading.Event | None = None
-        self._loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        self._callbacks: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until the events are durable.
@@ -76,17 +76,13 @@ class Commit:
         if self.error is not None:
             raise self.error
 
-    async def wait_async(self) -> None:
-        """As `wait`, without blocking the event loop."""
-        loop = asyncio.get_running_loop()
+    def notify(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        """Have `callback` called on an event loop when the commit is done; then `error` tells how it went."""
         with self._lock:
-            waiter = None if self.done else loop.create_future()
-            if waiter is not None:
-                self._loops.setdefault(loop, []).append(waiter)
-        if waiter is not None:
-            await waiter
-        if self.error is not None:
-            raise self.error
+            if not self.done:
+                self._callbacks.setdefault(loop, []).append(callback)
+                return
+        loop.call_soon_threadsafe(callback)
 
     def add(
         self, chunks: Sequence[bytes], size: int, count: int, min_at: datetime | None, max_at: datetime | None
@@ -104,21 +100,23 @@ class Commit:
         """Tell everyone who waits. One wake-up per event loop, however many wait there."""
         with self._lock:
             self.error, self.done = error, True
-            event, loops, self._loops = self._event, self._loops, {}
+            event, callbacks, self._callbacks = self._event, self._callbacks, {}
             self.chunks = []
         if event is not None:
             event.set()
-        for loop, waiters in loops.items():
+        for loop, waiting in callbacks.items():
             try:
-                loop.call_soon_threadsafe(_wake, waiters)
+                loop.call_soon_threadsafe(_call_all, waiting)
             except RuntimeError:  # the loop was closed: nobody waits there any more
                 logger.debug("an event loop was closed before its events were committed")
 
 
-def _wake(waiters: list[asyncio.Future[None]]) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:  # those who wait for the same commit must hear of it all the same
+            logger.exception("a callback of a commit failed")
 
 
 _live: weakref.WeakSet[SegmentWriter] = weakref.WeakSet()
@@ -222,7 +220,7 @@ class SegmentWriter:
         Returns
         -------
         Commit
-            ``commit.wait()`` or ``await commit.wait_async()`` returns when they are durable.
+            ``commit.wait()`` returns, and the callbacks of ``commit.notify`` are called, when they are durable.
 
         Raises
         ------
@@ -251,14 +249,6 @@ class SegmentWriter:
         """Log events and return their number when they are on disk; errors as in `submit` and `Commit.wait`."""
         if events:
             self.submit(events, received_at=received_at, source=source).wait()
-        return len(events)
-
-    async def append_async(
-        self, events: Sequence[Event], *, received_at: datetime | None = None, source: str = "native"
-    ) -> int:
-        """As `append`, for an event loop."""
-        if events:
-            await self.submit(events, received_at=received_at, source=source).wait_async()
         return len(events)
 
     def seal(self) -> None:

@@ -40,18 +40,18 @@ def test_the_window_of_recent_ids_is_bounded():
     encoded = [e.id.encode() for e in events]
     for i in range(0, 1000, 10):
         split = recent.split("inferences", events[i : i + 10], encoded[i : i + 10])
-        assert split.duplicates == 0
+        assert split.repeats.duplicates == 0
         recent.remember(split.repeats)
     assert len(recent._young) + len(recent._old) <= 200
-    assert recent.split("inferences", events[-100:], encoded[-100:]).duplicates == 100
-    assert recent.split("inferences", events[:100], encoded[:100]).duplicates == 0
+    assert recent.split("inferences", events[-100:], encoded[-100:]).repeats.duplicates == 100
+    assert recent.split("inferences", events[:100], encoded[:100]).repeats.duplicates == 0
 
 
 def test_halves_of_a_call_are_no_duplicates_of_each_other():
     recent = RecentIds()
     halves = [InferenceEvent(id="a", part="request"), InferenceEvent(id="a", part="response")] * 2
     split = recent.split("inferences", halves, [b"1", b"2", b"1", b"2"])
-    assert (len(split.events), split.duplicates) == (2, 2)
+    assert (len(split.events), split.repeats.duplicates) == (2, 2)
 
 
 def test_events_of_a_failed_commit_are_not_remembered_as_logged(home, monkeypatch):

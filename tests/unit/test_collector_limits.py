@@ -29,7 +29,7 @@ def home(tmp_path: Path) -> Home:
 
 def test_low_disk_space_refuses_before_the_disk_is_full(home):
     async def talk(site: Site) -> None:
-        site.collector.low_disk = site.collector._is_disk_low()
+        site.collector.state.low_disk = site.collector._is_disk_low()
         assert (await site.post(INFER, EVENT)).status_code == 503
         assert (await site.web.get("/readyz")).json()["reasons"] == ["too little disk space is left"]
 
@@ -48,10 +48,10 @@ def test_too_much_waiting_is_429_and_too_many_requests_503(home, monkeypatch):
             await asyncio.sleep(0.001)
         answer = await site.post(INFER, [{"id": "x", "version": "x" * 5000}])
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
-        site.collector.in_flight += 1000
+        site.collector.state.in_flight += 1000
         answer = await site.post(INFER, EVENT)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        site.collector.in_flight -= 1000
+        site.collector.state.in_flight -= 1000
         gate.set()
         assert [(await task).status_code for task in waiting] == [200] * 3
 

@@ -217,7 +217,7 @@ def test_other_methods_and_pages(home):
         assert "received_at" not in document["components"]["schemas"]["NativeInference"]["properties"]
         assert "POST /v1/monitors/<monitor>/labels" in (await site.web.get("/")).json()["paths"]
         assert (await site.web.get("/metrics", headers={"host": "evil.example"})).status_code == 421
-        site.collector.is_ready = False
+        site.collector.state.is_ready = False
         answer = await site.post(INFER, EVENT)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert (await site.web.get("/readyz")).status_code == 503

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,19 +66,31 @@ def test_threads_share_fsyncs_and_lose_nothing(tmp_path, monkeypatch):
         assert own == [f"{t}-{i}" for i in range(100)]
 
 
-def test_event_loops_share_fsyncs_and_cancelled_waiters_harm_nobody(tmp_path):
-    async def main(writer: SegmentWriter) -> int:
+def test_event_loops_share_fsyncs_and_a_waiter_that_fails_harms_nobody(tmp_path, caplog):
+    async def main(writer: SegmentWriter) -> list[int]:
+        done: list[int] = []
+        everybody = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def note(number: int) -> None:
+            done.append(number)
+            if len(done) == 200:
+                everybody.set()
+            if number == 0:
+                raise RuntimeError("waiter")
+
         commits = [writer.submit(events(f"e{i}")) for i in range(200)]
-        waiting = [asyncio.create_task(commit.wait_async()) for commit in commits]
-        await asyncio.sleep(0)
-        waiting[0].cancel()
-        done = await asyncio.gather(*waiting, return_exceptions=True)
-        assert await writer.append_async([]) == 0
-        return sum(result is None for result in done)
+        for number, commit in enumerate(commits):
+            commit.notify(loop, partial(note, number))
+        await asyncio.wait_for(everybody.wait(), 10)
+        late = loop.create_future()
+        commits[0].notify(loop, lambda: late.set_result(commits[0].error))
+        assert await asyncio.wait_for(late, 10) is None
+        return done
 
     with SegmentWriter(tmp_path, "m", "inferences") as writer:
-        assert asyncio.run(main(writer)) >= 199
-    assert sorted(logged_ids(tmp_path)) == sorted(f"e{i}" for i in range(200))
+        assert sorted(asyncio.run(main(writer))) == list(range(200))
+    assert sorted(logged_ids(tmp_path)) == sorted(f"e{i}" for i in range(200)) and "waiter" in caplog.text
 
 
 def test_segments_are_sealed_by_size_and_by_age(tmp_path):

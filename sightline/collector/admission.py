@@ -1,0 +1,153 @@
+"""May a request be taken? Decided from its method, path and headers, before its body is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sightline.collector.auth import REPLAY, WRITE
+from sightline.collector.formats import ADAPTERS, Adapter
+from sightline.collector.limits import HTTPError
+from sightline.collector.monitors import Registry, ServedMonitor
+from sightline.errors import nearest
+from sightline.log.replay import REPLAY_HEADER
+
+PREFIX = "/v1/monitors/"
+NATIVE = ("inferences", "labels")
+UNKNOWN = "unknown"
+"""Name under which answers are counted that belong to no format."""
+
+JSON_TYPES = (
+    "application/json", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines",
+    "application/cloudevents+json", "application/cloudevents-batch+json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request whose body may be read: its monitor and format, and the version of the tokens that let it in."""
+
+    monitor: ServedMonitor
+    name: str
+    adapter: Adapter
+    headers: Mapping[str, str]
+    tokens_version: int
+
+
+class Gate:
+    """Finds monitor and format of a request and checks host, token and type.
+
+    Parameters
+    ----------
+    registry : Registry
+        The monitors.
+    require_tokens : bool
+        Answer 401 to everything without a token, also for monitors that have none (any address but loopback).
+    allowed_hosts : frozenset of str, optional
+        Names a ``Host`` header may carry: on loopback this keeps web pages out that a browser resolves to this machine.
+    """
+
+    def __init__(self, registry: Registry, require_tokens: bool, allowed_hosts: frozenset[str] | None) -> None:
+        self._registry, self.require_tokens, self._allowed_hosts = registry, require_tokens, allowed_hosts
+
+    def admit(self, method: str, path: str, headers: Mapping[str, str]) -> Admission:
+        """Let a request for `is_ingest` paths in; `headers` has lower-case names.
+
+        Raises
+        ------
+        HTTPError
+            401, 403, 404, 405, 415, 421, or 503 (the monitor's file has mistakes).
+        """
+        monitor_id, name = self._target(path, headers)
+        self.check_host(headers)
+        monitor = self._monitor(monitor_id, headers)
+        adapter = ADAPTERS.get(name)
+        if adapter is None:
+            raise HTTPError(404, f"there is no format {name!r}", nearest(name, ADAPTERS))
+        if method != "POST":
+            raise HTTPError(405, f"{method} is not allowed here", "send a POST", {"allow": "POST"})
+        _check_content_type(headers, name)
+        if REPLAY_HEADER in headers:
+            _check_replay(monitor, headers, name)
+        return Admission(monitor, name, adapter, headers, monitor.tokens.version)
+
+    def still_holds(self, admission: Admission) -> bool:
+        """Would a request with the same method, path and headers be let in again? Not for sure if monitor or tokens have changed."""
+        monitor = admission.monitor
+        return (
+            self._registry.monitors.get(monitor.spec.id) is monitor
+            and monitor.tokens.version == admission.tokens_version
+        )
+
+    def check_host(self, headers: Mapping[str, str]) -> None:
+        """Raise 421 if the ``Host`` header names none that is served here."""
+        if self._allowed_hosts is None:
+            return
+        host = headers.get("host", "")
+        name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+        if name.lower() not in self._allowed_hosts:
+            raise HTTPError(421, "this Host is not served here", "use 127.0.0.1 or localhost")
+
+    def _target(self, path: str, headers: Mapping[str, str]) -> tuple[str, str]:
+        """Monitor and format of a request. ``POST /`` is CloudEvents; KServe names the service, not a path."""
+        if path == "/":
+            given = headers.get("x-sightline-monitor") or headers.get("ce-inferenceservicename", "").replace("-", "_")
+            monitors = list(self._registry.monitors)
+            return given or (monitors[0] if len(monitors) == 1 else ""), "cloudevents"
+        monitor_id, separator, name = path[len(PREFIX) :].partition("/")
+        if not separator or not monitor_id:
+            raise HTTPError(404, f"nothing is at {path}", f"POST {PREFIX}<monitor>/<format>")
+        return monitor_id, name
+
+    def _monitor(self, monitor_id: str, headers: Mapping[str, str]) -> ServedMonitor:
+        """The monitor, if the request may write to it. Without a token nobody learns which monitors exist."""
+        monitor = self._registry.monitors.get(monitor_id)
+        authorization = headers.get("authorization", "")
+        if self.require_tokens or (monitor is not None and monitor.tokens):
+            scope = monitor.tokens.scope(authorization) if monitor is not None else None
+            if scope is None:
+                fix = "send `Authorization: Bearer <token>`; make one with `sightline token create MONITOR`"
+                raise HTTPError(401, "no valid token for this monitor", fix, {"www-authenticate": "Bearer"})
+            if scope not in (WRITE, REPLAY):
+                raise HTTPError(403, "this token may not write", "create one with --scope write")
+        if monitor is None:
+            if monitor_id in self._registry.broken:
+                what = f"the file of monitor {monitor_id!r} has mistakes: see `sightline validate`"
+                raise HTTPError(503, what, "mend the file", {"retry-after": "30"})
+            known = self._registry.monitors
+            fix = nearest(monitor_id, known) if known else "write monitors/<id>.yaml"
+            raise HTTPError(404, f"there is no monitor {monitor_id!r}", fix)
+        return monitor
+
+
+def is_ingest(method: str, path: str) -> bool:
+    """Does a request bring events (or mean to)?"""
+    return path.startswith(PREFIX) or (path == "/" and method == "POST")
+
+
+def format_of(path: str) -> str:
+    """Name of the format a path asks for."""
+    name = "cloudevents" if path == "/" else path[len(PREFIX) :].partition("/")[2]
+    return name if name in ADAPTERS else UNKNOWN
+
+
+def _check_replay(monitor: ServedMonitor, headers: Mapping[str, str], name: str) -> None:
+    """Times of receipt are taken from the rows only where a token says so: a writer must not be able to forge them."""
+    if monitor.tokens.scope(headers.get("authorization", "")) != REPLAY:
+        fix = "make a token with `sightline token create MONITOR --scope replay`"
+        raise HTTPError(403, "events with their own times of receipt need a token of scope replay", fix)
+    if name not in NATIVE:
+        raise HTTPError(400, f"{name} cannot be replayed", f"send {' or '.join(NATIVE)}")
+
+
+def _check_content_type(headers: Mapping[str, str], name: str) -> None:
+    """Only types a web page cannot send without asking first; adapters may be sent as their senders do.
+
+    A binary CloudEvent has the type of the request that was logged, whatever it is; no web page can send its headers unasked.
+    """
+    if name == "cloudevents" and "ce-specversion" in headers:
+        return
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in JSON_TYPES and not (name not in NATIVE and media.endswith("+json")):
+        fix = "set Content-Type to application/json or application/x-ndjson"
+        raise HTTPError(415, f"Content-Type {media or 'is missing and'} is not supported", fix)
