@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 Integers = NDArray[np.int64]
 
+MOVED_AGAIN = 4.0
+"""Standard deviations between the levels before and after a second change from which it is told."""
+
+LASTED = 2
+"""Windows that a second change must have lasted before it is told."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -124,3 +130,24 @@ def forget(engine: Engine, stream: int, rows: Integers) -> None:
     engine.tails.learn(np.full(len(pooled), engine.pool[stream]), pooled, -1)
     history.weight[stream, rows] = 0.0
     history.u[stream, rows] = np.nan
+
+
+def moved_again(engine: Engine, stream: int, member: Member) -> tuple[int, float] | None:
+    """The most likely second change of a muted stream: (first window, mean distance from the old level since then).
+
+    Its levels lie `MOVED_AGAIN` standard deviations apart, and it has lasted for `LASTED` windows at least; else None. A
+    description for people: it plays no part in any decision.
+    """
+    if member.effect is None:
+        return None
+    history = engine.history
+    rows = history.rows(stream, member.joined_at + 1)
+    rows = rows[np.isfinite(history.apart[stream, rows])]
+    apart = history.apart[stream, rows]
+    if len(rows) < LASTED:
+        return None
+    k = change_point((apart - member.effect)[None, :])
+    before, after = float(apart[:k].mean()) if k else member.effect, float(apart[k:].mean())
+    if len(rows) - k < LASTED or abs(after - before) < MOVED_AGAIN:
+        return None
+    return int(history.window[stream, rows[k]]), after

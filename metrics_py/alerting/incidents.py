@@ -19,7 +19,8 @@ class Member:
 
     `effect` is the mean distance from the old level since the change point, in standard deviations of the old baseline's
     windows (None where it had never varied); `latest_effect` is that of the last window alone (a muted stream that gets worse shows
-    here); `shift` is `effect` in units of the value with a 95 % interval (descriptive: a stream is listed because it moved).
+    here). `moved_again_at` is the first window of a second change while the stream was muted, and `moved_again_effect` the mean
+    distance from the old level since then (near 0: it came back). They describe and decide nothing. `shift` is `effect` in units of the value with a 95 % interval (descriptive: a stream is listed because it moved).
     """
 
     stream: str
@@ -37,6 +38,8 @@ class Member:
     status: Status = "open"
     ended_at: int | None = None
     ended_by: str | None = None
+    moved_again_at: int | None = None
+    moved_again_effect: float | None = None
 
 
 @dataclass

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics_py.alerting.baseline import Prediction
-from metrics_py.alerting.changes import forget, take_out
+from metrics_py.alerting.changes import forget, moved_again, take_out
 from metrics_py.alerting.columns import Columns
 from metrics_py.alerting.incidents import Incident, Member, Status, change_gain, change_point, incident_id
 
@@ -279,6 +279,7 @@ class Lifecycle:
         number = int(columns.incident[stream])
         incident = self.incidents[number]
         member = incident.members[int(columns.member[stream])]
+        self._note_second_change(stream, member)
         member.status, member.ended_at, member.ended_by = status, decided, by
         columns.incident[stream] = -1
         columns.member[stream] = -1
@@ -296,6 +297,16 @@ class Lifecycle:
         incident.status, incident.closed_at, incident.closed_by = main.status, decided, main.ended_by
         self.open_numbers[int(self.engine.family[stream])].remove(number)
         return [incident]
+
+    def note_second_changes(self) -> None:
+        """Bring what is told of a second change up to date in the open memberships."""
+        for incident in self.incidents:
+            for member in incident.members if incident.status == "open" else ():
+                if member.status == "open":
+                    self._note_second_change(self.engine.position(member.stream), member)
+
+    def _note_second_change(self, stream: int, member: Member) -> None:
+        member.moved_again_at, member.moved_again_effect = moved_again(self.engine, stream, member) or (None, None)
 
     def _restart(self, stream: int, since: int) -> None:
         """Build the baseline anew from the kept windows since the change point."""

@@ -36,7 +36,7 @@ MEMBERS_SCHEMA = pl.Schema(
         "incident_id": pl.String, "stream": pl.String, "joined_at": _TIME, "change_point": _TIME, "evidence": pl.Float64,
         "adjusted_evidence": pl.Float64, "level_before": pl.Float64, "level_after": pl.Float64, "effect": pl.Float64,
         "latest_effect": pl.Float64, "shift": pl.Float64, "shift_low": pl.Float64, "shift_high": pl.Float64, "status": pl.String, "ended_at": _TIME,
-        "ended_by": pl.String,
+        "ended_by": pl.String, "moved_again_at": _TIME, "moved_again_effect": pl.Float64,
     }
 )  # fmt: skip
 
@@ -157,6 +157,7 @@ def replay(
         )
         chunks.append(_collect(engine, decision, step.filter(~pl.Series(usable)), position[~usable]))
     pending = _apply(engine, pending, before=None)
+    engine.lifecycle.note_second_changes()
     return Replay(
         streams=_streams_frame(engine, chunks),
         incidents=incidents_frame(engine.incidents, config),
@@ -347,7 +348,7 @@ def members_frame(incidents: list[Incident], config: EngineConfig) -> pl.DataFra
     for incident in incidents:
         for member in incident.members:
             row = {name: getattr(member, name) for name in MEMBERS_SCHEMA if hasattr(member, name)}
-            for name in ("joined_at", "change_point", "ended_at"):
+            for name in ("joined_at", "change_point", "ended_at", "moved_again_at"):
                 row[name] = _moment(config, row[name])
             rows.append({"incident_id": incident.incident_id, **row})
     return pl.DataFrame(rows, schema=MEMBERS_SCHEMA)

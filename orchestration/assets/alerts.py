@@ -1,13 +1,12 @@
 """`alerts`: evidence per stream and the incidents under the alert budget."""
 
-from datetime import datetime
 
 import dagster as dg
 import polars as pl
 
 from metrics_py.alerting import Replay
 from orchestration import jobs, partitions
-from orchestration.metadata import markdown_table, number, sparkline
+from orchestration.metadata import day, markdown_table, number, sparkline
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
 from sightline.alerts import engine
@@ -90,10 +89,3 @@ def stream_table(streams: pl.DataFrame) -> dg.MarkdownMetadataValue:
         for r in latest.sort("now", descending=True, nulls_last=True).head(SHOWN_STREAMS).iter_rows(named=True)
     ]
     return markdown_table(("stream", "state", "appears by chance at most", "last 30 windows"), rows)
-
-
-def day(moment: datetime | None) -> str:
-    """A moment for people: the day, with the hour where there is one."""
-    if moment is None:
-        return "–"
-    return f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M}"

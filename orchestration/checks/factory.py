@@ -95,17 +95,18 @@ def judge_checks(monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], k
         return
     spec = monitor.spec
     wanted = set(keys)
-    for check, start, verdict in verdicts(asset, checks, published(monitor, asset, keys)):
+    for check, start, verdict in verdicts(asset, checks, published(monitor, asset, keys), spec.warmup_windows):
         key = spec.key(start)
         if key in wanted:
             yield check, key, verdict
 
 
 def published(monitor: Monitor, asset: str, keys: Sequence[str]) -> Published:
-    """What was published about some windows of an asset."""
+    """What was published about some windows of an asset; judgements also of those before, to tell how long one has lacked."""
     spec, paths = monitor.spec, monitor.paths
     start, end = spec.window_start(min(keys)), spec.window_start(max(keys)) + spec.window
-    judgements = read_judgements(paths, asset=asset, start=start, end=end, segment="all")
+    earlier = start - spec.warmup_windows * spec.window
+    judgements = read_judgements(paths, asset=asset, start=earlier, end=end, segment="all")
     streams = read_snapshot(paths, engine.STREAMS)
     members = read_snapshot(paths, engine.MEMBERS)
     names = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()

@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import polars as pl
 
+from metrics_py.spelling import deviations
 from orchestration.judging.custom_python import FAILED
-from orchestration.metadata import number
+from orchestration.metadata import day, number
 from sightline.spec.plan import PlannedCheck
 
 Level = Literal["ok", "warn", "error"]
@@ -26,6 +27,10 @@ RANK = {"alert": 3, "warn": 2, "ok": 1, "insufficient_data": 0}
 LOUD = ("there is no reference", "no labelled rows", FAILED)
 """Missing data that somebody should look into: the check warns. All else that is not enough for a verdict leaves the check
 without one, neither passed nor failed; the reason stands in the judgement."""
+TOO_LITTLE = (
+    "This has not been judged for a long time. Judge longer windows (`schedule`), ask for fewer rows (`drift.min_rows`, "
+    "`quality.min_labels`), or take it as not applicable where the reason says so."
+)
 SHOWN_STREAMS = 8
 REMEDIES = {
     "row_guards": "Each row names a column and what its events broke; the alert lines are in data/<monitor>/guards/alerts.ndjson. Mend the sender, or correct the rule in the monitor's file.",
@@ -75,7 +80,7 @@ def family(check: PlannedCheck) -> str:
 
 
 def verdicts(
-    asset: str, checks: Sequence[PlannedCheck], published: Published
+    asset: str, checks: Sequence[PlannedCheck], published: Published, patience: int | None = None
 ) -> Iterator[tuple[PlannedCheck, datetime, Verdict]]:
     """Verdicts of an asset's checks.
 
@@ -86,6 +91,8 @@ def verdicts(
     checks : sequence of PlannedCheck
         Those to evaluate.
     published : Published
+    patience : int, optional
+        A check that had not enough data for a verdict in so many windows in a row warns: nobody should take it for a pass.
 
     Yields
     ------
@@ -102,8 +109,14 @@ def verdicts(
         metrics = FAMILY_METRICS.get(family(check), (check.metric or "",))
         rows = _windows(judged.get((column, metric), ()) for metric in metrics)
         streams = _windows(found for key, found in decided.items() if _belongs(check, key))
+        waited = 0
         for start, candidates in sorted(rows.items()):
             verdict = _verdict(check, candidates, streams.get(start, []), incidents)
+            main = _main(check, candidates)
+            waited = waited + 1 if verdict is None else 0
+            if verdict is None and patience is not None and waited >= patience:
+                text = f"Not judged in {waited} windows in a row, not enough data: {main['reason']}."
+                verdict = Verdict("warn", text, {**_facts(main, None), "what to do": TOO_LITTLE})
             if verdict is not None:
                 yield check, start, verdict
 
@@ -134,12 +147,8 @@ def _belongs(check: PlannedCheck, stream: tuple[str, str]) -> bool:
     return column == "" and statistic == check.metric
 
 
-def _verdict(
-    check: PlannedCheck,
-    rows: list[dict[str, Any]],
-    streams: list[dict[str, Any]],
-    incidents: Mapping[str, list[dict[str, Any]]],
-) -> Verdict | None:
+def _main(check: PlannedCheck, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The judgement that speaks for the check."""
     main = max(
         rows,
         key=lambda row: (
@@ -149,6 +158,16 @@ def _verdict(
     )
     if family(check) == "contract" and main["metric"] == "null_rate" and main["status"] != "alert":
         main = next((row for row in rows if row["metric"] == "contract_rate"), main)
+    return main
+
+
+def _verdict(
+    check: PlannedCheck,
+    rows: list[dict[str, Any]],
+    streams: list[dict[str, Any]],
+    incidents: Mapping[str, list[dict[str, Any]]],
+) -> Verdict | None:
+    main = _main(check, rows)
     rejected = [s for s in streams if s["in_incident"]]
     strongest = max(
         (s for s in streams if s["adjusted_evidence_days"] is not None),
@@ -215,15 +234,38 @@ def _incident_facts(rejected: list[dict[str, Any]], incidents: Mapping[str, list
         facts["evidence"] = evidence_words(max(m["evidence_days"] for m in own))
         facts["change point"] = f"{min(m['change_point'] for m in own):%Y-%m-%d %H:%M} UTC"
         first = max(own, key=lambda m: m["evidence"])
-        facts["moved"] = (
-            f"{first['stream']}: {number(first['level_before'])} to {number(first['level_after'])} (stabilised scale)"
-        )
+        before, after, scale = first.get("display_before"), first.get("display_after"), ""
+        if before is None or after is None:
+            before, after, scale = first["level_before"], first["level_after"], " (stabilised scale)"
+        facts["moved"] = f"{first['stream']}: {number(before)} to {number(after)}{scale}"
         if first["effect"] is not None:
-            facts["effect"] = f"{first['effect']:+.2g} standard deviations of the days before"
+            facts["effect"] = (
+                f"{deviations(first['effect'], sign=True).removesuffix(' sd')} standard deviations of the days before"
+            )
+        facts |= _later_facts(own, members)
     others = [m["stream"] for m in sorted(members, key=lambda m: -m["evidence"]) if m not in own]
     if others:
         rest = f" and {len(others) - SHOWN_STREAMS} more" if len(others) > SHOWN_STREAMS else ""
         facts["moved with it"] = ", ".join(others[:SHOWN_STREAMS]) + rest
+    return facts
+
+
+def _later_facts(own: list[dict[str, Any]], members: list[dict[str, Any]]) -> dict[str, Any]:
+    """What happened after the incident had opened: streams of the check that joined it, and those that moved once more."""
+    opened = min((m["joined_at"] for m in members if m["joined_at"]), default=None)
+    joined = [m for m in own if opened and m["joined_at"] and m["joined_at"] > opened]
+    again = [m for m in own if m.get("moved_again_at")]
+    facts: dict[str, Any] = {}
+    if joined:
+        facts["joined later"] = "; ".join(
+            f"{m['stream']} on {m['joined_at']:%Y-%m-%d %H:%M}, changed {m['change_point']:%Y-%m-%d %H:%M}"
+            for m in joined
+        )
+    if again:
+        facts["moved again"] = "; ".join(
+            f"{m['stream']} since {m['moved_again_at']:%Y-%m-%d %H:%M}: {deviations(m['moved_again_effect'], sign=True)} from the old level"
+            for m in again
+        )
     return facts
 
 
@@ -256,11 +298,11 @@ def _text(
         text = f"{row['reason'][0].upper()}{row['reason'][1:]}. {text}"
     if rejected:
         own = {s["stream"] for s in rejected}
-        since = min(
-            (m["change_point"] for m in incidents.get(rejected[0]["incident_id"], []) if m["stream"] in own),
-            default=None,
-        )
-        began = f" since {since:%Y-%m-%d}" if since else ""
+        members = [m for m in incidents.get(rejected[0]["incident_id"], []) if m["stream"] in own]
+        since = min((m["change_point"] for m in members), default=None)
+        again = max((m["moved_again_at"] for m in members if m.get("moved_again_at")), default=None)
+        began = f" since {day(since)}" if since else ""
+        began += f", moved again {day(again)}" if again else ""
         text = f"In incident {rejected[0]['incident_id']}{began} ({', '.join(sorted(own)[:3])}). {text}"
     elif strongest is not None and strongest["status"] == "warn":
         text += f" Evidence {evidence_words(strongest['adjusted_evidence_days'])}."

@@ -222,14 +222,16 @@ def _retry(spec: MonitorSpec, request: Request, tokens: Mapping[str, Why]) -> Re
 def _ranges(
     spec: MonitorSpec, flow: str, tokens: Mapping[str, Why], excluded: Collection[str]
 ) -> list[tuple[str, str, bool]]:
-    """Ranges oldest first, with new data and without; none holds an excluded window or one of the other sort."""
-    found = []
+    """Ranges oldest first, none holding an excluded window. Windows without new data that lie between those with some go along
+    with them where gaps are bridged; the others have ranges of their own."""
     bridge = MAX_BRIDGED if flow == "delayed" else 0
+    found: list[tuple[str, str, bool]] = []
+    taken = set(excluded)
     for has_data in (True, False):
-        keys = [key for key, why in tokens.items() if why.has_data is has_data and key not in excluded]
-        never = {*excluded, *(key for key, why in tokens.items() if why.has_data is not has_data)}
-        ranges = partitions.contiguous(spec, keys, MAX_WINDOWS_PER_RUN, bridge=bridge, never=never)
+        keys = [key for key, why in tokens.items() if why.has_data is has_data and key not in taken]
+        ranges = partitions.contiguous(spec, keys, MAX_WINDOWS_PER_RUN, bridge=bridge, never=taken)
         found += [(first, last, has_data) for first, last in ranges]
+        taken |= {key for first, last in ranges for key in partitions.keys_between(spec, first, last)}
     return sorted(found)
 
 

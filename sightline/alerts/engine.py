@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -28,11 +28,16 @@ FOLLOWS = ("data_quality/*", "drift/*")
 Quality is not: its slow decline must be told again."""
 REFERENCES = {
     **{f"drift/*/{statistic}": 0.0 for statistic in ("location", "spread", "skew", "tails")},
-    **{pattern: float("-inf") for pattern in ("drift/*/log_psi", "data_quality/*/unseen_rate", "data_quality/*/out_of_range_rate")},
+    **{
+        pattern: float("-inf")
+        for pattern in ("drift/*/log_psi", "data_quality/*/unseen_rate", "data_quality/*/out_of_range_rate")
+    },
 }
 """Where the reference lies on the scale of these statistics: a column that comes back to it is no incident."""
 
 STREAMS, INCIDENTS, MEMBERS = "alert_streams", "incidents", "incident_members"
+LEVEL_WINDOWS = 28
+"""So many windows before a change point tell from where a stream came."""
 CHECKPOINT_FROM = 400
 """So many decided windows are replayed each time; a longer history goes on from a checkpoint."""
 REPLAYED = 8
@@ -87,8 +92,25 @@ def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     found = _replay(spec, paths, log, actions)
     write_snapshot(paths, STREAMS, found.streams)
     write_snapshot(paths, INCIDENTS, found.incidents)
-    write_snapshot(paths, MEMBERS, found.members)
+    write_snapshot(paths, MEMBERS, with_levels(found.members, evidence, spec.window))
     return found
+
+
+def with_levels(members: pl.DataFrame, evidence: pl.DataFrame, window: timedelta) -> pl.DataFrame:
+    """Members with `display_before` and `display_after`: medians of the displayed value over the `LEVEL_WINDOWS` windows before
+    the change point, and over those from it until the member joined the incident (both null where nothing is displayed)."""
+    keyed = members.with_row_index("member")
+    seen = (
+        evidence.filter(pl.col("display_value").is_not_null())
+        .select("stream", "window_start", "display_value")
+        .join(keyed.select("member", "stream", "change_point", "joined_at"), on="stream")
+    )
+    start, point = pl.col("window_start"), pl.col("change_point")
+    levels = seen.group_by("member").agg(
+        display_before=pl.col("display_value").filter(start < point, start >= point - LEVEL_WINDOWS * window).median(),
+        display_after=pl.col("display_value").filter(start >= point, start <= pl.col("joined_at")).median(),
+    )
+    return keyed.join(levels, on="member", how="left", maintain_order="left").drop("member")
 
 
 def _replay(spec: MonitorSpec, paths: MonitorPaths, log: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) -> Replay:

@@ -9,9 +9,13 @@ from typing import Any
 import click
 import polars as pl
 
+from metrics_py.spelling import deviations
 from sightline.home import Home, MonitorPaths
 from sightline.spec.loader import find_monitor
 from sightline.warehouse.results import read_snapshot
+
+BACK = 2.0
+"""Standard deviations within which a stream that moved again is called back at its old level."""
 
 
 @click.command()
@@ -79,12 +83,26 @@ def _print(incident: dict[str, Any]) -> None:
         f"  appears by chance at most once in {incident['evidence_days']:,.0f} days; {_count(incident['n_streams'], 'stream')}:"
     )
     for member in incident["members"]:
-        effect = f"{member['effect']:+.2g} sd" if member["effect"] is not None else "new level"
-        latest = member.get("latest_effect")
-        now = f" (last window {latest:+.2g})" if latest is not None and member["status"] == "open" else ""
-        click.echo(
-            f"    {member['stream']:<44} since {_day(member['change_point'])}  {effect:>10}  {member['status']}{now}"
+        click.echo(_member_line(member, incident["opened_at"]))
+
+
+def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
+    """One stream: since when, by how much, from which value to which, how it stands, and what came later."""
+    effect = deviations(member["effect"], sign=True) if member["effect"] is not None else "new level"
+    before, after = member.get("display_before"), member.get("display_after")
+    levels = f"{before:.3g} -> {after:.3g}" if before is not None and after is not None else ""
+    later = [member["status"]]
+    if member["joined_at"] > opened_at:
+        later.append(f"joined {_day(member['joined_at'])}")
+    if member.get("moved_again_at") is not None:
+        now = member["moved_again_effect"]
+        later.append(
+            f"{'back' if abs(now) < BACK else 'moved again'} since {_day(member['moved_again_at'])} ({deviations(now, sign=True)})"
         )
+    elif member.get("latest_effect") is not None and member["status"] == "open":
+        later.append(f"last window {deviations(member['latest_effect'], sign=True)}")
+    since = _day(member["change_point"])
+    return f"    {member['stream']:<44} since {since}  {effect:>11}  {levels:<20}  {', '.join(later)}"
 
 
 def _count(n: int, noun: str) -> str:

@@ -88,6 +88,9 @@ def test_the_table_says_it_in_words(monitor):
     assert "1 incident; budget 1 per 90d" in text
     assert "began 2026-03-06" in text
     assert "appears by chance at most once in" in text
+    line = next(line for line in text.splitlines() if "drift/age/location" in line)
+    before, after = (float(level) for level in line.split("sd")[1].split("open")[0].split("->"))
+    assert abs(before) < 1 and after > 7, "the levels before and after, in the unit of the value"
 
 
 def test_before_the_first_alerts_run_there_are_none(monitor):

@@ -68,12 +68,18 @@ class TestNewData:
         assert spans(plan(spec, "delayed", Cursor(), seen)) == [("2026-01-31", "2026-01-31")]
 
     def test_sparse_labels_are_one_run(self, spec):
-        """A run costs as much as many windows: gaps are worked up along, but never a window under way or of the other sort."""
+        """A run costs as much as many windows: those between are worked up along, whether due or not, but none under way."""
         sparse = {"2026-01-02", "2026-01-05", "2026-01-09", "2026-01-20"}
         seen = listing(pending={"a": frozenset(sparse)}, with_data={TODAY})
         decided = plan(spec, "delayed", Cursor(), seen)
         assert spans(decided) == [("2026-01-02", "2026-01-20")]
         assert plan(spec, "delayed", decided.cursor, seen).requests == decided.requests, "asked for again until it runs"
+        due = replace(seen, with_data={f"2026-01-{day:02d}" for day in range(1, 24)})
+        assert [(r.first, r.last, r.has_data) for r in plan(spec, "delayed", Cursor(), due).requests] == [
+            ("2026-01-01", "2026-01-01", False),
+            ("2026-01-02", "2026-01-20", True),
+            ("2026-01-21", "2026-01-23", False),
+        ]
         under_way = plan(spec, "delayed", Cursor(), replace(seen, pending={"b": frozenset({"2026-01-07"})}))
         more = replace(seen, runs={under_way.requests[0].run_key: RunState.ACTIVE})
         assert spans(plan(spec, "delayed", under_way.cursor, more)) == [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -210,3 +210,39 @@ def test_the_unit_stands_beside_the_value_and_among_the_facts():
     found = verdict(check, [judged("refund", value=3.5, reference_value=3.0)])
     assert found.text == "refund 3.5, reference 3 EUR."
     assert found.facts["unit"] == "EUR"
+
+
+def test_a_check_that_never_had_enough_data_warns_instead_of_staying_silent():
+    """Fifteen rows a day, or one class only: no verdict for weeks must not look like a pass."""
+    days = [DAY + timedelta(days=k) for k in range(6)]
+    few = {"status": "insufficient_data", "reason": "16 rows; 200 needed"}
+    rows = [judged("psi", "age", window_start=day, **(few if k != 1 else {})) for k, day in enumerate(days)]
+    published = Published(
+        pl.DataFrame(rows, schema=JUDGED),
+        pl.DataFrame(schema={**STREAMS_SCHEMA, "asset": pl.String, "column": pl.String, "statistic": pl.String}),
+        pl.DataFrame(schema={**MEMBERS_SCHEMA, "evidence_days": pl.Float64}),
+    )
+    found = {start: verdict for _, start, verdict in verdicts("drift", [DRIFT], published, patience=3)}
+    assert {start: verdict.level for start, verdict in found.items()} == {
+        days[1]: "ok",
+        days[4]: "warn",
+        days[5]: "warn",
+    }
+    assert found[days[5]].text == "Not judged in 4 windows in a row, not enough data: 16 rows; 200 needed."
+    assert "schedule" in found[days[5]].facts["what to do"]
+
+
+def test_streams_that_joined_later_or_moved_again_have_their_own_dates():
+    mine = "drift/age/log_psi"
+    streams = [stream("drift", "log_psi", "age", in_incident=True, incident_id="i1", status="muted", stream=mine)]
+    first = member("drift/income/log_psi", joined_at=datetime(2026, 1, 10), change_point=datetime(2026, 1, 9))
+    own = member(
+        mine,
+        joined_at=datetime(2026, 1, 30),
+        moved_again_at=datetime(2026, 2, 3),
+        moved_again_effect=12.0,
+    )
+    found = verdict(DRIFT, [judged("psi", "age")], streams, [first, own])
+    assert "since 2026-01-29, moved again 2026-02-03" in found.text
+    assert found.facts["joined later"] == f"{mine} on 2026-01-30 00:00, changed 2026-01-29 00:00"
+    assert found.facts["moved again"] == f"{mine} since 2026-02-03 00:00: +12 sd from the old level"

@@ -452,6 +452,23 @@ def test_a_muted_stream_that_gets_worse_shows_in_its_latest_effect():
     [member] = result.members.iter_rows(named=True)
     assert member["effect"] == pytest.approx(5, abs=2)
     assert member["latest_effect"] == pytest.approx(25, abs=5)
+    assert member["moved_again_at"] == day(120)
+    assert member["moved_again_effect"] == pytest.approx(25, abs=5)
+
+
+def test_a_spike_of_one_window_tells_when_it_was_over():
+    [member] = replay(log(shifted(110, at=100, by=30.0, until=101)), daily()).members.iter_rows(named=True)
+    assert (member["change_point"], member["moved_again_at"]) == (day(100), day(101))
+
+
+def test_a_muted_stream_that_stays_has_no_second_change_and_one_that_returns_tells_when():
+    stays, returns = shifted(115, at=100, by=6.0), shifted(140, at=100, by=8.0, until=110)
+    [member] = replay(log(stays), daily()).members.iter_rows(named=True)
+    assert (member["moved_again_at"], member["moved_again_effect"]) == (None, None)
+    [member] = replay(log(returns), daily()).members.iter_rows(named=True)
+    assert member["status"] == "closed"
+    assert member["moved_again_at"] == day(110)
+    assert member["moved_again_effect"] == pytest.approx(0, abs=1)
 
 
 @pytest.mark.parametrize(("until", "ended"), [(None, "new normal"), (115, "recovered")])

@@ -1,0 +1,64 @@
+"""Numbers as people write them: no exponents where they can be avoided, and never two different ones that look the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MOST_DIGITS = 17
+LARGEST_SPELLED = 1e15
+LARGEST_SHIFT = 1e6
+
+
+def percent(share: float) -> str:
+    """Share as a percentage with two significant digits, more where that would say 100 % of what is not all.
+
+    Examples
+    --------
+    >>> percent(0.313), percent(0.0214), percent(0.00049), percent(0.0)
+    ('31 %', '2.1 %', '0.049 %', '0 %')
+    """
+    value = 100 * share
+    if value == 0 or value >= 9.95:
+        return f"{value:.2f} %" if 99 < value < 100 else f"{value:,.0f} %"
+    return f"{value:.1f} %" if value >= 0.995 else f"{value:.2g} %"
+
+
+def deviations(value: float, *, sign: bool = False) -> str:
+    """Number of standard deviations with two significant digits, without an exponent.
+
+    Examples
+    --------
+    >>> deviations(0.3), deviations(-338.2, sign=True), deviations(16283), deviations(4e9)
+    ('0.3 sd', '-340 sd', '16,000 sd', 'over 1,000,000 sd')
+    """
+    size = abs(value)
+    mark = "-" if value < 0 else "+" if sign else ""
+    if size > LARGEST_SHIFT:
+        return f"{'over ' if value > 0 else 'under '}{mark}{LARGEST_SHIFT:,.0f} sd"
+    if size < 10:
+        return f"{mark}{size:.2g} sd"
+    return f"{mark}{round(size, 1 - math.floor(math.log10(size))):,.0f} sd"
+
+
+def numbers(values: Sequence[float], digits: int = 6) -> list[str]:
+    """Values with as many significant digits as it takes to tell them apart.
+
+    Examples
+    --------
+    >>> numbers([58.71666, 1e6]), numbers([1e9 + 1, 1e9 + 4])
+    (['58.7167', '1000000'], ['1000000001', '1000000004'])
+    """
+    distinct = len({float(x) for x in values})
+    for n in range(digits, MOST_DIGITS + 1):
+        found = [_spelled(float(x), n) for x in values]
+        if len(set(found)) >= distinct:
+            return found
+    return [repr(float(x)) for x in values]
+
+
+def _spelled(value: float, digits: int) -> str:
+    text = f"{value:.{digits}g}"
+    if "e+" in text and abs(value) < LARGEST_SPELLED:
+        return f"{float(text):.0f}"
+    return text
