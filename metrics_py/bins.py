@@ -23,6 +23,7 @@ from metrics_py.bin_counts import count, counts_of_levels, levels_of
 from metrics_py.bin_edges import just_below, numeric_edges
 from metrics_py.bin_values import WEEK_HOURS, Kind, categories_of, check_weights, numbers_of
 from metrics_py.profiles import BIN_SCHEMA, SPECIAL_LABELS, BinKind, ColumnProfile, FloatArray
+from metrics_py.spelling import numbers
 
 __all__ = ["BIN_SCHEMA", "BinKind", "ColumnProfile", "build_profile", "count"]
 MAX_KNOWN = 100_000
@@ -151,12 +152,16 @@ def _quantiles(distinct: FloatArray, mass: FloatArray, levels: tuple[float, ...]
 
 
 def _numeric_labels(kinds: list[BinKind], lower: FloatArray, upper: FloatArray, minimum: float) -> tuple[str, ...]:
-    words = {"below": "< {minimum:.6g}", "above": "> {lower:.6g}", "atom": "= {lower:.6g}"} | SPECIAL_LABELS
+    words = {"below": "< {minimum}", "above": "> {lower}", "atom": "= {lower}"} | SPECIAL_LABELS
+    ends = np.unique([minimum, *lower[(lower >= minimum)], *upper[upper >= minimum]])
+    text = dict(zip(ends.tolist(), numbers(ends.tolist()), strict=True))
     first = "(" if "atom" in kinds and minimum in lower[np.array(kinds) == "atom"] else "["
     labels = []
-    for kind, low, high in zip(kinds, lower, upper, strict=True):
-        interval = first + "{minimum:.6g}, {upper:.6g}]" if low < minimum else "({lower:.6g}, {upper:.6g}]"
-        labels.append(words.get(kind, interval).format(lower=low, upper=high, minimum=minimum))
+    for kind, low, high in zip(kinds, lower.tolist(), upper.tolist(), strict=True):
+        interval = first + "{minimum}, {upper}]" if low < minimum else "({lower}, {upper}]"
+        labels.append(
+            words.get(kind, interval).format(lower=text.get(low), upper=text.get(high), minimum=text[minimum])
+        )
     return tuple(labels)
 
 

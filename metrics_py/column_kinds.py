@@ -8,8 +8,9 @@ durations, times of day                               numeric, in seconds (of th
 boolean                                               boolean
 string, dictionary, enum                              datetime if every value is an ISO 8601 time; text if long and
                                                       mostly distinct; else categorical
-date, timestamp with or without zone                  datetime: hour of the week, UTC
+date, timestamp with or without zone                  datetime: hour of the week, UTC (whole weeks, or 14 days and more)
 text                                                  numeric, by its length in characters
+integers or texts called an identifier, all different  shares are not compared: they have no distribution to come back to
 list or array of numbers                              embedding: numeric, by its Euclidean norm
 null (no value at all)                                categorical
 struct, map, binary, list of anything else, object    none: reported with the reason
@@ -29,6 +30,8 @@ from metrics_py.bin_values import Kind
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "text", "embedding"]
 KINDS: tuple[ColumnKind, ...] = ("numeric", "categorical", "boolean", "datetime", "text", "embedding")
 SAMPLE_ROWS = 100_000
+WEEK_HOURS = 168
+WEEK_TOLERANCE_HOURS = 8
 TEXT_MIN_MEAN_LENGTH = 40
 TEXT_MIN_DISTINCT_SHARE = 0.5
 KEY_NAME = re.compile(
@@ -91,6 +94,22 @@ def looks_like_key(column: pl.Series) -> bool:
         return False
     named = KEY_NAME.search(column.name) is not None
     return named and not column.null_count() and column.n_unique() == column.len()
+
+
+def weeks_are_whole(times: pl.Series) -> bool:
+    """Do the times cover the week evenly: one whole week (within 8 hours), or 14 days and more?
+
+    A window of a day or of ten days holds some weekdays more often than others, whatever its rows are like; beyond 14 days that
+    is a PSI of at most 0.04.
+    """
+    held = times.drop_nulls()
+    if not held.len():
+        return True
+    hours = held.cast(pl.Datetime("us")).dt.truncate("1h")
+    first, last = hours.min(), hours.max()
+    by_day = times.dtype == pl.Date or bool((hours.dt.hour() == first.hour).all())  # type: ignore[union-attr]
+    span = (last - first).total_seconds() / 3600 + (24 if by_day else 1)  # type: ignore[operator]
+    return span >= 2 * WEEK_HOURS or abs(span - WEEK_HOURS) <= WEEK_TOLERANCE_HOURS
 
 
 def _is_embedding(dtype: pl.DataType) -> bool:

@@ -198,7 +198,8 @@ def _rate(bins: tuple[BinKind, ...], among: tuple[BinKind, ...] = (), *, expecte
             if expected:  # fewer than expected beyond what the reference knows are no change for the worse
                 effect = value - profile.expected_unseen
                 low, high = (
-                    np.maximum(x, 0.0) for x in _beyond_expected(profile, value, wilson(x2, n, design_effect=inflation))
+                    np.clip(x, 0.0, 1.0)
+                    for x in _beyond_expected(profile, value, wilson(x2, n, design_effect=inflation))
                 )
                 p_value = uncovered_p(x2 / inflation, n / inflation, m, _singletons(profile, m))
             else:

@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from metrics_py.column_kinds import NotComparable, Reading, infer_reading, read_as, reading_of
+from metrics_py.column_kinds import (
+    NotComparable,
+    Reading,
+    infer_reading,
+    looks_like_key,
+    read_as,
+    reading_of,
+    weeks_are_whole,
+)
 from metrics_py.column_pairs import Side, make_sides, pair_column, require_column
 from metrics_py.comparison_result import SCHEMA, Comparison, adjusted_p_values
 from metrics_py.drift_metrics import (
@@ -35,6 +43,8 @@ from metrics_py.shifts import describe_shift
 from metrics_py.tables import Table, read_table
 
 Row = dict[str, Any]
+SHARES_OF_ALL = ("null_rate", "not_finite_rate")
+"""Metrics that do not look at the values: judged for every column."""
 
 
 def compare(
@@ -171,10 +181,14 @@ def _judge_column(
         rows = {"n_reference": sides[0].table.frame.height, "n_current": sides[1].table.frame.height}
         named = {"segment": "all", "metric": chosen[0].name, "state": unjudged.state, "reason": unjudged.reason}
         return [base | rows | named]
-    words = [_words(pair, t, reading) for t in range(len(labels))]
+    withheld = None if given else _withheld(reading, *(side.table.frame[name] for side in sides))
+    words = [_words(pair, t, reading, rates_only=withheld is not None) for t in range(len(labels))]
     clustered = sides[1].buckets is not None
     found = []
     for metric in applied:
+        if withheld and metric.name not in SHARES_OF_ALL:
+            found += _withheld_rows(base | {"metric": metric.name}, withheld, pair, labels, words)
+            continue
         independent = clustered and metric.name not in CLUSTERED
         for t, row in enumerate(_rows(metric, metric.measure(pair), tolerances[metric.name], min_rows)):
             if independent and not row["reason"]:
@@ -183,18 +197,48 @@ def _judge_column(
     return found
 
 
+def _withheld(reading: Reading, old: pl.Series, new: pl.Series) -> tuple[str | None, str] | None:
+    """State and reason where the shares of the values tell nothing about the data."""
+    if looks_like_key(old) and looks_like_key(new):
+        return None, "an identifier, different in every row: no distribution to compare (judged if its kind is given)"
+    if reading.kind == "datetime":
+        for whose, times in (("reference", old), ("current", new)):
+            if not weeks_are_whole(read_as(times, reading)):
+                return "insufficient_data", (
+                    f"the {whose} times cover neither one whole week nor 14 days: hours of the week cannot be compared"
+                )
+    return None
+
+
+def _withheld_rows(
+    base: Row, withheld: tuple[str | None, str], pair: ColumnPair, labels: list[str], words: list[str]
+) -> list[Row]:
+    state, reason = withheld
+    rows = ((int(pair.reference[t].sum()), int(pair.current[t].sum())) for t in range(len(labels)))
+    return [
+        base | {"segment": label, "state": state, "reason": reason, "direction": word, "n_reference": m, "n_current": n}
+        for label, word, (m, n) in zip(labels, words, rows, strict=True)
+    ]
+
+
 def _reading(name: str, old: Table, new: Table, given: Reading | None) -> Reading:
     """How the column is read."""
     if reason := old.unreadable.get(name) or new.unreadable.get(name):
         raise _Unjudged("insufficient_data", reason)
     if name not in old.frame.columns:
-        raise _Unjudged("insufficient_data", "the reference does not have this column")
+        raise _Unjudged("insufficient_data", f"the reference does not have this column{_other_spelling(name, old)}")
     reading = given or infer_reading(old.frame[name])
     if name not in new.frame.columns:
-        raise _Unjudged("drift", "the column is missing in the current table")
+        raise _Unjudged("drift", f"the column is missing in the current table{_other_spelling(name, new)}")
     if reading.profile_kind is None:
         raise _Unjudged("insufficient_data", reading.reason)
     return reading
+
+
+def _other_spelling(name: str, table: Table) -> str:
+    """The same name but for case and spaces, if the table has one."""
+    found = [other for other in table.frame.columns if other.strip().casefold() == name.strip().casefold()]
+    return f"; it has {found[0]!r}" if found else ""
 
 
 def _read_pair(
@@ -216,9 +260,9 @@ def _read_pair(
         raise _Unjudged("drift", f"the type has changed: {error}") from error
 
 
-def _words(pair: ColumnPair, t: int, reading: Reading) -> str:
+def _words(pair: ColumnPair, t: int, reading: Reading, *, rates_only: bool) -> str:
     profile = replace(pair.profile, n_reference=np.array(pair.reference[t]))
-    words = describe_shift(profile, pair.current[t])
+    words = describe_shift(profile, pair.current[t], rates_only=rates_only)
     measured = {"text": "length", "embedding": "norm"}.get(str(reading.kind))
     return f"{measured}: {words}" if measured else words
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from metrics_py.profiles import ColumnProfile
+from metrics_py.spelling import deviations, numbers, percent
 
 FloatArray = NDArray[np.float64]
 VISIBLE_Z = 3.0
@@ -14,14 +15,17 @@ VISIBLE_P = 0.0027
 MIN_SD = 0.05
 MIN_SHARE = 0.005
 MIN_SPREAD = 0.05
+MIN_BEYOND = 0.05
 MAX_CATEGORIES = 3
 
 
-def describe_shift(profile: ColumnProfile, counts: ArrayLike) -> str:
+def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: bool = False) -> str:
     """Describe how one window differs from the reference.
 
     Only what stands out from sampling noise (3 standard errors) and is large enough to see (0.05 sd, 0.5 % of the rows) is
-    said; the largest changes come first. Shifts in sd come from the frozen means of the bins, which understates them by some 5 %.
+    said; the largest changes come first. Shifts in sd come from the frozen means of the bins, which understates them by some 5 %;
+    values outside the reference's range count as at its ends, so a shift to there is told as "by more than". Categories not seen
+    before are told only as far as they are more than chance alone brings.
 
     Parameters
     ----------
@@ -29,6 +33,8 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike) -> str:
         Frozen reference.
     counts : array_like of int, shape (K,)
         Rows per bin of the window.
+    rates_only : bool, default False
+        Say only how much is missing or not finite: for columns whose shares are not to be compared.
 
     Returns
     -------
@@ -54,27 +60,15 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike) -> str:
         return "no reference rows to compare with"
     parts = [_rate_words(profile, current, "missing", ("null",), valid_only=False)]
     parts.append(_rate_words(profile, current, "not finite", ("not_finite",), valid_only=False))
-    if profile.kind == "numeric":
+    if rates_only:
+        pass
+    elif profile.kind == "numeric":
         parts[:0] = _numeric_words(profile, current)
         parts.append(_rate_words(profile, current, _range_words(profile), ("below", "above")))
     else:
         parts[:0] = _category_words(profile, current)
-        parts.append(_rate_words(profile, current, "categories never seen", ("unseen",)))
+        parts.append(_unseen_words(profile, current))
     return "; ".join(p for p in parts if p) or "no visible change"
-
-
-def percent(share: float) -> str:
-    """Share as a percentage with two significant digits at most.
-
-    Examples
-    --------
-    >>> percent(0.313), percent(0.0214), percent(0.00049), percent(0.0)
-    ('31 %', '2.1 %', '0.049 %', '0 %')
-    """
-    value = 100 * share
-    if value == 0 or value >= 9.95:
-        return f"{value:.0f} %" if value <= 99 or value == 100 else f"{value:.2f} %"
-    return f"{value:.1f} %" if value >= 0.995 else f"{value:.2g} %"
 
 
 def _stands_out(p: float, q: float, m: float, n: float, *, among: int = 1) -> bool:
@@ -105,12 +99,26 @@ def _rate_words(
     return f"{words} {percent(before)} -> {percent(after)}"
 
 
+def _unseen_words(profile: ColumnProfile, current: NDArray[np.int64]) -> str:
+    """New categories beyond those that a reference of this size has not met by chance (Good and Turing)."""
+    m, n = (_independent_rows(profile, x) for x in (profile.n_reference, current))
+    if "unseen" not in profile.bin_kind or m <= 0 or n <= 0:
+        return ""
+    share = float(current[profile.where("unseen")].sum()) / n / profile.design_effect
+    expected = min(profile.expected_unseen, 1.0)
+    if share - expected < max(MIN_SHARE, VISIBLE_Z * profile.expected_unseen_error):
+        return ""
+    if not _stands_out(expected, share, m, n):
+        return ""
+    by_chance = f" ({percent(expected)} by chance)" if expected >= MIN_SHARE else ""
+    return f"categories never seen 0 % -> {percent(share)}{by_chance}"
+
+
 def _range_words(profile: ColumnProfile) -> str:
     if profile.minimum is None or profile.maximum is None:
         return "values though the reference has none"
-    if profile.minimum == profile.maximum:
-        return f"values other than {profile.minimum:.6g}"
-    return f"outside {profile.minimum:.6g} to {profile.maximum:.6g}"
+    low, high = numbers([profile.minimum, profile.maximum])
+    return f"values other than {low}" if profile.minimum == profile.maximum else f"outside {low} to {high}"
 
 
 def _numeric_words(profile: ColumnProfile, current: NDArray[np.int64]) -> list[str]:
@@ -119,7 +127,16 @@ def _numeric_words(profile: ColumnProfile, current: NDArray[np.int64]) -> list[s
         return ["no values in the window"] if a.sum() else []
     f, g = a / a.sum(), b / b.sum()
     m, n = (_independent_rows(profile, x) for x in (profile.n_reference, current))
-    words = [_location_words(profile, f, g, m, n), _spread_words(profile, f, g, m, n), _bin_words(profile, f, g, m, n)]
+    below, above = (
+        float(current[profile.where(end)].sum()) / b.sum()
+        - float(profile.n_reference[profile.where(end)].sum()) / a.sum()
+        for end in ("below", "above")
+    )
+    words = [
+        _location_words(profile, f, g, m, n, beyond=(below, above)),
+        _spread_words(profile, f, g, m, n, beyond=max(below, above)),
+        _bin_words(profile, f, g, m, n, beyond=(below, above)),
+    ]
     return [w for w in words if w]
 
 
@@ -130,7 +147,10 @@ def _centered(profile: ColumnProfile, shares: FloatArray) -> tuple[float, float,
     return mean, float(shares @ (center - mean) ** 2), float(shares @ (center - mean) ** 4)
 
 
-def _location_words(profile: ColumnProfile, f: FloatArray, g: FloatArray, m: float, n: float) -> str:
+def _location_words(
+    profile: ColumnProfile, f: FloatArray, g: FloatArray, m: float, n: float, *, beyond: tuple[float, float]
+) -> str:
+    """Shift of the mean; "more than" where values beyond the range on that side hide how far."""
     if profile.scale is None:
         return ""
     (before, variance, _), (after, variance_now, _) = _centered(profile, f), _centered(profile, g)
@@ -138,10 +158,12 @@ def _location_words(profile: ColumnProfile, f: FloatArray, g: FloatArray, m: flo
     noise = np.sqrt(variance / m + max(variance_now, variance / 4) / n)
     if abs(shift) < MIN_SD or abs(shift) <= VISIBLE_Z * noise:
         return ""
-    return f"{'higher' if shift > 0 else 'lower'} by {abs(shift):.2g} sd"
+    further = "more than " if beyond[int(shift > 0)] >= MIN_BEYOND else ""
+    return f"{'higher' if shift > 0 else 'lower'} by {further}{deviations(abs(shift))}"
 
 
-def _spread_words(profile: ColumnProfile, f: FloatArray, g: FloatArray, m: float, n: float) -> str:
+def _spread_words(profile: ColumnProfile, f: FloatArray, g: FloatArray, m: float, n: float, *, beyond: float) -> str:
+    """Change of the spread; with values beyond the range it is at least so wide, and cannot be called narrower."""
     (_, variance, fourth), (_, variance_now, fourth_now) = _centered(profile, f), _centered(profile, g)
     if profile.scale is None or variance <= 0:
         return ""
@@ -149,25 +171,32 @@ def _spread_words(profile: ColumnProfile, f: FloatArray, g: FloatArray, m: float
     noise = np.sqrt((fourth / variance**2 - 1) / m / 4 + max(fourth_now - variance_now**2, 0) / variance**2 / n / 4)
     if abs(ratio - 1) < MIN_SPREAD or abs(ratio - 1) <= VISIBLE_Z * noise:
         return ""
+    if beyond >= MIN_SHARE:
+        return f"spread more than {percent(ratio - 1)} wider" if ratio > 1 else ""
     return f"spread {percent(abs(ratio - 1))} {'wider' if ratio > 1 else 'narrower'}"
 
 
-def _bin_words(profile: ColumnProfile, f: FloatArray, g: FloatArray, m: float, n: float) -> str:
+def _bin_words(
+    profile: ColumnProfile, f: FloatArray, g: FloatArray, m: float, n: float, *, beyond: tuple[float, float]
+) -> str:
     change = g - f
     k = int(np.argmax(np.abs(change)))
     if abs(change[k]) < MIN_SHARE or not _stands_out(float(f[k]), float(g[k]), m, n, among=len(f)):
         return ""
     i = int(profile.group_bins[k])
-    amount = f"{percent(abs(float(change[k])))} {'more' if change[k] > 0 else 'less'}"
-    if profile.bin_kind[i] in ("below", "above"):
+    first, last = k == 0, k == len(f) - 1
+    outside = (beyond[0] if first else 0.0) + (beyond[1] if last else 0.0)
+    if profile.bin_kind[i] in ("below", "above") or outside > abs(change[k]) / 2 or len(f) == 1:
         return ""  # said as a share outside the range
+    lower, upper = numbers([profile.lower[i], profile.upper[i]])
     if profile.bin_kind[i] == "atom":
-        return f"{amount} with the value {profile.lower[i]:.6g}"
-    if k == len(f) - 1:
-        return f"{amount} in the top bin (> {profile.lower[i]:.6g})"
-    if k == 0:
-        return f"{amount} in the bottom bin (<= {profile.upper[i]:.6g})"
-    return f"{amount} in {profile.label[i]}"
+        if profile.minimum == profile.maximum:
+            return ""  # said as values other than this one
+        return f"the value {lower}: {percent(float(f[k]))} -> {percent(float(g[k]))}"
+    amount = f"{percent(abs(float(change[k])))} {'more' if change[k] > 0 else 'less'}"
+    if last:
+        return f"{amount} in the top bin (> {lower})"
+    return f"{amount} in the bottom bin (<= {upper})" if first else f"{amount} in {profile.label[i]}"
 
 
 def _category_words(profile: ColumnProfile, current: NDArray[np.int64]) -> list[str]:
@@ -176,6 +205,9 @@ def _category_words(profile: ColumnProfile, current: NDArray[np.int64]) -> list[
     if m == 0 or n == 0:
         return ["no values in the window"] if m else []
     before, after = (x[bins] / r / profile.design_effect for x, r in ((profile.n_reference, m), (current, n)))
+    if "unseen" in profile.bin_kind:  # what the reference has not met by chance is as rare as the others
+        unseen = float(current[profile.where("unseen")].sum()) / n / profile.design_effect
+        after = after + np.where(np.array(profile.bin_kind)[bins] == "other", min(unseen, profile.expected_unseen), 0.0)
     if profile.kind == "boolean":
         bins, before, after = bins[1:], before[1:], after[1:]
     words = []

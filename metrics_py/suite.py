@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import polars as pl
 
 from metrics_py import registry
-from metrics_py.column_kinds import NotComparable
+from metrics_py.column_kinds import NotComparable, looks_like_key
 from metrics_py.drift_report import compare
 from metrics_py.quality_rows import Roles, quality_of_rows
 from metrics_py.registry import Direction
@@ -186,8 +186,9 @@ def _has(reference: pl.Series, metric: str) -> bool:
         return (kind or "other") in COLUMN_FACTS[metric].kinds
     needs = registry.get(metric, "drift").needs
     if needs in ("values", "ordered_bins"):
-        return kind in ("numeric", "text", "embedding")
-    return kind == "boolean" if needs == "rates" else kind not in (None, "datetime")
+        return kind in ("numeric", "text", "embedding") and not looks_like_key(reference)
+    comparable = kind not in (None, "datetime") and not looks_like_key(reference)
+    return comparable and (kind == "boolean" or needs != "rates")
 
 
 @dataclass

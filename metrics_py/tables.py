@@ -19,7 +19,8 @@ FORMATS = {
     ".jsonl": "ndjson",
     ".json": "ndjson",
 }
-"""File endings and the formats they stand for."""
+"""File endings and the formats they stand for; text formats may end in .gz besides."""
+SEPARATORS = (";", "\t", "|")
 SHAPES = {
     "parquet": "a Parquet file",
     "csv": "comma-separated values in UTF-8 with a header, as many in every line",
@@ -43,8 +44,8 @@ def read_table(source: object, what: str = "table") -> Table:
     ----------
     source : object
         Polars DataFrame or LazyFrame, pandas DataFrame, Arrow table, record batch or anything with
-        ``__arrow_c_stream__`` (a DuckDB relation), a mapping of columns, or the path (also a glob) of Parquet, CSV, TSV or
-        NDJSON files.
+        ``__arrow_c_stream__`` (a DuckDB relation), a mapping of columns, a list of mappings (rows), or the path of Parquet,
+        CSV, TSV or NDJSON files (also a glob, a folder of them, or compressed: ``.csv.gz``).
     what : str, default "table"
         How to call it in errors: ``reference``, ``current``.
 
@@ -59,6 +60,8 @@ def read_table(source: object, what: str = "table") -> Table:
         return _read_files(str(source), what)
     if _is_from(source, "pandas") and hasattr(source, "columns"):
         return _from_pandas(source, what)
+    if isinstance(source, list) and source and all(isinstance(row, Mapping) for row in source):
+        source = {name: [row.get(name) for row in source] for name in dict.fromkeys(n for row in source for n in row)}
     if isinstance(source, Mapping):
         return _from_columns(source, what)
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
@@ -94,11 +97,14 @@ def _read_files(path: str, what: str) -> Table:
     if not files and Path(path).exists():
         files = [path]  # a name that looks like a pattern
     if files and all(Path(f).is_dir() for f in files):
-        raise ValueError(f"{what}: {path} is a folder; name its files, e.g. {Path(path) / '*.parquet'}")
+        found = sorted(str(f) for folder in files for f in Path(folder).rglob("*") if _format(f) and f.is_file())
+        if not found:
+            raise ValueError(f"{what}: {path} is a folder without files that end in {', '.join(sorted(FORMATS))}")
+        files = found
     files = [f for f in files if Path(f).is_file()]
     if not files:
         raise ValueError(f"{what}: {path} does not exist; give the path of a Parquet, CSV or NDJSON file")
-    endings = {FORMATS.get(Path(f).suffix.lower(), Path(f).suffix) for f in files}
+    endings = {_format(Path(f)) or Path(f).suffix for f in files}
     if len(endings) > 1 or not endings <= set(FORMATS.values()):
         raise ValueError(
             f"{what}: {path}: the ending {' and '.join(sorted(map(repr, endings)))} is no single known format; "
@@ -115,15 +121,31 @@ def _read_files(path: str, what: str) -> Table:
     return _stacked(parts)
 
 
+def _format(file: Path) -> str | None:
+    """Format of a file by its ending."""
+    name = file.name.lower()
+    packed = name.endswith(".gz")
+    kind = FORMATS.get(Path(name.removesuffix(".gz")).suffix)
+    return None if packed and kind == "parquet" else kind
+
+
 def _read_file(kind: str, file: str, what: str) -> pl.DataFrame:
     if kind == "parquet":
         return pl.read_parquet(file, glob=False, hive_partitioning=False)
     if kind == "ndjson":
         return pl.read_ndjson(file, infer_schema_length=None)
     separator = "\t" if kind == "tsv" else ","
-    header = pl.read_csv(file, separator=separator, has_header=False, n_rows=1, infer_schema=False, glob=False)
-    _unrepeated([str(name) for name in header.row(0) if name is not None], what)
+    header = _header(file, separator)
+    if len(header) == 1:  # exports of spreadsheets often take another sign
+        separator = next((sign for sign in SEPARATORS if sign in header[0]), separator)
+        header = _header(file, separator)
+    _unrepeated(header, what)
     return pl.read_csv(file, separator=separator, try_parse_dates=True, infer_schema_length=None, glob=False)
+
+
+def _header(file: str, separator: str) -> list[str]:
+    row = pl.read_csv(file, separator=separator, has_header=False, n_rows=1, infer_schema=False, glob=False).row(0)
+    return [str(name) for name in row if name is not None]
 
 
 def _stacked(parts: list[pl.DataFrame]) -> Table:

@@ -11,7 +11,8 @@ from scipy import stats
 
 from metrics_py.bins import build_profile, count
 from metrics_py.effects import design_effect, newcombe, psi_effect, psi_interval, rao_scott, superiority, three_states
-from metrics_py.shifts import describe_shift, percent
+from metrics_py.shifts import describe_shift
+from metrics_py.spelling import deviations, numbers, percent
 
 RNG = np.random.default_rng(31)
 
@@ -144,16 +145,28 @@ DESCRIBED = {
         RNG.normal(0.3, 1, 20_000),
         r"^higher by 0\.(2[789]|3|31) sd; \d\.\d % more in the top bin \(> 1\.8",
     ),
-    "spread": (RNG.normal(size=50_000), RNG.normal(0, 1.5, 20_000), r"^spread \d\d % wider; "),
+    "spread": (RNG.normal(size=50_000), RNG.normal(0, 1.5, 20_000), r"^spread more than \d\d % wider; .*outside"),
     "nothing": (RNG.normal(size=50_000), RNG.normal(size=20_000), "^no visible change$"),
     "lower": (RNG.normal(size=50_000), RNG.normal(-1, 1, 20_000), r"^lower by \d.*bottom bin \(<= "),
     "few rows": (RNG.normal(size=50_000), np.array([5.0, 6.0]), r"^higher by|^no visible"),
     "outside": (RNG.random(10_000), RNG.random(10_000) + 0.5, r"outside .* 0 % -> 50 %"),
+    "other unit": (
+        RNG.normal(50, 3, 9000),
+        1000 * RNG.normal(50, 3, 9000),
+        r"^higher by more than 2\.\d sd; outside \S+ to \S+ 0 % -> 100 %$",
+    ),
+    "scaled around 0": (RNG.normal(size=9000), 1000 * RNG.normal(size=9000), r"^spread more than \d+ % wider; outside"),
+    "large numbers": (
+        1e9 + RNG.random(5000),
+        1e9 + 0.5 + RNG.random(5000),
+        r"outside 1000000000 to 1000000001 0 % -> 50 %$",
+    ),
+    "constant moved": (np.full(100, 3.0), np.full(100, 4.0), "^values other than 3 0 % -> 100 %$"),
     "constant": (np.full(100, 3.0), np.r_[np.full(90, 3.0), np.full(10, 4.0)], "^values other than 3 0 % -> 10 %$"),
     "spike": (
         np.r_[np.zeros(500), RNG.normal(9, 1, 500)],
         np.r_[np.zeros(900), RNG.normal(9, 1, 100)],
-        r"40 % more with the value 0",
+        r"; the value 0: 50 % -> 90 %$",
     ),
     "all null reference": ([None] * 100, [1.0] * 100, r"^missing 100 % -> 0 %$"),
     "all null current": ([1.0, 2.0] * 100, [None] * 100, r"^no values in the window; missing 0 % -> 100 %$"),
@@ -197,3 +210,30 @@ def test_percent_spelling():
         "0.12 %",
         "99.99 %",
     ]
+
+
+def test_standard_deviations_are_spelled_without_exponents():
+    assert deviations(-338.2, sign=True) == "-340 sd"
+    assert [deviations(x) for x in (0.0, 0.061, 0.3, 9.96, 12.3, 1e5, 1e6, -3e7)] == [
+        "0 sd", "0.061 sd", "0.3 sd", "10 sd", "12 sd", "100,000 sd", "1,000,000 sd", "under -1,000,000 sd",
+    ]  # fmt: skip
+
+
+def test_different_numbers_look_different():
+    assert numbers([0.1, 0.25]) == ["0.1", "0.25"]
+    assert numbers([1e9, 1e9 + 1e-3, 1e9 + 2e-3]) == ["1000000000", "1000000000.001", "1000000000.002"]
+    assert numbers([1e300, -2.5e-8, float("inf")]) == ["1e+300", "-2.5e-08", "inf"]
+    profile = build_profile(1_767_225_600 + np.arange(1000.0), "numeric", bins=4)
+    assert len(set(profile.label)) == len(profile)
+
+
+def test_categories_the_reference_has_not_met_by_chance_are_no_news():
+    """Of a long tail a tenth is new in every sample; Good and Turing say so from the reference alone."""
+    rng = np.random.default_rng(41)
+    old, new = (rng.zipf(1.5, 4000).astype(str).tolist() for _ in range(2))
+    profile = build_profile(old, "categorical")
+    assert profile.expected_unseen > 0.02
+    assert "never seen" not in describe_shift(profile, count(profile, new))
+    assert "(other)" not in describe_shift(profile, count(profile, new))
+    words = describe_shift(profile, count(profile, [*new[:3000], *["NEW"] * 1000]))
+    assert re.search(r"categories never seen 0 % -> 2\d % \(\d\.\d % by chance\)", words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -299,3 +300,50 @@ def test_a_number_without_a_verdict_hides_no_verdict_of_its_column_in_the_headli
     found = compare(values, values, metrics=["psi", "wasserstein_scaled"])
     assert found.to_text().splitlines()[0] == "1 column compared, 5,000 reference and 5,000 current rows: 1 stable"
     assert "nothing to judge" in compare(values, values, metrics=["wasserstein_scaled"]).to_text().splitlines()[0]
+
+
+def hours(start, n, seed=5, hours=24):
+    rng = np.random.default_rng(seed)
+    return pl.Series([start + timedelta(minutes=int(x)) for x in rng.integers(0, 60 * hours, n)])
+
+
+def test_times_are_compared_only_where_they_cover_the_week_evenly():
+    """A day has no weekend: against a month the hours of its week always differ, whatever the data are like."""
+    month = {"at": hours(datetime(2026, 1, 1), 6000, hours=24 * 31)}
+    for length, is_judged in ((24, False), (24 * 7, True), (24 * 10, False), (24 * 14, True), (24 * 45, True)):
+        result = compare(month, {"at": hours(datetime(2026, 2, 2), 3000, hours=length)}, metrics=["psi", "null_rate"])
+        row, nulls = result.to_dicts()
+        assert row["state"] == ("stable" if is_judged else "insufficient_data"), length
+        assert (row["reason"] is None) == is_judged
+        assert nulls["state"] == "stable"
+        assert is_judged or nulls["direction"] == "no visible change"
+    weekdays = hours(datetime(2026, 2, 2), 6000, hours=24 * 28)
+    weekdays = weekdays.filter(weekdays.dt.weekday() < 6)
+    assert compare(month, {"at": weekdays}).state == "drift"
+
+
+def test_dates_of_seven_days_are_a_week():
+    days = pl.Series([datetime(2026, 1, 5) + timedelta(days=i % 7) for i in range(700)]).cast(pl.Date)
+    assert compare({"d": days}, {"d": days}, metrics=["psi"]).state == "stable"
+    assert compare({"d": days}, {"d": days.filter(days.dt.day() < 10)}, metrics=["psi"]).state == "unclear"
+
+
+def test_identifiers_have_no_distribution_to_drift():
+    old, new = (
+        frame().with_columns(order_id=np.arange(2000)),
+        frame(seed=2).with_columns(order_id=np.arange(2000) + 5000),
+    )
+    result = compare(old, new)
+    assert result.state == "stable"
+    row = result.frame.filter(column="order_id", metric="psi").to_dicts()[0]
+    assert row["state"] is None
+    assert "an identifier" in row["reason"]
+    assert compare(old, new, kinds={"order_id": "numeric"}).drifted == ["order_id"]
+    assert compare(old, new.with_columns(order_id=7)).drifted == ["order_id"]
+    assert compare({"x": range(2000)}, {"x": range(5000, 7000)}).drifted == ["x"]  # not called one
+
+
+def test_a_column_of_another_spelling_is_named():
+    rows = compare({"Age": [1.0] * 50}, {"age ": [1.0] * 50}).to_dicts()
+    assert rows[0]["reason"] == "the column is missing in the current table; it has 'age '"
+    assert rows[1]["reason"] == "the reference does not have this column; it has 'Age'"

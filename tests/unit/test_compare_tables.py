@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import decimal
 
 import duckdb
@@ -230,8 +231,11 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=words):
             compare(tmp_path / name, {"a": [1]})
-    with pytest.raises(ValueError, match=r"is a folder; name its files"):
+    with pytest.raises(ValueError, match=r"'csv' and 'ndjson' is no single known format"):
         compare(tmp_path, {"a": [1]})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"is a folder without files that end in"):
+        compare(tmp_path / "empty", {"a": [1]})
     (tmp_path / "oops.csv").write_text("x\n" + "1.5\n" * 40 + "oops\n")
     row = compare({"x": [1.5] * 40}, tmp_path / "oops.csv").to_dicts()[0]
     assert row["state"] == "drift"
@@ -241,3 +245,33 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path):
 def test_a_blank_category_is_named():
     row = compare({"x": ["a", ""] * 50}, {"x": ["a"] * 100}, metrics=["psi"]).to_dicts()[0]
     assert row["direction"] == "(blank) 50 % -> 0 %; a 50 % -> 100 %"
+
+
+def test_files_as_people_have_them(tmp_path):
+    """Compressed, with another separator, with a byte order mark, in folders."""
+    table = frame(300)
+    plain = table.write_csv()
+    kinds = {"plan": "categorical"}
+    expected = compare(table, table, kinds=kinds).to_dicts()
+    (tmp_path / "mark.csv").write_bytes(b"\xef\xbb\xbf" + plain.encode())
+    (tmp_path / "semicolon.csv").write_text(plain.replace(",", ";"))
+    (tmp_path / "tab.csv").write_text(plain.replace(",", "\t"))
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(plain.encode()))
+    (tmp_path / "packed.ndjson.gz").write_bytes(gzip.compress(table.write_ndjson().encode()))
+    (tmp_path / "days" / "a").mkdir(parents=True)
+    table.head(100).write_parquet(tmp_path / "days" / "a" / "1.parquet")
+    table.slice(100).write_parquet(tmp_path / "days" / "2.parquet")
+    (tmp_path / "days" / "_SUCCESS").touch()
+    for source in ("mark.csv", "semicolon.csv", "tab.csv", "packed.csv.gz", "packed.ndjson.gz", "days"):
+        assert compare(tmp_path / source, table, kinds=kinds).to_dicts() == expected, source
+    (tmp_path / "odd.parquet.gz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"'.gz' is no single known format"):
+        compare(tmp_path / "odd.parquet.gz", table)
+
+
+def test_a_list_of_rows_is_a_table():
+    rows = [{"x": 1.0}, {"x": 2.0, "y": "a"}] * 40
+    result = compare(rows, rows, metrics=["psi", "null_rate"])
+    assert result.n_reference == 80
+    values = {(row["column"], row["metric"]): row["value"] for row in result.to_dicts()}
+    assert values["y", "null_rate"] == 0.5
