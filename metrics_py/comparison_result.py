@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,9 +77,17 @@ class Comparison:
         """`to_dicts` as JSON text."""
         return json.dumps(self.to_dicts(), indent=indent, ensure_ascii=False, allow_nan=False)
 
-    def to_text(self, *, max_rows: int | None = 40) -> str:
-        """A table for people: what drifted first, then what is not known, then the rest."""
-        return "\n".join([self._summary(), *_lines(self.frame, max_rows)])
+    def to_text(self, *, max_rows: int | None = 40, width: int | None = None) -> str:
+        """A table for people: what drifted first, then what is not known, then the rest.
+
+        Parameters
+        ----------
+        max_rows : int or None, default 40
+            Most rows. Of a column that is stable by every metric one row is shown. None: every row of the frame.
+        width : int, optional
+            Characters of a line; what does not fit stands below its row.
+        """
+        return "\n".join([self._summary(), *_lines(self.frame, max_rows, width)])
 
     def _summary(self) -> str:
         judged = self.frame.filter(pl.col("state").is_not_null())
@@ -138,9 +147,9 @@ def holm(p_values: ArrayLike) -> FloatArray:
     return result
 
 
-def _lines(frame: pl.DataFrame, max_rows: int | None) -> list[str]:
+def _lines(frame: pl.DataFrame, max_rows: int | None, width: int | None) -> list[str]:
     rows = sorted(frame.to_dicts(), key=lambda row: _RANK[row["state"]])
-    shown = rows if max_rows is None else rows[:max_rows]
+    shown = rows if max_rows is None else _folded(rows)[:max_rows]
     segmented = any(row["segment"] != "all" for row in rows)
     header = [
         *(["segment"] if segmented else []),
@@ -156,18 +165,49 @@ def _lines(frame: pl.DataFrame, max_rows: int | None) -> list[str]:
         cells = [row["column"], row["metric"], _short(row["value"]), _interval(row), row["state"] or "-"]
         what = row["reason"] or (row["direction"] if row["state"] != "stable" else "") or ""
         table.append([*([row["segment"]] if segmented else []), *cells, what])
-    widths = [max(len(line[i]) for line in table) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    if len(shown) < len(rows):
-        lines.append(f"... and {len(rows) - len(shown)} more rows")
+    lines = _aligned(table, width)
+    left_out = [row for row in rows if row not in shown] if len(shown) < len(rows) else []
+    if left_out:
+        n_stable = sum(row["state"] == "stable" for row in left_out)
+        rest = len(left_out) - n_stable
+        told = " and ".join(f"{n} more {name}" for n, name in ((rest, "rows"), (n_stable, "stable rows")) if n)
+        lines.append(f"... and {told}")
     return lines
 
 
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+def _folded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All that is not stable, each reason for no verdict once, and one row of each column that is stable by every metric."""
+    mixed = {(row["segment"], row["column"]) for row in rows if row["state"] != "stable"}
+    kept, seen = [], set()
+    for row in rows:
+        key = (row["segment"], row["column"])
+        once = (*key, row["reason"] if row["state"] is None else row["metric"])
+        is_first = once not in seen and (row["state"] != "stable" or (key not in mixed and key not in seen))
+        if is_first:
+            kept.append(row)
+        seen |= {key, once}
+    return kept
+
+
+def _aligned(table: list[list[str]], width: int | None) -> list[str]:
+    """Columns under each other; the last one below its row where the lines would be too long."""
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    below = width is not None and sum(widths) + 2 * (len(widths) - 1) > width
+    lines = []
+    for line in table:
+        cells = line[:-1] if below else line
+        lines.append("  ".join(cell.ljust(n) for cell, n in zip(cells, widths, strict=False)).rstrip())
+        if below and line is not table[0] and line[-1]:
+            assert width is not None
+            lines += textwrap.wrap(line[-1], max(width, 30), initial_indent="    ", subsequent_indent="    ")
+    return lines
+
+
+def _short(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}g}"
 
 
 def _interval(row: dict[str, Any]) -> str:
     if row["ci_low"] is None or row["ci_high"] is None:
         return _short(row["effect"])
-    return f"{_short(row['effect'])} [{_short(row['ci_low'])}, {_short(row['ci_high'])}]"
+    return f"{_short(row['effect'], 3)} [{_short(row['ci_low'], 3)}, {_short(row['ci_high'], 3)}]"

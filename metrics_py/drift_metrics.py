@@ -403,4 +403,26 @@ def drift_metric(name: str) -> DriftMetric:
         measure = _profiled(entry.function)
     else:
         raise ValueError(f"metric {name!r}: needs={entry.needs!r}, which two tables cannot give")
+    if not registry.is_builtin(entry):
+        measure = _guarded(name, measure)
     return DriftMetric(name, kinds, measure, tolerance, no_change)
+
+
+class MetricFailed(Exception):
+    """A user's own metric raised, or returned what is no number."""
+
+
+def _guarded(name: str, measure: Callable[[ColumnPair], Findings]) -> Callable[[ColumnPair], Findings]:
+    """A user's metric that fails is a result of its own, not the end of the report."""
+
+    def guarded(pair: ColumnPair) -> Findings:
+        try:
+            found = measure(pair)
+            numbers = np.asarray(found.value, dtype=float)
+        except Exception as error:
+            raise MetricFailed(f"the metric failed: {type(error).__name__}: {error}") from error
+        if numbers.shape != (len(pair.current),):
+            raise MetricFailed(f"the metric returned an array of shape {numbers.shape[1:]}; return one number")
+        return found
+
+    return guarded

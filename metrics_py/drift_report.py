@@ -37,6 +37,7 @@ from metrics_py.drift_metrics import (
     ColumnPair,
     DriftMetric,
     Findings,
+    MetricFailed,
     drift_metric,
 )
 from metrics_py.shifts import describe_shift
@@ -189,8 +190,14 @@ def _judge_column(
         if withheld and metric.name not in SHARES_OF_ALL:
             found += _withheld_rows(base | {"metric": metric.name}, withheld, pair, labels, words)
             continue
+        try:
+            findings = metric.measure(pair)
+        except MetricFailed as error:
+            failed = ("insufficient_data", str(error))
+            found += _withheld_rows(base | {"metric": metric.name}, failed, pair, labels, words)
+            continue
         independent = clustered and metric.name not in CLUSTERED
-        for t, row in enumerate(_rows(metric, metric.measure(pair), tolerances[metric.name], min_rows)):
+        for t, row in enumerate(_rows(metric, findings, tolerances[metric.name], min_rows)):
             if independent and not row["reason"]:
                 row["reason"] = "rows are taken as independent: this metric does not use the entity"
             found.append(base | {"metric": metric.name, "segment": labels[t], "direction": words[t]} | row)
@@ -200,7 +207,7 @@ def _judge_column(
 def _withheld(reading: Reading, old: pl.Series, new: pl.Series) -> tuple[str | None, str] | None:
     """State and reason where the shares of the values tell nothing about the data."""
     if looks_like_key(old) and looks_like_key(new):
-        return None, "an identifier, different in every row: no distribution to compare (judged if its kind is given)"
+        return None, "an identifier, different in every row: not compared unless its kind is given"
     if reading.kind == "datetime":
         for whose, times in (("reference", old), ("current", new)):
             if not weeks_are_whole(read_as(times, reading)):

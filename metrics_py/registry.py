@@ -163,14 +163,23 @@ def register(entry: Metric) -> None:
     ):
         if value not in get_args(kind):
             raise ValueError(f"{where}: {what}={value!r} is unknown; {_nearest(str(value), get_args(kind))}")
+    if not isinstance(entry.range, tuple | list) or len(entry.range) != 2:
+        raise ValueError(f"{where}: range={entry.range!r} is no pair; give (low, high)")
     if not entry.range[0] < entry.range[1]:
         raise ValueError(f"{where}: range {entry.range} is empty; give (low, high) with low < high")
+    if not is_builtin(entry):
+        _load()  # a name of a built-in metric is taken, whichever is imported first
     known = _entries.get((entry.task, entry.name))
     if known and _origin(known.function) != _origin(entry.function):
         raise ValueError(
             f"{where}: the name is taken by {_origin(known.function)} for task {entry.task}; choose another one"
         )
     _entries[entry.task, entry.name] = entry
+
+
+def is_builtin(entry: Metric) -> bool:
+    """Does the metric come with `metrics_py`, not from a user?"""
+    return getattr(entry.function, "__module__", "").split(".")[0] == "metrics_py"
 
 
 def get(name: str, task: Task | None = None) -> Metric:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import click
 
 from sightline.errors import SightlineError
@@ -30,7 +33,9 @@ def split_names(values: tuple[str, ...]) -> list[str] | None:
     "--kind", "kinds", multiple=True, metavar="COLUMN=KIND", help="Read a column as numeric, categorical, ... (repeat)."
 )
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("--all", "everything", is_flag=True, help="Table: all rows, not only the first 40.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Table: all rows; default: the first 40, one per stable column."
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -45,7 +50,8 @@ def command(
     shape: str,
     everything: bool,
 ) -> None:
-    """Compare CURRENT with REFERENCE column by column (Parquet, CSV, TSV or NDJSON files, or globs of them).
+    """Compare CURRENT with REFERENCE column by column (Parquet, CSV, TSV or NDJSON files, or globs or
+    folders of them; .csv.gz too).
 
     Bins are frozen from the reference, every effect has a 95 % interval, and each verdict is drift, stable or unclear (too few
     rows to tell). Exit code: 0 no drift, 1 drift found, 2 a mistake in the call.
@@ -68,7 +74,8 @@ def command(
     if shape == "json":
         click.echo(result.to_json(indent=1))
     else:
-        click.echo(result.to_text(max_rows=None if everything else 40))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        click.echo(result.to_text(max_rows=None if everything else 40, width=width))
     context.exit(1 if result.drifted else 0)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -347,3 +349,71 @@ def test_a_column_of_another_spelling_is_named():
     rows = compare({"Age": [1.0] * 50}, {"age ": [1.0] * 50}).to_dicts()
     assert rows[0]["reason"] == "the column is missing in the current table; it has 'age '"
     assert rows[1]["reason"] == "the reference does not have this column; it has 'Age'"
+
+
+def test_the_table_folds_what_is_stable_and_fits_the_line():
+    old, new = frame().with_columns(order_id=np.arange(2000)), frame(seed=2).with_columns(order_id=np.arange(2000))
+    result = compare(old, new.with_columns(pl.col("age") + 8))
+    lines = result.to_text().splitlines()
+    assert [line.split()[0] for line in lines[2:-1]] == ["age", "order_id", "visits", "plan", "active"]
+    assert lines[-1].startswith("... and ") and lines[-1].endswith(" more stable rows")
+    assert len(result.to_text(max_rows=None).splitlines()) == result.frame.height + 2
+    narrow = result.to_text(width=80).splitlines()
+    assert max(map(len, narrow[1:])) <= 80
+    assert any(line.startswith("    higher by 0.") for line in narrow)
+    wide = pl.DataFrame({f"column_{i}": np.random.default_rng(i).normal(size=200) for i in range(60)})
+    text = compare(wide, wide).to_text().splitlines()
+    assert len(text) == 43  # summary, header, 40 columns, what is left
+
+
+def test_a_metric_of_ones_own_that_fails_is_told_in_its_row():
+    @registry.metric(name="broken_gap", task="drift", needs="values")
+    def broken_gap(reference, current):
+        """Gap."""
+        raise KeyError("no such key")
+
+    @registry.metric(name="texty_gap", task="drift", needs="values")
+    def texty_gap(reference, current):
+        """Gap."""
+        return "wide"
+
+    try:
+        rows = compare(frame(), frame(seed=2), metrics=["broken_gap", "psi", "texty_gap"], columns=["age"]).to_dicts()
+    finally:
+        for name in ("broken_gap", "texty_gap"):
+            registry._entries.pop(("drift", name))
+    assert [row["state"] for row in rows] == ["insufficient_data", "stable", "insufficient_data"]
+    assert rows[0]["reason"] == "the metric failed: KeyError: 'no such key'"
+    assert "could not convert string" in rows[2]["reason"]
+
+
+PROBE = """
+from metrics_py.registry import metric
+try:
+    metric(name="psi", task="drift", needs="bins")(lambda a, b: 0.0)
+except ValueError as error:
+    print(error)
+from metrics_py import compare
+print(compare({"x": [1.0] * 500}, {"x": [1.0] * 500}).state)
+"""
+
+
+def test_a_built_in_name_is_taken_whichever_is_imported_first():
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == [
+        "metric 'psi': the name is taken by metrics_py.distances.binned.psi for task drift; choose another one",
+        "stable",
+    ]
+
+
+@pytest.mark.parametrize("limits", [None, (0,), "ab c"])
+def test_a_range_is_a_pair(limits):
+    with pytest.raises(ValueError, match=r"is no pair; give \(low, high\)"):
+        registry.metric(name="odd_range", task="custom", needs="rows", range=limits)(lambda rows: 1.0)
+
+
+def test_intervals_of_shares_stay_within_one():
+    row = compare(frame(), frame().with_columns(pl.col("age") + 1000)).frame.filter(
+        metric="out_of_range_rate", column="age"
+    )
+    assert row["ci_high"].item() <= 1
