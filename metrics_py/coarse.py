@@ -63,10 +63,7 @@ def coarsen(
         expected = a / m[:, None] * smaller[:, None]
     small = ((expected < wanted[:, None]) & (a > 0)).any(axis=1) & (m > 0) & (n > 0)
     for t in np.flatnonzero(small):
-        if is_ordered:
-            target = _ordered(expected[t], wanted[t])
-        else:
-            target = _into_rest(a[t], expected[t], wanted[t], rest)
+        target = _ordered(expected[t], wanted[t]) if is_ordered else _into_rest(a[t], expected[t], wanted[t], rest)
         a[t] = np.bincount(target, weights=a[t], minlength=a.shape[1]).astype(np.int64)
         b[t] = np.bincount(target, weights=b[t], minlength=b.shape[1]).astype(np.int64)
     return a, b

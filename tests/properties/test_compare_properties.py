@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from metrics_py import compare
-from metrics_py.coarse import coarsen
+from metrics_py.coarse import MIN_EXPECTED, coarsen
 
 PROFILE = settings(deadline=None, max_examples=200, derandomize=True)
 
@@ -106,4 +106,4 @@ def test_coarse_bins_hold_all_rows(reference, seed, n, is_ordered):
     assert filled == (a > 0).sum() or filled >= 2 or (a > 0).sum() < 2 or not n
     if n and a.sum():
         expected = old / a.sum() * min(n, a.sum())
-        assert filled <= 2 or (expected[old > 0] >= 5 - 1e-9).all()
+        assert filled <= 2 or (expected[old > 0] >= MIN_EXPECTED - 1e-9).all()
