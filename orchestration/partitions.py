@@ -44,7 +44,13 @@ def keys_between(spec: MonitorSpec, first: str, last: str) -> list[str]:
 
 
 def contiguous(
-    spec: MonitorSpec, keys: Iterable[str], longest: int, *, bridge: int = 0, never: Collection[str] = ()
+    spec: MonitorSpec,
+    keys: Iterable[str],
+    longest: int,
+    *,
+    bridge: int = 0,
+    free: Collection[str] = (),
+    never: Collection[str] = (),
 ) -> list[tuple[str, str]]:
     """Group keys into ranges, in time order, none longer than `longest` windows.
 
@@ -55,6 +61,8 @@ def contiguous(
     longest : int
     bridge : int, default 0
         So many windows in a row that are no keys may lie inside a range.
+    free : collection of str
+        Windows that do not count for `bridge`.
     never : collection of str
         Windows that no range may hold.
 
@@ -69,7 +77,7 @@ def contiguous(
             first, last = ranges[-1]
             between = keys_between(spec, next_key(spec, last), next_key(spec, key, -1))
             size = (spec.window_start(key) - spec.window_start(first)) // spec.window + 1
-            if size <= longest and len(between) <= bridge and not set(between) & set(never):
+            if size <= longest and len(set(between) - set(free)) <= bridge and not set(between) & set(never):
                 ranges[-1] = (first, key)
                 continue
         ranges.append((key, key))

@@ -146,7 +146,7 @@ def plan(spec: MonitorSpec, flow: str, cursor: Cursor, listing: Listing) -> Plan
     given_up = [r for r in given_up if _cause(spec, r.first, r.last, tokens) == r.cause]
     refused = {key for r in given_up for key in partitions.keys_between(spec, r.first, r.last)}
     for first, last, has_data in _ranges(spec, flow, tokens, taken | refused):
-        if len(still_open) + len(requests) >= MAX_OPEN:
+        if len(still_open) + len(requests) >= MAX_OPEN or _must_wait(spec, first, (*still_open, *requests), listing):
             break
         requests.append(_request(spec, flow, first, last, has_data, tokens, listing))
     return Plan(tuple(requests), Cursor((*still_open, *requests), tuple(given_up)), _reason(still_open, given_up))
@@ -193,6 +193,20 @@ def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]
     return partitions.keys_between(spec, known[0], min(current, silent_until))
 
 
+def _must_wait(spec: MonitorSpec, first: str, under_way: Collection[Request], listing: Listing) -> bool:
+    """Is an earlier range under way that holds windows never judged before?
+
+    The alert engine goes forward in time: were the later range to end first, or the earlier one to fail and be tried again,
+    the earlier windows would teach nothing. A range given up holds nobody up.
+    """
+    return any(
+        key not in listing.done
+        for request in under_way
+        if request.last < first
+        for key in partitions.keys_between(spec, request.first, request.last)
+    )
+
+
 def _settle(
     spec: MonitorSpec, cursor: Cursor, listing: Listing, tokens: Mapping[str, Why]
 ) -> tuple[list[Request], list[Request], list[Request]]:
@@ -222,14 +236,14 @@ def _retry(spec: MonitorSpec, request: Request, tokens: Mapping[str, Why]) -> Re
 def _ranges(
     spec: MonitorSpec, flow: str, tokens: Mapping[str, Why], excluded: Collection[str]
 ) -> list[tuple[str, str, bool]]:
-    """Ranges oldest first, none holding an excluded window. Windows without new data that lie between those with some go along
-    with them where gaps are bridged; the others have ranges of their own."""
+    """Ranges oldest first, none holding an excluded window. Windows that are due without new data go along with those around
+    them that have some; before and after those they have ranges of their own."""
     bridge = MAX_BRIDGED if flow == "delayed" else 0
     found: list[tuple[str, str, bool]] = []
     taken = set(excluded)
     for has_data in (True, False):
         keys = [key for key, why in tokens.items() if why.has_data is has_data and key not in taken]
-        ranges = partitions.contiguous(spec, keys, MAX_WINDOWS_PER_RUN, bridge=bridge, never=taken)
+        ranges = partitions.contiguous(spec, keys, MAX_WINDOWS_PER_RUN, bridge=bridge, free=tokens, never=taken)
         found += [(first, last, has_data) for first, last in ranges]
         taken |= {key for first, last in ranges for key in partitions.keys_between(spec, first, last)}
     return sorted(found)

@@ -44,8 +44,9 @@ def spec(make_spec):
 
 class TestNewData:
     def test_one_request_per_contiguous_range(self, spec):
-        seen = listing(pending={"a": frozenset({"2026-01-30", TODAY}), "b": frozenset({"2026-01-31", "2026-01-20"})})
-        decided = plan(spec, "immediate", Cursor(), seen)
+        known = {"2026-01-20": done(0)}
+        pending = {"a": frozenset({"2026-01-30", TODAY}), "b": frozenset({"2026-01-31", "2026-01-20"})}
+        decided = plan(spec, "immediate", Cursor(), listing(pending=pending, done=known))
         assert spans(decided) == [("2026-01-20", "2026-01-20"), ("2026-01-30", TODAY)]
         assert [request.batches for request in decided.requests] == [("b",), ("a", "b")]
         assert all(request.has_data for request in decided.requests)
@@ -74,14 +75,17 @@ class TestNewData:
         decided = plan(spec, "delayed", Cursor(), seen)
         assert spans(decided) == [("2026-01-02", "2026-01-20")]
         assert plan(spec, "delayed", decided.cursor, seen).requests == decided.requests, "asked for again until it runs"
-        due = replace(seen, with_data={f"2026-01-{day:02d}" for day in range(1, 24)})
+        every = [f"2026-01-{day:02d}" for day in range(1, 24)]
+        due = replace(seen, with_data=every, done={key: done(0, at=NOW - timedelta(days=60)) for key in every})
         assert [(r.first, r.last, r.has_data) for r in plan(spec, "delayed", Cursor(), due).requests] == [
             ("2026-01-01", "2026-01-01", False),
             ("2026-01-02", "2026-01-20", True),
             ("2026-01-21", "2026-01-23", False),
         ]
         under_way = plan(spec, "delayed", Cursor(), replace(seen, pending={"b": frozenset({"2026-01-07"})}))
-        more = replace(seen, runs={under_way.requests[0].run_key: RunState.ACTIVE})
+        more = replace(
+            seen, done={key: done(0) for key in sparse}, runs={under_way.requests[0].run_key: RunState.ACTIVE}
+        )
         assert spans(plan(spec, "delayed", under_way.cursor, more)) == [
             ("2026-01-02", "2026-01-05"),
             ("2026-01-09", "2026-01-20"),
@@ -97,11 +101,37 @@ class TestNewData:
         first = datetime(2026, 1, 2, tzinfo=UTC)
         keys = frozenset(spec.key(first + timedelta(hours=i)) for i in range(MAX_WINDOWS_PER_RUN + 1))
         decided = plan(spec, "immediate", Cursor(), listing(pending={"a": keys}))
-        assert [r.first for r in decided.requests] == ["2026-01-02-00", "2026-01-18-16"]
+        assert [r.first for r in decided.requests] == ["2026-01-02-00"]
+        judged = {key: done(1) for key in sorted(keys)[:-1]}
+        rest = listing(pending={"b": frozenset({max(keys)})}, done=judged)
+        assert [r.first for r in plan(spec, "immediate", Cursor(), rest).requests] == ["2026-01-18-16"]
+
+    def test_history_is_judged_in_its_order(self, spec):
+        """The alert engine goes forward: later windows wait for earlier ones that were never judged, also while those are tried again."""
+        seen = listing(pending={"a": frozenset({"2026-01-02", "2026-01-03", "2026-01-20"})})
+        first = plan(spec, "immediate", Cursor(), seen)
+        assert spans(first) == [("2026-01-02", "2026-01-03")]
+        [request] = first.requests
+        again = plan(spec, "immediate", first.cursor, replace(seen, runs={request.run_key: RunState.FAILED}))
+        assert spans(again) == [("2026-01-02", "2026-01-03")]
+        assert again.requests[0].attempt == 2
+        after = replace(seen, pending={"a": frozenset({"2026-01-20"})}, done={f"2026-01-0{d}": done(1) for d in (2, 3)})
+        ended = replace(after, runs={again.requests[0].run_key: RunState.SUCCEEDED})
+        assert spans(plan(spec, "immediate", again.cursor, ended)) == [("2026-01-20", "2026-01-20")]
+
+    def test_silent_windows_between_others_go_along(self, make_spec):
+        """A service that sleeps at night: a month of history is one run, not sixty."""
+        spec = make_spec(schedule="hourly")
+        first = datetime(2026, 1, 5, tzinfo=UTC)
+        keys = {spec.key(first + timedelta(days=d, hours=h)) for d in range(10) for h in range(8, 18)}
+        seen = listing(pending={"a": frozenset(keys)}, with_data=keys)
+        found = plan(spec, "immediate", Cursor(), seen).requests
+        assert [(r.first, r.last) for r in found] == [("2026-01-05-08", "2026-01-14-17")]
 
     def test_bounded_number_of_runs_at_a_time(self, spec):
         every_other = frozenset(f"2026-01-{day:02d}" for day in range(1, 31, 2))
-        decided = plan(spec, "immediate", Cursor(), listing(pending={"a": every_other}))
+        known = {key: done(0) for key in every_other}
+        decided = plan(spec, "immediate", Cursor(), listing(pending={"a": every_other}, done=known))
         assert len(decided.requests) == MAX_OPEN
 
 
