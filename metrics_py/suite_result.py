@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any
+from xml.etree import ElementTree
 
 import polars as pl
 
@@ -54,6 +55,23 @@ class SuiteResult:
         """`to_dicts` as JSON text."""
         return json.dumps(self.to_dicts(), indent=indent, ensure_ascii=False, allow_nan=False)
 
+    def to_junit(self, name: str = "sightline test") -> str:
+        """JUnit XML, as CI systems show it: an error that fails is a failure, what only warns or is unclear is skipped with its reason."""
+        rows = self.frame.to_dicts()
+        bad = [row["status"] in ("fail", "insufficient_data") and row["severity"] == "error" for row in rows]
+        soft = [row["status"] != "pass" and not is_bad for row, is_bad in zip(rows, bad, strict=True)]
+        counts = {"tests": str(len(rows)), "failures": str(sum(bad)), "skipped": str(sum(soft))}
+        suite = ElementTree.Element("testsuite", {"name": name, **counts})
+        for row, is_bad, is_soft in zip(rows, bad, soft, strict=True):
+            case = ElementTree.SubElement(
+                suite, "testcase", {"classname": _xml(row["metric"]), "name": _xml(row["check"])}
+            )
+            if is_bad or is_soft:
+                why = f"{row['status'].replace('_', ' ')}: {short(row['value'])}, expected {_expected(row)}: {row['reason']}"
+                ElementTree.SubElement(case, "failure" if is_bad else "skipped", {"message": _xml(why)})
+        ElementTree.indent(suite)
+        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
     def to_text(self, *, only_bad: bool = False) -> str:
         """A table for people: failures first."""
         rank = {"fail": 0, "insufficient_data": 1, "unclear": 2, "pass": 3}
@@ -71,6 +89,11 @@ class SuiteResult:
 
     def __repr__(self) -> str:
         return self.to_text()
+
+
+def _xml(text: str) -> str:
+    """Text without the control characters that XML cannot hold."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def short(value: float | None) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--positive", default="1", show_default=True, help="With --generate: the positive class.")
 @click.option("--entity", metavar="COLUMN", help="With --generate: rows of one entity depend on each other.")
 @click.option("--query", metavar="COLUMN", help="With --generate: rows that are ranked together (ranking).")
-@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--format", "shape", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
 @click.option("--only-bad", is_flag=True, help="Table: leave out what passed.")
 @click.pass_context
 def command(
@@ -61,7 +61,8 @@ def command(
         result = run_suite(load_suite(files[0]), files[1], files[2])
     except (TypeError, ValueError) as error:
         raise SightlineError(str(error)) from error
-    click.echo(result.to_json(indent=1) if shape == "json" else result.to_text(only_bad=only_bad))
+    views = {"json": lambda: result.to_json(indent=1), "junit": lambda: result.to_junit(files[0])}
+    click.echo(views.get(shape, lambda: result.to_text(only_bad=only_bad))())
     context.exit(0 if result.passed else 1)
 
 

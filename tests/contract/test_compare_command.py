@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -204,6 +205,25 @@ def test_a_generated_suite_passes_the_same_and_fails_the_shifted(folder):
     failed = {record["check"] for record in json.loads(shifted.stdout) if record["status"] == "fail"}
     assert "psi(age, in years)" in failed
     assert failed <= {"psi(age, in years)", "out_of_range_rate(age, in years)"}
+
+
+def test_junit_for_ci(folder):
+    (folder / "ci.yaml").write_text(
+        """\
+checks:
+  - {metric: row_count, ge: 5000, name: "rows <enough> & \\u0007"}
+  - {metric: row_count, ge: 5000, severity: warn}
+  - {metric: mean, column: "age, in years", between: [30, 60]}
+""",
+        encoding="utf-8",
+    )
+    done = sightline("test", "ci.yaml", "reference.parquet", "same.csv", "--format", "junit", cwd=folder)
+    assert done.returncode == 1
+    suite = ElementTree.fromstring(done.stdout)
+    assert suite.attrib == {"name": "ci.yaml", "tests": "3", "failures": "1", "skipped": "1"}
+    outcomes = [(case.attrib["name"], [child.tag for child in case]) for case in suite]
+    assert outcomes == [("rows <enough> &  ", ["failure"]), ("row_count", ["skipped"]), ("mean(age, in years)", [])]
+    assert suite[0][0].attrib["message"] == "fail: 3000, expected >= 5000: below the bound"
 
 
 def test_every_mistake_of_a_suite_has_its_line(folder):
