@@ -84,7 +84,7 @@ class TestNewData:
         ]
         under_way = plan(spec, "delayed", Cursor(), replace(seen, pending={"b": frozenset({"2026-01-07"})}))
         more = replace(
-            seen, done={key: done(0) for key in sparse}, runs={under_way.requests[0].run_key: RunState.ACTIVE}
+            seen, done={key: done(0) for key in every}, runs={under_way.requests[0].run_key: RunState.ACTIVE}
         )
         assert spans(plan(spec, "delayed", under_way.cursor, more)) == [
             ("2026-01-02", "2026-01-05"),
