@@ -238,7 +238,7 @@ def build_event(kind: str, row: object, *, stored: bool = False) -> InferenceEve
         class_scores=_class_scores(row.get("class_scores")),
         entity=_text("entity", row.get("entity")),
         query=_text("query", row.get("query")),
-        status=storable(_status(row.get("status"))),
+        status=_status(row.get("status")),
         latency_ms=read_number("latency_ms", row.get("latency_ms")),
         weight=read_number("weight", row.get("weight")),
         trace=storable(_mapping("trace", row.get("trace"))),
@@ -379,6 +379,8 @@ def _prediction(value: object) -> str | int | float | bool | None:
 
 
 def _status(value: object) -> str | int | bool | None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise EventError("bad_type", "`status` is a number beyond 64 bits", "status", "a long number")
     if value is None or isinstance(value, str | int | bool):
         return value
     raise EventError("bad_type", f"`status` must be text or an integer, not {_json_type(value)}", "status", value)

@@ -62,7 +62,7 @@ _INFERENCE_FIELDS: list[tuple[str, Any] | tuple[str, Any, Any]] = [
     ("class_scores", _ClassScores | None, None),
     ("entity", _Text | None, None),
     ("query", _Text | None, None),
-    ("status", _Text | int | bool | None, None),
+    ("status", _Text | _Word | bool | None, None),
     ("trace", _Trace | None, None),
 ]
 _LABEL_FIELDS: list[tuple[str, Any] | tuple[str, Any, Any]] = [("id", _Id), ("value", bool | int | float | _Text)]
@@ -94,6 +94,12 @@ NativeLabel = _bounded("NativeLabel", LabelEvent, [*_LABEL_FIELDS, *_SET_BY_THE_
 
 NATIVE_TYPES: dict[str, Any] = {INFERENCES: NativeInference, LABELS: NativeLabel}
 
+_Numbered: Any = datetime | int | float | None
+_NUMBERED: dict[str, Any] = {
+    INFERENCES: [("at", _Numbered, None)],
+    LABELS: [("at", _Numbered, None), ("predicted_at", _Numbered, None)],
+}
+
 
 def inferences(headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[Event]:
     """Adapter for ``POST /v1/monitors/<id>/inferences``; `headers` has lower-case names.
@@ -113,21 +119,16 @@ def labels(headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[E
 
 @lru_cache(maxsize=256)
 def _types(kind: str, names: tuple[str, ...]) -> tuple[Any, ...]:
-    """Types of an event to try in turn, the quickest first: its features as a Struct of the monitor's, then as a dict."""
+    """Types of an event to try in turn, the quickest first: its features as a Struct of the monitor's, then as a dict.
+
+    The last one takes times as numbers.
+    """
+    loose = NATIVE_TYPES[kind]
     features = features_type(names, _WordValue) if kind == INFERENCES else None
     if features is None:
-        return (NATIVE_TYPES[kind],)
-    quick = msgspec.defstruct(
-        "QuickInference",
-        [("features", features, msgspec.field(default_factory=dict))],
-        bases=(NativeInference,),
-        kw_only=True,
-        omit_defaults=True,
-        forbid_unknown_fields=True,
-        gc=False,
-        module=__name__,
-    )
-    return quick, NATIVE_TYPES[kind]
+        return loose, _bounded("Numbered", loose, _NUMBERED[kind])
+    quick = _bounded("QuickInference", loose, [("features", features, msgspec.field(default_factory=dict))])
+    return quick, loose, _bounded("Numbered", quick, _NUMBERED[kind])
 
 
 @lru_cache(maxsize=1024)
@@ -142,19 +143,26 @@ def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec)
     names = feature_names(spec.columns) if kind == INFERENCES else ()
     is_replay = REPLAY_HEADER in headers
     types = () if is_replay else _types(kind, names)
-    for event_type in types:
+    for left, event_type in enumerate(types, 1 - len(types)):
         try:
             events = _decode(event_type, body, is_lines)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
-        if len(types) > 1 and event_type is NativeInference:
+        if left == 0 and not _read_numbers(kind, events):
+            continue
+        if len(types) > 2 and event_type is NativeInference:
             for event in events:
                 event.features = canonical(event.features, names)
         return _timed(kind, events)
     found: list[Event] = []
     for number, row in enumerate(_loose_rows(body, is_lines, types)):
-        is_event = isinstance(row, InferenceEvent | LabelEvent)
-        found += _timed(kind, [row], number) if is_event else [_event(kind, row, spec, number, is_replay)]
+        if isinstance(row, InferenceEvent | LabelEvent):
+            found += _timed(kind, [row], number)
+            continue
+        event = _event(kind, row, spec, number, is_replay)
+        if isinstance(event, InferenceEvent):
+            event.features = canonical(event.features, names)
+        found.append(event)
     return found
 
 
@@ -181,6 +189,19 @@ def _timed(kind: str, events: list[Any], first: int = 0) -> list[Event]:
             if not EARLIEST <= in_utc < LATEST:
                 found[i] = _out_of_range(kind, event, first + i)
     return found
+
+
+def _read_numbers(kind: str, events: list[Any]) -> bool:
+    """Put datetimes where times are numbers; False if one of these is no time."""
+    for name, *_ in _NUMBERED[kind]:
+        for event in events:
+            value = getattr(event, name)
+            if isinstance(value, int | float):
+                moment = rows.since_1970(value)
+                if moment is None:
+                    return False
+                setattr(event, name, moment)
+    return True
 
 
 def _aware(moment: datetime) -> datetime:

@@ -126,7 +126,7 @@ def bend(document: Any, how: str, chance: random.Random, value: Any) -> Any:
     elif how == "emptied" and isinstance(holder[last], dict | list):
         holder[last] = type(holder[last])()
     elif how == "nested":
-        for _ in range(chance.choice([1, 3, 40, 400])):
+        for _ in range(chance.choice([1, 3, 40, 150])):
             holder[last] = [holder[last]] if chance.random() < 0.5 else {"a": holder[last]}
     elif how == "text":
         holder[last] = json.dumps(holder[last])
