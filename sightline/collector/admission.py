@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sightline.collector.auth import REPLAY, WRITE
 from sightline.collector.formats import ADAPTERS, Adapter
+from sightline.collector.formats.tensors import LENGTH_HEADER
 from sightline.collector.limits import HTTPError
 from sightline.collector.monitors import Registry, ServedMonitor
 from sightline.errors import nearest
@@ -21,6 +22,8 @@ JSON_TYPES = (
     "application/json", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines",
     "application/cloudevents+json", "application/cloudevents-batch+json",
 )  # fmt: skip
+TELLING_HEADERS = {"cloudevents": "ce-specversion", "open_inference": LENGTH_HEADER}
+"""By format, a header that tells the format itself, so that any type of content will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +146,10 @@ def _check_replay(monitor: ServedMonitor, headers: Mapping[str, str], name: str)
 def _check_content_type(headers: Mapping[str, str], name: str) -> None:
     """Only types a web page cannot send without asking first; adapters may be sent as their senders do.
 
-    A binary CloudEvent has the type of the request that was logged, whatever it is; no web page can send its headers unasked.
+    A binary CloudEvent has the type of the request that was logged, whatever it is, and a request with binary tensors none or one
+    of bytes; no web page can send their headers unasked.
     """
-    if name == "cloudevents" and "ce-specversion" in headers:
+    if name in TELLING_HEADERS and TELLING_HEADERS[name] in headers:
         return
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in JSON_TYPES and not (name not in NATIVE and media.endswith("+json")):

@@ -15,6 +15,7 @@ from sightline.collector.formats import ADAPTERS
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.model import MonitorSpec
+from tests.unit.collector_helpers import Site, logged, make_home, run
 
 CAPTURED = Path(__file__).parent / "captured"
 NAMES = ("sepal_length", "sepal_width")
@@ -191,6 +192,28 @@ def test_a_payload_logger_hands_on_binary_tensors_without_the_header_of_the_leng
     header = header.replace(b'"b"', '"\u00e9 {\\"a\\": ["'.encode())
     events = read("cloudevents", header + rest, **{**kserve("response"), "content_type": "application/octet-stream"})
     assert [(e.id, e.score) for e in events] == [("0009174a:0", 0.25), ("0009174a:1", 0.75)]
+
+
+def test_binary_tensors_through_the_application(tmp_path):
+    header, rest = binary(
+        ("distance", "FP32", [2], struct.pack("<2f", 1, 2)), ("carrier", "BYTES", [2], text(b"UA", b"B6"))
+    )
+    length = {"inference_header_content_length": str(len(header)), "content_type": "application/octet-stream"}
+    home = make_home(tmp_path)
+
+    async def talk(site: Site) -> None:
+        path = "/v1/monitors/m/open_inference"
+        assert (await site.post(path, header + rest, **length)).json()["accepted"] == 2
+        assert (await site.post(path, header + rest)).json()["duplicate"] == 2
+        assert (await site.post(path, header + rest, content_type="application/octet-stream")).status_code == 415
+        assert (await site.post("/v1/monitors/m/mlflow", header + rest, **length)).status_code == 415
+        logger = {name: value for name, value in kserve("request").items() if name != "ce_id"} | {"content_type": ""}
+        assert (await site.post("/", header + rest, ce_id="k", x_sightline_monitor="m", **logger)).json()[
+            "accepted"
+        ] == 2
+
+    run(home, talk)
+    assert [e.features["carrier"] for e in logged(home)] == ["UA", "B6"] * 2
 
 
 GOOD = binary(("a", "FP32", [1], b"\x00\x00\x80\x3f"))
