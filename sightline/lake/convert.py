@@ -20,6 +20,8 @@ from sightline.lake.schema import TIMESTAMP
 
 MISSING_WORDS = ("", "NA", "N/A", "NULL", "null", "None", "none")
 """Spellings of "no value" in CSV columns that hold numbers, booleans or times (a category may be called NA)."""
+NON_FINITE_WORDS = ("NaN", "Infinity", "-Infinity")
+"""How the logging client and ProtoJSON write numbers that JSON does not have."""
 TRUE_WORDS, FALSE_WORDS = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 EPOCH_UNITS_US = ((1e8, 1e11, 1e6), (1e11, 1e14, 1e3), (1e14, 1e17, 1.0), (1e17, 9.2e18, 1e-3))
 """(from, below, microseconds per unit): seconds, milliseconds, microseconds and nanoseconds since 1970 by magnitude."""
@@ -112,6 +114,8 @@ def _parsed(text: pl.Series, values: pl.Series) -> Converted:
 def _number(value: Any) -> float:
     if isinstance(value, bool | int | float | Decimal):
         return float(value)
+    if isinstance(value, str) and value in NON_FINITE_WORDS:
+        return float(value)
     raise TypeError(value)
 
 
@@ -123,6 +127,8 @@ def _numeric(raw: pl.Series, parse: bool) -> Converted:
     if raw.dtype == pl.String and parse:
         text = _clean(raw)
         return _finite(_parsed(text, text.cast(pl.Float64, strict=False)))
+    if raw.dtype == pl.String and raw.is_in(NON_FINITE_WORDS).any():
+        return _finite(_elementwise(raw, _number, pl.Float64))
     return _all_bad(raw, pl.Float64)
 
 

@@ -76,6 +76,16 @@ def test_no_number(raw: pl.Series) -> None:
     assert reasons(raw, "boolean")[0] == [None, None]
 
 
+@pytest.mark.parametrize("dtype", [pl.String, pl.Object])
+def test_words_for_numbers_that_json_does_not_have(dtype: Any) -> None:
+    raw = pl.Series(["NaN", "-Infinity", "much", None, "Infinity"], dtype=dtype)
+    issues = {"bad_type": [False, False, True, False, False], "not_finite": [True, True, False, False, True]}
+    assert reasons(raw, "numeric") == ([None] * 5, issues)
+    assert reasons(raw, "categorical")[0] == ["NaN", "-Infinity", "much", None, "Infinity"]
+    vectors = pl.Series([[1.0, "NaN"], [1.0, 2.0]], dtype=pl.Object)
+    assert reasons(vectors, "embedding") == ([None, [1.0, 2.0]], {"not_finite": [True, False]})
+
+
 def test_csv_text_is_parsed() -> None:
     raw = pl.Series([" 1.5 ", "1e3", "", "NA", "x", "NaN", None])
     values, issues = reasons(raw, "numeric", parse=True)
