@@ -89,6 +89,6 @@ def _id(headers: Mapping[str, str], call: Mapping[str, Any], request: Any, respo
     for holder in (call, request, response):
         if isinstance(holder, Mapping):
             for key in ("id", "request_id", "client_request_id"):
-                if holder.get(key) not in (None, ""):
+                if isinstance(holder.get(key), str | int) and holder[key] != "":
                     return str(holder[key])
     return headers.get("x-request-id") or None

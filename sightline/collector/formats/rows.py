@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -114,17 +115,24 @@ def inference_event(
     ):
         if column and column in features and column not in columns.features:
             value = features.pop(column)
-            fields[field] = (
-                moment(value, column)
-                if field == "at"
-                else (str(value) if field in ("id", "version", "entity", "query") else value)
-            )
+            if value is not None:  # else the envelope's
+                fields[field] = _read_field(field, value)
     fields |= _named_outputs(spec, features)
     if outputs:
         row = dict(outputs)
         fields |= _outputs(spec, row)
         features |= {k: v for k, v in row.items() if not k.startswith("@")}
     return checked(INFERENCES, {"features": features, **fields})
+
+
+def _read_field(field: str, value: Any) -> Any:
+    """The value of a column as the field of an event takes it; what is left as it is, is refused with its row."""
+    if field in ("id", "version", "entity", "query"):
+        return value if isinstance(value, list | dict) else str(value)
+    if field == "at":
+        with contextlib.suppress(SightlineError):
+            return moment(value, field)
+    return value
 
 
 def label_event(spec: MonitorSpec, row: Mapping[str, Any], **known: Any) -> LabelEvent | RejectedEvent:
@@ -139,8 +147,8 @@ def label_event(spec: MonitorSpec, row: Mapping[str, Any], **known: Any) -> Labe
         raise SightlineError(f"no label value: none of {', '.join(dict.fromkeys(names))} is there", where="label")
     id_column = spec.labels.prediction_id or spec.columns.prediction_id
     fields = dict(known)
-    if id_column in row:
-        fields["id"] = str(row[id_column])
+    if row.get(id_column) is not None:
+        fields["id"] = _read_field("id", row[id_column])
     if not fields.get("id"):
         raise SightlineError(
             f"the label has no {id_column!r}", where="label", fix="send the id of the prediction it belongs to"

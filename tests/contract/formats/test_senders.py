@@ -239,6 +239,40 @@ def test_binary_tensors_that_do_not_fit_are_refused(body, length):
         assert caught.value.what
 
 
+def test_columns_that_the_yaml_names_cost_their_own_row_only():
+    spec = MonitorSpec.model_validate(
+        {
+            "model": {"id": "m", "task": "regression"},
+            "columns": {"prediction_id": "key", "timestamp": "t", "model_version": "v", "prediction": "y", "features": {"a": "numeric"}},
+            "labels": {"column": "late"},
+            "reference": {"start": "2026-01-01", "end": "2026-02-01"},
+        }
+    )  # fmt: skip
+    good = {"a": 1, "key": 7, "t": 1767607200000, "v": 3, "y": 1.5}
+    rows = [
+        good,
+        {**good, "key": None, "v": None, "t": None},
+        {**good, "t": "soon"},
+        {**good, "key": [1]},
+        {**good, "t": [1]},
+    ]
+    found = read(
+        "mlflow", json.dumps({"id": "call", "time": "2026-01-05T11:00:00Z", "dataframe_records": rows}).encode(), spec
+    )
+    first, second, *refused = found
+    assert (first.id, first.version, first.at, first.prediction, first.features) == ("7", "3", AT, 1.5, {"a": 1})
+    assert (second.id, second.version, second.at) == ("call:1", None, AT + timedelta(hours=1)), "those of the call"
+    assert [(e.reason, e.column) for e in refused] == [
+        ("bad_timestamp", "at"),
+        ("bad_id", "id"),
+        ("bad_timestamp", "at"),
+    ]
+    truth = [{"key": key, "late": 1} for key in (7, None, [1])]
+    event = {"specversion": "1.0", "id": "x", "source": "s", "type": "io.sightline.label", "data": truth}
+    labels = read("cloudevents", json.dumps(event).encode(), spec, content_type="application/cloudevents+json")
+    assert [getattr(e, "reason", e.id) for e in labels] == ["7", "x:1", "bad_id"]
+
+
 # ---- tables and logs ----------------------------------------------------------------------------------------------------------
 
 
