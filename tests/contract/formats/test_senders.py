@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from sightline.collector.formats import ADAPTERS
 from sightline.errors import SightlineError
+from sightline.lake import intake
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
+from sightline.spec.loader import load_monitor
 from sightline.spec.model import MonitorSpec
 from tests.unit.collector_helpers import Site, logged, make_home, run
 
@@ -271,6 +275,44 @@ def test_columns_that_the_yaml_names_cost_their_own_row_only():
     event = {"specversion": "1.0", "id": "x", "source": "s", "type": "io.sightline.label", "data": truth}
     labels = read("cloudevents", json.dumps(event).encode(), spec, content_type="application/cloudevents+json")
     assert [getattr(e, "reason", e.id) for e in labels] == ["7", "x:1", "bad_id"]
+
+
+def test_halves_in_any_order_and_again_and_of_different_lengths_are_all_accounted_for(tmp_path):
+    home = make_home(tmp_path)
+    total = Counter[str]()
+
+    async def talk(site: Site) -> None:
+        async def send(call: str, part: str, body: dict[str, Any]) -> None:
+            headers = {name: value for name, value in kserve(part).items() if name != "ce_id"}
+            answer = (await site.post("/v1/monitors/m/cloudevents", body, ce_id=call, **headers)).json()
+            total.update({name: answer[name] for name in ("accepted", "duplicate", "rejected")})
+
+        two, answers = {"instances": [[1, "UA"], [2, "B6"]]}, {"predictions": [0.25, 0.75]}
+        await send("a", "response", answers)
+        await send("a", "request", two)
+        await send("a", "request", two)
+        await send("a", "response", answers)
+        await send("b", "request", two)
+        await send("b", "response", {"predictions": [0.5]})
+        await send("c", "request", {"instances": [[3, "UA"]]})
+        await send("c", "request", {"instances": [[4, "UA"]]})
+        await send("c", "response", {"predictions": [0.5]})
+        await send("d", "response", {"predictions": []})
+
+    run(home, talk)
+    assert total == {"accepted": 10, "duplicate": 4, "rejected": 0}
+    assert len(logged(home)) == 10
+    spec, paths = load_monitor(home.monitors / "m.yaml"), home.monitor("m")
+    report = intake(spec, paths, "inferences", home)
+    lake = pl.read_parquet(paths.lake / "inferences" / "**" / "*.parquet").sort("prediction_id")
+    assert lake.select("prediction_id", "f_distance", "score").rows() == [
+        ("a:0", 1.0, 0.25),
+        ("a:1", 2.0, 0.75),
+        ("c", 3.0, 0.5),
+    ]
+    halves = pl.read_parquet(paths.lake / "halves" / "*.parquet")["prediction_id"].to_list()
+    assert (report.accepted, sorted(halves)) == (6, ["b", "b:0", "b:1"]), "a pair counts as two"
+    assert report.accepted + len(halves) + report.duplicates + report.rejected == total["accepted"]
 
 
 # ---- tables and logs ----------------------------------------------------------------------------------------------------------
