@@ -20,7 +20,12 @@ from sightline.spec.model import MonitorSpec
 
 ASSET = "drift"
 NO_REFERENCE = "there is no reference to compare with"
+CAME_LATER = (
+    "there is no reference for this column: it was named after the reference was frozen, or had no values then; "
+    "materialize `reference` with the config `rebuild: true`"
+)
 
+UNJUDGED_KINDS = ("text", "embedding")
 Counts = NDArray[np.int64]
 
 
@@ -63,9 +68,28 @@ def judge_bins(
             groups, counts = dense(rows, profile)
             reference = reference_counts(spec, history.filter(pl.col("column_name") == name), profile, groups)
             frames.append(_judge_column(spec, name, profile, groups, counts, reference))
-    judged = pl.concat([conform(pl.DataFrame(schema={name: JUDGED[name] for name in BY})), *frames])
     whole = current.filter(pl.col("segment") == "all", pl.col("model_version") == ALL_VERSIONS)
+    if asset == ASSET and profiles:
+        frames.append(_without_profile(spec, whole, profiles))
+    judged = pl.concat([conform(pl.DataFrame(schema={name: JUDGED[name] for name in BY})), *frames])
     return Judged(judged, column_evidence(spec, whole, profiles, asset))
+
+
+def _without_profile(spec: MonitorSpec, whole: pl.DataFrame, profiles: Mapping[str, ColumnProfile]) -> pl.DataFrame:
+    """Features that the frozen reference does not know, because the monitor's file named them later: told in every window."""
+    later = [
+        n for n, f in spec.columns.features.items() if n not in profiles and f.drift and f.kind not in UNJUDGED_KINDS
+    ]
+    windows = whole.select("window_start").unique()
+    return conform(
+        windows.join(pl.DataFrame({"column": later}, schema={"column": pl.String}), how="cross").with_columns(
+            model_version=pl.lit(ALL_VERSIONS),
+            segment=pl.lit("all"),
+            metric=pl.lit("psi"),
+            status=pl.lit("insufficient_data"),
+            reason=pl.lit(CAME_LATER),
+        )
+    )
 
 
 def _is_judged(spec: MonitorSpec, column: str) -> bool:

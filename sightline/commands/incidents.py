@@ -14,6 +14,10 @@ from sightline.home import Home, MonitorPaths
 from sightline.spec.loader import find_monitor
 from sightline.warehouse.results import read_snapshot
 
+WARMUP = "warm-up"
+"""How the engine's reason begins while a baseline is not known yet."""
+
+SHOWN_SILENT = 6
 BACK = 2.0
 """Standard deviations within which a stream that moved again is called back at its old level."""
 
@@ -31,12 +35,21 @@ def command(monitor: str, only_open: bool, form: str) -> None:
     home = Home.from_env()
     spec = find_monitor(home, monitor)
     found = incidents(home.monitor(monitor))
+    n_streams, silent = not_judged(home.monitor(monitor), spec.warmup_windows)
     if only_open:
         found = [incident for incident in found if incident["status"] == "open"]
     if form == "json":
         click.echo(
             json.dumps(
-                {"monitor": monitor, "budget": str(spec.alerts.budget), "incidents": found}, indent=2, default=_text
+                {
+                    "monitor": monitor,
+                    "budget": str(spec.alerts.budget),
+                    "incidents": found,
+                    "streams": n_streams,
+                    "not_judged": silent,
+                },
+                indent=2,
+                default=_text,
             )
         )
         return
@@ -45,6 +58,13 @@ def command(monitor: str, only_open: bool, form: str) -> None:
     )
     for incident in found:
         _print(incident)
+    by_reason: dict[str, list[str]] = {}
+    for row in silent:
+        by_reason.setdefault(row["reason"], []).append(row["stream"])
+    for reason, names in by_reason.items():
+        rest = f" and {len(names) - SHOWN_SILENT} more" if len(names) > SHOWN_SILENT else ""
+        click.echo(f"\nnot judged: {len(names)} of {_count(n_streams, 'stream')}: {reason}")
+        click.echo(f"  {', '.join(names[:SHOWN_SILENT])}{rest}")
     waiting = next((incident["incident_id"] for incident in found if incident["status"] == "open"), None)
     if waiting:
         click.echo("\nWhat you may say to an open one (streams that return to their level end by themselves):")
@@ -67,6 +87,30 @@ def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
     rows = found.sort(pl.col("opened_at"), descending=True).to_dicts()
     return [
         {**row, "members": sorted(by_incident.get(row["incident_id"], []), key=lambda m: -m["evidence"])}
+        for row in rows
+    ]
+
+
+def not_judged(paths: MonitorPaths, patience: int) -> tuple[int, list[dict[str, Any]]]:
+    """Number of streams, and those that could raise no alarm in any of their last `patience` windows (`stream`, `reason`).
+
+    No incident says nothing about them: they have too few rows, no value, or are still in their warm-up.
+    """
+    streams = read_snapshot(paths, "alert_streams")
+    if streams is None or streams.is_empty():
+        return 0, []
+    latest = streams.sort("window_start").group_by("stream", maintain_order=True).tail(patience)
+    facts = latest.group_by("stream").agg(
+        silent=(pl.col("status") == "insufficient_data").all(),
+        warm=pl.col("reason").str.starts_with(WARMUP).any(),
+        reason=pl.col("reason").drop_nulls().last(),
+    )
+    rows = facts.filter("silent").sort("stream").iter_rows(named=True)
+    return len(facts), [
+        {
+            "stream": row["stream"],
+            "reason": f"{WARMUP}, {patience} windows with a value are needed" if row["warm"] else row["reason"],
+        }
         for row in rows
     ]
 

@@ -148,3 +148,19 @@ def test_wrong_names_are_told_with_the_nearest_right_one(monitor):
         call("accept", "churn", incident[:-1])
     with pytest.raises(SightlineError, match="Did you mean 'churn'"):
         call("incidents", "chrun")
+
+
+def test_streams_that_nobody_can_judge_are_named_beside_the_incidents(home, monkeypatch):
+    """No incident says nothing about a stream without a value."""
+    home.monitors.mkdir()
+    (home.monitors / "churn.yaml").write_text(YAML)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(home.root))
+    why = "15 rows in the window, 200 needed: judge longer windows"
+    few = evidence(40, 99).with_columns(
+        value=pl.when(pl.col("statistic") == "location").then(None).otherwise("value"),
+        reason=pl.when(pl.col("statistic") == "location").then(pl.lit(why)),
+    )
+    append_evidence(home.monitor("churn"), few, "history")
+    engine.run(load_monitor(home.monitors / "churn.yaml", home=home), home.monitor("churn"))
+    assert f"not judged: 1 of 2 streams: {why}\n  drift/age/location" in call("incidents", "churn").output
+    assert listed()["not_judged"] == [{"stream": "drift/age/location", "reason": why}]

@@ -12,6 +12,7 @@ from metrics_py.bins import build_profile, count
 from metrics_py.coarse import coarsen
 from metrics_py.distances.exact import ks_distance
 from metrics_py.effects import psi_effect
+from orchestration.checks import verdicts
 from orchestration.judging import drift
 from tests.orchestration.judging_support import key, one, put
 
@@ -44,6 +45,15 @@ class TestDrift:
             assert (row["ci_low"], row["ci_high"]) == pytest.approx((float(effect.ci_low[0]), float(effect.ci_high[0])))
         assert [one(judged, "psi", w, "age")["status"] for w in samples] == ["ok", "warn"]
         assert one(judged, "psi", 21, "age")["reason"].startswith("higher by 0.7")
+
+    def test_a_column_named_after_the_reference_was_frozen_is_told(self, make_spec, con, profile):
+        kinds = {"age": "numeric", "income": "numeric", "note": "text"}
+        spec = make_spec(columns={"score": "p", "features": kinds})
+        self.fill(con, profile, {20: np.random.default_rng(5).normal(size=500)})
+        judged = drift.judge(spec, con, [key(20)], {"age": profile}).judgements
+        assert one(judged, "psi", 20, "income")["reason"] == drift.CAME_LATER
+        assert drift.CAME_LATER.startswith(verdicts.LOUD), "its check warns"
+        assert judged.filter(column="note").is_empty()
 
     def test_the_limits_of_ks_hold_the_exact_distance(self, spec, con):
         rng = np.random.default_rng(15)
