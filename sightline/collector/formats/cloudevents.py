@@ -44,16 +44,19 @@ def parse(
         return rows.read_each(numbered, read, "cloudevents")
     if content_type == "application/cloudevents+json":
         return _structured(bodies.decode_json(body, "event"), "event", spec)
-    attributes = {name[3:]: _header_value(value) for name, value in headers.items() if name.startswith("ce-")}
+    attributes = {name[3:]: _header_value(value, name) for name, value in headers.items() if name.startswith("ce-")}
     data = bodies.decode_document(body, "data", headers.get(tensors.LENGTH_HEADER)) if body else None
     return _event(attributes, data, "event", spec)
 
 
-def _header_value(text: str) -> str:
+def _header_value(text: str, where: str) -> str:
     """An attribute as the HTTP binding writes it: perhaps in double quotes, and percent-encoded."""
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = QUOTED_PAIR.sub(r"\1", text[1:-1])
-    return unquote(text)
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError as error:  # the binding wants it refused: two ids must not become one
+        raise SightlineError(f"header value {text[:80]!r} is no UTF-8", where=where) from error
 
 
 def _structured(item: Any, where: str, spec: MonitorSpec) -> list[InferenceEvent | LabelEvent | RejectedEvent]:

@@ -413,6 +413,10 @@ def test_otlp_numbers_that_are_sent_as_text_and_parts_that_cannot_be_read():
 def test_header_values_may_be_quoted_and_attributes_null():
     headers = {**kserve("request"), "ce_id": '"a \\"b\\" %E2%82%AC"'}
     assert [e.id for e in read("cloudevents", b'{"instances": [[1, 2]]}', **headers)] == ['a "b" €']
+    for encoded in ("%C0%A0", "a%FF", "%ED%A0%80"):
+        with pytest.raises(SightlineError, match="no UTF-8"):
+            read("cloudevents", b'{"instances": [[1, 2]]}', **{**headers, "ce_id": encoded})
+    assert read("cloudevents", b"[]", content_type="application/cloudevents-batch+json") == []
     event = {"specversion": "1.0", "id": "x", "source": "s", "type": "io.sightline.inference", "requestid": None, "time": None,
              "data_base64": None, "data": {"sepal_length": 1}}  # fmt: skip
     (found,) = read("cloudevents", json.dumps(event).encode(), content_type="application/cloudevents+json")
