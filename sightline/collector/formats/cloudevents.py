@@ -41,12 +41,16 @@ def parse(
         def read(where: str, item: Any) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
             return _structured(bodies.decode_record(item, where), where, spec)
 
-        return rows.read_each(numbered, read, "cloudevents")
+        return rows.read_each(numbered, read, "cloudevents", _is_label)
     if content_type == "application/cloudevents+json":
         return _structured(bodies.decode_json(body, "event"), "event", spec)
     attributes = {name[3:]: _header_value(value, name) for name, value in headers.items() if name.startswith("ce-")}
     data = bodies.decode_document(body, "data", headers.get(tensors.LENGTH_HEADER)) if body else None
     return _event(attributes, data, "event", spec)
+
+
+def _is_label(item: Any) -> bool:
+    return isinstance(item, Mapping) and item.get("type") in (*FEEDBACK, OWN_LABEL)
 
 
 def _header_value(text: str, where: str) -> str:

@@ -51,7 +51,11 @@ def parse(
                 event.trace = _trace(content, record.service)
         return events
 
-    return rows.read_each(((record.where, record.content) for record in found), read, "otlp")
+    return rows.read_each(((record.where, record.content) for record in found), read, "otlp", _is_label)
+
+
+def _is_label(record: Any) -> bool:
+    return isinstance(record, Mapping) and record.get("eventName") == "sightline.label"
 
 
 def _read(where: str, record: Any, service: Mapping[str, Any], spec: MonitorSpec) -> list[rows.Event]:

@@ -34,8 +34,15 @@ TIME_FIX = "send RFC 3339 text such as 2026-01-31T06:00:00Z, or the time since 1
 Event = InferenceEvent | LabelEvent | RejectedEvent
 
 
-def read_each(records: Iterable[tuple[str, Any]], read: Callable[[str, Any], list[Event]], source: str) -> list[Event]:
+def read_each(
+    records: Iterable[tuple[str, Any]],
+    read: Callable[[str, Any], list[Event]],
+    source: str,
+    is_label: Callable[[Any], bool] = lambda record: False,
+) -> list[Event]:
     """Events of the records of a body (place, record). One that cannot be read is rejected, and the others go on.
+
+    `is_label` tells of a record that cannot be read whether it would have been a label.
 
     Raises
     ------
@@ -54,7 +61,7 @@ def read_each(records: Iterable[tuple[str, Any]], read: Callable[[str, Any], lis
             text = record if isinstance(record, bytes) else as_json(record)
             events.append(
                 RejectedEvent(
-                    kind=INFERENCES,
+                    kind=LABELS if is_label(record) else INFERENCES,
                     reason="bad_row",
                     message=f"{error.where or where}: {error.what}"[:1000],
                     payload=text.decode("utf-8", "replace")[:MAX_PAYLOAD],

@@ -123,7 +123,17 @@ def sagemaker(
     headers: Mapping[str, str], body: bytes, spec: MonitorSpec
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     """Adapter for SageMaker data capture and ground-truth lines; ``inferenceId`` wins over ``eventId``."""
-    return rows.read_each(_lines(body), lambda where, item: _monitored(spec, where, _record(where, item)), "sagemaker")
+
+    def read(where: str, item: Any) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+        return _monitored(spec, where, _record(where, item))
+
+    return rows.read_each(_lines(body), read, "sagemaker", _is_truth)
+
+
+def _is_truth(item: Any) -> bool:
+    if isinstance(item, bytes):
+        return b'"groundTruthData"' in item and b'"captureData"' not in item
+    return isinstance(item, Mapping) and "groundTruthData" in item and "captureData" not in item
 
 
 def _monitored(

@@ -43,6 +43,10 @@ QUARTER = timedelta(milliseconds=250)
 ROWS = [{"sepal_length": 6.8, "sepal_width": 2.8}, {"sepal_length": 6.0, "sepal_width": 3.4}]
 
 
+def attribute(key: str, **value: Any) -> dict[str, Any]:
+    return {"key": key, "value": value}
+
+
 def read(adapter: str, name: str | bytes, spec: MonitorSpec = SPEC, **headers: str) -> list[Any]:
     body = name if isinstance(name, bytes) else (CAPTURED / name).read_bytes()
     return ADAPTERS[adapter]({key.replace("_", "-"): value for key, value in headers.items()}, body, spec)
@@ -356,6 +360,21 @@ def test_sagemaker_merged_with_its_truth_gives_both():
     assert (label.id, label.value, label.at, label.predicted_at) == ("dddd", 1.0, None, AT)
 
 
+@pytest.mark.parametrize(
+    ("adapter", "body"),
+    [
+        ("sagemaker", b'{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": "a"}}\n{"groundTruthData": 1}'),
+        ("sagemaker", b'[{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": "a"}}, {"groundTruthData": 1}]'),
+        ("cloudevents", json.dumps([{"specversion": "1.0", "id": "x", "source": "s", "type": "io.sightline.label", "data": {"value": 1}}, {"type": "io.sightline.label"}]).encode()),
+        ("otlp", json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"eventName": "sightline.label", "attributes": [
+            attribute("sightline.prediction.id", stringValue="o"), attribute("sightline.label.value", intValue=1)]}, {"eventName": "sightline.label"}]}]}]}).encode()),
+    ],
+)  # fmt: skip
+def test_a_label_that_cannot_be_read_is_refused_as_a_label(adapter, body):
+    label, refused = read(adapter, body, content_type="application/cloudevents-batch+json")
+    assert isinstance(label, LabelEvent) and isinstance(refused, RejectedEvent) and refused.kind == "labels"
+
+
 def test_bentoml_files_with_a_field_of_pythons_logging():
     events = read("bentoml", "bentoml_data.log", content_type="application/x-ndjson")
     assert [(e.id[-2:], e.features, e.score) for e in events] == [
@@ -379,10 +398,6 @@ def test_bentoml_over_otlp_with_and_without_its_schema():
     assert (event.id, event.features, event.score, event.at) == ("77", ROWS[0], 0.25, AT + QUARTER)
     assert event.trace == {"trace_id": "5b8efff798038103d269b633813fc60c", "service.name": "iris:iris_prediction"}
     assert (label.id, label.value, alone.id, alone.score, alone.source) == ("77", 1.0, "78", 0.25, "otlp")
-
-
-def attribute(key: str, **value: Any) -> dict[str, Any]:
-    return {"key": key, "value": value}
 
 
 def test_otlp_numbers_that_are_sent_as_text_and_parts_that_cannot_be_read():
