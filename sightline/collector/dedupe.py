@@ -55,7 +55,9 @@ class RecentIds:
         encoded : sequence of bytes
             The same ones encoded, without time of receipt.
         """
-        keys = [event_key(event) for event in events] if kind == INFERENCES else [event.id for event in events]
+        keys = [event.id for event in events]
+        if kind == INFERENCES and any(event.part is not None for event in events):  # type: ignore[union-attr]
+            keys = list(map(event_key, events))
         contents = dict(zip(keys, map(hash, encoded), strict=True))
         young, old = self._young, self._old
         if len(contents) == len(keys) and young.keys().isdisjoint(contents) and old.keys().isdisjoint(contents):

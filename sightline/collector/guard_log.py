@@ -22,7 +22,7 @@ import msgspec
 import polars as pl
 
 from sightline.collector.guards import GuardAlert, RateGuard, RowGuards
-from sightline.collector.screening import KnownColumn
+from sightline.collector.screening import Findings, KnownColumn
 from sightline.home import MonitorPaths
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec
@@ -104,9 +104,17 @@ class GuardDesk:
         self.rates = RateGuard(spec)
         self.alerts = 0
 
+    def screen(self, events: Sequence[InferenceEvent], received_at: datetime) -> Findings:
+        """Look at a batch without counting it yet."""
+        return self.guards.screen(events, received_at)
+
+    def apply(self, findings: Findings, received_at: datetime, duplicates: int = 0) -> None:
+        """Count what was found in a batch; alerts of hard rules are written when this returns."""
+        self._write(self.guards.apply(findings, received_at, duplicates))
+
     def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> None:
-        """Look at a batch and count it; alerts of hard rules are written when this returns."""
-        self._write(self.guards.observe(events, received_at, duplicates))
+        """Look at a batch and count it."""
+        self.apply(self.screen(events, received_at), received_at, duplicates)
 
     def counts(self) -> list[tuple[str, str, int]]:
         """(column, rule, number) of everything found so far."""

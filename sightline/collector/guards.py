@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from metrics_py.alerting import Engine, EngineConfig, Statistic
-from sightline.collector.screening import ROWS, UNKNOWN, KnownColumn, Screen
+from sightline.collector.screening import ROWS, UNKNOWN, Findings, KnownColumn, Screen
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec
 
@@ -82,9 +82,16 @@ class RowGuards:
         """From now on check against this reference."""
         self._screen = Screen(self.spec, reference, self._stale_after)
 
+    def screen(self, events: Sequence[InferenceEvent], received_at: datetime) -> Findings:
+        """Look at a batch without counting it yet."""
+        return self._screen.look(events, received_at)
+
     def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> list[GuardAlert]:
-        """Look at a batch and count what is found; returns the alerts of hard rules that are broken for the first time."""
-        findings = self._screen.look(events, received_at)
+        """Look at a batch and count it; see `apply`."""
+        return self.apply(self.screen(events, received_at), received_at, duplicates)
+
+    def apply(self, findings: Findings, received_at: datetime, duplicates: int = 0) -> list[GuardAlert]:
+        """Count what was found in a batch; returns the alerts of hard rules that are broken for the first time."""
         found: Counter[tuple[str, str]] = Counter()
         for (column, rule), n in findings.counts.items():
             found[self._unknown_name(column) if rule == UNKNOWN else column, rule] += n

@@ -19,7 +19,7 @@ from sightline.collector.dedupe import Repeats
 from sightline.collector.limits import HTTPError, Limits, decompress
 from sightline.collector.metrics import Metrics
 from sightline.collector.monitors import ServedMonitor
-from sightline.collector.watch import Watch
+from sightline.collector.watch import Sight, Watch
 from sightline.errors import SightlineError
 from sightline.log.events import (
     INFERENCES,
@@ -122,12 +122,13 @@ class Upload:
     """
 
     __slots__ = (
-        "_admission", "_commits", "_parts", "_received_at", "_respond", "_started", "_state", "_submitted", "_waiting",
+        "_admission", "_commits", "_parts", "_received_at", "_respond", "_sight", "_started", "_state", "_submitted", "_waiting",
     )  # fmt: skip
 
     def __init__(self, state: State, admission: Admission, respond: Respond) -> None:
         self._state, self._admission, self._respond = state, admission, respond
         self._started = time.perf_counter()
+        self._sight: Sight | None = None
         state.in_flight += 1
 
     def abandon(self) -> None:
@@ -180,15 +181,13 @@ class Upload:
                         part.events, received_at=self._received_at, source=source, encoded=part.encoded
                     )
                 )
+            if kind == INFERENCES and monitor.observer is not None and REPLAY_HEADER not in self._admission.headers:
+                duplicates = part.repeats.duplicates if part.repeats else 0  # what is replayed does not arrive now
+                self._sight = self._state.watch.begin(monitor, part.events, self._received_at, duplicates)
             part.encoded = ()
-            if kind != REJECTED and not self._is_watched:
+            if kind != REJECTED:
                 part.events = ()  # memory that is used again at once stays in the processor's cache
         return commits
-
-    @property
-    def _is_watched(self) -> bool:
-        """Do guards look at the inferences? What is replayed does not arrive now."""
-        return self._admission.monitor.observer is not None and REPLAY_HEADER not in self._admission.headers
 
     def _committed(self) -> None:
         self._waiting -= 1
@@ -203,10 +202,8 @@ class Upload:
             self._break(error)
             return
         self._end(200, content, NOTHING)
-        inferences = self._parts.get(INFERENCES) if self._is_watched else None
-        if inferences is not None and inferences.repeats is not None:
-            duplicates = inferences.repeats.duplicates
-            self._state.watch.add(self._admission.monitor, inferences.events, self._received_at, duplicates)
+        if self._sight is not None:
+            self._state.watch.add(self._sight)
 
     def _account(self) -> bytes:
         """Note what was logged; returns the body of the answer."""

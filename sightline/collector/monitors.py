@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from sightline.collector.auth import TokenFile
 from sightline.collector.dedupe import RecentIds
@@ -22,10 +22,13 @@ logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """What looks at every logged inference: the row guards. The collector's event loop calls it."""
+    """What looks at every logged inference: the row guards. First `screen`, then `apply`; the collector's event loop calls both."""
 
-    def observe(self, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int = 0) -> None:
-        """Look at inferences that were just logged, and count what is found."""
+    def screen(self, events: Sequence[InferenceEvent], received_at: datetime) -> Any:
+        """Look at inferences; nothing is counted yet."""
+
+    def apply(self, findings: Any, received_at: datetime, duplicates: int = 0) -> None:
+        """Count what `screen` found, when the events are on disk."""
 
     def tick(self, now: datetime) -> None:
         """Called about once a second."""

@@ -53,10 +53,15 @@ class Watcher:
         self.seen: list[tuple[int, int]] = []
         self.fails = self.closed = False
 
-    def observe(self, events: Any, received_at: datetime, duplicates: int = 0) -> None:
-        if self.fails or len(events) == 3:
+    def screen(self, events: Any, received_at: datetime) -> int:
+        if self.fails:
             raise RuntimeError("guard")
-        self.seen.append((len(events), duplicates))
+        return len(events)
+
+    def apply(self, findings: int, received_at: datetime, duplicates: int = 0) -> None:
+        if findings == 3:
+            raise RuntimeError("guard")
+        self.seen.append((findings, duplicates))
 
     def tick(self, now: datetime) -> None:
         raise RuntimeError("guard")
