@@ -13,6 +13,8 @@ from metrics_py.quality import N_BUCKETS, quality_table
 from metrics_py.ranking import K, ranking_table
 
 SMALLEST_PROBABILITY = 1e-15
+LARGEST = 1e145
+"""Squares of this, added up over any table, are finite."""
 KEYS = ("_all", "bucket")
 TASKS = ("binary_classification", "multiclass_classification", "regression", "ranking")
 
@@ -37,7 +39,7 @@ class Roles:
     class_scores : mapping of class to column
         Multiclass: columns with the probability of each class.
     positive : str, default "1"
-        Spelling of the positive class (``true`` for booleans, numbers without a trailing ``.0``).
+        Spelling of the positive class (numbers without a trailing ``.0``; 1 is true of booleans).
     threshold : float, default 0.5
         Score at and above which the decision is positive.
     entity : str, optional
@@ -120,15 +122,34 @@ def _check(rows: pl.DataFrame, roles: Roles) -> None:
     }[roles.task]
     if not wanted[1]:
         raise ValueError(f"quality_of_rows: {roles.task} needs the column {wanted[0]}")
-    for name in (roles.score, *roles.class_scores.values()):
+    regression = (roles.label, roles.prediction) if roles.task == "regression" else ()
+    for name in (roles.score, *roles.class_scores.values(), *regression):
         if name is None or not rows.height:
             continue
-        values = rows[name].cast(pl.Float64, strict=False).fill_nan(None)
-        if values.null_count() > rows[name].null_count() + _n_nan(rows[name]):
-            raise ValueError(f"quality_of_rows: the column {name!r} does not hold numbers")
+        values = _numbers(rows[name])
+        if name in regression:
+            if values.is_infinite().any():
+                raise ValueError(f"quality_of_rows: the column {name!r} holds infinite values; leave out those rows")
+            if float(values.abs().max() or 0) > LARGEST:  # type: ignore[arg-type]
+                raise ValueError(
+                    f"quality_of_rows: the column {name!r} holds values beyond {LARGEST:.0e}, whose squares cannot be added up; "
+                    "leave out those rows"
+                )
+            continue
         low, high = (None, None) if roles.task == "ranking" else (values.min(), values.max())
         if low is not None and (float(low) < 0 or float(high) > 1):  # type: ignore[arg-type]
             raise ValueError(f"quality_of_rows: the column {name!r} holds {low} to {high}; probabilities lie in [0, 1]")
+
+
+def _numbers(column: pl.Series) -> pl.Series:
+    """Values as numbers; null for NaN."""
+    try:
+        values = column.cast(pl.Float64, strict=False).fill_nan(None)
+    except pl.exceptions.PolarsError:
+        values = None
+    if values is None or values.null_count() > column.null_count() + _n_nan(column):
+        raise ValueError(f"quality_of_rows: the column {column.name!r} of type {column.dtype} does not hold numbers")
+    return values
 
 
 def _of_queries(rows: pl.DataFrame, roles: Roles) -> pl.DataFrame:
@@ -148,16 +169,23 @@ def _classes(values: pl.Series) -> pl.Series:
     return categories_of(values, "categorical", values.name)
 
 
+def positive_class(column: pl.Series, positive: str) -> str:
+    """Spelling of the positive class in a column: 1 and 0 stand for true and false of booleans."""
+    return {"1": "true", "0": "false"}.get(positive, positive) if column.dtype == pl.Boolean else positive
+
+
 def _binary(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
     label = _classes(rows[roles.label])
     score = rows[roles.score].cast(pl.Float64).fill_nan(None) if roles.score else None
     if roles.prediction:
-        predicted = _classes(rows[roles.prediction]) == roles.positive
+        predicted = _classes(rows[roles.prediction]) == positive_class(rows[roles.prediction], roles.positive)
     else:
         assert score is not None  # _check refuses neither
         predicted = score >= roles.threshold
     keyed = rows.select(KEYS).with_columns(
-        predicted=predicted, positive=label == roles.positive, score=score if score is not None else pl.lit(None)
+        predicted=predicted,
+        positive=label == positive_class(rows[roles.label], roles.positive),
+        score=score if score is not None else pl.lit(None),
     )
     keyed = keyed.filter(pl.col("positive").is_not_null())
     confusion = _confusion(keyed.with_columns(pl.col("predicted", "positive").cast(pl.Int8).cast(pl.String)))

@@ -250,7 +250,12 @@ class _Measured:
         assert self.suite.roles is not None  # check_metric refuses it
         if which not in self._quality:
             frame = getattr(self, which).frame
-            table = quality_of_rows(frame, self.suite.roles, min_labels=self.suite.min_labels)
+            try:
+                table = quality_of_rows(frame, self.suite.roles, min_labels=self.suite.min_labels)
+            except ValueError as error:
+                if which == "reference":
+                    raise
+                return _unknown(f"the current table: {str(error).removeprefix('quality_of_rows: ')}")
             self._quality[which] = {
                 row["metric"]: Estimate(
                     row["value"], row["ci_low"], row["ci_high"], row["n"] or 0, row["status"], row["reason"]

@@ -23,7 +23,7 @@ from metrics_py import registry
 from metrics_py.bin_values import categories_of
 from metrics_py.column_kinds import infer_reading, looks_like_key
 from metrics_py.drift_metrics import PSI_TOLERANCE
-from metrics_py.quality_rows import Roles
+from metrics_py.quality_rows import Roles, positive_class
 from metrics_py.suite import Check, Suite, run_suite
 from metrics_py.tables import read_table
 
@@ -93,7 +93,7 @@ def _check_positive(table: pl.DataFrame, roles: Roles | None) -> None:
     if roles is None or roles.task != "binary_classification" or roles.label not in table.columns:
         return
     classes = categories_of(table[roles.label], "categorical", roles.label).drop_nulls().unique().sort().to_list()
-    if classes and roles.positive not in classes:
+    if classes and positive_class(table[roles.label], roles.positive) not in classes:
         raise ValueError(
             f"draft_suite: the column {roles.label!r} never holds the positive class {roles.positive!r}; "
             f"it holds {', '.join(classes[:5])}: name the positive one of them"

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metrics_py.quality_rows import Roles
+from metrics_py.quality_rows import Roles, quality_of_rows
 from metrics_py.suite import Check, Suite, direction_of, known_metrics, run_suite
 from metrics_py.suite_draft import draft_suite
 from metrics_py.suite_metrics import COLUMN_FACTS, TABLE_FACTS
@@ -324,3 +324,42 @@ def test_a_tolerance_allows_for_the_noise_of_the_reference():
     assert run(check, current.with_columns(pl.col("x") + 2), reference)["status"] == "fail"
     larger = pl.DataFrame({"x": rng.normal(centre, 1, 60_000)})
     assert run(check, current, larger)["status"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (pl.all().exclude("score"), "there is no column 'score'"),
+        ([pl.exclude("score"), pl.lit("high").alias("score")], "does not hold numbers"),
+        ([pl.exclude("score"), pl.lit(7.0).alias("score")], "probabilities lie in"),
+    ],
+)
+def test_a_broken_score_fails_the_checks_of_quality_alone(change, reason):
+    checks = (Check("roc_auc", ge=0.5), Check("null_rate", ("age",), le=0.5))
+    rows = run_suite(Suite(checks, ROLES), table(), table(seed=2).select(change)).to_dicts()
+    assert [row["status"] for row in rows] == ["insufficient_data", "pass"]
+    assert reason in rows[0]["reason"]
+    with pytest.raises(ValueError, match="quality_of_rows"):
+        run_suite(Suite(checks, ROLES), table().select(change), table())
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "reason"),
+    [
+        ("f", [float("inf"), 1.0], "'f' holds infinite values"),
+        ("y", ["a", "b"], "'y' of type String does not hold numbers"),
+        ("f", [1e200, 1.0], "'f' holds values beyond 1e\\+145"),
+    ],
+)
+def test_forecasts_that_cannot_be_added_up_are_named(column, values, reason):
+    rows = pl.DataFrame({"y": [1.0, 2.0] * 100, "f": [1.0, 2.0] * 100})
+    roles = Roles("regression", "y", prediction="f")
+    with pytest.raises(ValueError, match=reason):
+        quality_of_rows(rows.with_columns(pl.Series(column, values * 100)), roles)
+
+
+def test_one_is_true_of_a_boolean_label():
+    frame_ = table()
+    flags = frame_.with_columns(pl.col("label") == 1)
+    assert quality_of_rows(flags, ROLES).equals(quality_of_rows(frame_, ROLES))
+    assert draft_suite(flags, ROLES).checks == draft_suite(frame_, ROLES).checks
