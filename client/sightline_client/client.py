@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from sightline_client.errors import Refused, SightlineClientError, Unavailable
+from sightline_client.errors import SightlineClientError
 from sightline_client.rows import DEFERRED, INFERENCES, LABELS, encode
 from sightline_client.segments import has_locks
 from sightline_client.spool import Spool, default_folder
+from sightline_client.together import SharedSender
 from sightline_client.transports import HttpTransport, PathTransport
 from sightline_client.worker import Worker, forget_all_after_fork
 from sightline_client.wrap import Result, wrap_function
@@ -43,7 +44,7 @@ class Client:
     version : str, optional
         Model version of predictions that name none.
     sync : bool
-        Write in the calling thread and return when the event is durable; raise `SightlineClientError` if that fails.
+        Return when the event is durable; raise `SightlineClientError` if that fails. Threads that wait at the same time share requests.
     queue_size : int
         Events that may wait in memory; further ones are dropped and counted.
     batch_size : int
@@ -99,15 +100,14 @@ class Client:
         self.sync, self._exit_timeout = sync, exit_timeout
         self._queue_size, self._batch_size = queue_size, batch_size
         token = token or os.environ.get("SIGHTLINE_TOKEN")
-        self._make_transport: Callable[[], HttpTransport | PathTransport]
+        transport: HttpTransport | PathTransport
         if path is not None:
-            shared = PathTransport(os.fspath(path), monitor, segment_bytes, segment_seconds)
-            self._make_transport = lambda: shared
+            transport = PathTransport(os.fspath(path), monitor, segment_bytes, segment_seconds)
         else:
-            self._make_transport = lambda: HttpTransport(str(url), monitor, token, timeout)
+            transport = HttpTransport(str(url), monitor, token, timeout)
         folder = None if sync or path is not None else _spool_folder(spool, monitor)
         self._worker = Worker(
-            self._make_transport(),
+            transport,
             None if folder is None else Spool(folder, monitor, spool_bytes),
             encode,
             batch_size,
@@ -126,7 +126,7 @@ class Client:
         self._dropped = 0
         self._errors = 0
         self._synced = 0
-        self._local = threading.local()
+        self._sender = SharedSender(self._worker.transport, self._batch_size)
 
     def _forget_after_fork(self) -> None:
         closed = self._closed
@@ -391,17 +391,7 @@ class Client:
         if not rows:
             raise SightlineClientError("the event cannot be encoded")
         ((kind, row),) = rows
-        transport = getattr(self._local, "transport", None)
-        if transport is None:
-            transport = self._local.transport = self._make_transport()
-        try:
-            outcome = transport.send(kind, [row])
-        except (Refused, Unavailable):
-            raise
-        except Exception as error:  # one type of error for the caller
-            raise SightlineClientError(f"the event was not logged: {error}") from error
-        if outcome.rejected:
-            raise SightlineClientError("the collector rejected the event; it is in the quarantine with the reason")
+        self._sender.send(kind, row)
         with self._lock:
             self._synced += 1
 

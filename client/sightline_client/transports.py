@@ -24,12 +24,17 @@ SETUP_STATUSES = frozenset({301, 302, 307, 308, 401, 403, 404, 405, 415})
 
 
 class Outcome:
-    """What became of one batch: rows the log has taken, had already, and has refused (it keeps those in quarantine)."""
+    """What became of one batch: rows the log has taken, had already, and has rejected (it keeps those in quarantine).
 
-    __slots__ = ("accepted", "duplicate", "rejected")
+    ``reasons`` tells why rows were rejected, by position; of many the first ones only.
+    """
 
-    def __init__(self, accepted: int, duplicate: int = 0, rejected: int = 0) -> None:
-        self.accepted, self.duplicate, self.rejected = accepted, duplicate, rejected
+    __slots__ = ("accepted", "duplicate", "reasons", "rejected")
+
+    def __init__(
+        self, accepted: int, duplicate: int = 0, rejected: int = 0, reasons: dict[int, str] | None = None
+    ) -> None:
+        self.accepted, self.duplicate, self.rejected, self.reasons = accepted, duplicate, rejected, reasons or {}
 
 
 class HttpTransport:
@@ -81,7 +86,10 @@ class HttpTransport:
             half = len(rows) // 2
             first, second = self.send(kind, rows[:half]), self.send(kind, rows[half:])
             return Outcome(
-                first.accepted + second.accepted, first.duplicate + second.duplicate, first.rejected + second.rejected
+                first.accepted + second.accepted,
+                first.duplicate + second.duplicate,
+                first.rejected + second.rejected,
+                {**first.reasons, **{half + row: reason for row, reason in second.reasons.items()}},
             )
         if status in AGAIN_STATUSES or status in SETUP_STATUSES:
             raise Unavailable(text, retry_after)
@@ -132,18 +140,20 @@ class HttpTransport:
 def _outcome(answer: bytes, sent: int) -> Outcome:
     try:
         counts = json.loads(answer)
-        outcome = Outcome(int(counts["accepted"]), int(counts["duplicate"]), int(counts["rejected"]))
-    except (ValueError, KeyError, TypeError) as error:
+        reasons = {
+            int(error["row"]): str(error.get("message")) for error in counts.get("errors") or () if "row" in error
+        }
+        outcome = Outcome(int(counts["accepted"]), int(counts["duplicate"]), int(counts["rejected"]), reasons)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"the answer is not a collector's: {answer[:200]!r}") from error
     if outcome.accepted + outcome.duplicate + outcome.rejected != sent:
         raise Unavailable(f"the collector answered for another number of rows than the {sent} sent: {answer[:200]!r}")
     if outcome.rejected:
-        errors = counts.get("errors") or [{}]
         logger.warning(
             "the collector rejected %d of %d rows, the first one because: %s",
             outcome.rejected,
             sent,
-            errors[0].get("message"),
+            next(iter(reasons.values()), "it does not say"),
         )
     return outcome
 

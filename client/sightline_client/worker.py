@@ -87,7 +87,7 @@ class Worker:
         self.counters = Counters()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._stopping = self._has_told = False
         self._tickets_put = self._tickets_taken = 0
         self._held: list[Batch] = []
         self._in_hand: list[Batch] = []
@@ -146,7 +146,8 @@ class Worker:
             self._thread.join(timeout)
             if self._thread.is_alive():
                 self.rescue()
-        if self.waiting:
+        if self.waiting and not self._has_told:
+            self._has_told = True  # the end of the process comes here again
             logger.warning("%d events were not delivered before the end and are lost", self.waiting)
 
     def rescue(self) -> None:
