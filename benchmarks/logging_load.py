@@ -1,7 +1,13 @@
 """Load on the collector over loopback: single events and batches, against an application that answers and does nothing.
 
 The server and the load generator are processes of their own, each on one core where there are two. Every event has 20 features (or 5) and
-an id of its own, and each 200 means that it is on disk. Run: ``python -m benchmarks.logging_load [--seconds 5] [--json FILE]``.
+an id of its own, and each 200 means that it is on disk. Two kinds of load: as much as goes (each connection sends its next request when
+the last one is answered: the latency is then the number of connections divided by the throughput, and the generator's own work is in it),
+and a fixed rate (requests are due at even distances, and the latency counts from the moment a request was due, so that a stall is charged
+to all that it holds up). ``waited`` is the share of the time in which threads of the server were ready and other work had their core:
+where it is high without a reason in the server itself, latencies tell of the machine.
+
+Run: ``python -m benchmarks logging_load [--seconds 5] [--json FILE]``.
 """
 
 from __future__ import annotations
@@ -51,6 +57,10 @@ uvicorn.run(app, port=int(sys.argv[1]), http="httptools", log_level="warning", a
 """
 ID = b"00000000000000"
 SINGLE = [(32, 1, 20), (128, 1, 20)]
+RATE = 10_000
+PACED = (128, 1, 20)
+"""Connections, events per request, features; `RATE` requests a second."""
+
 BATCHES = [(8, 50, 20), (4, 500, 20), (8, 50, 5), (4, 500, 5)]
 
 
@@ -71,7 +81,9 @@ class Result:
     p99_ms: float
     max_ms: float
     failed: int
+    rate: int | None = None
     events_per_cpu_second: float = 0.0
+    waited: float = 0.0
 
 
 def monitor(features: int) -> str:
@@ -132,41 +144,48 @@ class Connection:
         return int(self.buffer[9:12]) if len(self.buffer) >= end + 4 + length else None
 
 
-def drive(port: int, name: str, case: tuple[int, int, int], seconds: float, first: int) -> tuple[Result, int]:
-    """Closed loop: each connection sends its next request when the answer to the last one is here.
+def drive(
+    port: int, name: str, case: tuple[int, int, int], seconds: float, first: int, rate: int | None = None
+) -> tuple[Result, int]:
+    """Send requests for some seconds: as many as are answered, or `rate` a second at even distances.
 
     `case` is the number of connections, of events per request, and of features.
     """
     connections, rows, features = case
     make = request_maker(port, rows, features)
     selector = selectors.EpollSelector()
-    number = first
+    free: list[Connection] = []
     for _ in range(connections):
         connection = Connection(port)
         selector.register(connection.socket, selectors.EVENT_READ, connection)
-        connection.send(make(number))
-        number += 1
+        free.append(connection)
     latencies: list[float] = []
-    failed = 0
+    failed = sent = 0
     started = time.perf_counter()
-    while time.perf_counter() < started + seconds:
-        for key, _ in selector.select(1.0):
-            connection = key.data
-            status = connection.receive()
-            if status is None:
-                continue
-            latencies.append(time.perf_counter() - connection.started)
-            failed += status != 200
-            connection.send(make(number))
-            number += 1
+    while (now := time.perf_counter()) < started + seconds:
+        due = started if rate is None else started + sent / rate
+        while free and due <= now:
+            connection = free.pop()
+            connection.send(make(first + sent))
+            if rate is not None:
+                connection.started = due
+            sent += 1
+            due = started if rate is None else started + sent / rate
+        for key, _ in selector.select(max(0.0, due - now) if free else 1.0):
+            status = key.data.receive()
+            if status is not None:
+                latencies.append(time.perf_counter() - key.data.started)
+                failed += status != 200
+                free.append(key.data)
     elapsed = time.perf_counter() - started
     for key in list(selector.get_map().values()):
         key.data.socket.close()
     latencies.sort()
-    rate = len(latencies) / elapsed
+    answered = len(latencies) / elapsed
     at = [latencies[int(len(latencies) * q)] * 1000 for q in (0.5, 0.99)]
-    result = Result(name, *case, rate, rate * rows, at[0], at[1], latencies[-1] * 1000, failed)
-    return result, number
+    return Result(
+        name, *case, answered, answered * rows, at[0], at[1], latencies[-1] * 1000, failed, rate
+    ), first + sent
 
 
 @contextmanager
@@ -198,6 +217,12 @@ def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
     """User and system time of a process so far."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def waited_seconds(process: subprocess.Popen[bytes]) -> float:
+    """Time in which threads of a process were ready and had no core so far."""
+    threads = Path(f"/proc/{process.pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[1]) for thread in threads) / 1e9
 
 
 def free_port() -> int:
@@ -232,33 +257,35 @@ def main() -> None:
                 if len(cores) > 1:
                     os.sched_setaffinity(0, {cores[1]})
                 _, number = drive(port, "warm-up", (4, 1, 20), 0.5, 0)
-                for case in cases:
-                    used = cpu_seconds(process)
-                    result, number = drive(port, label, case, options.seconds, number)
-                    used = cpu_seconds(process) - used
+                for case, rate in [*((case, None) for case in cases), (PACED, RATE)]:
+                    used, waited = cpu_seconds(process), waited_seconds(process)
+                    result, number = drive(port, label, case, options.seconds, number, rate)
+                    used, waited = cpu_seconds(process) - used, waited_seconds(process) - waited
                     per_second = result.events_per_second * options.seconds / used
-                    results.append(replace(result, events_per_cpu_second=per_second))
+                    results.append(replace(result, events_per_cpu_second=per_second, waited=waited / options.seconds))
                 os.sched_setaffinity(0, set(cores))
-    bare = {(r.connections, r.events_per_request): r for r in results if r.name == "bare application"}
+    bare = {(r.connections, r.events_per_request, r.rate): r for r in results if r.name == "bare application"}
     heads = (
         "conn",
         "rows",
         "features",
+        "load",
         "requests/s",
         "events/s",
         "events/cpu s",
         "p50 ms",
         "p99 ms",
+        "waited",
         "vs bare",
         "failed",
     )
-    widths = (5, 6, 10, 12, 12, 14, 9, 9, 9, 8)
+    widths = (5, 6, 10, 8, 12, 12, 14, 9, 9, 8, 9, 8)
     print(f"{'':24}" + "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)))
     for r in results:
-        floor = bare.get((r.connections, r.events_per_request)) if r.features == FEATURES[0] else None
+        floor = bare.get((r.connections, r.events_per_request, r.rate)) if r.features == FEATURES[0] else None
         cells = (
-            f"{r.connections}", f"{r.events_per_request}", f"{r.features}", f"{r.requests_per_second:,.0f}", f"{r.events_per_second:,.0f}",
-            f"{r.events_per_cpu_second:,.0f}", f"{r.p50_ms:.2f}", f"{r.p99_ms:.2f}",
+            f"{r.connections}", f"{r.events_per_request}", f"{r.features}", f"{r.rate or 'full'}", f"{r.requests_per_second:,.0f}", f"{r.events_per_second:,.0f}",
+            f"{r.events_per_cpu_second:,.0f}", f"{r.p50_ms:.2f}", f"{r.p99_ms:.2f}", f"{r.waited:.2f}",
             f"{r.events_per_cpu_second / floor.events_per_cpu_second:.2f}" if floor else "", f"{r.failed}",
         )  # fmt: skip
         print(f"{r.name:24}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
