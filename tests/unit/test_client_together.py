@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from sightline_client import Client, SightlineClientError
+from sightline_client import worker as client_worker
 from sightline_client.together import SharedSender
 from sightline_client.transports import Outcome
 
@@ -118,8 +119,12 @@ def test_an_interrupted_sender_passes_its_turn_on():
 
 
 def test_what_is_lost_at_the_end_is_told_once(caplog):
-    log = Client("m", url="http://127.0.0.1:9", spool=False, exit_timeout=0.1)
+    with collecting() as collector:
+        port = collector.port
+    log = Client("m", url=f"http://127.0.0.1:{port}", spool=False, exit_timeout=0.1)
     log.prediction("a")
     log.close()
     log._worker.end(0.1)  # as at the end of the process
     assert sum("are lost" in record.message for record in caplog.records) == 1
+    with collecting(port):  # the thread ends when it is rid of its event
+        until(lambda: log._worker not in client_worker._running)
