@@ -320,7 +320,9 @@ def daily_confidence_sequence(
     """Confidence sequence over days, for differences that are watched daily.
 
     The day is the unit, because days have effects of their own that no number of rows averages away; the half-width is
-    inflated by Student's over the normal quantile for the estimated standard deviation.
+    inflated by Student's over the normal quantile for the estimated standard deviation. It is asymptotic in the days: over 60 days
+    it ever misses 4 % of the time for normal daily values and 3 % for t with 3 degrees of freedom, but 13 % for exponential ones.
+    Take differences of two models or the logarithm of such values, or a later `first_day`.
 
     Parameters
     ----------

@@ -68,7 +68,8 @@ def g_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95
     Returns
     -------
     TestResult
-        Statistic: G. Effect: ``sqrt(G (1/n + 1/m))``, which is Cohen's w for small changes.
+        Statistic: G. Effect: ``sqrt(G (1/n + 1/m))``, which is Cohen's w for small changes. Where fewer than five rows are expected
+        in a category its p-value is too small (12 % below 0.05 with 40 Zipf categories and 200 rows); Pearson's holds.
     """
     return _contingency("g_test", "G (likelihood ratio), two-sample", reference, current, _likelihood_ratio, confidence)
 
