@@ -1,6 +1,5 @@
 """`alerts`: evidence per stream and the incidents under the alert budget."""
 
-
 import dagster as dg
 import polars as pl
 

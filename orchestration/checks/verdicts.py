@@ -32,6 +32,8 @@ TOO_LITTLE = (
     "`quality.min_labels`), or take it as not applicable where the reason says so."
 )
 SHOWN_STREAMS = 8
+BACK = 2.0
+"""Standard deviations within which a stream that moved again is called back at its old level."""
 REMEDIES = {
     "row_guards": "Each row names a column and what its events broke; the alert lines are in data/<monitor>/guards/alerts.ndjson. Mend the sender, or correct the rule in the monitor's file.",
     "row_volume": "See whether the service answers and logs: the newest batches are in the metadata of `inferences`. A planned pause: list the day under `alerts.holidays`.",
@@ -190,7 +192,7 @@ def _verdict(
     if check.unit:
         facts["unit"] = check.unit
     if level == "error":
-        facts |= _incident_facts(rejected, incidents)
+        facts |= _incident_facts(rejected, incidents, main["window_start"])
         facts["what to do"] = REMEDIES[family(check)]
     return Verdict(level, _text(main, check.unit, rejected, strongest, hard, incidents), facts)
 
@@ -223,7 +225,9 @@ def evidence_words(days: float) -> str:
     return f"appears by chance at most once in {days:,.0f} days, over all streams" if days >= 1 else "none"
 
 
-def _incident_facts(rejected: list[dict[str, Any]], incidents: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _incident_facts(
+    rejected: list[dict[str, Any]], incidents: Mapping[str, list[dict[str, Any]]], start: datetime
+) -> dict[str, Any]:
     if not rejected:
         return {}
     incident = rejected[0]["incident_id"]
@@ -242,7 +246,7 @@ def _incident_facts(rejected: list[dict[str, Any]], incidents: Mapping[str, list
             facts["effect"] = (
                 f"{deviations(first['effect'], sign=True).removesuffix(' sd')} standard deviations of the days before"
             )
-        facts |= _later_facts(own, members)
+        facts |= _later_facts(own, members, start)
     others = [m["stream"] for m in sorted(members, key=lambda m: -m["evidence"]) if m not in own]
     if others:
         rest = f" and {len(others) - SHOWN_STREAMS} more" if len(others) > SHOWN_STREAMS else ""
@@ -250,11 +254,11 @@ def _incident_facts(rejected: list[dict[str, Any]], incidents: Mapping[str, list
     return facts
 
 
-def _later_facts(own: list[dict[str, Any]], members: list[dict[str, Any]]) -> dict[str, Any]:
+def _later_facts(own: list[dict[str, Any]], members: list[dict[str, Any]], start: datetime) -> dict[str, Any]:
     """What happened after the incident had opened: streams of the check that joined it, and those that moved once more."""
     opened = min((m["joined_at"] for m in members if m["joined_at"]), default=None)
     joined = [m for m in own if opened and m["joined_at"] and m["joined_at"] > opened]
-    again = [m for m in own if m.get("moved_again_at")]
+    again = [m for m in own if m.get("moved_again_at") and m["moved_again_at"] <= start]
     facts: dict[str, Any] = {}
     if joined:
         facts["joined later"] = "; ".join(
@@ -284,9 +288,9 @@ def _text(
     hard: bool,
     incidents: Mapping[str, list[dict[str, Any]]],
 ) -> str:
-    if row["status"] == "insufficient_data" and not rejected:
-        return f"Not enough data: {row['reason']}."
     name = row["metric"].replace("_", " ")
+    if row["status"] == "insufficient_data" and (not rejected or row["value"] is None):
+        return f"{_incident_words(row, rejected, incidents)}Not enough data: {row['reason']}."
     text = f"{name} {number(row['value'])}"
     if row["ci_low"] is not None and row["ci_high"] is not None:
         text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
@@ -297,13 +301,25 @@ def _text(
     if row["reason"] and (hard or is_pause or row["status"] == "warn"):
         text = f"{row['reason'][0].upper()}{row['reason'][1:]}. {text}"
     if rejected:
-        own = {s["stream"] for s in rejected}
-        members = [m for m in incidents.get(rejected[0]["incident_id"], []) if m["stream"] in own]
-        since = min((m["change_point"] for m in members), default=None)
-        again = max((m["moved_again_at"] for m in members if m.get("moved_again_at")), default=None)
-        began = f" since {day(since)}" if since else ""
-        began += f", moved again {day(again)}" if again else ""
-        text = f"In incident {rejected[0]['incident_id']}{began} ({', '.join(sorted(own)[:3])}). {text}"
+        text = _incident_words(row, rejected, incidents) + text
     elif strongest is not None and strongest["status"] == "warn":
         text += f" Evidence {evidence_words(strongest['adjusted_evidence_days'])}."
     return text
+
+
+def _incident_words(
+    row: dict[str, Any], rejected: list[dict[str, Any]], incidents: Mapping[str, list[dict[str, Any]]]
+) -> str:
+    """Which incident the check is in, since when, and what its streams did later, as far as this window can know."""
+    if not rejected:
+        return ""
+    own = {s["stream"] for s in rejected}
+    members = [m for m in incidents.get(rejected[0]["incident_id"], []) if m["stream"] in own]
+    since = min((m["change_point"] for m in members), default=None)
+    later = [m for m in members if m.get("moved_again_at") and m["moved_again_at"] <= row["window_start"]]
+    words = f" since {day(since)}" if since else ""
+    if later:
+        latest = max(later, key=lambda m: m["moved_again_at"])
+        is_back = abs(latest["moved_again_effect"]) < BACK
+        words += f", {'back at its old level' if is_back else 'moved again'} since {day(latest['moved_again_at'])}"
+    return f"In incident {rejected[0]['incident_id']}{words} ({', '.join(sorted(own)[:3])}). "

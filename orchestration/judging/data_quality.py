@@ -15,6 +15,7 @@ from orchestration import partitions
 from orchestration.judging import custom_python, custom_sql
 from orchestration.judging.columns import judge_columns
 from orchestration.judging.common import (
+    BOUND_LEVEL,
     BY,
     MIN_RATE_ROWS,
     SIGN,
@@ -68,7 +69,7 @@ def judge(work: Work) -> Judged:
     own = {metric.name: SIGN[metric.direction] for metric in spec.metrics if not metric.needs_label}
     worse = {**DIRECTIONS, **own, **python.directions}
     judged = with_bounds(spec, paths, ASSET, judged, worse, {**LIMITS, **python.limits})
-    judged = _expected_unseen(judged, profiles)
+    judged = _expected_outside(_expected_unseen(judged, profiles), profiles)
     judged = _hard_rules(spec, judged)
     return Judged(
         judged, pl.concat([service_evidence(spec, judged), quality_evidence(on_scale(custom, scales(spec)), ASSET)])
@@ -106,6 +107,33 @@ def _expected_unseen(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile]
             reason=pl.when(tolerable).then(None).otherwise("reason"),
         )
     )
+
+
+def _expected_outside(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile]) -> pl.DataFrame:
+    """A few values outside the range of the reference are expected without any drift: it is only the range of a sample.
+
+    Of n values, those beyond the smallest and the largest of m others of the same continuous distribution are
+    beta-binomial (n, 2, m - 1). A share warns when so many or more have a probability below that of any other bound.
+    """
+    from scipy.stats import betabinom
+
+    known = {
+        name: int(profile.n_reference.sum() - profile.n_reference[profile.where("null", "not_finite")].sum())
+        for name, profile in profiles.items()
+    }
+    is_ours = (pl.col("metric") == "out_of_range_rate") & (pl.col("n") > 0)
+    rows = judged.filter(is_ours)
+    m = np.array([max(known.get(name, 2), 2) for name in rows["column"]], dtype=float)
+    n = rows["n"].to_numpy()
+    chance = betabinom.isf(1 - BOUND_LEVEL, n, 2, m - 1) / np.maximum(n, 1)
+    ours = rows.with_columns(chance=pl.Series(chance, dtype=pl.Float64))
+    tolerable = (pl.col("status") == "warn") & (pl.col("value") <= pl.col("chance"))
+    ours = ours.with_columns(
+        bound_high=pl.max_horizontal("bound_high", "chance"),
+        status=pl.when(tolerable).then(pl.lit("ok")).otherwise("status"),
+        reason=pl.when(tolerable).then(None).otherwise("reason"),
+    )
+    return pl.concat([judged.filter(~is_ours.fill_null(False)), conform(ours)])
 
 
 def _hard_rules(spec: MonitorSpec, judged: pl.DataFrame) -> pl.DataFrame:

@@ -134,7 +134,7 @@ def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
     """One stream: since when, by how much, from which value to which, how it stands, and what came later."""
     effect = deviations(member["effect"], sign=True) if member["effect"] is not None else "new level"
     before, after = member.get("display_before"), member.get("display_after")
-    levels = f"{before:.3g} -> {after:.3g}" if before is not None and after is not None else ""
+    levels = f"{_level(before)} -> {_level(after)}" if before is not None and after is not None else ""
     later = [member["status"]]
     if member["joined_at"] > opened_at:
         later.append(f"joined {_day(member['joined_at'])}")
@@ -147,6 +147,10 @@ def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
         later.append(f"last window {deviations(member['latest_effect'], sign=True)}")
     since = _day(member["change_point"])
     return f"    {member['stream']:<44} since {since}  {effect:>11}  {levels:<20}  {', '.join(later)}"
+
+
+def _level(value: float) -> str:
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.3g}"
 
 
 def _count(n: int, noun: str) -> str:

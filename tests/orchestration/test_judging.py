@@ -140,6 +140,23 @@ class TestColumns:
         told = data_quality._expected_unseen(judged, profiles)
         assert told["status"].to_list() == ["ok"]
 
+    def test_a_few_values_beyond_the_range_of_a_sample_are_expected(self):
+        """Simulated: of stable windows, one in 200 warns at most; a share ten times as large as chance does."""
+        rng = np.random.default_rng(11)
+        m, n, warned, runs = 5000, 500, 0, 2000
+        profile = build_profile(rng.normal(size=m), "numeric", column="age", bins=8)
+        low, high = rng.beta(1, m, runs), rng.beta(1, m, runs)  # what lies beyond either end of m values
+        outside = rng.binomial(n, low + high)
+        rows = [
+            {"column": "age", "metric": "out_of_range_rate", "value": k / n, "n": n, "status": "warn" if k else "ok"}
+            for k in [*outside.tolist(), 10]
+        ]
+        told = data_quality._expected_outside(common.conform(pl.DataFrame(rows)), {"age": profile})
+        assert (outside > 0).mean() > 0.1, "without the correction every sixth window warned"
+        warned = (told["status"][:-1] == "warn").sum()
+        assert warned <= 0.005 * runs + 3 * (0.005 * runs) ** 0.5
+        assert told["status"][-1] == "warn"
+
     def test_a_column_that_stopped_varying_is_told(self, spec, home, con, profiles):
         self.moments(con, 0, "age", min_x=7.0, max_x=7.0)
         self.moments(con, 1, "age")

@@ -239,10 +239,24 @@ def test_streams_that_joined_later_or_moved_again_have_their_own_dates():
     own = member(
         mine,
         joined_at=datetime(2026, 1, 30),
-        moved_again_at=datetime(2026, 2, 3),
+        moved_again_at=datetime(2026, 1, 31),
         moved_again_effect=12.0,
     )
     found = verdict(DRIFT, [judged("psi", "age")], streams, [first, own])
-    assert "since 2026-01-29, moved again 2026-02-03" in found.text
+    assert "since 2026-01-29, moved again since 2026-01-31" in found.text
     assert found.facts["joined later"] == f"{mine} on 2026-01-30 00:00, changed 2026-01-29 00:00"
-    assert found.facts["moved again"] == f"{mine} since 2026-02-03 00:00: +12 sd from the old level"
+    assert found.facts["moved again"] == f"{mine} since 2026-01-31 00:00: +12 sd from the old level"
+    back = verdict(DRIFT, [judged("psi", "age")], streams, [first, own | {"moved_again_effect": 0.3}])
+    assert ", back at its old level since 2026-01-31" in back.text
+    before = verdict(DRIFT, [judged("psi", "age")], streams, [first, own | {"moved_again_at": datetime(2026, 2, 1)}])
+    assert "moved again" not in before.text, "this window cannot know"
+    assert "moved again" not in before.facts
+
+
+def test_a_member_of_an_incident_without_a_value_says_why():
+    streams = [stream("model_quality", "roc_auc", in_incident=True, incident_id="i1", stream="model_quality/roc_auc")]
+    row = judged("roc_auc", value=None, n=0, status="insufficient_data", reason="no labelled rows")
+    found = verdict(AUC, [row], streams, [member("model_quality/roc_auc")])
+    assert found.level == "error"
+    assert found.text.startswith("In incident i1 since 2026-01-29")
+    assert found.text.endswith("Not enough data: no labelled rows.")
