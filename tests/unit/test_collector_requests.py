@@ -81,6 +81,23 @@ def test_flat_rows_under_the_yamls_names(home):
     assert (label.id, label.value, label.at) == ("a", 1, datetime(2026, 1, 31, 9, tzinfo=UTC))
 
 
+def test_a_misspelt_output_of_a_flat_row_is_refused(home):
+    moment = "2026-01-31T06:00:00Z"
+    rows = [
+        {"flight": "a", "distance": 7, "p_laet": 0.5, "departed_at": moment},
+        {"flight": "b", "distance": 7, "gate": "B", "departed_at": moment},  # without a score, and nothing is like it
+        {"flight": "c", "distance": 7, "p_late": 0.5, "p_laet": 0.4, "departed_at": moment},
+    ]
+
+    async def talk(site: Site) -> None:
+        answer = (await site.post(INFER, rows)).json()
+        assert (answer["accepted"], answer["rejected"]) == (2, 1)
+        assert answer["errors"][0]["row"] == 0 and answer["errors"][0]["reason"] == "unknown_field"
+        assert "Did you mean 'p_late'?" in answer["errors"][0]["message"]
+
+    run(home, talk)
+
+
 def test_columns_that_are_no_features_leave_the_features_of_a_flat_row():
     spec = MonitorSpec.model_validate(
         {

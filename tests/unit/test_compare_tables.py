@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import gzip
 import decimal
+import gzip
 
 import duckdb
 import numpy as np

@@ -8,6 +8,7 @@ and validated in one pass; otherwise each row is looked at on its own, and the b
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -36,6 +37,10 @@ from sightline.log.replay import REPLAY_HEADER
 from sightline.spec.model import MonitorSpec
 
 MAX_FIELDS = 2_000
+MISSPELT = 0.85
+"""Share of letters in common (difflib's ratio) from which one name is a misspelling of another."""
+MAX_COMPARED = 32
+"""Unknown columns of a row that are looked at for misspellings."""
 MAX_NAME_LENGTH = 256
 MAX_TEXT_LENGTH = 65_536
 MAX_PAYLOAD = 4_000
@@ -311,7 +316,21 @@ def _fields_of(spec: MonitorSpec, row: Mapping[str, Any]) -> dict[str, Any]:
             if column not in columns.features:
                 features.pop(column, None)
     scores = {name: features.pop(column) for name, column in columns.class_scores.items() if column in features}
+    missing = tuple(
+        c for c in (columns.score, columns.prediction, *columns.class_scores.values()) if c is not None and c not in row
+    )
+    if missing:
+        for name in [c for c in features if c not in columns.features][:MAX_COMPARED]:
+            meant = _meant(str(name), missing)
+            if meant is not None:
+                raise EventError("unknown_field", f"unknown column {name!r}. Did you mean {meant!r}?", str(name))
     return fields | ({"class_scores": scores} if scores else {})
+
+
+@lru_cache(maxsize=4096)
+def _meant(name: str, missing: tuple[str, ...]) -> str | None:
+    """The missing output that an unknown column is a misspelling of: it would leave the prediction without its output."""
+    return next(iter(difflib.get_close_matches(name[:MAX_NAME_LENGTH], missing, n=1, cutoff=MISSPELT)), None)
 
 
 def _is_flat(kind: str, row: Mapping[str, Any], spec: MonitorSpec) -> bool:
