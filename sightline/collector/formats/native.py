@@ -37,7 +37,7 @@ from sightline.log.replay import REPLAY_HEADER
 from sightline.spec.model import MonitorSpec
 
 MAX_FIELDS = 2_000
-MISSPELT = 0.85
+MISSPELT = 0.8
 """Share of letters in common (difflib's ratio) from which one name is a misspelling of another."""
 MAX_COMPARED = 32
 """Unknown columns of a row that are looked at for misspellings."""
