@@ -106,7 +106,9 @@ def _announce(home: Home, host: str, port: int) -> None:
     if broken:
         click.echo("These monitors are left out; the others are shown.\n", err=True)
     if specs:
-        click.echo(f"Monitors: {', '.join(specs)} (after a change of their files: Deployment > Code locations > Reload)")
+        click.echo(
+            f"Monitors: {', '.join(specs)} (after a change of their files: Deployment > Code locations > Reload)"
+        )
     elif not broken:
         click.echo(
             f"There is no monitor in {home.monitors} yet. Write one from a file of predictions:\n"

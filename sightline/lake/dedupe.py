@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from sightline.lake.read import to_json
+from sightline.lake.chunks import to_json
 from sightline.lake.schema import N_BUCKETS, QUARANTINE_SCHEMA
 from sightline.lake.store import Staging, scan_parts
 from sightline.spec.model import MonitorSpec

@@ -14,12 +14,13 @@ import polars as pl
 
 from sightline.home import Home, MonitorPaths
 from sightline.lake import sources
+from sightline.lake.chunks import Chunk, UnreadableError
 from sightline.lake.compaction import compact_touched
 from sightline.lake.dedupe import add_buckets, split_duplicates
 from sightline.lake.halves import HalfWork, HalvesDone, unpaired_notes
 from sightline.lake.ledger import Ledger, open_ledger
 from sightline.lake.normalize import Normalized, normalize
-from sightline.lake.read import Chunk, UnreadableError, read_chunks
+from sightline.lake.read import read_chunks
 from sightline.lake.relabel import LabelWork
 from sightline.lake.report import IntakeReport, Tally
 from sightline.lake.segments import inference_chunk, rejected_rows

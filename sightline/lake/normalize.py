@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from sightline.lake.chunks import BadRecord, Chunk
 from sightline.lake.convert import Converted, canonical_text, convert
-from sightline.lake.read import BadRecord, Chunk
 from sightline.lake.roles import roles
 from sightline.lake.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, TIMESTAMP, inference_schema
 from sightline.lake.store import quarantine_frame, window_starts

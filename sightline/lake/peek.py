@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import polars as pl
 
 from sightline.home import Home, MonitorPaths
+from sightline.lake.chunks import UnreadableError, typed_series
 from sightline.lake.convert import convert
 from sightline.lake.ledger import open_ledger
 from sightline.lake.match import Predictions, match_labels
 from sightline.lake.normalize import CLOCK_SKEW, normalize
-from sightline.lake.read import UnreadableError, json_field, read_chunks, scan_csv, typed_series
+from sightline.lake.read import json_field, read_chunks, scan_csv
 from sightline.lake.relabel import TRIED_THROUGH, waiting_labels
 from sightline.lake.roles import roles
 from sightline.lake.segments import rejected_rows

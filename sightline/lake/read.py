@@ -2,87 +2,34 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import polars as pl
 
 from sightline.home import Home
+from sightline.lake.chunks import (
+    MAX_PAYLOAD_BYTES,
+    OBJECT_ROWS,
+    BadRecord,
+    Chunk,
+    UnreadableError,
+    field_names,
+    gather,
+    no_gc,
+    to_json,
+    typed_series,
+)
 from sightline.lake.roles import Role, roles
+from sightline.lake.segments import read_segment_chunks
 from sightline.lake.sources import Batch
-from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec
 
 CHUNK_ROWS = 250_000
-OBJECT_ROWS = 50_000
-"""Rows per chunk while they are Python objects: these take ten times the memory of columns."""
-GATHER_ROWS = 256
-MAX_PAYLOAD_BYTES = 4096
-NATIVE = {
-    "numeric": pl.Float64,
-    "categorical": pl.String,
-    "text": pl.String,
-    "boolean": pl.Boolean,
-    "embedding": pl.List(pl.Float32),
-}
-
-
-class UnreadableError(Exception):
-    """A batch that cannot be loaded: `reason` is the quarantine's word, `column` the one that is missing."""
-
-    def __init__(self, reason: str, message: str, *, column: str | None = None, n_rows: int = 0) -> None:
-        super().__init__(message)
-        self.reason, self.column, self.n_rows = reason, column, n_rows
-
-
-@dataclass(frozen=True)
-class BadRecord:
-    """A record that could not be decoded: line or event number, reason, what is left of it."""
-
-    row_number: int
-    reason: str
-    message: str
-    payload: str = ""
-    n_rows: int = 1
-
-
-@dataclass
-class Chunk:
-    """Some consecutive rows of one batch.
-
-    Attributes
-    ----------
-    frame : polars.DataFrame
-        Native columns named by role; ``row_number`` (position in the batch) and, for segments, ``received_at``.
-    parse : bool
-        All columns are text (CSV).
-    payload : callable
-        Row positions in `frame` -> their original content as JSON.
-    unknown : tuple of str
-        Columns or fields the spec does not know.
-    missing : tuple of Role
-        Roles whose column is absent from the whole chunk.
-    bad : list of BadRecord
-        Records that could not be decoded.
-    halves : list of (int, InferenceEvent)
-        Requests and responses logged apart, with their positions in the batch.
-    """
-
-    batch: Batch
-    frame: pl.DataFrame
-    parse: bool
-    payload: Callable[[Sequence[int]], list[str]]
-    unknown: tuple[str, ...] = ()
-    missing: tuple[Role, ...] = ()
-    bad: list[BadRecord] = field(default_factory=list)
-    halves: list[tuple[int, InferenceEvent]] = field(default_factory=list)
 
 
 def read_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
@@ -106,8 +53,6 @@ def read_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int = C
         The file is damaged, empty of columns, of no known format, or lacks a required column.
     """
     if batch.format == "segment":
-        from sightline.lake.segments import read_segment_chunks
-
         yield from read_segment_chunks(spec, batch, home, chunk_rows)
         return
     reader = {"parquet": _parquet, "csv": _csv, "duckdb": _duckdb}.get(batch.format)
@@ -227,33 +172,6 @@ def _unknown(spec: MonitorSpec, kind: str, columns: Sequence[str], wanted: Seque
     return tuple(name for name in columns if name not in known)
 
 
-def to_json(row: Any) -> str:
-    """A rejected row as JSON, at most 4 kB."""
-    return msgspec.json.encode(row, enc_hook=str).decode()[:MAX_PAYLOAD_BYTES]
-
-
-@contextmanager
-def no_gc() -> Iterator[None]:
-    """Decoding makes millions of objects that hold no cycles; the collector would walk them again and again."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-def typed_series(name: str, values: list[Any], kind: str) -> pl.Series:
-    """Python values to a column: the kind's own type if all fit, one common type else, ``Object`` when they are mixed."""
-    for dtype in (NATIVE.get(kind), None):
-        try:
-            return pl.Series(name, values, dtype=dtype, strict=True)
-        except (TypeError, OverflowError, pl.exceptions.PolarsError):
-            continue
-    return pl.Series(name, values, dtype=pl.Object)
-
-
 def json_rows(data: bytes, first: int) -> tuple[list[tuple[int, Any]], list[BadRecord]]:
     """Objects of an NDJSON text (or of one JSON array) with their line numbers, and the lines that are none."""
     if data.lstrip()[:1] == b"[":
@@ -365,18 +283,3 @@ def _json_chunk(spec: MonitorSpec, batch: Batch, rows: list[tuple[int, Any]], ba
         ),
         bad=bad,
     )
-
-
-def gather(objects: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[Any]]:
-    """One list per key; block by block, so that a row's memory is visited once while it is in the processor's cache."""
-    columns: dict[str, list[Any]] = {name: [] for name in names}
-    for start in range(0, len(objects), GATHER_ROWS):
-        block = objects[start : start + GATHER_ROWS]
-        for name, values in columns.items():
-            values += [row.get(name) for row in block]
-    return columns
-
-
-def field_names(objects: Sequence[Mapping[str, Any]]) -> dict[str, None]:
-    """All keys of some dictionaries in order of appearance; rows mostly have the same keys in the same order."""
-    return dict.fromkeys(name for keys in dict.fromkeys(map(tuple, objects)) for name in keys)

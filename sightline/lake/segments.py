@@ -11,7 +11,7 @@ import polars as pl
 
 from sightline.errors import SightlineError
 from sightline.home import Home
-from sightline.lake.read import (
+from sightline.lake.chunks import (
     MAX_PAYLOAD_BYTES,
     OBJECT_ROWS,
     BadRecord,

@@ -138,7 +138,9 @@ def _sourced(home: Home, kind: str, source: Source | None) -> Iterator[Batch]:
         yield batch
 
 
-def list_batches(spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home, *, seal_orphans: bool = True) -> list[Batch]:
+def list_batches(
+    spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home, *, seal_orphans: bool = True
+) -> list[Batch]:
     """Everything there is to load, loaded or not, oldest first.
 
     Parameters

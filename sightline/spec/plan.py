@@ -164,10 +164,14 @@ def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
     units = {metric.name: metric.unit for metric in spec.metrics}
     for metric in input_metrics(spec):
         name = names.check_name("metric", names.slug(metric))
-        yield PlannedCheck("data_quality", name, f"Your metric {metric.replace('_', ' ')}.", metric=metric, unit=units.get(metric, ""))
+        yield PlannedCheck(
+            "data_quality", name, f"Your metric {metric.replace('_', ' ')}.", metric=metric, unit=units.get(metric, "")
+        )
     for metric in quality_metrics(spec):
         name = names.check_name("quality", names.slug(metric))
-        yield PlannedCheck("model_quality", name, f"Realised {metric.replace('_', ' ')}.", metric=metric, unit=units.get(metric, ""))
+        yield PlannedCheck(
+            "model_quality", name, f"Realised {metric.replace('_', ' ')}.", metric=metric, unit=units.get(metric, "")
+        )
 
 
 def jobs(spec: MonitorSpec) -> list[str]:

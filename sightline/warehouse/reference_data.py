@@ -12,9 +12,9 @@ import polars as pl
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
+from sightline.lake.chunks import Chunk
 from sightline.lake.dedupe import add_buckets
 from sightline.lake.normalize import normalize
-from sightline.lake.read import Chunk
 from sightline.lake.roles import roles
 from sightline.lake.schema import literal, quote
 from sightline.lake.sources import Batch, format_of
