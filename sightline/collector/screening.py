@@ -254,16 +254,22 @@ def _numeric(feature: Feature, known: KnownColumn, missing: str) -> Check:
     return check
 
 
+NO_CATEGORY = ("", "NaN")
+"""The second is how the client writes what pandas has in place of a missing category."""
+
+
 def _categorical(feature: Feature, known: KnownColumn, missing: str) -> Check:
     allowed = None if feature.allowed is None else frozenset(feature.allowed)
     values = known.values
 
     def check(value: Any) -> str | None:
-        if value is None or value is MISSING or value == "":
+        if value is None or value is MISSING or value in NO_CATEGORY:
             return missing
         if type(value) is not str:
             if isinstance(value, list | dict):
                 return "bad_type"
+            if isinstance(value, float) and math.isnan(value):
+                return missing
             value = ("true" if value else "false") if isinstance(value, bool) else str(value)
         if allowed is not None:
             return None if value in allowed else "not_allowed"

@@ -77,18 +77,26 @@ def _all_bad(raw: pl.Series, dtype: Any) -> Converted:
     )
 
 
+class NotFiniteError(ValueError):
+    """A number that is NaN or infinite where text belongs."""
+
+
 def _elementwise(raw: pl.Series, one: Callable[[Any], Any], dtype: Any) -> Converted:
     """The slow path for mixed columns; `one` raises ValueError or TypeError for a value it refuses."""
-    values, bad = [], []
-    for value in raw.to_list():
+    values: list[Any] = []
+    refused: dict[str, list[int]] = {"bad_type": [], "not_finite": []}
+    for i, value in enumerate(raw.to_list()):
+        found = None
         try:
-            values.append(None if value is None else one(value))
-            bad.append(False)
+            found = None if value is None else one(value)
+        except NotFiniteError:
+            refused["not_finite"].append(i)
         except (ValueError, TypeError, OverflowError):
-            values.append(None)
-            bad.append(True)
-    mask = pl.Series(bad, dtype=pl.Boolean)
-    return Converted(pl.Series(raw.name, values, dtype=dtype, strict=False), [("bad_type", mask)] if mask.any() else [])
+            refused["bad_type"].append(i)
+        values.append(found)
+    position = pl.int_range(len(raw), eager=True)
+    issues = [(reason, position.is_in(rows)) for reason, rows in refused.items() if rows]
+    return Converted(pl.Series(raw.name, values, dtype=dtype, strict=False), issues)
 
 
 def _finite(found: Converted) -> Converted:
@@ -97,6 +105,12 @@ def _finite(found: Converted) -> Converted:
         return found
     bad = values.is_not_null() & values.is_finite().not_()
     return Converted(values.set(bad, None), [*found.issues, ("not_finite", bad)])
+
+
+def without_nan(found: Converted) -> Converted:
+    """Logged categories without the word for NaN: pandas has NaN where a category is missing."""
+    bad = found.values == NON_FINITE_WORDS[0]
+    return Converted(found.values.set(bad, None), [*found.issues, ("not_finite", bad)]) if bad.any() else found
 
 
 def _clean(raw: pl.Series) -> pl.Series:
@@ -134,7 +148,7 @@ def _numeric(raw: pl.Series, parse: bool) -> Converted:
 
 def _float_text(value: float) -> str:
     if not math.isfinite(value):
-        raise ValueError("not finite")
+        raise NotFiniteError
     return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)
 
 

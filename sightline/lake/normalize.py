@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from sightline.lake.chunks import BadRecord, Chunk
-from sightline.lake.convert import Converted, canonical_text, convert
+from sightline.lake.convert import Converted, canonical_text, convert, without_nan
 from sightline.lake.roles import roles
 from sightline.lake.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, TIMESTAMP, inference_schema
 from sightline.lake.store import quarantine_frame, window_starts
@@ -62,7 +62,9 @@ class _Work:
             return convert(
                 pl.Series(name, [None], dtype=pl.Null).new_from_index(0, self.n), kind or self.kinds.get(name, "text")
             )
-        return convert(self.raw[name], kind or self.kinds.get(name, "text"), parse=self.chunk.parse)
+        found = convert(self.raw[name], kind or self.kinds.get(name, "text"), parse=self.chunk.parse)
+        is_logged_category = self.chunk.batch.format == "segment" and self.kinds.get(name) == "categorical"
+        return without_nan(found) if is_logged_category else found
 
     def value(self, name: str, kind: str | None = None) -> pl.Series:
         """Convert one column whose bad values become null and are reported."""

@@ -38,8 +38,21 @@ SPEC = MonitorSpec.model_validate(
         "reference": {"start": "2026-01-01", "end": "2026-02-01"},
     }
 )
-KNOWN = {"age": KnownColumn(18, 90), "income": KnownColumn(-5.0, 1e6), "city": KnownColumn(values=frozenset({"Ulm", "1"}))}
-SOUND = {"age": 40, "income": 1.5, "plan": "free", "city": "Ulm", "active": True, "vector": [0.1], "since": "2026-01-01", "note": "x"}
+KNOWN = {
+    "age": KnownColumn(18, 90),
+    "income": KnownColumn(-5.0, 1e6),
+    "city": KnownColumn(values=frozenset({"Ulm", "1"})),
+}
+SOUND = {
+    "age": 40,
+    "income": 1.5,
+    "plan": "free",
+    "city": "Ulm",
+    "active": True,
+    "vector": [0.1],
+    "since": "2026-01-01",
+    "note": "x",
+}
 NAMES = [*SOUND, "region", "invented"]
 
 odd = st.sampled_from([None, True, False, 0, 1, 1.0, -1, 17, 91.5, 121, 2**70, "", "1", "1.0", "true", "NaN", "inf", "free", "Ulm", "Mars", [1], {"a": 1}, float("nan"), float("inf")])  # fmt: skip
@@ -108,6 +121,13 @@ def test_an_event_has_the_same_bytes_however_it_was_decoded():
     assert isinstance(quick.features, Features) and isinstance(slow.features, dict)
     assert msgspec.msgpack.encode(quick) == msgspec.msgpack.encode(slow)
     assert list(slow.features) == ["age", "note", "region"]
+
+
+@pytest.mark.parametrize("value", ["NaN", float("nan")])
+@pytest.mark.parametrize("size", [1, COLUMNS_FROM])
+def test_what_pandas_has_for_a_missing_category_is_missing(value, size):
+    batch = [InferenceEvent(id="x", features={**SOUND, "city": value}, at=NOW)] * size
+    assert Screen(SPEC, KNOWN, timedelta(days=1)).look(batch, NOW).counts == {("city", "missing"): size}
 
 
 @pytest.mark.parametrize("size", [1, COLUMNS_FROM, 500])

@@ -152,6 +152,19 @@ def test_segments_of_all_kinds(tmp_path: Path) -> None:
     assert report.windows["2026-01-05"] == 2
 
 
+def test_what_pandas_has_for_a_missing_category_is_none_when_it_is_logged(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    values = ["red", "NaN", float("nan"), None, "nan"]
+    with SegmentWriter(paths.log, "m", "inferences") as log:
+        events = [InferenceEvent(id=str(i), at=START, features={"c": v}) for i, v in enumerate(values)]
+        log.append(events, received_at=START)
+    land(paths.landing_inferences, "a.parquet", rows(1).with_columns(c=pl.lit("NaN")))
+    report = intake(make_spec(), paths, "inferences", home)
+    assert report.quarantined_by_reason["not_finite"] == 2
+    lake = scan_lake(make_spec(), paths, "inferences").collect().sort("prediction_id")
+    assert lake["f_c"].to_list() == ["red", None, None, None, "nan", "NaN"]  # a file's text is what it says
+
+
 def test_a_damaged_segment_gives_its_sound_frames(tmp_path: Path) -> None:
     home, paths = make_paths(tmp_path)
     with SegmentWriter(paths.log, "m", "inferences") as log:
