@@ -16,6 +16,7 @@ from metrics_py.profiles import ColumnProfile
 from metrics_py.shifts import describe_shift
 from orchestration.judging.common import ALL_VERSIONS, BY, JUDGED, Judged, conform, read_mart, with_all_versions
 from orchestration.judging.streams import column_evidence
+from orchestration.judging.weekdays import lacks_weekdays, same_weekdays
 from sightline.spec.model import MonitorSpec
 
 ASSET = "drift"
@@ -24,6 +25,8 @@ CAME_LATER = (
     "there is no reference for this column: it was named after the reference was frozen, or had no values then; "
     "materialize `reference` with the config `rebuild: true`"
 )
+
+WITHIN_A_DAY = "hours of the week cannot be compared within one hour; `drift: false` leaves this column out"
 
 UNJUDGED_KINDS = ("text", "embedding")
 Counts = NDArray[np.int64]
@@ -67,7 +70,8 @@ def judge_bins(
         if not rows.is_empty():
             groups, counts = dense(rows, profile)
             reference = reference_counts(spec, history.filter(pl.col("column_name") == name), profile, groups)
-            frames.append(_judge_column(spec, name, profile, groups, counts, reference))
+            judge_column = _judge_times if profile.kind == "datetime" else _judge_column
+            frames.append(judge_column(spec, name, profile, groups, counts, reference))
     whole = current.filter(pl.col("segment") == "all", pl.col("model_version") == ALL_VERSIONS)
     if asset == ASSET and profiles:
         frames.append(_without_profile(spec, whole, profiles))
@@ -80,16 +84,17 @@ def _without_profile(spec: MonitorSpec, whole: pl.DataFrame, profiles: Mapping[s
     later = [
         n for n, f in spec.columns.features.items() if n not in profiles and f.drift and f.kind not in UNJUDGED_KINDS
     ]
-    windows = whole.select("window_start").unique()
-    return conform(
-        windows.join(pl.DataFrame({"column": later}, schema={"column": pl.String}), how="cross").with_columns(
-            model_version=pl.lit(ALL_VERSIONS),
-            segment=pl.lit("all"),
-            metric=pl.lit("psi"),
-            status=pl.lit("insufficient_data"),
-            reason=pl.lit(CAME_LATER),
-        )
+    windows = (
+        whole.select("window_start")
+        .unique()
+        .join(pl.DataFrame({"column": later}, schema={"column": pl.String}), how="cross")
     )
+    return _not_judged(windows.with_columns(model_version=pl.lit(ALL_VERSIONS), segment=pl.lit("all")), CAME_LATER)
+
+
+def _not_judged(groups: pl.DataFrame, reason: str) -> pl.DataFrame:
+    """No verdict on some columns of some windows, and why."""
+    return conform(groups.with_columns(metric=pl.lit("psi"), status=pl.lit("insufficient_data"), reason=pl.lit(reason)))
 
 
 def _is_judged(spec: MonitorSpec, column: str) -> bool:
@@ -178,6 +183,18 @@ def _rolling(spec: MonitorSpec, history: pl.DataFrame, profile: ColumnProfile, g
 
 
 # ---------------------------------------------------------------- judgement
+
+
+def _judge_times(
+    spec: MonitorSpec, name: str, profile: ColumnProfile, groups: pl.DataFrame, counts: Counts, reference: Counts
+) -> pl.DataFrame:
+    """Hours of the week, where the window lacks weekdays those of the same weekdays; within one hour there is nothing to compare."""
+    if spec.schedule != "hourly":
+        return _judge_column(spec, name, profile, groups, counts, same_weekdays(profile, reference, counts))
+    lacking = lacks_weekdays(profile, reference, counts)
+    told, kept = np.flatnonzero(lacking & (groups["segment"] == "all").to_numpy()), np.flatnonzero(~lacking)
+    judged = _judge_column(spec, name, profile, groups[kept], counts[kept], reference[kept])
+    return pl.concat([judged, _not_judged(groups[told].with_columns(column=pl.lit(name)), WITHIN_A_DAY)])
 
 
 def _judge_column(
