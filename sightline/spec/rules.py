@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from sightline.errors import nearest
 from sightline.spec.model import MonitorSpec, class_text
@@ -340,19 +341,24 @@ def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
 
 
 def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
+    judged = judged_columns(spec)
     for pattern, weight in spec.alerts.weights.items():
-        first, slash, _ = pattern.partition("/")
+        first, slash, rest = pattern.partition("/")
         is_literal = not any(sign in first for sign in "*?[")
         if is_literal and not (slash and first in JUDGED_ASSETS):
             what = f"the pattern {pattern!r} matches no stream: they begin with {', '.join(JUDGED_ASSETS)}"
             yield Problem(
                 ("alerts", "weights", pattern), what, f"write it like `drift/*`. {nearest(first, JUDGED_ASSETS)}"
             )
+        column, has_statistic, _ = rest.partition("/")
+        # a stream of a column has three parts; a column whose name holds a slash cannot be told from them
+        if first in JUDGED_ASSETS and has_statistic and not any(fnmatchcase(c, column) or "/" in c for c in judged):
+            what = f"the pattern {pattern!r} matches no stream: there is no column {column!r}"
+            yield Problem(("alerts", "weights", pattern), what, nearest(column, judged))
         if not 0 <= weight < float("inf"):
             yield Problem(
                 ("alerts", "weights", pattern), f"the weight {weight:g} is negative or infinite", "write 0 or more"
             )
-    judged = judged_columns(spec)
     for column, share in spec.alerts.max_null_rate.items():
         if column not in judged:
             yield Problem(("alerts", "max_null_rate", column), f"{column!r} is no feature", nearest(column, judged))

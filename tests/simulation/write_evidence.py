@@ -41,7 +41,7 @@ nothing changes, at most T / c incidents are expected in T days, however the str
   recent level from then on (docs/decisions/0007): only sudden changes are told. Quality gets a new fixed level instead.
 - Streams whose windows come late (labels) are judged after others of the same day; the case is simulated below.
 - When some streams did change, the share of others in the same incident is small (purity below), but not budgeted.
-- While a stream is part of an open incident it is muted: a second change of the same stream shows in `sightline incidents` (last window), not
+- While a stream is part of an open incident it is muted: a second change of the same stream shows in `sightline incidents` ("moved again since"), not
   as another incident.
 """,
 }

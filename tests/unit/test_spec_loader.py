@@ -156,6 +156,7 @@ def test_keys_need_no_quotes(tmp_path):
         ("labels: {}", "metrics: [{name: value, sql: '1'}]", 5, "'value' is the name of a metric that", "`own_value`"),
         ("labels: {}", "alerts: {weights: {'drfit/*': 1}}", 5, "'drfit/*' matches no stream", "Did you mean 'drift'?"),
         ("labels: {}", "alerts: {weights: {drift: 1}}", 5, "'drift' matches no stream", "`drift/*`"),
+        ("labels: {}", "alerts: {weights: {'drift/ag/*': 1}}", 5, "there is no column 'ag'", "Did you mean"),
         ("labels: {}", "value_matrix: {1: {1: 2, 0: 1}, 0: {1: 1, 0: 1}}", 5, "a value matrix needs labels", "add"),
         ("labels: {}", "labels: {}\nvalue_matrix: {1: {1: 2}, 0: {1: 2, 0: 3}}", 6, "lacks 0", "0, 1"),
         ("labels: {}", "labels: {}\nvalue_matrix: {a: {a: 2, b: 1}, b: {a: 1, b: 1}}", 6, "positive class '1'", "spell"),
