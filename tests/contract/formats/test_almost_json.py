@@ -53,7 +53,7 @@ def test_literals_are_the_numbers_they_mean_on_the_way_into_the_lake(home):
     assert (report.accepted, report.rejected) == (11, 0)
     assert report.quarantined_by_reason == {"not_finite": 7}
     truth = intake(spec, paths, "labels", home)
-    assert (truth.accepted, truth.rejected, truth.quarantined_by_reason) == (1, 1, {"bad_label": 1})
+    assert (truth.accepted, truth.rejected, truth.quarantined_by_reason) == (1, 1, {"label_not_finite": 1})
     lake = pl.read_parquet(paths.lake / "inferences" / "**" / "*.parquet").sort("prediction_id")
     assert lake["f_distance"].null_count() == 3 and lake["score"].null_count() == 2
 
