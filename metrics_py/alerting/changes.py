@@ -21,6 +21,9 @@ MOVED_AGAIN = 4.0
 LASTED = 2
 """Windows that a second change must have lasted before it is told."""
 
+BACK = 2.0
+"""Standard deviations within which a stream that moved again is called back at its old level."""
+
 
 @dataclass(frozen=True)
 class Change:

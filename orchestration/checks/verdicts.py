@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from metrics_py.alerting.changes import BACK
 from metrics_py.spelling import deviations
 from orchestration.judging.custom_python import FAILED
 from orchestration.metadata import day, number
@@ -32,8 +33,6 @@ TOO_LITTLE = (
     "`quality.min_labels`), or take it as not applicable where the reason says so."
 )
 SHOWN_STREAMS = 8
-BACK = 2.0
-"""Standard deviations within which a stream that moved again is called back at its old level."""
 REMEDIES = {
     "row_guards": "Each row names a column and what its events broke; the alert lines are in data/<monitor>/guards/alerts.ndjson. Mend the sender, or correct the rule in the monitor's file.",
     "row_volume": "See whether the service answers and logs: the newest batches are in the metadata of `inferences`. A planned pause: list the day under `alerts.holidays`.",

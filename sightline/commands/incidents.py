@@ -9,6 +9,7 @@ from typing import Any
 import click
 import polars as pl
 
+from metrics_py.alerting.changes import BACK
 from metrics_py.spelling import deviations
 from sightline.home import Home, MonitorPaths
 from sightline.spec.loader import find_monitor
@@ -18,8 +19,6 @@ WARMUP = "warm-up"
 """How the engine's reason begins while a baseline is not known yet."""
 
 SHOWN_SILENT = 6
-BACK = 2.0
-"""Standard deviations within which a stream that moved again is called back at its old level."""
 
 
 @click.command()
