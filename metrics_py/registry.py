@@ -33,13 +33,13 @@ Returns = Literal["number", "test"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 BUILTIN_MODULES = (
-    "metrics_py.rates",
-    "metrics_py.distances.binned",
-    "metrics_py.distances.exact",
-    "metrics_py.significance.numeric",
-    "metrics_py.significance.categorical",
-    "metrics_py.quality_registry",
-    "metrics_py.ranking",
+    "metrics_py.drift.rates",
+    "metrics_py.drift.binned_distances",
+    "metrics_py.drift.exact_distances",
+    "metrics_py.drift.numeric_tests",
+    "metrics_py.drift.categorical_tests",
+    "metrics_py.quality.registered",
+    "metrics_py.quality.ranking",
 )
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 UNBOUNDED = (float("-inf"), float("inf"))

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from metrics_py.quality_rows import TASKS, Roles
-from metrics_py.suite import Check, Suite, check_metric
+from metrics_py.quality.rows import TASKS, Roles
+from metrics_py.suite.checks import Check, Suite, check_metric
 from sightline.errors import SightlineError, nearest
 from sightline.spec.yaml_lines import Document, KeyPath, read_yaml
 

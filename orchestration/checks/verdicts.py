@@ -14,7 +14,7 @@ from typing import Any, Literal
 import polars as pl
 
 from metrics_py.alerting.changes import BACK
-from metrics_py.spelling import deviations
+from metrics_py.wording import deviations
 from orchestration.judging.custom_python import FAILED
 from orchestration.metadata import day, number
 from sightline.spec.plan import PlannedCheck

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from metrics_py.intervals import wilson
-from metrics_py.profiles import ColumnProfile
-from metrics_py.quality import quality_table
+from metrics_py.profile.column_profile import ColumnProfile
+from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference import load_reference
@@ -126,7 +126,7 @@ def with_all_versions(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def quality_evidence(table: pl.DataFrame, asset: str) -> pl.DataFrame:
-    """Evidence from a table of `metrics_py.quality`: one stream per metric, segment and version 'all'."""
+    """Evidence from a table of `metrics_py.quality.table`: one stream per metric, segment and version 'all'."""
     rows = table.filter(pl.col("segment") == "all", pl.col("model_version") == ALL_VERSIONS)
     return rows.select(
         asset=pl.lit(asset),

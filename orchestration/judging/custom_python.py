@@ -15,8 +15,8 @@ import duckdb
 import polars as pl
 from polars.exceptions import PanicException
 
-from metrics_py.custom import estimate_rows
 from metrics_py.intervals import t_quantile
+from metrics_py.quality.custom import estimate_rows
 from metrics_py.registry import Metric
 from metrics_py.results import Estimate
 from orchestration.judging.common import ALL_VERSIONS, SIGN
@@ -34,7 +34,7 @@ TABLE = {
     **dict.fromkeys(("value", "ci_low", "ci_high", "stabilised_value", "variance"), pl.Float64),
     "n": pl.Int64,
 }
-"""The columns of `metrics_py.quality.quality_table` that judgements and evidence use."""
+"""The columns of `metrics_py.quality.table.quality_table` that judgements and evidence use."""
 
 MAX_CELLS = 200_000_000
 """Rows x columns of one window in memory; the jackknife needs about twice as much."""

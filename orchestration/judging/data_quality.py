@@ -8,9 +8,9 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from metrics_py.drift_metrics import Z
-from metrics_py.profiles import ColumnProfile
-from metrics_py.quality import quality_table
+from metrics_py.drift.methods import Z
+from metrics_py.profile.column_profile import ColumnProfile
+from metrics_py.quality.table import quality_table
 from orchestration import partitions
 from orchestration.judging import custom_python, custom_sql
 from orchestration.judging.columns import judge_columns

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metrics_py.coarse import coarsen
-from metrics_py.distances import binned
-from metrics_py.effects import psi_effect, superiority, three_states
-from metrics_py.profiles import ColumnProfile
-from metrics_py.shifts import describe_shift
+from metrics_py.drift import binned_distances
+from metrics_py.drift.effects import psi_effect, superiority, three_states
+from metrics_py.drift.rare_bins import coarsen
+from metrics_py.drift.words import describe_shift
+from metrics_py.profile.column_profile import ColumnProfile
 from orchestration.judging.common import ALL_VERSIONS, BY, JUDGED, Judged, conform, read_mart, with_all_versions
 from orchestration.judging.streams import column_evidence
 from orchestration.judging.weekdays import lacks_weekdays, same_weekdays
@@ -257,14 +257,14 @@ def _distances(
     before, now = merged
     if base.is_empty():
         return []
-    found: dict[str, tuple[NDArray[np.float64], ...]] = {"js_distance": (binned.js_distance(before, now),)}
+    found: dict[str, tuple[NDArray[np.float64], ...]] = {"js_distance": (binned_distances.js_distance(before, now),)}
     if profile.kind == "numeric":
         found["superiority"] = superiority(before, now)
         centers = profile.center[profile.group_bins]
         if profile.scale and np.isfinite(centers).all():
-            found["wasserstein_scaled"] = (binned.wasserstein(before, now, centers) / profile.scale,)
+            found["wasserstein_scaled"] = (binned_distances.wasserstein(before, now, centers) / profile.scale,)
     else:
-        found["total_variation"] = (binned.total_variation(before, now),)
+        found["total_variation"] = (binned_distances.total_variation(before, now),)
     return [_facts(base, metric, values, n) for metric, values in found.items()]
 
 
@@ -273,7 +273,7 @@ def _ks(
 ) -> pl.DataFrame:
     """Limits of the exact Kolmogorov-Smirnov distance, from all bins in the order of their values."""
     before, points, loose = profile.ordered(reference)
-    lower, upper = binned.ks_bounds(before, profile.ordered(counts)[0], points=points, loose=loose)
+    lower, upper = binned_distances.ks_bounds(before, profile.ordered(counts)[0], points=points, loose=loose)
     return _facts(base, "ks", ((lower + upper) / 2, lower, upper), n)
 
 

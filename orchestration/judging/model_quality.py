@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 
 from metrics_py import registry
-from metrics_py.quality import quality_table
+from metrics_py.quality.table import quality_table
 from orchestration import partitions
 from orchestration.judging import custom_python, custom_sql, drift
 from orchestration.judging.common import (

@@ -8,8 +8,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from metrics_py.profiles import ColumnProfile
-from metrics_py.streams import column_streams
+from metrics_py.drift.daily_statistics import column_streams
+from metrics_py.profile.column_profile import ColumnProfile
 from orchestration import partitions
 from orchestration.judging.common import EVIDENCE
 from sightline.spec.model import MonitorSpec

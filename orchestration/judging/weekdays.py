@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics_py.profiles import ColumnProfile
+from metrics_py.profile.column_profile import ColumnProfile
 
 Counts = NDArray[np.int64]
 

@@ -10,7 +10,7 @@ import click
 import polars as pl
 
 from metrics_py.alerting.changes import BACK
-from metrics_py.spelling import deviations
+from metrics_py.wording import deviations
 from sightline.home import Home, MonitorPaths
 from sightline.spec.loader import find_monitor
 from sightline.warehouse.results import read_snapshot

@@ -9,7 +9,7 @@ import click
 from sightline.errors import SightlineError
 
 if TYPE_CHECKING:
-    from metrics_py.quality_rows import Roles
+    from metrics_py.quality.rows import Roles
 
 
 @click.command()
@@ -55,7 +55,7 @@ def command(
             return
         if len(files) != 3:
             raise click.UsageError("give three files: SUITE REFERENCE CURRENT (or --generate REFERENCE)")
-        from metrics_py.suite import run_suite
+        from metrics_py.suite.checks import run_suite
         from sightline.suites import load_suite
 
         result = run_suite(load_suite(files[0]), files[1], files[2])
@@ -69,8 +69,8 @@ def command(
 def _generate(files: tuple[str, ...], roles: Roles | None) -> None:
     if len(files) != 1:
         raise click.UsageError("--generate takes one file, the REFERENCE")
-    from metrics_py.suite_draft import draft_suite
-    from metrics_py.tables import read_table
+    from metrics_py.comparison.tables import read_table
+    from metrics_py.suite.draft import draft_suite
     from sightline.suites import dump_suite
 
     frame = read_table(files[0], "reference").frame
@@ -93,7 +93,7 @@ def _roles(
         if score or prediction or task or query:
             raise click.UsageError("--score, --prediction, --query and --task need --label")
         return None
-    from metrics_py.quality_rows import TASKS, Roles
+    from metrics_py.quality.rows import TASKS, Roles
 
     if task is None:
         if score is None:

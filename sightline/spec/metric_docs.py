@@ -140,7 +140,7 @@ def _range(ends: list[float | None]) -> str:
 
 
 def _facts() -> Iterator[str]:
-    from metrics_py.suite_metrics import COLUMN_FACTS, TABLE_FACTS
+    from metrics_py.suite.facts import COLUMN_FACTS, TABLE_FACTS
 
     yield "## Facts for test suites\n"
     yield "What `sightline test SUITE.yaml REF CUR` can bound besides the metrics above.\n"

@@ -18,9 +18,9 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from metrics_py.bins import build_profile, count
-from metrics_py.effects import design_effect
-from metrics_py.profiles import BIN_SCHEMA, ColumnProfile
+from metrics_py.drift.effects import design_effect
+from metrics_py.profile.build import build_profile, count
+from metrics_py.profile.column_profile import BIN_SCHEMA, ColumnProfile
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.spec.model import MonitorSpec

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import polars as pl
 
-from metrics_py.bins import count
+from metrics_py.profile.build import count
 from sightline.warehouse import load_reference
 from tests.dbt.support import Bench
 

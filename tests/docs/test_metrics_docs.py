@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from metrics_py import registry
-from metrics_py.suite_metrics import COLUMN_FACTS, TABLE_FACTS
+from metrics_py.suite.facts import COLUMN_FACTS, TABLE_FACTS
 from sightline.spec import plan, python_metrics
 from sightline.spec.metric_docs import EXAMPLE, FROM_SPEC, HEADING, YAML, metrics_page
 from sightline.spec.model import CustomMetric, MonitorSpec

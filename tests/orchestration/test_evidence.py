@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from metrics_py.alerting import EngineConfig
-from metrics_py.quality_metrics import BY_TASK
+from metrics_py.quality.metrics import BY_TASK
 from orchestration.judging.common import EVIDENCE
 from orchestration.judging.streams import publishable
 from sightline.alerts import engine

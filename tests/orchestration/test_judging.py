@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from scipy.stats import t as student
 
-from metrics_py.bins import build_profile, count
+from metrics_py.profile.build import build_profile, count
 from orchestration.judging import common, data_quality
 from sightline.warehouse.results import append_judgements
 from tests.orchestration.judging_support import FIRST, NOW, day, key, one, put

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metrics_py.bins import build_profile, count
-from metrics_py.coarse import coarsen
-from metrics_py.distances.exact import ks_distance
-from metrics_py.effects import psi_effect
+from metrics_py.drift.effects import psi_effect
+from metrics_py.drift.exact_distances import ks_distance
+from metrics_py.drift.rare_bins import coarsen
+from metrics_py.profile.build import build_profile, count
 from orchestration.checks import verdicts
 from orchestration.judging import drift
 from tests.orchestration.judging_support import key, one, put

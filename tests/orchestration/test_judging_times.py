@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metrics_py.bins import build_profile, count
+from metrics_py.profile.build import build_profile, count
 from orchestration.judging import drift
 from orchestration.judging.weekdays import lacks_weekdays, same_weekdays
 from tests.orchestration.judging_support import key, one, put

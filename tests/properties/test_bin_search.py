@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics_py.bin_search import BLOCK_ROWS, TABLE_MIN_ROWS, locate, tally
+from metrics_py.profile.search import BLOCK_ROWS, TABLE_MIN_ROWS, locate, tally
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 AWKWARD = st.sampled_from([0.0, -0.0, 5e-324, -5e-324, 1.0, -1.0, np.finfo(float).max, -np.finfo(float).max, 2.0**969])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from metrics_py import compare
-from metrics_py.coarse import MIN_EXPECTED, coarsen
+from metrics_py.drift.rare_bins import MIN_EXPECTED, coarsen
 
 PROFILE = settings(deadline=None, max_examples=200, derandomize=True)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics_py.bins import BIN_SCHEMA, ColumnProfile, build_profile, count
-from metrics_py.distances.binned import ks_bounds
-from metrics_py.distances.exact import ks_distance
+from metrics_py.drift.binned_distances import ks_bounds
+from metrics_py.drift.exact_distances import ks_distance
+from metrics_py.profile.build import BIN_SCHEMA, ColumnProfile, build_profile, count
 
 FLOATS = st.one_of(
     st.none(), st.floats(allow_nan=True, allow_infinity=True), st.sampled_from([0.0, -0.0, 1.0, -1.0, 5e-324])

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from metrics_py import registry
-from metrics_py.bins import build_profile, count
-from metrics_py.custom import estimate_rows
+from metrics_py.profile.build import build_profile, count
+from metrics_py.quality.custom import estimate_rows
 from metrics_py.registry import Metric, metric
 from metrics_py.results import TestResult
 
@@ -235,7 +235,7 @@ def test_malformed_entries_are_refused(scratch):
         ({"direction": "up"}, "is unknown"),
         ({"invariances": ("sacle",)}, "did you mean 'scale'"),
         ({"range": (1.0, 0.0)}, "is empty"),
-        ({"name": "psi", "task": "drift"}, "the name is taken by metrics_py.distances.binned.psi"),
+        ({"name": "psi", "task": "drift"}, "the name is taken by metrics_py.drift.binned_distances.psi"),
     ):
         with pytest.raises(ValueError, match=words):
             metric(**({"name": "fine", "task": "custom", "needs": "rows"} | wrong))(nothing)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose
 
-from metrics_py import classification, intervals, multiclass
-from metrics_py.quality import quality_table
-from metrics_py.quality_metrics import BINARY, BY_TASK, MULTICLASS
+from metrics_py import intervals
+from metrics_py.quality import classification, multiclass
+from metrics_py.quality.metrics import BINARY, BY_TASK, MULTICLASS
+from metrics_py.quality.table import quality_table
 
 PROFILE = settings(deadline=None, max_examples=25, derandomize=True)
 

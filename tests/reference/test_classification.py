@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn import metrics as sk
 
-from metrics_py import classification, multiclass
+from metrics_py.quality import classification, multiclass
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn import metrics as sk
 
-from metrics_py import classification
-from metrics_py.comparison import PairedDifference, delong_test, mcnemar, paired_difference, promotion
+from metrics_py.quality import classification
+from metrics_py.quality.champion import PairedDifference, delong_test, mcnemar, paired_difference, promotion
 
 
 def test_paired_difference_of_means_is_the_paired_t_test():

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metrics_py.bins import build_profile, count
-from metrics_py.effects import design_effect, newcombe, psi_effect, psi_interval, rao_scott, superiority, three_states
-from metrics_py.shifts import describe_shift
-from metrics_py.spelling import deviations, numbers, percent
+from metrics_py.drift.effects import (
+    design_effect,
+    newcombe,
+    psi_effect,
+    psi_interval,
+    rao_scott,
+    superiority,
+    three_states,
+)
+from metrics_py.drift.words import describe_shift
+from metrics_py.profile.build import build_profile, count
+from metrics_py.wording import deviations, numbers, percent
 
 RNG = np.random.default_rng(31)
 

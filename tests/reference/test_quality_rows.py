@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn import metrics as sk
 
-from metrics_py.quality_rows import Roles, quality_of_rows
+from metrics_py.quality.rows import Roles, quality_of_rows
 
 
 def by_metric(table):

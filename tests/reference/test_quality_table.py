@@ -12,7 +12,7 @@ from scipy.stats import t
 from sklearn import metrics as sk
 
 from metrics_py.intervals import jackknife, wilson
-from metrics_py.quality import quality_table
+from metrics_py.quality.table import quality_table
 
 BY = ["window_key", "segment"]
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, ndcg_score
 
 from metrics_py import registry
-from metrics_py.ranking import NAMES, per_query, ranking_table
+from metrics_py.quality.ranking import NAMES, per_query, ranking_table
 
 
 def queries(n=40, rows=12, seed=1, *, ties=False, graded=True):

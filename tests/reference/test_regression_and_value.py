@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn import metrics as sk
 
-from metrics_py import regression, value
+from metrics_py.quality import business_value, regression
 
 CASES = {
     "plain": (0.0, 1.0, 500),
@@ -46,16 +46,16 @@ def test_value_is_the_sum_over_decisions():
     given = {p: {a: float(rng.normal(0, 10)) for a in classes} for p in classes}
     predicted, actual = rng.choice(classes, 400), rng.choice(classes, 400)
     confusion = np.array([[((predicted == p) & (actual == a)).sum() for a in classes] for p in classes])
-    matrix = value.value_matrix(given, classes)
+    matrix = business_value.value_matrix(given, classes)
     by_row = np.array([given[p][a] for p, a in zip(predicted, actual, strict=True)])
-    assert_allclose(value.total_value(confusion, matrix), by_row.sum(), rtol=1e-12)
-    assert_allclose(value.value_per_prediction(confusion, matrix), by_row.mean(), rtol=1e-12)
+    assert_allclose(business_value.total_value(confusion, matrix), by_row.sum(), rtol=1e-12)
+    assert_allclose(business_value.value_per_prediction(confusion, matrix), by_row.mean(), rtol=1e-12)
 
 
 def test_a_forgotten_cell_is_refused_not_zero():
     with pytest.raises(ValueError, match="lacks predicted 'b', actual 'a'"):
-        value.value_matrix({"a": {"a": 1, "b": 0}, "b": {"b": 2}}, ["a", "b"])
+        business_value.value_matrix({"a": {"a": 1, "b": 0}, "b": {"b": 2}}, ["a", "b"])
     with pytest.raises(ValueError, match="names the class 'c'"):
-        value.value_matrix({"a": {"a": 1, "c": 0}}, ["a", "b"])
+        business_value.value_matrix({"a": {"a": 1, "c": 0}}, ["a", "b"])
     with pytest.raises(ValueError, match="finite"):
-        value.value_matrix({"a": {"a": float("nan")}}, ["a"])
+        business_value.value_matrix({"a": {"a": float("nan")}}, ["a"])

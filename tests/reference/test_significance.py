@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metrics_py import significance as s
-from metrics_py.effects import superiority
-from metrics_py.significance.ecdf_laws import quadratic_form_tail
-from metrics_py.significance.numeric import _anderson_darling_tail
-from metrics_py.smooth import smooth_basis, smooth_components
+from metrics_py.drift import categorical_tests, numeric_tests
+from metrics_py.drift.ecdf_laws import quadratic_form_tail
+from metrics_py.drift.effects import superiority
+from metrics_py.drift.numeric_tests import _anderson_darling_tail
+from metrics_py.drift.smooth_components import smooth_basis, smooth_components
 from tests.simulation.evidence import interval
 
 RNG = np.random.default_rng(21)
@@ -23,13 +23,13 @@ PAIRS = {
     "heavy tail": (np.exp(5 * RNG.normal(size=200)), np.exp(5 * RNG.normal(0.3, 1, size=200))),
     "outlier": (RNG.normal(size=60), np.append(RNG.normal(size=60), 1e15)),
 }
-NUMERIC = (s.ks_test, s.anderson_darling, s.cramer_von_mises, s.epps_singleton, s.welch_t, s.mann_whitney)
+NUMERIC = (numeric_tests.ks_test, numeric_tests.anderson_darling, numeric_tests.cramer_von_mises, numeric_tests.epps_singleton, numeric_tests.welch_t, numeric_tests.mann_whitney)
 pairs = pytest.mark.parametrize(("a", "b"), PAIRS.values(), ids=PAIRS)
 
 
 @pairs
 def test_ks_against_scipy(a, b):
-    found, expected = s.ks_test(a, b), stats.ks_2samp(a, b)
+    found, expected = numeric_tests.ks_test(a, b), stats.ks_2samp(a, b)
     assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
     assert found.effect_ci_low <= found.effect <= found.effect_ci_high
 
@@ -39,7 +39,7 @@ def test_anderson_darling_against_scipy(a, b):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = stats.anderson_ksamp([a, b], variant="midrank")
-    found = s.anderson_darling(a, b)
+    found = numeric_tests.anderson_darling(a, b)
     assert found.statistic == pytest.approx(expected.statistic)
     if 0.002 < expected.pvalue < 0.24:  # scipy interpolates between table values and stops at both ends
         assert found.p_value == pytest.approx(expected.pvalue, rel=0.15)
@@ -59,17 +59,17 @@ def test_anderson_darling_limit_law_against_published_points():
 def test_anderson_darling_p_value_is_not_capped_and_agrees_with_permutations():
     rng = np.random.default_rng(22)
     a, b = rng.normal(size=500), rng.normal(2, 1, size=500)
-    assert 0 < s.anderson_darling(a, b).p_value < 1e-20
+    assert 0 < numeric_tests.anderson_darling(a, b).p_value < 1e-20
     a, b = rng.normal(size=30), rng.normal(0.5, 1, size=50)
     permuted = stats.anderson_ksamp(
         [a, b], variant="midrank", method=stats.PermutationMethod(n_resamples=4999, rng=rng)
     )
-    assert s.anderson_darling(a, b).p_value == pytest.approx(permuted.pvalue, abs=0.01)
+    assert numeric_tests.anderson_darling(a, b).p_value == pytest.approx(permuted.pvalue, abs=0.01)
 
 
 @pairs
 def test_cramer_von_mises_against_scipy(a, b):
-    found, expected = s.cramer_von_mises(a, b), stats.cramervonmises_2samp(a, b)
+    found, expected = numeric_tests.cramer_von_mises(a, b), stats.cramervonmises_2samp(a, b)
     if len(np.unique(np.r_[a, b])) == len(a) + len(b):
         assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
     else:  # scipy's formula of T holds without ties only
@@ -80,7 +80,7 @@ def test_cramer_von_mises_against_scipy(a, b):
         assert found.statistic == pytest.approx((squares * tied).sum() * len(a) * len(b) / (len(a) + len(b)) ** 2)
 
 
-@pytest.mark.parametrize("test", [s.cramer_von_mises, s.anderson_darling])
+@pytest.mark.parametrize("test", [numeric_tests.cramer_von_mises, numeric_tests.anderson_darling])
 @pytest.mark.parametrize("kind", ["poisson", "rare flag", "many zeros", "rounded"])
 @pytest.mark.parametrize(("m", "n"), [(60, 60), (400, 60)])
 def test_tied_values_of_the_same_law_are_rejected_as_often_as_promised(test, kind, m, n):
@@ -99,7 +99,7 @@ def test_tied_values_of_the_same_law_are_rejected_as_often_as_promised(test, kin
     assert np.median(p_values) > 0.3
 
 
-@pytest.mark.parametrize("test", [s.cramer_von_mises, s.anderson_darling])
+@pytest.mark.parametrize("test", [numeric_tests.cramer_von_mises, numeric_tests.anderson_darling])
 def test_p_values_of_tied_samples_against_permutations(test):
     rng = np.random.default_rng(30)
     a, b = rng.poisson(2, 80).astype(float), rng.poisson(2.4, 30).astype(float)
@@ -127,24 +127,24 @@ def test_epps_singleton_by_its_formula():
     gap = parts[0].mean(axis=1) - parts[1].mean(axis=1)
     covariance = np.cov(np.concatenate(parts, axis=1)) * (1 / len(a) + 1 / len(b))
     expected = gap @ np.linalg.inv(covariance) @ gap
-    found = s.epps_singleton(a, b)
+    found = numeric_tests.epps_singleton(a, b)
     assert found.statistic == pytest.approx(expected, rel=1e-6)
     assert found.p_value == pytest.approx(stats.chi2.sf(expected, 4), rel=1e-6)
     a, b = RNG.normal(size=20_000), RNG.normal(size=20_000)  # many rows on both sides: scipy's two covariances are one
-    assert s.epps_singleton(a, b).statistic == pytest.approx(stats.epps_singleton_2samp(a, b).statistic, rel=0.02)
+    assert numeric_tests.epps_singleton(a, b).statistic == pytest.approx(stats.epps_singleton_2samp(a, b).statistic, rel=0.02)
 
 
 def test_epps_singleton_holds_its_level_for_few_rows_against_many():
     """scipy's version, with a covariance of each side, rejects 20 % of them."""
     rng = np.random.default_rng(32)
-    rejected = sum(s.epps_singleton(rng.normal(size=2000), rng.normal(size=100)).p_value <= 0.05 for _ in range(400))
+    rejected = sum(numeric_tests.epps_singleton(rng.normal(size=2000), rng.normal(size=100)).p_value <= 0.05 for _ in range(400))
     low, high = interval(rejected, 400)
     assert low <= 0.055 and high >= 0.03
 
 
 @pairs
 def test_welch_against_scipy(a, b):
-    found, expected = s.welch_t(a, b), stats.ttest_ind(b, a, equal_var=False)
+    found, expected = numeric_tests.welch_t(a, b), stats.ttest_ind(b, a, equal_var=False)
     assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-6)
     variances = np.array([a.var(ddof=1), b.var(ddof=1)])
     scale, rows = np.sqrt(variances.mean()), np.array([len(a), len(b)])
@@ -157,10 +157,10 @@ def test_welch_against_scipy(a, b):
 
 @pairs
 def test_mann_whitney_against_scipy_and_two_sided(a, b):
-    found, expected = s.mann_whitney(a, b), stats.mannwhitneyu(b, a, alternative="two-sided")
+    found, expected = numeric_tests.mann_whitney(a, b), stats.mannwhitneyu(b, a, alternative="two-sided")
     assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
     assert found.effect == pytest.approx(expected.statistic / len(a) / len(b))
-    assert s.mann_whitney(b, a).p_value == pytest.approx(found.p_value)
+    assert numeric_tests.mann_whitney(b, a).p_value == pytest.approx(found.p_value)
 
 
 def test_superiority_against_scikit_learn_and_brute_force():
@@ -168,9 +168,9 @@ def test_superiority_against_scikit_learn_and_brute_force():
 
     a, b = PAIRS["ties"]
     labels = np.r_[np.zeros(len(a)), np.ones(len(b))]
-    assert s.mann_whitney(a, b).effect == pytest.approx(roc_auc_score(labels, np.r_[a, b]))
+    assert numeric_tests.mann_whitney(a, b).effect == pytest.approx(roc_auc_score(labels, np.r_[a, b]))
     wins = (b[:, None] > a).mean() + (b[:, None] == a).mean() / 2
-    assert s.mann_whitney(a, b).effect == pytest.approx(wins)
+    assert numeric_tests.mann_whitney(a, b).effect == pytest.approx(wins)
 
 
 def test_superiority_interval_covers():
@@ -190,10 +190,10 @@ def test_superiority_interval_covers_near_its_ends_too(m, n, shift):
     rng = np.random.default_rng(24)
     truth, hits, runs = stats.norm.cdf(shift / np.sqrt(2)), 0, 400
     for _ in range(runs):
-        found = s.mann_whitney(rng.normal(size=m), rng.normal(shift, 1, n))
+        found = numeric_tests.mann_whitney(rng.normal(size=m), rng.normal(shift, 1, n))
         hits += found.effect_ci_low <= truth <= found.effect_ci_high
     assert interval(hits, runs)[1] >= 0.93
-    apart = s.mann_whitney(np.arange(50.0), np.arange(100.0, 130.0))
+    apart = numeric_tests.mann_whitney(np.arange(50.0), np.arange(100.0, 130.0))
     assert (apart.effect, apart.effect_ci_high) == (1, 1)
     assert 0.85 < apart.effect_ci_low < 0.95
 
@@ -205,7 +205,7 @@ def table(reference, current):
 def test_chi_square_and_g_against_scipy():
     a, b = np.array([30, 50, 20, 0, 0]), np.array([20, 30, 40, 10, 0])
     held = table(a, b)[:, :4]
-    for test, power in ((s.chi_square, "pearson"), (s.g_test, "log-likelihood")):
+    for test, power in ((categorical_tests.chi_square, "pearson"), (categorical_tests.g_test, "log-likelihood")):
         expected = stats.chi2_contingency(held, correction=False, lambda_=power)
         found = test(a, b)
         assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
@@ -215,12 +215,12 @@ def test_chi_square_and_g_against_scipy():
 
 def test_published_contingency_example():
     # Agresti (2002), Categorical Data Analysis, table 3.1 as 2 x 2: aspirin and heart attacks, X2 = 25.01
-    found = s.chi_square([189, 10845], [104, 10933])
+    found = categorical_tests.chi_square([189, 10845], [104, 10933])
     assert found.statistic == pytest.approx(25.01, abs=0.01)
 
 
 def test_two_proportions_against_scipy_and_newcombe():
-    found = s.two_proportion_z(48, 80, 56, 70)
+    found = categorical_tests.two_proportion_z(48, 80, 56, 70)
     expected = stats.chi2_contingency([[48, 32], [56, 14]], correction=False)
     assert found.statistic**2 == pytest.approx(expected.statistic)
     assert found.p_value == pytest.approx(expected.pvalue)
@@ -229,10 +229,10 @@ def test_two_proportions_against_scipy_and_newcombe():
 
 
 def test_fisher_against_scipy_and_the_lady_tasting_tea():
-    assert s.fisher_exact(1, 4, 3, 4).p_value == pytest.approx(0.4857142857)
+    assert categorical_tests.fisher_exact(1, 4, 3, 4).p_value == pytest.approx(0.4857142857)
     for x1, m, x2, n in ((0, 10, 5, 12), (3, 1000, 9, 800), (7, 7, 0, 3)):
         expected = stats.fisher_exact([[x2, n - x2], [x1, m - x1]])
-        found = s.fisher_exact(x1, m, x2, n)
+        found = categorical_tests.fisher_exact(x1, m, x2, n)
         assert found.p_value == pytest.approx(expected.pvalue)
         if np.isfinite(expected.statistic):
             assert found.statistic == pytest.approx(expected.statistic)
@@ -240,7 +240,7 @@ def test_fisher_against_scipy_and_the_lady_tasting_tea():
 
 def test_smooth_test_with_all_components_is_pearsons():
     a, b = np.array([100, 120, 90, 110, 80]), np.array([50, 90, 60, 40, 70])
-    found, expected = s.smooth_test(a, b), s.chi_square(a, b)
+    found, expected = categorical_tests.smooth_test(a, b), categorical_tests.chi_square(a, b)
     assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.p_value))
 
 
@@ -311,7 +311,7 @@ def test_what_is_no_sample_is_refused(test):
         test(["a", "b"], [1.0])
 
 
-@pytest.mark.parametrize("test", [s.chi_square, s.g_test, s.smooth_test], ids=lambda t: t.__name__)
+@pytest.mark.parametrize("test", [categorical_tests.chi_square, categorical_tests.g_test, categorical_tests.smooth_test], ids=lambda t: t.__name__)
 def test_awkward_counts_give_a_result_or_a_reason(test):
     for a, b in (([0, 0], [1, 2]), ([1, 2], [0, 0]), ([5, 0], [6, 0]), ([5], [6])):
         found = test(a, b)
@@ -323,7 +323,7 @@ def test_awkward_counts_give_a_result_or_a_reason(test):
 
 
 def test_rates_refuse_impossible_events():
-    for test in (s.two_proportion_z, s.fisher_exact):
+    for test in (categorical_tests.two_proportion_z, categorical_tests.fisher_exact):
         assert test(0, 0, 3, 10).status == "insufficient_data"
         assert test(0, 10, 0, 10).p_value == 1
         with pytest.raises(ValueError, match="cannot outnumber"):
@@ -339,7 +339,7 @@ def test_two_sample_chi_square_keeps_its_level_where_a_fixed_reference_does_not(
     ours = fixed = 0
     for _ in range(runs):
         reference, current = rng.multinomial(1000, shares), rng.multinomial(5000, shares)
-        ours += s.chi_square(reference, current).p_value <= 0.05
+        ours += categorical_tests.chi_square(reference, current).p_value <= 0.05
         fixed += stats.chisquare(current, reference / 1000 * 5000).pvalue <= 0.05
     low, high = interval(ours, runs)
     assert low <= 0.05 <= high

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics_py.bins import build_profile, count
-from metrics_py.distances.binned import psi
-from metrics_py.smooth import smooth_components
-from metrics_py.streams import column_streams
+from metrics_py.drift.binned_distances import psi
+from metrics_py.drift.daily_statistics import column_streams
+from metrics_py.drift.smooth_components import smooth_components
+from metrics_py.profile.build import build_profile, count
 
 RNG = np.random.default_rng(41)
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import betabinom
 
-from metrics_py.uncovered import uncovered_p
+from metrics_py.drift.novel_values import uncovered_p
 
 
 @pytest.mark.parametrize(("n", "m", "s"), [(1, 19, 1), (200, 2000, 1), (5000, 500, 1), (300, 1000, 40), (50, 60, 59)])

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from metrics_py import compare
-from metrics_py.suite import run_suite
-from metrics_py.suite_draft import draft_suite
+from metrics_py.suite.checks import run_suite
+from metrics_py.suite.draft import draft_suite
 from tests.simulation.evidence import interval, record
 
 SECTION = "Ad hoc comparison"
@@ -118,7 +118,7 @@ def test_a_generated_suite_passes_fresh_data_of_the_same_kind(n):
             }
         )
 
-    from metrics_py.quality_rows import Roles
+    from metrics_py.quality.rows import Roles
 
     roles = Roles("binary_classification", "label", score="score")
     failures: dict[str, int] = {}

@@ -10,12 +10,12 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from metrics_py.bins import build_profile, count
-from metrics_py.distances import binned
-from metrics_py.distances.exact import ks_distance
-from metrics_py.effects import psi_effect, rao_scott, three_states
-from metrics_py.significance import chi_square
-from metrics_py.smooth import smooth_components
+from metrics_py.drift import binned_distances
+from metrics_py.drift.categorical_tests import chi_square
+from metrics_py.drift.effects import psi_effect, rao_scott, three_states
+from metrics_py.drift.exact_distances import ks_distance
+from metrics_py.drift.smooth_components import smooth_components
+from metrics_py.profile.build import build_profile, count
 from tests.simulation.evidence import interval, record
 
 SECTION = "Effect sizes and their intervals"
@@ -131,7 +131,7 @@ def ks_violations(runs: int, *, seed: int) -> dict[str, float]:
         for bins in violated:
             profile = build_profile(reference, "numeric", bins=bins)
             cells, points, loose = profile.ordered(np.stack([profile.n_reference, count(profile, current)]))
-            low, high = binned.ks_bounds(cells[0], cells[1], points=points, loose=loose)
+            low, high = binned_distances.ks_bounds(cells[0], cells[1], points=points, loose=loose)
             violated[bins] += not (low - 1e-12 <= d <= high + 1e-12)
             if run % len(worlds) == 0:  # the width for normal values
                 gap[bins] += float(high - low) / (runs / len(worlds))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, poisson
 
-from metrics_py.bins import ColumnProfile, build_profile
-from metrics_py.streams import column_streams
+from metrics_py.drift.daily_statistics import column_streams
+from metrics_py.profile.build import ColumnProfile, build_profile
 from tests.simulation.alert_worlds import WARMUP, World, daily, simulate
 from tests.simulation.evidence import record
 

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metrics_py import classification, comparison, intervals
-from metrics_py.quality import quality_table
+from metrics_py import intervals
+from metrics_py.quality import champion, classification
+from metrics_py.quality.table import quality_table
 from tests.simulation.evidence import interval, record
 
 SECTION = "Metric intervals and comparisons"
@@ -140,13 +141,13 @@ def test_size_and_power_of_the_paired_comparison():
             return [np.bincount(address[label == f], minlength=64 * 256).reshape(64, 256) for f in (True, False)]
 
         per_bucket = np.bincount(bucket, minlength=64)
-        accuracy = comparison.paired_difference(
+        accuracy = champion.paired_difference(
             lambda c, n: c / n, [correct(right[0]), per_bucket], [correct(right[1]), per_bucket], n=n
         )
-        champion, challenger, improved = (histograms(s) for s in scores)
-        area = comparison.paired_difference(classification.roc_auc, champion, challenger, n=n)
-        gain = comparison.paired_difference(classification.roc_auc, champion, improved, n=n)
-        single = comparison.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
+        incumbent, challenger, improved = (histograms(s) for s in scores)
+        area = champion.paired_difference(classification.roc_auc, incumbent, challenger, n=n)
+        gain = champion.paired_difference(classification.roc_auc, incumbent, improved, n=n)
+        single = champion.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
         rejected["accuracy, jackknife"] += accuracy.p_value < 0.05
         rejected["roc_auc, jackknife"] += area.p_value < 0.05
         rejected["accuracy, McNemar"] += single.p_value < 0.05

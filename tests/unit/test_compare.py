@@ -13,8 +13,8 @@ import pytest
 from scipy import stats
 
 from metrics_py import compare, registry
-from metrics_py.comparison_result import SCHEMA, benjamini_hochberg, holm
-from metrics_py.distances import binned
+from metrics_py.comparison.result import SCHEMA, benjamini_hochberg, holm
+from metrics_py.drift import binned_distances
 from tests.unit.compare_helpers import frame, states
 
 
@@ -126,8 +126,8 @@ def test_values_are_those_of_the_library():
         for row in compare(old, new, metrics=["psi", "js_distance", "chi_square"], columns=["plan"]).to_dicts()
     }
     counts = [[int((f["plan"] == p).sum()) for p in ("free", "paid", "team")] for f in (old, new)]
-    assert found["psi"]["value"] == pytest.approx(float(binned.psi([*counts[0], 0], [*counts[1], 0])))
-    assert found["js_distance"]["value"] == pytest.approx(float(binned.js_distance(*counts)))
+    assert found["psi"]["value"] == pytest.approx(float(binned_distances.psi([*counts[0], 0], [*counts[1], 0])))
+    assert found["js_distance"]["value"] == pytest.approx(float(binned_distances.js_distance(*counts)))
     table = stats.chi2_contingency(np.array(counts), correction=False)
     assert (found["chi_square"]["value"], found["chi_square"]["p_value"]) == pytest.approx(
         (table.statistic, table.pvalue)
@@ -401,7 +401,7 @@ print(compare({"x": [1.0] * 500}, {"x": [1.0] * 500}).state)
 def test_a_built_in_name_is_taken_whichever_is_imported_first():
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines() == [
-        "metric 'psi': the name is taken by metrics_py.distances.binned.psi for task drift; choose another one",
+        "metric 'psi': the name is taken by metrics_py.drift.binned_distances.psi for task drift; choose another one",
         "stable",
     ]
 

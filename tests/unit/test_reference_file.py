@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metrics_py.quality import quality_table
+from metrics_py.quality.table import quality_table
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec.model import MonitorSpec

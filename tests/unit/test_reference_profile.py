@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from metrics_py.bins import count
+from metrics_py.profile.build import count
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake import intake

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metrics_py.quality_rows import Roles, quality_of_rows
-from metrics_py.suite import Check, Suite, direction_of, known_metrics, run_suite
-from metrics_py.suite_draft import draft_suite
-from metrics_py.suite_metrics import COLUMN_FACTS, TABLE_FACTS
+from metrics_py.quality.rows import Roles, quality_of_rows
+from metrics_py.suite.checks import Check, Suite, direction_of, known_metrics, run_suite
+from metrics_py.suite.draft import draft_suite
+from metrics_py.suite.facts import COLUMN_FACTS, TABLE_FACTS
 
 ROLES = Roles("binary_classification", "label", score="score")
 

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metrics_py.quality_rows import Roles
-from metrics_py.suite import Check, Suite, run_suite
-from metrics_py.suite_draft import draft_suite
+from metrics_py.quality.rows import Roles
+from metrics_py.suite.checks import Check, Suite, run_suite
+from metrics_py.suite.draft import draft_suite
 from sightline.errors import SightlineError
 from sightline.suites import dump_suite, load_suite
 

@@ -1,0 +1,1 @@
+"""Any two tables compared column by column: what `metrics_py.compare` does."""

@@ -1,0 +1,315 @@
+"""`compare`: how do two tables differ, column by column? No set-up, any kind of table, one tidy result.
+
+Bins are frozen from the reference; every number comes with an interval; the verdict has three states (drift, stable, unclear),
+so that few rows are never mistaken for no drift, nor many rows for drift. A column that cannot be judged is a row with the
+reason.
+
+References
+----------
+Benjamini & Hochberg (1995), JRSS B 57:289. Holm (1979), Scandinavian Journal of Statistics 6:65.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from metrics_py.comparison.column_pairs import Side, make_sides, pair_column, require_column
+from metrics_py.comparison.reading import (
+    NotComparable,
+    Reading,
+    infer_reading,
+    looks_like_key,
+    read_as,
+    reading_of,
+    weeks_are_whole,
+)
+from metrics_py.comparison.result import SCHEMA, Comparison, adjusted_p_values
+from metrics_py.comparison.tables import Table, read_table
+from metrics_py.drift.methods import (
+    CLUSTERED,
+    DEFAULT_METRICS,
+    PSI_TOLERANCE,
+    ColumnPair,
+    DriftMetric,
+    Findings,
+    MetricFailed,
+    drift_metric,
+)
+from metrics_py.drift.words import describe_shift
+
+Row = dict[str, Any]
+SHARES_OF_ALL = ("null_rate", "not_finite_rate")
+"""Metrics that do not look at the values: judged for every column."""
+
+
+def compare(
+    reference: object,
+    current: object,
+    *,
+    metrics: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    by: str | None = None,
+    entity: str | None = None,
+    tolerance: float | Mapping[str, float] = PSI_TOLERANCE,
+    kinds: Mapping[str, str] | None = None,
+    bins: int = 32,
+    min_rows: int = 30,
+) -> Comparison:
+    """Compare two tables column by column.
+
+    Parameters
+    ----------
+    reference, current : table
+        Polars or pandas frame, Arrow table, DuckDB relation, mapping of columns, or the path of Parquet, CSV or NDJSON files.
+    metrics : sequence of str, optional
+        Names of drift metrics; default: PSI, and the rates of null, not finite, out-of-range and unseen values.
+    columns : sequence of str, optional
+        Columns to compare; default: all of both tables.
+    by : str, optional
+        A column of the current table: each of its values is judged by itself, against the same value in the reference if the
+        reference has that column, else against the whole reference.
+    entity : str, optional
+        Column that says which rows belong together (user, device): they depend on each other, and intervals and tests allow
+        for it.
+    tolerance : float or mapping of metric name to float, default 0.1
+        PSI that still counts as no drift; the other metrics use what the same shift of a normal column gives, rates 0.05. A
+        mapping sets single metrics (of ``psi``: all that follow from it).
+    kinds : mapping of column to kind, optional
+        numeric, categorical, boolean, datetime, text or embedding, where the type does not say it.
+    bins : int, default 32
+        Most bins of a numeric column.
+    min_rows : int, default 30
+        Fewer values on either side: insufficient_data.
+
+    Returns
+    -------
+    Comparison
+        See `Comparison.frame` for the columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a table cannot be read, or an option names what does not exist.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(7)
+    >>> old = {"age": rng.normal(40, 10, 3000), "plan": rng.choice(["free", "paid"], 3000)}
+    >>> new = {"age": rng.normal(46, 10, 2000), "plan": rng.choice(["free", "paid"], 2000)}
+    >>> result = compare(old, new, metrics=["psi"])
+    >>> [(row["column"], row["state"], row["direction"]) for row in result.to_dicts()]
+    [('age', 'drift', 'higher by 0.61 sd; 7.0 % more in the top bin (> 58.7167)'), ('plan', 'stable', 'no visible change')]
+    """
+    old, new = read_table(reference, "reference"), read_table(current, "current")
+    chosen = [drift_metric(name) for name in _listed(metrics) or DEFAULT_METRICS]
+    tolerances = _tolerances(chosen, tolerance)
+    left_out = {name for name in (by, entity) if name}
+    names = _columns(old, new, _listed(columns), left_out)
+    given = {name: reading_of(kind) for name, kind in (kinds or {}).items()}
+    for name in given:
+        require_column(name, [*old.frame.columns, *old.unreadable], "kinds")
+    labels, sides = make_sides(old, new, by, entity)
+    rows: list[Row] = []
+    for name in names:
+        rows += _judge_column(name, sides, labels, chosen, tolerances, given.get(name), bins, min_rows)
+    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return Comparison(adjusted_p_values(frame), old.frame.height, new.frame.height)
+
+
+def _listed(names: Sequence[str] | None) -> list[str] | None:
+    """Names as a list; a single one may stand alone."""
+    return [names] if isinstance(names, str) else None if names is None else list(names)
+
+
+def _tolerances(chosen: list[DriftMetric], given: float | Mapping[str, float]) -> dict[str, float | None]:
+    single = dict(given) if isinstance(given, Mapping) else {"psi": given}
+    for name, value in single.items():
+        drift_metric(name)
+        if not isinstance(value, Real):
+            raise TypeError(f"compare: tolerance {value!r} of {name} is no number; pass one such as 0.1")
+        if not value > 0:
+            raise ValueError(
+                f"compare: tolerance {value} of {name} must be positive: no data can prove a change of nothing"
+            )
+    psi = float(single.get("psi", PSI_TOLERANCE))
+    return {m.name: single.get(m.name, m.tolerance(psi) if m.tolerance else None) for m in chosen}
+
+
+def _columns(old: Table, new: Table, wanted: Sequence[str] | None, left_out: set[str]) -> list[str]:
+    known = list(dict.fromkeys([*old.frame.columns, *old.unreadable, *new.frame.columns, *new.unreadable]))
+    if wanted is None:
+        return [name for name in known if name not in left_out]
+    for name in wanted:
+        require_column(name, known, "columns")
+    return list(dict.fromkeys(wanted))
+
+
+class _Unjudged(Exception):
+    """A column without numbers: the state it gets, and why."""
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(reason)
+        self.state, self.reason = state, reason
+
+
+def _judge_column(
+    name: str,
+    sides: tuple[Side, Side],
+    labels: list[str],
+    chosen: list[DriftMetric],
+    tolerances: dict[str, float | None],
+    given: Reading | None,
+    bins: int,
+    min_rows: int,
+) -> list[Row]:
+    """Result rows of one column; what cannot be judged is one row with the reason."""
+    base: Row = {"column": name}
+    try:
+        reading = _reading(name, sides[0].table, sides[1].table, given)
+        base["kind"] = reading.kind
+        pair = _read_pair(name, reading, sides, len(labels), bins, is_given=given is not None)
+        applied = [metric for metric in chosen if metric.applies_to(pair)]
+        if not applied:
+            names = ", ".join(metric.name for metric in chosen)
+            raise _Unjudged("insufficient_data", f"none of the metrics applies to a {reading.kind} column: {names}")
+    except _Unjudged as unjudged:
+        rows = {"n_reference": sides[0].table.frame.height, "n_current": sides[1].table.frame.height}
+        named = {"segment": "all", "metric": chosen[0].name, "state": unjudged.state, "reason": unjudged.reason}
+        return [base | rows | named]
+    withheld = None if given else _withheld(reading, *(side.table.frame[name] for side in sides))
+    words = [_words(pair, t, reading, rates_only=withheld is not None) for t in range(len(labels))]
+    clustered = sides[1].buckets is not None
+    found = []
+    for metric in applied:
+        if withheld and metric.name not in SHARES_OF_ALL:
+            found += _withheld_rows(base | {"metric": metric.name}, withheld, pair, labels, words)
+            continue
+        try:
+            findings = metric.measure(pair)
+        except MetricFailed as error:
+            failed = ("insufficient_data", str(error))
+            found += _withheld_rows(base | {"metric": metric.name}, failed, pair, labels, words)
+            continue
+        independent = clustered and metric.name not in CLUSTERED
+        for t, row in enumerate(_rows(metric, findings, tolerances[metric.name], min_rows)):
+            if independent and not row["reason"]:
+                row["reason"] = "rows are taken as independent: this metric does not use the entity"
+            found.append(base | {"metric": metric.name, "segment": labels[t], "direction": words[t]} | row)
+    return found
+
+
+def _withheld(reading: Reading, old: pl.Series, new: pl.Series) -> tuple[str | None, str] | None:
+    """State and reason where the shares of the values tell nothing about the data."""
+    if looks_like_key(old) and looks_like_key(new):
+        return None, "an identifier, different in every row: not compared unless its kind is given"
+    if reading.kind == "datetime":
+        for whose, times in (("reference", old), ("current", new)):
+            if not weeks_are_whole(read_as(times, reading)):
+                return "insufficient_data", (
+                    f"the {whose} times cover neither one whole week nor 14 days: hours of the week cannot be compared"
+                )
+    return None
+
+
+def _withheld_rows(
+    base: Row, withheld: tuple[str | None, str], pair: ColumnPair, labels: list[str], words: list[str]
+) -> list[Row]:
+    state, reason = withheld
+    rows = ((int(pair.reference[t].sum()), int(pair.current[t].sum())) for t in range(len(labels)))
+    return [
+        base | {"segment": label, "state": state, "reason": reason, "direction": word, "n_reference": m, "n_current": n}
+        for label, word, (m, n) in zip(labels, words, rows, strict=True)
+    ]
+
+
+def _reading(name: str, old: Table, new: Table, given: Reading | None) -> Reading:
+    """How the column is read."""
+    if reason := old.unreadable.get(name) or new.unreadable.get(name):
+        raise _Unjudged("insufficient_data", reason)
+    if name not in old.frame.columns:
+        raise _Unjudged("insufficient_data", f"the reference does not have this column{_other_spelling(name, old)}")
+    reading = given or infer_reading(old.frame[name])
+    if name not in new.frame.columns:
+        raise _Unjudged("drift", f"the column is missing in the current table{_other_spelling(name, new)}")
+    if reading.profile_kind is None:
+        raise _Unjudged("insufficient_data", reading.reason)
+    return reading
+
+
+def _other_spelling(name: str, table: Table) -> str:
+    """The same name but for case and spaces, if the table has one."""
+    found = [other for other in table.frame.columns if other.strip().casefold() == name.strip().casefold()]
+    return f"; it has {found[0]!r}" if found else ""
+
+
+def _read_pair(
+    name: str, reading: Reading, sides: tuple[Side, Side], n_groups: int, bins: int, *, is_given: bool
+) -> ColumnPair:
+    """Both columns in the bins of the reference."""
+    assert reading.profile_kind is not None  # _reading refuses it
+    try:
+        reference = read_as(sides[0].table.frame[name], reading)
+    except NotComparable as error:
+        if is_given:
+            dtype = sides[0].table.frame[name].dtype
+            raise ValueError(f"compare: kinds: {name!r} of type {dtype} cannot be read as {reading.kind}") from error
+        raise _Unjudged("insufficient_data", f"the reference cannot be read: {error}") from error
+    try:
+        current = read_as(sides[1].table.frame[name], reading)
+        return pair_column(name, reading.profile_kind, (reference, current), sides, n_groups, bins)
+    except (NotComparable, TypeError) as error:
+        raise _Unjudged("drift", f"the type has changed: {error}") from error
+
+
+def _words(pair: ColumnPair, t: int, reading: Reading, *, rates_only: bool) -> str:
+    profile = replace(pair.profile, n_reference=np.array(pair.reference[t]))
+    words = describe_shift(profile, pair.current[t], rates_only=rates_only)
+    measured = {"text": "length", "embedding": "norm"}.get(str(reading.kind))
+    return f"{measured}: {words}" if measured else words
+
+
+def _rows(metric: DriftMetric, findings: Findings, tolerance: float | None, min_rows: int) -> Iterator[Row]:
+    """Result fields of one metric, group by group."""
+    for t in range(len(findings.value)):
+        numbers: Row = {
+            name: _number(getattr(findings, name)[t]) for name in ("value", "p_value", "effect", "ci_low", "ci_high")
+        }
+        m, n = int(findings.n_reference[t]), int(findings.n_current[t])
+        reason = findings.reasons[t] if findings.reasons else None
+        state: str | None = "insufficient_data"
+        low, high = numbers["ci_low"], numbers["ci_high"]
+        if min(m, n) < min_rows:
+            side, rows = ("reference", m) if m <= n else ("current", n)
+            reason = f"{rows} {side} values, {min_rows} needed" if rows else f"no {side} values"
+        elif numbers["value"] is None and numbers["effect"] is None:
+            reason = reason or "the metric is undefined on these values"
+        elif tolerance is None:
+            state, reason = None, reason or "a number without a verdict: this metric has no interval or no tolerance"
+        elif low is None or high is None:
+            reason = reason or "no interval: too few rows, or all of a few entities"
+        else:
+            state = _state(low - metric.no_change, high - metric.no_change, tolerance)
+        yield numbers | {
+            "tolerance": tolerance,
+            "state": state,
+            "n_reference": m,
+            "n_current": n,
+            "reason": reason,
+        }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _state(low: float, high: float, tolerance: float) -> str:
+    """Is the change beyond the tolerance in either direction, within it, or can one not tell?"""
+    if low > tolerance or high < -tolerance:
+        return "drift"
+    return "stable" if -tolerance < low and high < tolerance else "unclear"

@@ -1,0 +1,205 @@
+"""What a column is taken for when two tables are compared: told once, from the reference.
+
+Every Polars type, and so every Parquet type, has a defined treatment:
+
+====================================================  =============================================================
+integers of any sign and width, floats, decimals      numeric
+durations, times of day                               numeric, in seconds (of the day)
+boolean                                               boolean
+string, dictionary, enum                              datetime if every value is an ISO 8601 time; text if long and
+                                                      mostly distinct; else categorical
+date, timestamp with or without zone                  datetime: hour of the week, UTC (whole weeks, or 14 days and more)
+text                                                  numeric, by its length in characters
+integers or texts called an identifier, all different  shares are not compared: they have no distribution to come back to
+list or array of numbers                              embedding: numeric, by its Euclidean norm
+null (no value at all)                                categorical
+struct, map, binary, list of anything else, object    none: reported with the reason
+====================================================  =============================================================
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from metrics_py.profile.values import Kind
+
+ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "text", "embedding"]
+KINDS: tuple[ColumnKind, ...] = ("numeric", "categorical", "boolean", "datetime", "text", "embedding")
+SAMPLE_ROWS = 100_000
+WEEK_HOURS = 168
+WEEK_TOLERANCE_HOURS = 8
+TEXT_MIN_MEAN_LENGTH = 40
+TEXT_MIN_DISTINCT_SHARE = 0.5
+KEY_NAME = re.compile(
+    r"(?i:(^|[\W_])(id|uuid|guid|key|idx|index|row|rownum|seq|serial)$|^unnamed: \d+$)"
+    r"|[a-z](Id|ID|Uuid|UUID|Guid|Key|Index)$"
+)
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+_TIMES = (pl.Date, pl.Datetime)
+
+
+class NotComparable(Exception):
+    """The values cannot be read as the kind of the reference column; the message says why."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a column is read: its kind, and the kind of profile it is binned by (None: it cannot be judged, see reason)."""
+
+    kind: ColumnKind | None
+    profile_kind: Kind | None
+    reason: str = ""
+
+
+def infer_reading(column: pl.Series) -> Reading:
+    """Kind of a reference column, from its type and the first 100,000 values."""
+    dtype = column.dtype
+    if dtype in _TEXTS:
+        return _infer_text(column)
+    if dtype == pl.Null:
+        return reading_of("categorical")
+    if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
+        return reading_of("numeric")
+    for kind, found in (
+        ("boolean", dtype == pl.Boolean),
+        ("datetime", dtype in _TIMES),
+        ("embedding", _is_embedding(dtype)),
+    ):
+        if found:
+            return reading_of(kind)
+    return Reading(None, None, f"a column of type {dtype} cannot be judged; cast it to numbers, texts or times")
+
+
+def reading_of(kind: str) -> Reading:
+    """Reading of a kind by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+    """
+    for known in KINDS:
+        if kind == known:
+            return Reading(known, "numeric" if known in ("text", "embedding") else known)
+    raise ValueError(f"kind {kind!r} is unknown; allowed: {', '.join(sorted(KINDS))}")
+
+
+def looks_like_key(column: pl.Series) -> bool:
+    """Is it called an identifier (``id``, ``order_id``, ``uuid``, ``rowIndex``), and has every row a value of its own?"""
+    if not column.dtype.is_integer() and column.dtype not in _TEXTS:
+        return False
+    named = KEY_NAME.search(column.name) is not None
+    return named and not column.null_count() and column.n_unique() == column.len()
+
+
+def weeks_are_whole(times: pl.Series) -> bool:
+    """Do the times cover the week evenly: one whole week (within 8 hours), or 14 days and more?
+
+    A window of a day or of ten days holds some weekdays more often than others, whatever its rows are like; beyond 14 days that
+    is a PSI of at most 0.04.
+    """
+    held = times.drop_nulls()
+    if not held.len():
+        return True
+    hours = held.cast(pl.Datetime("us")).dt.truncate("1h")
+    first, last = hours.min(), hours.max()
+    by_day = times.dtype == pl.Date or bool((hours.dt.hour() == first.hour).all())  # type: ignore[union-attr]
+    span = (last - first).total_seconds() / 3600 + (24 if by_day else 1)  # type: ignore[operator]
+    return span >= 2 * WEEK_HOURS or abs(span - WEEK_HOURS) <= WEEK_TOLERANCE_HOURS
+
+
+def _is_embedding(dtype: pl.DataType) -> bool:
+    """A list or array of numbers (or of nothing but nulls)."""
+    if not isinstance(dtype, pl.List | pl.Array):
+        return False
+    inner = pl.Series(dtype=dtype.inner).dtype
+    return inner.is_numeric() or inner == pl.Null
+
+
+def _infer_text(column: pl.Series) -> Reading:
+    values = column.head(SAMPLE_ROWS).drop_nulls().cast(pl.String)
+    if not values.len():
+        return reading_of("categorical")
+    if _looks_like_time(values) and _parse_times(column) is not None:
+        return reading_of("datetime")
+    if _mean_length(values) >= TEXT_MIN_MEAN_LENGTH and values.n_unique() >= TEXT_MIN_DISTINCT_SHARE * values.len():
+        return reading_of("text")
+    return reading_of("categorical")
+
+
+def _mean_length(values: pl.Series) -> float:
+    return float(values.to_frame("x").select(pl.col("x").str.len_chars().mean()).item() or 0.0)
+
+
+def _looks_like_time(values: pl.Series) -> bool:
+    return bool(values.head(1000).str.contains(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}|$)").all())
+
+
+def _parse_times(column: pl.Series) -> pl.Series | None:
+    """UTC times of an ISO 8601 text column; None if any value is none."""
+    texts = column.cast(pl.String)
+    for zone in ("UTC", None):
+        try:
+            return texts.str.to_datetime(time_unit="us", time_zone=zone, strict=True)
+        except (pl.exceptions.PolarsError, ValueError):
+            continue
+    return None
+
+
+def read_as(column: pl.Series, reading: Reading) -> pl.Series:
+    """Values as the profile of this reading takes them: numbers, categories, booleans or times.
+
+    Raises
+    ------
+    NotComparable
+        If the type of the values does not allow it.
+    """
+    dtype = column.dtype
+    if dtype == pl.Null:
+        return column
+    if reading.kind == "text":
+        _require(dtype in _TEXTS, "text", dtype)
+        return column.cast(pl.String).str.len_chars()
+    if reading.kind == "embedding":
+        _require(_is_embedding(dtype), "an embedding", dtype)
+        return _norms(column)
+    if reading.kind == "numeric":
+        if dtype in _TEXTS:
+            raise NotComparable(_no_numbers(column.cast(pl.String)))
+        _require(dtype.is_numeric() or dtype in (pl.Boolean, pl.Duration, pl.Time), "numeric", dtype)
+        return _seconds(column) if dtype in (pl.Duration, pl.Time) else column
+    if reading.kind == "datetime":
+        times = column if dtype in _TIMES else _parse_times(column) if dtype in _TEXTS else None
+        if times is None:
+            raise NotComparable(f"the reference holds times, these values are of type {dtype}")
+        return times
+    _require(not dtype.is_nested() and dtype not in (pl.Binary, pl.Object), str(reading.kind), dtype)
+    return column
+
+
+def _no_numbers(texts: pl.Series) -> str:
+    """What keeps texts from being numbers."""
+    bad = texts.filter(texts.cast(pl.Float64, strict=False).is_null() & texts.is_not_null())
+    shown = f", {bad.len()} of them no number, such as {bad[0][:40]!r}" if bad.len() else "; cast them to numbers"
+    return f"the reference is numeric, these values are of type String{shown}"
+
+
+def _require(allowed: bool, kind: str, dtype: pl.DataType) -> None:
+    if not allowed:
+        raise NotComparable(f"the reference is {kind}, these values are of type {dtype}")
+
+
+def _seconds(column: pl.Series) -> pl.Series:
+    if column.dtype == pl.Time:
+        return column.cast(pl.Int64) / 1e9
+    return column.to_frame("x").select(pl.col("x").dt.total_microseconds() / 1e6).to_series()
+
+
+def _norms(column: pl.Series) -> pl.Series:
+    values = column.cast(pl.List(pl.Float64)) if isinstance(column.dtype, pl.List) else column.arr.to_list()
+    squares = pl.col("x").cast(pl.List(pl.Float64)).list.eval(pl.element() ** 2).list.sum().sqrt()
+    return values.to_frame("x").select(pl.when(pl.col("x").is_not_null()).then(squares)).to_series()

@@ -1,0 +1,1 @@
+"""Drift of one column: distances, tests, effects with intervals, daily statistics for alerts, and words for people."""

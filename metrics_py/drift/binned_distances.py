@@ -1,0 +1,270 @@
+"""Distances between counts in frozen bins, vectorised over any leading axes.
+
+Conventions of every function: `reference` has shape (G,) or (..., G), `current` (..., G); the last axis holds the bins, the
+result has the leading shape. Shares with a logarithm or a square root are smoothed by half a row per bin
+(a + 1/2) / (n + G/2), where bins that are empty on both sides do not count as bins. NaN marks an undefined value: no rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metrics_py.registry import metric
+
+FloatArray = NDArray[np.float64]
+PSEUDO_COUNT = 0.5
+
+
+def counts_of(name: str, reference: ArrayLike, current: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Both counts as floats of a common shape, checked."""
+    a, b = np.asarray(reference, dtype=float), np.asarray(current, dtype=float)
+    if a.ndim < 1 or b.ndim < 1 or a.shape[-1] != b.shape[-1] or a.shape[-1] == 0:
+        raise ValueError(
+            f"{name}: reference has shape {a.shape}, current {b.shape}; the last axis of both must hold the same bins"
+        )
+    for side, array in (("reference", a), ("current", b)):
+        if not np.isfinite(array).all() or (array < 0).any():
+            raise ValueError(f"{name}: {side} counts hold a negative, NaN or infinite entry; count the rows again")
+    a, b = np.broadcast_arrays(a, b)
+    return a, b
+
+
+def degrees_of_freedom(reference: ArrayLike, current: ArrayLike) -> FloatArray:
+    """Bins that hold rows on either side, minus one."""
+    a, b = counts_of("degrees_of_freedom", reference, current)
+    return np.maximum(((a + b) > 0).sum(axis=-1) - 1.0, 0.0)
+
+
+def smoothed(name: str, reference: ArrayLike, current: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Smoothed shares of both sides; a bin that is empty on both has share 0."""
+    a, b = counts_of(name, reference, current)
+    used = (a + b) > 0
+    bins = used.sum(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = [
+            np.where(used, (x + PSEUDO_COUNT) / (x.sum(axis=-1, keepdims=True) + PSEUDO_COUNT * bins), 0.0)
+            for x in (a, b)
+        ]
+    empty = ((a.sum(axis=-1) == 0) | (b.sum(axis=-1) == 0))[..., None]
+    return np.where(empty, np.nan, shares[0]), np.where(empty, np.nan, shares[1])
+
+
+def shares(name: str, reference: ArrayLike, current: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Plain shares of both sides, NaN where a side has no rows."""
+    a, b = counts_of(name, reference, current)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return a / a.sum(axis=-1, keepdims=True), b / b.sum(axis=-1, keepdims=True)
+
+
+def _log_ratio(b: FloatArray, a: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((a == 0) & (b == 0), 0.0, np.log(b / a))
+
+
+@metric(
+    name="psi",
+    task="drift",
+    needs="bins",
+    direction="lower_is_better",
+    range=(0, np.inf),
+    unit="nats",
+    references=("Yurdakul (2018)", "Siddiqi (2006), Credit Risk Scorecards, Wiley"),
+    invariances=("relabel", "symmetric"),
+)
+def psi(reference: ArrayLike, current: ArrayLike) -> FloatArray:
+    """Population stability index ``sum (b - a) ln(b / a)`` in nats, the symmetrised KL divergence.
+
+    Without drift ``PSI / (1/n + 1/m)`` is about chi-square with G - 1 degrees of freedom, so its size depends on the number
+    of rows: judge it by `metrics_py.drift.effects.psi_effect`, never by a fixed threshold alone.
+
+    Examples
+    --------
+    >>> round(float(psi([500, 300, 200], [400, 300, 300])), 4)
+    0.0627
+    """
+    a, b = smoothed("psi", reference, current)
+    return ((b - a) * _log_ratio(b, a)).sum(axis=-1)
+
+
+@metric(
+    name="kl_divergence",
+    task="drift",
+    needs="bins",
+    direction="lower_is_better",
+    range=(0, np.inf),
+    unit="nats",
+    references=("Kullback & Leibler (1951), AMS 22:79",),
+    invariances=("relabel",),
+)
+def kl_divergence(reference: ArrayLike, current: ArrayLike) -> FloatArray:
+    """Kullback-Leibler divergence of the current from the reference, ``sum b ln(b / a)``, in nats."""
+    a, b = smoothed("kl_divergence", reference, current)
+    return (b * _log_ratio(b, a)).sum(axis=-1)
+
+
+@metric(
+    name="js_divergence",
+    task="drift",
+    needs="bins",
+    direction="lower_is_better",
+    range=(0, 0.6931472),
+    unit="nats",
+    references=("Lin (1991), IEEE TIT 37:145",),
+    invariances=("relabel", "symmetric"),
+)
+def js_divergence(reference: ArrayLike, current: ArrayLike) -> FloatArray:
+    """Jensen-Shannon divergence in nats, between 0 and ln 2."""
+    a, b = smoothed("js_divergence", reference, current)
+    middle = (a + b) / 2
+    return (a * _log_ratio(a, middle) + b * _log_ratio(b, middle)).sum(axis=-1) / 2
+
+
+@metric(
+    name="js_distance",
+    task="drift",
+    needs="bins",
+    direction="lower_is_better",
+    range=(0, 1),
+    references=("Endres & Schindelin (2003), IEEE TIT 49:1858",),
+    invariances=("relabel", "symmetric"),
+)
+def js_distance(reference: ArrayLike, current: ArrayLike) -> FloatArray:
+    """Jensen-Shannon distance: square root of the divergence in bits, between 0 and 1."""
+    return np.sqrt(np.maximum(js_divergence(reference, current), 0.0) / np.log(2))
+
+
+@metric(
+    name="hellinger",
+    task="drift",
+    needs="bins",
+    direction="lower_is_better",
+    range=(0, 1),
+    references=("Hellinger (1909), J. reine angew. Math. 136:210",),
+    invariances=("relabel", "symmetric"),
+)
+def hellinger(reference: ArrayLike, current: ArrayLike) -> FloatArray:
+    """Hellinger distance ``sqrt(1/2 sum (sqrt a - sqrt b)^2)``, between 0 and 1."""
+    a, b = smoothed("hellinger", reference, current)
+    return np.sqrt(0.5 * ((np.sqrt(a) - np.sqrt(b)) ** 2).sum(axis=-1))
+
+
+@metric(
+    name="total_variation",
+    task="drift",
+    needs="bins",
+    direction="lower_is_better",
+    range=(0, 1),
+    references=("Levin & Peres (2017), Markov Chains and Mixing Times, ch. 4",),
+    invariances=("relabel", "symmetric"),
+)
+def total_variation(reference: ArrayLike, current: ArrayLike) -> FloatArray:
+    """Total variation distance ``1/2 sum |a - b|``: the share of rows that would have to change bin."""
+    a, b = shares("total_variation", reference, current)
+    return 0.5 * np.abs(a - b).sum(axis=-1)
+
+
+@metric(
+    name="l_infinity",
+    task="drift",
+    needs="bins",
+    direction="lower_is_better",
+    range=(0, 1),
+    references=("Breck et al. (2019), SysML (data validation)",),
+    invariances=("relabel", "symmetric"),
+)
+def l_infinity(reference: ArrayLike, current: ArrayLike) -> FloatArray:
+    """Largest change of the share of one bin."""
+    a, b = shares("l_infinity", reference, current)
+    return np.abs(a - b).max(axis=-1)
+
+
+def ks_bounds(
+    reference: ArrayLike, current: ArrayLike, *, points: ArrayLike | None = None, loose: ArrayLike | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Guaranteed limits of the exact two-sample Kolmogorov-Smirnov distance of the rows behind ordered bins.
+
+    With F, G the cumulative shares at the ends of the bins, D is at least ``max_k |F_k - G_k|`` and at most
+    ``max_k max(F_(k+1) - G_k, G_(k+1) - F_k)``; in a bin that is a single value the ECDFs jump together. Rows whose place is
+    not known widen both limits by their share.
+
+    Parameters
+    ----------
+    reference, current : array_like, shape (..., G)
+        Counts in bins ordered by value.
+    points : array_like of bool, shape (G,), optional
+        Bins that hold one single value (atoms).
+    loose : array_like of bool, shape (G,), optional
+        Bins that overlap others.
+
+    Returns
+    -------
+    lower, upper : ndarray, shape (...)
+
+    Examples
+    --------
+    >>> low, high = ks_bounds([10, 10, 10, 10], [5, 10, 10, 15])
+    >>> float(low), float(high)
+    (0.125, 0.375)
+    """
+    a, b = shares("ks_bounds", reference, current)
+    slack = np.zeros(a.shape[:-1])
+    if loose is not None:
+        free = np.asarray(loose, dtype=bool)
+        slack = np.maximum(a, b)[..., free].sum(axis=-1)
+        a, b = np.where(free, 0.0, a), np.where(free, 0.0, b)
+    f = np.concatenate([np.zeros((*a.shape[:-1], 1)), np.cumsum(a, axis=-1)], axis=-1)
+    g = np.concatenate([np.zeros((*b.shape[:-1], 1)), np.cumsum(b, axis=-1)], axis=-1)
+    lower = np.abs(f - g).max(axis=-1)
+    inside = np.maximum(f[..., 1:] - g[..., :-1], g[..., 1:] - f[..., :-1])
+    if points is not None:
+        inside = np.where(np.asarray(points, dtype=bool), 0.0, inside)
+    upper = np.maximum(inside.max(axis=-1), lower)
+    return np.maximum(lower - slack, 0.0), np.minimum(upper + slack, 1.0)
+
+
+def wasserstein(reference: ArrayLike, current: ArrayLike, centers: ArrayLike) -> FloatArray:
+    """Wasserstein-1 distance with the mass of each bin at its center, in the units of `centers`.
+
+    Parameters
+    ----------
+    centers : array_like, shape (G,)
+        Places of the bins, in any order; `ColumnProfile.center` is clipped, so that no outlier enters.
+    """
+    f_minus_g, gaps = _ecdf_difference("wasserstein", reference, current, centers)
+    return (np.abs(f_minus_g) * gaps).sum(axis=-1)
+
+
+def energy_distance(reference: ArrayLike, current: ArrayLike, centers: ArrayLike) -> FloatArray:
+    """Energy distance ``sqrt(2 integral (F - G)^2)`` with the mass of each bin at its center, as scipy's."""
+    f_minus_g, gaps = _ecdf_difference("energy_distance", reference, current, centers)
+    return np.sqrt(2 * (f_minus_g**2 * gaps).sum(axis=-1))
+
+
+def energy_coefficient(reference: ArrayLike, current: ArrayLike, centers: ArrayLike) -> FloatArray:
+    """Energy coefficient of inhomogeneity ``D^2 / (2 E|X - Y|)`` in [0, 1]: the energy distance without units.
+
+    References
+    ----------
+    Szekely & Rizzo (2013), Journal of Statistical Planning and Inference 143:1249.
+    """
+    a, b = shares("energy_coefficient", reference, current)
+    places = np.asarray(centers, dtype=float)
+    expected = np.einsum("...i,ij,...j->...", a, np.abs(places[:, None] - places), b)
+    squared = energy_distance(reference, current, centers) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((expected == 0) & np.isfinite(squared), 0.0, squared / (2 * expected))
+
+
+def _ecdf_difference(
+    name: str, reference: ArrayLike, current: ArrayLike, centers: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    a, b = shares(name, reference, current)
+    places = np.asarray(centers, dtype=float)
+    if places.shape != a.shape[-1:] or not np.isfinite(places).all():
+        raise ValueError(
+            f"{name}: centers have shape {places.shape}; pass one finite place per bin, shape {a.shape[-1:]}"
+        )
+    order = np.argsort(places, kind="stable")
+    difference = np.cumsum((a - b)[..., order], axis=-1)[..., :-1]
+    return difference, np.diff(places[order])

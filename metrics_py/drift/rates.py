@@ -1,0 +1,60 @@
+"""Shares of rows that are missing, not finite, outside the reference's range, or of an unseen category, from bin counts.
+
+Each takes a `ColumnProfile` and counts of shape (..., K); NaN where there are no rows to take a share of.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metrics_py.profile.column_profile import BinKind, ColumnProfile
+from metrics_py.registry import metric
+
+FloatArray = NDArray[np.float64]
+INVALID: tuple[BinKind, ...] = ("null", "not_finite")
+
+
+def _share(
+    profile: ColumnProfile, counts: ArrayLike, kinds: tuple[BinKind, ...], without: tuple[BinKind, ...]
+) -> FloatArray:
+    table = np.asarray(counts, dtype=np.int64)
+    if table.shape[-1:] != (len(profile),) or (table < 0).any():
+        raise ValueError(
+            f"column {profile.column!r}: counts have shape {table.shape}; pass counts of at least 0, the last axis with "
+            f"{len(profile)} bins"
+        )
+    rows = table.sum(axis=-1) - table[..., profile.where(*without)].sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return table[..., profile.where(*kinds)].sum(axis=-1) / np.where(rows > 0, rows, np.nan)
+
+
+@metric(name="null_rate", task="drift", needs="profile", direction="lower_is_better", range=(0, 1))
+def null_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
+    """Share of rows without a value."""
+    return _share(profile, counts, ("null",), ())
+
+
+@metric(name="not_finite_rate", task="drift", needs="profile", direction="lower_is_better", range=(0, 1))
+def not_finite_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
+    """Share of rows with NaN or infinity."""
+    return _share(profile, counts, ("not_finite",), ())
+
+
+@metric(name="out_of_range_rate", task="drift", needs="profile", direction="lower_is_better", range=(0, 1))
+def out_of_range_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
+    """Share of the finite values that lie outside the range of the reference."""
+    return _share(profile, counts, ("below", "above"), INVALID)
+
+
+@metric(
+    name="unseen_rate",
+    task="drift",
+    needs="profile",
+    direction="lower_is_better",
+    range=(0, 1),
+    references=("Good (1953), Biometrika 40:237",),
+)
+def unseen_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
+    """Share of the values that are of a category the reference does not hold; `expected_unseen` of them are no drift."""
+    return _share(profile, counts, ("unseen",), INVALID)

@@ -1,0 +1,198 @@
+"""Frozen reference profiles: bins that never move, and counts per bin that merge by addition.
+
+A profile is made once, from the reference. Current data are only counted in its bins, so scores of different windows can be
+compared, an outlier cannot move an edge, and the counts of shards, hours or days add up to the counts of the whole, bit for
+bit. Nulls, infinities, values outside the reference's range and unseen categories have bins of their own: nothing is dropped.
+
+References
+----------
+Good (1953), Biometrika 40:237 (probability of unseen species: singletons / N).
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from typing import cast, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from metrics_py.profile.column_profile import BIN_SCHEMA, SPECIAL_LABELS, BinKind, ColumnProfile, FloatArray
+from metrics_py.profile.counts import count, counts_of_levels, levels_of
+from metrics_py.profile.edges import just_below, numeric_edges
+from metrics_py.profile.values import WEEK_HOURS, Kind, categories_of, check_weights, numbers_of
+from metrics_py.wording import numbers
+
+__all__ = ["BIN_SCHEMA", "BinKind", "ColumnProfile", "build_profile", "count"]
+MAX_KNOWN = 100_000
+
+
+def build_profile(
+    values: object,
+    kind: str,
+    *,
+    column: str = "value",
+    bins: int = 32,
+    top: int = 50,
+    weights: ArrayLike | None = None,
+    design_effect: float = 1.0,
+    rows_per_window: float | None = None,
+) -> ColumnProfile:
+    """Freeze the bins of one reference column.
+
+    Parameters
+    ----------
+    values : array_like or polars.Series, shape (n,)
+        Reference values; None is null. Any size, also empty, constant or all null.
+    kind : {"numeric", "categorical", "boolean", "datetime"}
+        A datetime is judged by its hour of the week (UTC), never as a number.
+    column : str, default "value"
+        Name of the column.
+    bins : int, default 32
+        Most numeric bins that carry reference mass; a value with more than ``1 / bins`` of it is an atom.
+    top : int, default 50
+        Categories with a bin of their own, most frequent first (ties in alphabetical order).
+    weights : array_like, shape (n,), optional
+        A row of weight w counts as w rows.
+    design_effect : float, default 1
+        See `ColumnProfile`.
+    rows_per_window : float, optional
+        Usual rows of one window; the reference's rows divided by its number of windows.
+
+    Returns
+    -------
+    ColumnProfile
+
+    Raises
+    ------
+    ValueError
+        Unknown kind, weights that are negative, not finite or not one per row, fewer than 2 bins.
+    TypeError
+        Values that cannot be read as `kind`.
+
+    Examples
+    --------
+    >>> profile = build_profile([0] * 12 + [1, 2, 3, 4, 5, 6, 7, 8, None], "numeric", bins=4)
+    >>> [(label, int(n)) for label, n in zip(profile.label, profile.n_reference)]
+    [('< 0', 0), ('= 0', 12), ('(0, 4]', 4), ('(4, 8]', 4), ('> 8', 0), ('(null)', 1), ('(not finite)', 0)]
+    """
+    if kind not in get_args(Kind):
+        close = difflib.get_close_matches(kind, get_args(Kind), n=1)
+        raise ValueError(
+            f"build_profile: column {column!r}: kind {kind!r} is not one of {', '.join(get_args(Kind))}"
+            + (f"; did you mean {close[0]!r}?" if close else "; pass text as its length, an embedding as its norm")
+        )
+    if bins < 2 or top < 1:
+        raise ValueError(f"build_profile: bins={bins} must be at least 2 and top={top} at least 1")
+    if kind == "numeric":
+        empty = _numeric_profile(values, weights, bins, column)
+        profile = replace(empty, n_reference=count(empty, values, weights=weights))
+    else:
+        profile = _category_profile(values, weights, cast(Kind, kind), top, column)
+    return replace(profile, design_effect=float(design_effect), rows_per_window=rows_per_window)
+
+
+def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, column: str) -> ColumnProfile:
+    series = numbers_of(values, column)
+    numbers = series.fill_null(np.nan).to_numpy()
+    finite = np.isfinite(numbers)
+    if weights is None:
+        distinct, rows = np.unique(numbers[finite] + 0.0, return_counts=True)
+        mass = rows.astype(float)
+    else:
+        weight = check_weights(weights, len(numbers), column)
+        kept = finite & (weight > 0)
+        distinct, inverse = np.unique(numbers[kept] + 0.0, return_inverse=True)
+        mass = np.bincount(inverse, weights=weight[kept], minlength=len(distinct)).astype(float)
+    if not len(distinct):  # every finite value lies outside the range of a reference without any
+        kinds: list[BinKind] = ["below", "above", "null", "not_finite"]
+        lower, upper = np.array([np.nan, 0.0, np.nan, np.nan]), np.array([0.0, np.nan, np.nan, np.nan])
+        labels = ("<= 0 (no reference values)", "> 0 (no reference values)", "(null)", "(not finite)")
+        return ColumnProfile(
+            column, "numeric", tuple(kinds), labels, lower, upper, np.zeros(4, np.int64), np.full(4, np.nan)
+        )
+    edges = numeric_edges(distinct, mass, bins)
+    low, high = just_below(float(distinct[0])), float(distinct[-1])
+    kinds = ["below", *cast("tuple[BinKind, ...]", edges.kinds), "above", "null", "not_finite"]
+    lower = np.array([np.nan, *edges.lower, high, np.nan, np.nan])
+    upper = np.array([low, *edges.upper, np.nan, np.nan, np.nan])
+    total = float(mass.sum())
+    clipped = np.clip(distinct, *_quantiles(distinct, mass, (0.005, 0.995)))
+    share = mass / total
+    unit = float(np.abs(clipped).max()) or 1.0  # squares of huge and tiny values stay in range
+    mean = float((share * (clipped / unit)).sum())  # no @: it wakes a second thread, which then waits busily
+    scale = unit * float(np.sqrt((share * (clipped / unit - mean) ** 2).sum()))
+    profile = ColumnProfile(
+        column, "numeric", tuple(kinds), _numeric_labels(kinds, lower, upper, float(distinct[0])), lower, upper,
+        np.zeros(len(kinds), np.int64), np.full(len(kinds), np.nan), scale=scale if clipped[0] < clipped[-1] and scale > 0 else None,
+        minimum=float(distinct[0]), maximum=high, mean=float((share * distinct).sum()),
+        n_distinct=len(distinct), n_singletons=int((mass == 1).sum()), expected_unseen=2 / (total + 1),
+        expected_unseen_error=float(np.sqrt(2)) / (total + 1),
+    )  # fmt: skip
+    return replace(profile, center=_centers(profile, distinct, share, clipped))
+
+
+def _centers(profile: ColumnProfile, distinct: FloatArray, share: FloatArray, clipped: FloatArray) -> FloatArray:
+    cuts, bin_of_cut = profile.cuts()
+    ends = np.searchsorted(distinct, cuts, side="right")
+    bin_of = np.repeat(bin_of_cut, np.diff(ends, prepend=0))
+    weight = np.bincount(bin_of, weights=share, minlength=len(profile))
+    sums = np.bincount(bin_of, weights=share * clipped, minlength=len(profile))
+    center = profile.lower / 2 + profile.upper / 2
+    center[weight > 0] = sums[weight > 0] / weight[weight > 0]
+    center[profile.where("below")], center[profile.where("above")] = clipped[0], clipped[-1]
+    return center
+
+
+def _quantiles(distinct: FloatArray, mass: FloatArray, levels: tuple[float, ...]) -> FloatArray:
+    cumulative = np.cumsum(mass)
+    return distinct[np.searchsorted(cumulative, np.array(levels) * cumulative[-1] * (1 - 1e-12))]
+
+
+def _numeric_labels(kinds: list[BinKind], lower: FloatArray, upper: FloatArray, minimum: float) -> tuple[str, ...]:
+    words = {"below": "< {minimum}", "above": "> {lower}", "atom": "= {lower}"} | SPECIAL_LABELS
+    ends = np.unique([minimum, *lower[(lower >= minimum)], *upper[upper >= minimum]])
+    text = dict(zip(ends.tolist(), numbers(ends.tolist()), strict=True))
+    first = "(" if "atom" in kinds and minimum in lower[np.array(kinds) == "atom"] else "["
+    labels = []
+    for kind, low, high in zip(kinds, lower.tolist(), upper.tolist(), strict=True):
+        interval = first + "{minimum}, {upper}]" if low < minimum else "({lower}, {upper}]"
+        labels.append(
+            words.get(kind, interval).format(lower=text.get(low), upper=text.get(high), minimum=text[minimum])
+        )
+    return tuple(labels)
+
+
+def _category_profile(values: object, weights: ArrayLike | None, kind: Kind, top: int, column: str) -> ColumnProfile:
+    texts = categories_of(values, kind, column)
+    if weights is None:
+        found = levels_of(texts)
+    else:
+        weight = check_weights(weights, len(texts), column)
+        found = pl.DataFrame({"value": texts, "n": weight}).group_by("value").agg(pl.col("n").sum())
+    levels = found.filter(pl.col("value").is_not_null() & (pl.col("n") > 0))
+    levels = levels.sort(["n", "value"], descending=[True, False])
+    total = float(levels["n"].sum())
+    singletons = int((levels["n"] == 1).sum())
+    doubletons = int((levels["n"] == 2).sum())
+    error = 0.0
+    if kind == "categorical":
+        error = float(np.sqrt(singletons + 2 * doubletons) / total) if total else 0.0
+        named = levels["value"].head(top).to_list()
+        other = levels["value"].slice(top, MAX_KNOWN).to_list()
+        kinds = cast("list[BinKind]", [*["category"] * len(named), "other", "unseen", "null"])
+        forgotten = float(levels["n"].slice(top + MAX_KNOWN).sum())
+        unseen = min(1.0, (singletons + forgotten) / total) if total else 1.0
+    else:
+        named, other, unseen = list(WEEK_HOURS) if kind == "datetime" else ["false", "true"], [], 0.0
+        kinds = cast("list[BinKind]", [*["category"] * len(named), "null"])
+    labels = (*named, *(SPECIAL_LABELS[k] for k in kinds[len(named) :]))
+    nothing = np.full(len(kinds), np.nan)
+    profile = ColumnProfile(
+        column, kind, tuple(kinds), labels, nothing, nothing.copy(), np.zeros(len(kinds), np.int64), nothing.copy(),
+        n_distinct=len(levels), n_singletons=singletons, expected_unseen=unseen,
+        expected_unseen_error=error, other=tuple(other),
+    )  # fmt: skip
+    return replace(profile, n_reference=counts_of_levels(profile, found))

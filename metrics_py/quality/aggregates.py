@@ -1,0 +1,182 @@
+"""Label-side aggregate tables spread into dense arrays of shape (group, bucket, ...)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metrics_py.quality.classification import N_SCORE_BINS
+from metrics_py.quality.metrics import Aggregates
+
+FloatArray = NDArray[np.float64]
+
+CELLS_PER_CHUNK = 3_000_000
+CLASSIFICATION = ("binary_classification", "multiclass_classification")
+SUMS = (
+    "n",
+    "n_score",
+    "sum_label",
+    "sum_label_sq",
+    "sum_score",
+    "sum_error",
+    "sum_abs_error",
+    "sum_squared_error",
+    "sum_log_loss",
+    "sum_brier",
+)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows of one aggregate table, sorted by group: where each count goes and how much it is."""
+
+    group: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    amount: FloatArray
+    shape: tuple[int, ...]
+
+    def dense(self, start: int, stop: int, n_buckets: int) -> FloatArray:
+        """Array of shape (groups, buckets, *shape) of the groups in [start, stop)."""
+        low, high = np.searchsorted(self.group, (start, stop))
+        size = n_buckets * int(np.prod(self.shape))
+        index = (self.group[low:high] - start) * size + self.cell[low:high]
+        flat: FloatArray = np.bincount(index, weights=self.amount[low:high], minlength=(stop - start) * size).astype(
+            float, copy=False
+        )
+        return flat.reshape(stop - start, n_buckets, *self.shape)
+
+
+def spread(tables: dict[str, pl.DataFrame], task: str, positive: str, n_buckets: int) -> dict[str, Cells]:
+    """Address of every count in its dense array."""
+    cells = {}
+    if "confusion" in tables and task in CLASSIFICATION:
+        table = tables["confusion"].drop_nulls(["predicted_class", "actual_class"])
+        if task == "binary_classification":
+            predicted = (table["predicted_class"] == positive).to_numpy().astype(np.int64)
+            actual = (table["actual_class"] == positive).to_numpy().astype(np.int64)
+            k = 2
+        else:
+            names = pl.concat([table["predicted_class"], table["actual_class"]]).cast(pl.String).unique().sort()
+            predicted, actual = _codes(table["predicted_class"], names), _codes(table["actual_class"], names)
+            k = max(names.len(), 1)
+        bucket = _whole(table, "bucket", n_buckets)
+        cells["confusion"] = Cells(
+            table["_group"].to_numpy().astype(np.int64),
+            (bucket * k + predicted) * k + actual,
+            as_numbers(table["n"]),
+            (k, k),
+        )
+    if "score_bins" in tables and task in CLASSIFICATION:
+        table = tables["score_bins"]
+        names = table["class_name"].cast(pl.String).unique().sort()
+        n_classes = max(names.len(), 1)
+        if task == "binary_classification" and names.len() > 1:
+            raise ValueError(
+                f"quality_table: score_bins has the classes {', '.join(map(repr, names.to_list()))}; a binary task has one"
+            )
+        bucket, score_bin = _whole(table, "bucket", n_buckets), _whole(table, "score_bin", N_SCORE_BINS)
+        outcome = table["is_positive"].cast(pl.Int64).to_numpy()
+        address = ((bucket * 2 + outcome) * n_classes + _codes(table["class_name"], names)) * N_SCORE_BINS + score_bin
+        cells["scores"] = Cells(
+            table["_group"].to_numpy().astype(np.int64), address, as_numbers(table["n"]), (2, n_classes, N_SCORE_BINS)
+        )
+    if "sums" in tables:
+        cells["sums"] = _wide(tables["sums"], [c for c in SUMS if c in tables["sums"].columns], n_buckets)
+    if "custom" in tables:
+        table = tables["custom"]
+        names = table["metric"].cast(pl.String).unique().sort()
+        bucket, code = _whole(table, "bucket", n_buckets), _codes(table["metric"], names)
+        address = np.stack([(bucket * names.len() + code) * 2 + i for i in range(2)], axis=1).ravel()
+        amount = np.stack([as_numbers(table["sum_value"]), as_numbers(table["n"])], axis=1).ravel()
+        group = np.repeat(table["_group"].to_numpy().astype(np.int64), 2)
+        cells["custom"] = Cells(group, address, amount, (names.len(), 2))
+    return cells
+
+
+def _wide(table: pl.DataFrame, columns: list[str], n_buckets: int) -> Cells:
+    """Cells of a table with one amount per column; absent columns stay zero."""
+    bucket = _whole(table, "bucket", n_buckets)
+    positions = np.array([SUMS.index(c) for c in columns])
+    address = (bucket[:, None] * len(SUMS) + positions).ravel()
+    amount = np.stack([as_numbers(table[c]) for c in columns], axis=1).ravel()
+    return Cells(np.repeat(table["_group"].to_numpy().astype(np.int64), len(columns)), address, amount, (len(SUMS),))
+
+
+def _whole(table: pl.DataFrame, column: str, limit: int) -> NDArray[np.int64]:
+    values = table[column]
+    if values.null_count() or (values.len() and not 0 <= int(values.min()) <= int(values.max()) < limit):  # type: ignore[arg-type]
+        raise ValueError(
+            f"quality_table: the column {column!r} must hold whole numbers from 0 to {limit - 1}, found "
+            f"{values.min()} to {values.max()} and {values.null_count()} nulls"
+        )
+    return values.cast(pl.Int64).to_numpy()
+
+
+def as_numbers(values: pl.Series) -> FloatArray:
+    """Amounts as doubles; an absent sum (null) is a sum over no rows."""
+    array = values.cast(pl.Float64).fill_null(0.0).to_numpy()
+    if not np.isfinite(array).all():
+        raise ValueError(f"quality_table: the column {values.name!r} holds NaN or infinity; aggregates must be finite")
+    return array
+
+
+def _codes(values: pl.Series, names: pl.Series) -> NDArray[np.int64]:
+    return values.cast(pl.Enum(names)).to_physical().cast(pl.Int64).to_numpy()
+
+
+def chunks(n_groups: int, cells: dict[str, Cells], n_buckets: int) -> Iterator[tuple[int, int]]:
+    per_group = n_buckets * max([int(np.prod(c.shape)) for c in cells.values()], default=1)
+    size = max(1, CELLS_PER_CHUNK // per_group)
+    for start in range(0, n_groups, size):
+        yield start, min(start + size, n_groups)
+
+
+def name_aggregates(buckets: dict[str, FloatArray], task: str) -> dict[str, FloatArray]:
+    """Named aggregates of shape (groups, buckets, ...) as the metric definitions read them."""
+    result = {}
+    if "confusion" in buckets:
+        result["confusion"] = buckets["confusion"]
+    if "scores" in buckets:
+        scores = buckets["scores"]
+        result["negatives"], result["positives"] = scores[:, :, 0], scores[:, :, 1]
+        if task == "binary_classification":
+            result["negatives"], result["positives"] = result["negatives"][:, :, 0], result["positives"][:, :, 0]
+    if "sums" in buckets:
+        result |= {name: buckets["sums"][..., i] for i, name in enumerate(SUMS)}
+    return result
+
+
+def available_needs(cells: dict[str, Cells]) -> set[str]:
+    """Aggregates that were given (`QualityMetric.needs`)."""
+    return (set(cells) & {"confusion", "scores"}) | ({"n", "n_score"} if "sums" in cells else set())
+
+
+class Buckets:
+    """Bucket sums of a chunk of groups, with their totals and delete-one replicates computed once for all metrics."""
+
+    def __init__(self, aggregates: Aggregates) -> None:
+        self.total: Aggregates = {name: array.sum(axis=1) for name, array in aggregates.items()}
+        self.replicates: Aggregates = {name: self.total[name][:, None] - array for name, array in aggregates.items()}
+        self._rows = _rows_per_bucket(aggregates)
+
+    def rows(self, needs: str) -> FloatArray:
+        """Rows per (group, bucket) behind one aggregate (`QualityMetric.needs`)."""
+        return self._rows[needs]
+
+    def labelled(self) -> FloatArray:
+        """Labelled rows per group, by the aggregate that knows most of them."""
+        return np.maximum.reduce([rows.sum(axis=1) for needs, rows in self._rows.items() if needs != "n_score"])
+
+
+def _rows_per_bucket(aggregates: Aggregates) -> dict[str, FloatArray]:
+    rows = {name: aggregates[name] for name in ("n", "n_score") if name in aggregates}
+    if "confusion" in aggregates:
+        rows["confusion"] = aggregates["confusion"].sum(axis=(-2, -1))
+    if "positives" in aggregates:
+        scored = aggregates["positives"].sum(axis=-1) + aggregates["negatives"].sum(axis=-1)
+        rows["scores"] = scored if scored.ndim == 2 else scored.max(axis=-1)
+    return rows

@@ -1,0 +1,277 @@
+"""Model quality straight from labelled rows: the same aggregates as the warehouse's marts, and the same table of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from metrics_py.profile.values import categories_of
+from metrics_py.quality.classification import N_SCORE_BINS
+from metrics_py.quality.ranking import K, ranking_table
+from metrics_py.quality.table import N_BUCKETS, quality_table
+
+SMALLEST_PROBABILITY = 1e-15
+LARGEST = 1e145
+"""Squares of this, added up over any table, are finite."""
+KEYS = ("_all", "bucket")
+TASKS = ("binary_classification", "multiclass_classification", "regression", "ranking")
+
+
+KNOWN = pl.DataFrame({"_all": ["all"], "n_labelled": [0]})
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which columns hold the truth and the model's output.
+
+    Attributes
+    ----------
+    task : str
+        binary_classification, multiclass_classification, regression or ranking.
+    label : str
+        Column with the truth (ranking: the relevance, 0 and more); rows without it do not count.
+    score : str, optional
+        Binary: column with P(positive). Ranking: column with the score, highest first.
+    prediction : str, optional
+        Column with the predicted class or value; binary default: score >= `threshold`, multiclass: the most probable class.
+    class_scores : mapping of class to column
+        Multiclass: columns with the probability of each class.
+    positive : str, default "1"
+        Spelling of the positive class (numbers without a trailing ``.0``; 1 is true of booleans).
+    threshold : float, default 0.5
+        Score at and above which the decision is positive.
+    entity : str, optional
+        Rows of one entity stay in one jackknife bucket; default: every row by itself (ranking: the rows of a query).
+    query : str, optional
+        Ranking: column that tells which rows are ranked together.
+    k : int, default 10
+        Ranking: places that are looked at.
+    """
+
+    task: str
+    label: str
+    score: str | None = None
+    prediction: str | None = None
+    class_scores: Mapping[str, str] = field(default_factory=dict)
+    positive: str = "1"
+    threshold: float = 0.5
+    entity: str | None = None
+    query: str | None = None
+    k: int = K
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that are named."""
+        named = (self.label, self.score, self.prediction, self.entity, self.query)
+        return [name for name in (*named, *self.class_scores.values()) if name]
+
+
+def quality_of_rows(rows: pl.DataFrame, roles: Roles, *, min_labels: int = 100) -> pl.DataFrame:
+    """Quality with 95 % intervals from rows that hold label and model output.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per prediction.
+    roles : Roles
+        Columns.
+    min_labels : int, default 100
+        Fewer labelled rows (ranking: queries): insufficient_data.
+
+    Returns
+    -------
+    DataFrame
+        ``metric, value, ci_low, ci_high, n, status, reason, ...`` as `quality_table`, without keys.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, a probability lies outside [0, 1], or the task lacks the columns it needs.
+    """
+    _check(rows, roles)
+    if roles.task == "ranking":
+        return ranking_table(_of_queries(rows, roles), k=roles.k, min_queries=min_labels)
+    buckets = (
+        pl.col(roles.entity).cast(pl.String).hash(seed=0) if roles.entity else pl.int_range(pl.len()).hash(seed=0)
+    ) % N_BUCKETS
+    keyed = rows.with_columns(_all=pl.lit("all"), bucket=buckets.cast(pl.Int64))
+    if roles.task == "regression":
+        found = quality_table(
+            sums=_regression_sums(keyed, roles), label_counts=KNOWN, task=roles.task, min_labels=min_labels, by=["_all"]
+        )
+    elif roles.task == "binary_classification":
+        found = _binary(keyed, roles, min_labels)
+    else:
+        found = _multiclass(keyed, roles, min_labels)
+    return found.drop("_all")
+
+
+def _check(rows: pl.DataFrame, roles: Roles) -> None:
+    if roles.task not in TASKS:
+        raise ValueError(f"quality_of_rows: task={roles.task!r} is unknown; allowed: {', '.join(TASKS)}")
+    for name in roles.columns:
+        if name not in rows.columns:
+            raise ValueError(f"quality_of_rows: there is no column {name!r}; there are: {', '.join(rows.columns)}")
+    wanted = {
+        "binary_classification": ("score or prediction", roles.score or roles.prediction),
+        "multiclass_classification": ("prediction or class_scores", roles.prediction or roles.class_scores),
+        "regression": ("prediction", roles.prediction),
+        "ranking": ("query and the column score", roles.query and roles.score),
+    }[roles.task]
+    if not wanted[1]:
+        raise ValueError(f"quality_of_rows: {roles.task} needs the column {wanted[0]}")
+    regression = (roles.label, roles.prediction) if roles.task == "regression" else ()
+    for name in (roles.score, *roles.class_scores.values(), *regression):
+        if name is None or not rows.height:
+            continue
+        values = _numbers(rows[name])
+        if name in regression:
+            if values.is_infinite().any():
+                raise ValueError(f"quality_of_rows: the column {name!r} holds infinite values; leave out those rows")
+            if float(values.abs().max() or 0) > LARGEST:  # type: ignore[arg-type]
+                raise ValueError(
+                    f"quality_of_rows: the column {name!r} holds values beyond {LARGEST:.0e}, whose squares cannot be added up; "
+                    "leave out those rows"
+                )
+            continue
+        low, high = (None, None) if roles.task == "ranking" else (values.min(), values.max())
+        if low is not None and (float(low) < 0 or float(high) > 1):  # type: ignore[arg-type]
+            raise ValueError(f"quality_of_rows: the column {name!r} holds {low} to {high}; probabilities lie in [0, 1]")
+
+
+def _numbers(column: pl.Series) -> pl.Series:
+    """Values as numbers; null for NaN."""
+    try:
+        values = column.cast(pl.Float64, strict=False).fill_nan(None)
+    except pl.exceptions.PolarsError:
+        values = None
+    if values is None or values.null_count() > column.null_count() + _n_nan(column):
+        raise ValueError(f"quality_of_rows: the column {column.name!r} of type {column.dtype} does not hold numbers")
+    return values
+
+
+def _of_queries(rows: pl.DataFrame, roles: Roles) -> pl.DataFrame:
+    assert roles.query is not None and roles.score is not None  # _check refuses it
+    relevance = rows[roles.label].cast(pl.Float64, strict=False)
+    if relevance.null_count() > rows[roles.label].null_count():
+        raise ValueError(f"quality_of_rows: the column {roles.label!r} does not hold numbers; a relevance is 0 or more")
+    names = {"query": roles.query, "score": roles.score}
+    return pl.DataFrame({name: rows[column] for name, column in names.items()} | {"relevance": relevance})
+
+
+def _n_nan(values: pl.Series) -> int:
+    return int(values.is_nan().sum()) if values.dtype.is_float() else 0
+
+
+def _classes(values: pl.Series) -> pl.Series:
+    return categories_of(values, "categorical", values.name)
+
+
+def positive_class(column: pl.Series, positive: str) -> str:
+    """Spelling of the positive class in a column: 1 and 0 stand for true and false of booleans."""
+    return {"1": "true", "0": "false"}.get(positive, positive) if column.dtype == pl.Boolean else positive
+
+
+def _binary(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
+    label = _classes(rows[roles.label])
+    score = rows[roles.score].cast(pl.Float64).fill_nan(None) if roles.score else None
+    if roles.prediction:
+        predicted = _classes(rows[roles.prediction]) == positive_class(rows[roles.prediction], roles.positive)
+    else:
+        assert score is not None  # _check refuses neither
+        predicted = score >= roles.threshold
+    keyed = rows.select(KEYS).with_columns(
+        predicted=predicted,
+        positive=label == positive_class(rows[roles.label], roles.positive),
+        score=score if score is not None else pl.lit(None),
+    )
+    keyed = keyed.filter(pl.col("positive").is_not_null())
+    confusion = _confusion(keyed.with_columns(pl.col("predicted", "positive").cast(pl.Int8).cast(pl.String)))
+    if score is None:
+        return quality_table(confusion, label_counts=KNOWN, task=roles.task, min_labels=min_labels, by=["_all"])
+    score_bins = keyed.drop_nulls("score").with_columns(class_name=pl.lit(""), is_positive="positive")
+    probability = pl.when("positive").then(pl.col("score")).otherwise(1 - pl.col("score"))
+    squared = (pl.col("score") - pl.col("positive").cast(pl.Float64)) ** 2
+    return quality_table(
+        confusion,
+        _score_bins(score_bins),
+        _sums(keyed, probability, squared, pl.col("score")),
+        label_counts=KNOWN,
+        task=roles.task,
+        min_labels=min_labels,
+        by=["_all"],
+    )
+
+
+def _multiclass(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
+    names = list(roles.class_scores)
+    label = _classes(rows[roles.label])
+    scores = [rows[column].cast(pl.Float64).fill_nan(None).alias(name) for name, column in roles.class_scores.items()]
+    keyed = (
+        rows.select(KEYS).with_columns(positive=label).hstack(pl.DataFrame(scores))
+        if scores
+        else (rows.select(KEYS).with_columns(positive=label))
+    )
+    if roles.prediction:
+        keyed = keyed.with_columns(predicted=_classes(rows[roles.prediction]))
+    else:
+        best = pl.concat_list(names).list.arg_max()
+        keyed = keyed.with_columns(predicted=best.replace_strict(range(len(names)), names, return_dtype=pl.String))
+    keyed = keyed.filter(pl.col("positive").is_not_null())
+    confusion = _confusion(keyed)
+    if not names:
+        return quality_table(confusion, label_counts=KNOWN, task=roles.task, min_labels=min_labels, by=["_all"])
+    parts = [
+        keyed.select(*KEYS, class_name=pl.lit(name), is_positive=pl.col("positive") == name, score=pl.col(name))
+        for name in names
+    ]
+    truth = pl.coalesce(*(pl.when(pl.col("positive") == name).then(pl.col(name)) for name in names))
+    squared = pl.sum_horizontal((pl.col(name) - (pl.col("positive") == name).cast(pl.Float64)) ** 2 for name in names)
+    return quality_table(
+        confusion,
+        _score_bins(pl.concat(parts).drop_nulls("score")),
+        _sums(keyed, truth, squared, truth),
+        label_counts=KNOWN,
+        task=roles.task,
+        min_labels=min_labels,
+        by=["_all"],
+    )
+
+
+def _confusion(keyed: pl.DataFrame) -> pl.DataFrame:
+    decided = keyed.drop_nulls(["predicted", "positive"])
+    return decided.group_by(*KEYS, predicted_class="predicted", actual_class="positive").agg(n=pl.len())
+
+
+def _score_bins(keyed: pl.DataFrame) -> pl.DataFrame:
+    score_bin = (pl.col("score") * N_SCORE_BINS).floor().clip(0, N_SCORE_BINS - 1).cast(pl.Int32)
+    return keyed.group_by(*KEYS, "class_name", "is_positive", score_bin=score_bin).agg(n=pl.len())
+
+
+def _sums(keyed: pl.DataFrame, probability: pl.Expr, squared: pl.Expr, score: pl.Expr) -> pl.DataFrame:
+    known = keyed.filter(probability.is_not_null())
+    clipped = probability.clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    return known.group_by(KEYS).agg(
+        n=pl.len(),
+        n_score=pl.len(),
+        sum_score=score.sum(),
+        sum_log_loss=-clipped.log().sum(),
+        sum_brier=squared.sum(),
+    )
+
+
+def _regression_sums(rows: pl.DataFrame, roles: Roles) -> pl.DataFrame:
+    assert roles.prediction is not None  # _check refuses it
+    y, f = (pl.col(name).cast(pl.Float64).fill_nan(None) for name in (roles.label, roles.prediction))
+    known = rows.filter(y.is_not_null() & f.is_not_null())
+    return known.group_by(KEYS).agg(
+        n=pl.len(),
+        n_score=pl.len(),
+        sum_label=y.sum(),
+        sum_label_sq=(y**2).sum(),
+        sum_error=(f - y).sum(),
+        sum_abs_error=(f - y).abs().sum(),
+        sum_squared_error=((f - y) ** 2).sum(),
+    )

@@ -1,0 +1,300 @@
+"""Realised quality of every window, segment and model version from the warehouse's label-side aggregates.
+
+One call judges all groups: counts are spread into dense arrays (group, bucket, ...), every metric is evaluated on the
+sums and on all delete-one-bucket replicates at once, and the result is one tidy table with an interval per row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metrics_py.intervals import (
+    JackknifeInterval,
+    jackknife_from_replicates,
+    proportion_interval,
+    t_quantile,
+    wilson,
+)
+from metrics_py.quality.aggregates import (
+    Buckets,
+    as_numbers,
+    available_needs,
+    chunks,
+    name_aggregates,
+    spread,
+)
+from metrics_py.quality.metrics import BY_TASK, Aggregates, QualityMetric, custom_metric
+
+FloatArray = NDArray[np.float64]
+
+N_BUCKETS = 64
+N_SEGMENT_BUCKETS = 16
+DEFAULT_BY = ("window_key", "window_start", "model_version", "segment")
+FORMULA_FLOOR_ROWS = 64
+
+_LIMITS = {"proportion": (0.0, 1.0), "unit": (0.0, 1.0), "error": (0.0, np.inf), "skill": (-np.inf, 1.0)}
+_RESULT_SCHEMA = {
+    "metric": pl.String,
+    "value": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "n": pl.Int64,
+    "status": pl.String,
+    "reason": pl.String,
+    "stabilised_value": pl.Float64,
+    "variance": pl.Float64,
+    "binning_bound": pl.Float64,
+}
+
+
+def quality_table(
+    confusion: pl.DataFrame | None = None,
+    score_bins: pl.DataFrame | None = None,
+    sums: pl.DataFrame | None = None,
+    custom: pl.DataFrame | None = None,
+    label_counts: pl.DataFrame | None = None,
+    *,
+    task: str,
+    positive: str = "1",
+    min_labels: int = 100,
+    by: Sequence[str] = DEFAULT_BY,
+) -> pl.DataFrame:
+    """Realised quality with intervals, one row per group and metric.
+
+    Parameters
+    ----------
+    confusion : DataFrame, optional
+        ``bucket, predicted_class, actual_class, n`` (classification). Rows without a class on either side do not count.
+    score_bins : DataFrame, optional
+        ``bucket, class_name, score_bin, is_positive, n``; 256 equal-width bins of the score, `class_name` '' when binary.
+    sums : DataFrame, optional
+        ``bucket, n, n_score`` and the sums of the mart `quality_sums`, which run over the `n_score` labelled rows with a
+        forecast (score or prediction); error is forecast minus label.
+    custom : DataFrame, optional
+        ``bucket, metric, n, sum_value``: means of per-row values; ``value`` becomes `business_value` (per prediction) and
+        `business_value_total`.
+    label_counts : DataFrame, optional
+        ``n_labelled``: makes groups known that have predictions but no labels yet.
+    task : str
+        binary_classification, multiclass_classification, regression or ranking (custom metrics only).
+    positive : str, default "1"
+        The positive class in `predicted_class` and `actual_class` (binary).
+    min_labels : int, default 100
+        Fewer rows behind a metric give ``insufficient_data``; the value is still shown where it is defined.
+    by : sequence of str
+        Key columns, all present in every table. Rows with equal keys are added up.
+
+    Returns
+    -------
+    DataFrame
+        `by` columns, then ``metric, value, ci_low, ci_high, n, status, reason, stabilised_value, variance, binning_bound``.
+        Intervals are 95 %: Wilson on the effective sample size for proportions, else delete-one-bucket jackknife t (64
+        buckets, 16 where `segment` is not 'all'), widened by `binning_bound`: the guaranteed distance to the value of the
+        raw scores. The lower bound of the calibration error allows for what noise adds to it. `n` is the denominator of a proportion, else the rows behind the metric. `stabilised_value` (arcsine,
+        logit, log; see `QualityMetric.scale`) and its sampling `variance` feed the alert engine; null unless status is ok.
+
+    Raises
+    ------
+    ValueError
+        If the task is unknown, a column is missing, or a bucket, bin or count is out of its range.
+    """
+    if task not in BY_TASK:
+        raise ValueError(f"quality_table: task={task!r} is unknown; allowed: {', '.join(sorted(BY_TASK))}")
+    by = list(by)
+    tables = {
+        "confusion": _checked("confusion", confusion, [*by, "bucket", "predicted_class", "actual_class", "n"]),
+        "score_bins": _checked(
+            "score_bins", score_bins, [*by, "bucket", "class_name", "score_bin", "is_positive", "n"]
+        ),
+        "sums": _checked("sums", sums, [*by, "bucket", "n"]),
+        "custom": _checked("custom", custom, [*by, "bucket", "metric", "n", "sum_value"]),
+        "label_counts": _checked("label_counts", label_counts, [*by, "n_labelled"]),
+    }
+    present = {name: table for name, table in tables.items() if table is not None}
+    if not present:
+        raise ValueError("quality_table: no aggregates given; pass at least one table")
+    groups = pl.concat([t.select(by) for t in present.values()], how="vertical_relaxed").unique().sort(by)
+    segmented = groups["segment"] != "all" if "segment" in by else pl.repeat(False, groups.height, eager=True)
+    results = [groups.clear().hstack(pl.DataFrame(schema=_RESULT_SCHEMA))]
+    for n_buckets, members in ((N_BUCKETS, groups.filter(~segmented)), (N_SEGMENT_BUCKETS, groups.filter(segmented))):
+        if members.height:
+            keyed = members.with_row_index("_group")
+            results.append(_judge(keyed, present, by, task, positive, min_labels, n_buckets))
+    return pl.concat(results, how="vertical_relaxed").sort([*by, "metric"])
+
+
+def _checked(name: str, table: pl.DataFrame | None, needed: list[str]) -> pl.DataFrame | None:
+    if table is None or not table.width:
+        return None
+    missing = [column for column in needed if column not in table.columns]
+    if missing:
+        raise ValueError(
+            f"quality_table: the table {name} lacks the column {missing[0]!r}; it has {', '.join(table.columns)}"
+        )
+    return table
+
+
+def _judge(
+    groups: pl.DataFrame,
+    tables: dict[str, pl.DataFrame],
+    by: list[str],
+    task: str,
+    positive: str,
+    min_labels: int,
+    n_buckets: int,
+) -> pl.DataFrame:
+    """Result rows of the groups that share a number of buckets."""
+    keyed = {
+        name: table.join(groups, on=by, how="inner", nulls_equal=True).sort("_group") for name, table in tables.items()
+    }
+    cells = spread(keyed, task, positive, n_buckets)
+    labelled = np.zeros(groups.height)
+    if "label_counts" in keyed:
+        np.add.at(labelled, keyed["label_counts"]["_group"].to_numpy(), as_numbers(keyed["label_counts"]["n_labelled"]))
+    names = sorted(keyed["custom"]["metric"].unique().to_list()) if "custom" in keyed else []
+    parts = []
+    for start, stop in chunks(groups.height, cells, n_buckets):
+        dense = {name: c.dense(start, stop, n_buckets) for name, c in cells.items()}
+        standard = Buckets(name_aggregates(dense, task))
+        known = np.maximum(labelled[start:stop], standard.labelled() if standard.total else 0)
+        available = available_needs(cells)
+        parts += [
+            _evaluate(metric, standard, start, known, min_labels)
+            for metric in BY_TASK[task]
+            if available.issuperset(metric.needs)
+        ]
+        for index, name in enumerate(names):
+            own = Buckets({"sum_value": dense["custom"][..., index, 0], "n": dense["custom"][..., index, 1]})
+            judged = _evaluate(custom_metric(name), own, start, known, min_labels)
+            parts += [judged, _total(judged)] if name == "value" else [judged]
+    return _tidy(groups.select(by), parts)
+
+
+def _tidy(keys: pl.DataFrame, parts: list[dict[str, NDArray]]) -> pl.DataFrame:
+    """One table of all evaluated metrics; NaN becomes null."""
+    if not parts:
+        return keys.clear().hstack(pl.DataFrame(schema=_RESULT_SCHEMA))
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    rows = keys[joined.pop("group")]
+    columns = [
+        pl.Series(name, joined[name]).fill_nan(None)
+        if dtype == pl.Float64
+        else pl.Series(name, joined[name]).cast(dtype)
+        if dtype == pl.Int64
+        else pl.Series(name, joined[name].tolist(), dtype=dtype)
+        for name, dtype in _RESULT_SCHEMA.items()
+    ]
+    return rows.hstack(columns)
+
+
+def _evaluate(
+    metric: QualityMetric, buckets: Buckets, first_group: int, labelled: FloatArray, min_labels: int
+) -> dict[str, NDArray]:
+    """Result columns of one metric for the groups of a chunk."""
+    total, bucket_rows = buckets.total, buckets.rows(metric.needs[0])
+    rows = bucket_rows.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.asarray(metric.value(total), dtype=float)
+        interval = jackknife_from_replicates(value, metric.value(buckets.replicates), bucket_rows > 0)
+        if metric.counts:
+            successes, n = metric.counts(total)
+            degrees = interval.degrees_of_freedom
+            low, high, design_effect = proportion_interval(successes, n, interval.standard_error, degrees)
+            stabilised = np.arcsin(np.sqrt((successes + 0.375) / (n + 0.75)))
+            variance = np.maximum(design_effect, 1.0) / (4 * n)
+        else:
+            n = rows
+            low, high, standard_error = _interval(metric, interval, total, rows)
+            stabilised, variance = _stabilise(metric.scale, value, standard_error, rows)
+        below, above = metric.binning(total) if metric.binning else (np.zeros(1), np.zeros(1))
+        noise = metric.noise(total) if metric.noise else 0.0
+        lowest, highest = _LIMITS.get(metric.scale, (-np.inf, np.inf))
+        low, high = np.clip(low - below - noise, lowest, highest), np.clip(high + above, lowest, highest)
+    reasons = _reasons(metric, value, low, rows, labelled, min_labels)
+    ok = np.array([reason is None for reason in reasons])
+    return {
+        "group": np.arange(first_group, first_group + len(value)),
+        "metric": np.full(len(value), metric.name, dtype=object),
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "n": n,
+        "status": np.where(ok, "ok", "insufficient_data").astype(object),
+        "reason": np.array(reasons, dtype=object),
+        "stabilised_value": np.where(ok, stabilised, np.nan),
+        "variance": np.where(ok, variance, np.nan),
+        "binning_bound": np.broadcast_to(np.maximum(below, above), value.shape),
+    }
+
+
+def _interval(
+    metric: QualityMetric, jackknife: JackknifeInterval, total: Aggregates, rows: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Jackknife t interval, with the formula variance as floor and Wilson's bound at a perfect score."""
+    value, standard_error = jackknife.value, jackknife.standard_error
+    size = rows if metric.size is None else metric.size(total)
+    if metric.formula_variance is not None:
+        formula = np.sqrt(metric.formula_variance(total))
+        floored = np.where(np.isnan(formula), standard_error, np.maximum(standard_error, formula))
+        standard_error = np.where(size < FORMULA_FLOOR_ROWS, floored, standard_error)
+    half = t_quantile(jackknife.degrees_of_freedom) * standard_error
+    low, high = value - half, value + half
+    if metric.scale == "unit":
+        extreme = (standard_error == 0) & ((value == 0) | (value == 1)) & (size > 0)
+        bound_low, bound_high = wilson(np.where(extreme, value, 0) * size, size)
+        low, high = np.where(extreme, bound_low, low), np.where(extreme, bound_high, high)
+    return low, high, standard_error
+
+
+def _stabilise(
+    scale: str, value: FloatArray, standard_error: FloatArray, rows: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Value on a scale with roughly constant, symmetric noise, and its sampling variance there (delta method)."""
+    if scale == "unit":
+        shrunk = (value * rows + 0.5) / (rows + 1)
+        floor = 1 / (4 * rows * shrunk * (1 - shrunk))
+        return np.log(shrunk / (1 - shrunk)), np.maximum((standard_error / (shrunk * (1 - shrunk))) ** 2, floor / 4)
+    if scale == "error":
+        positive = np.maximum(value, np.finfo(float).tiny)
+        return np.log(positive), (standard_error / positive) ** 2
+    if scale == "skill":
+        rest = np.maximum(1 - value, np.finfo(float).tiny)
+        return -np.log(rest), (standard_error / rest) ** 2
+    return value, standard_error**2
+
+
+def _reasons(
+    metric: QualityMetric,
+    value: FloatArray,
+    low: FloatArray,
+    rows: FloatArray,
+    labelled: FloatArray,
+    min_labels: int,
+) -> list[str | None]:
+    """Why each group has no (trustworthy) value; None where it has one."""
+    reasons: list[str | None] = [None] * len(value)
+    for i in np.flatnonzero((rows < min_labels) | np.isnan(value) | np.isnan(low)):
+        if rows[i] == 0 and not metric.reads_labels:
+            reasons[i] = "no rows with a value"
+        elif rows[i] == 0:
+            scored = metric.needs[0] in ("scores", "n_score")
+            reasons[i] = "no forecast on the labelled rows" if scored and labelled[i] else "no labelled rows"
+        elif np.isnan(value[i]):
+            reasons[i] = metric.undefined
+        elif rows[i] < min_labels:
+            reasons[i] = f"{int(rows[i])} {'labelled ' if metric.reads_labels else ''}rows, {min_labels} needed"
+        else:
+            reasons[i] = "everything the metric needs stands in one bucket of entities: no interval"
+    return reasons
+
+
+def _total(per_row: dict[str, NDArray]) -> dict[str, NDArray]:
+    """Business value of all labelled rows together, given how many there were; no stream of its own."""
+    scaled = {name: per_row[name] * per_row["n"] for name in ("value", "ci_low", "ci_high")}
+    undefined = np.full(len(per_row["n"]), np.nan)
+    named = np.full(len(undefined), "business_value_total", dtype=object)
+    return per_row | scaled | {"metric": named, "stabilised_value": undefined, "variance": undefined}

@@ -1,0 +1,195 @@
+"""A first test suite from a reference table: bounds that data like the reference pass, and broken data do not.
+
+Rates are bounded with room for noise and judged by their interval, so that a fresh sample of the same data does not fail: the
+share of values outside the range of m reference values is Beta(2, m - 1) without any change, and that of the values not seen
+before follows from those seen once. Nothing is asked of a column that chance can break: that a rare flag occurs, that prices
+differ from row to row.
+
+References
+----------
+Wilks (1942), Annals of Mathematical Statistics 13:400 (coverage of a sample's range).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import replace
+
+import polars as pl
+from scipy.special import betaincinv
+
+from metrics_py import registry
+from metrics_py.comparison.reading import infer_reading, looks_like_key
+from metrics_py.comparison.tables import read_table
+from metrics_py.drift.methods import PSI_TOLERANCE
+from metrics_py.profile.values import categories_of
+from metrics_py.quality.rows import Roles, positive_class
+from metrics_py.suite.checks import Check, Suite, run_suite
+
+RARE = 0.01
+ROOM = 0.05
+NULL_ROOM = 0.25
+OUTSIDE = 0.02
+FALSE_ALARM = 1e-4
+COMMON = 0.8
+MIN_KEY_ROWS = 20
+QUALITY = {
+    "binary_classification": ("roc_auc", "log_loss", "brier", "f1", "accuracy"),
+    "multiclass_classification": ("accuracy", "f1_macro", "log_loss"),
+    "regression": ("mae", "rmse"),
+    "ranking": ("ndcg", "mrr"),
+}
+
+
+def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
+    """Write a suite that the reference, and data like it, pass.
+
+    Parameters
+    ----------
+    reference : table
+        As for `metrics_py.compare`.
+    roles : Roles, optional
+        Label and model output, for checks of quality.
+
+    Returns
+    -------
+    Suite
+        Columns, rows, duplicates of key columns, missing, not finite, out-of-range and unseen values, constants, drift and,
+        with `roles`, model quality relative to the reference.
+    """
+    table = read_table(reference, "reference").frame
+    _check_positive(table, roles)
+    inputs = [name for name in table.columns if roles is None or name != roles.label]
+    readings = {name: infer_reading(table[name]) for name in inputs}
+    keys = [name for name in inputs if _is_key(table[name])]
+    filled = [name for name in inputs if readings[name].kind and table[name].null_count() < table.height]
+    judged = [name for name in filled if name not in keys]
+    checks = [
+        Check("row_count", ge=1),
+        Check("missing_columns", eq=0),
+        Check("new_columns", eq=0, severity="warn"),
+        *(Check("duplicate_rate", (name,), le=0) for name in keys if _must_be_unique(table[name])),
+        *_null_checks(table, inputs),
+    ]
+    numeric = [name for name in judged if readings[name].profile_kind == "numeric"]
+    categorical = [name for name in judged if readings[name].kind == "categorical"]
+    varying = tuple(name for name in judged if readings[name].kind != "embedding" and _varies(table[name]))
+    clean = tuple(name for name in numeric if not _not_finite(table[name]))
+    compared = tuple(name for name in judged if readings[name].kind != "datetime")
+    if clean:
+        checks.append(Check("not_finite_rate", clean, le=RARE, judge="interval"))
+    checks += _range_checks(table, numeric)
+    checks += _unseen_checks(table, categorical)
+    if varying:
+        checks.append(Check("n_distinct", varying, ge=2))
+    if compared:
+        checks.append(Check("psi", compared, le=PSI_TOLERANCE, judge="interval"))
+    return _measurable(Suite((*checks, *_quality_checks(roles)), roles), table)
+
+
+def _check_positive(table: pl.DataFrame, roles: Roles | None) -> None:
+    """Refuse a positive class that the labels do not hold: every quality check would be undefined."""
+    if roles is None or roles.task != "binary_classification" or roles.label not in table.columns:
+        return
+    classes = categories_of(table[roles.label], "categorical", roles.label).drop_nulls().unique().sort().to_list()
+    if classes and positive_class(table[roles.label], roles.positive) not in classes:
+        raise ValueError(
+            f"draft_suite: the column {roles.label!r} never holds the positive class {roles.positive!r}; "
+            f"it holds {', '.join(classes[:5])}: name the positive one of them"
+        )
+
+
+def _measurable(suite: Suite, table: pl.DataFrame) -> Suite:
+    """The suite without what already the reference cannot give, and notes on what that is."""
+    if not table.height:
+        return suite
+    unknown = run_suite(suite, table, table).frame.filter(pl.col("status") == "insufficient_data")
+    left_out = {(row["metric"], row["column"]): row["reason"] for row in unknown.to_dicts()}
+    checks = []
+    for check in suite.checks:
+        if (check.metric, None) in left_out:
+            continue
+        columns = tuple(name for name in check.columns if (check.metric, name) not in left_out)
+        if columns or not check.columns:
+            checks.append(replace(check, columns=columns))
+    notes = (f"{metric}{f'({column})' if column else ''}: {why}" for (metric, column), why in left_out.items())
+    return replace(suite, checks=tuple(checks), notes=tuple(notes))
+
+
+def _is_key(values: pl.Series) -> bool:
+    """Does every row have a value of its own, and not by the chance of a wide range of numbers?"""
+    whole = values.dtype.is_integer() or values.dtype == pl.String
+    if not whole or values.len() < MIN_KEY_ROWS or values.null_count() or values.n_unique() < values.len():
+        return False
+    return values.dtype == pl.String or looks_like_key(values) or _is_dense(values)
+
+
+def _is_dense(values: pl.Series) -> bool:
+    """Numbers so close together that as many drawn at random would repeat (five or more pairs expected)."""
+    span = int(values.max()) - int(values.min()) + 1  # type: ignore[arg-type]
+    return values.len() ** 2 / (2 * span) >= 5
+
+
+def _must_be_unique(values: pl.Series) -> bool:
+    """Texts may differ by chance (names, addresses): only what is called a key must."""
+    return looks_like_key(values) or values.dtype.is_integer()
+
+
+def _varies(values: pl.Series) -> bool:
+    """Would even a small fresh sample hold a second value?"""
+    held = values.drop_nulls()
+    if held.dtype.is_nested() or not held.len():
+        return False
+    return int(held.value_counts()["count"].max()) <= COMMON * held.len()  # type: ignore[arg-type]
+
+
+def _range_checks(table: pl.DataFrame, names: list[str]) -> list[Check]:
+    """Columns grouped by the share outside their range that so many reference values leave to chance."""
+    groups: dict[float, list[str]] = defaultdict(list)
+    for name in names:
+        m = table.height - table[name].null_count()
+        by_chance = float(betaincinv(2, m - 1, 1 - FALSE_ALARM)) if m > 1 else 1.0
+        bound = max(OUTSIDE, math.ceil(by_chance * 100) / 100)
+        if bound < 1:
+            groups[bound].append(name)
+    return [Check("out_of_range_rate", tuple(n), le=bound, judge="interval") for bound, n in sorted(groups.items())]
+
+
+def _not_finite(values: pl.Series) -> bool:
+    return values.dtype.is_float() and not bool(values.drop_nulls().is_finite().all())
+
+
+def _null_checks(table: pl.DataFrame, names: list[str]) -> list[Check]:
+    complete = tuple(name for name in names if not table[name].null_count())
+    partial = tuple(name for name in names if 0 < table[name].null_count() < table.height)
+    checks = [Check("null_rate", complete, le=RARE, judge="interval")] if complete else []
+    if partial:
+        checks.append(
+            Check("null_rate", partial, absolute_tolerance=RARE, relative_tolerance=NULL_ROOM, judge="interval")
+        )
+    return checks
+
+
+def _unseen_checks(table: pl.DataFrame, names: list[str]) -> list[Check]:
+    """Columns grouped by how many new categories are to be expected: their share of values seen only once."""
+    groups: dict[float, list[str]] = defaultdict(list)
+    for name in names:
+        texts = categories_of(table[name], "categorical", name).drop_nulls()
+        once = texts.len() - texts.filter(texts.is_duplicated()).len()
+        bound = math.ceil(once / max(texts.len(), 1) / ROOM + 1) * ROOM
+        if bound < 1:
+            groups[round(bound, 2)].append(name)
+    return [Check("unseen_rate", tuple(found), le=bound, judge="interval") for bound, found in sorted(groups.items())]
+
+
+def _quality_checks(roles: Roles | None) -> list[Check]:
+    if roles is None:
+        return []
+    scored = roles.score or roles.class_scores or roles.task in ("regression", "ranking")
+    checks = []
+    for name in QUALITY[roles.task]:
+        is_scored = registry.get(name, roles.task).needs != "confusion"  # type: ignore[arg-type]
+        if scored or not is_scored:
+            checks.append(Check(name, relative_tolerance=ROOM, judge="interval"))
+    return checks

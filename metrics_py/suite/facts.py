@@ -1,0 +1,190 @@
+"""Facts about a table and its columns that a test suite can bound: rows, duplicates, missing and unseen values, moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtri
+
+from metrics_py.comparison.reading import Reading, infer_reading, read_as
+from metrics_py.intervals import wilson
+from metrics_py.profile.values import categories_of
+from metrics_py.registry import Direction
+from metrics_py.results import Estimate
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table in question, and the same column of the reference."""
+
+    values: pl.Series
+    reference: pl.Series
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A fact about a table or a column, which way is better, and the kinds of columns that have it.
+
+    No kinds: it is of the table. ``other`` is every type that cannot be judged otherwise.
+    """
+
+    name: str
+    summary: str
+    function: Callable[..., Estimate]
+    kinds: tuple[str, ...] = ()
+    direction: Direction = "none"
+
+
+ALL = ("numeric", "categorical", "boolean", "datetime", "text", "embedding", "other")
+MEASURED = ("numeric", "text", "embedding")
+
+
+def _number(value: Any, n: int) -> Estimate:
+    if value is None or not np.isfinite(float(value)):
+        return Estimate(None, None, None, n, "insufficient_data", "no values")
+    return Estimate(float(value), None, None, n)
+
+
+def _rate(events: int, n: int) -> Estimate:
+    if n == 0:
+        return Estimate(None, None, None, 0, "insufficient_data", "no values")
+    low, high = wilson(events, n)
+    return Estimate(events / n, float(low), float(high), n)
+
+
+def _numbers(column: Column) -> pl.Series:
+    return _finite(read_as(column.values, column.reading))
+
+
+def _finite(values: pl.Series) -> pl.Series:
+    numbers = values.cast(pl.Float64)
+    return numbers.filter(numbers.is_finite().fill_null(False))
+
+
+def row_count(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequence[str]) -> Estimate:
+    """Rows of the table."""
+    return Estimate(float(table.height), None, None, table.height)
+
+
+def duplicate_rate(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequence[str]) -> Estimate:
+    """Share of rows that repeat an earlier one (in `columns`, or altogether)."""
+    if not table.height:
+        return _rate(0, 0)
+    key = table.select(columns) if columns else table.select(c for c in table.columns if not table[c].dtype.is_nested())
+    return _rate(table.height - key.n_unique(), table.height)
+
+
+def missing_columns(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequence[str]) -> Estimate:
+    """Columns of the reference that the table lacks."""
+    return _number(len(set(reference.columns) - set(table.columns)), table.height)
+
+
+def new_columns(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequence[str]) -> Estimate:
+    """Columns of the table that the reference lacks."""
+    return _number(len(set(table.columns) - set(reference.columns)), table.height)
+
+
+def null_rate(column: Column) -> Estimate:
+    """Share of rows without a value."""
+    return _rate(column.values.null_count(), column.values.len())
+
+
+def not_finite_rate(column: Column) -> Estimate:
+    """Share of rows with NaN or infinity."""
+    values = read_as(column.values, column.reading)
+    bad = int((~values.is_finite()).fill_null(False).sum()) if values.dtype.is_float() else 0
+    return _rate(bad, values.len())
+
+
+def out_of_range_rate(column: Column) -> Estimate:
+    """Share of the values that lie outside the range of the reference."""
+    low, high = (getattr(_finite(read_as(column.reference, column.reading)), end)() for end in ("min", "max"))
+    numbers = _numbers(column)
+    if low is None:
+        return Estimate(None, None, None, numbers.len(), "insufficient_data", "the reference has no values")
+    return _rate(int(((numbers < low) | (numbers > high)).sum()), numbers.len())
+
+
+def unseen_rate(column: Column) -> Estimate:
+    """Share of the values that are of a category the reference does not hold."""
+    texts = [categories_of(v, "categorical", v.name).drop_nulls() for v in (column.values, column.reference)]
+    return _rate(int((~texts[0].is_in(texts[1].unique().implode())).sum()), texts[0].len())
+
+
+def n_distinct(column: Column) -> Estimate:
+    """Distinct values."""
+    return _number(column.values.drop_nulls().n_unique(), column.values.len())
+
+
+def minimum(column: Column) -> Estimate:
+    """Smallest value."""
+    return _number(_numbers(column).min(), _numbers(column).len())
+
+
+def maximum(column: Column) -> Estimate:
+    """Largest value."""
+    return _number(_numbers(column).max(), _numbers(column).len())
+
+
+def mean(column: Column) -> Estimate:
+    """Mean of the finite values, with the normal interval for independent rows."""
+    numbers = _numbers(column)
+    if numbers.len() < 2:
+        return _number(numbers.mean(), numbers.len())
+    centre, half = float(numbers.mean()), float(ndtri(0.975) * numbers.std() / np.sqrt(numbers.len()))  # type: ignore[arg-type, operator]
+    return Estimate(centre, centre - half, centre + half, numbers.len())
+
+
+def standard_deviation(column: Column) -> Estimate:
+    """Standard deviation of the finite values."""
+    return _number(_numbers(column).std(), _numbers(column).len())
+
+
+def median(column: Column) -> Estimate:
+    """Median of the finite values."""
+    return _number(_numbers(column).median(), _numbers(column).len())
+
+
+def true_rate(column: Column) -> Estimate:
+    """Share of true among the values."""
+    texts = categories_of(column.values, "boolean", column.values.name).drop_nulls()
+    return _rate(int((texts == "true").sum()), texts.len())
+
+
+def _summary(function: Callable[..., Estimate]) -> str:
+    return (function.__doc__ or "").splitlines()[0]
+
+
+def _facts(*entries: tuple[str, Callable[..., Estimate], tuple[str, ...], Direction]) -> dict[str, Fact]:
+    return {name: Fact(name, _summary(function), function, kinds, way) for name, function, kinds, way in entries}
+
+
+TABLE_FACTS = _facts(
+    ("row_count", row_count, (), "none"),
+    ("duplicate_rate", duplicate_rate, (), "lower_is_better"),
+    ("missing_columns", missing_columns, (), "lower_is_better"),
+    ("new_columns", new_columns, (), "lower_is_better"),
+)
+COLUMN_FACTS = _facts(
+    ("null_rate", null_rate, ALL, "lower_is_better"),
+    ("not_finite_rate", not_finite_rate, MEASURED, "lower_is_better"),
+    ("out_of_range_rate", out_of_range_rate, MEASURED, "lower_is_better"),
+    ("unseen_rate", unseen_rate, ("categorical",), "lower_is_better"),
+    ("n_distinct", n_distinct, ("numeric", "categorical", "boolean", "datetime", "text"), "none"),
+    ("min", minimum, MEASURED, "none"),
+    ("max", maximum, MEASURED, "none"),
+    ("mean", mean, MEASURED, "none"),
+    ("sd", standard_deviation, MEASURED, "none"),
+    ("median", median, MEASURED, "none"),
+    ("true_rate", true_rate, ("boolean",), "none"),
+)
+
+
+def column_reading(reference: pl.Series) -> Reading:
+    """How a column is read, told from the reference."""
+    return infer_reading(reference)
