@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sightline.lake.ledger import open_ledger, utc_text
+from sightline.lake.store.ledger import open_ledger, utc_text
 
 FLOW_ASSETS: Mapping[str, tuple[str, ...]] = {"immediate": ("data_quality", "drift"), "delayed": ("model_quality",)}
 """The judgement assets that complete a flow."""

@@ -18,9 +18,11 @@ import numpy as np
 import polars as pl
 
 from sightline.home import Home, MonitorPaths
-from sightline.lake import intake, pending, scan_lake
-from sightline.lake.ledger import open_ledger
-from sightline.lake.schema import HALF_SCHEMA
+from sightline.lake.intake.load import intake
+from sightline.lake.intake.sources import pending
+from sightline.lake.store.ledger import open_ledger
+from sightline.lake.store.parts import scan_lake
+from sightline.lake.store.schema import HALF_SCHEMA
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.log.writer import SegmentWriter
 from sightline.spec.model import Columns, Feature, Labels, Model, MonitorSpec, Reference

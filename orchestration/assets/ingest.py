@@ -6,8 +6,9 @@ from orchestration import freshness, partitions
 from orchestration.metadata import column_schema, markdown_table
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
-from sightline.lake import IntakeReport, intake
-from sightline.lake.schema import lake_schema
+from sightline.lake.intake.load import intake
+from sightline.lake.intake.report import IntakeReport
+from sightline.lake.store.schema import lake_schema
 
 DESCRIPTIONS = {
     "inferences": "What the model answered: one row per prediction, deduplicated by id and version, filed by the window of the prediction.",

@@ -10,9 +10,9 @@ import polars as pl
 from orchestration.checks.verdicts import Verdict
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
-from sightline.lake.ledger import open_ledger
-from sightline.lake.schema import QUARANTINE_SCHEMA
-from sightline.lake.store import recover_if_needed, scan_parts, window_starts
+from sightline.lake.store.ledger import open_ledger
+from sightline.lake.store.parts import recover_if_needed, scan_parts, window_starts
+from sightline.lake.store.schema import QUARANTINE_SCHEMA
 from sightline.spec.plan import PlannedCheck
 
 SHOWN_REASONS = 5

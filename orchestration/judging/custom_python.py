@@ -23,7 +23,7 @@ from orchestration.judging.common import ALL_VERSIONS, SIGN
 from orchestration.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.lake.schema import lake_schema, quote
+from sightline.lake.store.schema import lake_schema, quote
 from sightline.spec import python_metrics
 from sightline.spec.model import CustomMetric, MonitorSpec
 from sightline.spec.python_metrics import brief

@@ -10,8 +10,8 @@ from orchestration import jobs, partitions
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
 from orchestration.sensors.plan import Cursor, Listing, Request, RunState, open_batches, plan
-from sightline.lake import label_windows_waiting, peek_windows, pending
-from sightline.lake.sources import Batch
+from sightline.lake.intake.affected_windows import label_windows_waiting, peek_windows
+from sightline.lake.intake.sources import Batch, pending
 from sightline.spec import names
 from sightline.warehouse.reference import reference_id
 

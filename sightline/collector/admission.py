@@ -11,7 +11,7 @@ from sightline.collector.formats.tensors import LENGTH_HEADER
 from sightline.collector.limits import HTTPError
 from sightline.collector.monitors import Registry, ServedMonitor
 from sightline.errors import nearest
-from sightline.log.replay import REPLAY_HEADER
+from sightline.log.resend import REPLAY_HEADER
 
 PREFIX = "/v1/monitors/"
 NATIVE = ("inferences", "labels")

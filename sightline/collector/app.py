@@ -22,14 +22,14 @@ from starlette.routing import Route
 
 from sightline.collector.admission import PREFIX, Gate, format_of, is_ingest
 from sightline.collector.formats import ADAPTERS
-from sightline.collector.heads import Heads
+from sightline.collector.guard_feed import Watch
 from sightline.collector.ingest import State, Upload, problem
 from sightline.collector.limits import HTTPError, Limits, read_body
 from sightline.collector.metrics import Labels, Metrics
 from sightline.collector.monitors import Registry
 from sightline.collector.openapi import openapi_document
 from sightline.collector.protocol import IngestProtocol
-from sightline.collector.watch import Watch
+from sightline.collector.request_heads import Heads
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ import msgspec
 
 from sightline.collector.admission import NATIVE, Admission
 from sightline.collector.dedupe import Repeats
+from sightline.collector.guard_feed import Sight, Watch
 from sightline.collector.limits import HTTPError, Limits, decompress
 from sightline.collector.metrics import Metrics
 from sightline.collector.monitors import ServedMonitor
-from sightline.collector.watch import Sight, Watch
 from sightline.errors import SightlineError
 from sightline.log.events import (
     INFERENCES,
@@ -31,7 +31,7 @@ from sightline.log.events import (
     RejectedEvent,
     storable,
 )
-from sightline.log.replay import REPLAY_HEADER
+from sightline.log.resend import REPLAY_HEADER
 from sightline.log.writer import Commit, LogBusyError, LogWriteError
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from sightline.collector.heads import Head
 from sightline.collector.ingest import Upload, problem
 from sightline.collector.limits import HTTPError, too_large, too_slow
+from sightline.collector.request_heads import Head
 
 if TYPE_CHECKING:
     from sightline.collector.app import Collector

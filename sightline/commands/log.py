@@ -56,8 +56,8 @@ def stats(monitor: str, as_json: bool) -> None:
     """Count segments, events and bytes of MONITOR's log, and what the lake has not loaded yet."""
     import msgspec
 
-    from sightline.lake.ledger import open_ledger
-    from sightline.lake.sources import list_batches
+    from sightline.lake.intake.sources import list_batches
+    from sightline.lake.store.ledger import open_ledger
     from sightline.log.events import KINDS
     from sightline.log.inspect import log_stats
     from sightline.spec.loader import find_monitor
@@ -171,7 +171,7 @@ def replay(
     """
     import msgspec
 
-    from sightline.log.replay import logged_events, replay_to_home, replay_to_url, to_row
+    from sightline.log.resend import logged_events, replay_to_home, replay_to_url, to_row
     from sightline.spec.loader import find_monitor
 
     if url and target:

@@ -1,18 +1,1 @@
-"""From what users and serving systems deliver to the lake: Parquet per window, a ledger of what is loaded, a quarantine."""
-
-from sightline.lake.intake import IntakeReport, intake
-from sightline.lake.peek import label_windows_waiting, peek_windows, windows_of
-from sightline.lake.sources import Batch, list_batches, pending
-from sightline.lake.store import scan_lake
-
-__all__ = [
-    "Batch",
-    "IntakeReport",
-    "intake",
-    "label_windows_waiting",
-    "list_batches",
-    "peek_windows",
-    "pending",
-    "scan_lake",
-    "windows_of",
-]
+"""From what users and serving systems deliver to Parquet per window: `intake` loads it, `store` holds it."""

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sightline.home import Home, MonitorPaths
-from sightline.lake.ledger import open_ledger
-from sightline.lake.sources import list_batches
+from sightline.lake.intake.sources import list_batches
+from sightline.lake.store.ledger import open_ledger
 from sightline.log.files import sync_folder
 from sightline.log.inspect import verify_segment
 from sightline.log.segment import sealed_folder

@@ -110,7 +110,7 @@ def problems(spec: MonitorSpec, path: Path, home: Path) -> list[SightlineError]:
     wanted = [(index, metric) for index, metric in enumerate(spec.metrics) if metric.python is not None]
     if not wanted:
         return []
-    from sightline.lake.schema import lake_schema
+    from sightline.lake.store.schema import lake_schema
 
     document = read_yaml(path)
     known = [*lake_schema(spec, "inferences"), *LABEL_COLUMNS]

@@ -81,7 +81,7 @@ def problems(spec: MonitorSpec, path: Path) -> list[SightlineError]:
 
 def _empty_tables(con: duckdb.DuckDBPyConnection, spec: MonitorSpec) -> None:
     """`inferences` and `labelled`, as the expressions see them in the dbt project."""
-    from sightline.lake.schema import duckdb_schema, lake_schema, quote
+    from sightline.lake.store.schema import duckdb_schema, lake_schema, quote
 
     columns = {**duckdb_schema(lake_schema(spec, "inferences")), "window_key": "VARCHAR"}
     is_number = spec.model.task in ("regression", "ranking")

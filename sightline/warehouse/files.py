@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sightline.lake.store import hidden, sync_folder, write_synced
+from sightline.lake.store.parts import hidden, sync_folder, write_synced
 
 COMPACT_FROM_FILES, COMPACT_FROM_MERGED = 64, 16
 """So many appends are merged into one file; so many of those into one again."""

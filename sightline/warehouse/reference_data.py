@@ -12,12 +12,12 @@ import polars as pl
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
-from sightline.lake.chunks import Chunk
-from sightline.lake.dedupe import add_buckets
-from sightline.lake.normalize import normalize
-from sightline.lake.roles import roles
-from sightline.lake.schema import literal, quote
-from sightline.lake.sources import Batch, format_of
+from sightline.lake.intake.chunks import Chunk
+from sightline.lake.intake.dedupe import add_buckets
+from sightline.lake.intake.normalize import normalize
+from sightline.lake.intake.roles import roles
+from sightline.lake.intake.sources import Batch, format_of
+from sightline.lake.store.schema import literal, quote
 from sightline.spec.model import MonitorSpec
 
 MAX_ROWS = 10_000_000

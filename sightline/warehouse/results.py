@@ -16,8 +16,8 @@ import polars as pl
 
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.lake.schema import TIMESTAMP
-from sightline.lake.store import sync_folder
+from sightline.lake.store.parts import sync_folder
+from sightline.lake.store.schema import TIMESTAMP
 from sightline.warehouse.files import (
     live_files,
     locked,

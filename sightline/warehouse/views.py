@@ -9,9 +9,9 @@ from __future__ import annotations
 import duckdb
 
 from sightline.home import MonitorPaths
-from sightline.lake.ledger import open_ledger
-from sightline.lake.schema import QUARANTINE_SCHEMA, duckdb_schema, fingerprint, lake_schema, literal, quote
-from sightline.lake.store import recover_if_needed
+from sightline.lake.store.ledger import open_ledger
+from sightline.lake.store.parts import recover_if_needed
+from sightline.lake.store.schema import QUARANTINE_SCHEMA, duckdb_schema, fingerprint, lake_schema, literal, quote
 from sightline.spec.model import MonitorSpec
 
 CASTABLE = {"VARCHAR", "DOUBLE", "BOOLEAN", "BIGINT", "UTINYINT", "TIMESTAMP"}

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from sightline.home import Home, MonitorPaths
-from sightline.lake import intake
+from sightline.lake.intake.load import intake
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse import connect, load_reference, prepare, write_control
 from sightline.warehouse.reference import ReferenceProfile

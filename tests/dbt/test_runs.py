@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from sightline.errors import SightlineError
 from sightline.home import Home
-from sightline.lake import intake
+from sightline.lake.intake.load import intake
 from sightline.spec.model import CustomMetric
 from sightline.warehouse import build_reference, connect, ensure_reference, load_reference, prepare, write_control
 from tests.dbt.support import START, Bench, spec_of

@@ -13,7 +13,8 @@ from demo.calendar import LAST_DAY, Calendar
 from demo.monitor import MONITOR_ID, monitor_text, write_monitor
 from sightline.errors import SightlineError
 from sightline.home import Home
-from sightline.lake import intake, scan_lake
+from sightline.lake.intake.load import intake
+from sightline.lake.store.parts import scan_lake
 from sightline.log.reader import read_segment
 from sightline.spec.loader import load_monitor
 

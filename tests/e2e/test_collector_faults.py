@@ -40,8 +40,8 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def lake_ids(home: Path) -> Counter[str]:
     """Load the log into the lake, and count its rows by prediction id."""
-    from sightline.lake.intake import intake
-    from sightline.lake.store import scan_lake
+    from sightline.lake.intake.load import intake
+    from sightline.lake.store.parts import scan_lake
     from sightline.spec.loader import find_monitor
 
     place = Home(home)

@@ -15,7 +15,7 @@ import pytest
 
 from sightline.collector.guard_log import read_alerts, read_counts
 from sightline.home import Home, MonitorPaths
-from sightline.lake import scan_lake
+from sightline.lake.store.parts import scan_lake
 from sightline.spec.loader import load_monitor
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.results import read_judgements

@@ -13,7 +13,7 @@ import pytest
 from metrics_py.intervals import t_quantile
 from orchestration.judging import custom_python, model_quality
 from orchestration.judging.common import quality_evidence
-from sightline.lake import intake
+from sightline.lake.intake.load import intake
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse import connect
 from sightline.warehouse.views import prepare

@@ -10,7 +10,7 @@ import pytest
 from orchestration_support import land
 
 from orchestration.checks.intake import intake_verdicts
-from sightline.lake import intake
+from sightline.lake.intake.load import intake
 from sightline.spec.plan import PlannedCheck
 
 DAY = datetime(2026, 1, 12)

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 sys.path.append(str(Path(__file__).parents[1]))
 from lake_support import START, land, make_paths, make_spec, rows
 
-from sightline.lake import intake, pending, scan_lake
-from sightline.lake.compaction import compact
-from sightline.lake.ledger import open_ledger
+from sightline.lake.intake.load import intake
+from sightline.lake.intake.sources import pending
+from sightline.lake.store.compaction import compact
+from sightline.lake.store.ledger import open_ledger
+from sightline.lake.store.parts import scan_lake
 
 N = 60
 DATA = rows(N, every=timedelta(hours=3))

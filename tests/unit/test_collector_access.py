@@ -14,7 +14,7 @@ from sightline.collector.server import is_loopback, make_collector
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.log.events import InferenceEvent
-from sightline.log.replay import Replayed, logged_events, replay_to_url
+from sightline.log.resend import Replayed, logged_events, replay_to_url
 from sightline.log.writer import SegmentWriter
 from tests.unit.collector_helpers import EVENT, INFER, LABEL, Site, logged, make_home, run
 

@@ -17,9 +17,9 @@ import uvicorn
 
 from sightline.collector.app import Collector
 from sightline.collector.auth import create_token, revoke_token
-from sightline.collector.heads import KNOWN_HEADS
 from sightline.collector.limits import Limits
 from sightline.collector.protocol import MAX_HEAD_BYTES, IngestProtocol
+from sightline.collector.request_heads import KNOWN_HEADS
 from sightline.collector.server import make_collector
 from sightline.home import Home
 from sightline.log import writer as log_writer

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sightline.lake.convert import canonical_text, convert
+from sightline.lake.intake.convert import canonical_text, convert
 
 MOMENT = datetime(2026, 1, 5, 6, 30)
 SECONDS = int(MOMENT.replace(tzinfo=UTC).timestamp())

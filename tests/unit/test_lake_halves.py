@@ -13,9 +13,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 from lake_support import START, make_paths, make_spec
 
 from sightline.home import MonitorPaths
-from sightline.lake import intake, scan_lake
-from sightline.lake.halves import join_halves
-from sightline.lake.ledger import open_ledger
+from sightline.lake.intake.load import intake
+from sightline.lake.intake.request_response import join_halves
+from sightline.lake.store.ledger import open_ledger
+from sightline.lake.store.parts import scan_lake
 from sightline.log.events import InferenceEvent
 from sightline.log.writer import SegmentWriter
 

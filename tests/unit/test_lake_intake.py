@@ -16,7 +16,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 from lake_support import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows, tables
 
 from sightline.errors import SightlineError
-from sightline.lake import intake, list_batches, peek_windows, pending, scan_lake
+from sightline.lake.intake.affected_windows import peek_windows
+from sightline.lake.intake.load import intake
+from sightline.lake.intake.sources import list_batches, pending
+from sightline.lake.store.parts import scan_lake
 from sightline.spec.model import Columns, Feature
 
 DAY = timedelta(days=1)
@@ -226,7 +229,7 @@ def test_two_loaders_do_not_run_at_once_and_a_lost_ledger_is_said(
     home, paths = make_paths(tmp_path)
     land(paths.landing_inferences, "a.parquet", rows(5))
     intake(make_spec(), paths, "inferences", home)
-    monkeypatch.setattr("sightline.lake.store.lake_lock.__wrapped__.__defaults__", (0.1,))
+    monkeypatch.setattr("sightline.lake.store.parts.lake_lock.__wrapped__.__defaults__", (0.1,))
     with (paths.root / ".lake.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(SightlineError, match="another process is loading"):

@@ -15,7 +15,10 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))
 from lake_support import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 
-from sightline.lake import intake, label_windows_waiting, peek_windows, pending, scan_lake
+from sightline.lake.intake.affected_windows import label_windows_waiting, peek_windows
+from sightline.lake.intake.load import intake
+from sightline.lake.intake.sources import pending
+from sightline.lake.store.parts import scan_lake
 from sightline.log.events import LabelEvent
 from sightline.log.writer import SegmentWriter
 from sightline.spec.model import Columns, Labels, Model

@@ -15,7 +15,10 @@ sys.path.append(str(Path(__file__).parents[1]))
 from lake_support import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 
 from sightline.errors import SightlineError
-from sightline.lake import intake, list_batches, peek_windows, pending, scan_lake
+from sightline.lake.intake.affected_windows import peek_windows
+from sightline.lake.intake.load import intake
+from sightline.lake.intake.sources import list_batches, pending
+from sightline.lake.store.parts import scan_lake
 from sightline.log.events import InferenceEvent, RejectedEvent
 from sightline.log.writer import SegmentWriter
 from sightline.spec.model import Source, Sources
@@ -34,8 +37,8 @@ def test_compressed_text_and_json_arrays(tmp_path: Path) -> None:
 
 
 def test_large_files_are_read_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sightline.lake.read.read_chunks.__defaults__", (97,))
-    monkeypatch.setattr(sys.modules["sightline.lake.intake"], "COMMIT_ROWS", 200)
+    monkeypatch.setattr("sightline.lake.intake.read.read_chunks.__defaults__", (97,))
+    monkeypatch.setattr(sys.modules["sightline.lake.intake.load"], "COMMIT_ROWS", 200)
     home, paths = make_paths(tmp_path)
     data = pl.concat([rows(1000), rows(50)])
     for name in ("a.parquet", "b.csv", "c.ndjson"):
@@ -56,7 +59,7 @@ def test_large_files_are_read_in_chunks(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_large_file_that_breaks_in_the_middle_is_refused_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sightline.lake.read.read_chunks.__defaults__", (100,))
+    monkeypatch.setattr("sightline.lake.intake.read.read_chunks.__defaults__", (100,))
     home, paths = make_paths(tmp_path)
     file = paths.landing_inferences / "a.parquet"
     rows(1000).write_parquet(file, row_group_size=100, compression="uncompressed", statistics=False)

@@ -19,9 +19,10 @@ from lake_support import START, land, load_all, make_paths, make_spec, mixed_tra
 
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.lake import intake, scan_lake
-from sightline.lake.compaction import compact
-from sightline.lake.ledger import open_ledger
+from sightline.lake.intake.load import intake
+from sightline.lake.store.compaction import compact
+from sightline.lake.store.ledger import open_ledger
+from sightline.lake.store.parts import scan_lake
 from sightline.spec.model import Columns, Feature, MonitorSpec
 from sightline.warehouse import connect, prepare
 

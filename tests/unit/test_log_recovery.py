@@ -20,7 +20,7 @@ from sightline.log.files import OpenSegment
 from sightline.log.inspect import log_stats, verify_segment
 from sightline.log.reader import read_segment
 from sightline.log.recovery import recover
-from sightline.log.replay import logged_events, replay_to_home, replay_to_url
+from sightline.log.resend import logged_events, replay_to_home, replay_to_url
 from sightline.log.retention import compact_log
 from sightline.log.writer import SegmentWriter
 from sightline.spec.model import MonitorSpec
@@ -161,7 +161,7 @@ def test_stats_count_what_is_there(tmp_path):
 
 
 def test_compaction_removes_only_what_the_ledger_has_loaded(tmp_path):
-    from sightline.lake.intake import intake
+    from sightline.lake.intake.load import intake
 
     home = Home(tmp_path)
     paths = home.monitor("m")
@@ -191,7 +191,7 @@ def test_compaction_removes_only_what_the_ledger_has_loaded(tmp_path):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_damaged_segment_adds_up_in_the_lake(tmp_path, seed):
     """Every logged event is in the lake, or counted in the quarantine as corrupt."""
-    from sightline.lake.intake import intake
+    from sightline.lake.intake.load import intake
 
     home = Home(tmp_path)
     paths = home.monitor("m")

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 from metrics_py.profile.build import count
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
-from sightline.lake import intake
+from sightline.lake.intake.load import intake
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference import build_reference, ensure_reference, load_reference, reference_id
 from sightline.warehouse.reference_data import column_roles

@@ -108,7 +108,7 @@ def test_class_text(value, text):
 
 
 def test_class_text_is_the_spelling_of_the_lake():
-    from sightline.lake.convert import canonical_text
+    from sightline.lake.intake.convert import canonical_text
 
     for value in (0, 1, 1.0, -3.0, 1.5, True, False, "1", "yes"):
         assert canonical_text(value) == class_text(value)

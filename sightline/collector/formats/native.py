@@ -33,7 +33,7 @@ from sightline.log.events import (
     RejectedEvent,
     build_event,
 )
-from sightline.log.replay import REPLAY_HEADER
+from sightline.log.resend import REPLAY_HEADER
 from sightline.spec.model import MonitorSpec
 
 MAX_FIELDS = 2_000

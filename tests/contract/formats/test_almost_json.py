@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sightline.collector.formats import ADAPTERS, lenient
 from sightline.errors import SightlineError
 from sightline.home import Home
-from sightline.lake import intake
+from sightline.lake.intake.load import intake
 from sightline.log.events import RejectedEvent
 from sightline.spec.loader import load_monitor
 from tests.unit.collector_helpers import INFER, LABEL, SPEC, Site, logged, make_home, run

@@ -15,7 +15,7 @@ import pytest
 
 from sightline.collector.formats import ADAPTERS
 from sightline.errors import SightlineError
-from sightline.lake import intake
+from sightline.lake.intake.load import intake
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.loader import load_monitor
 from sightline.spec.model import MonitorSpec

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from sightline.lake.roles import Role
-from sightline.lake.sources import Batch
+from sightline.lake.intake.roles import Role
+from sightline.lake.intake.sources import Batch
 from sightline.log.events import InferenceEvent
 
 OBJECT_ROWS = 50_000

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from sightline.home import MonitorPaths
-from sightline.lake.ledger import Ledger, Part, open_ledger
-from sightline.lake.schema import QUARANTINE_SCHEMA, lake_schema
-from sightline.lake.store import Staging, lake_lock, recover, scan_parts
+from sightline.lake.store.ledger import Ledger, Part, open_ledger
+from sightline.lake.store.parts import Staging, lake_lock, recover, scan_parts
+from sightline.lake.store.schema import QUARANTINE_SCHEMA, lake_schema
 from sightline.spec.model import MonitorSpec
 
 FANOUT = 8

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from sightline.lake.ledger import Part
-from sightline.lake.match import Predictions, Revisions, match_labels, no_labels, sort_revisions
-from sightline.lake.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA
-from sightline.lake.store import Staging, scan_parts
+from sightline.lake.intake.match_labels import Predictions, Revisions, match_labels, no_labels, sort_revisions
+from sightline.lake.store.ledger import Part
+from sightline.lake.store.parts import Staging, scan_parts
+from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA
 from sightline.spec.model import MonitorSpec
 
 TRIED_THROUGH = "unmatched_tried_through"

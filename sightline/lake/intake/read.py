@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from sightline.home import Home
-from sightline.lake.chunks import (
+from sightline.lake.intake.chunks import (
     MAX_PAYLOAD_BYTES,
     OBJECT_ROWS,
     BadRecord,
@@ -24,9 +24,9 @@ from sightline.lake.chunks import (
     to_json,
     typed_series,
 )
-from sightline.lake.roles import Role, roles
-from sightline.lake.segments import read_segment_chunks
-from sightline.lake.sources import Batch
+from sightline.lake.intake.roles import Role, roles
+from sightline.lake.intake.segments import read_segment_chunks
+from sightline.lake.intake.sources import Batch
 from sightline.spec.model import MonitorSpec
 
 CHUNK_ROWS = 250_000

@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 import polars as pl
 
 from sightline.home import Home, MonitorPaths
-from sightline.lake import sources
-from sightline.lake.chunks import Chunk, UnreadableError
-from sightline.lake.compaction import compact_touched
-from sightline.lake.dedupe import add_buckets, split_duplicates
-from sightline.lake.halves import HalfWork, HalvesDone, unpaired_notes
-from sightline.lake.ledger import Ledger, open_ledger
-from sightline.lake.normalize import Normalized, normalize
-from sightline.lake.read import read_chunks
-from sightline.lake.relabel import LabelWork
-from sightline.lake.report import IntakeReport, Tally
-from sightline.lake.segments import inference_chunk, rejected_rows
-from sightline.lake.sources import Batch, mapping_mark
-from sightline.lake.store import Staging, lake_lock, quarantine_frame, recover, window_key_expr
+from sightline.lake.intake import sources
+from sightline.lake.intake.chunks import Chunk, UnreadableError
+from sightline.lake.intake.dedupe import add_buckets, split_duplicates
+from sightline.lake.intake.label_revisions import LabelWork
+from sightline.lake.intake.normalize import Normalized, normalize
+from sightline.lake.intake.read import read_chunks
+from sightline.lake.intake.report import IntakeReport, Tally
+from sightline.lake.intake.request_response import HalfWork, HalvesDone, unpaired_notes
+from sightline.lake.intake.segments import inference_chunk, rejected_rows
+from sightline.lake.intake.sources import Batch, mapping_mark
+from sightline.lake.store.compaction import compact_touched
+from sightline.lake.store.ledger import Ledger, open_ledger
+from sightline.lake.store.parts import Staging, lake_lock, quarantine_frame, recover, window_key_expr
 from sightline.log.events import REJECTED, InferenceEvent
 from sightline.spec.model import MonitorSpec
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sightline.lake.ledger import BatchRow, utc_text
-from sightline.lake.sources import Batch
+from sightline.lake.intake.sources import Batch
+from sightline.lake.store.ledger import BatchRow, utc_text
 
 
 @dataclass

@@ -11,7 +11,7 @@ import polars as pl
 
 from sightline.errors import SightlineError
 from sightline.home import Home
-from sightline.lake.chunks import (
+from sightline.lake.intake.chunks import (
     MAX_PAYLOAD_BYTES,
     OBJECT_ROWS,
     BadRecord,
@@ -22,8 +22,8 @@ from sightline.lake.chunks import (
     no_gc,
     typed_series,
 )
-from sightline.lake.roles import Role, roles
-from sightline.lake.sources import Batch
+from sightline.lake.intake.roles import Role, roles
+from sightline.lake.intake.sources import Batch
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.log.reader import Rejection, read_segment
 from sightline.spec.model import MonitorSpec
@@ -66,7 +66,7 @@ def _bad_record(number: int, rejection: Rejection) -> BadRecord:
 
 
 def read_segment_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int) -> Iterator[Chunk]:
-    """Decode a segment of inferences or labels; see `sightline.lake.read.read_chunks`."""
+    """Decode a segment of inferences or labels; see `sightline.lake.intake.read.read_chunks`."""
     events, bad = load_segment(batch, home)
     numbered = list(enumerate(events))
     halves = []

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from sightline.lake.chunks import BadRecord, Chunk
-from sightline.lake.convert import Converted, canonical_text, convert, without_nan
-from sightline.lake.roles import roles
-from sightline.lake.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, TIMESTAMP, inference_schema
-from sightline.lake.store import quarantine_frame, window_starts
+from sightline.lake.intake.chunks import BadRecord, Chunk
+from sightline.lake.intake.convert import Converted, canonical_text, convert, without_nan
+from sightline.lake.intake.roles import roles
+from sightline.lake.store.parts import quarantine_frame, window_starts
+from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, TIMESTAMP, inference_schema
 from sightline.spec.model import MonitorSpec
 
 CLOCK_SKEW = timedelta(days=1)
@@ -97,7 +97,7 @@ def normalize(spec: MonitorSpec, chunk: Chunk) -> Normalized:
     spec : MonitorSpec
         Kinds of columns, first window, task.
     chunk : Chunk
-        From `sightline.lake.read.read_chunks`.
+        From `sightline.lake.intake.read.read_chunks`.
 
     Returns
     -------

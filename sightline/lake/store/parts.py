@@ -22,8 +22,8 @@ import polars as pl
 
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.lake.ledger import BatchRow, Ledger, Part, open_ledger
-from sightline.lake.schema import QUARANTINE_SCHEMA, TIMESTAMP, duckdb_schema, fingerprint, lake_schema
+from sightline.lake.store.ledger import BatchRow, Ledger, Part, open_ledger
+from sightline.lake.store.schema import QUARANTINE_SCHEMA, TIMESTAMP, duckdb_schema, fingerprint, lake_schema
 from sightline.spec.model import MonitorSpec
 
 LOCK_PATIENCE_S = 60.0
@@ -282,7 +282,7 @@ def scan_lake(spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Iterable[
     Returns
     -------
     polars.LazyFrame
-        Columns of `sightline.lake.schema.lake_schema`, timestamps naive UTC.
+        Columns of `sightline.lake.store.schema.lake_schema`, timestamps naive UTC.
     """
     recover_if_needed(paths)
     with open_ledger(paths.ledger, create=False) as ledger:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
-from sightline.lake.ledger import open_ledger
+from sightline.lake.store.ledger import open_ledger
 from sightline.log.events import REJECTED
 from sightline.log.recovery import recover
 from sightline.log.segment import SegmentName, list_sealed

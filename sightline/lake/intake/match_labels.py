@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from sightline.lake.ledger import Part
-from sightline.lake.schema import LABEL_SCHEMA, TIMESTAMP
-from sightline.lake.store import window_key_expr, window_starts
+from sightline.lake.store.ledger import Part
+from sightline.lake.store.parts import window_key_expr, window_starts
+from sightline.lake.store.schema import LABEL_SCHEMA, TIMESTAMP
 from sightline.spec.model import MonitorSpec
 
 KEY = ("window_start", "prediction_id")

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import polars as pl
 
-from sightline.lake.schema import HALF_SCHEMA
-from sightline.lake.store import Staging, quarantine_frame, scan_parts
+from sightline.lake.store.parts import Staging, quarantine_frame, scan_parts
+from sightline.lake.store.schema import HALF_SCHEMA
 from sightline.log.events import InferenceEvent
 
 PATIENCE = timedelta(days=1)

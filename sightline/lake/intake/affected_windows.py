@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 import polars as pl
 
 from sightline.home import Home, MonitorPaths
-from sightline.lake.chunks import UnreadableError, typed_series
-from sightline.lake.convert import convert
-from sightline.lake.ledger import open_ledger
-from sightline.lake.match import Predictions, match_labels
-from sightline.lake.normalize import CLOCK_SKEW, normalize
-from sightline.lake.read import json_field, read_chunks, scan_csv
-from sightline.lake.relabel import TRIED_THROUGH, waiting_labels
-from sightline.lake.roles import roles
-from sightline.lake.segments import rejected_rows
-from sightline.lake.sources import Batch
-from sightline.lake.store import Staging, recover_if_needed, window_key_expr, window_starts
+from sightline.lake.intake.chunks import UnreadableError, typed_series
+from sightline.lake.intake.convert import convert
+from sightline.lake.intake.label_revisions import TRIED_THROUGH, waiting_labels
+from sightline.lake.intake.match_labels import Predictions, match_labels
+from sightline.lake.intake.normalize import CLOCK_SKEW, normalize
+from sightline.lake.intake.read import json_field, read_chunks, scan_csv
+from sightline.lake.intake.roles import roles
+from sightline.lake.intake.segments import rejected_rows
+from sightline.lake.intake.sources import Batch
+from sightline.lake.store.ledger import open_ledger
+from sightline.lake.store.parts import Staging, recover_if_needed, window_key_expr, window_starts
 from sightline.log.events import REJECTED
 from sightline.log.reader import read_segment
 from sightline.spec.model import MonitorSpec

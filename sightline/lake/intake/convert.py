@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from sightline.lake.schema import TIMESTAMP
+from sightline.lake.store.schema import TIMESTAMP
 
 MISSING_WORDS = ("", "NA", "N/A", "NULL", "null", "None", "none")
 """Spellings of "no value" in CSV columns that hold numbers, booleans or times (a category may be called NA)."""

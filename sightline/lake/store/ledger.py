@@ -1,7 +1,7 @@
 """The ledger (SQLite, WAL): which batches are loaded, which lake parts count, and which windows changed.
 
 One transaction per commit is the only point at which loaded data comes to exist: parts are written under hidden names before it
-and made visible after it (`sightline.lake.store`), so a process killed at any moment leaves either all of a batch or nothing.
+and made visible after it (`sightline.lake.store.parts`), so a process killed at any moment leaves either all of a batch or nothing.
 """
 
 from __future__ import annotations

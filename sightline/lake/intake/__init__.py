@@ -1,0 +1,1 @@
+"""From delivered batches to canonical rows: find, read, convert, deduplicate, match labels, load."""

@@ -1,0 +1,1 @@
+"""What is loaded: Parquet parts per window, the ledger that says which of them count, and their merging."""
