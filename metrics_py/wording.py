@@ -1,9 +1,10 @@
-"""Numbers as people write them: no exponents where they can be avoided, and never two different ones that look the same."""
+"""Numbers and moments as people write them: no exponents where they can be avoided, never two different ones that look the same."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 
 MOST_DIGITS = 17
 LARGEST_SPELLED = 1e15
@@ -55,6 +56,26 @@ def numbers(values: Sequence[float], digits: int = 6) -> list[str]:
         if len(set(found)) >= distinct:
             return found
     return [repr(float(x)) for x in values]
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number for people; an en dash where there is none.
+
+    Examples
+    --------
+    >>> number(0.123456), number(None), number(12345.678)
+    ('0.1235', '–', '12,346')
+    """
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if 10**digits <= abs(value) < 1e12 else f"{value:.{digits}g}"
+
+
+def day(moment: datetime | None) -> str:
+    """A moment for people: the day, with the hour where there is one."""
+    if moment is None:
+        return "–"
+    return f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _spelled(value: float, digits: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 import dagster as dg
 import polars as pl
@@ -57,23 +56,3 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> d
 
 def _row(cells: Sequence[object]) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number for people; an en dash where there is none.
-
-    Examples
-    --------
-    >>> number(0.123456), number(None), number(12345.678)
-    ('0.1235', '–', '12,346')
-    """
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if 10**digits <= abs(value) < 1e12 else f"{value:.{digits}g}"
-
-
-def day(moment: datetime | None) -> str:
-    """A moment for people: the day, with the hour where there is one."""
-    if moment is None:
-        return "–"
-    return f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M}"

@@ -23,6 +23,7 @@ from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec import names
 from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import contiguous
 from sightline.warehouse.reference import reference_id
 
 OnProgress = Callable[[str, int, int], None]
@@ -103,7 +104,7 @@ def _outdated(monitor: Monitor, flows: Sequence[str], before: str) -> list[tuple
         for flow in flows:
             current = reference_id(monitor.paths, with_label=flow == "delayed")
             found |= {key for key, done in progress.done(flow).items() if done.reference != current and key < before}
-    return partitions.contiguous(monitor.spec, found, longest=10**6)
+    return contiguous(monitor.spec, found, longest=10**6)
 
 
 def _run(

@@ -14,6 +14,7 @@ from orchestration.assets.reference import describe
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
 from orchestration.resources import FastDbt, dbt_environment, environment, exclusive, quietly
+from sightline.clock import utc_now
 from sightline.spec import names
 from sightline.warehouse import connect, ensure_reference, prepare, write_control
 from sightline.warehouse.reference import reference_id
@@ -122,7 +123,7 @@ def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, flow: str, 
         position = progress.position()
     with connect(paths) as con:
         prepare(con, spec, paths)
-        profile = ensure_reference(spec, paths, monitor.home, now=partitions.utc_now(), con=con)
+        profile = ensure_reference(spec, paths, monitor.home, now=utc_now(), con=con)
         write_control(con, spec, profile, keys)
     if profile is not None and profile.is_new:
         context.log_event(dg.AssetMaterialization(monitor.key("reference"), metadata=describe(profile)))

@@ -4,8 +4,9 @@ import dagster as dg
 import polars as pl
 
 from metrics_py.alerting import Replay
+from metrics_py.wording import day, number
 from orchestration import jobs, partitions
-from orchestration.metadata import day, markdown_table, number, sparkline
+from orchestration.metadata import markdown_table, sparkline
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
 from sightline.alerts import engine

@@ -6,6 +6,7 @@ from orchestration import freshness, partitions
 from orchestration.metadata import column_schema, markdown_table
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
+from sightline.clock import utc_now
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.report import IntakeReport
 from sightline.lake.store.schema import lake_schema
@@ -32,7 +33,7 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
     )
     def landed(context: dg.AssetExecutionContext) -> None:
         keys = partitions.windows_of(context)
-        report = intake(monitor.spec, monitor.paths, kind, monitor.home, now=partitions.utc_now())
+        report = intake(monitor.spec, monitor.paths, kind, monitor.home, now=utc_now())
         with open_progress(monitor.paths.ledger) as progress:
             rows = progress.rows(kind, keys)
         for key in keys:

@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 import dagster as dg
 import polars as pl
 
+from metrics_py.wording import number
 from orchestration import freshness, jobs, partitions
 from orchestration.judging import common, data_quality, drift, model_quality, streams
 from orchestration.judging.common import Judged, Work
-from orchestration.metadata import column_schema, markdown_table, number, sparkline
+from orchestration.metadata import column_schema, markdown_table, sparkline
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
 from sightline.alerts import engine
+from sightline.clock import utc_now
 from sightline.spec import plan
 from sightline.warehouse import connect
 from sightline.warehouse.reference import load_reference
@@ -70,7 +72,7 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
     )
     def judgement(context: dg.AssetExecutionContext) -> None:
         spec, paths = monitor.spec, monitor.paths
-        keys, now = list(partitions.windows_of(context)), partitions.utc_now()
+        keys, now = list(partitions.windows_of(context)), utc_now()
         frozen = load_reference(paths)
         reference = frozen.columns if frozen else {}
         with connect(paths, read_only=True) as con:

@@ -4,9 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration import partitions
-from orchestration.metadata import markdown_table, number
+from metrics_py.wording import number
+from orchestration.metadata import markdown_table
 from orchestration.monitor import Monitor
+from sightline.clock import utc_now
 from sightline.spec import plan
 from sightline.warehouse.reference import ReferenceProfile, build_reference, ensure_reference
 
@@ -28,7 +29,7 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
         metadata={"profile": f"data/{monitor.id}/reference/profile.json"},
     )
     def reference(context: dg.AssetExecutionContext, config: ReferenceConfig) -> None:
-        spec, paths, home, now = monitor.spec, monitor.paths, monitor.home, partitions.utc_now()
+        spec, paths, home, now = monitor.spec, monitor.paths, monitor.home, utc_now()
         if config.rebuild:
             profile = build_reference(spec, paths, home, force=True, now=now)
         else:

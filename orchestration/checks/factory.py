@@ -11,8 +11,9 @@ from orchestration import event_storage, partitions
 from orchestration.checks.intake import intake_verdicts
 from orchestration.checks.row_guards import CHECK as ROW_GUARDS
 from orchestration.checks.row_guards import guard_verdicts
-from orchestration.checks.verdicts import Published, Verdict, verdicts
+from orchestration.checks.verdicts import FactTable, Published, Verdict, verdicts
 from orchestration.judging.common import ALL_VERSIONS
+from orchestration.metadata import markdown_table
 from orchestration.monitor import Monitor
 from sightline.alerts import engine
 from sightline.spec import plan
@@ -90,8 +91,10 @@ def judge_checks(monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], k
     """Verdicts of some checks of an asset for some windows."""
     if asset in INTAKE:
         guards = [check for check in checks if check.name == ROW_GUARDS]
-        yield from intake_verdicts(monitor, asset, [check for check in checks if check not in guards], keys)
-        yield from guard_verdicts(monitor, guards, keys)
+        yield from intake_verdicts(
+            monitor.spec, monitor.paths, asset, [check for check in checks if check not in guards], keys
+        )
+        yield from guard_verdicts(monitor.spec, monitor.paths, guards, keys)
         return
     spec = monitor.spec
     wanted = set(keys)
@@ -168,6 +171,10 @@ def _evaluation(
         partition=partition,
         blocking=check.blocking,
         description=verdict.text,
-        metadata=dict(verdict.facts) | {"window": key},
+        metadata={name: _shown(fact) for name, fact in verdict.facts.items()} | {"window": key},
         target_materialization_data=event_storage.target(stored[key], context.run.run_id) if key in stored else None,
     )
+
+
+def _shown(fact: Any) -> Any:
+    return markdown_table(fact.header, fact.rows) if isinstance(fact, FactTable) else fact

@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 
 from orchestration.checks.verdicts import Verdict
-from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
+from sightline.home import MonitorPaths
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import recover_if_needed, scan_parts, window_starts
 from sightline.lake.store.schema import QUARANTINE_SCHEMA
+from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck
 
 SHOWN_REASONS = 5
@@ -21,11 +22,11 @@ REPEATED = "duplicate"
 
 
 def intake_verdicts(
-    monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]
+    spec: MonitorSpec, paths: MonitorPaths, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]
 ) -> Iterator[tuple[PlannedCheck, str, Verdict]]:
     """Verdicts of the check ``contract`` on `inferences` or `labels`."""
-    counted = quarantined_rows(monitor, asset, keys)
-    with open_progress(monitor.paths.ledger) as progress:
+    counted = quarantined_rows(spec, paths, asset, keys)
+    with open_progress(paths.ledger) as progress:
         accepted = progress.rows(asset, keys)
     for check in checks:
         for key in keys:
@@ -38,19 +39,18 @@ def intake_verdicts(
             if worst:
                 facts["reasons"] = ", ".join(f"{reason} ({n})" for reason, n in worst)
             if n_refused and not n_accepted:
-                facts["what to do"] = (
-                    f"Read data/{monitor.id}/quarantine, mend the sender, and land the corrected file."
-                )
+                facts["what to do"] = f"Read data/{spec.id}/quarantine, mend the sender, and land the corrected file."
                 yield check, key, Verdict("error", f"All {n_refused} rows were refused: {worst[0][0]}.", facts)
             else:
                 again = f", {n_repeated} repeated (known already, left out)" if n_repeated else ""
                 yield check, key, Verdict("ok", f"{n_accepted} rows accepted, {n_refused} refused{again}.", facts)
 
 
-def quarantined_rows(monitor: Monitor, kind: str, keys: Sequence[str]) -> dict[str, dict[str, int]]:
+def quarantined_rows(
+    spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Sequence[str]
+) -> dict[str, dict[str, int]]:
     """Window key -> reason -> rows not taken (refused, or `REPEATED`); rows without a usable time count in the window in which
     they arrived."""
-    spec, paths = monitor.spec, monitor.paths
     recover_if_needed(paths)
     with open_ledger(paths.ledger, create=False) as ledger:
         files = [paths.root / part.path for part in ledger.parts("quarantine")]

@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from orchestration.checks.verdicts import REMEDIES, Verdict
-from orchestration.metadata import markdown_table
-from orchestration.monitor import Monitor
+from orchestration.checks.verdicts import REMEDIES, FactTable, Verdict
 from sightline.collector.guard_log import COUNTS_SCHEMA, read_alerts, read_counts
 from sightline.collector.guards import HARD, SOFT
+from sightline.home import MonitorPaths
+from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck
 
 CHECK = "row_guards"
@@ -23,17 +23,16 @@ KINDS = {**dict.fromkeys(HARD, "hard"), **dict.fromkeys(SOFT, "rate")}
 
 
 def guard_verdicts(
-    monitor: Monitor, checks: Sequence[PlannedCheck], keys: Sequence[str]
+    spec: MonitorSpec, paths: MonitorPaths, checks: Sequence[PlannedCheck], keys: Sequence[str]
 ) -> Iterator[tuple[PlannedCheck, str, Verdict]]:
     """Verdicts of the check ``row_guards`` on `inferences`.
 
     A minute belongs to the window in which its events arrived, whatever time they carry.
     """
-    spec = monitor.spec
     if not keys:
         return
     first, last = spec.window_start(min(keys)), spec.window_start(max(keys)) + spec.window
-    counts, alerts = read_counts(monitor.paths, first, last), read_alerts(monitor.paths, first, last)
+    counts, alerts = read_counts(paths, first, last), read_alerts(paths, first, last)
     for key in keys:
         start = spec.window_start(key)
         end = start + spec.window
@@ -123,11 +122,11 @@ def _violations(seen: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _table(found: pl.DataFrame) -> Any:
+def _table(found: pl.DataFrame) -> FactTable:
     rows = [
         (r["column"], r["rule"], r["kind"], r["n"], r["minutes"], f"{r['first']:%d %H:%M}", f"{r['last']:%d %H:%M}", r["example"] or "")
         for r in found.head(SHOWN_ROWS).to_dicts()
     ]  # fmt: skip
     if len(found) > SHOWN_ROWS:
         rows.append((f"{len(found) - SHOWN_ROWS} more", "", "", int(found[SHOWN_ROWS:]["n"].sum()), "", "", "", ""))
-    return markdown_table(("column", "rule", "kind", "n", "minutes", "first (day, UTC)", "last", "example"), rows)
+    return FactTable(("column", "rule", "kind", "n", "minutes", "first (day, UTC)", "last", "example"), tuple(rows))

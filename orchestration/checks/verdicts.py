@@ -14,9 +14,8 @@ from typing import Any, Literal
 import polars as pl
 
 from metrics_py.alerting.changes import BACK
-from metrics_py.wording import deviations
+from metrics_py.wording import day, deviations, number
 from orchestration.judging.custom_python import FAILED
-from orchestration.metadata import day, number
 from sightline.spec.plan import PlannedCheck
 
 Level = Literal["ok", "warn", "error"]
@@ -45,6 +44,14 @@ REMEDIES = {
     "metric": "Compare your metric by segment and model version, and see which inputs moved at the same time.",
     "quality": "Compare by segment and model version, and see which inputs moved at the same time. A new normal: `sightline accept`.",
 }
+
+
+@dataclass(frozen=True)
+class FactTable:
+    """A fact with rows; whoever shows it chooses the form."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import polars as pl
 from metrics_py.drift.methods import Z
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.quality.table import quality_table
-from orchestration import partitions
 from orchestration.judging import custom_python, custom_sql
 from orchestration.judging.columns import judge_columns
 from orchestration.judging.common import (
@@ -31,6 +30,7 @@ from orchestration.judging.common import (
 from orchestration.judging.scales import on_scale, scales
 from orchestration.judging.service import LATENCY_QUANTILES, judge_service, service_evidence
 from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import closes_at
 
 ASSET = "data_quality"
 RATE_LIMITS = dict.fromkeys(
@@ -53,7 +53,7 @@ def judge(work: Work) -> Judged:
     """Service health and data quality of every window of a run."""
     spec, paths, con, keys, profiles, now = work.spec, work.paths, work.con, work.keys, work.profiles, work.now
     windows = window_frame(spec, keys).with_columns(
-        closed=pl.Series([now >= partitions.closes_at(spec, key) for key in keys], dtype=pl.Boolean)
+        closed=pl.Series([now >= closes_at(spec, key) for key in keys], dtype=pl.Boolean)
     )
     health = read_mart(con, "service_health", keys)
     service = judge_service(spec, con, keys, health, windows)

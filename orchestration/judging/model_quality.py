@@ -10,7 +10,6 @@ import polars as pl
 
 from metrics_py import registry
 from metrics_py.quality.table import quality_table
-from orchestration import partitions
 from orchestration.judging import custom_python, custom_sql, drift
 from orchestration.judging.common import (
     ALL_VERSIONS,
@@ -29,6 +28,7 @@ from orchestration.judging.scales import on_scale, scales
 from sightline.home import MonitorPaths
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import matures_at
 
 ASSET = "model_quality"
 NOT_DUE = "the labels are not due yet"
@@ -113,7 +113,7 @@ def _not_due(spec: MonitorSpec, judged: pl.DataFrame, keys: Sequence[str], now: 
 
 def _early(spec: MonitorSpec, keys: Sequence[str], now: datetime) -> list[datetime]:
     """Windows (naive UTC) whose labels are not due yet."""
-    return [spec.window_start(key).replace(tzinfo=None) for key in keys if now < partitions.matures_at(spec, key)]
+    return [spec.window_start(key).replace(tzinfo=None) for key in keys if now < matures_at(spec, key)]
 
 
 def _read(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, name: str, keys: Sequence[str]) -> pl.DataFrame:

@@ -10,9 +10,9 @@ import polars as pl
 
 from metrics_py.drift.daily_statistics import column_streams
 from metrics_py.profile.column_profile import ColumnProfile
-from orchestration import partitions
 from orchestration.judging.common import EVIDENCE
 from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import closes_at, matures_at
 from sightline.warehouse.results import EVIDENCE_SCHEMA
 
 RATES_OF_QUALITY = ("null_rate", "out_of_range_rate", "unseen_rate")
@@ -114,7 +114,7 @@ def publishable(
     mature : bool
         Wait for the labels.
     """
-    due = partitions.matures_at if mature else partitions.closes_at
+    due = matures_at if mature else closes_at
     complete = [key for key in keys if now >= due(spec, key)]
     windows = pl.DataFrame(
         {

@@ -10,6 +10,7 @@ from orchestration import jobs, partitions
 from orchestration.monitor import Monitor
 from orchestration.progress import open_progress
 from orchestration.sensors.plan import Cursor, Listing, Request, RunState, open_batches, plan
+from sightline.clock import utc_now
 from sightline.lake.intake.affected_windows import label_windows_waiting, peek_windows
 from sightline.lake.intake.sources import Batch, pending
 from sightline.spec import names
@@ -88,7 +89,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         with_data=inferences,
         reference=reference_id(paths, with_label=flow == "delayed"),
         runs=runs,
-        now=partitions.utc_now(),
+        now=utc_now(),
     )
 
 

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from orchestration import partitions
 from orchestration.progress import Done
 from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import closes_at, contiguous, keys_between, matures_at, next_key
 
 MAX_ATTEMPTS = 3
 MAX_OPEN = 4
@@ -142,9 +142,9 @@ def plan(spec: MonitorSpec, flow: str, cursor: Cursor, listing: Listing) -> Plan
         return Plan((), cursor, "labels wait: no predictions are loaded yet")
     tokens = stale_windows(spec, flow, listing)
     requests, still_open, given_up = _settle(spec, cursor, listing, tokens)
-    taken = {key for r in (*still_open, *requests) for key in partitions.keys_between(spec, r.first, r.last)}
+    taken = {key for r in (*still_open, *requests) for key in keys_between(spec, r.first, r.last)}
     given_up = [r for r in given_up if _cause(spec, r.first, r.last, tokens) == r.cause]
-    refused = {key for r in given_up for key in partitions.keys_between(spec, r.first, r.last)}
+    refused = {key for r in given_up for key in keys_between(spec, r.first, r.last)}
     for first, last, has_data in _ranges(spec, flow, tokens, taken | refused):
         if len(still_open) + len(requests) >= MAX_OPEN or _must_wait(spec, first, (*still_open, *requests), listing):
             break
@@ -164,7 +164,7 @@ class Why:
 def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, Why]:
     """Windows that need a run, in time order."""
     first, current = spec.key(spec.first_window), spec.key(listing.now)
-    due = partitions.closes_at if flow == "immediate" else partitions.matures_at
+    due = closes_at if flow == "immediate" else matures_at
     batches: dict[str, list[str]] = {}
     for batch, keys in sorted(listing.pending.items()):
         for key in {k for k in keys if first <= k <= current} or {current}:
@@ -189,8 +189,8 @@ def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]
     known = sorted(key for key in {*listing.changes, *listing.with_data} if first <= key <= current)
     if flow == "delayed" or not known:
         return known
-    silent_until = partitions.next_key(spec, known[-1], MAX_SILENCE[spec.schedule])
-    return partitions.keys_between(spec, known[0], min(current, silent_until))
+    silent_until = next_key(spec, known[-1], MAX_SILENCE[spec.schedule])
+    return keys_between(spec, known[0], min(current, silent_until))
 
 
 def _must_wait(spec: MonitorSpec, first: str, under_way: Collection[Request], listing: Listing) -> bool:
@@ -203,7 +203,7 @@ def _must_wait(spec: MonitorSpec, first: str, under_way: Collection[Request], li
         key not in listing.done
         for request in under_way
         if request.last < first
-        for key in partitions.keys_between(spec, request.first, request.last)
+        for key in keys_between(spec, request.first, request.last)
     )
 
 
@@ -219,7 +219,7 @@ def _settle(
         elif state is None:
             again.append(request)  # asked for, but never started: ask with the same key
         elif state is RunState.FAILED and request.attempt < MAX_ATTEMPTS:
-            if any(key in tokens for key in partitions.keys_between(spec, request.first, request.last)):
+            if any(key in tokens for key in keys_between(spec, request.first, request.last)):
                 again.append(_retry(spec, request, tokens))
         elif _cause(spec, request.first, request.last, tokens) == request.cause:
             given_up.append(request)
@@ -243,9 +243,9 @@ def _ranges(
     taken = set(excluded)
     for has_data in (True, False):
         keys = [key for key, why in tokens.items() if why.has_data is has_data and key not in taken]
-        ranges = partitions.contiguous(spec, keys, MAX_WINDOWS_PER_RUN, bridge=bridge, free=tokens, never=taken)
+        ranges = contiguous(spec, keys, MAX_WINDOWS_PER_RUN, bridge=bridge, free=tokens, never=taken)
         found += [(first, last, has_data) for first, last in ranges]
-        taken |= {key for first, last in ranges for key in partitions.keys_between(spec, first, last)}
+        taken |= {key for first, last in ranges for key in keys_between(spec, first, last)}
     return sorted(found)
 
 
@@ -253,7 +253,7 @@ def _request(
     spec: MonitorSpec, flow: str, first: str, last: str, has_data: bool, tokens: Mapping[str, Why], listing: Listing
 ) -> Request:
     cause = _cause(spec, first, last, tokens)
-    keys = set(partitions.keys_between(spec, first, last))
+    keys = set(keys_between(spec, first, last))
     current = spec.key(listing.now)
     batches = tuple(
         sorted(b for b, windows in listing.pending.items() if windows & keys or (not windows and current in keys))
@@ -263,7 +263,7 @@ def _request(
 
 def _cause(spec: MonitorSpec, first: str, last: str, tokens: Mapping[str, Why]) -> str:
     """Digest of why the windows of a range need a run."""
-    parts = [f"{key}={tokens[key].token}" for key in partitions.keys_between(spec, first, last) if key in tokens]
+    parts = [f"{key}={tokens[key].token}" for key in keys_between(spec, first, last) if key in tokens]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16] if parts else ""
 
 

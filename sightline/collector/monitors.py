@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from sightline.clock import utc_now
 from sightline.collector.auth import TokenFile
 from sightline.collector.dedupe import RecentIds
 from sightline.collector.limits import Limits
@@ -43,11 +44,6 @@ class Observer(Protocol):
 
 MakeObserver = Callable[[MonitorSpec, MonitorPaths], Observer]
 Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """The time at which an event is received; a replay of the past brings its own."""
-    return datetime.now(UTC)
 
 
 class ServedMonitor:

@@ -10,11 +10,12 @@ import sys
 
 import uvicorn
 
+from sightline.clock import utc_now
 from sightline.collector.app import Collector
 from sightline.collector.auth import read_tokens
 from sightline.collector.guard_log import GuardDesk, Webhook
 from sightline.collector.limits import Limits
-from sightline.collector.monitors import Clock, MakeObserver, Observer, Registry, utc_now
+from sightline.collector.monitors import Clock, MakeObserver, Observer, Registry
 from sightline.collector.protocol import IngestProtocol
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -21,14 +20,14 @@ NOW = datetime(2026, 1, 20, tzinfo=UTC)
 def contract(home, make_spec):
     """Lands files of predictions, takes them in, and gives what the check says of their day."""
     spec = make_spec(columns={"prediction_id": "id", "timestamp": "at", "score": "p", "features": {"age": "numeric"}})
-    monitor = SimpleNamespace(spec=spec, paths=home.monitor("churn"), id="churn")
+    paths = home.monitor("churn")
 
     def after(*files: pl.DataFrame):
         for number, rows in enumerate(files):
             land(home, "churn", "inferences", f"file{number}", rows)
-            intake(spec, monitor.paths, "inferences", home, now=NOW)
+            intake(spec, paths, "inferences", home, now=NOW)
         check = PlannedCheck("inferences", "contract", "")
-        [(_, _, verdict)] = intake_verdicts(monitor, "inferences", [check], ["2026-01-12"])
+        [(_, _, verdict)] = intake_verdicts(spec, paths, "inferences", [check], ["2026-01-12"])
         return verdict
 
     return after

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestration import partitions
+from sightline.spec.windows import closes_at, contiguous, keys_between, matures_at
 
 
 @pytest.mark.parametrize(
@@ -27,28 +28,28 @@ def test_partition_keys_are_window_keys_and_hold_the_current_window(make_spec, s
 def test_contiguous_ranges(make_spec):
     spec = make_spec(schedule="hourly")
     keys = ["2026-01-01-23", "2026-01-02-00", "2026-01-02-02", "2026-01-01-22"]
-    assert partitions.contiguous(spec, keys, 10) == [
+    assert contiguous(spec, keys, 10) == [
         ("2026-01-01-22", "2026-01-02-00"),
         ("2026-01-02-02", "2026-01-02-02"),
     ]
-    assert partitions.contiguous(spec, keys, 2) == [
+    assert contiguous(spec, keys, 2) == [
         ("2026-01-01-22", "2026-01-01-23"),
         ("2026-01-02-00", "2026-01-02-00"),
         ("2026-01-02-02", "2026-01-02-02"),
     ]
-    assert partitions.contiguous(spec, [], 2) == []
+    assert contiguous(spec, [], 2) == []
 
 
 def test_keys_between(make_spec):
     spec = make_spec(schedule="weekly")
-    assert partitions.keys_between(spec, "2026-01-05", "2026-01-19") == ["2026-01-05", "2026-01-12", "2026-01-19"]
-    assert partitions.keys_between(spec, "2026-01-12", "2026-01-05") == []
+    assert keys_between(spec, "2026-01-05", "2026-01-19") == ["2026-01-05", "2026-01-12", "2026-01-19"]
+    assert keys_between(spec, "2026-01-12", "2026-01-05") == []
 
 
 def test_a_window_closes_after_its_end_and_its_labels_are_due_later(make_spec):
     spec = make_spec()
-    assert partitions.closes_at(spec, "2026-01-01") == datetime(2026, 1, 2, 1, tzinfo=UTC)
-    assert partitions.matures_at(spec, "2026-01-01") == datetime(2026, 1, 3, 1, tzinfo=UTC)
+    assert closes_at(spec, "2026-01-01") == datetime(2026, 1, 2, 1, tzinfo=UTC)
+    assert matures_at(spec, "2026-01-01") == datetime(2026, 1, 3, 1, tzinfo=UTC)
 
 
 def test_run_tags_name_a_partition_or_a_range():

@@ -1,0 +1,74 @@
+"""A monitor's windows as keys: neighbours, ranges, and when a window is closed and its labels are due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+
+from sightline.spec.model import MonitorSpec
+
+SETTLE = {"hourly": timedelta(minutes=10), "daily": timedelta(hours=1), "weekly": timedelta(hours=6)}
+"""After its end a window waits this long for the last events before it is judged for good."""
+
+
+def next_key(spec: MonitorSpec, key: str, steps: int = 1) -> str:
+    """The key `steps` windows later (earlier if negative)."""
+    return spec.key(spec.window_start(key) + steps * spec.window)
+
+
+def keys_between(spec: MonitorSpec, first: str, last: str) -> list[str]:
+    """All window keys from `first` to `last`, both included; empty if `last` is before `first`."""
+    start, end = spec.window_start(first), spec.window_start(last)
+    return [spec.key(start + i * spec.window) for i in range((end - start) // spec.window + 1)]
+
+
+def contiguous(
+    spec: MonitorSpec,
+    keys: Iterable[str],
+    longest: int,
+    *,
+    bridge: int = 0,
+    free: Collection[str] = (),
+    never: Collection[str] = (),
+) -> list[tuple[str, str]]:
+    """Group keys into ranges, in time order, none longer than `longest` windows.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    keys : iterable of str
+    longest : int
+    bridge : int, default 0
+        So many windows in a row that are no keys may lie inside a range.
+    free : collection of str
+        Windows that do not count for `bridge`.
+    never : collection of str
+        Windows that no range may hold.
+
+    Returns
+    -------
+    list of (first, last)
+        Both included.
+    """
+    ranges: list[tuple[str, str]] = []
+    for key in sorted(set(keys)):
+        if ranges:
+            first, last = ranges[-1]
+            between = keys_between(spec, next_key(spec, last), next_key(spec, key, -1))
+            size = (spec.window_start(key) - spec.window_start(first)) // spec.window + 1
+            if size <= longest and len(set(between) - set(free)) <= bridge and not set(between) & set(never):
+                ranges[-1] = (first, key)
+                continue
+        ranges.append((key, key))
+    return ranges
+
+
+def closes_at(spec: MonitorSpec, key: str) -> datetime:
+    """When a window is complete: its end and the time to settle."""
+    return spec.window_start(key) + spec.window + SETTLE[spec.schedule]
+
+
+def matures_at(spec: MonitorSpec, key: str) -> datetime:
+    """When the labels of a window are due: its end, their usual delay, and the time to settle."""
+    delay = spec.labels.expected_delay if spec.labels else timedelta(0)
+    return closes_at(spec, key) + delay
