@@ -160,8 +160,8 @@ def scan_read(spec: MonitorSpec, paths: MonitorPaths) -> None:
 def judge(spec: MonitorSpec, paths: MonitorPaths) -> None:
     """Data quality, drift and model quality of all windows."""
     import_judges()  # imports are not the path's work: they are measured in judge_nothing and taken off
-    from orchestration.judging import data_quality, drift, model_quality
-    from orchestration.judging.common import Work
+    from sightline.judging import data_quality, drift, model_quality
+    from sightline.judging.frames import Work
 
     frozen = load_reference(paths)
     profiles = frozen.columns if frozen else {}
@@ -177,8 +177,8 @@ def judge(spec: MonitorSpec, paths: MonitorPaths) -> None:
 def import_judges() -> None:
     """Import what judging needs."""
     import scipy.stats  # noqa: F401
+    from orchestration.judging import model_quality  # noqa: F401
 
-    from orchestration.judging import data_quality, drift, model_quality  # noqa: F401
 
 
 def judge_nothing(spec: MonitorSpec, paths: MonitorPaths) -> None:

@@ -14,14 +14,15 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from demo import facts, model, replay, report
+from demo import deliveries as replay
+from demo import facts, model, report
 from demo.calendar import Calendar
-from demo.monitor import MONITOR_ID, write_monitor
+from demo.monitor_file import MONITOR_ID, write_monitor
 from demo.pipeline import orchestrate
 from sightline.errors import SightlineError
 from sightline.home import Home
+from sightline.results.judgements import read_judgements, read_snapshot
 from sightline.spec.loader import load_monitor
-from sightline.warehouse.results import read_judgements, read_snapshot
 
 CACHE = "_demo"
 """Folder below data/ for what may be used again: the scored year."""

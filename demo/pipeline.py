@@ -40,7 +40,7 @@ def orchestrate(
 
     import dagster as dg
 
-    from orchestration.run import materialize_range
+    from orchestration.backfill import materialize_range
 
     with dg.DagsterInstance.get() as instance:
         stale = [key for key in instance.all_asset_keys() if key.path[0] == names.asset_key(spec, "inferences")[0]]

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from demo.calendar import LANDING_DAYS, Calendar
 from demo.facts import Finding, Score
-from demo.monitor import MONITOR_ID
+from demo.monitor_file import MONITOR_ID
 from sightline.spec.model import MonitorSpec
 
 TABLE_WIDTH = 120

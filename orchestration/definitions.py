@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from orchestration import event_storage
 from orchestration.broken import broken_monitor
+from orchestration.dagster_private import event_storage
 from orchestration.resources import dbt_resource, ensure_manifest
 from sightline.errors import SightlineError
 from sightline.home import Home
@@ -30,7 +30,7 @@ def build(home: Home) -> dg.Definitions:
 
 def build_monitors(home: Home, specs: Mapping[str, MonitorSpec]) -> tuple[list[dg.Definitions], list[BrokenMonitor]]:
     """One set of definitions per monitor; those that cannot be built, with the reason."""
-    from orchestration.factory import monitor_definitions
+    from orchestration.monitor_definitions import monitor_definitions
 
     parts, failed = [], []
     manifest = ensure_manifest(home)

@@ -12,9 +12,9 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_
 from orchestration import partitions
 from orchestration.assets.reference import describe
 from orchestration.monitor import Monitor
-from orchestration.progress import open_progress
 from orchestration.resources import FastDbt, dbt_environment, environment, exclusive, quietly
 from sightline.clock import utc_now
+from sightline.lake.store.progress import open_progress
 from sightline.spec import names
 from sightline.warehouse import connect, ensure_reference, prepare, write_control
 from sightline.warehouse.reference import reference_id

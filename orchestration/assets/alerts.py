@@ -8,8 +8,8 @@ from metrics_py.wording import day, number
 from orchestration import jobs, partitions
 from orchestration.metadata import markdown_table, sparkline
 from orchestration.monitor import Monitor
-from orchestration.progress import open_progress
-from sightline.alerts import engine
+from sightline.alerts import decisions as engine
+from sightline.lake.store.progress import open_progress
 from sightline.spec import plan
 
 SHOWN_STREAMS = 10

@@ -5,10 +5,10 @@ import dagster as dg
 from orchestration import freshness, partitions
 from orchestration.metadata import column_schema, markdown_table
 from orchestration.monitor import Monitor
-from orchestration.progress import open_progress
 from sightline.clock import utc_now
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.report import IntakeReport
+from sightline.lake.store.progress import open_progress
 from sightline.lake.store.schema import lake_schema
 
 DESCRIPTIONS = {

@@ -7,17 +7,19 @@ import polars as pl
 
 from metrics_py.wording import number
 from orchestration import freshness, jobs, partitions
-from orchestration.judging import common, data_quality, drift, model_quality, streams
-from orchestration.judging.common import Judged, Work
 from orchestration.metadata import column_schema, markdown_table, sparkline
 from orchestration.monitor import Monitor
-from orchestration.progress import open_progress
-from sightline.alerts import engine
+from sightline.alerts import decisions as engine
 from sightline.clock import utc_now
+from sightline.judging import data_quality, drift, model_quality
+from sightline.judging import evidence as streams
+from sightline.judging import frames as common
+from sightline.judging.frames import Judged, Work
+from sightline.lake.store.progress import open_progress
+from sightline.results.judgements import JUDGEMENT_SCHEMA, append_evidence, append_judgements, read_judgements
 from sightline.spec import plan
 from sightline.warehouse import connect
 from sightline.warehouse.reference import load_reference
-from sightline.warehouse.results import JUDGEMENT_SCHEMA, append_evidence, append_judgements, read_judgements
 
 MARTS = {
     "data_quality": (

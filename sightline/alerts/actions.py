@@ -6,11 +6,11 @@ import getpass
 from datetime import UTC, datetime
 from typing import Any
 
-from sightline.alerts import engine
+from sightline.alerts import decisions as engine
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
+from sightline.results.judgements import append_action, read_snapshot
 from sightline.spec.loader import find_monitor
-from sightline.warehouse.results import append_action, read_snapshot
 
 KINDS = ("accept", "fixed")
 

@@ -12,8 +12,8 @@ import polars as pl
 from metrics_py.alerting.changes import BACK
 from metrics_py.wording import deviations
 from sightline.home import Home, MonitorPaths
+from sightline.results.judgements import read_snapshot
 from sightline.spec.loader import find_monitor
-from sightline.warehouse.results import read_snapshot
 
 WARMUP = "warm-up"
 """How the engine's reason begins while a baseline is not known yet."""

@@ -13,7 +13,7 @@ import polars as pl
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
-from sightline.warehouse.results import judgement_names, read_judgements
+from sightline.results.judgements import judgement_names, read_judgements
 
 SHOWN = [
     "window_start",

@@ -34,7 +34,7 @@ PATIENCE_MS = 120_000
 HISTORY = """
 import sys
 from pathlib import Path
-from orchestration.run import materialize_range
+from orchestration.backfill import materialize_range
 from sightline.home import Home
 from sightline.spec.loader import find_monitor
 home = Home(Path(sys.argv[1]))

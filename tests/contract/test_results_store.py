@@ -22,8 +22,8 @@ from click.testing import CliRunner
 from sightline.commands.judgements import command
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
-from sightline.warehouse import files
-from sightline.warehouse.results import (
+from sightline.results import append_only as files
+from sightline.results.judgements import (
     EVIDENCE_SCHEMA,
     JUDGEMENT_KEY,
     JUDGEMENT_SCHEMA,
@@ -233,8 +233,8 @@ from datetime import datetime, timedelta, UTC
 from pathlib import Path
 import polars as pl
 from sightline.home import Home
-from sightline.warehouse import files
-from sightline.warehouse.results import append_evidence, append_judgements, write_snapshot
+from sightline.results import append_only as files
+from sightline.results.judgements import append_evidence, append_judgements, write_snapshot
 files.COMPACT_FROM_FILES = 3
 paths = Home(Path(sys.argv[1])).monitor("m")
 frame = pl.read_parquet(sys.argv[2])

@@ -14,10 +14,10 @@ import pytest
 
 from demo.calendar import Calendar
 from demo.facts import score
-from demo.monitor import MONITOR_ID
+from demo.monitor_file import MONITOR_ID
 from sightline.home import Home
+from sightline.results.judgements import read_judgements, read_snapshot
 from sightline.spec.loader import find_monitor
-from sightline.warehouse.results import read_judgements, read_snapshot
 
 pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,7 +135,7 @@ def test_the_days_in_the_landing_folder_show_the_end_of_the_weather_feed(demo):
     calendar = Calendar(spec.start.date() - date(2013, 1, 1))
     code = (
         "import sys; from pathlib import Path; from sightline.home import Home; "
-        "from sightline.spec.loader import find_monitor; from orchestration.run import materialize_range; "
+        "from sightline.spec.loader import find_monitor; from orchestration.backfill import materialize_range; "
         "home = Home(Path(sys.argv[1])); "
         "materialize_range(home, find_monitor(home, 'flight_delay'), sys.argv[2], sys.argv[3])"
     )

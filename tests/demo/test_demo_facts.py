@@ -13,7 +13,7 @@ from rich.console import Console
 from demo import report
 from demo.calendar import FIRST_DAY, LAST_DAY, Calendar
 from demo.facts import FACTS, Fact, score
-from demo.monitor import write_monitor
+from demo.monitor_file import write_monitor
 from sightline.home import Home
 from sightline.spec.loader import load_monitor
 

@@ -8,9 +8,9 @@ from datetime import date, datetime, timedelta
 import polars as pl
 import pytest
 
-from demo import replay
+from demo import deliveries as replay
 from demo.calendar import LAST_DAY, Calendar
-from demo.monitor import MONITOR_ID, monitor_text, write_monitor
+from demo.monitor_file import MONITOR_ID, monitor_text, write_monitor
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.lake.intake.load import intake

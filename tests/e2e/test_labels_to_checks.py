@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from dagster_server import ROOT, Server, serving
 from orchestration_support import DAYS, Workshop, churn_rows, land, make_workshop
 
-from sightline.warehouse.results import read_judgements
+from sightline.results.judgements import read_judgements
 from tests.e2e.lineage import asset_key, check_executions, runs
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +27,7 @@ FRESHNESS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { 
 HISTORY = """
 import sys
 from pathlib import Path
-from orchestration.run import materialize_range
+from orchestration.backfill import materialize_range
 from sightline.home import Home
 from sightline.spec.loader import find_monitor
 home = Home(Path(sys.argv[1]))

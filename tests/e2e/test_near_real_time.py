@@ -16,9 +16,9 @@ import pytest
 from sightline.collector.guard_log import read_alerts, read_counts
 from sightline.home import Home, MonitorPaths
 from sightline.lake.store.parts import scan_lake
+from sightline.results.judgements import read_judgements
 from sightline.spec.loader import load_monitor
 from sightline.spec.model import MonitorSpec
-from sightline.warehouse.results import read_judgements
 from tests.e2e.collector_process import CollectorProcess, until
 from tests.e2e.lineage import Server, check_executions, runs, serving
 

@@ -47,7 +47,7 @@ def make_spec() -> Callable[..., MonitorSpec]:
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Workshop:
     """Both monitors with all their windows worked up by ranged runs; made once for all workers. Do not change it."""
-    from orchestration.run import materialize_range
+    from orchestration.backfill import materialize_range
 
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "orchestration_history"

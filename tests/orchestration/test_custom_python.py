@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from metrics_py.intervals import t_quantile
-from orchestration.judging import custom_python, model_quality
-from orchestration.judging.common import quality_evidence
+from sightline.judging import custom_python, model_quality
+from sightline.judging.frames import quality_evidence
 from sightline.lake.intake.load import intake
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse import connect

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from orchestration.judging import custom_sql
+from sightline.judging import custom_sql
 from sightline.spec.model import MonitorSpec
 
 DAYS = [datetime(2026, 1, day) for day in (1, 2, 3)]

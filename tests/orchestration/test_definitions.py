@@ -138,7 +138,8 @@ class TestBrokenMonitors:
         assert dg.materialize([asset]).success
 
     def test_one_that_cannot_be_built_is_shown_too(self, broken, monkeypatch):
-        from orchestration import definitions, factory
+        from orchestration import definitions
+        from orchestration import monitor_definitions as factory
 
         make = factory.monitor_definitions
 

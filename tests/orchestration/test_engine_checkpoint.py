@@ -10,8 +10,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from metrics_py.alerting import replay
-from sightline.alerts import engine
-from sightline.warehouse.results import append_action, append_evidence, read_evidence, read_snapshot
+from sightline.alerts import decisions as engine
+from sightline.results.judgements import append_action, append_evidence, read_evidence, read_snapshot
 
 START = datetime(2025, 1, 6)
 N_STREAMS = 6
@@ -56,7 +56,7 @@ def paths(home):
 
 def from_the_start(spec, paths):
     """All evidence and actions, without a checkpoint."""
-    from sightline.warehouse.results import read_actions
+    from sightline.results.judgements import read_actions
 
     log = read_evidence(paths).with_columns(group=engine.group_of(pl.col("asset"), pl.col("column")))
     return replay(log, engine.config(spec), [engine.read_action(a) for a in read_actions(paths)])

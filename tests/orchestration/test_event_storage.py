@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 import sqlalchemy
 
-from orchestration import event_compaction, event_storage
+from orchestration.dagster_private import event_compaction, event_storage
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2025-01-01")
 TABLES = {

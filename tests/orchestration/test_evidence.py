@@ -9,9 +9,9 @@ import pytest
 
 from metrics_py.alerting import EngineConfig
 from metrics_py.quality.metrics import BY_TASK
-from orchestration.judging.common import EVIDENCE
-from orchestration.judging.streams import publishable
-from sightline.alerts import engine
+from sightline.alerts import decisions as engine
+from sightline.judging.evidence import publishable
+from sightline.judging.frames import EVIDENCE
 from sightline.spec import plan
 
 KEYS = ["2026-01-28", "2026-01-29", "2026-01-30"]

@@ -9,7 +9,7 @@ import pytest
 from orchestration_support import DAYS, make_workshop
 
 from orchestration import partitions
-from orchestration.run import dagster_instance
+from orchestration.backfill import dagster_instance
 from sightline.spec import names
 from sightline.warehouse import connect
 

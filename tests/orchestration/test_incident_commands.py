@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from sightline.alerts import engine
+from sightline.alerts import decisions as engine
 from sightline.cli import cli
 from sightline.errors import SightlineError
+from sightline.results.judgements import append_evidence, read_actions, read_snapshot
 from sightline.spec.loader import load_monitor
-from sightline.warehouse.results import append_evidence, read_actions, read_snapshot
 
 START = datetime(2026, 1, 5)
 YAML = """\

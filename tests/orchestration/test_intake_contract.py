@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from orchestration_support import land
 
-from orchestration.checks.intake import intake_verdicts
+from sightline.judging.intake_contract import intake_verdicts
 from sightline.lake.intake.load import intake
 from sightline.spec.plan import PlannedCheck
 

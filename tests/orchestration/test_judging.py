@@ -12,8 +12,9 @@ import pytest
 from scipy.stats import t as student
 
 from metrics_py.profile.build import build_profile, count
-from orchestration.judging import common, data_quality
-from sightline.warehouse.results import append_judgements
+from sightline.judging import data_quality
+from sightline.judging import frames as common
+from sightline.results.judgements import append_judgements
 from tests.orchestration.judging_support import FIRST, NOW, day, key, one, put
 
 

@@ -12,8 +12,7 @@ from metrics_py.drift.effects import psi_effect
 from metrics_py.drift.exact_distances import ks_distance
 from metrics_py.drift.rare_bins import coarsen
 from metrics_py.profile.build import build_profile, count
-from orchestration.checks import verdicts
-from orchestration.judging import drift
+from sightline.judging import drift, verdicts
 from tests.orchestration.judging_support import key, one, put
 
 

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from metrics_py.profile.build import build_profile, count
-from orchestration.judging import drift
-from orchestration.judging.weekdays import lacks_weekdays, same_weekdays
+from sightline.judging import drift
+from sightline.judging.weekdays import lacks_weekdays, same_weekdays
 from tests.orchestration.judging_support import key, one, put
 
 MONDAY = datetime(2026, 1, 5)

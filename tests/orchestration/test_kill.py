@@ -15,14 +15,14 @@ from orchestration_support import DAYS, ROOT, Workshop
 from polars.testing import assert_frame_equal
 
 from sightline.home import Home
-from sightline.warehouse.results import read_evidence, read_judgements, read_snapshot
+from sightline.results.judgements import read_evidence, read_judgements, read_snapshot
 
 pytestmark = pytest.mark.long
 
 RUN = """
 import sys
 from pathlib import Path
-from orchestration.run import materialize_range
+from orchestration.backfill import materialize_range
 from sightline.home import Home
 from sightline.spec.loader import find_monitor
 home = Home(Path(sys.argv[1]))

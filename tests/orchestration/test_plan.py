@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration.progress import Done
-from orchestration.sensors.plan import (
+from orchestration.sensors.run_requests import (
     MAX_OPEN,
     MAX_SILENCE,
     MAX_WINDOWS_PER_RUN,
@@ -19,6 +18,7 @@ from orchestration.sensors.plan import (
     open_batches,
     plan,
 )
+from sightline.lake.store.progress import Done
 
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 TODAY = "2026-02-01"

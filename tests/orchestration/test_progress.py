@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration.progress import Done, open_progress
+from sightline.lake.store.progress import Done, open_progress
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 from orchestration_support import DAYS
 
-from orchestration.checks.factory import judge_checks
+from orchestration.backfill import dagster_instance, materialize_range
+from orchestration.checks.asset_checks import judge_checks
 from orchestration.monitor import Monitor
-from orchestration.run import dagster_instance, materialize_range
 from sightline.collector.guard_log import GuardDesk
 from sightline.log.events import InferenceEvent
 from sightline.spec import plan

@@ -21,11 +21,11 @@ from orchestration_support import (
 )
 
 from orchestration import jobs, partitions
-from orchestration.progress import open_progress
-from orchestration.run import dagster_instance
+from orchestration.backfill import dagster_instance
+from sightline.lake.store.progress import open_progress
+from sightline.results.judgements import read_evidence, read_judgements, read_snapshot
 from sightline.spec import names, plan
 from sightline.spec.model import MonitorSpec
-from sightline.warehouse.results import read_evidence, read_judgements, read_snapshot
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -346,8 +346,8 @@ class TestBadData:
 
 def _judged(built: dg.Definitions, spec: MonitorSpec) -> list[dg.AssetKey]:
     """What a run for a window that has only closed selects."""
-    from orchestration.factory import models_of
     from orchestration.monitor import Monitor
+    from orchestration.monitor_definitions import models_of
     from orchestration.resources import ensure_manifest
     from sightline.home import Home
 

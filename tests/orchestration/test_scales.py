@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from orchestration.judging.scales import on_scale, scales
+from sightline.judging.scales import on_scale, scales
 
 RAW_VARIANCE = 0.01
 

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from metrics_py.alerting import MEMBERS_SCHEMA, STREAMS_SCHEMA
-from orchestration.checks.verdicts import REMEDIES, Published, family, verdicts
-from orchestration.judging.common import JUDGED
-from orchestration.judging.drift import NO_REFERENCE
+from sightline.judging.drift import NO_REFERENCE
+from sightline.judging.frames import JUDGED
+from sightline.judging.verdicts import REMEDIES, Published, family, verdicts
 from sightline.spec import plan
 from sightline.spec.plan import PlannedCheck
 

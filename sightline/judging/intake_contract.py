@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from orchestration.checks.verdicts import Verdict
-from orchestration.progress import open_progress
 from sightline.home import MonitorPaths
+from sightline.judging.verdicts import Verdict
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import recover_if_needed, scan_parts, window_starts
+from sightline.lake.store.progress import open_progress
 from sightline.lake.store.schema import QUARANTINE_SCHEMA
 from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck

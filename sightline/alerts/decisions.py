@@ -16,8 +16,8 @@ import polars as pl
 import sightline
 from metrics_py.alerting import EngineConfig, Replay, SavedReplay, replay
 from sightline.home import MonitorPaths
+from sightline.results.judgements import read_actions, read_evidence, read_snapshot, write_snapshot
 from sightline.spec.model import MonitorSpec
-from sightline.warehouse.results import read_actions, read_evidence, read_snapshot, write_snapshot
 
 DEFAULT_WEIGHTS = {"model_quality/*": 8.0, "data_quality/*": 3.0, "drift/*": 1.0}
 """A column has many drift streams, a model few of quality: so weighted, each of the three assets holds about a third of the budget

@@ -7,18 +7,19 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from orchestration import event_storage, partitions
-from orchestration.checks.intake import intake_verdicts
-from orchestration.checks.row_guards import CHECK as ROW_GUARDS
-from orchestration.checks.row_guards import guard_verdicts
-from orchestration.checks.verdicts import FactTable, Published, Verdict, verdicts
-from orchestration.judging.common import ALL_VERSIONS
+from orchestration import partitions
+from orchestration.dagster_private import event_storage
 from orchestration.metadata import markdown_table
 from orchestration.monitor import Monitor
-from sightline.alerts import engine
+from sightline.alerts import decisions as engine
+from sightline.judging.frames import ALL_VERSIONS
+from sightline.judging.intake_contract import intake_verdicts
+from sightline.judging.row_guards import CHECK as ROW_GUARDS
+from sightline.judging.row_guards import guard_verdicts
+from sightline.judging.verdicts import FactTable, Published, Verdict, verdicts
+from sightline.results.judgements import read_evidence, read_judgements, read_snapshot
 from sightline.spec import plan
 from sightline.spec.plan import PlannedCheck
-from sightline.warehouse.results import read_evidence, read_judgements, read_snapshot
 
 DAY = timedelta(days=1)
 INTAKE = ("inferences", "labels")

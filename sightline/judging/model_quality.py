@@ -10,8 +10,9 @@ import polars as pl
 
 from metrics_py import registry
 from metrics_py.quality.table import quality_table
-from orchestration.judging import custom_python, custom_sql, drift
-from orchestration.judging.common import (
+from sightline.home import MonitorPaths
+from sightline.judging import custom_python, custom_sql, drift
+from sightline.judging.frames import (
     ALL_VERSIONS,
     BY,
     EVIDENCE,
@@ -24,8 +25,7 @@ from orchestration.judging.common import (
     with_all_versions,
     with_bounds,
 )
-from orchestration.judging.scales import on_scale, scales
-from sightline.home import MonitorPaths
+from sightline.judging.scales import on_scale, scales
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import matures_at

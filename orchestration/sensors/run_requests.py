@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from orchestration.progress import Done
+from sightline.lake.store.progress import Done
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at, contiguous, keys_between, matures_at, next_key
 

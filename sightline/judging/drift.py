@@ -14,9 +14,9 @@ from metrics_py.drift.effects import psi_effect, superiority, three_states
 from metrics_py.drift.rare_bins import coarsen
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.column_profile import ColumnProfile
-from orchestration.judging.common import ALL_VERSIONS, BY, JUDGED, Judged, conform, read_mart, with_all_versions
-from orchestration.judging.streams import column_evidence
-from orchestration.judging.weekdays import lacks_weekdays, same_weekdays
+from sightline.judging.evidence import column_evidence
+from sightline.judging.frames import ALL_VERSIONS, BY, JUDGED, Judged, conform, read_mart, with_all_versions
+from sightline.judging.weekdays import lacks_weekdays, same_weekdays
 from sightline.spec.model import MonitorSpec
 
 ASSET = "drift"

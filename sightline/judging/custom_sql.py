@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from orchestration.judging.common import ALL_VERSIONS
-from orchestration.judging.custom_python import FAILED, TABLE
+from sightline.judging.custom_python import FAILED, TABLE
+from sightline.judging.frames import ALL_VERSIONS
 from sightline.spec import sql_metrics
 from sightline.spec.model import MonitorSpec
 

@@ -1,6 +1,6 @@
 """Published results: judgements, evidence, snapshots and actions as files that readers open without a lock.
 
-Judgements and evidence are append-only folders (`sightline.warehouse.files`), snapshots are replaced atomically, actions are lines.
+Judgements and evidence are append-only folders (`sightline.results.append_only`), snapshots are replaced atomically, actions are lines.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.lake.store.parts import sync_folder
 from sightline.lake.store.schema import TIMESTAMP
-from sightline.warehouse.files import (
+from sightline.results.append_only import (
     live_files,
     locked,
     merge,

@@ -10,10 +10,10 @@ import polars as pl
 
 from metrics_py.drift.daily_statistics import column_streams
 from metrics_py.profile.column_profile import ColumnProfile
-from orchestration.judging.common import EVIDENCE
+from sightline.judging.frames import EVIDENCE
+from sightline.results.judgements import EVIDENCE_SCHEMA
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at, matures_at
-from sightline.warehouse.results import EVIDENCE_SCHEMA
 
 RATES_OF_QUALITY = ("null_rate", "out_of_range_rate", "unseen_rate")
 """Statistics that belong to data quality; all others of a column are drift."""

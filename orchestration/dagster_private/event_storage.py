@@ -33,7 +33,7 @@ from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, bindparam, select
 
-from orchestration import event_compaction
+from orchestration.dagster_private import event_compaction
 from sightline.errors import SightlineError
 
 BATCH_SIZE = 2000

@@ -8,11 +8,11 @@ from dagster import DagsterRunStatus
 
 from orchestration import jobs, partitions
 from orchestration.monitor import Monitor
-from orchestration.progress import open_progress
-from orchestration.sensors.plan import Cursor, Listing, Request, RunState, open_batches, plan
+from orchestration.sensors.run_requests import Cursor, Listing, Request, RunState, open_batches, plan
 from sightline.clock import utc_now
 from sightline.lake.intake.affected_windows import label_windows_waiting, peek_windows
 from sightline.lake.intake.sources import Batch, pending
+from sightline.lake.store.progress import open_progress
 from sightline.spec import names
 from sightline.warehouse.reference import reference_id
 

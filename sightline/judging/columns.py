@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from metrics_py.profile.column_profile import ColumnProfile
-from orchestration.judging.common import BY, conform, rate
+from sightline.judging.frames import BY, conform, rate
 from sightline.spec.model import Feature, MonitorSpec
 
 

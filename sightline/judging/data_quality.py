@@ -11,9 +11,9 @@ import polars as pl
 from metrics_py.drift.methods import Z
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.quality.table import quality_table
-from orchestration.judging import custom_python, custom_sql
-from orchestration.judging.columns import judge_columns
-from orchestration.judging.common import (
+from sightline.judging import custom_python, custom_sql
+from sightline.judging.columns import judge_columns
+from sightline.judging.frames import (
     BOUND_LEVEL,
     BY,
     MIN_RATE_ROWS,
@@ -27,8 +27,8 @@ from orchestration.judging.common import (
     with_all_versions,
     with_bounds,
 )
-from orchestration.judging.scales import on_scale, scales
-from orchestration.judging.service import LATENCY_QUANTILES, judge_service, service_evidence
+from sightline.judging.scales import on_scale, scales
+from sightline.judging.service import LATENCY_QUANTILES, judge_service, service_evidence
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at
 

@@ -16,7 +16,7 @@ from demo.calendar import Calendar
 from demo.collector import collecting
 from demo.data import FEATURES
 from demo.model import is_reference
-from demo.monitor import LABEL, MONITOR_ID, SCORE
+from demo.monitor_file import LABEL, MONITOR_ID, SCORE
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 

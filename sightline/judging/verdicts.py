@@ -15,7 +15,7 @@ import polars as pl
 
 from metrics_py.alerting.changes import BACK
 from metrics_py.wording import day, deviations, number
-from orchestration.judging.custom_python import FAILED
+from sightline.judging.custom_python import FAILED
 from sightline.spec.plan import PlannedCheck
 
 Level = Literal["ok", "warn", "error"]

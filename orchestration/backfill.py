@@ -13,14 +13,15 @@ from dagster._core.execution.api import execute_run_iterator
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from orchestration import event_storage, jobs, partitions
-from orchestration.factory import flows as all_flows
-from orchestration.factory import models_of, monitor_definitions
+from orchestration import jobs, partitions
+from orchestration.dagster_private import event_storage
 from orchestration.monitor import Monitor
-from orchestration.progress import open_progress
+from orchestration.monitor_definitions import flows as all_flows
+from orchestration.monitor_definitions import models_of, monitor_definitions
 from orchestration.resources import IS_QUIET, dbt_resource, ensure_manifest, environment
 from sightline.errors import SightlineError
 from sightline.home import Home
+from sightline.lake.store.progress import open_progress
 from sightline.spec import names
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import contiguous

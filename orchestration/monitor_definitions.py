@@ -9,9 +9,9 @@ import dagster as dg
 
 from orchestration import jobs
 from orchestration.assets import aggregates, alerts, ingest, judgements, reference
-from orchestration.checks import factory as checks
+from orchestration.checks import asset_checks as checks
 from orchestration.monitor import Monitor
-from orchestration.sensors import factory as sensors
+from orchestration.sensors import flow_sensors as sensors
 from sightline.home import Home
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec

@@ -19,10 +19,10 @@ from metrics_py.intervals import t_quantile
 from metrics_py.quality.custom import estimate_rows
 from metrics_py.registry import Metric
 from metrics_py.results import Estimate
-from orchestration.judging.common import ALL_VERSIONS, SIGN
-from orchestration.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
+from sightline.judging.frames import ALL_VERSIONS, SIGN
+from sightline.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
 from sightline.lake.store.schema import lake_schema, quote
 from sightline.spec import python_metrics
 from sightline.spec.model import CustomMetric, MonitorSpec

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from orchestration.checks.verdicts import REMEDIES, FactTable, Verdict
 from sightline.collector.guard_log import COUNTS_SCHEMA, read_alerts, read_counts
 from sightline.collector.guards import HARD, SOFT
 from sightline.home import MonitorPaths
+from sightline.judging.verdicts import REMEDIES, FactTable, Verdict
 from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck
 

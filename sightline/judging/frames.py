@@ -14,9 +14,9 @@ from metrics_py.intervals import wilson
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
+from sightline.results.judgements import read_judgements
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference import load_reference
-from sightline.warehouse.results import read_judgements
 
 ALL_VERSIONS = "all"
 """`model_version` of the rows over all versions together."""

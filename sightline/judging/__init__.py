@@ -1,0 +1,1 @@
+"""From aggregates to judgements, evidence and one verdict per check and window."""
