@@ -14,8 +14,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from demo import deliveries as replay
-from demo import facts, model, report
+from demo import deliveries, facts, model, report
 from demo.calendar import Calendar
 from demo.monitor_file import MONITOR_ID, write_monitor
 from demo.pipeline import orchestrate
@@ -42,20 +41,20 @@ def main(as_recorded: bool, log_only: bool) -> None:
         scored, cached = model.score_year(home.data / CACHE)
         note("scores of an earlier run used again" if cached else f"{scored.height:,} flights scored out of sample")
     with _step(console, "Monitor: reference rows and monitors/flight_delay.yaml") as note:
-        had_data = replay.start_clean(home)
-        year = replay.shifted(scored, calendar)
-        replay.write_reference(home, year)
+        had_data = deliveries.start_clean(home)
+        year = deliveries.shifted(scored, calendar)
+        deliveries.write_reference(home, year)
         spec = load_monitor(write_monitor(home, calendar), home=home)
         note("started clean: what an earlier demo made was removed" if had_data else "nothing to remove")
-    windows = replay.history_windows(calendar)
+    windows = deliveries.history_windows(calendar)
     logged = _replay(console, home, year, calendar, len(windows))
     if not log_only:
         with _step(
             console, f"Dagster: {len(windows)} windows in one ranged run (intake, dbt, judgements, alerts, checks)"
         ) as note:
             orchestrate(home, spec, windows, note)
-    landed = replay.land_last_days(home, year, calendar)
-    replay.finish(home, replay.Replayed(*logged, *landed, calendar.offset.days))
+    landed = deliveries.land_last_days(home, year, calendar)
+    deliveries.finish(home, deliveries.Replayed(*logged, *landed, calendar.offset.days))
     if not log_only:
         _tell(console, home, calendar)
     report.print_next(console, calendar)
@@ -68,7 +67,7 @@ def _replay(console: Console, home: Home, year: pl.DataFrame, calendar: Calendar
     )  # fmt: skip
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("Log: predictions at departure, labels at landing", total=n_days)
-        logged = replay.replay_history(home, year, calendar, lambda day: progress.advance(task))
+        logged = deliveries.replay_history(home, year, calendar, lambda day: progress.advance(task))
     console.print(f"  {logged[0]:,} predictions and {logged[1]:,} labels in sealed segments", highlight=False)
     return logged
 

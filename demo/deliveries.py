@@ -17,6 +17,7 @@ from demo.collector import collecting
 from demo.data import FEATURES
 from demo.model import is_reference
 from demo.monitor_file import LABEL, MONITOR_ID, SCORE
+from sightline.durable import replace_file
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 
@@ -192,10 +193,7 @@ def land_last_days(home: Home, year: pl.DataFrame, calendar: Calendar) -> tuple[
 def _land(paths: MonitorPaths, kind: str, name: str, write: Callable[[Path], object]) -> None:
     """Write under a name that intake ignores, then rename: nobody sees half a file."""
     folder = paths.landing_inferences if kind == "inferences" else paths.landing_labels
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{name}.tmp"
-    write(partial)
-    partial.replace(folder / name)
+    replace_file(folder / name, write)
 
 
 def finish(home: Home, replayed: Replayed) -> None:

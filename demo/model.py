@@ -14,6 +14,7 @@ import polars as pl
 
 from demo import data
 from demo.data import CATEGORICAL, FEATURES, NUMERIC
+from sightline.durable import replace_file
 
 VERSION = "hgb-1"
 PARAMETERS = {"max_iter": 100, "learning_rate": 0.05, "max_leaf_nodes": 16, "min_samples_leaf": 100}
@@ -62,10 +63,7 @@ def score_year(cache: Path) -> tuple[pl.DataFrame, bool]:
     if path.exists():
         return pl.read_parquet(path), True
     scored = fit_and_score(data.build_flights())
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    scored.write_parquet(partial)
-    partial.replace(path)
+    replace_file(path, scored.write_parquet)
     for old in cache.glob("scored-*.parquet"):
         if old != path:
             old.unlink()

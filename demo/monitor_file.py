@@ -10,6 +10,7 @@ from pathlib import Path
 
 from demo.calendar import Calendar
 from demo.data import CATEGORICAL, FEATURES
+from sightline.durable import replace_file
 from sightline.home import Home
 from sightline.spec.schema import SCHEMA_LINE, write_schema
 
@@ -105,9 +106,6 @@ def _line(text: str, comment: str) -> str:
 def write_monitor(home: Home, calendar: Calendar) -> Path:
     """Write the monitor file and the schema it points to; return its path."""
     path = home.monitors / f"{MONITOR_ID}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.tmp")
-    partial.write_text(monitor_text(calendar), encoding="utf-8")
-    partial.replace(path)
+    replace_file(path, monitor_text(calendar))
     write_schema(home.root / "schemas")
     return path

@@ -16,8 +16,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from orchestration import jobs, partitions
 from orchestration.dagster_private import event_storage
 from orchestration.monitor import Monitor
-from orchestration.monitor_definitions import flows as all_flows
-from orchestration.monitor_definitions import models_of, monitor_definitions
+from orchestration.monitor_definitions import flows_of, models_of, monitor_definitions
 from orchestration.resources import IS_QUIET, dbt_resource, ensure_manifest, environment
 from sightline.errors import SightlineError
 from sightline.home import Home
@@ -73,7 +72,7 @@ def materialize_range(
     event_storage.install()
     quiet = IS_QUIET.set(True)
     try:
-        return _materialize(home, spec, start_key, end_key, tuple(flows or all_flows(spec)), on_progress)
+        return _materialize(home, spec, start_key, end_key, tuple(flows or flows_of(spec)), on_progress)
     finally:
         IS_QUIET.reset(quiet)
 

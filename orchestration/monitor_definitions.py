@@ -9,15 +9,15 @@ import dagster as dg
 
 from orchestration import jobs
 from orchestration.assets import aggregates, alerts, ingest, judgements, reference
-from orchestration.checks import asset_checks as checks
+from orchestration.checks import asset_checks
 from orchestration.monitor import Monitor
-from orchestration.sensors import flow_sensors as sensors
+from orchestration.sensors import flow_sensors
 from sightline.home import Home
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 
 
-def flows(spec: MonitorSpec) -> tuple[str, ...]:
+def flows_of(spec: MonitorSpec) -> tuple[str, ...]:
     """The flows of a monitor; without labels only ``immediate``."""
     return plan.FLOWS if spec.labels else plan.FLOWS[:1]
 
@@ -36,14 +36,14 @@ def models_of(manifest_path: Path) -> Mapping[str, tuple[str, ...]]:
 def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Definitions:
     """All assets, checks, jobs and sensors of one monitor."""
     monitor = Monitor(spec, home, models_of(manifest))
-    own = flows(spec)
+    own = flows_of(spec)
     assets = [ingest.build(monitor, jobs.INTAKE[flow]) for flow in own]
     assets += [aggregates.build(monitor, flow, manifest) for flow in own]
     assets += [judgements.build(monitor, name) for flow in own for name in jobs.JUDGES[flow]]
     assets += [reference.build(monitor), alerts.build(monitor)]
     return dg.Definitions(
         assets=assets,
-        asset_checks=checks.build(monitor),
+        asset_checks=asset_checks.build(monitor),
         jobs=jobs.build(monitor, own),
-        sensors=[sensors.build(monitor, flow) for flow in own],
+        sensors=[flow_sensors.build(monitor, flow) for flow in own],
     )

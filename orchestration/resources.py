@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.metadata
 import io
@@ -10,18 +9,18 @@ import json
 import os
 import subprocess
 import sysconfig
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from dagster_dbt import DbtCliResource
 from packaging.version import Version, parse
 
 import sightline
+from sightline.durable import exclusive
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 
@@ -94,55 +93,6 @@ def quietly(events: Iterable[Event]) -> Iterator[Event]:
         sink.seek(0)
         sink.truncate()
         yield event
-
-
-LOCK_SECONDS = 1800.0
-"""A run waits so long for another process's lock, then fails; `SIGHTLINE_LOCK_SECONDS` changes it."""
-_LOCK_POLL_SECONDS = 0.2
-
-
-@contextmanager
-def exclusive(path: Path, seconds: float | None = None) -> Iterator[None]:
-    """Hold a lock file against other processes; the kernel frees it when the process ends, however it ends.
-
-    Parameters
-    ----------
-    path : Path
-        The lock file; it names the process that holds it.
-    seconds : float, optional
-        Wait no longer than this. Default: ``SIGHTLINE_LOCK_SECONDS``, else `LOCK_SECONDS`.
-
-    Raises
-    ------
-    SightlineError
-        Another process held it all the time.
-    """
-    limit = float(os.environ.get("SIGHTLINE_LOCK_SECONDS", LOCK_SECONDS)) if seconds is None else seconds
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        _wait_for_lock(file, path, limit)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _wait_for_lock(file: TextIO, path: Path, limit: float) -> None:
-    deadline = time.monotonic() + limit
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() >= deadline:
-                file.seek(0)
-                raise SightlineError(
-                    f"another process has held this lock for {limit:g} s: process {file.read() or 'unknown'}",
-                    where=os.fspath(path),
-                    fix="see whether that process still works (a large backfill may); end it if not, and run again. "
-                    "SIGHTLINE_LOCK_SECONDS sets how long to wait",
-                ) from error
-            time.sleep(_LOCK_POLL_SECONDS)
 
 
 def ensure_manifest(home: Home, project_dir: Path = PROJECT_DIR) -> Path:

@@ -8,7 +8,7 @@ from metrics_py.wording import day, number
 from orchestration import jobs, partitions
 from orchestration.metadata import markdown_table, sparkline
 from orchestration.monitor import Monitor
-from sightline.alerts import decisions as engine
+from sightline.alerts import decisions
 from sightline.lake.store.progress import open_progress
 from sightline.spec import plan
 
@@ -28,7 +28,7 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
     )
     def alerts(context: dg.AssetExecutionContext) -> None:
         keys = partitions.windows_of(context)
-        found = engine.run(monitor.spec, monitor.paths)
+        found = decisions.run(monitor.spec, monitor.paths)
         with open_progress(monitor.paths.ledger) as progress:
             progress.write_alerted(context.run.run_id)
         describe(context, monitor, found, list(keys))
@@ -41,7 +41,7 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
 def describe(context: dg.AssetExecutionContext, monitor: Monitor, found: Replay, keys: list[str]) -> None:
     """Numbers by partition to plot; the latest streams and incidents as tables."""
     spec = monitor.spec
-    threshold = engine.config(spec).c * engine.config(spec).days_per_window
+    threshold = decisions.config(spec).c * decisions.config(spec).days_per_window
     by_window = found.streams.group_by("window_start").agg(
         top=pl.col("adjusted_evidence_days").max(), in_incident=pl.col("in_incident").sum(), n=pl.len()
     )

@@ -9,11 +9,9 @@ from metrics_py.wording import number
 from orchestration import freshness, jobs, partitions
 from orchestration.metadata import column_schema, markdown_table, sparkline
 from orchestration.monitor import Monitor
-from sightline.alerts import decisions as engine
+from sightline.alerts import decisions
 from sightline.clock import utc_now
-from sightline.judging import data_quality, drift, model_quality
-from sightline.judging import evidence as streams
-from sightline.judging import frames as common
+from sightline.judging import data_quality, drift, evidence, frames, model_quality
 from sightline.judging.frames import Judged, Work
 from sightline.lake.store.progress import open_progress
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_evidence, append_judgements, read_judgements
@@ -84,8 +82,10 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
         )
         written = append_judgements(paths, asset, rows, context.run.run_id, now)
         mature = flow == "delayed"
-        evidence = streams.publishable(spec, judged.evidence, keys, now, engine.published_through(paths), mature=mature)
-        append_evidence(paths, evidence, context.run.run_id)
+        found = evidence.publishable(
+            spec, judged.evidence, keys, now, decisions.published_through(paths), mature=mature
+        )
+        append_evidence(paths, found, context.run.run_id)
         with open_progress(paths.ledger) as progress:
             progress.write_judged(flow, asset, keys, now, context.run.run_id)
         describe(context, monitor, asset, judged.judgements, keys, written)
@@ -103,7 +103,7 @@ def describe(
 ) -> None:
     """The main numbers as metadata by partition, to plot; a table with their recent course."""
     spec = monitor.spec
-    whole = judged.filter(pl.col("segment") == "all", pl.col("model_version") == common.ALL_VERSIONS)
+    whole = judged.filter(pl.col("segment") == "all", pl.col("model_version") == frames.ALL_VERSIONS)
     plotted = whole.filter(pl.col("value").is_not_null() & is_plotted(asset)).with_columns(name=label())
     names = plotted["name"].unique().sort().to_list()[:MAX_PLOTTED]
     values = (
@@ -170,7 +170,7 @@ def overview(monitor: Monitor, asset: str, keys: Sequence[str]) -> dg.MarkdownMe
         segment="all",
     )
     found = (
-        found.filter(pl.col("model_version") == common.ALL_VERSIONS, is_plotted(asset))
+        found.filter(pl.col("model_version") == frames.ALL_VERSIONS, is_plotted(asset))
         .with_columns(name=label())
         .sort("window_start")
     )

@@ -11,10 +11,10 @@ from orchestration import partitions
 from orchestration.dagster_private import event_storage
 from orchestration.metadata import markdown_table
 from orchestration.monitor import Monitor
-from sightline.alerts import decisions as engine
+from sightline.alerts import decisions
+from sightline.judging import row_guards
 from sightline.judging.frames import ALL_VERSIONS
 from sightline.judging.intake_contract import intake_verdicts
-from sightline.judging.row_guards import CHECK as ROW_GUARDS
 from sightline.judging.row_guards import guard_verdicts
 from sightline.judging.verdicts import FactTable, Published, Verdict, verdicts
 from sightline.results.judgements import read_evidence, read_judgements, read_snapshot
@@ -91,7 +91,7 @@ def windows_to_check(
 def judge_checks(monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]) -> Found:
     """Verdicts of some checks of an asset for some windows."""
     if asset in INTAKE:
-        guards = [check for check in checks if check.name == ROW_GUARDS]
+        guards = [check for check in checks if check.name == row_guards.CHECK]
         yield from intake_verdicts(
             monitor.spec, monitor.paths, asset, [check for check in checks if check not in guards], keys
         )
@@ -111,8 +111,8 @@ def published(monitor: Monitor, asset: str, keys: Sequence[str]) -> Published:
     start, end = spec.window_start(min(keys)), spec.window_start(max(keys)) + spec.window
     earlier = start - spec.warmup_windows * spec.window
     judgements = read_judgements(paths, asset=asset, start=earlier, end=end, segment="all")
-    streams = read_snapshot(paths, engine.STREAMS)
-    members = read_snapshot(paths, engine.MEMBERS)
+    streams = read_snapshot(paths, decisions.STREAMS)
+    members = read_snapshot(paths, decisions.MEMBERS)
     names = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()
     if streams is None or members is None:
         from metrics_py.alerting import MEMBERS_SCHEMA, STREAMS_SCHEMA

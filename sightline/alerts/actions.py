@@ -6,7 +6,7 @@ import getpass
 from datetime import UTC, datetime
 from typing import Any
 
-from sightline.alerts import decisions as engine
+from sightline.alerts import decisions
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
 from sightline.results.judgements import append_action, read_snapshot
@@ -45,7 +45,7 @@ def act(
         There is no such incident, it has ended already, or `at` lies in the future.
     """
     spec, paths = find_monitor(home, monitor), home.monitor(monitor)
-    found = read_snapshot(paths, engine.INCIDENTS)
+    found = read_snapshot(paths, decisions.INCIDENTS)
     states = {} if found is None else dict(found.select("incident_id", "status").iter_rows())
     if incident not in states:
         fix = nearest(incident, states) if states else "there are none yet: materialize the asset `alerts` first"
@@ -62,7 +62,7 @@ def act(
     append_action(
         paths, {"kind": kind, "incident": incident, "effective_at": moment.isoformat(), "user": _user(), "note": note}
     )
-    incidents = engine.run(spec, paths).incidents
+    incidents = decisions.run(spec, paths).incidents
     return next(row for row in incidents.iter_rows(named=True) if row["incident_id"] == incident)
 
 

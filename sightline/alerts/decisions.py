@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -15,6 +14,7 @@ import polars as pl
 
 import sightline
 from metrics_py.alerting import EngineConfig, Replay, SavedReplay, replay
+from sightline.durable import replace_file
 from sightline.home import MonitorPaths
 from sightline.results.judgements import read_actions, read_evidence, read_snapshot, write_snapshot
 from sightline.spec.model import MonitorSpec
@@ -193,10 +193,7 @@ def _save(
     pending = [{**action, "at": action["at"].isoformat()} for action in saved.pending]
     fingerprint = _fingerprint(settings, log, actions, through)
     kept = {"through": through.isoformat(), "fingerprint": fingerprint, "state": saved.state, "pending": pending}
-    file = paths.results / "checkpoint.json.gz"
-    hidden = file.with_name(f".{file.name}.{os.getpid()}")
-    hidden.write_bytes(gzip.compress(json.dumps(kept).encode(), compresslevel=1))
-    hidden.replace(file)
+    replace_file(paths.results / "checkpoint.json.gz", gzip.compress(json.dumps(kept).encode(), compresslevel=1))
 
 
 # ---------------------------------------------------------------- evidence and actions

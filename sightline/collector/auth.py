@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from sightline.durable import replace_file
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 
@@ -85,15 +85,8 @@ def revoke_token(paths: MonitorPaths, identifier: str) -> None:
 
 
 def _write(paths: MonitorPaths, records: list[TokenRecord]) -> None:
-    path = tokens_path(paths)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tokens-{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(records), indent=2) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    content = msgspec.json.format(msgspec.json.encode(records), indent=2) + b"\n"
+    replace_file(tokens_path(paths), content, mode=0o600)
 
 
 def _digest(token: str) -> str:

@@ -138,7 +138,7 @@ def quality_evidence(table: pl.DataFrame, asset: str) -> pl.DataFrame:
         n=pl.col("n").cast(pl.Float64),
         variance="variance",
         reason="reason",
-    ).cast(dict(EVIDENCE))
+    ).cast(EVIDENCE)
 
 
 def rate(rows: pl.DataFrame, metric: str, x: str, n: str, by: Sequence[str] = BY) -> pl.DataFrame:

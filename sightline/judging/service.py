@@ -155,4 +155,4 @@ def service_evidence(spec: MonitorSpec, judged: pl.DataFrame) -> pl.DataFrame:
         n=n,
         variance=pl.when(usable).then(variance),
         reason="reason",
-    ).cast(dict(EVIDENCE))
+    ).cast(EVIDENCE)

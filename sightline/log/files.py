@@ -15,6 +15,7 @@ import socket
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sightline.durable import sync_folder
 from sightline.log import segment as seg
 
 logger = logging.getLogger(__name__)
@@ -26,15 +27,6 @@ def make_writer_id() -> str:
     """``<host>-<pid>-<random>``: no two writers share it, and a file name says who wrote it."""
     host = re.sub(r"[^A-Za-z0-9]+", "", socket.gethostname())[:24] or "host"
     return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

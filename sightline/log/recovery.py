@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sightline.durable import sync_folder
 from sightline.errors import SightlineError
 from sightline.log import segment as seg
-from sightline.log.files import TEMPORARY_SUFFIX, sync_folder, write_all
+from sightline.log.files import TEMPORARY_SUFFIX, write_all
 from sightline.log.reader import Segment, read_segment
 
 logger = logging.getLogger(__name__)

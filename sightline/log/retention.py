@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sightline.durable import sync_folder
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.sources import list_batches
 from sightline.lake.store.ledger import open_ledger
-from sightline.log.files import sync_folder
 from sightline.log.inspect import verify_segment
 from sightline.log.segment import sealed_folder
 from sightline.spec.model import MonitorSpec

@@ -7,15 +7,15 @@ nothing twice.
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from sightline.lake.store.parts import hidden, sync_folder, write_synced
+from sightline.durable import exclusive, replace_file
+from sightline.lake.store.parts import write_synced
 
 COMPACT_FROM_FILES, COMPACT_FROM_MERGED = 64, 16
 """So many appends are merged into one file; so many of those into one again."""
@@ -23,20 +23,14 @@ STAMP = "%Y%m%dT%H%M%S%f"
 READ_ATTEMPTS = 5
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One writer per folder at a time; the kernel releases the lock of a killed one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """One writer per folder at a time."""
+    return exclusive(folder / ".lock")
 
 
 def publish(frame: pl.DataFrame, file: Path) -> None:
     """Write a file so that readers see all of it or nothing, durably."""
-    write_synced(frame, hidden(file))
-    hidden(file).rename(file)
-    sync_folder(file.parent)
+    replace_file(file, lambda beside: write_synced(frame, beside))
 
 
 def span_of(file: Path) -> tuple[str, str]:

@@ -14,9 +14,9 @@ from typing import Any
 
 import polars as pl
 
+from sightline.durable import sync_folder
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.lake.store.parts import sync_folder
 from sightline.lake.store.schema import TIMESTAMP
 from sightline.results.append_only import (
     live_files,

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import glob
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from sightline.durable import replace_file
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
 from sightline.spec.model import FeatureKind
@@ -163,10 +163,7 @@ def resolve(
         found = _infer_missing(raw, missing, home, monitor_id)
         known = {**known, **found}
         if freeze:
-            store.parent.mkdir(parents=True, exist_ok=True)
-            partial = store.with_name(f".{store.name}.{os.getpid()}")
-            partial.write_text(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False))
-            partial.replace(store)
+            replace_file(store, json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False))
     return {name: known[name] for name in names}
 
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -21,6 +19,7 @@ import polars as pl
 from metrics_py.drift.effects import design_effect
 from metrics_py.profile.build import build_profile, count
 from metrics_py.profile.column_profile import BIN_SCHEMA, ColumnProfile
+from sightline.durable import replace_file
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.spec.model import MonitorSpec
@@ -400,8 +399,8 @@ def _write(paths: MonitorPaths, profile: ReferenceProfile) -> None:
     """Replace the files; profile.json comes last and says which content the others must have."""
     paths.reference.mkdir(parents=True, exist_ok=True)
     for name, frame in profile.quality.items():
-        _replace(paths.reference / f"quality_{name}.parquet", frame.write_parquet)
-    _replace(paths.reference / "profile.parquet", profile.bins.write_parquet)
+        replace_file(paths.reference / f"quality_{name}.parquet", frame.write_parquet)
+    replace_file(paths.reference / "profile.parquet", profile.bins.write_parquet)
     told = {
         "format": FORMAT,
         "id": profile.id,
@@ -421,16 +420,7 @@ def _write(paths: MonitorPaths, profile: ReferenceProfile) -> None:
         "columns": {name: column.facts() for name, column in profile.columns.items()},
     }
     text = json.dumps(told, ensure_ascii=False, indent=1)
-    _replace(paths.reference / "profile.json", lambda file: file.write_text(text, encoding="utf-8"))
-
-
-def _replace(file: Path, write: Callable[[Path], object]) -> None:
-    """Write beside, sync, rename."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    write(partial)
-    with partial.open("rb+") as handle:
-        os.fsync(handle.fileno())
-    partial.replace(file)
+    replace_file(paths.reference / "profile.json", text)
 
 
 def _moment(text: str | None) -> datetime | None:

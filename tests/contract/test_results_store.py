@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from sightline.commands.judgements import command
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
-from sightline.results import append_only as files
+from sightline.results import append_only
 from sightline.results.judgements import (
     EVIDENCE_SCHEMA,
     JUDGEMENT_KEY,
@@ -168,8 +168,8 @@ def test_empty_frames_and_empty_stores(paths: MonitorPaths) -> None:
 
 
 def test_files_are_merged_and_nothing_changes(paths: MonitorPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "COMPACT_FROM_FILES", 4)
-    monkeypatch.setattr(files, "COMPACT_FROM_MERGED", 3)
+    monkeypatch.setattr(append_only, "COMPACT_FROM_FILES", 4)
+    monkeypatch.setattr(append_only, "COMPACT_FROM_MERGED", 3)
     for day in range(30):
         append_judgements(paths, "drift", judgements(first=day), f"run-{day}", NOON)
         if day % 5 == 0:
@@ -212,7 +212,7 @@ def test_a_reader_survives_a_merge_between_listing_and_opening(
 ) -> None:
     for day in range(5):
         append_judgements(paths, "drift", judgements(first=day), f"run-{day}", NOON)
-    original: Callable[..., Any] = files._collect
+    original: Callable[..., Any] = append_only._collect
     calls = 0
 
     def late(*args: Any) -> pl.DataFrame:
@@ -222,7 +222,7 @@ def test_a_reader_survives_a_merge_between_listing_and_opening(
             compact_results(paths)
         return original(*args)
 
-    monkeypatch.setattr(files, "_collect", late)
+    monkeypatch.setattr(append_only, "_collect", late)
     assert len(read_judgements(paths)) == 10
     assert calls == 2
 
@@ -233,9 +233,9 @@ from datetime import datetime, timedelta, UTC
 from pathlib import Path
 import polars as pl
 from sightline.home import Home
-from sightline.results import append_only as files
+from sightline.results import append_only
 from sightline.results.judgements import append_evidence, append_judgements, write_snapshot
-files.COMPACT_FROM_FILES = 3
+append_only.COMPACT_FROM_FILES = 3
 paths = Home(Path(sys.argv[1])).monitor("m")
 frame = pl.read_parquet(sys.argv[2])
 print("ready", flush=True)

@@ -138,17 +138,16 @@ class TestBrokenMonitors:
         assert dg.materialize([asset]).success
 
     def test_one_that_cannot_be_built_is_shown_too(self, broken, monkeypatch):
-        from orchestration import definitions
-        from orchestration import monitor_definitions as factory
+        from orchestration import definitions, monitor_definitions
 
-        make = factory.monitor_definitions
+        make = monitor_definitions.monitor_definitions
 
         def fail(home, spec, manifest):
             if spec.id == "price":
                 raise RuntimeError("cannot be built")
             return make(home, spec, manifest)
 
-        monkeypatch.setattr(factory, "monitor_definitions", fail)
+        monkeypatch.setattr(monitor_definitions, "monitor_definitions", fail)
         graph = definitions.build(broken).get_repository_def().asset_graph
         keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
         assert {"churn/drift", "broken_monitors/price"} <= keys

@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from metrics_py.alerting import replay
-from sightline.alerts import decisions as engine
+from sightline.alerts import decisions
 from sightline.results.judgements import append_action, append_evidence, read_evidence, read_snapshot
 
 START = datetime(2025, 1, 6)
@@ -58,72 +58,72 @@ def from_the_start(spec, paths):
     """All evidence and actions, without a checkpoint."""
     from sightline.results.judgements import read_actions
 
-    log = read_evidence(paths).with_columns(group=engine.group_of(pl.col("asset"), pl.col("column")))
-    return replay(log, engine.config(spec), [engine.read_action(a) for a in read_actions(paths)])
+    log = read_evidence(paths).with_columns(group=decisions.group_of(pl.col("asset"), pl.col("column")))
+    return replay(log, decisions.config(spec), [decisions.read_action(a) for a in read_actions(paths)])
 
 
 def assert_same(spec, paths):
     whole = from_the_start(spec, paths)
     order = ["stream", "window_start"]
-    assert_frame_equal(read_snapshot(paths, engine.STREAMS).sort(order), whole.streams.sort(order))
-    assert_frame_equal(read_snapshot(paths, engine.INCIDENTS), whole.incidents)
-    assert_frame_equal(read_snapshot(paths, engine.MEMBERS).select(whole.members.columns), whole.members)
+    assert_frame_equal(read_snapshot(paths, decisions.STREAMS).sort(order), whole.streams.sort(order))
+    assert_frame_equal(read_snapshot(paths, decisions.INCIDENTS), whole.incidents)
+    assert_frame_equal(read_snapshot(paths, decisions.MEMBERS).select(whole.members.columns), whole.members)
     return whole
 
 
 def test_day_by_day_with_late_labels_and_an_action(spec, paths, monkeypatch):
-    monkeypatch.setattr(engine, "CHECKPOINT_FROM", 40)
+    monkeypatch.setattr(decisions, "CHECKPOINT_FROM", 40)
     append_evidence(paths, rows(0, 100, shift_at=90), "history")
     append_evidence(paths, rows(0, 98, delay=2, shift_at=10**6), "history")
-    engine.run(spec, paths)
+    decisions.run(spec, paths)
     assert (paths.results / "checkpoint.json.gz").exists()
     calls = []
-    whole_replay = engine.replay
-    monkeypatch.setattr(engine, "replay", lambda log, *a, **k: calls.append(len(log)) or whole_replay(log, *a, **k))
+    whole_replay = decisions.replay
+    monkeypatch.setattr(decisions, "replay", lambda log, *a, **k: calls.append(len(log)) or whole_replay(log, *a, **k))
     for day in range(100, 130):
         append_evidence(paths, rows(day, day + 1, shift_at=90), "immediate")
         append_evidence(paths, rows(day - 2, day - 1, delay=2, shift_at=10**6), "delayed")
         if day == 110:
-            incident = read_snapshot(paths, engine.INCIDENTS)["incident_id"][0]
+            incident = read_snapshot(paths, decisions.INCIDENTS)["incident_id"][0]
             at = (START + timedelta(days=day)).replace(tzinfo=UTC)
             append_action(paths, {"kind": "accept", "incident": incident, "effective_at": at.isoformat()})
-        engine.run(spec, paths)
+        decisions.run(spec, paths)
     whole = assert_same(spec, paths)
     assert whole.incidents["status"].to_list()[0] == "accepted"
     assert max(calls) < 30 * N_STREAMS, "only the last days were replayed"
 
 
 def test_evidence_in_the_past_drops_the_checkpoint(spec, paths, monkeypatch):
-    monkeypatch.setattr(engine, "CHECKPOINT_FROM", 40)
+    monkeypatch.setattr(decisions, "CHECKPOINT_FROM", 40)
     append_evidence(paths, rows(0, 100), "history")
-    engine.run(spec, paths)
+    decisions.run(spec, paths)
     append_evidence(paths, rows(10, 20, delay=1), "late")
-    engine.run(spec, paths)
+    decisions.run(spec, paths)
     assert_same(spec, paths)
 
 
 def test_other_settings_drop_the_checkpoint(spec, make_spec, paths, monkeypatch):
-    monkeypatch.setattr(engine, "CHECKPOINT_FROM", 40)
+    monkeypatch.setattr(decisions, "CHECKPOINT_FROM", 40)
     append_evidence(paths, rows(0, 100, shift_at=95), "history")
-    engine.run(spec, paths)
+    decisions.run(spec, paths)
     other = make_spec(alerts={"budget": "1 per 9000d"})
     append_evidence(paths, rows(100, 101, shift_at=95), "next")
-    engine.run(other, paths)
+    decisions.run(other, paths)
     assert_same(other, paths)
 
 
 def test_a_damaged_checkpoint_is_none(spec, paths, monkeypatch):
-    monkeypatch.setattr(engine, "CHECKPOINT_FROM", 40)
+    monkeypatch.setattr(decisions, "CHECKPOINT_FROM", 40)
     append_evidence(paths, rows(0, 100), "history")
-    engine.run(spec, paths)
+    decisions.run(spec, paths)
     (paths.results / "checkpoint.json.gz").write_bytes(b"\x1f\x8b broken")
     append_evidence(paths, rows(100, 101), "next")
-    engine.run(spec, paths)
+    decisions.run(spec, paths)
     assert_same(spec, paths)
 
 
 def test_a_short_history_needs_no_checkpoint(spec, paths):
     append_evidence(paths, rows(0, 100), "history")
-    engine.run(spec, paths)
+    decisions.run(spec, paths)
     assert not (paths.results / "checkpoint.json.gz").exists()
     assert_same(spec, paths)

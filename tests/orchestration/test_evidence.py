@@ -9,7 +9,7 @@ import pytest
 
 from metrics_py.alerting import EngineConfig
 from metrics_py.quality.metrics import BY_TASK
-from sightline.alerts import decisions as engine
+from sightline.alerts import decisions
 from sightline.judging.evidence import publishable
 from sightline.judging.frames import EVIDENCE
 from sightline.spec import plan
@@ -64,25 +64,25 @@ def test_a_stream_without_a_column_has_two_parts(make_spec):
 
 class TestEngineSettings:
     def test_the_budget_becomes_the_threshold(self, make_spec):
-        config = engine.config(make_spec(alerts={"budget": "2 per 90d", "weights": {"drift/*": 3}, "warmup": 20}))
+        config = decisions.config(make_spec(alerts={"budget": "2 per 90d", "weights": {"drift/*": 3}, "warmup": 20}))
         assert config.c == 45
         assert (config.taught, config.season, config.weight("drift/age/log_psi")) == (20, "weekday", 3)
 
     def test_weekly_and_hourly_windows_count_in_their_own_length(self, make_spec):
-        assert engine.config(make_spec(schedule="weekly", alerts={"budget": "1 per 90d"})).c == pytest.approx(90 / 7)
-        assert engine.config(make_spec(schedule="hourly", alerts={"budget": "1 per 90d"})).c == 90 * 24
+        assert decisions.config(make_spec(schedule="weekly", alerts={"budget": "1 per 90d"})).c == pytest.approx(90 / 7)
+        assert decisions.config(make_spec(schedule="hourly", alerts={"budget": "1 per 90d"})).c == 90 * 24
 
     @pytest.mark.parametrize("schedule", ["hourly", "daily", "weekly"])
     def test_the_warm_up_the_spec_tells_is_the_engine_s_own(self, make_spec, schedule):
         spec = make_spec(schedule=schedule)
         own = EngineConfig.from_budget(1, spec.alerts.budget.per, window=spec.window)
-        assert spec.warmup_windows == own.warmup == engine.config(spec).warmup
-        assert engine.config(spec).memory == own.memory
+        assert spec.warmup_windows == own.warmup == decisions.config(spec).warmup
+        assert decisions.config(spec).memory == own.memory
 
     def test_weight_zero_silences_a_stream(self, make_spec):
         spec = make_spec(alerts={"weights": {"drift/age/*": 0, "drift/*": 2}})
-        assert engine.is_silenced(spec, "drift/age/log_psi")
-        assert not engine.is_silenced(spec, "drift/income/log_psi")
+        assert decisions.is_silenced(spec, "drift/age/log_psi")
+        assert not decisions.is_silenced(spec, "drift/income/log_psi")
 
 
 @pytest.mark.parametrize("task", ["binary_classification", "multiclass_classification", "regression"])
@@ -101,11 +101,11 @@ class TestDefaultWeights:
     """ADR 3: what costs money is heard first; the user's patterns come before the defaults."""
 
     def test_by_asset(self, make_spec):
-        config = engine.config(make_spec())
+        config = decisions.config(make_spec())
         assert [config.weight(f"{asset}/x") for asset in ("model_quality", "data_quality", "drift")] == [8, 3, 1]
 
     def test_the_spec_wins(self, make_spec):
-        config = engine.config(make_spec(alerts={"weights": {"*/age/*": 5, "drift/*": 2}}))
+        config = decisions.config(make_spec(alerts={"weights": {"*/age/*": 5, "drift/*": 2}}))
         assert config.weight("data_quality/age/null_rate") == 5
         assert config.weight("drift/income/log_psi") == 2
         assert config.weight("model_quality/roc_auc") == 8
@@ -113,5 +113,5 @@ class TestDefaultWeights:
 
 def test_a_columns_data_quality_and_drift_are_groups_of_their_own():
     frame = pl.DataFrame({"asset": ["drift", "data_quality", "data_quality"], "column": ["age", "age", ""]})
-    groups = frame.select(engine.group_of(pl.col("asset"), pl.col("column"))).to_series().to_list()
+    groups = frame.select(decisions.group_of(pl.col("asset"), pl.col("column"))).to_series().to_list()
     assert groups == ["drift/age", "data_quality/age", "data_quality"]

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from sightline.alerts import decisions as engine
+from sightline.alerts import decisions
 from sightline.cli import cli
 from sightline.errors import SightlineError
 from sightline.results.judgements import append_evidence, read_actions, read_snapshot
@@ -59,7 +59,7 @@ def monitor(home, monkeypatch):
     monkeypatch.setenv("SIGHTLINE_HOME", str(home.root))
     paths = home.monitor("churn")
     append_evidence(paths, evidence(64, 60), "history")
-    engine.run(load_monitor(home.monitors / "churn.yaml", home=home), paths)
+    decisions.run(load_monitor(home.monitors / "churn.yaml", home=home), paths)
     return home
 
 
@@ -136,9 +136,9 @@ def test_accepting_starts_the_baseline_anew_so_that_the_new_level_does_not_alarm
     call("accept", "churn", incident)
     more = evidence(140, 60).filter(pl.col("window_start") >= START + timedelta(days=64))
     append_evidence(paths, more, "later")
-    engine.run(load_monitor(monitor.monitors / "churn.yaml", home=monitor), paths)
+    decisions.run(load_monitor(monitor.monitors / "churn.yaml", home=monitor), paths)
     assert len(listed()["incidents"]) == 1
-    last = read_snapshot(paths, engine.STREAMS).filter(pl.col("window_start") == START + timedelta(days=139))
+    last = read_snapshot(paths, decisions.STREAMS).filter(pl.col("window_start") == START + timedelta(days=139))
     assert set(last["status"]) <= {"ok", "warn"}
 
 
@@ -161,6 +161,6 @@ def test_streams_that_nobody_can_judge_are_named_beside_the_incidents(home, monk
         reason=pl.when(pl.col("statistic") == "location").then(pl.lit(why)),
     )
     append_evidence(home.monitor("churn"), few, "history")
-    engine.run(load_monitor(home.monitors / "churn.yaml", home=home), home.monitor("churn"))
+    decisions.run(load_monitor(home.monitors / "churn.yaml", home=home), home.monitor("churn"))
     assert f"not judged: 1 of 2 streams: {why}\n  drift/age/location" in call("incidents", "churn").output
     assert listed()["not_judged"] == [{"stream": "drift/age/location", "reason": why}]

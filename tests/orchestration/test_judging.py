@@ -12,15 +12,14 @@ import pytest
 from scipy.stats import t as student
 
 from metrics_py.profile.build import build_profile, count
-from sightline.judging import data_quality
-from sightline.judging import frames as common
+from sightline.judging import data_quality, frames
 from sightline.results.judgements import append_judgements
 from tests.orchestration.judging_support import FIRST, NOW, day, key, one, put
 
 
 def judge(spec, home, con, windows, profiles=(), now=NOW):
     keys = [key(w) for w in windows]
-    return data_quality.judge(common.Work(spec, home.monitor("churn"), con, keys, dict(profiles), now))
+    return data_quality.judge(frames.Work(spec, home.monitor("churn"), con, keys, dict(profiles), now))
 
 
 class TestService:
@@ -135,7 +134,7 @@ class TestColumns:
     def test_the_expected_share_of_new_categories_is_an_estimate(self):
         profiles = {"plan": build_profile(["a"] * 80 + list("bcdefghij"), "categorical", column="plan")}
         row = {"column": "plan", "metric": "unseen_rate", "value": 0.13, "status": "warn", "reason": "above its bound"}
-        judged = common.conform(pl.DataFrame([{**row, "ci_low": 0.12, "ci_high": 0.14, "bound_high": 0.05}]))
+        judged = frames.conform(pl.DataFrame([{**row, "ci_low": 0.12, "ci_high": 0.14, "bound_high": 0.05}]))
         expected, error = profiles["plan"].expected_unseen, profiles["plan"].expected_unseen_error
         assert expected < 0.12 and (0.13 - expected) < 1.96 * error
         told = data_quality._expected_unseen(judged, profiles)
@@ -152,7 +151,7 @@ class TestColumns:
             {"column": "age", "metric": "out_of_range_rate", "value": k / n, "n": n, "status": "warn" if k else "ok"}
             for k in [*outside.tolist(), 10]
         ]
-        told = data_quality._expected_outside(common.conform(pl.DataFrame(rows)), {"age": profile})
+        told = data_quality._expected_outside(frames.conform(pl.DataFrame(rows)), {"age": profile})
         assert (outside > 0).mean() > 0.1, "without the correction every sixth window warned"
         warned = (told["status"][:-1] == "warn").sum()
         assert warned <= 0.005 * runs + 3 * (0.005 * runs) ** 0.5
@@ -183,10 +182,10 @@ class TestBounds:
             }
             for w, v in values.items()
         ]
-        return common.conform(pl.DataFrame(rows))
+        return frames.conform(pl.DataFrame(rows))
 
     def bounded(self, spec, home, values, side=1, metric="error_rate"):
-        frame = common.with_bounds(
+        frame = frames.with_bounds(
             spec,
             home.monitor("churn"),
             "data_quality",
@@ -215,7 +214,7 @@ class TestBounds:
         assert self.bounded(spec, home, {**reference, 20: 0.0001}, side=0)[20]["status"] == "warn"
 
     def test_few_reference_windows_give_no_bounds(self, spec, home, reference):
-        few = {w: v for w, v in reference.items() if w < common.MIN_REFERENCE_WINDOWS - 1}
+        few = {w: v for w, v in reference.items() if w < frames.MIN_REFERENCE_WINDOWS - 1}
         row = self.bounded(spec, home, {**few, 20: 0.9})[20]
         assert (row["bound_high"], row["status"]) == (None, "ok")
 
@@ -265,13 +264,13 @@ class TestReferenceFile:
         from sklearn.metrics import accuracy_score, roc_auc_score
 
         spec, frame = built
-        quality = common.file_values(spec, home.monitor("churn"), "model_quality")
+        quality = frames.file_values(spec, home.monitor("churn"), "model_quality")
         known = {
             row["metric"]: row["known"] for row in quality.filter(pl.col("segment") == "all").iter_rows(named=True)
         }
         assert known["accuracy"] == pytest.approx(accuracy_score(frame["churned"], frame["p"] >= 0.5))
         assert known["roc_auc"] == pytest.approx(roc_auc_score(frame["churned"], frame["p"]), abs=0.005)
-        shares = common.file_values(spec, home.monitor("churn"), "data_quality")
+        shares = frames.file_values(spec, home.monitor("churn"), "data_quality")
         assert shares.filter(pl.col("column") == "age", pl.col("metric") == "null_rate")["known"].to_list() == [0.05]
 
     def test_bounds_come_from_the_first_windows_of_the_history(self, built, home):
@@ -290,8 +289,8 @@ class TestReferenceFile:
             }
             for w, v in values.items()
         ]
-        judged = common.conform(pl.DataFrame(rows))
-        found = common.with_bounds(spec, home.monitor("churn"), "model_quality", judged, {"accuracy": -1}, {})
+        judged = frames.conform(pl.DataFrame(rows))
+        found = frames.with_bounds(spec, home.monitor("churn"), "model_quality", judged, {"accuracy": -1}, {})
         last = found.filter(pl.col("window_start") == day(20)).row(0, named=True)
         inside = np.array([values[w] for w in range(10)])
         half = inside.std(ddof=1) * student.ppf(0.995, 9) * np.sqrt(1.1)

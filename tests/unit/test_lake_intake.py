@@ -229,10 +229,10 @@ def test_two_loaders_do_not_run_at_once_and_a_lost_ledger_is_said(
     home, paths = make_paths(tmp_path)
     land(paths.landing_inferences, "a.parquet", rows(5))
     intake(make_spec(), paths, "inferences", home)
-    monkeypatch.setattr("sightline.lake.store.parts.lake_lock.__wrapped__.__defaults__", (0.1,))
+    monkeypatch.setattr("sightline.lake.store.parts.LAKE_LOCK_SECONDS", 0.1)
     with (paths.root / ".lake.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(SightlineError, match="another process is loading"):
+        with pytest.raises(SightlineError, match="another process has held this lock"):
             intake(make_spec(), paths, "inferences", home)
     paths.ledger.unlink()
     with pytest.raises(SightlineError, match=r"(?s)the ledger that lists it is empty.*restore the ledger"):

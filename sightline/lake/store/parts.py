@@ -7,70 +7,40 @@ renamed. A kill before (2) leaves hidden files that `recover` removes; a kill af
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import polars as pl
 
+from sightline.durable import exclusive, exclusive_if_free, sync_folder
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.lake.store.ledger import BatchRow, Ledger, Part, open_ledger
 from sightline.lake.store.schema import QUARANTINE_SCHEMA, TIMESTAMP, duckdb_schema, fingerprint, lake_schema
 from sightline.spec.model import MonitorSpec
 
-LOCK_PATIENCE_S = 60.0
+LAKE_LOCK_SECONDS = 60.0
 
 
-@contextmanager
-def lake_lock(paths: MonitorPaths, patience_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
-    """Only one process at a time changes a monitor's lake; the kernel releases the lock of a killed one.
+def lake_lock(paths: MonitorPaths) -> AbstractContextManager[None]:
+    """Only one process at a time changes a monitor's lake.
 
     Raises
     ------
     SightlineError
-        Another process held the lock for longer than `patience_s`.
+        Another process held the lock for longer than `LAKE_LOCK_SECONDS`.
     """
-    deadline = time.monotonic() + patience_s
-    with _lock_file(paths) as handle:
-        while not _try_lock(handle):
-            if time.monotonic() > deadline:
-                raise SightlineError(
-                    "another process is loading this monitor's data",
-                    where=handle.name,
-                    fix="wait for it to end, then start again",
-                )
-            time.sleep(0.05)
-        yield
+    return exclusive(_lock_file(paths), LAKE_LOCK_SECONDS)
 
 
-def _lock_file(paths: MonitorPaths) -> IO[str]:
-    paths.root.mkdir(parents=True, exist_ok=True)
-    return (paths.root / ".lake.lock").open("w")
-
-
-def _try_lock(handle: IO[str]) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _lock_file(paths: MonitorPaths) -> Path:
+    return paths.root / ".lake.lock"
 
 
 def write_synced(frame: pl.DataFrame, file: Path) -> None:
@@ -116,18 +86,18 @@ def recover(paths: MonitorPaths, ledger: Ledger) -> int:
     return repaired
 
 
-def recover_if_needed(paths: MonitorPaths, patience_s: float = LOCK_PATIENCE_S) -> None:
+def recover_if_needed(paths: MonitorPaths) -> None:
     """Before reading: finish what a killed process left, or wait for the moment in which a living one makes its commit visible.
 
     Costs one indexed query when there is nothing to do.
     """
     if not paths.ledger.exists():
         return
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + LAKE_LOCK_SECONDS
     with open_ledger(paths.ledger) as ledger:
         while ledger.unfinished():
-            with _lock_file(paths) as handle:
-                if _try_lock(handle):
+            with exclusive_if_free(_lock_file(paths)) as is_held:
+                if is_held:
                     recover(paths, ledger)
                     return
             if time.monotonic() > deadline:

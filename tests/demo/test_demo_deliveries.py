@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 import pytest
 
-from demo import deliveries as replay
+from demo import deliveries
 from demo.calendar import LAST_DAY, Calendar
 from demo.monitor_file import MONITOR_ID, monitor_text, write_monitor
 from sightline.errors import SightlineError
@@ -51,9 +51,9 @@ def test_offset_is_pinned():
     assert CALENDAR.both(date(2026, 11, 17)) == "Tue 2026-11-17 (flown 2013-12-31)"
     assert Calendar.as_recorded().pause == []
     assert Calendar.as_recorded().both(LAST_DAY) == "Tue 2013-12-31"
-    assert len(replay.history_windows(CALENDAR)) == 365 - 7
-    assert replay.history_windows(CALENDAR)[0] == "2025-11-18"
-    assert replay.history_windows(CALENDAR)[-1] == "2026-11-10"
+    assert len(deliveries.history_windows(CALENDAR)) == 365 - 7
+    assert deliveries.history_windows(CALENDAR)[0] == "2025-11-18"
+    assert deliveries.history_windows(CALENDAR)[-1] == "2026-11-10"
 
 
 def test_monitor_file_is_valid_and_every_line_that_matters_is_explained(tmp_path):
@@ -70,14 +70,14 @@ def test_monitor_file_is_valid_and_every_line_that_matters_is_explained(tmp_path
 @pytest.fixture(scope="module")
 def replayed(scored, tmp_path_factory):
     home = Home(tmp_path_factory.mktemp("home"))
-    replay.start_clean(home)
+    deliveries.start_clean(home)
     spec = load_monitor(write_monitor(home, CALENDAR))
-    year = replay.shifted(scored, CALENDAR)
-    replay.write_reference(home, year)
+    year = deliveries.shifted(scored, CALENDAR)
+    deliveries.write_reference(home, year)
     days: list[date] = []
-    logged = replay.replay_history(home, year, CALENDAR, days.append)
-    landed = replay.land_last_days(home, year, CALENDAR)
-    replay.finish(home, replay.Replayed(*logged, *landed, CALENDAR.offset.days))
+    logged = deliveries.replay_history(home, year, CALENDAR, days.append)
+    landed = deliveries.land_last_days(home, year, CALENDAR)
+    deliveries.finish(home, deliveries.Replayed(*logged, *landed, CALENDAR.offset.days))
     return home, spec, year, days, logged, landed
 
 
@@ -121,11 +121,11 @@ def test_labels_are_logged_when_the_plane_has_landed(replayed):
 def test_an_event_that_was_not_taken_is_told(scored, tmp_path):
     """Twice the same flights: the collector knows them already, and the replay does not pass that over."""
     home = Home(tmp_path)
-    replay.start_clean(home)
+    deliveries.start_clean(home)
     write_monitor(home, CALENDAR)
-    year = replay.shifted(scored.head(20), CALENDAR)
+    year = deliveries.shifted(scored.head(20), CALENDAR)
     with pytest.raises(SightlineError, match=r"not every event of \d+ was taken by the collector: .*'duplicate': \d+"):
-        replay.replay_history(home, pl.concat([year, year]), CALENDAR)
+        deliveries.replay_history(home, pl.concat([year, year]), CALENDAR)
     assert not list((home.monitor(MONITOR_ID).log / "open").glob("*")), "it was drained all the same"
 
 
@@ -173,21 +173,21 @@ def test_reference_rows_are_the_even_days(replayed):
 
 def test_running_again_starts_clean_but_never_on_data_of_others(tmp_path):
     home = Home(tmp_path)
-    replay.start_clean(home)
+    deliveries.start_clean(home)
     paths = home.monitor(MONITOR_ID)
     paths.lake.mkdir()
-    replay.start_clean(home)
+    deliveries.start_clean(home)
     assert not paths.lake.exists()
-    (paths.root / replay.MARKER).unlink()
+    (paths.root / deliveries.MARKER).unlink()
     paths.lake.mkdir()
     with pytest.raises(SightlineError, match="data that the demo did not make"):
-        replay.start_clean(home)
+        deliveries.start_clean(home)
     assert paths.lake.exists()
 
 
 def test_marker_tells_what_was_made(replayed):
     home, _, _, _, logged, landed = replayed
-    told = json.loads((home.monitor(MONITOR_ID).root / replay.MARKER).read_text())
+    told = json.loads((home.monitor(MONITOR_ID).root / deliveries.MARKER).read_text())
     assert told == {
         "n_inferences": logged[0],
         "n_labels": logged[1],
@@ -198,5 +198,5 @@ def test_marker_tells_what_was_made(replayed):
 
 
 def test_as_recorded_keeps_2013(scored):
-    year = replay.shifted(scored.head(5), Calendar.as_recorded())
+    year = deliveries.shifted(scored.head(5), Calendar.as_recorded())
     assert year["scheduled_departure_at"].to_list() == scored.head(5)["scheduled_departure_at"].to_list()
