@@ -20,7 +20,8 @@ from demo.monitor_file import MONITOR_ID, write_monitor
 from demo.pipeline import orchestrate
 from sightline.errors import SightlineError
 from sightline.home import Home
-from sightline.results.judgements import read_judgements, read_snapshot
+from sightline.results.judgements import read_judgements
+from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import load_monitor
 
 CACHE = "_demo"

@@ -11,10 +11,12 @@ from orchestration.metadata import column_schema, markdown_table, sparkline
 from orchestration.monitor import Monitor
 from sightline.alerts import decisions
 from sightline.clock import utc_now
-from sightline.judging import data_quality, drift, evidence, frames, model_quality
+from sightline.judging import data_quality, drift, evidence, model_quality
 from sightline.judging.frames import Judged, Work
+from sightline.judging.marts import ALL_VERSIONS
 from sightline.lake.store.progress import open_progress
-from sightline.results.judgements import JUDGEMENT_SCHEMA, append_evidence, append_judgements, read_judgements
+from sightline.results.evidence import append_evidence
+from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
 from sightline.spec import plan
 from sightline.warehouse import connect
 from sightline.warehouse.reference import load_reference
@@ -103,7 +105,7 @@ def describe(
 ) -> None:
     """The main numbers as metadata by partition, to plot; a table with their recent course."""
     spec = monitor.spec
-    whole = judged.filter(pl.col("segment") == "all", pl.col("model_version") == frames.ALL_VERSIONS)
+    whole = judged.filter(pl.col("segment") == "all", pl.col("model_version") == ALL_VERSIONS)
     plotted = whole.filter(pl.col("value").is_not_null() & is_plotted(asset)).with_columns(name=label())
     names = plotted["name"].unique().sort().to_list()[:MAX_PLOTTED]
     values = (
@@ -170,7 +172,7 @@ def overview(monitor: Monitor, asset: str, keys: Sequence[str]) -> dg.MarkdownMe
         segment="all",
     )
     found = (
-        found.filter(pl.col("model_version") == frames.ALL_VERSIONS, is_plotted(asset))
+        found.filter(pl.col("model_version") == ALL_VERSIONS, is_plotted(asset))
         .with_columns(name=label())
         .sort("window_start")
     )

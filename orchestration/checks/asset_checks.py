@@ -13,11 +13,13 @@ from orchestration.metadata import markdown_table
 from orchestration.monitor import Monitor
 from sightline.alerts import decisions
 from sightline.judging import row_guards
-from sightline.judging.frames import ALL_VERSIONS
 from sightline.judging.intake_contract import intake_verdicts
+from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.row_guards import guard_verdicts
 from sightline.judging.verdicts import FactTable, Published, Verdict, verdicts
-from sightline.results.judgements import read_evidence, read_judgements, read_snapshot
+from sightline.results.evidence import read_evidence
+from sightline.results.judgements import read_judgements
+from sightline.results.snapshots import read_snapshot
 from sightline.spec import plan
 from sightline.spec.plan import PlannedCheck
 

@@ -9,7 +9,8 @@ from typing import Any
 from sightline.alerts import decisions
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
-from sightline.results.judgements import append_action, read_snapshot
+from sightline.results.actions import append_action
+from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import find_monitor
 
 KINDS = ("accept", "fixed")

@@ -16,7 +16,9 @@ import sightline
 from metrics_py.alerting import EngineConfig, Replay, SavedReplay, replay
 from sightline.durable import replace_file
 from sightline.home import MonitorPaths
-from sightline.results.judgements import read_actions, read_evidence, read_snapshot, write_snapshot
+from sightline.results.actions import read_actions
+from sightline.results.evidence import read_evidence
+from sightline.results.snapshots import read_snapshot, write_snapshot
 from sightline.spec.model import MonitorSpec
 
 DEFAULT_WEIGHTS = {"model_quality/*": 8.0, "data_quality/*": 3.0, "drift/*": 1.0}

@@ -8,10 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
-import threading
-import time
-import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -21,6 +17,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from sightline.alerts.delivery.webhook import Webhook
 from sightline.collector.guards import GuardAlert, RateGuard, RowGuards
 from sightline.collector.screening import Findings, KnownColumn
 from sightline.home import MonitorPaths
@@ -46,42 +43,7 @@ ALERTS_SCHEMA = {
     "example": pl.String,
     "evidence": pl.Float64,
 }
-WEBHOOK_TRIES = 5
 _MINUTE = timedelta(minutes=1)
-
-
-class Webhook:
-    """Posts alert lines to a URL from a thread of its own, a few tries each; a failure is logged, never raised."""
-
-    def __init__(self, url: str, timeout_seconds: float = 5.0) -> None:
-        self._url, self._timeout = url, timeout_seconds
-        self._queue: queue.Queue[bytes] = queue.Queue(maxsize=1000)
-        self.delivered = self.failed = 0
-        threading.Thread(target=self._run, name="guard-webhook", daemon=True).start()
-
-    def send(self, line: bytes) -> None:
-        """Queue one line; a full queue counts it as failed."""
-        try:
-            self._queue.put_nowait(line)
-        except queue.Full:
-            self.failed += 1
-            logger.warning("the webhook cannot keep up: an alert line was not queued (it is in the alert log)")
-
-    def _run(self) -> None:
-        while True:
-            line = self._queue.get()
-            for attempt in range(WEBHOOK_TRIES):
-                request = urllib.request.Request(self._url, line, {"Content-Type": "application/json"})
-                try:
-                    with urllib.request.urlopen(request, timeout=self._timeout):
-                        self.delivered += 1
-                        break
-                except OSError as error:
-                    if attempt == WEBHOOK_TRIES - 1:
-                        self.failed += 1
-                        logger.warning("the webhook refused an alert line %d times: %s", WEBHOOK_TRIES, error)
-                    else:
-                        time.sleep(0.2 * 2**attempt)
 
 
 class GuardDesk:

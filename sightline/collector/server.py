@@ -10,10 +10,11 @@ import sys
 
 import uvicorn
 
+from sightline.alerts.delivery.webhook import Webhook
 from sightline.clock import utc_now
 from sightline.collector.app import Collector
 from sightline.collector.auth import read_tokens
-from sightline.collector.guard_log import GuardDesk, Webhook
+from sightline.collector.guard_log import GuardDesk
 from sightline.collector.limits import Limits
 from sightline.collector.monitors import Clock, MakeObserver, Observer, Registry
 from sightline.collector.protocol import IngestProtocol

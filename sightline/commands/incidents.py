@@ -12,7 +12,7 @@ import polars as pl
 from metrics_py.alerting.changes import BACK
 from metrics_py.wording import deviations
 from sightline.home import Home, MonitorPaths
-from sightline.results.judgements import read_snapshot
+from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import find_monitor
 
 WARMUP = "warm-up"

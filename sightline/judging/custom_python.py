@@ -21,7 +21,8 @@ from metrics_py.registry import Metric
 from metrics_py.results import Estimate
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.judging.frames import ALL_VERSIONS, SIGN
+from sightline.judging.frames import SIGN
+from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
 from sightline.lake.store.schema import lake_schema, quote
 from sightline.spec import python_metrics

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from sightline.judging.custom_python import FAILED, TABLE
-from sightline.judging.frames import ALL_VERSIONS
+from sightline.judging.marts import ALL_VERSIONS
 from sightline.spec import sql_metrics
 from sightline.spec.model import MonitorSpec
 

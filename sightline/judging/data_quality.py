@@ -13,20 +13,9 @@ from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.quality.table import quality_table
 from sightline.judging import custom_python, custom_sql
 from sightline.judging.columns import judge_columns
-from sightline.judging.frames import (
-    BOUND_LEVEL,
-    BY,
-    MIN_RATE_ROWS,
-    SIGN,
-    Judged,
-    Work,
-    conform,
-    quality_evidence,
-    read_mart,
-    window_frame,
-    with_all_versions,
-    with_bounds,
-)
+from sightline.judging.frames import BY, MIN_RATE_ROWS, SIGN, Judged, Work, conform, quality_evidence, window_frame
+from sightline.judging.marts import read_mart, with_all_versions
+from sightline.judging.reference_bounds import BOUND_LEVEL, with_bounds
 from sightline.judging.scales import on_scale, scales
 from sightline.judging.service import LATENCY_QUANTILES, judge_service, service_evidence
 from sightline.spec.model import MonitorSpec

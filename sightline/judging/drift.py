@@ -15,7 +15,8 @@ from metrics_py.drift.rare_bins import coarsen
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.column_profile import ColumnProfile
 from sightline.judging.evidence import column_evidence
-from sightline.judging.frames import ALL_VERSIONS, BY, JUDGED, Judged, conform, read_mart, with_all_versions
+from sightline.judging.frames import BY, JUDGED, Judged, conform
+from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
 from sightline.judging.weekdays import lacks_weekdays, same_weekdays
 from sightline.spec.model import MonitorSpec
 

@@ -11,7 +11,7 @@ import polars as pl
 from metrics_py.drift.daily_statistics import column_streams
 from metrics_py.profile.column_profile import ColumnProfile
 from sightline.judging.frames import EVIDENCE
-from sightline.results.judgements import EVIDENCE_SCHEMA
+from sightline.results.evidence import EVIDENCE_SCHEMA
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at, matures_at
 

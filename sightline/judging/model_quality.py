@@ -12,19 +12,9 @@ from metrics_py import registry
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
 from sightline.judging import custom_python, custom_sql, drift
-from sightline.judging.frames import (
-    ALL_VERSIONS,
-    BY,
-    EVIDENCE,
-    SIGN,
-    Judged,
-    Work,
-    conform,
-    quality_evidence,
-    read_mart,
-    with_all_versions,
-    with_bounds,
-)
+from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform, quality_evidence
+from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
+from sightline.judging.reference_bounds import with_bounds
 from sightline.judging.scales import on_scale, scales
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import duckdb
 import polars as pl
 
-from sightline.judging.frames import BY, EVIDENCE, MIN_RATE_ROWS, conform, rate, read_mart, with_all_versions
+from sightline.judging.frames import BY, EVIDENCE, MIN_RATE_ROWS, conform, rate
+from sightline.judging.marts import read_mart, with_all_versions
 from sightline.spec.model import MonitorSpec
 
 LATENCY_STEP = 1.02

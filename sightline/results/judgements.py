@@ -1,35 +1,18 @@
-"""Published results: judgements, evidence, snapshots and actions as files that readers open without a lock.
-
-Judgements and evidence are append-only folders (`sightline.results.append_only`), snapshots are replaced atomically, actions are lines.
-"""
+"""Judgements: one tidy table, appended; a changed number is a new revision."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from sightline.durable import sync_folder
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.lake.store.schema import TIMESTAMP
-from sightline.results.append_only import (
-    live_files,
-    locked,
-    merge,
-    merge_if_many,
-    next_stamp,
-    publish,
-    safe_name,
-    scan_folders,
-)
+from sightline.results.append_only import locked, merge_if_many, next_stamp, publish, safe_name, scan_folders
+from sightline.results.tables import NUMBER, TEXT, conform, naive_utc
 
-TEXT, NUMBER = pl.String(), pl.Float64()
 JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
     "monitor": TEXT,
     "model_version": TEXT,
@@ -56,52 +39,8 @@ JUDGEMENT_CONTENT = [
     name for name in JUDGEMENT_SCHEMA if name not in (*JUDGEMENT_KEY, "revision", "computed_at", "run_id")
 ]
 STATUSES = ("ok", "warn", "alert", "insufficient_data")
-EVIDENCE_SCHEMA: dict[str, pl.DataType] = {
-    "stream": TEXT,
-    "asset": TEXT,
-    "column": TEXT,
-    "statistic": TEXT,
-    "window_key": TEXT,
-    "window_start": TIMESTAMP,
-    "value": NUMBER,
-    "display_value": NUMBER,
-    "n": NUMBER,
-    "variance": NUMBER,
-    "reason": TEXT,
-    "decided_at": TIMESTAMP,
-    "written_at": TIMESTAMP,
-    "run_id": TEXT,
-}
-EVIDENCE_KEY = ["stream", "window_key"]
 SAME_TO = 1e-12
 """Relative difference up to which two floats are the same result: parallel sums differ in the last bits from run to run."""
-
-
-def _conform(frame: pl.DataFrame, schema: dict[str, pl.DataType], optional: Sequence[str], where: str) -> pl.DataFrame:
-    """Cast to the published schema; times with a zone become naive UTC, absent optional columns null."""
-    missing = [name for name in schema if name not in frame.columns and name not in optional]
-    unknown = [name for name in frame.columns if name not in schema]
-    if missing or unknown:
-        raise SightlineError(
-            f"columns do not fit: missing {missing}, unknown {unknown}", where=where, fix=f"pass {', '.join(schema)}"
-        )
-    columns = []
-    for name, dtype in schema.items():
-        column = pl.col(name) if name in frame.columns else pl.lit(None).alias(name)
-        found = frame.schema.get(name)
-        if isinstance(found, pl.Datetime) and found.time_zone is not None:
-            column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        columns.append(column.cast(dtype))
-    done = frame.select(columns)
-    bad = [name for name, dtype in schema.items() if dtype == NUMBER and done[name].is_finite().not_().any()]
-    if bad:
-        raise SightlineError(
-            f"NaN or infinite values in {bad}", where=where, fix="publish null with a status and reason instead"
-        )
-    return done
-
-
-# ---------------------------------------------------------------- judgements
 
 
 def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_id: str, computed_at: datetime) -> int:
@@ -133,7 +72,7 @@ def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_
     """
     where = f"judgements of {asset}"
     own = {"revision", "computed_at", "run_id"}
-    frame = _conform(frame.drop([name for name in own if name in frame.columns]), JUDGEMENT_SCHEMA, tuple(own), where)
+    frame = conform(frame.drop([name for name in own if name in frame.columns]), JUDGEMENT_SCHEMA, tuple(own), where)
     _check_judgements(frame, where)
     folder = paths.results / "judgements" / asset
     moment = computed_at.replace(tzinfo=UTC) if computed_at.tzinfo is None else computed_at.astimezone(UTC)
@@ -268,142 +207,3 @@ def judgement_names(paths: MonitorPaths) -> dict[str, set[str]]:
     names = ["metric", "column", "segment"]
     found = scan_folders(folders, JUDGEMENT_SCHEMA, lambda lazy: lazy.select(names).unique())
     return {"asset": {folder.name for folder in folders}, **{name: set(found[name].drop_nulls()) for name in names}}
-
-
-def naive_utc(moment: datetime | date) -> datetime:
-    """A moment as the tables hold it: naive, UTC; a date is its midnight."""
-    if not isinstance(moment, datetime):
-        return datetime(moment.year, moment.month, moment.day)
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
-
-
-# ---------------------------------------------------------------- evidence
-
-
-def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> int:
-    """Publish evidence for the alert engine: one row per (stream, window), written once and never revised.
-
-    Parameters
-    ----------
-    paths : MonitorPaths
-        `paths.results`.
-    frame : polars.DataFrame
-        Columns of `EVIDENCE_SCHEMA`; ``reason`` (why there is no value), ``decided_at`` (start of the window with which the alert
-        engine first sees the row, default its own), ``written_at`` (default now) and ``run_id`` may be absent.
-    run_id : str
-        Run that computed them.
-
-    Returns
-    -------
-    int
-        Rows written; those whose (stream, window_key) is there already are ignored.
-    """
-    frame = _conform(frame, EVIDENCE_SCHEMA, ("reason", "decided_at", "written_at", "run_id"), "evidence")
-    folder = paths.results / "evidence"
-    now = datetime.now(UTC)
-    with locked(folder):
-        known = scan_folders([folder], EVIDENCE_SCHEMA, lambda lazy: lazy.select(EVIDENCE_KEY))
-        fresh = frame.join(known, on=EVIDENCE_KEY, how="anti").unique(EVIDENCE_KEY, keep="first", maintain_order=True)
-        if fresh.is_empty():
-            return 0
-        fresh = fresh.with_columns(
-            pl.col("written_at").fill_null(now.replace(tzinfo=None)),
-            pl.col("decided_at").fill_null(pl.col("window_start")),
-            pl.lit(run_id).alias("run_id"),
-        )
-        publish(fresh.sort("window_start", "stream"), folder / f"{next_stamp(folder, now)}-{safe_name(run_id)}.parquet")
-        merge_if_many(folder, EVIDENCE_SCHEMA, EVIDENCE_KEY)
-    return len(fresh)
-
-
-def read_evidence(paths: MonitorPaths) -> pl.DataFrame:
-    """All evidence, sorted by window and stream."""
-    return scan_folders(
-        [paths.results / "evidence"], EVIDENCE_SCHEMA, lambda lazy: lazy.unique(EVIDENCE_KEY, keep="first")
-    ).sort("window_start", "stream")
-
-
-# ---------------------------------------------------------------- snapshots and actions
-
-
-def write_snapshot(paths: MonitorPaths, name: str, frame: pl.DataFrame) -> None:
-    """Replace ``snapshots/<name>.parquet`` atomically."""
-    publish(frame, paths.results / "snapshots" / f"{safe_name(name)}.parquet")
-
-
-def read_snapshot(paths: MonitorPaths, name: str) -> pl.DataFrame | None:
-    """A snapshot, or None before it was first written."""
-    file = paths.results / "snapshots" / f"{safe_name(name)}.parquet"
-    try:
-        return pl.read_parquet(file, glob=False, hive_partitioning=False)
-    except FileNotFoundError:
-        return None
-
-
-def append_action(paths: MonitorPaths, action: dict[str, Any]) -> dict[str, Any]:
-    """Add what a person decided (``kind`` accept or fixed, ``incident``, ``user``...) to ``actions.jsonl``, durably.
-
-    Returns
-    -------
-    dict
-        The action with ``at`` (ISO 8601, UTC; default now).
-    """
-    entry = {"at": datetime.now(UTC).isoformat(timespec="microseconds"), **action}
-    folder = paths.results
-    with locked(folder):
-        file = folder / "actions.jsonl"
-        with file.open("ab+") as handle:
-            size = handle.seek(0, os.SEEK_END)
-            torn = size > 0 and _last_byte(handle) != b"\n"
-            handle.write((b"\n" if torn else b"") + json.dumps(entry, ensure_ascii=False, default=str).encode() + b"\n")
-            handle.flush()
-            os.fsync(handle.fileno())
-        sync_folder(folder)
-    return entry
-
-
-def _last_byte(handle: Any) -> bytes:
-    handle.seek(-1, os.SEEK_END)
-    last = handle.read(1)
-    handle.seek(0, os.SEEK_END)
-    return last
-
-
-def read_actions(paths: MonitorPaths) -> list[dict[str, Any]]:
-    """All actions, oldest first; a line torn by a kill is left out (it was never confirmed)."""
-    file = paths.results / "actions.jsonl"
-    if not file.exists():
-        return []
-    actions = []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            actions.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return actions
-
-
-def compact_results(paths: MonitorPaths) -> int:
-    """Merge every folder of judgements and evidence into one file each, sorted by window.
-
-    Returns
-    -------
-    int
-        Files removed.
-    """
-    base = paths.results / "judgements"
-    judged = (
-        [(f, JUDGEMENT_SCHEMA, [*JUDGEMENT_KEY, "revision"]) for f in sorted(base.iterdir()) if f.is_dir()]
-        if base.is_dir()
-        else []
-    )
-    removed = 0
-    for folder, schema, key in [*judged, (paths.results / "evidence", EVIDENCE_SCHEMA, EVIDENCE_KEY)]:
-        if not folder.is_dir():
-            continue
-        with locked(folder):
-            files = live_files(folder)
-            if len(files) > 1:
-                merge(folder, files, schema, key)
-                removed += len(files) - 1
-    return removed

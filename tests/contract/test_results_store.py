@@ -23,21 +23,16 @@ from sightline.commands.judgements import command
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.results import append_only
+from sightline.results.actions import append_action, read_actions
+from sightline.results.evidence import EVIDENCE_KEY, EVIDENCE_SCHEMA, append_evidence, read_evidence
 from sightline.results.judgements import (
-    EVIDENCE_SCHEMA,
     JUDGEMENT_KEY,
     JUDGEMENT_SCHEMA,
-    append_action,
-    append_evidence,
     append_judgements,
-    compact_results,
     judgement_names,
-    read_actions,
-    read_evidence,
     read_judgements,
-    read_snapshot,
-    write_snapshot,
 )
+from sightline.results.snapshots import read_snapshot, write_snapshot
 
 DAY = timedelta(days=1)
 START = datetime(2026, 1, 5)
@@ -47,6 +42,11 @@ NOON = datetime(2026, 2, 1, 12, tzinfo=UTC)
 @pytest.fixture
 def paths(tmp_path: Path) -> MonitorPaths:
     return Home(tmp_path).monitor("m")
+
+
+def merge_all(folder: Path) -> None:
+    """All files of judgements in a folder as one."""
+    append_only.merge(folder, append_only.live_files(folder), JUDGEMENT_SCHEMA, [*JUDGEMENT_KEY, "revision"])
 
 
 def judgements(days: int = 1, first: int = 0, **changes: Any) -> pl.DataFrame:
@@ -164,7 +164,6 @@ def test_empty_frames_and_empty_stores(paths: MonitorPaths) -> None:
     assert read_evidence(paths).schema == pl.Schema(EVIDENCE_SCHEMA)
     assert read_snapshot(paths, "incidents") is None
     assert read_actions(paths) == []
-    assert compact_results(paths) == 0
 
 
 def test_files_are_merged_and_nothing_changes(paths: MonitorPaths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +179,7 @@ def test_files_are_merged_and_nothing_changes(paths: MonitorPaths, monkeypatch: 
     assert len(found) == 60
     assert len(every) == 60 + 5 * 2
     assert every.select(*JUDGEMENT_KEY, "revision").is_duplicated().any() is False
-    compact_results(paths)
+    merge_all(folder)
     assert len(list(folder.glob("*.parquet"))) == 1
     assert read_judgements(paths).equals(found)
     assert (
@@ -197,10 +196,10 @@ def test_a_merge_killed_before_its_deletions_counts_nothing_twice(
     for day in range(5):
         append_judgements(paths, "drift", judgements(first=day), f"run-{day}", NOON)
     before = read_judgements(paths, latest=False)
-    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
-    compact_results(paths)
-    monkeypatch.undo()
     folder = paths.results / "judgements" / "drift"
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+    merge_all(folder)
+    monkeypatch.undo()
     assert len(list(folder.glob("*.parquet"))) == 6
     assert read_judgements(paths, latest=False).equals(before)
     assert append_judgements(paths, "drift", judgements(first=9), "next", NOON) == 2
@@ -219,7 +218,7 @@ def test_a_reader_survives_a_merge_between_listing_and_opening(
         nonlocal calls
         calls += 1
         if calls == 1:
-            compact_results(paths)
+            merge_all(paths.results / "judgements" / "drift")
         return original(*args)
 
     monkeypatch.setattr(append_only, "_collect", late)
@@ -234,7 +233,9 @@ from pathlib import Path
 import polars as pl
 from sightline.home import Home
 from sightline.results import append_only
-from sightline.results.judgements import append_evidence, append_judgements, write_snapshot
+from sightline.results.evidence import append_evidence
+from sightline.results.judgements import append_judgements
+from sightline.results.snapshots import write_snapshot
 append_only.COMPACT_FROM_FILES = 3
 paths = Home(Path(sys.argv[1])).monitor("m")
 frame = pl.read_parquet(sys.argv[2])
@@ -296,7 +297,8 @@ def test_evidence_is_written_once(paths: MonitorPaths) -> None:
         ("a", "2026-01-06", 1.0, "run-2"),
     ]
     assert found["written_at"].null_count() == 0
-    compact_results(paths)
+    kept = paths.results / "evidence"
+    append_only.merge(kept, append_only.live_files(kept), EVIDENCE_SCHEMA, EVIDENCE_KEY)
     assert read_evidence(paths).equals(found)
 
 

@@ -16,7 +16,8 @@ from demo.calendar import Calendar
 from demo.facts import score
 from demo.monitor_file import MONITOR_ID
 from sightline.home import Home
-from sightline.results.judgements import read_judgements, read_snapshot
+from sightline.results.judgements import read_judgements
+from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import find_monitor
 
 pytestmark = pytest.mark.long

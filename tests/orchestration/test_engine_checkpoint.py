@@ -11,7 +11,9 @@ from polars.testing import assert_frame_equal
 
 from metrics_py.alerting import replay
 from sightline.alerts import decisions
-from sightline.results.judgements import append_action, append_evidence, read_evidence, read_snapshot
+from sightline.results.actions import append_action
+from sightline.results.evidence import append_evidence, read_evidence
+from sightline.results.snapshots import read_snapshot
 
 START = datetime(2025, 1, 6)
 N_STREAMS = 6
@@ -56,7 +58,7 @@ def paths(home):
 
 def from_the_start(spec, paths):
     """All evidence and actions, without a checkpoint."""
-    from sightline.results.judgements import read_actions
+    from sightline.results.actions import read_actions
 
     log = read_evidence(paths).with_columns(group=decisions.group_of(pl.col("asset"), pl.col("column")))
     return replay(log, decisions.config(spec), [decisions.read_action(a) for a in read_actions(paths)])

@@ -181,7 +181,7 @@ class TestLongRange:
 
 def test_the_bundled_settings_plan_a_long_range_in_batches(tmp_path, monkeypatch):
     """The daemon opens the storage by name, and never imports the code location."""
-    settings = Path(event_storage.__file__).parent.parent / "dagster.yaml"
+    settings = Path(event_storage.__file__).parents[2] / "dagster.yaml"
     (tmp_path / "dagster.yaml").write_text(settings.read_text())
     code = (
         "import dagster as dg, os\n"

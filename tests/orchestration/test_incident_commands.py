@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from sightline.alerts import decisions
 from sightline.cli import cli
 from sightline.errors import SightlineError
-from sightline.results.judgements import append_evidence, read_actions, read_snapshot
+from sightline.results.actions import read_actions
+from sightline.results.evidence import append_evidence
+from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import load_monitor
 
 START = datetime(2026, 1, 5)

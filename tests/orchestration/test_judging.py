@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import t as student
 
 from metrics_py.profile.build import build_profile, count
-from sightline.judging import data_quality, frames
+from sightline.judging import data_quality, frames, reference_bounds
 from sightline.results.judgements import append_judgements
 from tests.orchestration.judging_support import FIRST, NOW, day, key, one, put
 
@@ -185,7 +185,7 @@ class TestBounds:
         return frames.conform(pl.DataFrame(rows))
 
     def bounded(self, spec, home, values, side=1, metric="error_rate"):
-        frame = frames.with_bounds(
+        frame = reference_bounds.with_bounds(
             spec,
             home.monitor("churn"),
             "data_quality",
@@ -214,7 +214,7 @@ class TestBounds:
         assert self.bounded(spec, home, {**reference, 20: 0.0001}, side=0)[20]["status"] == "warn"
 
     def test_few_reference_windows_give_no_bounds(self, spec, home, reference):
-        few = {w: v for w, v in reference.items() if w < frames.MIN_REFERENCE_WINDOWS - 1}
+        few = {w: v for w, v in reference.items() if w < reference_bounds.MIN_REFERENCE_WINDOWS - 1}
         row = self.bounded(spec, home, {**few, 20: 0.9})[20]
         assert (row["bound_high"], row["status"]) == (None, "ok")
 
@@ -264,13 +264,13 @@ class TestReferenceFile:
         from sklearn.metrics import accuracy_score, roc_auc_score
 
         spec, frame = built
-        quality = frames.file_values(spec, home.monitor("churn"), "model_quality")
+        quality = reference_bounds.file_values(spec, home.monitor("churn"), "model_quality")
         known = {
             row["metric"]: row["known"] for row in quality.filter(pl.col("segment") == "all").iter_rows(named=True)
         }
         assert known["accuracy"] == pytest.approx(accuracy_score(frame["churned"], frame["p"] >= 0.5))
         assert known["roc_auc"] == pytest.approx(roc_auc_score(frame["churned"], frame["p"]), abs=0.005)
-        shares = frames.file_values(spec, home.monitor("churn"), "data_quality")
+        shares = reference_bounds.file_values(spec, home.monitor("churn"), "data_quality")
         assert shares.filter(pl.col("column") == "age", pl.col("metric") == "null_rate")["known"].to_list() == [0.05]
 
     def test_bounds_come_from_the_first_windows_of_the_history(self, built, home):
@@ -290,7 +290,7 @@ class TestReferenceFile:
             for w, v in values.items()
         ]
         judged = frames.conform(pl.DataFrame(rows))
-        found = frames.with_bounds(spec, home.monitor("churn"), "model_quality", judged, {"accuracy": -1}, {})
+        found = reference_bounds.with_bounds(spec, home.monitor("churn"), "model_quality", judged, {"accuracy": -1}, {})
         last = found.filter(pl.col("window_start") == day(20)).row(0, named=True)
         inside = np.array([values[w] for w in range(10)])
         half = inside.std(ddof=1) * student.ppf(0.995, 9) * np.sqrt(1.1)

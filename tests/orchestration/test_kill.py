@@ -15,7 +15,9 @@ from orchestration_support import DAYS, ROOT, Workshop
 from polars.testing import assert_frame_equal
 
 from sightline.home import Home
-from sightline.results.judgements import read_evidence, read_judgements, read_snapshot
+from sightline.results.evidence import read_evidence
+from sightline.results.judgements import read_judgements
+from sightline.results.snapshots import read_snapshot
 
 pytestmark = pytest.mark.long
 

@@ -23,7 +23,9 @@ from orchestration_support import (
 from orchestration import jobs, partitions
 from orchestration.backfill import dagster_instance
 from sightline.lake.store.progress import open_progress
-from sightline.results.judgements import read_evidence, read_judgements, read_snapshot
+from sightline.results.evidence import read_evidence
+from sightline.results.judgements import read_judgements
+from sightline.results.snapshots import read_snapshot
 from sightline.spec import names, plan
 from sightline.spec.model import MonitorSpec
 

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sightline.collector.guard_log import GuardDesk, Webhook, known_columns, read_alerts, read_counts, read_lines
+from sightline.alerts.delivery.webhook import Webhook
+from sightline.collector.guard_log import GuardDesk, known_columns, read_alerts, read_counts, read_lines
 from sightline.collector.guards import MAX_UNKNOWN, OTHER, KnownColumn, RateGuard, RowGuards
 from sightline.home import MonitorPaths
 from sightline.log.events import InferenceEvent
