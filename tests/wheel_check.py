@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = "prediction_id,timestamp,score,amount,country,label\n" + "".join(
-    f"p{i},2026-01-{1 + i % 28:02d} 10:00:00,0.{i % 10}5,{i * 1.5},{'DE' if i % 3 else 'FR'},{i % 2}\n" for i in range(200)
+    f"p{i},2026-01-{1 + i % 28:02d} 10:00:00,0.{i % 10}5,{i * 1.5},{'DE' if i % 3 else 'FR'},{i % 2}\n"
+    for i in range(200)
 )
 
 
@@ -39,7 +40,13 @@ def check_ui(binary: Path, home: Path, env: dict[str, str]) -> None:
     """`sightline ui` serves the webserver and loads the code location."""
     port = "38917"
     server = subprocess.Popen(
-        [binary, "ui", "--port", port], cwd=home, env=env, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [binary, "ui", "--port", port],
+        cwd=home,
+        env=env,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         deadline = time.monotonic() + 180
@@ -49,7 +56,9 @@ def check_ui(binary: Path, home: Path, env: dict[str, str]) -> None:
                 sys.exit(f"sightline ui did not come up:\n{server.stdout.read() if server.stdout else ''}")
             time.sleep(0.5)
         query = b'{"query": "{ assetNodes { assetKey { path } } }"}'
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", query, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/graphql", query, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=60) as response:
             text = response.read().decode()
         names = set(re.findall(r'"path": ?\["sample", ?"(\w+)"\]', text))
@@ -65,8 +74,25 @@ def main() -> None:
     """Build, install, init, validate, compare, ui."""
     with tempfile.TemporaryDirectory(prefix="sightline-wheel-") as folder:
         base = Path(folder)
-        env = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "SIGHTLINE_HOME", "DAGSTER_HOME", "VIRTUAL_ENV"}}
-        run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(base / "wheels"), str(ROOT), str(ROOT / "client"), cwd=base, env=env)
+        env = {
+            k: v
+            for k, v in os.environ.items()
+            if k not in {"PYTHONPATH", "SIGHTLINE_HOME", "DAGSTER_HOME", "VIRTUAL_ENV"}
+        }
+        run(
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "-w",
+            str(base / "wheels"),
+            str(ROOT),
+            str(ROOT / "client"),
+            cwd=base,
+            env=env,
+        )
         run(sys.executable, "-m", "venv", str(base / "venv"), cwd=base, env=env)
         wheels = [str(w) for w in sorted((base / "wheels").glob("*.whl"))]
         python = base / "venv" / "bin" / "python"

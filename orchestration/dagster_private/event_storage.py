@@ -10,7 +10,7 @@ The code location calls `install` itself. Dagster's daemon and web server never 
 run: 400 windows x 34 assets singly is more than the three minutes after which Dagster takes a run for dead. For them
 ``dagster.yaml`` names `BatchedSqliteEventLogStorage`.
 
-Private API of dagster 1.13.27, pinned in pyproject.toml and held by tests/orchestration/test_event_storage.py.
+Private API of dagster 1.13.27, pinned in pyproject.toml and held by tests/orchestration/dagster_private/test_event_storage.py.
 """
 
 from __future__ import annotations

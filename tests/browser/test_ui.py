@@ -13,10 +13,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from dagster_server import ROOT, Server, serving
-from orchestration_support import DAYS, Workshop, make_workshop
+from tests.support.dagster_server import ROOT, Server, serving
+from tests.support.workshop import DAYS, Workshop, make_workshop
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")

@@ -23,7 +23,7 @@ from sightline.home import Home
 from sightline.log import segment as seg
 from sightline.log.reader import read_segment
 from sightline.log.recovery import recover
-from tests.e2e.collector_process import (
+from tests.support.collector_process import (
     MONITOR,
     ROOT,
     CollectorProcess,

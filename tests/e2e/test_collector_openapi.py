@@ -7,7 +7,7 @@ import warnings
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.e2e.collector_process import CollectorProcess
+from tests.support.collector_process import CollectorProcess
 
 schemathesis = pytest.importorskip("schemathesis")
 pytestmark = pytest.mark.e2e
@@ -62,6 +62,6 @@ def fuzz(operation, monitor: str | None = None) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)(
-            given(strategy)(send)
-        )()
+        settings(
+            max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+        )(given(strategy)(send))()

@@ -6,18 +6,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from dagster_server import ROOT, Server, serving
-from orchestration_support import DAYS, Workshop, churn_rows, land, make_workshop
-
 from sightline.results.judgements import read_judgements
-from tests.e2e.lineage import asset_key, check_executions, runs
+from tests.support.dagster_server import ROOT, Server, serving
+from tests.support.lineage import asset_key, check_executions, runs
+from tests.support.workshop import DAYS, Workshop, churn_rows, land, make_workshop
 
 pytestmark = pytest.mark.e2e
 

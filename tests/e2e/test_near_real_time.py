@@ -19,8 +19,8 @@ from sightline.lake.store.parts import scan_lake
 from sightline.results.judgements import read_judgements
 from sightline.spec.loader import load_monitor
 from sightline.spec.model import MonitorSpec
-from tests.e2e.collector_process import CollectorProcess, until
-from tests.e2e.lineage import Server, check_executions, runs, serving
+from tests.support.collector_process import CollectorProcess, until
+from tests.support.lineage import Server, check_executions, runs, serving
 
 pytestmark = pytest.mark.e2e
 

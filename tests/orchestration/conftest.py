@@ -5,43 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from orchestration_support import DAYS, HOURS, Workshop, make_workshop
-
 from sightline.home import Home
-from sightline.spec.model import MonitorSpec
-from tests.orchestration.judging_support import con, spec  # noqa: F401 (fixtures)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    """An empty home folder."""
-    return Home(tmp_path)
-
-
-@pytest.fixture
-def make_spec() -> Callable[..., MonitorSpec]:
-    """A small valid binary monitor; keyword arguments replace sections."""
-
-    def make(**sections: Any) -> MonitorSpec:
-        base = {
-            "model": {"id": "churn", "task": "binary_classification", "owner": "ml@example.com"},
-            "columns": {"score": "p", "features": {"age": {"kind": "numeric"}}},
-            "labels": {"column": "churned", "expected_delay": "1d"},
-            "reference": {"kind": "window", "start": "2026-01-01", "end": "2026-01-11"},
-        }
-        return MonitorSpec.model_validate({**base, **sections})
-
-    return make
+from tests.support.workshop import DAYS, HOURS, Workshop, make_workshop
 
 
 @pytest.fixture(scope="session")

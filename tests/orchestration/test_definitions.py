@@ -12,10 +12,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from orchestration_support import Workshop, make_workshop, write
 
 from sightline.home import Home
 from sightline.spec import plan
+from tests.support.workshop import Workshop, make_workshop, write
 
 GOLDEN = Path(__file__).parent / "golden" / "definitions.json"
 """To accept a change on purpose: UPDATE_GOLDEN=1 python -m pytest tests/orchestration/test_definitions.py"""

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
-from orchestration_support import DAYS, make_workshop
 
 from orchestration import partitions
 from orchestration.backfill import dagster_instance
 from sightline.spec import names
 from sightline.warehouse import connect
+from tests.support.workshop import DAYS, make_workshop
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from orchestration_support import DAYS, ROOT, Workshop
 from polars.testing import assert_frame_equal
 
 from sightline.home import Home
 from sightline.results.evidence import read_evidence
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
+from tests.support.workshop import DAYS, ROOT, Workshop
 
 pytestmark = pytest.mark.long
 

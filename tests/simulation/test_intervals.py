@@ -12,7 +12,7 @@ import pytest
 from metrics_py import intervals
 from metrics_py.quality import champion, classification
 from metrics_py.quality.table import quality_table
-from tests.simulation.evidence import interval, record
+from tests.support.measured import interval, record
 
 SECTION = "Metric intervals and comparisons"
 METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc")

@@ -39,8 +39,12 @@ def test_imports_point_one_way(package):
 
 
 def test_metrics_py_needs_only_numpy_scipy_and_polars():
-    allowed = {"numpy", "scipy", "polars", "metrics_py"} | (set(sys.stdlib_module_names) - {"logging", "os", "time", "socket"})
-    wrong = {str(f.relative_to(ROOT)): sorted(imported(f) - allowed) for f in sorted((ROOT / "metrics_py").rglob("*.py"))}
+    allowed = {"numpy", "scipy", "polars", "metrics_py"} | (
+        set(sys.stdlib_module_names) - {"logging", "os", "time", "socket"}
+    )
+    wrong = {
+        str(f.relative_to(ROOT)): sorted(imported(f) - allowed) for f in sorted((ROOT / "metrics_py").rglob("*.py"))
+    }
     assert not {f: names for f, names in wrong.items() if names}
 
 

@@ -21,7 +21,7 @@ from sightline.home import Home
 from sightline.lake.intake.load import intake
 from sightline.log.events import RejectedEvent
 from sightline.spec.loader import load_monitor
-from tests.unit.collector_helpers import INFER, LABEL, SPEC, Site, logged, make_home, run
+from tests.support.collector_site import INFER, LABEL, SPEC, Site, logged, make_home, run
 
 AT = "2026-01-31T06:00:00Z"
 

@@ -18,7 +18,7 @@ from sightline.collector.formats import ADAPTERS
 from sightline.errors import SightlineError
 from sightline.log.events import LabelEvent, RejectedEvent
 from sightline.spec.loader import load_monitor
-from tests.unit.collector_helpers import MONITOR, Site, logged, make_home, run
+from tests.support.collector_site import MONITOR, Site, logged, make_home, run
 
 CAPTURED = Path(__file__).parent / "captured"
 CLASSES = """\

@@ -19,7 +19,7 @@ from sightline.lake.intake.load import intake
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.loader import load_monitor
 from sightline.spec.model import MonitorSpec
-from tests.unit.collector_helpers import Site, logged, make_home, run
+from tests.support.collector_site import Site, logged, make_home, run
 
 CAPTURED = Path(__file__).parent / "captured"
 NAMES = ("sepal_length", "sepal_width")

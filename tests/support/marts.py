@@ -1,0 +1,72 @@
+"""Marts filled by hand for the tests of the judges: tables, rows, and one judgement out of many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+import polars as pl
+
+FIRST = datetime(2026, 1, 1)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+MARTS: Mapping[str, Mapping[str, str]] = {
+    "service_health": {"n_rows": "bigint", "n_errors": "bigint", "n_latency": "bigint", "sum_latency_ms": "double"},
+    "latency_bins": {"bin": "integer", "n": "bigint"},
+    "rejections": {
+        "kind": "varchar",
+        "column_name": "varchar",
+        "reason": "varchar",
+        "severity": "varchar",
+        "n": "bigint",
+    },
+    "column_moments": {
+        "column_name": "varchar",
+        **dict.fromkeys(("n_rows", "n_null", "n_not_finite", "n_contract", "n_true"), "bigint"),
+        **dict.fromkeys(("sum_x", "sum_xx", "min_x", "max_x"), "double"),
+    },
+    "column_bins": {"column_name": "varchar", "bin_id": "integer", "n": "bigint"},
+    "custom_input_sums": {
+        "bucket": "integer",
+        "metric": "varchar",
+        "n": "bigint",
+        "sum_value": "double",
+        "sum_value_sq": "double",
+    },
+}
+
+
+def day(number: int) -> datetime:
+    return FIRST + timedelta(days=number)
+
+
+def key(number: int) -> str:
+    return f"{day(number):%Y-%m-%d}"
+
+
+def put(
+    con: duckdb.DuckDBPyConnection, mart: str, window: int, *, segment: str = "all", version: str = "v1", **values: Any
+) -> None:
+    row = {
+        "window_key": key(window),
+        "window_start": day(window),
+        "model_version": version,
+        "segment": segment,
+        **values,
+    }
+    con.execute(f"insert into marts.{mart} by name select {', '.join(f'? as {c}' for c in row)}", list(row.values()))
+
+
+def one(
+    judged: pl.DataFrame, metric: str, window: int, column: str = "", segment: str = "all", version: str = "all"
+) -> dict[str, Any]:
+    found = judged.filter(
+        pl.col("metric") == metric,
+        pl.col("window_start") == day(window),
+        pl.col("column") == column,
+        pl.col("segment") == segment,
+        pl.col("model_version") == version,
+    )
+    assert len(found) == 1, found
+    return found.row(0, named=True)

@@ -1,0 +1,277 @@
+"""`compare`: every kind of table, file and column, and what is wrong with them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import gzip
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from metrics_py import compare
+from tests.support.comparison import frame, states
+
+SOURCES = {
+    "polars": lambda f, _: f,
+    "lazy": lambda f, _: f.lazy(),
+    "pandas": lambda f, _: f.to_pandas(),
+    "arrow table": lambda f, _: f.to_arrow(),
+    "record batch": lambda f, _: f.to_arrow().combine_chunks().to_batches()[0],
+    "duckdb": lambda f, _: duckdb.connect().from_arrow(f.to_arrow()),
+    "mapping": lambda f, _: f.to_dict(as_series=False),
+    "parquet": lambda f, folder: (f.write_parquet(folder / "t.parquet"), folder / "t.parquet")[1],
+    "csv": lambda f, folder: (f.write_csv(folder / "t.csv"), str(folder / "t.csv"))[1],
+    "ndjson": lambda f, folder: (f.write_ndjson(folder / "t.ndjson"), str(folder / "t.ndjson"))[1],
+    "jsonl": lambda f, folder: (f.write_ndjson(folder / "t.jsonl"), str(folder / "t.jsonl"))[1],
+    "glob": lambda f, folder: (
+        f.head(700).write_parquet(folder / "p1.parquet"),
+        f.slice(700).write_parquet(folder / "p2.parquet"),
+        str(folder / "p*.parquet"),
+    )[2],
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_kind_of_table_gives_the_same_result(source, tmp_path):
+    reference, current = frame(seed=1), frame(seed=2, shift=0.5)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    make = SOURCES[source]
+    found = compare(make(reference, tmp_path / "a"), make(current, tmp_path / "b"))
+    expected = compare(reference, current)
+    assert found.frame.drop("value", "effect", "ci_low", "ci_high", "p_value", "q_value", "p_holm").equals(
+        expected.frame.drop("value", "effect", "ci_low", "ci_high", "p_value", "q_value", "p_holm")
+    )
+    np.testing.assert_allclose(found.frame["value"].to_numpy(), expected.frame["value"].to_numpy(), rtol=1e-9)
+    assert (found.n_reference, found.n_current) == (2000, 2000)
+    assert found.drifted == ["age"]
+    assert states(found)["visits", "psi"] == "stable"
+
+
+def typed(n=400):
+    rng = np.random.default_rng(3)
+    minutes = [int(m) for m in rng.integers(0, 60_000, n)]
+    start = dt.datetime(2026, 1, 1)
+    return pl.DataFrame(
+        {
+            "u8": pl.Series(rng.integers(0, 200, n), dtype=pl.UInt8),
+            "u64": pl.Series(rng.integers(0, 200, n), dtype=pl.UInt64),
+            "i16 with nulls": pl.Series([None if m % 7 == 0 else m % 5 for m in minutes], dtype=pl.Int16),
+            "f32": pl.Series(rng.normal(size=n), dtype=pl.Float32),
+            "decimal": [decimal.Decimal(m) / 100 for m in minutes],
+            "boolean": rng.random(n) < 0.4,
+            "dictionary": pl.Series(rng.choice(["a", "b"], n), dtype=pl.Categorical),
+            "enum": pl.Series(rng.choice(["a", "b"], n), dtype=pl.Enum(["a", "b"])),
+            "naive": [start + dt.timedelta(minutes=m) for m in minutes],
+            "zoned": pl.Series([start + dt.timedelta(minutes=m) for m in minutes]).dt.replace_time_zone("Asia/Tokyo"),
+            "date": [start.date() + dt.timedelta(days=m % 90) for m in minutes],
+            "iso text": [(start + dt.timedelta(minutes=m)).isoformat() for m in minutes],
+            "duration": [dt.timedelta(seconds=m) for m in minutes],
+            "time": [dt.time(m % 24) for m in minutes],
+            "long text": [f"a sentence with some number {m} and then another one {m * 17 % 1009}" for m in minutes],
+            "list": [[float(m % 5), 1.0] for m in minutes],
+            "array": pl.Series(rng.normal(size=(n, 4)), dtype=pl.Array(pl.Float32, 4)),
+            "nan": np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n)),
+            "infinite": np.where(rng.random(n) < 0.2, np.inf, rng.normal(size=n)),
+            "constant": [5] * n,
+            "all null": pl.Series([None] * n, dtype=pl.Float64),
+            "null type": pl.Series([None] * n, dtype=pl.Null),
+            "identifier": [f"id-{m}-{i}" for i, m in enumerate(minutes)],
+            "": rng.normal(size=n),
+            "struct": [{"a": 1}] * n,
+            "binary": [b"x"] * n,
+            "list of text": [["a"]] * n,
+        }
+    )
+
+
+KINDS = {
+    "u8": "numeric", "u64": "numeric", "i16 with nulls": "numeric", "f32": "numeric", "decimal": "numeric",
+    "boolean": "boolean", "dictionary": "categorical", "enum": "categorical", "naive": "datetime", "zoned": "datetime",
+    "date": "datetime", "iso text": "datetime", "duration": "numeric", "time": "numeric", "long text": "text",
+    "list": "embedding", "array": "embedding", "nan": "numeric", "infinite": "numeric", "constant": "numeric",
+    "all null": "numeric", "null type": "categorical", "identifier": "categorical", "": "numeric",
+}  # fmt: skip
+
+
+def test_every_type_has_a_defined_treatment_and_none_stops_the_others():
+    result = compare(typed(), typed())
+    kinds = dict(result.frame.select("column", "kind").unique().rows())
+    assert {name: kinds[name] for name in KINDS} == KINDS
+    psi = {row["column"]: row for row in result.to_dicts() if row["metric"] == "psi"}
+    assert psi["identifier"]["reason"] == "the values hardly repeat: their shares cannot be compared"
+    for name in set(KINDS) - {"all null", "null type", "identifier"}:
+        assert psi[name]["value"] == 0, name
+        assert psi[name]["state"] in ("stable", "unclear"), name
+    for name in ("all null", "null type"):
+        assert (psi[name]["state"], psi[name]["reason"]) == ("insufficient_data", "no reference values")
+        assert states(result)[name, "null_rate"] == "stable"
+    for name in ("struct", "binary", "list of text"):
+        assert psi[name]["state"] == "insufficient_data"
+        assert "cannot be judged" in psi[name]["reason"]
+    assert result.drifted == []
+
+
+def test_columns_that_come_go_or_change_their_type():
+    reference = frame().with_columns(gone=1, code=pl.lit(7))
+    current = frame(seed=2).with_columns(new=1, code=pl.lit("seven"))
+    rows = {row["column"]: row for row in compare(reference, current, metrics=["psi"]).to_dicts()}
+    assert (rows["gone"]["state"], rows["gone"]["reason"]) == ("drift", "the column is missing in the current table")
+    assert rows["code"]["state"] == "drift"
+    assert "type has changed" in rows["code"]["reason"]
+    assert (rows["new"]["state"], rows["new"]["reason"]) == (
+        "insufficient_data",
+        "the reference does not have this column",
+    )
+    assert rows["age"]["state"] == "stable"
+
+
+def test_pandas_columns_of_its_own_kinds():
+    n = 300
+    mixed = pd.DataFrame(
+        {
+            "mixed": [1, "a", None] * (n // 3),
+            "nullable": pd.array([1, None, 3] * (n // 3), dtype="Int64"),
+            "category": pd.Categorical(["x", "y", "z"] * (n // 3)),
+            "zoned": pd.date_range("2026-01-01", periods=n, freq="h", tz="Europe/Berlin"),
+            7: range(n),
+        },
+        index=range(100, 100 + n),
+    )
+    rows = {row["column"]: row for row in compare(mixed, mixed, metrics=["psi"]).to_dicts()}
+    assert rows["mixed"]["state"] == "insufficient_data"
+    assert rows["mixed"]["reason"].startswith("cannot be read")
+    assert [rows[c]["kind"] for c in ("nullable", "category", "zoned", "7")] == [
+        "numeric", "categorical", "datetime", "numeric",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (5, TypeError, "reference: a int is no table"),
+        ("nope.parquet", ValueError, "nope.parquet does not exist"),
+        (pa.array([1, 2]), TypeError, "is no table|without a name"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "'a' occurs twice"),
+        ({"a": [1, 2], "b": [1]}, ValueError, "differ in length"),
+    ],
+)
+def test_what_is_no_table_is_refused(source, error, message):
+    with pytest.raises(error, match=message):
+        compare(source, frame())
+
+
+def test_broken_files_are_named(tmp_path):
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 nonsense")
+    with pytest.raises(ValueError, match=r"current: .*broken\.parquet cannot be read"):
+        compare(frame(), tmp_path / "broken.parquet")
+    (tmp_path / "table.xlsx").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"\.xlsx"):
+        compare(tmp_path / "table.xlsx", frame())
+
+
+def test_column_names_are_kept_and_never_repeated():
+    table = {"": [1.0, 2.0] * 50, 'n "x"\n': [1, 2] * 50, "segment": ["a"] * 100}
+    assert set(compare(table, table).frame["column"]) == set(table)
+    twice = pa.table([[1] * 50, [2] * 50], names=["a", "a"])
+    for source in (twice, duckdb.sql("select 1 as a, 2 as A1, 3 as a from range(50)").to_arrow_table()):
+        with pytest.raises(ValueError, match="'a' occurs twice; rename"):
+            compare({"a": [1]}, source)
+
+
+def test_a_type_that_polars_cannot_hold_stops_no_other_column():
+    wide = pa.array([decimal.Decimal(1)] * 50, type=pa.decimal256(50, 2))
+    table = pa.table({"wide": wide, "x": list(range(50))})
+    rows = {row["column"]: row for row in compare(table, table, metrics=["psi"]).to_dicts()}
+    assert rows["x"]["state"] == "stable"
+    assert rows["wide"]["reason"].startswith("cannot be read")
+    sparse = pd.DataFrame({"x": pd.arrays.SparseArray([0, 0, 1] * 50), "z": np.arange(150) * 1j})
+    rows = {row["column"]: row for row in compare(sparse, sparse, metrics=["psi"]).to_dicts()}
+    assert rows["x"]["state"] == "stable"
+    assert rows["z"]["reason"].endswith("cast the column to numbers, texts or times")
+
+
+def test_groups_are_named_alike_on_both_sides():
+    x = [1.0, 2.0] * 100
+    whole, floats = {"x": x, "g": [1, 2] * 100}, {"x": x, "g": [1.0, 2.0] * 100}
+    found = compare(whole, floats, by="g", metrics=["psi"]).frame
+    assert found["segment"].to_list() == ["g=1", "g=2"]
+    assert found["n_reference"].to_list() == found["n_current"].to_list() == [100, 100]
+    for option in ("by", "entity"):
+        with pytest.raises(ValueError, match=f"{option}: the column 'g' of type List"):
+            compare({"x": x}, {"x": x, "g": [[1], [2]] * 100}, **{option: "g"})
+    with pytest.raises(ValueError, match="no rows"):
+        compare({"x": x}, pl.DataFrame(schema={"x": pl.Float64, "g": pl.String}), by="g")
+
+
+def test_files_with_different_columns_and_types_are_one_table(tmp_path):
+    x = np.linspace(0, 1, 60)
+    pl.DataFrame({"x": x, "y": x, "z": x}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"y": pl.Series(x, dtype=pl.Float32), "z": [[1.0]] * 60, "w": x}).write_parquet(tmp_path / "b.parquet")
+    whole = pl.DataFrame({"x": [*x, *[None] * 60], "y": [*x, *x], "z": [*x, *x], "w": [*[None] * 60, *x]})
+    rows = {(r["column"], r["metric"]): r for r in compare(whole, str(tmp_path / "*.parquet")).to_dicts()}
+    assert rows["y", "psi"]["value"] < 0.01
+    assert rows["x", "null_rate"]["value"] == rows["w", "null_rate"]["value"] == 0.5
+    assert rows["z", "psi"]["state"] == "insufficient_data"
+    assert rows["z", "psi"]["reason"].startswith("the files do not agree on its type: Float64, List(Float64)")
+    assert rows["y", "psi"]["n_current"] == 120
+
+
+def test_what_is_wrong_with_a_file_is_told(tmp_path):
+    for name, text, words in (
+        ("twice.csv", "a,a\n1,2\n", "'a' occurs twice"),
+        ("ragged.csv", "a,b\n1,2,3\n", "as many in every line"),
+        ("array.json", '[{"a": 1}]', "one JSON object per line"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=words):
+            compare(tmp_path / name, {"a": [1]})
+    with pytest.raises(ValueError, match=r"'csv' and 'ndjson' is no single known format"):
+        compare(tmp_path, {"a": [1]})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"is a folder without files that end in"):
+        compare(tmp_path / "empty", {"a": [1]})
+    (tmp_path / "oops.csv").write_text("x\n" + "1.5\n" * 40 + "oops\n")
+    row = compare({"x": [1.5] * 40}, tmp_path / "oops.csv").to_dicts()[0]
+    assert row["state"] == "drift"
+    assert "1 of them no number, such as 'oops'" in row["reason"]
+
+
+def test_a_blank_category_is_named():
+    row = compare({"x": ["a", ""] * 50}, {"x": ["a"] * 100}, metrics=["psi"]).to_dicts()[0]
+    assert row["direction"] == "(blank) 50 % -> 0 %; a 50 % -> 100 %"
+
+
+def test_files_as_people_have_them(tmp_path):
+    """Compressed, with another separator, with a byte order mark, in folders."""
+    table = frame(300)
+    plain = table.write_csv()
+    kinds = {"plan": "categorical"}
+    expected = compare(table, table, kinds=kinds).to_dicts()
+    (tmp_path / "mark.csv").write_bytes(b"\xef\xbb\xbf" + plain.encode())
+    (tmp_path / "semicolon.csv").write_text(plain.replace(",", ";"))
+    (tmp_path / "tab.csv").write_text(plain.replace(",", "\t"))
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(plain.encode()))
+    (tmp_path / "packed.ndjson.gz").write_bytes(gzip.compress(table.write_ndjson().encode()))
+    (tmp_path / "days" / "a").mkdir(parents=True)
+    table.head(100).write_parquet(tmp_path / "days" / "a" / "1.parquet")
+    table.slice(100).write_parquet(tmp_path / "days" / "2.parquet")
+    (tmp_path / "days" / "_SUCCESS").touch()
+    for source in ("mark.csv", "semicolon.csv", "tab.csv", "packed.csv.gz", "packed.ndjson.gz", "days"):
+        assert compare(tmp_path / source, table, kinds=kinds).to_dicts() == expected, source
+    (tmp_path / "odd.parquet.gz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"'.gz' is no single known format"):
+        compare(tmp_path / "odd.parquet.gz", table)
+
+
+def test_a_list_of_rows_is_a_table():
+    rows = [{"x": 1.0}, {"x": 2.0, "y": "a"}] * 40
+    result = compare(rows, rows, metrics=["psi", "null_rate"])
+    assert result.n_reference == 80
+    values = {(row["column"], row["metric"]): row["value"] for row in result.to_dicts()}
+    assert values["y", "null_rate"] == 0.5
