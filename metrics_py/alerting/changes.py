@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metrics_py.alerting.incidents import Member, change_point
-
-if TYPE_CHECKING:
-    from metrics_py.alerting.engine import Engine
+from metrics_py.alerting.streams import Streams
 
 Integers = NDArray[np.int64]
 
@@ -85,23 +82,23 @@ class Change:
         )
 
 
-def take_out(engine: Engine, stream: int, live_from: int) -> Change:
+def take_out(streams: Streams, stream: int, live_from: int) -> Change:
     """Take the windows since the stream's change point out of its baseline, and describe the change.
 
     Parameters
     ----------
-    engine : Engine
+    streams : Streams
     stream : int
         Index of the stream.
     live_from : int
         First window that may belong to the change.
     """
-    history, baseline = engine.history, engine.baseline
+    history, baseline = streams.history, streams.baseline
     rows = history.rows(stream, live_from)
     rows = rows[np.isfinite(history.z[stream, rows])]
     rows = rows[change_point(history.z[stream, rows][None, :]) :]
-    forget(engine, stream, rows)
-    slots = engine.config.slot(history.window[stream, rows])
+    streams.forget(stream, rows)
+    slots = streams.config.slot(history.window[stream, rows])
     count, total = baseline.count[stream, slots], baseline.total[stream, slots]
     level = total / np.where(count > 0, count, np.nan) + baseline.center[stream] + baseline.local[stream]
     level = np.where(np.isfinite(level), level, history.value[stream, rows])
@@ -120,22 +117,7 @@ def take_out(engine: Engine, stream: int, live_from: int) -> Change:
     )
 
 
-def forget(engine: Engine, stream: int, rows: Integers) -> None:
-    """Take what some windows of a stream have taught back, out of its baseline and out of the tails."""
-    history = engine.history
-    rows = rows[history.weight[stream, rows] > 0]
-    if not len(rows):
-        return
-    slot = engine.config.slot(history.window[stream, rows])
-    engine.baseline.forget(stream, slot, history.lesson(stream, rows), history.variance[stream, rows])
-    u = history.u[stream, rows]
-    pooled = u[np.isfinite(u)]
-    engine.tails.learn(np.full(len(pooled), engine.pool[stream]), pooled, -1)
-    history.weight[stream, rows] = 0.0
-    history.u[stream, rows] = np.nan
-
-
-def moved_again(engine: Engine, stream: int, member: Member) -> tuple[int, float] | None:
+def moved_again(streams: Streams, stream: int, member: Member) -> tuple[int, float] | None:
     """The most likely second change of a muted stream: (first window, mean distance from the old level since then).
 
     Its levels lie `MOVED_AGAIN` standard deviations apart, and it has lasted for `LASTED` windows at least; else None. A
@@ -143,7 +125,7 @@ def moved_again(engine: Engine, stream: int, member: Member) -> tuple[int, float
     """
     if member.effect is None:
         return None
-    history = engine.history
+    history = streams.history
     rows = history.rows(stream, member.joined_at + 1)
     rows = rows[np.isfinite(history.apart[stream, rows])]
     apart = history.apart[stream, rows]

@@ -33,8 +33,8 @@ class EngineConfig:
 
     Parameters
     ----------
-    c : float
-        Threshold in windows: at most ``T / c`` false incidents are expected in ``T`` windows (statistics: Shin, Ramdas
+    threshold_windows : float
+        Threshold of the evidence: at most ``T / threshold_windows`` false incidents are expected in ``T`` windows (statistics: Shin, Ramdas
         and Rinaldo, e-detectors, arXiv 2203.03532).
     window : timedelta
         Length of one window.
@@ -71,7 +71,7 @@ class EngineConfig:
         Status ``warn`` from this share of the threshold on.
     """
 
-    c: float
+    threshold_windows: float
     window: timedelta = timedelta(days=1)
     season: Season | None = "weekday"
     warmup: int | None = None
@@ -101,9 +101,11 @@ class EngineConfig:
             if (value is None and name != "new_normal_after") or value == -1:
                 object.__setattr__(self, name, default)
         object.__setattr__(self, "holidays", frozenset(self.holidays))
-        if not (np.isfinite(self.c) and self.c >= 1):
+        if not (np.isfinite(self.threshold_windows) and self.threshold_windows >= 1):
             raise _error(
-                f"c is {self.c!r} windows", "EngineConfig", "allow at most one false incident per window (c >= 1)"
+                f"threshold_windows is {self.threshold_windows!r}",
+                "EngineConfig",
+                "allow at most one false incident per window (at least 1)",
             )
         if self.window <= timedelta(0):
             raise _error(f"window is {self.window}", "EngineConfig", "give a positive length")
@@ -142,7 +144,7 @@ class EngineConfig:
         """
         by_day = "weekday" if window >= timedelta(days=1) else "hour_of_week"
         settings.setdefault("season", None if window >= timedelta(days=7) else by_day)
-        return cls(c=(per / window) / incidents, window=window, **settings)
+        return cls(threshold_windows=(per / window) / incidents, window=window, **settings)
 
     @property
     def slots(self) -> int:

@@ -11,23 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from metrics_py.alerting.baseline import Baseline, Prediction
-from metrics_py.alerting.columns import decode, encode
+from metrics_py.alerting.baseline import Prediction
 from metrics_py.alerting.config import EngineConfig
-from metrics_py.alerting.evidence import Evidence, adjusted_evidence
-from metrics_py.alerting.history import History
+from metrics_py.alerting.evidence import adjusted_evidence
 from metrics_py.alerting.incidents import Incident
 from metrics_py.alerting.lifecycle import Lifecycle
-from metrics_py.alerting.tails import Tails
+from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 2
+STATE_VERSION = 3
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
-NEVER = np.iinfo(np.int64).min
-PER_STREAM = ("pool", "family", "raw_weight", "weight", "may_follow", "reference", "last_window", "last_scored")
-"""Arrays of the engine itself that are part of its state."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class Decision:
 
     `rejected` are the streams of new or open incidents, `returned` those that only moved back towards their reference.
     `evidence` is M in windows ("this much appears by chance at most once in M windows" for the stream alone);
-    `adjusted_evidence` the same over all streams of the monitor, to be compared with c.
+    `adjusted_evidence` the same over all streams of the monitor, to be compared with `EngineConfig.threshold_windows`.
     """
 
     window: int
@@ -108,24 +103,9 @@ class Engine:
         families: Sequence[int] | Integers | None = None,
     ) -> None:
         self.config = config
-        self.streams: list[str] = []
-        self.groups: list[str] = []
-        self._position: dict[str, int] = {}
-        self.pool = np.empty(0, dtype=np.int64)
-        self.family = np.empty(0, dtype=np.int64)
-        self.raw_weight = np.empty(0)
-        self.weight = np.empty(0)
-        self.may_follow = np.empty(0, dtype=bool)
-        self.reference = np.empty(0)
-        self.last_window = np.empty(0, dtype=np.int64)
-        self.last_scored = np.empty(0, dtype=np.int64)
+        self.states = Streams(config)
+        self.lifecycle = Lifecycle(self.states)
         self.decided = NEVER
-        self.baseline = Baseline(0, config.slots)
-        self.baseline.follow_windows = int(config.follow_windows or 0)
-        self.tails = Tails(0)
-        self.evidence = Evidence(0)
-        self.history = History(0, config.kept)
-        self.lifecycle = Lifecycle(self)
         self.register(streams, groups, pools, families)
 
     # -- streams -------------------------------------------------------------------------------------------------------
@@ -137,34 +117,18 @@ class Engine:
         pools: Sequence[int] | Integers | None = None,
         families: Sequence[int] | Integers | None = None,
     ) -> None:
-        """Add streams. Weights sum to 1 over all streams ever seen, so they only fall: the budget holds through additions."""
-        new = len(streams)
-        if not new:
-            return
-        if len(set(streams)) < new or any(name in self._position for name in streams):
-            raise ValueError("Engine.register: a stream is named twice\n  fix: give every stream a name of its own")
-        first = len(self.streams)
-        self._position.update({name: first + k for k, name in enumerate(streams)})
-        self.streams += list(streams)
-        self.groups += list(streams if groups is None else groups)
-        zeros = np.zeros(new, dtype=np.int64)
-        self.pool = np.concatenate([self.pool, zeros if pools is None else np.asarray(pools, dtype=np.int64)])
-        self.family = np.concatenate([self.family, zeros if families is None else np.asarray(families, dtype=np.int64)])
-        self.raw_weight = np.concatenate([self.raw_weight, [self.config.weight(name) for name in streams]])
-        self.may_follow = np.concatenate([self.may_follow, [self.config.may_follow(name) for name in streams]]).astype(
-            bool
-        )
-        self.reference = np.concatenate([self.reference, [self.config.reference(name) for name in streams]])
-        self.last_window = np.concatenate([self.last_window, np.full(new, NEVER)])
-        self.last_scored = np.concatenate([self.last_scored, np.full(new, NEVER)])
-        for part in (self.baseline, self.evidence, self.history, self.lifecycle.columns):
-            part.grow(new)
-        self.tails.grow(int(self.pool.max()) + 1 - self.tails.size)
-        self.weight = self.raw_weight / np.bincount(self.family, weights=self.raw_weight)[self.family]
+        """Add streams (see `Streams.add`)."""
+        self.states.add(streams, groups, pools, families)
+        self.lifecycle.columns.grow(len(streams))
+
+    @property
+    def streams(self) -> list[str]:
+        """Names of the streams, in the order of their indices."""
+        return self.states.names
 
     def position(self, stream: str) -> int:
         """Index of a stream."""
-        return self._position[stream]
+        return self.states.position(stream)
 
     @property
     def incidents(self) -> list[Incident]:
@@ -204,7 +168,7 @@ class Engine:
         """
         decided = window if isinstance(window, (int, np.integer)) else self.config.index(window)
         given = {name: stat if isinstance(stat, Statistic) else Statistic(stat) for name, stat in stats.items()}
-        self.register([name for name in given if name not in self._position])
+        self.register([name for name in given if name not in self.states])
         insufficient = {
             name: stat.reason or "no value"
             for name, stat in given.items()
@@ -214,7 +178,7 @@ class Engine:
         about = [decided if windows is None else windows.get(name, decided) for name in usable]
         decision = self.step(
             int(decided),
-            np.array([self._position[name] for name in usable], dtype=np.int64),
+            np.array([self.states.position(name) for name in usable], dtype=np.int64),
             np.array([given[name].value for name in usable], dtype=np.float64),
             np.array([given[name].variance for name in usable], dtype=np.float64),
             windows=np.array(about, dtype=np.int64),
@@ -244,15 +208,17 @@ class Engine:
         variance = np.zeros(len(i)) if variance is None else np.nan_to_num(variance, nan=0.0)
         if (variance < 0).any():
             raise ValueError("Engine.step: a sampling variance is negative\n  fix: give 0 where it is unknown")
-        late = windows <= self.last_window[i]
+        late = windows <= self.states.last_window[i]
         ignored = {
-            self.streams[s]: "repeated window" if w == self.last_window[s] else "earlier than a window already decided"
+            self.states.names[s]: "repeated window"
+            if w == self.states.last_window[s]
+            else "earlier than a window already decided"
             for s, w in zip(i[late], windows[late], strict=True)
         }
         if late.any():
             i, value, variance, windows = i[~late], value[~late], variance[~late], windows[~late]
             may_alarm = None if may_alarm is None else may_alarm[~late]
-        self.last_window[i] = windows
+        self.states.last_window[i] = windows
         decision = self._judge(decided, i, value, variance, windows, may_alarm)
         decision.ignored.update(ignored)
         return decision
@@ -266,11 +232,11 @@ class Engine:
         windows: Integers,
         may_alarm: NDArray[np.bool_] | None,
     ) -> Decision:
-        first = ~np.isfinite(self.baseline.center[i])
-        self.baseline.center[i[first]] = value[first]
+        first = ~np.isfinite(self.states.baseline.center[i])
+        self.states.baseline.center[i[first]] = value[first]
         slot = self.config.slot(windows)
         muted = self.lifecycle.columns.incident[i] >= 0
-        prediction = self.baseline.predict(i, value, variance, slot, windows)
+        prediction = self.states.baseline.predict(i, value, variance, slot, windows)
         off = self._holidays(windows)
         live = self._live(i, prediction) & ~muted & ~off
         z, p_value = self._score(i, prediction, live)
@@ -279,7 +245,7 @@ class Engine:
         self._learn(i, value, variance, slot, windows, prediction, z, taught, muted)
         ended = self.lifecycle.observe(decided, i, windows, prediction, muted & ~off)
         adjusted, rejected = self._reject(i, may_alarm)
-        evidence = self.evidence.total(i)
+        evidence = self.states.evidence.total(i)
         returned = self.lifecycle.send_back(rejected)
         rejected = np.setdiff1d(rejected, returned)
         opened, joined = self.lifecycle.open(decided, rejected, adjusted)
@@ -287,7 +253,7 @@ class Engine:
         apart = np.where(muted, _ratio(prediction.deviation, prediction.deviation_sigma), z)
         return Decision(
             window=decided, streams=i, windows=windows, value=value, expected=shown, z=apart, p_value=p_value,
-            evidence=evidence, adjusted_evidence=adjusted[i], history=self.baseline.history[i], live=live, muted=muted,
+            evidence=evidence, adjusted_evidence=adjusted[i], history=self.states.baseline.history[i], live=live, muted=muted,
             holiday=off, rejected=rejected, returned=returned, opened=opened, joined=joined, ended=ended,
         )  # fmt: skip
 
@@ -299,8 +265,8 @@ class Engine:
 
     def _live(self, i: Integers, prediction: Prediction) -> NDArray[np.bool_]:
         """Streams that have learnt enough to be judged."""
-        enough = self.baseline.history[i] >= self.config.taught
-        enough &= self.baseline.square_count[i] >= self.config.residuals
+        enough = self.states.baseline.history[i] >= self.config.taught
+        enough &= self.states.baseline.square_count[i] >= self.config.residuals
         return enough & np.isfinite(prediction.residual)
 
     def _score(self, i: Integers, prediction: Prediction, live: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -308,13 +274,13 @@ class Engine:
         z = np.full(len(i), np.nan)
         if not live.any():
             return z, z.copy()
-        self.tails.refit()
+        self.states.tails.refit()
         streams, u = i[live], prediction.score[live]
-        scores = self.tails.normal_score(self.pool[streams], u)
+        scores = self.states.tails.normal_score(self.states.pool[streams], u)
         # A stream that has never varied, without a sampling variance: no scale, so only the rank of the newest value counts.
         flat = prediction.sigma[live] <= 0
         if flat.any():
-            rank = -ndtri(0.5 / (self.baseline.history[streams] + 2.0))
+            rank = -ndtri(0.5 / (self.states.baseline.history[streams] + 2.0))
             scores = np.where(flat, np.sign(u) * rank, scores)
         z[live] = scores
         return z, 2.0 * ndtr(-np.abs(z))
@@ -322,10 +288,10 @@ class Engine:
     def _gather(self, i: Integers, z: Floats, windows: Integers, live: NDArray[np.bool_]) -> None:
         """Evidence of the live streams; a gap counts as the windows that passed, up to `max_gap`."""
         streams = i[live]
-        before = self.last_scored[streams]
+        before = self.states.last_scored[streams]
         elapsed = np.where(before == NEVER, 1, np.clip(windows[live] - before, 1, self.config.max_gap))
-        self.evidence.update(streams, z[live], elapsed.astype(np.float64))
-        self.last_scored[streams] = windows[live]
+        self.states.evidence.update(streams, z[live], elapsed.astype(np.float64))
+        self.states.last_scored[streams] = windows[live]
 
     def _learn(
         self,
@@ -340,33 +306,33 @@ class Engine:
         muted: NDArray[np.bool_],
     ) -> None:
         """Append to the history; teach baselines and tails from windows outside incidents and holidays."""
-        warming = self.baseline.history[i] < self.config.taught
-        self.history.append(i, windows, value, variance, z)
+        warming = self.states.baseline.history[i] < self.config.taught
+        self.states.history.append(i, windows, value, variance, z)
         u = prediction.score
-        usable = taught & prediction.is_pooled(self.baseline.square_count[i])
-        pools = self.pool[i]
-        usable &= warming | (self.tails.sizes()[pools] < POOL_TARGET)
-        self.tails.learn(pools[usable], u[usable])
-        self.history.set_latest("u", i[usable], u[usable])
+        usable = taught & prediction.is_pooled(self.states.baseline.square_count[i])
+        pools = self.states.pool[i]
+        usable &= warming | (self.states.tails.sizes()[pools] < POOL_TARGET)
+        self.states.tails.learn(pools[usable], u[usable])
+        self.states.history.set_latest("u", i[usable], u[usable])
         if taught.all():
-            lesson = self.baseline.teach(i, value, variance, slot, windows, prediction)
-            self.history.note(i, lesson)
+            lesson = self.states.baseline.teach(i, value, variance, slot, windows, prediction)
+            self.states.history.note(i, lesson)
         elif taught.any():
             k = i[taught]
             part = prediction.take(taught)
-            lesson = self.baseline.teach(k, value[taught], variance[taught], slot[taught], windows[taught], part)
-            self.history.note(k, lesson)
-        self.lifecycle.clean_warmup(i[taught & (self.baseline.history[i] == self.config.taught)])
+            lesson = self.states.baseline.teach(k, value[taught], variance[taught], slot[taught], windows[taught], part)
+            self.states.history.note(k, lesson)
+        self.lifecycle.clean_warmup(i[taught & (self.states.baseline.history[i] == self.config.taught)])
         if muted.any():
-            self.baseline.remember(i[muted], windows[muted], prediction.deviation[muted])
+            self.states.baseline.remember(i[muted], windows[muted], prediction.deviation[muted])
 
     def _reject(self, i: Integers, may_alarm: NDArray[np.bool_] | None) -> tuple[Floats, Integers]:
         """e-d-BH over all streams, those without news included."""
-        weighted = self.weight * self.evidence.total()
+        weighted = self.states.weight * self.states.evidence.total()
         if may_alarm is not None and not may_alarm.all():
             weighted[i[~may_alarm]] = 0.0
-        adjusted = adjusted_evidence(weighted, self.family)
-        return adjusted, np.flatnonzero((adjusted >= self.config.c) & (weighted > 0))
+        adjusted = adjusted_evidence(weighted, self.states.family)
+        return adjusted, np.flatnonzero((adjusted >= self.config.threshold_windows) & (weighted > 0))
 
     # -- actions and state ---------------------------------------------------------------------------------------------
 
@@ -383,13 +349,7 @@ class Engine:
         return {
             "version": STATE_VERSION,
             "decided": int(self.decided),
-            "streams": self.streams,
-            "groups": self.groups,
-            **{name: encode(getattr(self, name)) for name in PER_STREAM},
-            "baseline": self.baseline.pack(),
-            "tails": self.tails.pack(),
-            "evidence": self.evidence.pack(),
-            "history": self.history.pack(),
+            "streams": self.states.pack(),
             "lifecycle": self.lifecycle.pack(),
         }
 
@@ -402,16 +362,8 @@ class Engine:
             )
         engine = cls(config)
         engine.decided = state["decided"]
-        engine.streams, engine.groups = list(state["streams"]), list(state["groups"])
-        engine._position = {name: k for k, name in enumerate(engine.streams)}
-        for name in PER_STREAM:
-            setattr(engine, name, decode(state[name]))
-        for name in ("baseline", "tails", "evidence", "history", "lifecycle"):
-            getattr(engine, name).unpack(state[name])
-        if engine.baseline.count.shape[1] != config.slots or engine.history.width != engine.history.z.shape[1]:
-            raise ValueError(
-                "Engine.from_state: season or memory differ from the saved ones\n  fix: replay the evidence log"
-            )
+        engine.states.unpack(state["streams"])
+        engine.lifecycle.unpack(state["lifecycle"])
         return engine
 
 

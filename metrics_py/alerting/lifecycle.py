@@ -14,19 +14,16 @@ The incident ends with its last member. All of these use the past only and none 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metrics_py.alerting.baseline import Prediction
-from metrics_py.alerting.changes import forget, moved_again, take_out
+from metrics_py.alerting.changes import moved_again, take_out
 from metrics_py.alerting.columns import Columns
 from metrics_py.alerting.incidents import Incident, Member, Status, change_gain, change_point, incident_id
-
-if TYPE_CHECKING:
-    from metrics_py.alerting.engine import Engine
+from metrics_py.alerting.streams import Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -63,10 +60,10 @@ class Membership(Columns):
 
 
 class Lifecycle:
-    """The incidents of an engine."""
+    """The incidents of a set of streams."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, states: Streams) -> None:
+        self.states = states
         self.columns = Membership(0)
         self.incidents: list[Incident] = []
         self.open_numbers: dict[int, list[int]] = {}
@@ -78,23 +75,23 @@ class Lifecycle:
 
         Their evidence is reset like a member's, so that the budget's accounting holds: this gate only removes alarms.
         """
-        engine = self.engine
+        states = self.states
         returned = []
-        for stream in rejected[~np.isnan(engine.reference[rejected])].tolist():
-            change = take_out(engine, stream, int(self.columns.live_from[stream]))
-            if not change.is_return(float(engine.reference[stream])):
+        for stream in rejected[~np.isnan(states.reference[rejected])].tolist():
+            change = take_out(states, stream, int(self.columns.live_from[stream]))
+            if not change.is_return(float(states.reference[stream])):
                 continue
             returned.append(stream)
             one = np.array([stream])
-            engine.baseline.follow(one, len(change.rows), change.shift)
-            engine.evidence.reset(one)
+            states.baseline.follow(one, len(change.rows), change.shift)
+            states.evidence.reset(one)
             self._live_again(stream)
         return np.array(returned, dtype=np.int64)
 
     def _live_again(self, stream: int) -> None:
         """Gather evidence anew from the next window on."""
-        self.columns.live_from[stream] = self.engine.last_window[stream] + 1
-        self.engine.last_scored[stream] = np.iinfo(np.int64).min
+        self.columns.live_from[stream] = self.states.last_window[stream] + 1
+        self.states.last_scored[stream] = np.iinfo(np.int64).min
 
     # -- opening -------------------------------------------------------------------------------------------------------
 
@@ -104,7 +101,7 @@ class Lifecycle:
         joined: list[Incident] = []
         if not len(rejected):
             return opened, joined
-        families = self.engine.family[rejected]
+        families = self.states.family[rejected]
         for family in np.unique(families):
             members = {int(s): self._leave(decided, int(s), float(adjusted[s])) for s in rejected[families == family]}
             hosts = {stream: self._host(stream, int(family)) for stream in members}
@@ -124,16 +121,16 @@ class Lifecycle:
         if not alone:
             return {}
         common = self._common_change_point(list(alone), [member.change_point for member in alone.values()])
-        near = self.engine.config.join_within
+        near = self.states.config.join_within
         return {s: m for s, m in members.items() if s in alone or abs(m.change_point - common) <= near}
 
     def _new(self, decided: int, family: int, fresh: dict[int, Member], adjusted: Floats) -> Incident:
-        engine = self.engine
+        states = self.states
         streams = list(fresh)
-        names = [engine.streams[stream] for stream in streams]
-        key = f"{engine.config.start(decided):%Y-%m-%d}"
-        if engine.config.days_per_window < 1:
-            key = f"{engine.config.start(decided):%Y-%m-%d-%H}"
+        names = [states.names[stream] for stream in streams]
+        key = f"{states.config.start(decided):%Y-%m-%d}"
+        if states.config.days_per_window < 1:
+            key = f"{states.config.start(decided):%Y-%m-%d-%H}"
         number = len(self.incidents)
         incident = Incident(
             incident_id=incident_id(key, names),
@@ -150,7 +147,7 @@ class Lifecycle:
     def _common_change_point(self, streams: list[int], own: list[int]) -> int:
         if len(streams) == 1:
             return own[0]
-        history = self.engine.history
+        history = self.states.history
         per_stream = []
         for stream in streams:
             rows = history.rows(stream, int(self.columns.live_from[stream]))
@@ -162,26 +159,26 @@ class Lifecycle:
         return int(windows[change_point(z)])
 
     def _leave(self, decided: int, stream: int, adjusted: float) -> Member:
-        evidence = float(self.engine.evidence.total(np.array([stream]))[0])
-        change = take_out(self.engine, stream, int(self.columns.live_from[stream]))
-        return change.member(self.engine.streams[stream], decided, evidence, adjusted)
+        evidence = float(self.states.evidence.total(np.array([stream]))[0])
+        change = take_out(self.states, stream, int(self.columns.live_from[stream]))
+        return change.member(self.states.names[stream], decided, evidence, adjusted)
 
     def _host(self, stream: int, family: int) -> int | None:
         """The open incident this rejection belongs to: of the same group, or at a change point plausible for this stream too."""
-        engine = self.engine
+        states = self.states
         numbers = self.open_numbers.get(family, [])
         if not numbers:
             return None
-        rows = engine.history.rows(stream, int(self.columns.live_from[stream]))
-        rows = rows[np.isfinite(engine.history.z[stream, rows])]
-        gain = change_gain(engine.history.z[stream, rows][None, :])
-        windows = engine.history.window[stream, rows]
+        rows = states.history.rows(stream, int(self.columns.live_from[stream]))
+        rows = rows[np.isfinite(states.history.z[stream, rows])]
+        gain = change_gain(states.history.z[stream, rows][None, :])
+        windows = states.history.window[stream, rows]
         for number in reversed(numbers):
             incident = self.incidents[number]
-            groups = {engine.groups[engine.position(other.stream)] for other in incident.members}
-            if engine.groups[stream] in groups:
+            groups = {states.groups[states.position(other.stream)] for other in incident.members}
+            if states.groups[stream] in groups:
                 return number
-            near = np.abs(windows - incident.change_point) <= engine.config.join_within
+            near = np.abs(windows - incident.change_point) <= states.config.join_within
             if near.any() and gain[near].max() >= gain.max() - PLAUSIBLE:
                 return number
         return None
@@ -195,7 +192,7 @@ class Lifecycle:
         columns.effect[stream] = np.inf if member.effect is None else member.effect
         columns.muted_for[stream] = 0
         columns.since[stream] = member.change_point
-        self.engine.evidence.reset(np.array([stream]))
+        self.states.evidence.reset(np.array([stream]))
 
     # -- while open ----------------------------------------------------------------------------------------------------
 
@@ -206,7 +203,7 @@ class Lifecycle:
         streams = i[muted]
         if not len(streams):
             return []
-        columns, history = self.columns, self.engine.history
+        columns, history = self.columns, self.states.history
         with np.errstate(invalid="ignore", divide="ignore"):
             apart = prediction.deviation[muted] / prediction.deviation_sigma[muted]
             apart = np.where(prediction.deviation[muted] == 0, 0.0, apart)
@@ -215,7 +212,7 @@ class Lifecycle:
         for stream, distance in zip(streams.tolist(), apart.tolist(), strict=True):
             member = self.incidents[columns.incident[stream]].members[columns.member[stream]]
             member.latest_effect = distance if np.isfinite(distance) else None
-        waited = columns.muted_for[streams] >= self.engine.config.back
+        waited = columns.muted_for[streams] >= self.states.config.back
         ended: list[Incident] = []
         candidates = streams[waited]
         if not len(candidates):
@@ -223,7 +220,7 @@ class Lifecycle:
         recovered = self._recovered(candidates)
         for stream in candidates[recovered]:
             ended += self._end(int(stream), "closed", "recovered", decided)
-        if self.engine.config.new_normal_after is not None:
+        if self.states.config.new_normal_after is not None:
             rest = candidates[~recovered]
             for stream in rest[self._new_normal(rest)]:
                 ended += self._end(int(stream), "accepted", NEW_NORMAL, decided)
@@ -231,7 +228,7 @@ class Lifecycle:
 
     def _distances(self, streams: Integers, n: int) -> Floats:
         """The last `n` distances from the old level, oldest first, shape (k, n); windows without one (holidays) are passed over."""
-        apart = self.engine.history.latest("apart", streams, self.engine.history.width)
+        apart = self.states.history.latest("apart", streams, self.states.history.width)
         order = np.argsort(~np.isnan(apart), axis=1, kind="stable")
         return np.take_along_axis(apart, order, axis=1)[:, -n:]
 
@@ -240,12 +237,12 @@ class Lifecycle:
 
         r = 25 / effect^2, within [recovery, 4 recovery]: as many windows as tell "back" from "still there".
         """
-        low = self.engine.config.back
+        low = self.states.config.back
         high = 4 * low
         effect = np.abs(self.columns.effect[streams])
         with np.errstate(divide="ignore"):
             wanted = np.clip(np.ceil(25.0 / np.maximum(effect, 1e-9) ** 2), low, high)
-        wanted = np.minimum(wanted, self.engine.history.width)
+        wanted = np.minimum(wanted, self.states.history.width)
         apart = self._distances(streams, high)
         inside = np.arange(apart.shape[1], 0, -1) <= wanted[:, None]
         complete = (np.isfinite(apart) | ~inside).all(axis=1) & (self.columns.muted_for[streams] >= wanted)
@@ -255,11 +252,11 @@ class Lifecycle:
 
     def _new_normal(self, streams: Integers) -> NDArray[np.bool_]:
         """Have streams been away for `new_normal_after` windows, and are at one level (no trend between halves) or may follow?"""
-        n = int(self.engine.config.new_normal_after or 0)
+        n = int(self.states.config.new_normal_after or 0)
         apart = self._distances(streams, n)
         complete = np.isfinite(apart).all(axis=1) & (self.columns.muted_for[streams] >= n)
         first, second = (half.mean(axis=1) for half in np.array_split(apart, 2, axis=1))
-        return complete & (self.engine.may_follow[streams] | (np.abs(second - first) <= 0.5))
+        return complete & (self.states.may_follow[streams] | (np.abs(second - first) <= 0.5))
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -270,7 +267,7 @@ class Lifecycle:
             raise KeyError(f"incident {name!r} is unknown")
         if incident.status == "open":
             for member in [member for member in incident.members if member.status == "open"]:
-                self._end(self.engine.position(member.stream), status, "user", at)
+                self._end(self.states.position(member.stream), status, "user", at)
         return incident
 
     def _end(self, stream: int, status: Status, by: str, decided: int) -> list[Incident]:
@@ -284,18 +281,18 @@ class Lifecycle:
         columns.incident[stream] = -1
         columns.member[stream] = -1
         self._live_again(stream)
-        self.engine.evidence.reset(np.array([stream]))
+        self.states.evidence.reset(np.array([stream]))
         if status == "accepted":
-            if by == NEW_NORMAL and self.engine.may_follow[stream]:
-                self.engine.baseline.follow(np.array([stream]), int(self.engine.config.follow_windows or 1))
+            if by == NEW_NORMAL and self.states.may_follow[stream]:
+                self.states.baseline.follow(np.array([stream]), int(self.states.config.follow_windows or 1))
             self._restart(stream, int(columns.since[stream]))
         elif by == "user":
-            self.engine.baseline.last_deviation[stream] = np.nan  # yesterday says nothing about a repaired stream
+            self.states.baseline.last_deviation[stream] = np.nan  # yesterday says nothing about a repaired stream
         if any(other.status == "open" for other in incident.members):
             return []
         main = max(incident.members, key=lambda other: (STRENGTH.index(other.status), other.ended_at or 0))
         incident.status, incident.closed_at, incident.closed_by = main.status, decided, main.ended_by
-        self.open_numbers[int(self.engine.family[stream])].remove(number)
+        self.open_numbers[int(self.states.family[stream])].remove(number)
         return [incident]
 
     def note_second_changes(self) -> None:
@@ -303,19 +300,19 @@ class Lifecycle:
         for incident in self.incidents:
             for member in incident.members if incident.status == "open" else ():
                 if member.status == "open":
-                    self._note_second_change(self.engine.position(member.stream), member)
+                    self._note_second_change(self.states.position(member.stream), member)
 
     def _note_second_change(self, stream: int, member: Member) -> None:
-        member.moved_again_at, member.moved_again_effect = moved_again(self.engine, stream, member) or (None, None)
+        member.moved_again_at, member.moved_again_effect = moved_again(self.states, stream, member) or (None, None)
 
     def _restart(self, stream: int, since: int) -> None:
         """Build the baseline anew from the kept windows since the change point."""
-        engine = self.engine
-        rows = engine.history.rows(stream, since)
-        working = [row for row in rows if not engine.config.is_holiday(int(engine.history.window[stream, row]))]
-        engine.baseline.restart(np.array([stream]))
-        engine.history.weight[stream] = 0.0
-        self._teach(stream, working)
+        states = self.states
+        rows = states.history.rows(stream, since)
+        working = [row for row in rows if not states.config.is_holiday(int(states.history.window[stream, row]))]
+        states.baseline.restart(np.array([stream]))
+        states.history.weight[stream] = 0.0
+        self.states.teach(stream, working)
 
     def clean_warmup(self, streams: Integers) -> None:
         """Take windows that do not belong to the rest out of a warm-up that has just ended (a half-empty first day).
@@ -326,8 +323,8 @@ class Lifecycle:
         """
         if not len(streams):
             return
-        engine = self.engine
-        history = engine.history
+        states = self.states
+        history = states.history
         n = history.width
         value = history.latest("value", streams, n)
         value[~(history.latest("weight", streams, n) > 0)] = np.nan
@@ -338,25 +335,9 @@ class Lifecycle:
             stream = int(streams[k])
             rows = history.rows(stream, np.iinfo(np.int64).min)
             belongs = (np.isfinite(value[k]) & ~stray[k])[-len(rows) :]
-            forget(self.engine, stream, rows)
-            engine.baseline.restart(np.array([stream]))
-            self._teach(stream, rows[belongs], pooled=True)
-
-    def _teach(self, stream: int, rows: Iterable[int], pooled: bool = False) -> None:
-        """Teach kept windows of one stream in their order; `pooled`: the tails learn from them too."""
-        engine = self.engine
-        history, baseline = engine.history, engine.baseline
-        one = np.array([stream])
-        for row in rows:
-            at = np.array([row])
-            window = history.window[stream, at]
-            slot = engine.config.slot(window)
-            value, variance = history.value[stream, at], history.variance[stream, at]
-            prediction = baseline.predict(one, value, variance, slot, window)
-            if pooled and prediction.is_pooled(baseline.square_count[one])[0]:
-                engine.tails.learn(engine.pool[one], prediction.score)
-                history.u[stream, at] = prediction.score
-            history.note(one, baseline.teach(one, value, variance, slot, window, prediction), at)
+            self.states.forget(stream, rows)
+            states.baseline.restart(np.array([stream]))
+            self.states.teach(stream, rows[belongs], pooled=True)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -374,5 +355,5 @@ class Lifecycle:
         self.open_numbers = {}
         for number, incident in enumerate(self.incidents):
             if incident.status == "open":
-                family = int(self.engine.family[self.engine.position(incident.members[0].stream)])
+                family = int(self.states.family[self.states.position(incident.members[0].stream)])
                 self.open_numbers.setdefault(family, []).append(number)

@@ -142,7 +142,7 @@ def replay(
         if is_first_turn:  # an action on what was decided with this window was said after all of its turns
             pending = _apply(engine, pending, before=decided)
         names = step["stream"].to_list()
-        new = [name for name in dict.fromkeys(names) if name not in engine._position]
+        new = [name for name in dict.fromkeys(names) if name not in engine.states]
         engine.register(new, [groups[name] for name in new])
         position = np.array([engine.position(name) for name in names], dtype=np.int64)
         value = step["value"].to_numpy()
@@ -249,7 +249,9 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
     incident = engine.lifecycle.columns.incident
     reason = np.full(n + k, None, dtype=object)
     warming = ~decision.live & ~decision.muted
-    status = np.where(decision.adjusted_evidence >= config.warn_share * config.c, "warn", "ok").astype(object)
+    status = np.where(decision.adjusted_evidence >= config.warn_share * config.threshold_windows, "warn", "ok").astype(
+        object
+    )
     status[warming] = "insufficient_data"
     reason[:n][warming] = "warm-up: the baseline is not known yet"
     reason[:n][warming & decision.holiday] = "holiday"
@@ -273,7 +275,7 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
         "adjusted_evidence": np.r_[decision.adjusted_evidence, gap],
         "muted": np.r_[decision.muted, incident[empty_position] >= 0],
         "incident": np.r_[incident[decision.streams], incident[empty_position]],
-        "n_history": np.r_[decision.history, engine.baseline.history[empty_position]],
+        "n_history": np.r_[decision.history, engine.states.baseline.history[empty_position]],
         "status": np.r_[status, np.full(k, "insufficient_data", dtype=object)],
         "reason": reason,
     }

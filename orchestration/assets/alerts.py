@@ -41,7 +41,7 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
 def describe(context: dg.AssetExecutionContext, monitor: Monitor, found: Replay, keys: list[str]) -> None:
     """Numbers by partition to plot; the latest streams and incidents as tables."""
     spec = monitor.spec
-    threshold = decisions.config(spec).c * decisions.config(spec).days_per_window
+    threshold = decisions.config(spec).threshold_windows * decisions.config(spec).days_per_window
     by_window = found.streams.group_by("window_start").agg(
         top=pl.col("adjusted_evidence_days").max(), in_incident=pl.col("in_incident").sum(), n=pl.len()
     )

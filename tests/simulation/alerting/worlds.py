@@ -171,7 +171,7 @@ def simulate(
         if day == restart_at:
             engine = Engine.from_state(json.loads(json.dumps(engine.to_state())), config)
         if day == follow_from:
-            engine.baseline.follow(everyone, int(config.follow_windows or 1))
+            engine.states.baseline.follow(everyone, int(config.follow_windows or 1))
         variance = None if world.variance is None else world.variance[day]
         if lag is None:
             decision = engine.step(FIRST + day, everyone, world.values[day], variance)
@@ -189,4 +189,4 @@ def simulate(
 def daily(c: float, **settings) -> EngineConfig:
     """Daily windows with 56 days of warm-up, the setting of the tables."""
     settings.setdefault("warmup", WARMUP)
-    return EngineConfig(c=c, window=timedelta(days=1), **settings)
+    return EngineConfig(threshold_windows=c, window=timedelta(days=1), **settings)

@@ -35,19 +35,19 @@ def daily(**settings):
 )
 def test_budget_in_windows(window, c, season, slots):
     config = EngineConfig.from_budget(1, timedelta(days=90), window=window)
-    assert config.c == pytest.approx(c)
+    assert config.threshold_windows == pytest.approx(c)
     assert (config.season, config.slots) == (season, slots)
 
 
 def test_two_incidents_halve_the_threshold():
-    assert EngineConfig.from_budget(2, timedelta(days=90)).c == 45
+    assert EngineConfig.from_budget(2, timedelta(days=90)).threshold_windows == 45
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"c": 0.5}, {"c": float("nan")}, {"c": 90, "season": "month"}, {"c": 90, "warmup": 3}, {"c": 90, "weights": {"a": 0}},
-        {"c": 90, "window": timedelta(0)}, {"c": 90, "new_normal_after": 10_000}, {"c": 90, "warmup": 60, "memory": 50},
+        {"threshold_windows": 0.5}, {"threshold_windows": float("nan")}, {"threshold_windows": 90, "season": "month"}, {"threshold_windows": 90, "warmup": 3}, {"threshold_windows": 90, "weights": {"a": 0}},
+        {"threshold_windows": 90, "window": timedelta(0)}, {"threshold_windows": 90, "new_normal_after": 10_000}, {"threshold_windows": 90, "warmup": 60, "memory": 50},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused_with_a_fix(settings):

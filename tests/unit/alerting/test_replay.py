@@ -67,9 +67,9 @@ def test_insufficient_statistics_change_nothing_and_are_named():
 
 def test_weights_sum_to_one_and_favour_their_streams():
     engine = Engine(daily(weights={"important": 9.0}), ["important", "other"])
-    np.testing.assert_allclose(engine.weight, [0.9, 0.1])
+    np.testing.assert_allclose(engine.states.weight, [0.9, 0.1])
     engine.register(["third"])
-    np.testing.assert_allclose(engine.weight, [9 / 11, 1 / 11, 1 / 11])
+    np.testing.assert_allclose(engine.states.weight, [9 / 11, 1 / 11, 1 / 11])
     with pytest.raises(ValueError, match="twice"):
         engine.register(["third"])
 

@@ -75,7 +75,7 @@ def test_a_person_who_accepts_pins_the_level():
     opened = replay(log(values), daily(**FOLLOWING)).incidents.row(0, named=True)
     action = {"action": "accept", "incident": opened["incident_id"], "at": START + timedelta(days=120)}
     found = replay(log(values), daily(**FOLLOWING), [action])
-    assert found.engine.baseline.near.tolist() == [0]
+    assert found.engine.states.baseline.near.tolist() == [0]
     assert found.incidents.height == 1
 
 
@@ -121,7 +121,7 @@ def test_a_saved_engine_goes_on_following_identically():
         if k % 40 == 0:
             resumed = Engine.from_state(json.loads(json.dumps(resumed.to_state())), config)
         resumed.update(START + timedelta(days=k), {"s": value})
-    assert straight.baseline.near.tolist() == [10]
+    assert straight.states.baseline.near.tolist() == [10]
     assert straight.to_state() == resumed.to_state()
 
 

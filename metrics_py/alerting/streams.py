@@ -1,0 +1,194 @@
+"""Everything the engine keeps per stream: names, weights, baseline, tails, evidence and history, grown together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics_py.alerting.baseline import Baseline
+from metrics_py.alerting.columns import decode, encode
+from metrics_py.alerting.config import EngineConfig
+from metrics_py.alerting.evidence import Evidence
+from metrics_py.alerting.history import History
+from metrics_py.alerting.tails import Tails
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+NEVER = np.iinfo(np.int64).min
+PER_STREAM = ("pool", "family", "raw_weight", "weight", "may_follow", "reference", "last_window", "last_scored")
+"""Arrays kept here, one entry per stream."""
+
+
+class Streams:
+    """The streams of one monitor (or, for simulation, of several monitors side by side).
+
+    Parameters
+    ----------
+    config : EngineConfig
+        Weights, who may follow and references of streams that are added.
+
+    Attributes
+    ----------
+    names, groups : list of str
+        Name of each stream, and what it belongs to (its column).
+    pool, family : integer array (streams,)
+        Pool of tails and decision family.
+    weight : float array (streams,)
+        Share of the budget, summing to 1 over a family.
+    reference : float array (streams,)
+        Level of the reference, NaN where none is given.
+    last_window, last_scored : integer array (streams,)
+        Latest window seen, and latest that gave evidence (`NEVER` before the first).
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.names: list[str] = []
+        self.groups: list[str] = []
+        self._position: dict[str, int] = {}
+        self.pool = np.empty(0, dtype=np.int64)
+        self.family = np.empty(0, dtype=np.int64)
+        self.raw_weight = np.empty(0)
+        self.weight = np.empty(0)
+        self.may_follow = np.empty(0, dtype=bool)
+        self.reference = np.empty(0)
+        self.last_window = np.empty(0, dtype=np.int64)
+        self.last_scored = np.empty(0, dtype=np.int64)
+        self.baseline = Baseline(0, config.slots)
+        self.baseline.follow_windows = int(config.follow_windows or 0)
+        self.tails = Tails(0)
+        self.evidence = Evidence(0)
+        self.history = History(0, config.kept)
+
+    def add(
+        self,
+        names: Sequence[str],
+        groups: Sequence[str] | None = None,
+        pools: Sequence[int] | Integers | None = None,
+        families: Sequence[int] | Integers | None = None,
+    ) -> None:
+        """Add streams. Weights sum to 1 over all streams ever seen, so they only fall: the budget holds through additions.
+
+        Parameters
+        ----------
+        names : sequence of str
+            New names.
+        groups : sequence of str, optional
+            Default: each stream by itself.
+        pools, families : integer arrays, optional
+            Default 0.
+
+        Raises
+        ------
+        ValueError
+            If a name is there already.
+        """
+        new = len(names)
+        if not new:
+            return
+        if len(set(names)) < new or any(name in self._position for name in names):
+            raise ValueError("Engine.register: a stream is named twice\n  fix: give every stream a name of its own")
+        first = len(self.names)
+        self._position.update({name: first + k for k, name in enumerate(names)})
+        self.names += list(names)
+        self.groups += list(names if groups is None else groups)
+        zeros, config = np.zeros(new, dtype=np.int64), self.config
+        self.pool = np.concatenate([self.pool, zeros if pools is None else np.asarray(pools, dtype=np.int64)])
+        self.family = np.concatenate([self.family, zeros if families is None else np.asarray(families, dtype=np.int64)])
+        self.raw_weight = np.concatenate([self.raw_weight, [config.weight(name) for name in names]])
+        self.may_follow = np.concatenate([self.may_follow, [config.may_follow(name) for name in names]]).astype(bool)
+        self.reference = np.concatenate([self.reference, [config.reference(name) for name in names]])
+        self.last_window = np.concatenate([self.last_window, np.full(new, NEVER)])
+        self.last_scored = np.concatenate([self.last_scored, np.full(new, NEVER)])
+        for part in (self.baseline, self.evidence, self.history):
+            part.grow(new)
+        self.tails.grow(int(self.pool.max()) + 1 - self.tails.size)
+        self.weight = self.raw_weight / np.bincount(self.family, weights=self.raw_weight)[self.family]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._position
+
+    def position(self, name: str) -> int:
+        """Index of a stream."""
+        return self._position[name]
+
+    def forget(self, stream: int, rows: Integers) -> None:
+        """Take what some windows of a stream have taught back, out of its baseline and out of the tails.
+
+        Parameters
+        ----------
+        stream : int
+            Index of the stream.
+        rows : integer array
+            Positions in its history; windows that taught nothing are passed over.
+        """
+        history = self.history
+        rows = rows[history.weight[stream, rows] > 0]
+        if not len(rows):
+            return
+        slot = self.config.slot(history.window[stream, rows])
+        self.baseline.forget(stream, slot, history.lesson(stream, rows), history.variance[stream, rows])
+        u = history.u[stream, rows]
+        pooled = u[np.isfinite(u)]
+        self.tails.learn(np.full(len(pooled), self.pool[stream]), pooled, -1)
+        history.weight[stream, rows] = 0.0
+        history.u[stream, rows] = np.nan
+
+    def teach(self, stream: int, rows: Sequence[int] | Integers, *, pooled: bool = False) -> None:
+        """Teach kept windows of one stream in their order.
+
+        Parameters
+        ----------
+        stream : int
+            Index of the stream.
+        rows : sequence of int
+            Positions in its history, oldest first.
+        pooled : bool, default False
+            Do the tails learn from them too?
+        """
+        history, baseline = self.history, self.baseline
+        one = np.array([stream])
+        for row in rows:
+            at = np.array([row])
+            window = history.window[stream, at]
+            slot = self.config.slot(window)
+            value, variance = history.value[stream, at], history.variance[stream, at]
+            prediction = baseline.predict(one, value, variance, slot, window)
+            if pooled and prediction.is_pooled(baseline.square_count[one])[0]:
+                self.tails.learn(self.pool[one], prediction.score)
+                history.u[stream, at] = prediction.score
+            history.note(one, baseline.teach(one, value, variance, slot, window, prediction), at)
+
+    def pack(self) -> dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "names": self.names,
+            "groups": self.groups,
+            **{name: encode(getattr(self, name)) for name in PER_STREAM},
+            **{name: getattr(self, name).pack() for name in ("baseline", "tails", "evidence", "history")},
+        }
+
+    def unpack(self, packed: dict[str, Any]) -> None:
+        """Inverse of `pack`, under the same settings.
+
+        Raises
+        ------
+        ValueError
+            If season or memory differ from the saved ones.
+        """
+        self.names, self.groups = list(packed["names"]), list(packed["groups"])
+        self._position = {name: k for k, name in enumerate(self.names)}
+        for name in PER_STREAM:
+            setattr(self, name, decode(packed[name]))
+        for name in ("baseline", "tails", "evidence", "history"):
+            getattr(self, name).unpack(packed[name])
+        if self.baseline.count.shape[1] != self.config.slots or self.history.width != self.history.z.shape[1]:
+            raise ValueError(
+                "Engine.from_state: season or memory differ from the saved ones\n  fix: replay the evidence log"
+            )
