@@ -38,7 +38,7 @@ BUILTIN_MODULES = (
     "metrics_py.drift.exact_distances",
     "metrics_py.drift.numeric_tests",
     "metrics_py.drift.categorical_tests",
-    "metrics_py.quality.registered",
+    "metrics_py.quality.metrics",
     "metrics_py.quality.ranking",
 )
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metrics_py.quality.classification import N_SCORE_BINS
-from metrics_py.quality.metrics import Aggregates
+from metrics_py.quality.definition import Aggregates
 
 FloatArray = NDArray[np.float64]
 

@@ -27,7 +27,8 @@ from metrics_py.quality.aggregates import (
     name_aggregates,
     spread,
 )
-from metrics_py.quality.metrics import BY_TASK, Aggregates, QualityMetric, custom_metric
+from metrics_py.quality.definition import Aggregates, QualityMetric
+from metrics_py.quality.metrics import BY_TASK, custom_metric
 
 FloatArray = NDArray[np.float64]
 
@@ -36,7 +37,6 @@ N_SEGMENT_BUCKETS = 16
 DEFAULT_BY = ("window_key", "window_start", "model_version", "segment")
 FORMULA_FLOOR_ROWS = 64
 
-_LIMITS = {"proportion": (0.0, 1.0), "unit": (0.0, 1.0), "error": (0.0, np.inf), "skill": (-np.inf, 1.0)}
 _RESULT_SCHEMA = {
     "metric": pl.String,
     "value": pl.Float64,
@@ -95,7 +95,7 @@ def quality_table(
         Intervals are 95 %: Wilson on the effective sample size for proportions, else delete-one-bucket jackknife t (64
         buckets, 16 where `segment` is not 'all'), widened by `binning_bound`: the guaranteed distance to the value of the
         raw scores. The lower bound of the calibration error allows for what noise adds to it. `n` is the denominator of a proportion, else the rows behind the metric. `stabilised_value` (arcsine,
-        logit, log; see `QualityMetric.scale`) and its sampling `variance` feed the alert engine; null unless status is ok.
+        logit, log; see `metrics_py.quality.definition`) and its sampling `variance` feed the alert engine; null unless status is ok.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def _evaluate(
             stabilised, variance = _stabilise(metric.scale, value, standard_error, rows)
         below, above = metric.binning(total) if metric.binning else (np.zeros(1), np.zeros(1))
         noise = metric.noise(total) if metric.noise else 0.0
-        lowest, highest = _LIMITS.get(metric.scale, (-np.inf, np.inf))
+        lowest, highest = metric.range
         low, high = np.clip(low - below - noise, lowest, highest), np.clip(high + above, lowest, highest)
     reasons = _reasons(metric, value, low, rows, labelled, min_labels)
     ok = np.array([reason is None for reason in reasons])

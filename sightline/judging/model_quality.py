@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import duckdb
 import polars as pl
 
-from metrics_py import registry
+from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
 from sightline.judging import custom_python, custom_sql, drift
@@ -22,28 +22,18 @@ from sightline.spec.windows import matures_at
 
 ASSET = "model_quality"
 NOT_DUE = "the labels are not due yet"
-WORSE_BELOW, WORSE_ABOVE = -1, 1
-BY_FORMULA: Mapping[str, int] = {"business_value": WORSE_BELOW, "labelled_rate": WORSE_BELOW}
-"""Metrics that are no entry of the registry, because the spec makes them; `pinball_<quantile>` is a loss."""
 
 
 def directions(spec: MonitorSpec) -> dict[str, int]:
     """Metric -> its worse side: 1 above, -1 below, 0 both."""
-    own = {metric.name: SIGN[metric.direction] for metric in spec.metrics if metric.needs_label}
-    return {name: _worse_side(spec, name) for name in plan.quality_metrics(spec) if name not in own} | own
+    task, own = spec.model.task, {metric.name: SIGN[metric.direction] for metric in spec.metrics if metric.needs_label}
+    built_in = {name: SIGN[quality_metric(name, task).direction] for name in plan.quality_metrics(spec)}
+    return built_in | own
 
 
 def limits(spec: MonitorSpec) -> dict[str, tuple[float, float]]:
     """Metric -> its range, to which bounds are cut."""
-    ranges = {entry.name: entry.range for entry in registry.entries(spec.model.task)}
-    known = {name: ranges[name] for name in plan.quality_metrics(spec) if name in ranges}
-    return {**known, "labelled_rate": (0.0, 1.0)}
-
-
-def _worse_side(spec: MonitorSpec, name: str) -> int:
-    if name.startswith("pinball_"):
-        return WORSE_ABOVE
-    return BY_FORMULA[name] if name in BY_FORMULA else SIGN[registry.get(name, spec.model.task).direction]
+    return {name: quality_metric(name, spec.model.task).range for name in plan.quality_metrics(spec)}
 
 
 def judge(work: Work) -> Judged:

@@ -32,13 +32,8 @@ UNCHANGED = {
     "shift": "a constant added",
     "monotone": "any increasing transformation",
 }
-FROM_SPEC = (
-    ("business_value", "Mean value of a prediction by the monitor's `value_matrix`.", "higher"),
-    ("business_value_total", "The same over all labelled rows together; shown, no stream of its own.", "higher"),
-    ("pinball_<quantile>", "Mean pinball loss of the prediction at a level of `quality.quantiles`.", "lower"),
-    ("labelled_rate", "Share of the predictions that have a label by now.", "higher"),
-)
-"""Metrics that the monitor file makes, so that no entry of the registry can name them."""
+FROM_SPEC = ("business_value", "business_value_total", "pinball_<quantile>", "labelled_rate")
+"""Metrics that the monitor file makes (`value_matrix`, `quality.quantiles`, `labels`): no names of the registry."""
 
 EXAMPLE = '''\
 # my_metrics.py, in the home folder, beside monitors/
@@ -116,8 +111,22 @@ def metrics_page() -> str:
         if found:
             parts += [f"## {heading}\n", *_registry_table(found, is_drift=task == "drift"), ""]
     parts += ["## Quality: made by the monitor file\n", "| name | meaning | better |", "|---|---|---|"]
-    parts += [f"| `{name}` | {meaning} | {better} |" for name, meaning, better in FROM_SPEC]
+    parts += [f"| `{name}` | {_meaning(name)} | {_better(name)} |" for name in FROM_SPEC]
     return "\n".join([*parts, "", *_facts(), OWN])
+
+
+def _meaning(name: str) -> str:
+    from metrics_py.quality.metrics import quality_metric
+
+    if name == "business_value_total":
+        return "The same over all labelled rows together; shown, no stream of its own."
+    return quality_metric(name, "ranking").summary
+
+
+def _better(name: str) -> str:
+    from metrics_py.quality.metrics import quality_metric
+
+    return BETTER[quality_metric(name.removesuffix("_total"), "ranking").direction]
 
 
 def _registry_table(found: list[dict[str, Any]], *, is_drift: bool) -> Iterator[str]:

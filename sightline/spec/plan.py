@@ -62,30 +62,15 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
     """Realised-quality metrics of the task that the spec's columns allow, as named in the judgement table."""
     if spec.labels is None or spec.model.task == "ranking":
         return []
+    from metrics_py.quality.metrics import BUSINESS_VALUE, BY_TASK, LABELLED_RATE, PINBALL  # costs scipy
+
     columns, task = spec.columns, spec.model.task
+    has_forecast = task == "regression" or bool(columns.score or columns.class_scores)
+    metrics = [m.name for m in BY_TASK[task] if m.is_watched and (has_forecast or m.needs == ("confusion",))]
     if task == "regression":
-        metrics = ["mae", "rmse", "r2", "mean_error", *(f"pinball_{level:g}" for level in spec.quality.quantiles)]
-    elif task == "binary_classification":
-        metrics = ["accuracy", "precision", "recall", "f1"]
-        if columns.score:
-            metrics += [
-                "roc_auc",
-                "average_precision",
-                "log_loss",
-                "brier",
-                "brier_skill",
-                "calibration_error",
-                "calibration_bias",
-            ]
-    else:
-        averages = [
-            f"{name}_{average}" for name in ("precision", "recall", "f1") for average in ("macro", "micro", "weighted")
-        ]
-        metrics = ["accuracy", *averages]
-        if columns.class_scores:
-            metrics += ["roc_auc_macro", "log_loss", "brier"]
-    metrics += ["business_value"] if spec.value_matrix else []
-    metrics.append("labelled_rate")
+        metrics += [f"{PINBALL}{level:g}" for level in spec.quality.quantiles]
+    metrics += [BUSINESS_VALUE] if spec.value_matrix else []
+    metrics.append(LABELLED_RATE.name)
     return metrics + [metric.name for metric in spec.metrics if metric.needs_label]
 
 

@@ -43,7 +43,7 @@ def test_every_quality_metric_of_a_monitor_is_on_the_page():
         "multiclass_classification": {"prediction": "c", "class_scores": {"a": "pa", "b": "pb"}},
         "regression": {"prediction": "y"},
     }
-    from_spec = {name.replace("<quantile>", "0.5") for name, _, _ in FROM_SPEC}
+    from_spec = {name.replace("<quantile>", "0.5") for name in FROM_SPEC}
     for task, named in columns.items():
         spec = MonitorSpec.model_validate(
             {
