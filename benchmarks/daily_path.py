@@ -27,6 +27,7 @@ import duckdb
 from sightline.home import Home, MonitorPaths
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse import build_reference, connect, load_reference, write_control
+from sightline.warehouse.views import CURRENT_LABELS
 
 ROOT = Path(__file__).resolve().parent.parent
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -127,6 +128,7 @@ def prepare(con: duckdb.DuckDBPyConnection, paths: MonitorPaths) -> None:
     columns = {"kind": "VARCHAR", "column": "VARCHAR", "reason": "VARCHAR", "severity": "VARCHAR"}
     columns |= {"window_start": "TIMESTAMP", "received_at": "TIMESTAMP"}
     empty = ", ".join(f'NULL::{dtype} AS "{name}"' for name, dtype in columns.items())
+    con.execute(f"CREATE OR REPLACE VIEW raw.current_labels AS {CURRENT_LABELS}")
     con.execute(f"CREATE OR REPLACE VIEW raw.quarantine AS SELECT {empty} WHERE false")
 
 

@@ -83,10 +83,6 @@
   {{ return('unnest(map_keys(' ~ counts ~ ')) as cut, unnest(map_values(' ~ counts ~ ')) as n') }}
 {% endmacro %}
 
-{# The value of `x` in the row with the largest `by`. #}
-{% macro latest(x, by) %}{{ return(adapter.dispatch('latest')(x, by)) }}{% endmacro %}
-{% macro default__latest(x, by) %}{{ return('max_by(' ~ x ~ ', ' ~ by ~ ')') }}{% endmacro %}
-
 {% macro count_where(condition) %}{{ return(adapter.dispatch('count_where')(condition)) }}{% endmacro %}
 {% macro default__count_where(condition) %}{{ return('count_if(' ~ condition ~ ')') }}{% endmacro %}
 {# DuckDB: null, not 0, where the condition is unknown in every row. #}

@@ -193,14 +193,9 @@ def _rows(
     label = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
     return con.sql(
         f"""
-        with current_labels as (
-            select prediction_id, max_by(label_class, revision_order) as label_class,
-                max_by(label_value, revision_order) as label_value
-            from raw.labels where window_key = $key group by prediction_id
-        )
         select {selected}, labels.{label} as label, labels.label_class = $positive as is_positive
-        from raw.inferences as rows inner join current_labels as labels on rows.prediction_id = labels.prediction_id
-        where rows.window_key = $key and labels.{label} is not null
+        from raw.inferences as rows inner join raw.current_labels as labels on rows.prediction_id = labels.prediction_id
+        where rows.window_key = $key and labels.window_key = $key and labels.{label} is not null
         """,
         params={"key": key, "positive": spec.positive_class},
     ).pl()

@@ -110,8 +110,7 @@ def lake_data(
     count = "SELECT count(*), count(DISTINCT window_key) FROM raw.inferences WHERE " + condition
     n_rows, n_windows = con.sql(count).fetchall()[0]
     value = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
-    labels = f"""(SELECT window_start, prediction_id, max_by({value}, revision_order) AS {value}
-                  FROM raw.labels WHERE {condition} GROUP BY ALL)"""
+    labels = f"(SELECT window_start, prediction_id, {value} FROM raw.current_labels WHERE {condition})"
     joined = f"(SELECT * FROM raw.inferences WHERE {condition}) JOIN {labels} USING (window_start, prediction_id)"
     n_labelled = con.sql(f"SELECT count(*) FROM {joined}").fetchall()[0][0] if spec.labels else 0
     step = -(-n_rows // MAX_ROWS) or 1

@@ -17,6 +17,13 @@ from sightline.spec.model import MonitorSpec
 CASTABLE = {"VARCHAR", "DOUBLE", "BOOLEAN", "BIGINT", "UTINYINT", "TIMESTAMP"}
 
 
+CURRENT_LABELS = """SELECT window_key, window_start, prediction_id,
+    max_by(label_class, revision_order) AS label_class, max_by(label_value, revision_order) AS label_value,
+    min(received_at) AS first_received_at, count(*) AS n_revisions
+FROM raw.labels GROUP BY window_key, window_start, prediction_id"""
+"""The current label of a prediction: its revision with the largest `revision_order`. dbt and Python read this relation alone."""
+
+
 def prepare(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, paths: MonitorPaths) -> None:
     """Create or refresh the views ``raw.inferences``, ``raw.labels``, ``raw.unmatched`` and ``raw.quarantine``.
 
@@ -39,6 +46,7 @@ def prepare(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, paths: MonitorPat
             columns = duckdb_schema(lake_schema(spec, kind))
             _replace(con, kind, _lake_view(paths, kind, columns, ledger.schemas(kind)))
         has_rows = bool(ledger.parts("quarantine"))
+    _replace(con, "current_labels", CURRENT_LABELS)
     _replace(con, "quarantine", _quarantine_view(paths, has_rows))
 
 

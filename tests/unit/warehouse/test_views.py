@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -22,6 +22,7 @@ from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake
 from sightline.spec.model import Columns, Feature, MonitorSpec
 from sightline.warehouse import connect, prepare
+from sightline.warehouse.views import CURRENT_LABELS
 from tests.support.lake import START, land, load_all, make_paths, make_spec, mixed_traffic, rows, tables
 
 DAY = timedelta(days=1)
@@ -43,6 +44,25 @@ def test_views_on_an_empty_lake(tmp_path: Path) -> None:
     assert names[:3] == ["prediction_id", "predicted_at", "window_start"]
     assert names[-4:] == ["f_x", "f_c", "g_c", "window_key"]
     assert not paths.ledger.exists()
+
+
+def test_the_current_label_is_that_of_the_largest_revision_order() -> None:
+    with duckdb.connect() as con:
+        con.execute("CREATE SCHEMA raw")
+        con.execute(
+            """CREATE TABLE raw.labels AS SELECT * FROM (VALUES
+            ('2026-01-05', TIMESTAMP '2026-01-05', 'revised', 'no', 1.0, TIMESTAMP '2026-01-05 10:00:00', 1),
+            ('2026-01-05', TIMESTAMP '2026-01-05', 'revised', 'yes', 2.0, TIMESTAMP '2026-02-20 00:00:00', 7),
+            ('2026-01-05', TIMESTAMP '2026-01-05', 'repeated', 'no', 1.0, TIMESTAMP '2026-01-05 11:00:00', 2),
+            ('2026-01-05', TIMESTAMP '2026-01-05', 'repeated', 'no', 1.0, TIMESTAMP '2026-01-05 12:00:00', 3),
+            ('2026-01-06', TIMESTAMP '2026-01-06', 'revised', 'no', 1.0, TIMESTAMP '2026-01-06 10:00:00', 9)
+            ) AS given(window_key, window_start, prediction_id, label_class, label_value, received_at, revision_order)"""
+        )
+        found = con.sql(f"SELECT * FROM ({CURRENT_LABELS}) WHERE window_key = '2026-01-05' ORDER BY prediction_id")
+        assert [row[2:] for row in found.fetchall()] == [
+            ("repeated", "no", 1.0, datetime(2026, 1, 5, 11), 2),
+            ("revised", "yes", 2.0, datetime(2026, 1, 5, 10), 2),
+        ]
 
 
 def test_views_show_the_lake(tmp_path: Path) -> None:
