@@ -1,10 +1,10 @@
 """Confidence intervals from mergeable aggregates.
 
 The universal interval is the delete-one-bucket jackknife: rows are hashed by entity into B buckets (64, or 16 for
-segments), a metric is a function of bucket sums, and leaving out one bucket at a time gives its standard error. It needs
-no formula per metric, respects rows that depend on each other within an entity, and serves paired differences of two
-models unchanged. Single proportions get a Wilson interval on the effective number of rows instead, which stays right
-where few events are seen.
+segments), a metric is a function of bucket sums, and leaving out one bucket at a time gives its standard error. It
+needs no formula per metric, respects rows that depend on each other within an entity, and serves paired differences of
+two models unchanged. Single proportions get a Wilson interval on the effective number of rows instead, which stays
+right where few events are seen.
 
 References
 ----------
@@ -62,6 +62,12 @@ def delete_one(buckets: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray, shape (G, B, ...)
+        Entry b is the sum over all buckets but b.
+
+    Examples
+    --------
+    >>> delete_one([[1.0, 2.0, 4.0]]).tolist()
+    [[6.0, 5.0, 3.0]]
     """
     array = np.asarray(buckets, dtype=float)
     return array.sum(axis=1, keepdims=True) - array
@@ -78,8 +84,8 @@ def jackknife(
     Parameters
     ----------
     statistic : callable
-        Takes one array per entry of `buckets`, with the bucket axis summed away (or one bucket deleted), and reduces all
-        axes but the leading ones: ``statistic(total)`` has shape (G,), ``statistic(delete_one)`` shape (G, B).
+        Takes one array per entry of `buckets`, with the bucket axis summed away (or one bucket deleted), and reduces
+        all axes but the leading ones: ``statistic(total)`` has shape (G,), ``statistic(delete_one)`` shape (G, B).
     *buckets : array_like, shape (G, B, ...)
         Bucket sums; axis 1 is the bucket.
     occupied : array_like of bool, shape (G, B), optional
@@ -90,20 +96,38 @@ def jackknife(
     Returns
     -------
     JackknifeInterval
+        Arrays of shape (G,); NaN where a group has no value or no interval.
 
     Raises
     ------
     ValueError
-        If no array is given, shapes disagree, or an entry is not finite.
+        If no array is given, shapes disagree, an entry is not finite, or `confidence` does not lie between 0 and 1.
+
+    Notes
+    -----
+    With theta_(-b) the statistic without bucket b and m the mean of these, the standard error is
+    ``sqrt((B - 1) / B * sum_b (theta_(-b) - m)^2)`` over the B occupied buckets, and the interval is
+    ``theta -+ t_(B-1) * standard_error``. There is no correction for bias.
+
+    Buckets must be independent of each other and hold about the same number of rows, as a hash of the entity gives
+    them; rows within a bucket may depend on each other. The statistic must be a smooth function of the sums. One that
+    is the same without each of the buckets has standard error 0 and an interval without width: of proportions take
+    `proportion_interval`. With few occupied buckets the interval is wide and rests on normal bucket values.
+
+    References
+    ----------
+    Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 11.
 
     Examples
     --------
-    Mean of eight values, one per bucket: the interval is Student's.
+    Mean of eight values, one per bucket: the interval is Student's, ``4 -+ 2.3646 * sd / sqrt(8)``.
 
     >>> sums = np.array([[4.0, 2.0, 5.0, 7.0, 3.0, 6.0, 1.0, 4.0]])
     >>> result = jackknife(lambda s, n: s / n, sums, np.ones((1, 8)))
     >>> round(float(result.value[0]), 3), round(float(result.standard_error[0]), 4)
     (4.0, 0.7071)
+    >>> round(float(result.ci_low[0]), 4), round(float(result.ci_high[0]), 4)
+    (2.328, 5.672)
     """
     _check_confidence(confidence)
     arrays = [np.asarray(b, dtype=float) for b in buckets]
@@ -141,6 +165,24 @@ def jackknife_from_replicates(
         Buckets that hold rows; empty ones do not count.
     confidence : float, default 0.95
         Two-sided coverage.
+
+    Returns
+    -------
+    JackknifeInterval
+        As of `jackknife`; no interval with fewer than two occupied buckets.
+
+    Raises
+    ------
+    ValueError
+        If `confidence` does not lie between 0 and 1.
+
+    Examples
+    --------
+    Means of the other two of 1, 2 and 6; the standard error is that of the mean, ``sqrt(7 / 3)``.
+
+    >>> result = jackknife_from_replicates([3.0], [[4.0, 3.5, 1.5]], [[True, True, True]])
+    >>> round(float(result.standard_error[0]), 4), float(result.degrees_of_freedom[0])
+    (1.5275, 2.0)
     """
     _check_confidence(confidence)
     value = np.asarray(value, dtype=float)
@@ -167,11 +209,44 @@ def jackknife_estimate(
     Parameters
     ----------
     statistic : callable
-        As in `jackknife`.
+        As in `jackknife`; it is called with a group axis of length 1.
     *buckets : array_like, shape (B, ...)
         Bucket sums.
     n : int
         Number of rows, carried into the result.
+    confidence : float, default 0.95
+        Two-sided coverage.
+
+    Returns
+    -------
+    Estimate
+        ``insufficient_data`` where the statistic is undefined, or undefined without one of the buckets (then with a
+        value, but no interval).
+
+    Raises
+    ------
+    ValueError
+        As `jackknife`.
+
+    Notes
+    -----
+    Definition and assumptions are those of `jackknife`. A bucket counts as occupied where the first array is not zero,
+    so put a count of rows first if the sums themselves can be zero.
+
+    References
+    ----------
+    Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 11.
+
+    Examples
+    --------
+    >>> found = jackknife_estimate(lambda s, n: s / n, [4.0, 2.0, 5.0, 7.0, 3.0, 6.0, 1.0, 4.0], np.ones(8), n=8)
+    >>> found.value, round(found.ci_low, 3), round(found.ci_high, 3)
+    (4.0, 2.328, 5.672)
+
+    Without the only bucket that holds rows nothing is left:
+
+    >>> jackknife_estimate(lambda s, n: s / n, [4.0, 0.0], [1.0, 0.0], n=1).reason
+    'all rows the metric needs stand in one bucket of entities: no interval'
     """
     result = jackknife(statistic, *(np.asarray(b, dtype=float)[None] for b in buckets), confidence=confidence)
     value = float(result.value[0])
@@ -184,7 +259,25 @@ def jackknife_estimate(
 
 
 def t_quantile(degrees_of_freedom: ArrayLike, confidence: float = 0.95) -> FloatArray:
-    """Two-sided Student quantile; NaN degrees stay NaN, infinite ones give the normal quantile."""
+    """Two-sided Student quantile; NaN degrees stay NaN, infinite ones give the normal quantile.
+
+    Parameters
+    ----------
+    degrees_of_freedom : array_like
+        Positive, infinity or NaN.
+    confidence : float, default 0.95
+        Two-sided coverage.
+
+    Returns
+    -------
+    ndarray
+        In the shape of the degrees of freedom.
+
+    Examples
+    --------
+    >>> t_quantile([7.0, np.inf]).round(4).tolist()
+    [2.3646, 1.96]
+    """
     degrees = np.asarray(degrees_of_freedom, dtype=float)
     level = 0.5 + confidence / 2
     with np.errstate(invalid="ignore"):
@@ -217,11 +310,39 @@ def wilson(
     ci_low, ci_high : ndarray
         Within [0, 1].
 
+    Raises
+    ------
+    ValueError
+        If successes are negative or more than `n`, or `confidence` does not lie between 0 and 1.
+
+    Notes
+    -----
+    With p = successes / n, N = n / design_effect and z the quantile, the ends are
+    ``(p + z^2 / (2 N) -+ z sqrt(p (1 - p) / N + z^2 / (4 N^2))) / (1 + z^2 / N)``: all proportions that a score test
+    does not reject. Unlike ``p -+ z sqrt(p (1 - p) / N)`` it stays within [0, 1] and keeps its coverage on average near
+    0 and 1; at single values of p the coverage of a discrete count lies a little below or above the nominal one, so it
+    is not an exact interval.
+
+    Rows are independent, or their dependence is in `design_effect`. Not for a share whose numerator is a sum of
+    amounts: take `jackknife`.
+
+    References
+    ----------
+    Wilson (1927), JASA 22:209. Newcombe (1998), Statistics in Medicine 17:857, method 3. Franco, Little, Louis & Slud
+    (2019), JSSAM 7:334 (effective sample size).
+
     Examples
     --------
-    >>> low, high = wilson(9, 10)
-    >>> round(float(low), 4), round(float(high), 4)
-    (0.5958, 0.9821)
+    Newcombe's examples, 81/263 and 0/20:
+
+    >>> low, high = wilson([81, 0], [263, 20])
+    >>> low.round(4).tolist(), high.round(4).tolist()
+    ([0.2553, 0.0], [0.3662, 0.1611])
+
+    A design effect of 3 counts as a third of the rows:
+
+    >>> bool(np.allclose(wilson(60, 300, design_effect=3.0), wilson(20, 100)))
+    True
     """
     _check_confidence(confidence)
     successes, n = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
@@ -252,10 +373,46 @@ def proportion_interval(
     With many events this is the jackknife t interval; with few it keeps Wilson's coverage, where the standard error
     itself is hardly known: below ``FEW_EVENTS`` successes or failures the design effect is not taken below 1.
 
+    Parameters
+    ----------
+    successes, n : array_like, shape (G,)
+        Counts.
+    standard_error : array_like, shape (G,)
+        Of successes / n, as of `jackknife`; NaN, or a proportion of 0 or 1, gives the design effect 1.
+    degrees_of_freedom : array_like, shape (G,)
+        Of the standard error: occupied buckets - 1.
+    confidence : float, default 0.95
+        Two-sided coverage.
+
     Returns
     -------
-    ci_low, ci_high, design_effect : ndarray
+    ci_low, ci_high, design_effect : ndarray, shape (G,)
         The design effect is variance / (p (1 - p) / n).
+
+    Raises
+    ------
+    ValueError
+        As `wilson`.
+
+    Notes
+    -----
+    The design effect ``standard_error^2 / (p (1 - p) / n)`` divides n in Wilson's interval, and Student's quantile with
+    the jackknife's degrees of freedom replaces the normal one. The rows of one entity must stand in one bucket; with
+    fewer than some 10 occupied buckets the design effect is a rough number, which the quantile allows for.
+
+    References
+    ----------
+    Franco, Little, Louis & Slud (2019), JSSAM 7:334. Wilson (1927), JASA 22:209.
+
+    Examples
+    --------
+    The standard error of 0.02 is that of 525 independent rows, not of 1,000:
+
+    >>> low, high, design_effect = proportion_interval(300, 1000, 0.02, np.inf)
+    >>> round(float(design_effect), 3), round(1000 / float(design_effect))
+    (1.905, 525)
+    >>> bool(np.allclose((low, high), wilson(157.5, 525)))
+    True
     """
     successes, n = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
     standard_error = np.asarray(standard_error, dtype=float)
@@ -278,9 +435,8 @@ def confidence_sequence(
 ) -> tuple[FloatArray, FloatArray]:
     """Asymptotic confidence sequence: an interval of a mean that stays valid at every look.
 
-    Half-width ``sd * sqrt(2 (n r + 1) / (n^2 r) * ln(sqrt(n r + 1) / alpha))`` with
-    ``r = (-2 ln alpha + ln(-2 ln alpha + 1)) / n_optimal``. Looking every day, stopping when one likes and deciding then
-    keeps the error at `alpha`; the price is an interval about 1.55 times as wide as one fixed look.
+    Looking every day, stopping when one likes and deciding then keeps the error at `alpha`; the price is an interval
+    about 1.55 times as wide as one fixed look.
 
     Parameters
     ----------
@@ -294,9 +450,30 @@ def confidence_sequence(
     Returns
     -------
     ci_low, ci_high : ndarray
+        Infinite where n is 0.
+
+    Raises
+    ------
+    ValueError
+        If `alpha` does not lie between 0 and 1, or `n_optimal` is not positive.
+
+    Notes
+    -----
+    Half-width ``sd * sqrt(2 (n r + 1) / (n^2 r) * ln(sqrt(n r + 1) / alpha))`` with
+    ``r = (-2 ln alpha + ln(-2 ln alpha + 1)) / n_optimal``, r being rho squared in the paper.
+
+    Units are independent with finite variance, and enough of them have been seen for the central limit theorem: the
+    guarantee is asymptotic, so start after a few dozen units. Not for one evaluation of fixed size, where a t interval
+    is narrower, and not for rows that depend on each other.
+
+    References
+    ----------
+    Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), Annals of Statistics 52:2613, equation 4.
 
     Examples
     --------
+    At the optimal number of units the price of looking always is a factor of 1.55:
+
     >>> low, high = confidence_sequence(0.0, 1.0, 1000)
     >>> round(float(high) / (1.96 / 1000**0.5), 2)
     1.55
@@ -319,17 +496,16 @@ def daily_confidence_sequence(
 ) -> tuple[FloatArray, FloatArray]:
     """Confidence sequence over days, for differences that are watched daily.
 
-    The day is the unit, because days have effects of their own that no number of rows averages away; the half-width is
-    inflated by Student's over the normal quantile for the estimated standard deviation. It is asymptotic in the days: over 60 days
-    it ever misses 4 % of the time for normal daily values and 3 % for t with 3 degrees of freedom, but 13 % for exponential ones.
-    Take differences of two models or the logarithm of such values, or a later `first_day`.
+    The day is the unit, because days have effects of their own that no number of rows averages away.
 
     Parameters
     ----------
     daily : array_like, shape (..., T)
         One difference (or value) per day.
-    alpha, days_optimal
-        As in `confidence_sequence`.
+    alpha : float, default 0.05
+        Probability of ever missing the true mean.
+    days_optimal : float, default 30
+        Number of days at which the sequence is narrowest; choose it before looking.
     first_day : int, default 7
         No statement (infinite interval) before this many days.
 
@@ -337,6 +513,33 @@ def daily_confidence_sequence(
     -------
     ci_low, ci_high : ndarray, shape (..., T)
         Interval of the mean after each day.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, `first_day` is below 2, or `alpha` or `days_optimal` is out of its range.
+
+    Notes
+    -----
+    `confidence_sequence` of the running mean and standard deviation; the half-width is inflated by Student's over the
+    normal quantile for the estimated standard deviation. Days must be independent of each other with one mean; weekdays
+    that differ widen it, but a trend makes it meaningless.
+
+    It is asymptotic in the days: over 60 days it ever misses 4 % of the time for normal daily values and 3 % for t with
+    3 degrees of freedom, but 13 % for exponential ones. Take differences of two models or the logarithm of such values,
+    or a later `first_day`.
+
+    References
+    ----------
+    Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), Annals of Statistics 52:2613.
+
+    Examples
+    --------
+    Nothing is said before day 7:
+
+    >>> low, high = daily_confidence_sequence([0.1, -0.2, 0.0, 0.3, 0.1, -0.1, 0.2, 0.0])
+    >>> [round(float(x), 3) for x in low[5:]], [round(float(x), 3) for x in high[5:]]
+    ([-inf, -0.21, -0.172], [inf, 0.324, 0.272])
     """
     values = np.asarray(daily, dtype=float)
     if not np.isfinite(values).all():

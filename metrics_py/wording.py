@@ -1,4 +1,7 @@
-"""Numbers and moments as people write them: no exponents where they can be avoided, never two different ones that look the same."""
+"""Numbers and moments as people write them.
+
+No exponents where they can be avoided, never two different ones that look the same.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,16 @@ LARGEST_SHIFT = 1e6
 def percent(share: float) -> str:
     """Share as a percentage with two significant digits, more where that would say 100 % of what is not all.
 
+    Parameters
+    ----------
+    share : float
+        0.01 is 1 %.
+
+    Returns
+    -------
+    str
+        With a space before the sign.
+
     Examples
     --------
     >>> percent(0.313), percent(0.0214), percent(0.00049), percent(0.0)
@@ -27,6 +40,18 @@ def percent(share: float) -> str:
 
 def deviations(value: float, *, sign: bool = False) -> str:
     """Number of standard deviations with two significant digits, without an exponent.
+
+    Parameters
+    ----------
+    value : float
+        In standard deviations.
+    sign : bool, default False
+        Write a plus before positive numbers.
+
+    Returns
+    -------
+    str
+        Beyond a million only that it is more.
 
     Examples
     --------
@@ -45,6 +70,18 @@ def deviations(value: float, *, sign: bool = False) -> str:
 def numbers(values: Sequence[float], digits: int = 6) -> list[str]:
     """Values with as many significant digits as it takes to tell them apart.
 
+    Parameters
+    ----------
+    values : sequence of float
+        Numbers that are shown beside each other.
+    digits : int, default 6
+        Fewest significant digits.
+
+    Returns
+    -------
+    list of str
+        One text per value; equal only where the values are.
+
     Examples
     --------
     >>> numbers([58.71666, 1e6]), numbers([1e9 + 1, 1e9 + 4])
@@ -61,6 +98,18 @@ def numbers(values: Sequence[float], digits: int = 6) -> list[str]:
 def number(value: float | None, digits: int = 4) -> str:
     """A number for people; an en dash where there is none.
 
+    Parameters
+    ----------
+    value : float or None
+        The number.
+    digits : int, default 4
+        Significant digits; a number with more before the point is written in full, with commas.
+
+    Returns
+    -------
+    str
+        Without an exponent from ``10**digits`` up to 1e12.
+
     Examples
     --------
     >>> number(0.123456), number(None), number(12345.678)
@@ -72,7 +121,23 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def day(moment: datetime | None) -> str:
-    """A moment for people: the day, with the hour where there is one."""
+    """A moment for people: the day, with the hour where there is one.
+
+    Parameters
+    ----------
+    moment : datetime or None
+        Naive or aware; it is written as it is.
+
+    Returns
+    -------
+    str
+        An en dash where there is none.
+
+    Examples
+    --------
+    >>> day(datetime(2026, 3, 1)), day(datetime(2026, 3, 1, 14, 5)), day(None)
+    ('2026-03-01', '2026-03-01 14:05', '–')
+    """
     if moment is None:
         return "–"
     return f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M}"

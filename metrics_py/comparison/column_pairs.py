@@ -26,14 +26,41 @@ PROFILE_ROWS = 50_000
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """Rows of one table: group of every row (None: all are of every group) and bucket of its entity."""
+    """Rows of one table: group of every row (None: all are of every group) and bucket of its entity.
+
+    Attributes
+    ----------
+    table : Table
+        The rows.
+    groups : integer ndarray, shape (n,), or None
+        Position of each row's group.
+    buckets : integer ndarray, shape (n,), or None
+        Hash bucket of each row's entity, 0 to 63; None where rows count as independent.
+    """
 
     table: Table
     groups: IntArray | None
     buckets: IntArray | None
 
     def count(self, profile: ColumnProfile, series: pl.Series, n_groups: int) -> tuple[IntArray, IntArray | None]:
-        """Rows per group and bin, shape (T, K), and per group, bucket of the entity and bin, shape (T, 64, K)."""
+        """Rows per group and bin, and per group, bucket of the entity and bin.
+
+        Parameters
+        ----------
+        profile : ColumnProfile
+            Frozen bins.
+        series : polars.Series
+            A column of the table, as `numbers_of` or `categories_of` gives it.
+        n_groups : int
+            T.
+
+        Returns
+        -------
+        counts : integer ndarray, shape (T, K)
+            Do not write to it: equal groups are one.
+        buckets : integer ndarray, shape (T, 64, K), or None
+            None without entities.
+        """
         k = len(profile)
         if self.groups is None and self.buckets is None:
             return np.broadcast_to(_count(profile, series), (n_groups, k)), None
@@ -77,6 +104,22 @@ class _Values:
 
 
 def require_column(name: str, known: Sequence[str], option: str) -> None:
+    """Refuse a name that is no column, with the nearest one.
+
+    Parameters
+    ----------
+    name : str
+        What was asked for.
+    known : sequence of str
+        Columns there are.
+    option : str
+        Option that named it, for the error.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    """
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(map(str, known))}"
@@ -84,7 +127,29 @@ def require_column(name: str, known: Sequence[str], option: str) -> None:
 
 
 def make_sides(old: Table, new: Table, by: str | None, entity: str | None) -> tuple[list[str], tuple[Side, Side]]:
-    """Names of the groups, and both tables with their groups and buckets."""
+    """Names of the groups, and both tables with their groups and buckets.
+
+    Parameters
+    ----------
+    old, new : Table
+        Reference and current.
+    by : str or None
+        Column of the current table whose values are the groups; None is one group.
+    entity : str or None
+        Column of the current table that says which rows belong together.
+
+    Returns
+    -------
+    labels : list of str, length T
+        ``all``, or ``<column>=<value>`` in the order of the values.
+    sides : (Side, Side)
+        Reference and current.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column, or it has no names for its values, no rows, or more than 1,000 values.
+    """
     labels: list[str] = ["all"]
     groups: tuple[IntArray | None, IntArray | None] = (None, None)
     if by is not None:
@@ -134,6 +199,26 @@ def pair_column(
 ) -> ColumnPair:
     """Bins of the reference, and both columns counted in them.
 
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    kind : {"numeric", "categorical", "boolean", "datetime"}
+        How to read the values.
+    columns : (polars.Series, polars.Series)
+        Reference and current values.
+    sides : (Side, Side)
+        Groups and buckets of their rows.
+    n_groups : int
+        T.
+    bins : int
+        Most numeric bins.
+
+    Returns
+    -------
+    ColumnPair
+        What the drift metrics measure.
+
     Raises
     ------
     TypeError
@@ -160,7 +245,9 @@ def _group_values(old: _Values, new: _Values, t: int) -> tuple[FloatArray, Float
 
 
 def _numeric_profile(name: str, numbers: pl.Series, bins: int) -> ColumnProfile:
-    """Bins of a long column from a random part of it and its extremes: edges hardly move, counts are of all rows anyway."""
+    """Bins of a long column from a random part of it and its extremes: edges hardly move, counts are of all rows
+    anyway.
+    """
     if numbers.len() <= 2 * PROFILE_ROWS:
         return build_profile(numbers, "numeric", column=name, bins=bins)
     extremes = [numbers.min(), numbers.max()]

@@ -1,8 +1,8 @@
 """`compare`: how do two tables differ, column by column? No set-up, any kind of table, one tidy result.
 
-Bins are frozen from the reference; every number comes with an interval; the verdict has three states (drift, stable, unclear),
-so that few rows are never mistaken for no drift, nor many rows for drift. A column that cannot be judged is a row with the
-reason.
+Bins are frozen from the reference; every number comes with an interval; the verdict has three states (drift, stable,
+unclear), so that few rows are never mistaken for no drift, nor many rows for drift. A column that cannot be judged is a
+row with the reason.
 
 References
 ----------
@@ -66,20 +66,21 @@ def compare(
     Parameters
     ----------
     reference, current : table
-        Polars or pandas frame, Arrow table, DuckDB relation, mapping of columns, or the path of Parquet, CSV or NDJSON files.
+        Polars or pandas frame, Arrow table, DuckDB relation, mapping of columns, or the path of Parquet, CSV or NDJSON
+        files.
     metrics : sequence of str, optional
         Names of drift metrics; default: PSI, and the rates of null, not finite, out-of-range and unseen values.
     columns : sequence of str, optional
         Columns to compare; default: all of both tables.
     by : str, optional
-        A column of the current table: each of its values is judged by itself, against the same value in the reference if the
-        reference has that column, else against the whole reference.
+        A column of the current table: each of its values is judged by itself, against the same value in the reference
+        if the reference has that column, else against the whole reference.
     entity : str, optional
-        Column that says which rows belong together (user, device): they depend on each other, and intervals and tests allow
-        for it.
+        Column that says which rows belong together (user, device): they depend on each other, and intervals and tests
+        allow for it.
     tolerance : float or mapping of metric name to float, default 0.1
-        PSI that still counts as no drift; the other metrics use what the same shift of a normal column gives, rates 0.05. A
-        mapping sets single metrics (of ``psi``: all that follow from it).
+        PSI that still counts as no drift; the other metrics use what the same shift of a normal column gives, rates
+        0.05. A mapping sets single metrics (of ``psi``: all that follow from it).
     kinds : mapping of column to kind, optional
         numeric, categorical, boolean, datetime, text or embedding, where the type does not say it.
     bins : int, default 32
@@ -97,6 +98,23 @@ def compare(
     TypeError, ValueError
         If a table cannot be read, or an option names what does not exist.
 
+    Notes
+    -----
+    Bins are frozen from the reference (`metrics_py.profile.build.build_profile`), and joined until each should hold
+    some ten rows of the smaller side. An effect whose whole 95 % interval lies beyond the tolerance is ``drift``,
+    within it ``stable``, else ``unclear``; a column that is missing or has changed its type is ``drift``. The p-value
+    is of no change at all, which no two days of a live stream fulfil: use ``q_value`` (Benjamini and Hochberg over the
+    report) to rank columns, the state to decide.
+
+    Rows are independent, or depend on each other only within `entity`. The effect of a day (a holiday, an outage) is in
+    no interval: for daily windows of one stream take the alert engine, which compares a day with the stream's own past.
+    Joint changes of several columns that leave each of them as it was are not seen.
+
+    References
+    ----------
+    Yurdakul (2018), Western Michigan University dissertation 3208 (interval of the PSI). Benjamini & Hochberg (1995),
+    JRSS B 57:289. Holm (1979), Scandinavian Journal of Statistics 6:65.
+
     Examples
     --------
     >>> rng = np.random.default_rng(7)
@@ -104,7 +122,8 @@ def compare(
     >>> new = {"age": rng.normal(46, 10, 2000), "plan": rng.choice(["free", "paid"], 2000)}
     >>> result = compare(old, new, metrics=["psi"])
     >>> [(row["column"], row["state"], row["direction"]) for row in result.to_dicts()]
-    [('age', 'drift', 'higher by 0.61 sd; 7.0 % more in the top bin (> 58.7167)'), ('plan', 'stable', 'no visible change')]
+    [('age', 'drift', 'higher by 0.61 sd; 7.0 % more in the top bin (> 58.7167)'),
+     ('plan', 'stable', 'no visible change')]
     """
     old, new = read_table(reference, "reference"), read_table(current, "current")
     chosen = [drift_metric(name) for name in _listed(metrics) or DEFAULT_METRICS]

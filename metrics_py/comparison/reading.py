@@ -48,7 +48,17 @@ class NotComparable(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """How a column is read: its kind, and the kind of profile it is binned by (None: it cannot be judged, see reason)."""
+    """How a column is read: its kind, and the kind of profile it is binned by (None: it cannot be judged, see reason).
+
+    Attributes
+    ----------
+    kind : {"numeric", "categorical", "boolean", "datetime", "text", "embedding"} or None
+        What the column is taken for.
+    profile_kind : {"numeric", "categorical", "boolean", "datetime"} or None
+        A text is numeric by its length, an embedding by its norm.
+    reason : str
+        Why it cannot be judged.
+    """
 
     kind: ColumnKind | None
     profile_kind: Kind | None
@@ -56,7 +66,23 @@ class Reading:
 
 
 def infer_reading(column: pl.Series) -> Reading:
-    """Kind of a reference column, from its type and the first 100,000 values."""
+    """Kind of a reference column, from its type and the first 100,000 values.
+
+    Parameters
+    ----------
+    column : polars.Series
+        The reference's values.
+
+    Returns
+    -------
+    Reading
+        As the table at the head of the module says.
+
+    Examples
+    --------
+    >>> infer_reading(pl.Series(["2026-03-01", "2026-03-02"])).kind, infer_reading(pl.Series([[0.1, 0.2]])).kind
+    ('datetime', 'embedding')
+    """
     dtype = column.dtype
     if dtype in _TEXTS:
         return _infer_text(column)
@@ -77,6 +103,16 @@ def infer_reading(column: pl.Series) -> Reading:
 def reading_of(kind: str) -> Reading:
     """Reading of a kind by its name.
 
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+
+    Returns
+    -------
+    Reading
+        Without a reason.
+
     Raises
     ------
     ValueError
@@ -89,7 +125,23 @@ def reading_of(kind: str) -> Reading:
 
 
 def looks_like_key(column: pl.Series) -> bool:
-    """Is it called an identifier (``id``, ``order_id``, ``uuid``, ``rowIndex``), and has every row a value of its own?"""
+    """Is it called an identifier (``id``, ``order_id``, ``uuid``, ``rowIndex``), and has every row a value of its own?
+
+    Parameters
+    ----------
+    column : polars.Series
+        Values with their name.
+
+    Returns
+    -------
+    bool
+        False of anything but integers and texts.
+
+    Examples
+    --------
+    >>> looks_like_key(pl.Series("order_id", [7, 8, 9])), looks_like_key(pl.Series("amount", [7, 8, 9]))
+    (True, False)
+    """
     if not column.dtype.is_integer() and column.dtype not in _TEXTS:
         return False
     named = KEY_NAME.search(column.name) is not None
@@ -99,8 +151,18 @@ def looks_like_key(column: pl.Series) -> bool:
 def weeks_are_whole(times: pl.Series) -> bool:
     """Do the times cover the week evenly: one whole week (within 8 hours), or 14 days and more?
 
-    A window of a day or of ten days holds some weekdays more often than others, whatever its rows are like; beyond 14 days that
-    is a PSI of at most 0.04.
+    A window of a day or of ten days holds some weekdays more often than others, whatever its rows are like; beyond 14
+    days that is a PSI of at most 0.04.
+
+    Parameters
+    ----------
+    times : polars.Series of Date or Datetime
+        In any order.
+
+    Returns
+    -------
+    bool
+        True also where there are no times.
     """
     held = times.drop_nulls()
     if not held.len():
@@ -153,10 +215,27 @@ def _parse_times(column: pl.Series) -> pl.Series | None:
 def read_as(column: pl.Series, reading: Reading) -> pl.Series:
     """Values as the profile of this reading takes them: numbers, categories, booleans or times.
 
+    Parameters
+    ----------
+    column : polars.Series
+        Values of either table.
+    reading : Reading
+        Of the reference's column.
+
+    Returns
+    -------
+    polars.Series
+        Lengths of texts, norms of embeddings, seconds of durations, times of ISO 8601 texts; else as they are.
+
     Raises
     ------
     NotComparable
         If the type of the values does not allow it.
+
+    Examples
+    --------
+    >>> read_as(pl.Series([[3.0, 4.0]]), reading_of("embedding")).to_list()
+    [5.0]
     """
     dtype = column.dtype
     if dtype == pl.Null:

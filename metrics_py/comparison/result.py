@@ -43,11 +43,12 @@ class Comparison:
     Attributes
     ----------
     frame : polars.DataFrame
-        One row per segment, column and metric: ``segment`` ('all' or '<column>=<value>'), ``column``, ``kind``, ``metric``,
-        ``value`` (the metric as defined), ``p_value`` (of no change at all), ``q_value`` (Benjamini-Hochberg over the
-        report), ``p_holm`` (Holm), ``effect`` (what is left without sampling noise, or the difference), ``ci_low``,
-        ``ci_high`` (95 % interval of the effect), ``tolerance``, ``state`` (drift, stable, unclear, insufficient_data; null
-        where a metric gives no verdict), ``n_reference``, ``n_current``, ``direction`` (what changed, in words), ``reason``.
+        One row per segment, column and metric: ``segment`` ('all' or '<column>=<value>'), ``column``, ``kind``,
+        ``metric``, ``value`` (the metric as defined), ``p_value`` (of no change at all), ``q_value``
+        (Benjamini-Hochberg over the report), ``p_holm`` (Holm), ``effect`` (what is left without sampling noise, or the
+        difference), ``ci_low``, ``ci_high`` (95 % interval of the effect), ``tolerance``, ``state`` (drift, stable,
+        unclear, insufficient_data; null where a metric gives no verdict), ``n_reference``, ``n_current``, ``direction``
+        (what changed, in words), ``reason``.
     n_reference, n_current : int
         Rows of the tables.
     """
@@ -70,11 +71,28 @@ class Comparison:
         return "stable" if states == {"stable"} else "unclear"
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One dict per row, in the order of the frame; None where a number is undefined."""
+        """One dict per row, in the order of the frame; None where a number is undefined.
+
+        Returns
+        -------
+        list of dict
+            By the names of the columns.
+        """
         return self.frame.to_dicts()
 
     def to_json(self, indent: int | None = None) -> str:
-        """`to_dicts` as JSON text."""
+        """`to_dicts` as JSON text.
+
+        Parameters
+        ----------
+        indent : int, optional
+            Spaces per level; default: one line.
+
+        Returns
+        -------
+        str
+            null where a number is undefined.
+        """
         return json.dumps(self.to_dicts(), indent=indent, ensure_ascii=False, allow_nan=False)
 
     def to_text(self, *, max_rows: int | None = 40, width: int | None = None) -> str:
@@ -86,6 +104,11 @@ class Comparison:
             Most rows. Of a column that is stable by every metric one row is shown. None: every row of the frame.
         width : int, optional
             Characters of a line; what does not fit stands below its row.
+
+        Returns
+        -------
+        str
+            A line that sums up, and the table.
         """
         return "\n".join([self._summary(), *_lines(self.frame, max_rows, width)])
 
@@ -105,7 +128,18 @@ class Comparison:
 
 
 def adjusted_p_values(frame: pl.DataFrame) -> pl.DataFrame:
-    """Fill `q_value` and `p_holm` over all tests of the report."""
+    """Fill `q_value` and `p_holm` over all tests of the report.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        With a column ``p_value``, null where there is none.
+
+    Returns
+    -------
+    polars.DataFrame
+        With both columns; null where there is no p-value.
+    """
     known = frame["p_value"].is_not_null().to_numpy()
     p_values = frame["p_value"].fill_null(1.0).to_numpy()[known]
     columns = {}
@@ -118,6 +152,20 @@ def adjusted_p_values(frame: pl.DataFrame) -> pl.DataFrame:
 
 def benjamini_hochberg(p_values: ArrayLike) -> FloatArray:
     """Adjusted p-values that control the false discovery rate: of all with q <= 0.1, at most 10 % are expected false.
+
+    Parameters
+    ----------
+    p_values : array_like, shape (k,)
+        Of tests that are independent or positively dependent.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        At least as large as the p-values, at most 1.
+
+    References
+    ----------
+    Benjamini & Hochberg (1995), JRSS B 57:289.
 
     Examples
     --------
@@ -134,6 +182,20 @@ def benjamini_hochberg(p_values: ArrayLike) -> FloatArray:
 
 def holm(p_values: ArrayLike) -> FloatArray:
     """Adjusted p-values that control the chance of any false finding.
+
+    Parameters
+    ----------
+    p_values : array_like, shape (k,)
+        Of any tests, however they depend on each other.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        At least as large as the p-values, at most 1.
+
+    References
+    ----------
+    Holm (1979), Scandinavian Journal of Statistics 6:65.
 
     Examples
     --------
@@ -176,7 +238,9 @@ def _lines(frame: pl.DataFrame, max_rows: int | None, width: int | None) -> list
 
 
 def _folded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All that is not stable, each reason for no verdict once, and one row of each column that is stable by every metric."""
+    """All that is not stable, each reason for no verdict once, and one row of each column that is stable by every
+    metric.
+    """
     mixed = {(row["segment"], row["column"]) for row in rows if row["state"] != "stable"}
     kept, seen = [], set()
     for row in rows:

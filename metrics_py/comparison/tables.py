@@ -31,7 +31,15 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Table:
-    """A frame and the columns that could not be read, with the reason."""
+    """A frame and the columns that could not be read, with the reason.
+
+    Attributes
+    ----------
+    frame : polars.DataFrame
+        What was read.
+    unreadable : dict of str to str
+        Reason by the name of the column.
+    """
 
     frame: pl.DataFrame
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -44,10 +52,15 @@ def read_table(source: object, what: str = "table") -> Table:
     ----------
     source : object
         Polars DataFrame or LazyFrame, pandas DataFrame, Arrow table, record batch or anything with
-        ``__arrow_c_stream__`` (a DuckDB relation), a mapping of columns, a list of mappings (rows), or the path of Parquet,
-        CSV, TSV or NDJSON files (also a glob, a folder of them, or compressed: ``.csv.gz``).
+        ``__arrow_c_stream__`` (a DuckDB relation), a mapping of columns, a list of mappings (rows), or the path of
+        Parquet, CSV, TSV or NDJSON files (also a glob, a folder of them, or compressed: ``.csv.gz``).
     what : str, default "table"
         How to call it in errors: ``reference``, ``current``.
+
+    Returns
+    -------
+    Table
+        Files below each other, columns by their names.
 
     Raises
     ------
@@ -55,6 +68,11 @@ def read_table(source: object, what: str = "table") -> Table:
         If it is none of these.
     ValueError
         If a file does not exist, has an unknown ending, or cannot be read.
+
+    Examples
+    --------
+    >>> read_table([{"x": 1}, {"x": 2, "y": "a"}]).frame.to_dicts()
+    [{'x': 1, 'y': None}, {'x': 2, 'y': 'a'}]
     """
     if isinstance(source, str | Path):
         return _read_files(str(source), what)

@@ -1,7 +1,7 @@
 """Day-level decision statistics of one column from its bin counts: what the alert engine watches.
 
-Each is on a scale on which days scatter evenly: rates as arcsines, the PSI on a logarithmic scale, Neyman's components as they
-are. The engine compares a window with the stream's own past; these functions only reduce a window to numbers.
+Each is on a scale on which days scatter evenly: rates as arcsines, the PSI on a logarithmic scale, Neyman's components
+as they are. The engine compares a window with the stream's own past; these functions only reduce a window to numbers.
 
 References
 ----------
@@ -35,14 +35,15 @@ class Stream:
     Attributes
     ----------
     statistic : str
-        ``location``, ``spread``, ``skew``, ``tails`` (Neyman's N1..N4), ``log_psi``, ``null_rate``, ``out_of_range_rate``,
-        ``unseen_rate``, ``true_rate``, ``atom_rate:<value>``.
+        ``location``, ``spread``, ``skew``, ``tails`` (Neyman's N1..N4), ``log_psi``, ``null_rate``,
+        ``out_of_range_rate``, ``unseen_rate``, ``true_rate``, ``atom_rate:<value>``.
     value : ndarray, shape (T,)
         On the stabilised scale; NaN exactly where there is a reason.
     variance : ndarray, shape (T,)
         Sampling variance of the value without drift.
     display : ndarray, shape (T,)
-        On the scale people read: location in standard deviations of the reference, spread as a ratio, PSI, rates as shares.
+        On the scale people read: location in standard deviations of the reference, spread as a ratio, PSI, rates as
+        shares.
     n : ndarray, shape (T,)
         Rows behind the value.
     reason : tuple of (str or None), length T
@@ -69,8 +70,8 @@ def column_streams(
     counts : array_like of int, shape (T, K)
         Rows per bin and window, from `count` or the warehouse.
     n : array_like, shape (T,), optional
-        Rows of each window; default: the sum of its counts. More rows than counts (rows of a column that did not exist yet)
-        count as null.
+        Rows of each window; default: the sum of its counts. More rows than counts (rows of a column that did not exist
+        yet) count as null.
     min_rows : int, default 200
         Fewer effective rows (rows / design effect): insufficient data.
 
@@ -78,8 +79,8 @@ def column_streams(
     -------
     list of Stream
         numeric: location, spread, skew, tails (as far as the bins can tell them apart), log_psi, null_rate,
-        out_of_range_rate, atom_rate of the three heaviest atoms that stand out. categorical: log_psi, null_rate, unseen_rate. boolean:
-        true_rate, null_rate. datetime: log_psi over the hours of the week, null_rate.
+        out_of_range_rate, atom_rate of the three heaviest atoms that stand out. categorical: log_psi, null_rate,
+        unseen_rate. boolean: true_rate, null_rate. datetime: log_psi over the hours of the week, null_rate.
 
     Raises
     ------
@@ -143,7 +144,10 @@ class _Window:
         return f"{rows} rows in the window count as {effective:.0f} independent ones, {self.min_rows} needed: judge longer windows"
 
     def rate(self, statistic: str, events: NDArray[np.int64], n: NDArray[np.int64]) -> Stream:
-        """Arcsine of a rate. Its variance is that of any rate, so a rate of always zero does not alarm at its first event."""
+        """Arcsine of a rate.
+
+        Its variance is that of any rate, so a rate of always zero does not alarm at its first event.
+        """
         size = np.maximum(n, 1).astype(float)
         value = np.arcsin(np.sqrt((events + 0.375) / (size + 0.75)))
         return self.stream(statistic, value, self.profile.design_effect / (4 * size), events / size, n)
@@ -152,9 +156,9 @@ class _Window:
 def _atoms(profile: ColumnProfile) -> list[tuple[int, str]]:
     """The heaviest atoms that stand out, and the text of their value.
 
-    A default, a sentinel or a limit is the lowest or the highest value of its column, or at least `OUTSTANDING` times as heavy as
-    the bins beside it. The frequent values of a coarsely rounded measurement are neither; how often just one of them
-    occurs on a day is chance.
+    A default, a sentinel or a limit is the lowest or the highest value of its column, or at least `OUTSTANDING` times
+    as heavy as the bins beside it. The frequent values of a coarsely rounded measurement are neither; how often just
+    one of them occurs on a day is chance.
     """
     bins = [i for i in profile.where("interval", "atom").tolist() if profile.n_reference[i] > 0]
     bins.sort(key=lambda i: (profile.upper[i], profile.bin_kind[i] == "atom"))
@@ -205,9 +209,10 @@ def _moments(profile: ColumnProfile, shares: FloatArray) -> tuple[FloatArray, Fl
 def _log_psi(window: _Window, reference: NDArray[np.int64], current: NDArray[np.int64]) -> Stream:
     """PSI on a logarithmic scale that does not move with the volume.
 
-    The PSI of n rows exceeds the true one by about df / n, so its plain logarithm would jump on every quiet day. That excess
-    is replaced by the one at the usual volume, kappa = df / rows_per_window: the value is ``asinh((psi - df / n + kappa) /
-    kappa)``, which is log(2 psi / kappa) where the PSI stands out from noise and linear where it does not.
+    The PSI of n rows exceeds the true one by about df / n, so its plain logarithm would jump on every quiet day. That
+    excess is replaced by the one at the usual volume, kappa = df / rows_per_window: the value is
+    ``asinh((psi - df / n + kappa) / kappa)``, which is log(2 psi / kappa) where the PSI stands out from noise and
+    linear where it does not.
     """
     profile = window.profile
     m = max(int(reference.sum()), 1)

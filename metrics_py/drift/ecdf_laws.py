@@ -1,14 +1,14 @@
 """Distributions of Cramer-von Mises' and Anderson-Darling's statistics when values are tied.
 
-Both are quadratic forms in the differences D_k of the two ECDFs at the distinct values. Given the pooled values, D has mean 0
-and the covariance ``N^2 / ((N - 1) m n) (min(H_k, H_l) - H_k H_l)``, H the pooled ECDF; so the statistics are about weighted sums
-of chi-squares with one degree of freedom. For continuous values these are the limit laws of the tables; with ties they are
-others, and the tables' p-values are far too small.
+Both are quadratic forms in the differences D_k of the two ECDFs at the distinct values. Given the pooled values, D has
+mean 0 and the covariance ``N^2 / ((N - 1) m n) (min(H_k, H_l) - H_k H_l)``, H the pooled ECDF; so the statistics are
+about weighted sums of chi-squares with one degree of freedom. For continuous values these are the limit laws of the
+tables; with ties they are others, and the tables' p-values are far too small.
 
 References
 ----------
-Choulakian, Lockhart & Stephens (1994), Canadian Journal of Statistics 22:125 (discrete distributions).
-Scholz & Stephens (1987), JASA 82:918, equation 7 (midranks). Kuonen (1999), Biometrika 86:929 (tail of a quadratic form).
+Choulakian, Lockhart & Stephens (1994), Canadian Journal of Statistics 22:125 (discrete distributions). Scholz &
+Stephens (1987), JASA 82:918, equation 7 (midranks). Kuonen (1999), Biometrika 86:929 (tail of a quadratic form).
 """
 
 from __future__ import annotations
@@ -29,6 +29,19 @@ def cramer_von_mises_statistic(reference: FloatArray, current: FloatArray) -> fl
     ----------
     reference, current : ndarray, shape (G,)
         Rows of both sides at each distinct value, in order.
+
+    Returns
+    -------
+    float
+        ``m n / N^2 * sum_k D_k^2 (t_k + t_(k+1)) / 2``, D_k the difference of the ECDFs at the k-th distinct value and
+        t_k the rows of both sides that share it.
+
+    Examples
+    --------
+    Two values below two others; by Anderson's formula for ranks ``16 / 16 - 15 / 24``:
+
+    >>> cramer_von_mises_statistic(np.array([1.0, 1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0, 1.0]))
+    0.375
     """
     m, n, tied = reference.sum(), current.sum(), reference + current
     gaps = np.cumsum(reference)[:-1] / m - np.cumsum(current)[:-1] / n
@@ -36,7 +49,28 @@ def cramer_von_mises_statistic(reference: FloatArray, current: FloatArray) -> fl
 
 
 def cramer_von_mises_tail(statistic: float, tied: FloatArray) -> float:
-    """P(T > statistic) when nothing has changed, for distinct values that `tied` rows of both sides together share."""
+    """P(T > statistic) when nothing has changed, for distinct values that `tied` rows of both sides together share.
+
+    Parameters
+    ----------
+    statistic : float
+        As of `cramer_von_mises_statistic`.
+    tied : ndarray, shape (G,)
+        Rows of both sides together at each distinct value, in order; at least two values.
+
+    Returns
+    -------
+    float
+        From the limit law, so for some ten rows and more on either side.
+
+    Examples
+    --------
+    Many distinct values give the continuous law, whose 5 % point is 0.461 (Anderson & Darling 1952), within a few per
+    cent of p:
+
+    >>> round(cramer_von_mises_tail(0.461, np.ones(2000)), 2)
+    0.05
+    """
     rows = _cells(tied)
     total = rows.sum()
     root = np.sqrt((rows[:-1] + rows[1:]) / 2)
@@ -44,7 +78,28 @@ def cramer_von_mises_tail(statistic: float, tied: FloatArray) -> float:
 
 
 def anderson_darling_tail(statistic: float, tied: FloatArray) -> float:
-    """P(A2 > statistic) for Scholz and Stephens' midrank version with two samples."""
+    """P(A2 > statistic) for Scholz and Stephens' midrank version with two samples.
+
+    Parameters
+    ----------
+    statistic : float
+        A2 itself, not standardised.
+    tied : ndarray, shape (G,)
+        Rows of both sides together at each distinct value, in order; at least two values.
+
+    Returns
+    -------
+    float
+        From the limit law, so for some ten rows and more on either side.
+
+    Examples
+    --------
+    Many distinct values give the continuous law, whose 5 % point is 2.492 (Anderson & Darling 1952), within a few per
+    cent of p:
+
+    >>> round(anderson_darling_tail(2.492, np.ones(2000)), 2)
+    0.05
+    """
     rows = _cells(tied)
     total = rows.sum()
     middle = np.cumsum(rows) - rows / 2
@@ -73,7 +128,30 @@ def _cells(tied: FloatArray) -> FloatArray:
 
 
 def quadratic_form_tail(statistic: float, weights: ArrayLike) -> float:
-    """P(sum_j w_j Z_j^2 > statistic) for independent standard normal Z, by the saddlepoint: a few per cent of p, at any size.
+    """P(sum_j w_j Z_j^2 > statistic) for independent standard normal Z, by the saddlepoint: a few per cent of p, at any
+    size.
+
+    Parameters
+    ----------
+    statistic : float
+        The sum; at or below 0 the result is 1.
+    weights : array_like, shape (J,)
+        At least one positive; those below 1e-9 of the largest are left out.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Notes
+    -----
+    With ``K(t) = -1/2 sum_j ln(1 - 2 t w_j)`` and t the root of ``K'(t) = statistic`` the tail is
+    ``Phi(-(w + ln(v / w) / w))``, ``w = sign(t) sqrt(2 (t statistic - K(t)))``, ``v = t sqrt(K''(t))``. At the mean,
+    where this is 0 / 0, a chi-square with the same mean and variance stands in; equal weights are a chi-square exactly.
+
+    References
+    ----------
+    Kuonen (1999), Biometrika 86:929.
 
     Examples
     --------

@@ -74,9 +74,6 @@ def psi_effect(
 ) -> PsiEffect:
     """PSI with its noncentral chi-square interval.
 
-    With ``s = design_effect / n + reference_design_effect / m`` the ratio PSI / s is about noncentral chi-square with one
-    degree of freedom less than bins and noncentrality (true PSI) / s; the interval inverts that distribution.
-
     Parameters
     ----------
     reference, current : array_like, shapes (G,) and (..., G)
@@ -86,11 +83,42 @@ def psi_effect(
     confidence : float, default 0.95
         Two-sided coverage.
 
+    Returns
+    -------
+    PsiEffect
+        Arrays of the leading shape; NaN where a side has no rows.
+
+    Raises
+    ------
+    ValueError
+        If the sides have different groups, a count is negative, NaN or infinite, or `confidence` does not lie between 0
+        and 1.
+
+    Notes
+    -----
+    With ``s = design_effect / n + reference_design_effect / m`` the ratio PSI / s is about noncentral chi-square with
+    one degree of freedom less than bins and noncentrality (true PSI) / s; the interval inverts that distribution, and
+    ``df s`` is the mean of the PSI when nothing has changed.
+
+    This needs some ten rows expected in every bin: join bins first (`metrics_py.drift.rare_bins.coarsen`). The true PSI
+    is that of these bins; other bins have another one. Not for bins that are made anew for every window, or from the
+    current rows.
+
+    References
+    ----------
+    Yurdakul (2018), Western Michigan University dissertation 3208. du Pisanie, Allison & Visagie (2023), arXiv
+    2303.01227.
+
     Examples
     --------
     >>> effect = psi_effect([500, 300, 200], [400, 300, 300])
     >>> round(float(effect.psi), 3), round(float(effect.ci_low), 3), round(float(effect.ci_high), 3)
     (0.063, 0.025, 0.112)
+
+    Without a change the PSI is on average ``2 (1/1000 + 1/1000)``, not 0:
+
+    >>> round(float(effect.noise_mean), 6), round(float(effect.debiased), 3)
+    (0.004, 0.059)
     """
     a, b = counts_of("psi_effect", reference, current)
     m, n = a.sum(axis=-1), b.sum(axis=-1)
@@ -126,6 +154,35 @@ def psi_interval(
     -------
     ci_low, ci_high : ndarray
         NaN where the value is.
+
+    Raises
+    ------
+    ValueError
+        If `confidence` does not lie between 0 and 1.
+
+    Notes
+    -----
+    The ends are `unit` times the noncentralities at which the noncentral chi-square distribution with `degrees` degrees
+    of freedom has ``value / unit`` as its upper and lower ``(1 - confidence) / 2`` point; 0 where there is none. Beyond
+    2e4 the normal law of the square root stands in (five digits).
+
+    Where the observed value is below the lower point of pure noise both ends are 0. That happens by chance in
+    ``(1 - confidence) / 2`` of all unchanged windows; the interval is then short because it is empty, not because much
+    is known. Other divergences of the same kind use it scaled: 2 KL, 8 Jensen-Shannon, 8 squared Hellinger, X2 (1/m +
+    1/n).
+
+    References
+    ----------
+    Yurdakul (2018), Western Michigan University dissertation 3208. du Pisanie, Allison & Visagie (2023), arXiv
+    2303.01227.
+
+    Examples
+    --------
+    One degree of freedom is a squared normal variable: of ``z = 10`` with unit 1 the ends are ``(10 -+ 1.96)^2``.
+
+    >>> low, high = psi_interval(100.0, 1, 1.0)
+    >>> round(float(low) ** 0.5, 2), round(float(high) ** 0.5, 2)
+    (8.04, 11.96)
     """
     if not 0 < confidence < 1:
         raise ValueError(f"psi_interval: confidence={confidence} must lie between 0 and 1, e.g. 0.95")
@@ -152,7 +209,38 @@ def _noncentrality(x: FloatArray, degrees: FloatArray, p: float) -> FloatArray:
 
 
 def three_states(ci_low: ArrayLike, ci_high: ArrayLike, tolerance: ArrayLike = DEFAULT_TOLERANCE) -> NDArray[np.str_]:
-    """``drift`` if the whole interval lies above the tolerance, ``stable`` if below, else ``unclear`` (not enough data).
+    """``drift`` if the whole interval lies above the tolerance, ``stable`` if below, else ``unclear`` (not enough
+    data).
+
+    Parameters
+    ----------
+    ci_low, ci_high : array_like
+        Ends of the interval of a distance.
+    tolerance : array_like, default 0.1
+        Distance that does not matter, in the unit of the interval; positive.
+
+    Returns
+    -------
+    ndarray of str
+        ``drift``, ``stable`` or ``unclear``; NaN ends are unclear.
+
+    Raises
+    ------
+    ValueError
+        If a tolerance is not positive: no data can prove a difference of nothing.
+
+    Notes
+    -----
+    With a two-sided 95 % interval a distance of at most the tolerance is called ``drift``, and one of at least the
+    tolerance ``stable``, in at most 2.5 % of the windows each: a test and an equivalence test at once. A p-value alone
+    has no third state: it takes few rows for no drift and many rows for drift.
+
+    The tolerance is a matter of what the model bears, not of the data; choose it before looking. For many windows in a
+    row the rates add up: for alarms over time take the engine of `metrics_py.alerting`.
+
+    References
+    ----------
+    Schuirmann (1987), Journal of Pharmacokinetics and Biopharmaceutics 15:657 (two one-sided tests).
 
     Examples
     --------
@@ -199,10 +287,38 @@ def design_effect(buckets: ArrayLike, shares: ArrayLike | None = None) -> Design
     shares : array_like, shape (G,), optional
         Shares that scale the bins (the reference's); default: those of the buckets together.
 
+    Returns
+    -------
+    DesignEffect
+        1 for independent rows, 5 where every row stands there five times.
+
     Raises
     ------
     ValueError
-        If fewer than 4 buckets or 2 bins hold rows.
+        If counts are not finite or negative, or fewer than 4 buckets or 2 bins hold rows.
+
+    Notes
+    -----
+    With ``d_hg = x_hg - x_h p_g`` the covariance of the counts between buckets is ``V = H / (H - 1) D' D`` of
+    ``d_hg / sqrt(n q_g)``, and the mean design effect ``trace(V) / (G - 1)``: the variance of the shares, over that of
+    as many independent rows. The degrees of freedom are Satterthwaite's of the eigenvalues of V, with the noise of V
+    taken out of its square.
+
+    Buckets are independent, and there are many of them: the estimate has a relative error of some sqrt(2 / (H df)). Not
+    for rows that depend on each other across entities, such as those of one day.
+
+    References
+    ----------
+    Rao & Scott (1981), JASA 76:221; (1984), Annals of Statistics 12:46. Kish (1965), Survey Sampling, Wiley (the name).
+
+    Examples
+    --------
+    Entities of 10 equal rows, one in each of 8 buckets: 10 rows count as one, ``10 * 8 / 7`` as estimated from 8
+    buckets.
+
+    >>> found = design_effect([[10, 0], [0, 10]] * 4)
+    >>> round(found.value, 3), round(80 / 7, 3)
+    (11.429, 11.429)
     """
     counts = np.asarray(buckets, dtype=float)
     if counts.ndim != 2 or not np.isfinite(counts).all() or (counts < 0).any():
@@ -256,6 +372,38 @@ def rao_scott(
         From F(nu, (H - 1) nu).
     design : DesignEffect
         Of the comparison.
+
+    Raises
+    ------
+    ValueError
+        If the sides have different bins, a count is negative, NaN or infinite, fewer than 4 buckets or 2 bins hold
+        rows, or the reference is empty.
+
+    Notes
+    -----
+    Without a change X2 of dependent rows is a weighted sum of chi-squares whose weights are the eigenvalues of the
+    covariance of the shares, relative to that of independent rows. Its mean is the trace of that covariance, estimated
+    from the buckets of both sides (`design_effect`); nu are Satterthwaite's degrees of freedom, and the denominator
+    allows for the estimate.
+
+    Buckets are independent. With few buckets (below some 20) or few entities the p-value is rough. For independent rows
+    take `chi_square`, which has more power.
+
+    References
+    ----------
+    Rao & Scott (1981), JASA 76:221; (1984), Annals of Statistics 12:46.
+
+    Examples
+    --------
+    Eight entities of ten rows each: what looks clear for 80 independent rows is nothing for eight entities.
+
+    >>> buckets = np.array([[9, 1], [2, 8], [8, 2], [7, 3], [9, 1], [8, 2], [1, 9], [8, 2]])
+    >>> statistic, p_value, design = rao_scott([500, 500], buckets)
+    >>> round(p_value, 3), round(design.value, 2)
+    (0.226, 3.78)
+    >>> from metrics_py.drift.categorical_tests import chi_square
+    >>> round(chi_square([500, 500], buckets.sum(axis=0)).p_value, 3)
+    0.01
     """
     a = np.asarray(reference, dtype=float)
     counts = np.asarray(current_buckets, dtype=float)
@@ -295,6 +443,40 @@ def newcombe(
 ) -> tuple[FloatArray, FloatArray]:
     """Interval of a difference of two proportions (current minus reference) from their Wilson intervals.
 
+    Parameters
+    ----------
+    successes_reference, n_reference : array_like
+        Counts of the reference; `n_reference` = 0 gives NaN.
+    successes_current, n_current : array_like
+        Counts of the current side.
+    design_effect : array_like, default 1
+        Variance of the current rows relative to independent ones; the reference's rows count as independent.
+    confidence : float, default 0.95
+        Two-sided coverage.
+
+    Returns
+    -------
+    ci_low, ci_high : ndarray
+        Within [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        If successes are negative or more than the rows, or `confidence` does not lie between 0 and 1.
+
+    Notes
+    -----
+    With Wilson's intervals (l, u) of either side and d = q - p the ends are ``d - sqrt((q - l_q)^2 + (u_p - p)^2)`` and
+    ``d + sqrt((u_q - q)^2 + (p - l_p)^2)``: squared distances add, so the interval keeps its coverage near 0 and 1
+    where the normal one fails.
+
+    Sides are independent of each other: for two models on the same rows take
+    `metrics_py.quality.champion.paired_difference`. Rows are independent, or their dependence is in `design_effect`.
+
+    References
+    ----------
+    Newcombe (1998), Statistics in Medicine 17:873, method 10.
+
     Examples
     --------
     Newcombe's first example, 48/80 against 56/70:
@@ -322,19 +504,49 @@ def superiority(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """P(current > reference) + P(equal) / 2 from counts in ordered bins, with DeLong's interval.
 
-    0.5 is no shift; 0.58 means that a current row beats a reference row in 58 of 100 pairs. The most readable effect size of
-    location, free of units and of outliers. ``N1 / (2 sqrt 3)`` of Neyman's smooth test is this minus one half.
+    0.5 is no shift; 0.58 means that a current row beats a reference row in 58 of 100 pairs. The most readable effect
+    size of location, free of units and of outliers.
 
     Parameters
     ----------
     reference, current : array_like, shapes (G,) and (..., G)
         Counts in bins ordered by value.
+    confidence : float, default 0.95
+        Two-sided coverage.
 
     Returns
     -------
     value, ci_low, ci_high : ndarray
-        NaN where a side has no rows. The interval is symmetric on the logit scale, where it holds near 0 and 1 too; where no
-        pair is the other way round, it is Wilson's of the smaller side.
+        NaN where a side has no rows. The interval is symmetric on the logit scale, where it holds near 0 and 1 too;
+        where no pair is the other way round, it is Wilson's of the smaller side.
+
+    Raises
+    ------
+    ValueError
+        If the sides have different bins, a count is negative, NaN or infinite, or `confidence` does not lie between 0
+        and 1.
+
+    Notes
+    -----
+    The value is U / (m n) of Mann and Whitney, and the area under the ROC curve of a score that tells the sides apart.
+    Its variance is DeLong's: that of ``P(reference < b) + P(equal) / 2`` over the current rows b, over n, plus the same
+    of the reference rows. ``N1 / (2 sqrt 3)`` of Neyman's smooth test is about this minus one half.
+
+    Rows are independent, and rows of one bin count as equal: with few bins the value is nearer to 0.5 than that of the
+    rows. Two distributions of one location and different spread give 0.5; look at `smooth_components` too.
+
+    References
+    ----------
+    DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837. Vargha & Delaney (2000), Journal of Educational and
+    Behavioral Statistics 25:101 (as an effect size).
+
+    Examples
+    --------
+    Two bins: ``0.6 * 0.5`` wins, and ``(0.4 * 0.5 + 0.6 * 0.5) / 2`` for equal ones.
+
+    >>> value, low, high = superiority([50, 50], [40, 60])
+    >>> round(float(value), 3), round(float(low), 3), round(float(high), 3)
+    (0.55, 0.481, 0.618)
     """
     a, b = counts_of("superiority", reference, current)
     m, n = a.sum(axis=-1), b.sum(axis=-1)

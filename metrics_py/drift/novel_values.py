@@ -18,10 +18,6 @@ MAX_EXACT = 1000
 def uncovered_p(events: ArrayLike, n: ArrayLike, m: ArrayLike, singletons: ArrayLike) -> FloatArray:
     """Probability of at least so many values outside what the reference covers, when nothing has changed.
 
-    The mass that m values leave uncovered is Beta(s + 1, m - s): with s = 1 that outside the range of a continuous column
-    (exact, whatever its distribution), with s the categories seen once that of unseen categories (their mean is Good and
-    Turing's). The number of events among n rows is then beta-binomial, whose tail is a sum of hypergeometric terms.
-
     Parameters
     ----------
     events, n : array_like, shape (T,)
@@ -29,12 +25,27 @@ def uncovered_p(events: ArrayLike, n: ArrayLike, m: ArrayLike, singletons: Array
     m : array_like, shape (T,)
         Reference values.
     singletons : array_like, shape (T,)
-        s.
+        s: 1 for the range of a continuous column, for categories those that the reference holds once.
 
     Returns
     -------
     ndarray, shape (T,)
         1 where there are no events.
+
+    Notes
+    -----
+    The mass that m values leave uncovered is Beta(s + 1, m - s): with s = 1 that outside the range of a continuous
+    column (exact, whatever its distribution), with s the categories seen once that of unseen categories (their mean is
+    about Good and Turing's s / m). The number of events among n rows is then beta-binomial, whose tail is a sum of
+    hypergeometric terms; beyond s = 1000 it is normal.
+
+    Rows are independent: of clustered ones divide events and n by the design effect. A large p-value is no proof that
+    the new values are harmless, and one value that cannot be (an age of 999) is a matter for a contract, not for a
+    test.
+
+    References
+    ----------
+    Wilks (1942), Annals of Mathematical Statistics 13:400. Good (1953), Biometrika 40:237.
 
     Examples
     --------

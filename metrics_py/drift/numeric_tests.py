@@ -1,15 +1,15 @@
 """Two-sample tests of numbers. Every test returns statistic, p-value and an effect that does not grow with the rows.
 
-A p-value answers "could both sides be the same, to the last digit?", which no two days of a live stream are: with many rows it
-is always small. Judge by the effect and its interval; use the p-value to rank the columns of one report.
+A p-value answers "could both sides be the same, to the last digit?", which no two days of a live stream are: with many
+rows it is always small. Judge by the effect and its interval; use the p-value to rank the columns of one report.
 
 References
 ----------
-Scholz & Stephens (1987), JASA 82:918 (k-sample Anderson-Darling). Marsaglia & Marsaglia (2004), JSS 9(2) (its limit law).
-Zolotarev (1961), Theory of Probability and its Applications 6:201 (tail of a weighted sum of chi-squares).
+Scholz & Stephens (1987), JASA 82:918 (k-sample Anderson-Darling). Marsaglia & Marsaglia (2004), JSS 9(2) (its limit
+law). Zolotarev (1961), Theory of Probability and its Applications 6:201 (tail of a weighted sum of chi-squares).
 Anderson (1962), Annals of Mathematical Statistics 33:1148 (Cramer-von Mises). Epps & Singleton (1986), JSCS 26:177.
-Massart (1990), Annals of Probability 18:1269 (band of an ECDF). Welch (1947), Biometrika 34:28. Bonett (2008), Psychological
-Methods 13:99 (interval of a standardised difference).
+Massart (1990), Annals of Probability 18:1269 (band of an ECDF). Welch (1947), Biometrika 34:28. Bonett (2008),
+Psychological Methods 13:99 (interval of a standardised difference).
 """
 
 from __future__ import annotations
@@ -35,12 +35,42 @@ FAR = 1e9
 
 
 def undefined(method: str, m: int, n: int, reason: str) -> TestResult:
-    """Result without a p-value, with the reason."""
+    """Result without a p-value, with the reason.
+
+    Parameters
+    ----------
+    method : str
+        Name and variant of the test.
+    m, n : int
+        Reference and current rows.
+    reason : str
+        Why the test is undefined on these data.
+
+    Returns
+    -------
+    TestResult
+        With the status ``insufficient_data``.
+    """
     return TestResult(None, None, None, None, None, m, n, method, "insufficient_data", reason)
 
 
 def too_few(method: str, m: int, n: int, needed: int = 1) -> TestResult | None:
-    """The undefined result when a side has fewer rows than needed."""
+    """The undefined result when a side has fewer rows than needed.
+
+    Parameters
+    ----------
+    method : str
+        Name and variant of the test.
+    m, n : int
+        Reference and current rows.
+    needed : int, default 1
+        Fewest rows of either side.
+
+    Returns
+    -------
+    TestResult or None
+        None when both sides have enough.
+    """
     if min(m, n) >= needed:
         return None
     side = "reference" if m < needed else "current"
@@ -68,12 +98,55 @@ def _superiority(a: FloatArray, b: FloatArray, confidence: float) -> tuple[float
 def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Kolmogorov-Smirnov test, two-sided.
 
+    Parameters
+    ----------
+    reference, current : array_like, shapes (m,) and (n,)
+        Finite numbers or booleans.
+    confidence : float, default 0.95
+        Of the interval of the effect.
+
     Returns
     -------
     TestResult
         Statistic and effect: D, the largest gap between the ECDFs, in [0, 1]; its interval comes from the bands of both
-        ECDFs (Dvoretzky-Kiefer-Wolfowitz with Massart's constant) and holds for any distribution and any n. With ties the
-        p-value is an upper bound: for values that repeat, Anderson-Darling or Cramer-von Mises find more.
+        ECDFs and holds for any distribution and any n. ``insufficient_data`` without rows on a side.
+
+    Raises
+    ------
+    ValueError
+        If a side is not one-dimensional or holds NaN or infinity.
+    TypeError
+        If a side does not hold numbers.
+
+    Notes
+    -----
+    ``D = max_x |F(x) - G(x)|``, F and G the ECDFs. The p-value is exact for samples of up to 10,000 rows where that can
+    be computed, else asymptotic (scipy's `ks_2samp`). The interval adds up the half-widths
+    ``sqrt(ln(4 / (1 - confidence)) / (2 n))`` of both sides (Dvoretzky-Kiefer-Wolfowitz with Massart's constant):
+    guaranteed, so wider than needed.
+
+    Rows are independent. With ties the p-value is an upper bound: for values that repeat, `anderson_darling` or
+    `cramer_von_mises` find more. D looks at the middle of a distribution; for tails take `anderson_darling`.
+
+    References
+    ----------
+    Smirnov (1939), Bull. Math. Univ. Moscou 2(2):3. Hodges (1958), Arkiv for Matematik 3:469 (exact p).
+    Massart (1990), Annals of Probability 18:1269. Conover (1971), Practical Nonparametric Statistics, ch. 6.
+
+    Examples
+    --------
+    Conover's samples, D = 0.4:
+
+    >>> x = [7.6, 8.4, 8.6, 8.7, 9.3, 9.9, 10.1, 10.6, 11.2]
+    >>> y = [5.2, 5.7, 5.9, 6.5, 6.8, 8.2, 9.1, 9.8, 10.8, 11.3, 11.5, 12.3, 12.5, 13.4, 14.6]
+    >>> found = ks_test(x, y)
+    >>> round(found.statistic, 3), round(found.p_value, 4)
+    (0.4, 0.2653)
+
+    Of the 70 ways to deal eight values to two sides, 2 keep all of one side below the other:
+
+    >>> round(70 * ks_test([1, 2, 3, 4], [5, 6, 7, 8]).p_value, 9)
+    2.0
     """
     a, b = pair("ks_test", reference, current)
     method = "Kolmogorov-Smirnov, two-sided"
@@ -100,12 +173,51 @@ def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
 def anderson_darling(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Anderson-Darling k-sample test (midranks), with a p-value of any size.
 
+    Parameters
+    ----------
+    reference, current : array_like, shapes (m,) and (n,)
+        Finite numbers or booleans.
+    confidence : float, default 0.95
+        Of the interval of the effect.
+
     Returns
     -------
     TestResult
-        Statistic: Scholz and Stephens' standardised T. p-value: from the limit law of ``A2 = 1 + sigma T``, with ties from the
-        law that they give it (`ecdf_laws`; the tables' p-values would be half as large). Effect: P(current > reference) +
-        P(equal) / 2.
+        Statistic: Scholz and Stephens' standardised T. p-value: from the limit law of ``A2 = 1 + sigma T``, with ties
+        from the law that they give it. Effect: P(current > reference) + P(equal) / 2. ``insufficient_data`` without
+        rows on a side, or with fewer than four altogether.
+
+    Raises
+    ------
+    ValueError
+        If a side is not one-dimensional or holds NaN or infinity, or `confidence` does not lie between 0 and 1.
+    TypeError
+        If a side does not hold numbers.
+
+    Notes
+    -----
+    A2 is the integral of ``m n / N (F - G)^2 / (H (1 - H)) dH``, H the pooled ECDF, taken at midranks: squared gaps of
+    the ECDFs with more weight on the tails than `cramer_von_mises` gives them. T is A2 less its mean 1, in its standard
+    deviations for m and n values without ties. Without ties P(A2 > z) is Marsaglia's approximation, beyond 8 the
+    leading term of the exact tail ``sqrt(3) P(chi2_1 > 2 z)``; with ties the law is that of the tied values
+    (`metrics_py.drift.ecdf_laws`): the tables' p-values are about half as large there.
+
+    Rows are independent. The law is a limit: below some ten rows on a side the p-value is rough. The effect sees a
+    shift of location only, the test any difference.
+
+    References
+    ----------
+    Scholz & Stephens (1987), JASA 82:918. Marsaglia & Marsaglia (2004), JSS 9(2). Zolotarev (1961), Theory of
+    Probability and its Applications 6:201 (tail). Conover (1971), Practical Nonparametric Statistics, ch. 6 (the
+    samples below).
+
+    Examples
+    --------
+    >>> x = [7.6, 8.4, 8.6, 8.7, 9.3, 9.9, 10.1, 10.6, 11.2]
+    >>> y = [5.2, 5.7, 5.9, 6.5, 6.8, 8.2, 9.1, 9.8, 10.8, 11.3, 11.5, 12.3, 12.5, 13.4, 14.6]
+    >>> found = anderson_darling(x, y)
+    >>> round(found.statistic, 3), round(found.p_value, 3)
+    (0.887, 0.149)
     """
     a, b = pair("anderson_darling", reference, current)
     method = "Anderson-Darling, k-sample, midranks"
@@ -170,12 +282,50 @@ def _anderson_darling_tail(z: float) -> float:
 def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Two-sample Cramer-von Mises test.
 
+    Parameters
+    ----------
+    reference, current : array_like, shapes (m,) and (n,)
+        Finite numbers or booleans.
+    confidence : float, default 0.95
+        Of the interval of the effect.
+
     Returns
     -------
     TestResult
-        Statistic: T as scipy's, with ties the mean of its values just below and at each of them. p-value: scipy's, with ties from
-        the law that they give T (`ecdf_laws`; scipy's formula for T holds without ties only). Effect: P(current > reference) +
-        P(equal) / 2.
+        Statistic: T as scipy's, with ties the mean of its values just below and at each of them. p-value: scipy's, with
+        ties from the law that they give T. Effect: P(current > reference) + P(equal) / 2. ``insufficient_data`` with
+        fewer than two rows on a side.
+
+    Raises
+    ------
+    ValueError
+        If a side is not one-dimensional or holds NaN or infinity, or `confidence` does not lie between 0 and 1.
+    TypeError
+        If a side does not hold numbers.
+
+    Notes
+    -----
+    ``T = m n / N^2 * sum (F - G)^2`` over all N values, F and G the ECDFs: every gap counts, not the largest alone as
+    in `ks_test`. Without ties the p-value is scipy's (`cramervonmises_2samp`): exact for small samples, else Anderson's
+    limit law. Scipy's formula for T and its p-value hold without ties only; here ties have a law of their own
+    (`metrics_py.drift.ecdf_laws`).
+
+    Rows are independent. Differences in the tails weigh little: take `anderson_darling` for these.
+
+    References
+    ----------
+    Anderson (1962), Annals of Mathematical Statistics 33:1148. Choulakian, Lockhart & Stephens (1994), Canadian Journal
+    of Statistics 22:125 (ties). Conover (1971), Practical Nonparametric Statistics, ch. 6.
+
+    Examples
+    --------
+    Conover's samples, T = 0.262:
+
+    >>> x = [7.6, 8.4, 8.6, 8.7, 9.3, 9.9, 10.1, 10.6, 11.2]
+    >>> y = [5.2, 5.7, 5.9, 6.5, 6.8, 8.2, 9.1, 9.8, 10.8, 11.3, 11.5, 12.3, 12.5, 13.4, 14.6]
+    >>> found = cramer_von_mises(x, y)
+    >>> round(found.statistic, 3), round(found.p_value, 3)
+    (0.262, 0.187)
     """
     a, b = pair("cramer_von_mises", reference, current)
     method = "Cramer-von Mises, two-sample"
@@ -208,13 +358,51 @@ def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: fl
 def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Epps-Singleton test of equal characteristic functions; good for discrete values.
 
+    Parameters
+    ----------
+    reference, current : array_like, shapes (m,) and (n,)
+        Finite numbers or booleans.
+    confidence : float, default 0.95
+        Of the interval of the effect.
+
     Returns
     -------
     TestResult
-        Statistic: W with the covariance of all values together, chi-square with 4 degrees of freedom. (With a covariance for
-        each side, as scipy's, one of five unchanged samples of 100 values differs from 2,000 at the 5 % level.) Effect:
-        P(current > reference) + P(equal) / 2. Undefined with fewer than 5 values on a side, where half of all values are equal (no interquartile range), or where there are too few
-        distinct values. Values 1e9 interquartile ranges from the median count as that far.
+        Statistic: W, chi-square with 4 degrees of freedom. Effect: P(current > reference) + P(equal) / 2.
+        ``insufficient_data`` with fewer than 5 values on a side, where half of all values are equal (no interquartile
+        range), or where there are too few distinct values.
+
+    Raises
+    ------
+    ValueError
+        If a side is not one-dimensional or holds NaN or infinity, or `confidence` does not lie between 0 and 1.
+    TypeError
+        If a side does not hold numbers.
+
+    Notes
+    -----
+    With g the difference of the sides' means of ``cos(t x / s), sin(t x / s)`` at t = 0.4 and 0.8, s half the
+    interquartile range of all values, and S the covariance of these four of all values together,
+    ``W = g' S^-1 g / (1/m + 1/n)``. Epps and Singleton take a covariance for each side, as scipy does; then one of five
+    unchanged samples of 100 values differs from 2,000 at the 5 % level. Values 1e9 interquartile ranges from the median
+    count as that far.
+
+    Rows are independent. The law is a limit; below some 25 rows on a side it is rough. Not for values of which half are
+    equal, and not where only a shift matters: `mann_whitney` finds that with fewer rows.
+
+    References
+    ----------
+    Epps & Singleton (1986), JSCS 26:177. Goerg & Kaiser (2009), Stata Journal 9:454.
+
+    Examples
+    --------
+    The ten values per side of Goerg and Kaiser; with a covariance per side scipy gives W = 15.16:
+
+    >>> x = [-0.35, 2.55, 1.73, 0.73, 0.35, 2.69, 0.46, -0.94, -0.37, 12.07]
+    >>> y = [-1.15, -0.15, 2.48, 3.25, 3.71, 4.29, 5.00, 7.74, 8.38, 8.60]
+    >>> found = epps_singleton(x, y)
+    >>> round(found.statistic, 2), round(found.p_value, 4)
+    (10.6, 0.0315)
     """
     a, b = pair("epps_singleton", reference, current)
     method = "Epps-Singleton, t = 0.4, 0.8"
@@ -249,11 +437,50 @@ def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: floa
 def welch_t(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Welch's t test of equal means, two-sided.
 
+    Parameters
+    ----------
+    reference, current : array_like, shapes (m,) and (n,)
+        Finite numbers or booleans.
+    confidence : float, default 0.95
+        Of the interval of the effect.
+
     Returns
     -------
     TestResult
-        Statistic: t, positive when the current mean is higher. Effect: difference of the means in pooled standard deviations
-        (Cohen's d), with an interval that allows for the noise of the standard deviations too (Bonett 2008).
+        Statistic: t, positive when the current mean is higher. Effect: difference of the means in pooled standard
+        deviations (Cohen's d), with an interval that allows for the noise of the standard deviations too.
+        ``insufficient_data`` with fewer than two rows on a side, or where both sides are constant and differ.
+
+    Raises
+    ------
+    ValueError
+        If a side is not one-dimensional or holds NaN or infinity.
+    TypeError
+        If a side does not hold numbers.
+
+    Notes
+    -----
+    ``t = (b - a) / sqrt(v_a / m + v_b / n)`` with the sample variances v and Welch's degrees of freedom
+    ``(v_a / m + v_b / n)^2 / ((v_a / m)^2 / (m - 1) + (v_b / n)^2 / (n - 1))``. The effect is ``(b - a) / s`` with
+    ``s^2 = (v_a + v_b) / 2``; its interval is Bonett's equation 5 with Student's quantile.
+
+    Rows are independent, and means are about normal: with heavy tails or one huge value the test sees little, take
+    `mann_whitney`. Equal variances are not assumed. It sees means only.
+
+    References
+    ----------
+    Welch (1947), Biometrika 34:28. Bonett (2008), Psychological Methods 13:99. Student (1908), Biometrika 6:1 (the data
+    below).
+
+    Examples
+    --------
+    Student's hours of sleep gained by ten patients with either drug; R's ``t.test`` gives t = 1.8608, p = 0.07939:
+
+    >>> first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    >>> second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    >>> found = welch_t(first, second)
+    >>> round(found.statistic, 4), round(found.p_value, 5), round(found.effect, 3)
+    (1.8608, 0.07939, 0.832)
     """
     a, b = pair("welch_t", reference, current)
     method = "Welch t, two-sided"
@@ -291,10 +518,49 @@ def welch_t(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
 def mann_whitney(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Mann-Whitney U test, two-sided, with tie correction (exact for small samples without ties).
 
+    Parameters
+    ----------
+    reference, current : array_like, shapes (m,) and (n,)
+        Finite numbers or booleans.
+    confidence : float, default 0.95
+        Of the interval of the effect.
+
     Returns
     -------
     TestResult
-        Statistic: U of the current rows. Effect: U / (m n) = P(current > reference) + P(equal) / 2, with DeLong's interval.
+        Statistic: U of the current rows. Effect: U / (m n) = P(current > reference) + P(equal) / 2, with DeLong's
+        interval. ``insufficient_data`` without rows on a side.
+
+    Raises
+    ------
+    ValueError
+        If a side is not one-dimensional or holds NaN or infinity, or `confidence` does not lie between 0 and 1.
+    TypeError
+        If a side does not hold numbers.
+
+    Notes
+    -----
+    U is the number of pairs in which the current value is the larger one, ties counting half. The p-value is scipy's
+    (`mannwhitneyu`): exact without ties where a side has at most 8 rows, else normal with corrections for ties and
+    continuity. The interval is that of `metrics_py.drift.effects.superiority`.
+
+    Rows are independent. The p-value is of equal distributions; where only the spreads differ it does not keep its
+    level as a test of ``U / (m n) = 1/2``, but the interval does. It sees a shift, not a change of spread or shape.
+
+    References
+    ----------
+    Mann & Whitney (1947), AMS 18:50. DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837. Hollander & Wolfe
+    (1973), Nonparametric Statistical Methods, p. 69 (the data below).
+
+    Examples
+    --------
+    Permeability of membranes at term and at 12 to 26 weeks; R's ``wilcox.test`` gives W = 35 and p = 0.2544:
+
+    >>> weeks = [1.15, 0.88, 0.90, 0.74, 1.21]
+    >>> at_term = [0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46]
+    >>> found = mann_whitney(weeks, at_term)
+    >>> found.statistic, round(found.p_value, 4), round(found.effect, 3)
+    (35.0, 0.2544, 0.7)
     """
     a, b = pair("mann_whitney", reference, current)
     method = "Mann-Whitney U, two-sided"

@@ -1,12 +1,14 @@
-"""Fewer bins for few rows: a bin that should hold fewer than five rows (ten, from 200 rows on) joins a neighbour before distances are taken.
+"""Fewer bins for few rows, before distances are taken.
 
-With many nearly empty bins the PSI of a small window is no longer about chi-square, and its interval would call a changed column
-stable. Which bins join depends on the reference's shares and the number of rows alone, never on the current values.
+A bin that should hold fewer than five rows (ten, from 200 rows on) joins a neighbour. With many nearly empty bins the
+PSI of a small window is no longer about chi-square, and its interval would call a changed column stable. Which bins
+join depends on the reference's shares and the number of rows alone, never on the current values.
 
 References
 ----------
-Cochran (1954), Biometrics 10:417 (a test needs expected counts of 5). An interval needs more: with 5, of windows of 200 and 300 rows
-whose PSI is exactly the tolerance 4.4 to 5.7 % were called stable; with 10, 3.3 %. Below, fewer bins would blur the change itself.
+Cochran (1954), Biometrics 10:417 (a test needs expected counts of 5). An interval needs more: with 5, of windows of 200
+and 300 rows whose PSI is exactly the tolerance 4.4 to 5.7 % were called stable; with 10, 3.3 %. Below, fewer bins would
+blur the change itself.
 """
 
 from __future__ import annotations
@@ -35,16 +37,17 @@ def coarsen(
     is_ordered : bool
         Bins in the order of the values join their neighbours; rare categories join one another.
     rest : int, optional
-        The bin of all other and unseen categories: rare ones join it. Chance has put them into the reference, and in a bin of
-        their own they would seem to vanish from every later window. Values that hardly repeat leave this bin alone.
+        The bin of all other and unseen categories: rare ones join it. Chance has put them into the reference, and in a
+        bin of their own they would seem to vanish from every later window. Values that hardly repeat leave this bin
+        alone.
     min_expected : float, optional
         Reference share times rows. By default a twentieth of the rows, at least 5 and at most 10.
 
     Returns
     -------
     reference, current : integer ndarray, shape (T, G)
-        Counts of joined bins stand in one of them, the others are empty on both sides. Bins that the reference leaves empty
-        stay as they are; at least two bins with reference rows are left, if there were.
+        Counts of joined bins stand in one of them, the others are empty on both sides. Bins that the reference leaves
+        empty stay as they are; at least two bins with reference rows are left, if there were.
 
     Examples
     --------

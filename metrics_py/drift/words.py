@@ -22,10 +22,7 @@ MAX_CATEGORIES = 3
 def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: bool = False) -> str:
     """Describe how one window differs from the reference.
 
-    Only what stands out from sampling noise (3 standard errors) and is large enough to see (0.05 sd, 0.5 % of the rows) is
-    said; the largest changes come first. Shifts in sd come from the frozen means of the bins, which understates them by some 5 %;
-    values outside the reference's range count as at its ends, so a shift to there is told as "by more than". Categories not seen
-    before are told only as far as they are more than chance alone brings.
+    Only what stands out from sampling noise and is large enough to see is said; the largest changes come first.
 
     Parameters
     ----------
@@ -39,8 +36,28 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: boo
     Returns
     -------
     str
-        Such as ``higher by 0.3 sd; 4 % more in the top bin (> 1.86)``, ``JFK 31 % -> 40 %``, ``missing 2 % -> 15 %``, ``no
-        visible change``, ``no rows``.
+        Such as ``higher by 0.3 sd; 4 % more in the top bin (> 1.86)``, ``JFK 31 % -> 40 %``, ``missing 2 % -> 15 %``,
+        ``no visible change``, ``no rows``.
+
+    Raises
+    ------
+    ValueError
+        If there is not one count of at least 0 per bin.
+
+    Notes
+    -----
+    Said is what exceeds 3 standard errors (of several bins or categories: the largest that noise makes among so many)
+    and 0.05 sd, 5 % of the spread or 0.5 % of the rows. Rows count as independent, or are divided by the profile's
+    design effect.
+
+    Shifts in sd come from the frozen means of the bins, which understates them by some 5 %; values outside the
+    reference's range count as at its ends, so a shift to there is told as "by more than". Categories not seen before
+    are told only as far as they are more than chance alone brings, Good and Turing's share. The words explain a
+    finding; whether there is one is for `metrics_py.compare` or the alert engine to say.
+
+    References
+    ----------
+    Good (1953), Biometrika 40:237 (categories that chance brings).
 
     Examples
     --------
@@ -48,6 +65,8 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: boo
     >>> airports = build_profile(["JFK"] * 310 + ["LGA"] * 690, "categorical")
     >>> describe_shift(airports, count(airports, ["JFK"] * 400 + ["LGA"] * 600))
     'JFK 31 % -> 40 %; LGA 69 % -> 60 %'
+    >>> describe_shift(airports, count(airports, ["JFK"] * 32 + ["LGA"] * 68))
+    'no visible change'
     """
     current = np.asarray(counts, dtype=np.int64)
     if current.shape != (len(profile),) or (current < 0).any():

@@ -1,8 +1,9 @@
 """Frozen reference profiles: bins that never move, and counts per bin that merge by addition.
 
-A profile is made once, from the reference. Current data are only counted in its bins, so scores of different windows can be
-compared, an outlier cannot move an edge, and the counts of shards, hours or days add up to the counts of the whole, bit for
-bit. Nulls, infinities, values outside the reference's range and unseen categories have bins of their own: nothing is dropped.
+A profile is made once, from the reference. Current data are only counted in its bins, so scores of different windows
+can be compared, an outlier cannot move an edge, and the counts of shards, hours or days add up to the counts of the
+whole, bit for bit. Nulls, infinities, values outside the reference's range and unseen categories have bins of their
+own: nothing is dropped.
 
 References
 ----------
@@ -64,6 +65,7 @@ def build_profile(
     Returns
     -------
     ColumnProfile
+        With the reference counted in its own bins.
 
     Raises
     ------
@@ -72,8 +74,26 @@ def build_profile(
     TypeError
         Values that cannot be read as `kind`.
 
+    Notes
+    -----
+    Numeric values: a value with more than ``1 / bins`` of the mass becomes an atom, a bin of its own; between atoms lie
+    intervals ``(lower, upper]`` of about equal mass, whose edges are quantiles of the reference. A small reference gets
+    fewer bins, of at least five rows. Categories: the `top` most frequent, ``(other)`` for the rest of the reference's,
+    ``(unseen)`` for those it does not hold. Nulls, infinities and values below and above the reference's range have
+    bins of their own.
+
+    The share of rows to be expected outside what the reference holds is kept with the profile: Good and Turing's share
+    of categories seen once, ``2 / (n + 1)`` for a range. Make a profile once, from a reference that is thought good: a
+    profile of every window would follow the drift. Text and embeddings have no profile: pass lengths and norms.
+
+    References
+    ----------
+    Good (1953), Biometrika 40:237. Wilks (1942), Annals of Mathematical Statistics 13:400 (range).
+
     Examples
     --------
+    Twelve of twenty values are 0: an atom. The other eight make two intervals.
+
     >>> profile = build_profile([0] * 12 + [1, 2, 3, 4, 5, 6, 7, 8, None], "numeric", bins=4)
     >>> [(label, int(n)) for label, n in zip(profile.label, profile.n_reference)]
     [('< 0', 0), ('= 0', 12), ('(0, 4]', 4), ('(4, 8]', 4), ('> 8', 0), ('(null)', 1), ('(not finite)', 0)]

@@ -57,8 +57,8 @@ class ColumnProfile:
     n_distinct, n_singletons : int
         Distinct non-null reference values, and those seen once.
     expected_unseen : float
-        Share of rows with a category that the reference does not hold (numeric: a value outside its range), expected without
-        any drift: Good-Turing's singletons / n, for a range 2 / (n + 1).
+        Share of rows with a category that the reference does not hold (numeric: a value outside its range), expected
+        without any drift: Good-Turing's singletons / n, for a range 2 / (n + 1).
     expected_unseen_error : float
         Standard error of `expected_unseen`, ``sqrt(singletons + 2 doubletons) / n``, for a range
         ``sqrt(2) / (n + 1)``.
@@ -104,7 +104,18 @@ class ColumnProfile:
         return len(self.bin_kind)
 
     def where(self, *kinds: BinKind) -> IntArray:
-        """Ids of the bins of these kinds."""
+        """Ids of the bins of these kinds.
+
+        Parameters
+        ----------
+        *kinds : str
+            Of `bin_kind`.
+
+        Returns
+        -------
+        ndarray of int, shape (k,)
+            Ascending; empty where the profile has no such bin.
+        """
         return np.array([i for i, kind in enumerate(self.bin_kind) if kind in kinds], dtype=np.int64)
 
     @property
@@ -126,8 +137,8 @@ class ColumnProfile:
     def merged(self, counts: ArrayLike) -> IntArray:
         """Counts of the groups that distances compare: every value but nulls and infinities.
 
-        Numeric values outside the reference's range join the interval at that end (beside an atom they stay on their own),
-        unseen categories join ``other``: there such values of the reference itself have been counted.
+        Numeric values outside the reference's range join the interval at that end (beside an atom they stay on their
+        own), unseen categories join ``other``: there such values of the reference itself have been counted.
 
         Parameters
         ----------
@@ -137,6 +148,12 @@ class ColumnProfile:
         Returns
         -------
         integer ndarray, shape (..., G)
+            Rows per group, in the order of `group_bins`.
+
+        Raises
+        ------
+        ValueError
+            If the last axis does not hold the bins of the profile.
         """
         array = np.asarray(counts, dtype=np.int64)
         if array.shape[-1:] != (len(self),):
@@ -164,10 +181,16 @@ class ColumnProfile:
         Returns
         -------
         cells : integer ndarray, shape (..., C)
+            Rows per bin.
         points : ndarray of bool, shape (C,)
             Bins that are one single value.
         loose : ndarray of bool, shape (C,)
             Intervals with an atom inside: their rows stand on both sides of it.
+
+        Raises
+        ------
+        ValueError
+            If the column is not numeric: its bins have no order.
         """
         if self.kind != "numeric":
             raise ValueError(f"column {self.column!r} is {self.kind}: its bins have no order")
@@ -184,9 +207,17 @@ class ColumnProfile:
         return cells, np.array([self.bin_kind[i] == "atom" for i in bins]), np.array(loose)
 
     def cuts(self) -> tuple[FloatArray, IntArray]:
-        """Right ends of elementary intervals ``(previous, cut]`` of a numeric column and the bin of each; the last is infinity.
+        """Right ends of elementary intervals ``(previous, cut]`` of a numeric column and the bin of each; the last is
+        infinity.
 
         A value belongs to the bin of the first cut that is not below it: one binary search, in Python and in SQL.
+
+        Returns
+        -------
+        cuts : ndarray, shape (C,)
+            Ascending.
+        bin_of_cut : integer ndarray, shape (C,)
+            Bin of the values up to each cut.
         """
         ends: dict[float, int] = {}
         for i in self.where("below", "interval", "above"):
@@ -202,14 +233,26 @@ class ColumnProfile:
         return cuts, np.array([ends[c] for c in cuts], dtype=np.int64)
 
     def categories(self) -> pl.DataFrame:
-        """Known categories (value, bin_id), those of ``other`` included; all the rest is ``unseen``."""
+        """Known categories (value, bin_id), those of ``other`` included; all the rest is ``unseen``.
+
+        Returns
+        -------
+        polars.DataFrame
+            One row per category: value (String), bin_id (Int32).
+        """
         return pl.DataFrame(
             {"value": list(self._lookup), "bin_id": list(self._lookup.values())},
             schema={"value": pl.String, "bin_id": pl.Int32},
         )
 
     def to_frame(self) -> pl.DataFrame:
-        """One row per bin: column_name, bin_id, bin_kind, label, lower, upper, n_reference."""
+        """One row per bin: column_name, bin_id, bin_kind, label, lower, upper, n_reference.
+
+        Returns
+        -------
+        polars.DataFrame
+            In `BIN_SCHEMA`; null where a bin has no limit.
+        """
         return pl.DataFrame(
             {
                 "column_name": [self.column] * len(self),
@@ -224,7 +267,13 @@ class ColumnProfile:
         ).with_columns(pl.col("lower", "upper").fill_nan(None))
 
     def facts(self) -> dict[str, Any]:
-        """Everything `to_frame` does not hold, as JSON values."""
+        """Everything `to_frame` does not hold, as JSON values.
+
+        Returns
+        -------
+        dict
+            By the names of the attributes.
+        """
         return {
             "kind": self.kind,
             "center": [float(c) if np.isfinite(c) else None for c in self.center],
@@ -245,8 +294,20 @@ class ColumnProfile:
     def from_frame(cls, frame: pl.DataFrame, facts: Mapping[str, Any] | None = None) -> ColumnProfile:
         """Profile from the rows of `to_frame` for one column, and its `facts`.
 
-        Without `facts` the bins count as before, but categories of ``other`` are taken for unseen, and effects in standard
-        deviations use the middle of each bin.
+        Without `facts` the bins count as before, but categories of ``other`` are taken for unseen, the centers are the
+        middles of the bins, and there is no `scale`: nothing is told in standard deviations.
+
+        Parameters
+        ----------
+        frame : polars.DataFrame
+            All bins of one column, in any order.
+        facts : mapping, optional
+            As of `facts`.
+
+        Returns
+        -------
+        ColumnProfile
+            Counts and compares as the one that was written.
 
         Raises
         ------

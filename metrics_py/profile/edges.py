@@ -29,16 +29,27 @@ class Edges:
 
 
 def just_below(value: float) -> float:
-    """Largest float below; -infinity below the smallest one."""
+    """Largest float below; -infinity below the smallest one.
+
+    Parameters
+    ----------
+    value : float
+        A number.
+
+    Returns
+    -------
+    float
+        Its lower neighbour.
+    """
     return math.nextafter(value, -math.inf)
 
 
 def numeric_edges(values: FloatArray, weights: FloatArray, bins: int) -> Edges:
     """Frozen bins of a reference sample.
 
-    A value that carries more than ``1 / bins`` of the mass becomes an atom. Between two atoms lie intervals of about equal
-    mass whose inner edges are quantiles (inverse of the ECDF), so that no outlier moves them; a stretch with less than half
-    a bin of mass joins its neighbour. A small sample gets fewer bins: at least five rows each.
+    A value that carries more than ``1 / bins`` of the mass becomes an atom. Between two atoms lie intervals of about
+    equal mass whose inner edges are quantiles (inverse of the ECDF), so that no outlier moves them; a stretch with less
+    than half a bin of mass joins its neighbour. A small sample gets fewer bins: at least five rows each.
 
     Parameters
     ----------
@@ -48,6 +59,17 @@ def numeric_edges(values: FloatArray, weights: FloatArray, bins: int) -> Edges:
         Rows (or summed weights) per value, positive.
     bins : int
         Most bins that carry mass.
+
+    Returns
+    -------
+    Edges
+        Atoms and intervals together cover all values.
+
+    Examples
+    --------
+    >>> edges = numeric_edges(np.arange(1.0, 21.0), np.ones(20), 4)
+    >>> edges.upper.tolist()
+    [5.0, 10.0, 15.0, 20.0]
     """
     total = float(weights.sum())
     k = int(np.clip(total // MIN_ROWS_PER_BIN, 1, bins))

@@ -1,9 +1,9 @@
 """Where do numbers lie between cuts? By a table of the leading bits of each number, exact at the cuts, block by block.
 
-The distance of a number from the middle cut, as the 64 bits of a float, is cut off after sign, exponent and the first bits of
-the mantissa. Neither subtraction nor this cut changes the order of two numbers. So a number in another cell of the table than
-every cut lies on the same side of all cuts as its cell does, and only numbers that share a cell with a cut are compared
-with it.
+The distance of a number from the middle cut, as the 64 bits of a float, is cut off after sign, exponent and the first
+bits of the mantissa. Neither subtraction nor this cut changes the order of two numbers. So a number in another cell of
+the table than every cut lies on the same side of all cuts as its cell does, and only numbers that share a cell with a
+cut are compared with it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def blocks(cuts: FloatArray, numbers: FloatArray) -> Iterator[IntArray]:
     cuts : ndarray, shape (C,)
         Ascending; the last is infinity.
     numbers : ndarray, shape (n,)
+        Any floats.
 
     Yields
     ------
@@ -62,7 +63,25 @@ def blocks(cuts: FloatArray, numbers: FloatArray) -> Iterator[IntArray]:
 
 
 def locate(cuts: FloatArray, numbers: FloatArray) -> IntArray:
-    """Index of the first cut that is not below each number, shape (n,); ``len(cuts)`` for NaN and infinities."""
+    """Index of the first cut that is not below each number, shape (n,); ``len(cuts)`` for NaN and infinities.
+
+    Parameters
+    ----------
+    cuts : ndarray, shape (C,)
+        Ascending; the last is infinity.
+    numbers : ndarray, shape (n,)
+        Any floats.
+
+    Returns
+    -------
+    integer ndarray, shape (n,)
+        From 0 to C.
+
+    Examples
+    --------
+    >>> locate(np.array([1.0, 2.0, np.inf]), np.array([0.5, 1.0, 1.5, 7.0, np.nan])).tolist()
+    [0, 0, 1, 2, 3]
+    """
     found = np.empty(len(numbers), dtype=np.int64)
     start = 0
     for part in blocks(cuts, numbers):
@@ -72,7 +91,25 @@ def locate(cuts: FloatArray, numbers: FloatArray) -> IntArray:
 
 
 def tally(cuts: FloatArray, numbers: FloatArray) -> IntArray:
-    """How many numbers `locate` puts at each place, shape (C + 1,)."""
+    """How many numbers `locate` puts at each place, shape (C + 1,).
+
+    Parameters
+    ----------
+    cuts : ndarray, shape (C,)
+        Ascending; the last is infinity.
+    numbers : ndarray, shape (n,)
+        Any floats.
+
+    Returns
+    -------
+    integer ndarray, shape (C + 1,)
+        Adding up to n; the last entry counts NaN and infinities.
+
+    Examples
+    --------
+    >>> tally(np.array([1.0, 2.0, np.inf]), np.array([0.5, 1.0, 1.5, 7.0, np.nan])).tolist()
+    [2, 1, 1, 1]
+    """
     total = np.zeros(len(cuts) + 1, dtype=np.int64)
     for part in blocks(cuts, numbers):
         total += np.bincount(part, minlength=len(total))
@@ -83,8 +120,8 @@ def tally(cuts: FloatArray, numbers: FloatArray) -> IntArray:
 class _Table:
     """Place of every cell; -1 - i for the i-th cell with cuts, of which `first` is the index of its first cut.
 
-    `lower` and `upper` are the first and second cut of such a cell (infinity without a second one), `crowded` tells which
-    hold more than two.
+    `lower` and `upper` are the first and second cut of such a cell (infinity without a second one), `crowded` tells
+    which hold more than two.
     """
 
     cuts: FloatArray

@@ -15,7 +15,27 @@ WEEK_HOURS = tuple(
 
 
 def series_of(values: object, column: str) -> pl.Series:
-    """One-dimensional values as a Polars series; None is null."""
+    """One-dimensional values as a Polars series; None is null.
+
+    Parameters
+    ----------
+    values : array_like or polars.Series, shape (n,)
+        Integers and floats may be mixed, other types may not.
+    column : str
+        Name of the column, for its errors.
+
+    Returns
+    -------
+    polars.Series
+        Of any type.
+
+    Raises
+    ------
+    ValueError
+        If an array is not one-dimensional.
+    TypeError
+        If the values are of mixed types.
+    """
     if isinstance(values, pl.Series):
         return values
     if isinstance(values, np.ndarray):
@@ -37,7 +57,27 @@ def series_of(values: object, column: str) -> pl.Series:
 
 
 def numbers_of(values: object, column: str) -> pl.Series:
-    """Values as Float64; booleans are 0 and 1, NaN and infinities stay."""
+    """Values as Float64; booleans are 0 and 1, NaN and infinities stay.
+
+    Parameters
+    ----------
+    values : array_like or polars.Series, shape (n,)
+        Numbers, booleans or nulls.
+    column : str
+        Name of the column, for its errors.
+
+    Returns
+    -------
+    polars.Series of Float64
+        Nulls stay null.
+
+    Raises
+    ------
+    ValueError
+        If an array is not one-dimensional.
+    TypeError
+        If the values are not numbers.
+    """
     series = series_of(values, column)
     if series.dtype == pl.Null or series.dtype.is_numeric() or series.dtype == pl.Boolean:
         return series.cast(pl.Float64)
@@ -48,7 +88,36 @@ def numbers_of(values: object, column: str) -> pl.Series:
 
 
 def categories_of(values: object, kind: Kind, column: str) -> pl.Series:
-    """Values as text: categories as they are, booleans ``true`` / ``false``, times as hour of the week."""
+    """Values as text: categories as they are, booleans ``true`` / ``false``, times as hour of the week.
+
+    Parameters
+    ----------
+    values : array_like or polars.Series, shape (n,)
+        Values of any scalar type.
+    kind : {"categorical", "boolean", "datetime"}
+        How to read them; numbers without a fraction lose their ``.0``.
+    column : str
+        Name of the column, for its errors.
+
+    Returns
+    -------
+    polars.Series of String
+        Nulls stay null, NaN becomes null.
+
+    Raises
+    ------
+    ValueError
+        If an array is not one-dimensional.
+    TypeError
+        If the values cannot be read as `kind`.
+
+    Examples
+    --------
+    >>> categories_of([1.0, 2.5, None], "categorical", "size").to_list()
+    ['1', '2.5', None]
+    >>> categories_of([0, 1], "boolean", "flag").to_list()
+    ['false', 'true']
+    """
     series = series_of(values, column)
     if series.dtype == pl.Null:
         return series.cast(pl.String)
@@ -113,7 +182,27 @@ def _week_hours(series: pl.Series, column: str) -> pl.Series:
 
 
 def check_weights(weights: ArrayLike, n: int, column: str) -> NDArray[np.float64]:
-    """Weights as floats: one per row, finite, not negative."""
+    """Weights as floats: one per row, finite, not negative.
+
+    Parameters
+    ----------
+    weights : array_like, shape (n,)
+        A row of weight w counts as w rows.
+    n : int
+        Rows.
+    column : str
+        Name of the column, for its errors.
+
+    Returns
+    -------
+    ndarray of float, shape (n,)
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
     array = np.asarray(weights, dtype=float)
     if array.shape != (n,):
         raise ValueError(f"column {column!r}: weights have shape {array.shape}; pass one per value, shape ({n},)")

@@ -32,7 +32,19 @@ SUMS = (
 
 @dataclass(frozen=True)
 class Cells:
-    """Rows of one aggregate table, sorted by group: where each count goes and how much it is."""
+    """Rows of one aggregate table, sorted by group: where each count goes and how much it is.
+
+    Attributes
+    ----------
+    group : integer ndarray, shape (r,)
+        Group of each row, ascending.
+    cell : integer ndarray, shape (r,)
+        Place in the flattened array (buckets, *shape) of its group.
+    amount : ndarray, shape (r,)
+        Count or sum.
+    shape : tuple of int
+        Shape of one bucket.
+    """
 
     group: NDArray[np.int64]
     cell: NDArray[np.int64]
@@ -40,7 +52,20 @@ class Cells:
     shape: tuple[int, ...]
 
     def dense(self, start: int, stop: int, n_buckets: int) -> FloatArray:
-        """Array of shape (groups, buckets, *shape) of the groups in [start, stop)."""
+        """Array of shape (groups, buckets, *shape) of the groups in [start, stop).
+
+        Parameters
+        ----------
+        start, stop : int
+            Groups, half-open.
+        n_buckets : int
+            Buckets of a group.
+
+        Returns
+        -------
+        ndarray of float, shape (stop - start, n_buckets, *shape)
+            Amounts of equal address are added up.
+        """
         low, high = np.searchsorted(self.group, (start, stop))
         size = n_buckets * int(np.prod(self.shape))
         index = (self.group[low:high] - start) * size + self.cell[low:high]
@@ -51,7 +76,29 @@ class Cells:
 
 
 def spread(tables: dict[str, pl.DataFrame], task: str, positive: str, n_buckets: int) -> dict[str, Cells]:
-    """Address of every count in its dense array."""
+    """Address of every count in its dense array.
+
+    Parameters
+    ----------
+    tables : dict of str to polars.DataFrame
+        As `metrics_py.quality.table.quality_table` takes them, each with a column ``_group`` and sorted by it.
+    task : str
+        As of `quality_table`.
+    positive : str
+        The positive class (binary).
+    n_buckets : int
+        Buckets of a group.
+
+    Returns
+    -------
+    dict of str to Cells
+        By ``confusion, scores, sums, custom``, as far as there are tables for them.
+
+    Raises
+    ------
+    ValueError
+        If a bucket or bin is out of its range, an amount is not finite, or a binary task has scores of several classes.
+    """
     cells = {}
     if "confusion" in tables and task in CLASSIFICATION:
         table = tables["confusion"].drop_nulls(["predicted_class", "actual_class"])
@@ -117,7 +164,23 @@ def _whole(table: pl.DataFrame, column: str, limit: int) -> NDArray[np.int64]:
 
 
 def as_numbers(values: pl.Series) -> FloatArray:
-    """Amounts as doubles; an absent sum (null) is a sum over no rows."""
+    """Amounts as doubles; an absent sum (null) is a sum over no rows.
+
+    Parameters
+    ----------
+    values : polars.Series
+        Numbers.
+
+    Returns
+    -------
+    ndarray of float
+        0 for null.
+
+    Raises
+    ------
+    ValueError
+        If an amount is NaN or infinite.
+    """
     array = values.cast(pl.Float64).fill_null(0.0).to_numpy()
     if not np.isfinite(array).all():
         raise ValueError(f"quality_table: the column {values.name!r} holds NaN or infinity; aggregates must be finite")
@@ -129,6 +192,22 @@ def _codes(values: pl.Series, names: pl.Series) -> NDArray[np.int64]:
 
 
 def chunks(n_groups: int, cells: dict[str, Cells], n_buckets: int) -> Iterator[tuple[int, int]]:
+    """Consecutive ranges of groups whose dense arrays fit into memory together.
+
+    Parameters
+    ----------
+    n_groups : int
+        Groups.
+    cells : dict of str to Cells
+        As of `spread`.
+    n_buckets : int
+        Buckets of a group.
+
+    Yields
+    ------
+    start, stop : int
+        Half-open.
+    """
     per_group = n_buckets * max([int(np.prod(c.shape)) for c in cells.values()], default=1)
     size = max(1, CELLS_PER_CHUNK // per_group)
     for start in range(0, n_groups, size):
@@ -136,7 +215,20 @@ def chunks(n_groups: int, cells: dict[str, Cells], n_buckets: int) -> Iterator[t
 
 
 def name_aggregates(buckets: dict[str, FloatArray], task: str) -> dict[str, FloatArray]:
-    """Named aggregates of shape (groups, buckets, ...) as the metric definitions read them."""
+    """Named aggregates of shape (groups, buckets, ...) as the metric definitions read them.
+
+    Parameters
+    ----------
+    buckets : dict of str to ndarray
+        Dense arrays by ``confusion, scores, sums``.
+    task : str
+        As of `metrics_py.quality.table.quality_table`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By ``confusion, positives, negatives`` and the names of the sums.
+    """
     result = {}
     if "confusion" in buckets:
         result["confusion"] = buckets["confusion"]
@@ -151,12 +243,36 @@ def name_aggregates(buckets: dict[str, FloatArray], task: str) -> dict[str, Floa
 
 
 def available_needs(cells: dict[str, Cells]) -> set[str]:
-    """Aggregates that were given (`QualityMetric.needs`)."""
+    """Aggregates that were given (`QualityMetric.needs`).
+
+    Parameters
+    ----------
+    cells : dict of str to Cells
+        As of `spread`.
+
+    Returns
+    -------
+    set of str
+        Of ``confusion, scores, n, n_score``.
+    """
     return (set(cells) & {"confusion", "scores"}) | ({"n", "n_score"} if "sums" in cells else set())
 
 
 class Buckets:
-    """Bucket sums of a chunk of groups, with their totals and delete-one replicates computed once for all metrics."""
+    """Bucket sums of a chunk of groups, with their totals and delete-one replicates computed once for all metrics.
+
+    Parameters
+    ----------
+    aggregates : mapping of str to ndarray, shape (groups, buckets, ...)
+        As of `name_aggregates`.
+
+    Attributes
+    ----------
+    total : dict of str to ndarray, shape (groups, ...)
+        Sums over the buckets.
+    replicates : dict of str to ndarray, shape (groups, buckets, ...)
+        Sums without each bucket.
+    """
 
     def __init__(self, aggregates: Aggregates) -> None:
         self.total: Aggregates = {name: array.sum(axis=1) for name, array in aggregates.items()}
@@ -164,11 +280,28 @@ class Buckets:
         self._rows = _rows_per_bucket(aggregates)
 
     def rows(self, needs: str) -> FloatArray:
-        """Rows per (group, bucket) behind one aggregate (`QualityMetric.needs`)."""
+        """Rows per (group, bucket) behind one aggregate (`QualityMetric.needs`).
+
+        Parameters
+        ----------
+        needs : str
+            ``confusion, scores, n`` or ``n_score``.
+
+        Returns
+        -------
+        ndarray, shape (groups, buckets)
+            Rows.
+        """
         return self._rows[needs]
 
     def labelled(self) -> FloatArray:
-        """Labelled rows per group, by the aggregate that knows most of them."""
+        """Labelled rows per group, by the aggregate that knows most of them.
+
+        Returns
+        -------
+        ndarray, shape (groups,)
+            Rows.
+        """
         return np.maximum.reduce([rows.sum(axis=1) for needs, rows in self._rows.items() if needs != "n_score"])
 
 

@@ -27,10 +27,31 @@ def value_matrix(values: Mapping[str, Mapping[str, float]], classes: Sequence[st
     classes : sequence of str
         All classes.
 
+    Returns
+    -------
+    ndarray, shape (C, C)
+        Value of a row, predicted by actual class.
+
     Raises
     ------
     ValueError
         If a pair is missing, a class is unknown, or a value is not finite: a forgotten cell must not count as zero.
+
+    Notes
+    -----
+    Entry (i, j) is what a row is worth that was predicted as class i and is of class j. Adding a constant to a column
+    (what a class is worth whatever is decided) changes no comparison of two models on the same rows. Values that differ
+    from row to row, such as the amount of a loan, are no matrix: write them as a metric of rows.
+
+    References
+    ----------
+    Elkan (2001), The foundations of cost-sensitive learning, IJCAI.
+
+    Examples
+    --------
+    >>> values = {"fraud": {"fraud": 40, "ok": -10}, "ok": {"fraud": -100, "ok": 0}}
+    >>> value_matrix(values, ["ok", "fraud"]).tolist()
+    [[0.0, -100.0], [-10.0, 40.0]]
     """
     unknown = sorted((set(values) | {actual for row in values.values() for actual in row}) - set(classes))
     if unknown:
@@ -48,15 +69,57 @@ def value_matrix(values: Mapping[str, Mapping[str, float]], classes: Sequence[st
 
 
 def total_value(confusion: ArrayLike, matrix: ArrayLike) -> FloatArray:
-    """Summed value of all decisions; `confusion` has shape (..., C, C), `matrix` (C, C)."""
+    """Summed value of all decisions.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+    matrix : array_like, shape (C, C)
+        Value of a row, as of `value_matrix`.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In the unit of the matrix.
+
+    Examples
+    --------
+    >>> float(total_value([[90, 2], [3, 5]], [[0, -100], [-10, 40]]))
+    -30.0
+    """
     return np.einsum("...pa,pa->...", np.asarray(confusion, dtype=float), np.asarray(matrix, dtype=float))
 
 
 def value_per_prediction(confusion: ArrayLike, matrix: ArrayLike) -> FloatArray:
     """Mean value of one decision, over the labelled rows.
 
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+    matrix : array_like, shape (C, C)
+        Value of a row, as of `value_matrix`.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In the unit of the matrix; NaN without rows.
+
+    Notes
+    -----
+    ``sum_ij n_ij v_ij / sum_ij n_ij``. An interval comes from `metrics_py.intervals.jackknife` over bucketed confusion
+    matrices. Rows whose label has not come are not in it: where labels come sooner for one class the mean is biased
+    until they are there.
+
+    References
+    ----------
+    Elkan (2001), The foundations of cost-sensitive learning, IJCAI.
+
     Examples
     --------
+    ``(2 * -100 + 3 * -10 + 5 * 40) / 100``:
+
     >>> float(value_per_prediction([[90, 2], [3, 5]], [[0, -100], [-10, 40]]))
     -0.3
     """

@@ -32,19 +32,62 @@ def _matrix(confusion: ArrayLike) -> FloatArray:
 
 
 def class_counts(confusion: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Correct, predicted and actual rows per class, each of shape (..., C)."""
+    """Correct, predicted and actual rows per class, each of shape (..., C).
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    correct, predicted, actual : ndarray, shape (..., C)
+        Rows.
+
+    Raises
+    ------
+    ValueError
+        If the last two axes differ.
+    """
     matrix = _matrix(confusion)
     return np.einsum("...ii->...i", matrix), matrix.sum(axis=-1), matrix.sum(axis=-2)
 
 
 def accuracy_counts(confusion: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Correct rows and all rows."""
+    """Correct rows and all rows.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    successes, n : ndarray, shape (...)
+        Numerator and denominator of `accuracy`.
+    """
     correct, predicted, _ = class_counts(confusion)
     return correct.sum(axis=-1), predicted.sum(axis=-1)
 
 
 def accuracy(confusion: ArrayLike) -> FloatArray:
-    """Share of rows whose class was predicted right."""
+    """Share of rows whose class was predicted right.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows.
+
+    Examples
+    --------
+    >>> round(float(accuracy([[5, 1, 0], [0, 3, 1], [0, 0, 2]])), 4)
+    0.8333
+    """
     return divide(*accuracy_counts(confusion))
 
 
@@ -62,10 +105,32 @@ def _check_average(average: str) -> None:
 def precision(confusion: ArrayLike, *, average: Average = "macro") -> FloatArray:
     """Precision averaged over classes.
 
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+    average : {"macro", "micro", "weighted"}, default "macro"
+        See the module.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows.
+
+    Raises
+    ------
+    ValueError
+        If `average` is unknown, or the last two axes differ.
+
     Examples
     --------
     >>> float(precision([[5, 1, 0], [0, 3, 1], [0, 0, 2]], average="micro"))
     0.8333333333333334
+
+    ``(5/6 + 3/4 + 2/2) / 3``:
+
+    >>> round(float(precision([[5, 1, 0], [0, 3, 1], [0, 0, 2]])), 4)
+    0.8611
     """
     _check_average(average)
     correct, predicted, actual = class_counts(confusion)
@@ -75,7 +140,32 @@ def precision(confusion: ArrayLike, *, average: Average = "macro") -> FloatArray
 
 
 def recall(confusion: ArrayLike, *, average: Average = "macro") -> FloatArray:
-    """Recall averaged over classes; `weighted` equals accuracy."""
+    """Recall averaged over classes; `weighted` equals accuracy.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+    average : {"macro", "micro", "weighted"}, default "macro"
+        See the module.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows.
+
+    Raises
+    ------
+    ValueError
+        If `average` is unknown, or the last two axes differ.
+
+    Examples
+    --------
+    ``(5/5 + 3/4 + 2/3) / 3``:
+
+    >>> round(float(recall([[5, 1, 0], [0, 3, 1], [0, 0, 2]])), 4)
+    0.8056
+    """
     _check_average(average)
     correct, predicted, actual = class_counts(confusion)
     if average == "micro":
@@ -84,7 +174,32 @@ def recall(confusion: ArrayLike, *, average: Average = "macro") -> FloatArray:
 
 
 def f1(confusion: ArrayLike, *, average: Average = "macro") -> FloatArray:
-    """F1 averaged over classes (the mean of the classes' F1, not the F1 of mean precision and recall)."""
+    """F1 averaged over classes (the mean of the classes' F1, not the F1 of mean precision and recall).
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+    average : {"macro", "micro", "weighted"}, default "macro"
+        See the module.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows.
+
+    Raises
+    ------
+    ValueError
+        If `average` is unknown, or the last two axes differ.
+
+    Examples
+    --------
+    ``(10/11 + 6/8 + 4/5) / 3``:
+
+    >>> round(float(f1([[5, 1, 0], [0, 3, 1], [0, 0, 2]])), 4)
+    0.8197
+    """
     _check_average(average)
     correct, predicted, actual = class_counts(confusion)
     if average == "micro":
@@ -93,7 +208,32 @@ def f1(confusion: ArrayLike, *, average: Average = "macro") -> FloatArray:
 
 
 def specificity(confusion: ArrayLike, *, average: Average = "macro") -> FloatArray:
-    """Specificity (one versus rest) averaged over classes."""
+    """Specificity (one versus rest) averaged over classes.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+    average : {"macro", "micro", "weighted"}, default "macro"
+        See the module; `micro` pools the classes that occur.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows.
+
+    Raises
+    ------
+    ValueError
+        If `average` is unknown, or the last two axes differ.
+
+    Examples
+    --------
+    ``(6/7 + 7/8 + 9/9) / 3``:
+
+    >>> round(float(specificity([[5, 1, 0], [0, 3, 1], [0, 0, 2]])), 4)
+    0.9107
+    """
     _check_average(average)
     correct, predicted, actual = class_counts(confusion)
     total = predicted.sum(axis=-1, keepdims=True)
@@ -105,7 +245,28 @@ def specificity(confusion: ArrayLike, *, average: Average = "macro") -> FloatArr
 
 
 def balanced_accuracy(confusion: ArrayLike) -> FloatArray:
-    """Mean recall of the classes with actual rows."""
+    """Mean recall of the classes with actual rows.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows.
+
+    Raises
+    ------
+    ValueError
+        If the last two axes differ.
+
+    Examples
+    --------
+    >>> round(float(balanced_accuracy([[5, 1, 0], [0, 3, 1], [0, 0, 2]])), 4)
+    0.8056
+    """
     correct, _, actual = class_counts(confusion)
     occurs = actual > 0
     return divide(np.where(occurs, divide(correct, actual), 0.0).sum(axis=-1), occurs.sum(axis=-1))
@@ -128,36 +289,132 @@ def roc_auc(positives: ArrayLike, negatives: ArrayLike, *, average: str = "macro
     ----------
     positives, negatives : array_like, shape (..., C, K)
         Score histograms per class: rows of the class, and all others, by the class's own score.
-    average : {"macro", "weighted"}
+    average : {"macro", "weighted"}, default "macro"
+        Classes alike, or by their rows.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN unless two classes occur.
+
+    Raises
+    ------
+    ValueError
+        If `average` is unknown, or the numbers of score bins differ.
     """
     return _over_classes(classification.roc_auc(positives, negatives), positives, average)
 
 
 def roc_auc_bound(positives: ArrayLike, negatives: ArrayLike, *, average: str = "macro") -> FloatArray:
-    """Largest possible difference between the binned and the exact `roc_auc`."""
+    """Largest possible difference between the binned and the exact `roc_auc`.
+
+    Parameters
+    ----------
+    positives, negatives : array_like, shape (..., C, K)
+        Score histograms per class.
+    average : {"macro", "weighted"}, default "macro"
+        As for `roc_auc`.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 0.5]; NaN unless two classes occur.
+
+    Raises
+    ------
+    ValueError
+        If `average` is unknown, or the numbers of score bins differ.
+    """
     return _over_classes(classification.roc_auc_bound(positives, negatives), positives, average)
 
 
 def average_precision(positives: ArrayLike, negatives: ArrayLike, *, average: str = "macro") -> FloatArray:
-    """One-versus-rest average precision averaged over the classes that occur."""
+    """One-versus-rest average precision averaged over the classes that occur.
+
+    Parameters
+    ----------
+    positives, negatives : array_like, shape (..., C, K)
+        Score histograms per class.
+    average : {"macro", "weighted"}, default "macro"
+        Classes alike, or by their rows.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows.
+
+    Raises
+    ------
+    ValueError
+        If `average` is unknown, or the numbers of score bins differ.
+    """
     return _over_classes(classification.average_precision(positives, negatives), positives, average)
 
 
 def average_precision_bounds(
     positives: ArrayLike, negatives: ArrayLike, *, average: str = "macro"
 ) -> tuple[FloatArray, FloatArray]:
-    """Smallest and largest `average_precision` of raw scores with these histograms."""
+    """Smallest and largest `average_precision` of raw scores with these histograms.
+
+    Parameters
+    ----------
+    positives, negatives : array_like, shape (..., C, K)
+        Score histograms per class.
+    average : {"macro", "weighted"}, default "macro"
+        As for `average_precision`.
+
+    Returns
+    -------
+    low, high : ndarray, shape (...)
+        NaN without rows.
+
+    Raises
+    ------
+    ValueError
+        If `average` is unknown, or the numbers of score bins differ.
+    """
     low, high = classification.average_precision_bounds(positives, negatives)
     return _over_classes(low, positives, average), _over_classes(high, positives, average)
 
 
 def calibration_error(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
-    """Classwise expected calibration error: mean over the classes (all of them) of the one-versus-rest error."""
+    """Classwise expected calibration error: mean over the classes (all of them) of the one-versus-rest error.
+
+    Parameters
+    ----------
+    positives, negatives : array_like, shape (..., C, K)
+        Score histograms per class; K is a multiple of 16.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of score bins differ, or are no multiple of 16.
+
+    References
+    ----------
+    Kull et al. (2019), NeurIPS.
+    """
     return _mean_of_classes(classification.calibration_error(positives, negatives))
 
 
 def calibration_noise(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
-    """Mean over the classes of `metrics_py.quality.classification.calibration_noise`."""
+    """Mean over the classes of `metrics_py.quality.classification.calibration_noise`.
+
+    Parameters
+    ----------
+    positives, negatives : array_like, shape (..., C, K)
+        Score histograms per class; K is a multiple of 16.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        What noise alone adds to `calibration_error`; NaN without rows.
+    """
     return _mean_of_classes(classification.calibration_noise(positives, negatives))
 
 

@@ -1,14 +1,14 @@
 """Ranking quality per query and its mean over queries, ties of the score counted as every order of them.
 
-A query whose rows are all irrelevant has no right order: it does not count. Rows with equal scores stand in random order, so
-every metric is its expectation over these orders; a score without ties gives the usual value. Queries are the unit: `n` is
-their number, and intervals come from the jackknife over 64 buckets of queries.
+A query whose rows are all irrelevant has no right order: it does not count. Rows with equal scores stand in random
+order, so every metric is its expectation over these orders; a score without ties gives the usual value. Queries are the
+unit: `n` is their number, and intervals come from the jackknife over 64 buckets of queries.
 
 References
 ----------
-McSherry & Najork (2008), ECIR, LNCS 4956:414 (metrics of tied scores). Jarvelin & Kekalainen (2002), ACM TOIS 20:422 (NDCG).
-Manning, Raghavan & Schuetze (2008), Introduction to Information Retrieval, ch. 8 (precision, recall, average precision).
-Voorhees (1999), TREC-8 (reciprocal rank).
+McSherry & Najork (2008), ECIR, LNCS 4956:414 (metrics of tied scores). Jarvelin & Kekalainen (2002), ACM TOIS 20:422
+(NDCG). Manning, Raghavan & Schuetze (2008), Introduction to Information Retrieval, ch. 8 (precision, recall, average
+precision). Voorhees (1999), TREC-8 (reciprocal rank).
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def per_query(rows: pl.DataFrame, *, k: int = K) -> pl.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        ``query`` (any scalar), ``score`` (higher is earlier), ``relevance`` (at least 0; above 0 is relevant). Rows without
-        one of them do not count.
+        ``query`` (any scalar), ``score`` (higher is earlier), ``relevance`` (at least 0; above 0 is relevant). Rows
+        without one of them do not count.
     k : int, default 10
         Places that are looked at.
 
     Returns
     -------
     DataFrame
-        ``query, n_rows, n_relevant, ndcg, map, mrr, precision_at_k, recall_at_k, hit_rate_at_k``. NDCG takes the relevance
-        itself as gain, ``map`` divides by the relevant rows that fit into k places, precision by k.
+        ``query, n_rows, n_relevant, ndcg, map, mrr, precision_at_k, recall_at_k, hit_rate_at_k``. NDCG takes the
+        relevance itself as gain, ``map`` divides by the relevant rows that fit into k places, precision by k.
 
     Raises
     ------
@@ -88,13 +88,15 @@ def per_query(rows: pl.DataFrame, *, k: int = K) -> pl.DataFrame:
 
 
 def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> pl.DataFrame:
-    """Mean of every metric over the queries with its 95 % interval, as `metrics_py.quality.table.quality_table` gives them.
+    """Mean of every metric over the queries with its 95 % interval, as `metrics_py.quality.table.quality_table` gives
+    them.
 
     Parameters
     ----------
     rows : DataFrame
         As for `per_query`.
     k : int, default 10
+        Places that are looked at.
     min_queries : int, default 100
         Fewer queries with a relevant row: insufficient_data.
 
@@ -102,6 +104,37 @@ def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> 
     -------
     DataFrame
         ``metric, value, ci_low, ci_high, n, status, reason, ...``; `n` counts queries.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, k is below 1, or a relevance is negative.
+
+    Notes
+    -----
+    Queries are hashed into 64 buckets, and the mean over queries has the delete-one-bucket jackknife t interval. The
+    interval is that of a mean without limits: with few queries it can reach beyond [0, 1], and where all queries have
+    one value it has no width.
+
+    Queries are independent and count alike, whatever their number of rows; queries without a relevant row do not count,
+    so a rise of their number is not seen here. Relevance that is only known of rows that were shown makes recall too
+    high.
+
+    References
+    ----------
+    Jarvelin & Kekalainen (2002), ACM TOIS 20:422 (NDCG). Manning, Raghavan & Schuetze (2008), Introduction to
+    Information Retrieval, ch. 8. Voorhees (1999), TREC-8 (reciprocal rank). McSherry & Najork (2008), ECIR, LNCS
+    4956:414 (ties).
+
+    Examples
+    --------
+    The relevant row is second of one query and first of the other; ``(1/log2(3) + 1) / 2`` and ``(1/2 + 1) / 2``:
+
+    >>> score, relevance = [3.0, 2.0, 1.0] * 2, [0, 1, 0, 1, 0, 0]
+    >>> rows = pl.DataFrame({"query": ["a"] * 3 + ["b"] * 3, "score": score, "relevance": relevance})
+    >>> found = ranking_table(rows, min_queries=2).filter(pl.col("metric").is_in(["ndcg", "mrr"]))
+    >>> found.select("metric", pl.col("value").round(4), "n").rows()
+    [('mrr', 0.75, 2), ('ndcg', 0.8155, 2)]
     """
     found = per_query(rows, k=k)
     bucket = (pl.col("query").hash(seed=0) % N_BUCKETS).cast(pl.Int64)
@@ -135,7 +168,9 @@ def _checked(rows: pl.DataFrame, k: int) -> pl.DataFrame:
 
 
 def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows by query and falling score: place, and of the tied rows number, mean gain, chance to be relevant, place within."""
+    """Rows by query and falling score: place, and of the tied rows number, mean gain, chance to be relevant, place
+    within.
+    """
     ties = ["query", "score"]
     relevant = pl.col("relevance") > 0
     ordered = rows.sort(ties, descending=[False, True]).with_columns(
@@ -156,7 +191,7 @@ def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _first(ranked: pl.DataFrame) -> FloatArray:
-    """Probability that a place holds the first relevant row of its query: no relevant one before, in its ties or above."""
+    """Probability that a place holds the first relevant row of its query: none before it, in its ties or above."""
     n, r, j = (ranked[name].to_numpy().astype(float) for name in ("tied", "tied_relevant", "offset"))
     possible = (ranked["before"].to_numpy() == 0) & (r > 0) & (n - 1 - j >= r - 1)
     n, r, j = n[possible], r[possible], j[possible]
@@ -203,35 +238,192 @@ _ranking_metric = partial(metric, task="ranking", needs="rows", direction="highe
 
 @_ranking_metric(name="ndcg", references=("Jarvelin & Kekalainen (2002), ACM TOIS 20:422", TIES))
 def ndcg(rows: pl.DataFrame, k: int = K) -> float:
-    """Discounted gain of the first k places of a query, relative to the best order; mean over queries."""
+    """Discounted gain of the first k places of a query, relative to the best order; mean over queries.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As for `per_query`.
+    k : int, default 10
+        Places that are looked at.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without a query that has a relevant row.
+
+    Raises
+    ------
+    ValueError
+        As `per_query`.
+
+    Notes
+    -----
+    ``sum_i r_i / log2(i + 1)`` over the first k places, over the same sum of the best order; the gain is the relevance
+    itself, not ``2^r - 1``.
+
+    References
+    ----------
+    Jarvelin & Kekalainen (2002), ACM TOIS 20:422.
+
+    Examples
+    --------
+    The only relevant row is second: ``1 / log2(3)``.
+
+    >>> round(ndcg(pl.DataFrame({"query": ["q"] * 3, "score": [3.0, 2.0, 1.0], "relevance": [0, 1, 0]})), 4)
+    0.6309
+    """
     return _mean(rows, "ndcg", k)
 
 
 @_ranking_metric(name="map", references=(MANNING, TIES))
 def mean_average_precision(rows: pl.DataFrame, k: int = K) -> float:
-    """Precision averaged over the places of the relevant rows among the first k; mean over queries."""
+    """Precision averaged over the places of the relevant rows among the first k; mean over queries.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As for `per_query`.
+    k : int, default 10
+        Places that are looked at.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without a query that has a relevant row.
+
+    Raises
+    ------
+    ValueError
+        As `per_query`.
+
+    Examples
+    --------
+    Relevant rows are first and third: ``(1/1 + 2/3) / 2``.
+
+    >>> rows = pl.DataFrame({"query": ["q"] * 3, "score": [3.0, 2.0, 1.0], "relevance": [1, 0, 1]})
+    >>> round(mean_average_precision(rows), 4)
+    0.8333
+    """
     return _mean(rows, "map", k)
 
 
 @_ranking_metric(name="mrr", references=("Voorhees (1999), TREC-8", TIES))
 def mean_reciprocal_rank(rows: pl.DataFrame, k: int = K) -> float:
-    """1 / place of the first relevant row, 0 beyond place k; mean over queries."""
+    """1 / place of the first relevant row, 0 beyond place k; mean over queries.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As for `per_query`.
+    k : int, default 10
+        Places that are looked at.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without a query that has a relevant row.
+
+    Raises
+    ------
+    ValueError
+        As `per_query`.
+
+    Examples
+    --------
+    >>> rows = pl.DataFrame({"query": ["q"] * 3, "score": [3.0, 2.0, 1.0], "relevance": [0, 1, 1]})
+    >>> mean_reciprocal_rank(rows), mean_reciprocal_rank(rows, k=1)
+    (0.5, 0.0)
+    """
     return _mean(rows, "mrr", k)
 
 
 @_ranking_metric(name="precision_at_k", references=(MANNING, TIES))
 def precision_at_k(rows: pl.DataFrame, k: int = K) -> float:
-    """Share of the first k places that hold a relevant row; mean over queries."""
+    """Share of the first k places that hold a relevant row; mean over queries.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As for `per_query`.
+    k : int, default 10
+        Places that are looked at; places that a short query leaves empty count as irrelevant.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without a query that has a relevant row.
+
+    Raises
+    ------
+    ValueError
+        As `per_query`.
+
+    Examples
+    --------
+    >>> rows = pl.DataFrame({"query": ["q"] * 3, "score": [3.0, 2.0, 1.0], "relevance": [0, 1, 1]})
+    >>> precision_at_k(rows, k=2), precision_at_k(rows, k=4)
+    (0.5, 0.5)
+    """
     return _mean(rows, "precision_at_k", k)
 
 
 @_ranking_metric(name="recall_at_k", references=(MANNING, TIES))
 def recall_at_k(rows: pl.DataFrame, k: int = K) -> float:
-    """Share of the relevant rows that stand among the first k; mean over queries."""
+    """Share of the relevant rows that stand among the first k; mean over queries.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As for `per_query`.
+    k : int, default 10
+        Places that are looked at.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without a query that has a relevant row.
+
+    Raises
+    ------
+    ValueError
+        As `per_query`.
+
+    Examples
+    --------
+    >>> rows = pl.DataFrame({"query": ["q"] * 3, "score": [3.0, 2.0, 1.0], "relevance": [0, 1, 1]})
+    >>> recall_at_k(rows, k=2)
+    0.5
+    """
     return _mean(rows, "recall_at_k", k)
 
 
 @_ranking_metric(name="hit_rate_at_k", references=(MANNING, TIES))
 def hit_rate_at_k(rows: pl.DataFrame, k: int = K) -> float:
-    """Share of the queries with a relevant row among the first k."""
+    """Share of the queries with a relevant row among the first k.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As for `per_query`.
+    k : int, default 10
+        Places that are looked at.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without a query that has a relevant row.
+
+    Raises
+    ------
+    ValueError
+        As `per_query`.
+
+    Examples
+    --------
+    A tie of one relevant and one irrelevant row hits the first place in half of its orders:
+
+    >>> round(hit_rate_at_k(pl.DataFrame({"query": ["q"] * 2, "score": [1.0, 1.0], "relevance": [0, 1]}), k=1), 6)
+    0.5
+    """
     return _mean(rows, "hit_rate_at_k", k)

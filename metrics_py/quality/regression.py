@@ -21,22 +21,83 @@ SMALLEST_RELATIVE_VARIANCE = 1e-10
 
 
 def mae(sum_abs_error: ArrayLike, n: ArrayLike) -> FloatArray:
-    """Mean absolute error."""
+    """Mean absolute error.
+
+    Parameters
+    ----------
+    sum_abs_error : array_like, shape (...)
+        Summed distances of prediction and label.
+    n : array_like, shape (...)
+        Rows.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In the unit of the label; NaN without rows.
+    """
     return divide(sum_abs_error, n)
 
 
 def rmse(sum_squared_error: ArrayLike, n: ArrayLike) -> FloatArray:
-    """Root mean squared error."""
+    """Root mean squared error.
+
+    Parameters
+    ----------
+    sum_squared_error : array_like, shape (...)
+        Summed squared errors.
+    n : array_like, shape (...)
+        Rows.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In the unit of the label; NaN without rows.
+
+    Examples
+    --------
+    >>> float(rmse(36.0, 4))
+    3.0
+    """
     return np.sqrt(np.maximum(divide(sum_squared_error, n), 0))
 
 
 def mean_error(sum_error: ArrayLike, n: ArrayLike) -> FloatArray:
-    """Mean of prediction minus label: positive when the model predicts too high."""
+    """Mean of prediction minus label: positive when the model predicts too high.
+
+    Parameters
+    ----------
+    sum_error : array_like, shape (...)
+        Summed errors.
+    n : array_like, shape (...)
+        Rows.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In the unit of the label; NaN without rows.
+    """
     return divide(sum_error, n)
 
 
 def pinball(sum_loss: ArrayLike, n: ArrayLike) -> FloatArray:
-    """Mean pinball loss ``max(q (y - f), (q - 1) (y - f))`` of a prediction `f` of the quantile `q`."""
+    """Mean pinball loss ``max(q (y - f), (q - 1) (y - f))`` of a prediction `f` of the quantile `q`.
+
+    Parameters
+    ----------
+    sum_loss : array_like, shape (...)
+        Summed losses.
+    n : array_like, shape (...)
+        Rows.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In the unit of the label; NaN without rows.
+
+    References
+    ----------
+    Koenker & Bassett (1978), Econometrica 46:33.
+    """
     return divide(sum_loss, n)
 
 
@@ -44,6 +105,20 @@ def r2(sum_squared_error: ArrayLike, sum_label: ArrayLike, sum_label_sq: ArrayLi
     """Coefficient of determination: 1 - squared error / squared distance of the labels from their mean.
 
     Undefined when the labels are constant, or vary so little beside their mean that the sums cannot tell.
+
+    Parameters
+    ----------
+    sum_squared_error : array_like, shape (...)
+        Summed squared errors.
+    sum_label, sum_label_sq : array_like, shape (...)
+        Summed labels and their squares.
+    n : array_like, shape (...)
+        Rows.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        At most 1, or NaN.
 
     Examples
     --------

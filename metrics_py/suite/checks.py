@@ -1,9 +1,9 @@
 """Test suites: bounds on data quality, drift and model quality of a table, absolute or relative to a reference.
 
-A check fails only in the direction that is worse: an improvement is never a failure. With ``judge: interval`` it fails when
-the whole 95 % interval lies beyond the bound, so that a handful of rows cannot fail it by chance; an interval across the bound
-is ``unclear``. With a tolerance the interval is that of the difference: the reference is a sample too (Newcombe 1998, method 10:
-squared distances add). What cannot be measured is ``insufficient_data``, never a pass.
+A check fails only in the direction that is worse: an improvement is never a failure. With ``judge: interval`` it fails
+when the whole 95 % interval lies beyond the bound, so that a handful of rows cannot fail it by chance; an interval
+across the bound is ``unclear``. With a tolerance the interval is that of the difference: the reference is a sample too
+(Newcombe 1998, method 10: squared distances add). What cannot be measured is ``insufficient_data``, never a pass.
 """
 
 from __future__ import annotations
@@ -91,7 +91,19 @@ class Check:
 
 @dataclass(frozen=True)
 class Suite:
-    """Checks, and the columns that quality metrics need."""
+    """Checks, and the columns that quality metrics need.
+
+    Attributes
+    ----------
+    checks : tuple of Check
+        In the order of the report.
+    roles : Roles, optional
+        Label and model output; without them there are no checks of quality.
+    min_labels : int, default 100
+        Fewer labelled rows: insufficient_data.
+    notes : tuple of str
+        What a drafted suite leaves out, and why.
+    """
 
     checks: tuple[Check, ...]
     roles: Roles | None = None
@@ -106,13 +118,50 @@ def run_suite(suite: Suite, reference: object, current: object) -> SuiteResult:
     Parameters
     ----------
     suite : Suite
+        What to check.
     reference, current : table
         As for `metrics_py.compare`.
+
+    Returns
+    -------
+    SuiteResult
+        One row per check and column.
 
     Raises
     ------
     TypeError, ValueError
         If a table cannot be read, or a check names an unknown metric or column.
+
+    Notes
+    -----
+    A check fails only in the direction that is worse. With ``judge="value"`` the value itself must keep to the bounds;
+    with ``judge="interval"`` the check fails where the whole 95 % interval lies beyond one, and is ``unclear`` where it
+    reaches across. With a tolerance the interval is that of the difference from the reference's value: squared
+    distances add. What cannot be measured is ``insufficient_data``, never a pass.
+
+    Rows are independent in the intervals of facts and drift; those of quality allow for `Roles.entity`. Each check errs
+    by itself: of many that judge by value, some fail by chance in every run. A suite judges one table; for a stream of
+    windows take the alert engine.
+
+    References
+    ----------
+    Newcombe (1998), Statistics in Medicine 17:873, method 10 (interval of a difference). Wilson (1927), JASA 22:209 (of
+    rates).
+
+    Examples
+    --------
+    One of four ages is missing:
+
+    >>> suite = Suite((Check("null_rate", ("age",), le=0.1), Check("row_count", ge=3)))
+    >>> result = run_suite(suite, {"age": [30, 40, 50]}, {"age": [30, None, 50, 45]})
+    >>> [(row["check"], row["status"], row["value"]) for row in result.to_dicts()]
+    [('null_rate(age)', 'fail', 0.25), ('row_count', 'pass', 4.0)]
+
+    Of four rows that is no proof of more than 10 %:
+
+    >>> suite = Suite((Check("null_rate", ("age",), le=0.1, judge="interval"),))
+    >>> run_suite(suite, {"age": [30, 40, 50]}, {"age": [30, None, 50, 45]}).to_dicts()[0]["status"]
+    'unclear'
     """
     tables = read_table(reference, "reference"), read_table(current, "current")
     for check in suite.checks:
@@ -126,13 +175,31 @@ def run_suite(suite: Suite, reference: object, current: object) -> SuiteResult:
 
 
 def known_metrics(roles: Roles | None) -> list[str]:
-    """Names a check may use; quality metrics only when the columns are named."""
+    """Names a check may use; quality metrics only when the columns are named.
+
+    Parameters
+    ----------
+    roles : Roles or None
+        Label and model output.
+
+    Returns
+    -------
+    list of str
+        Sorted.
+    """
     quality = registry.names(roles.task) if roles else ()  # type: ignore[arg-type]
     return sorted({*TABLE_FACTS, *COLUMN_FACTS, *registry.names("drift"), *quality})
 
 
 def check_metric(check: Check, roles: Roles | None) -> None:
     """Refuse a check that can never be evaluated.
+
+    Parameters
+    ----------
+    check : Check
+        What to look at.
+    roles : Roles or None
+        Label and model output of the suite.
 
     Raises
     ------
@@ -315,7 +382,25 @@ def _bounds(check: Check, before: Estimate | None, roles: Roles | None) -> tuple
 
 
 def direction_of(metric: str, roles: Roles | None) -> Direction:
-    """Which way is better: of the fact, or of the registry's entry for the task."""
+    """Which way is better: of the fact, or of the registry's entry for the task.
+
+    Parameters
+    ----------
+    metric : str
+        Name of a fact, a drift metric or a quality metric.
+    roles : Roles or None
+        Label and model output of the suite.
+
+    Returns
+    -------
+    {"higher_is_better", "lower_is_better", "none"}
+        ``none``: either way is worse.
+
+    Raises
+    ------
+    ValueError
+        If there is no such metric.
+    """
     if fact := (TABLE_FACTS.get(metric) or COLUMN_FACTS.get(metric)):
         return fact.direction
     return registry.get(metric, roles.task if roles and not _is_drift(metric) else "drift").direction  # type: ignore[arg-type]

@@ -1,4 +1,7 @@
-"""Facts about a table and its columns that a test suite can bound: rows, duplicates, missing and unseen values, moments."""
+"""Facts about a table and its columns that a test suite can bound.
+
+Rows, duplicates, missing and unseen values, moments.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,17 @@ from metrics_py.results import Estimate
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table in question, and the same column of the reference."""
+    """A column of the table in question, and the same column of the reference.
+
+    Attributes
+    ----------
+    values : polars.Series
+        Of the table.
+    reference : polars.Series
+        Of the reference.
+    reading : Reading
+        How both are read, told from the reference.
+    """
 
     values: pl.Series
     reference: pl.Series
@@ -30,7 +43,18 @@ class Column:
 class Fact:
     """A fact about a table or a column, which way is better, and the kinds of columns that have it.
 
-    No kinds: it is of the table. ``other`` is every type that cannot be judged otherwise.
+    Attributes
+    ----------
+    name : str
+        As in a check.
+    summary : str
+        First line of the function's docstring.
+    function : callable
+        ``(table, reference, columns) -> Estimate``, of a column ``Column -> Estimate``.
+    kinds : tuple of str
+        Kinds of columns; none: it is of the table. ``other`` is every type that cannot be judged otherwise.
+    direction : {"higher_is_better", "lower_is_better", "none"}
+        Which way is better.
     """
 
     name: str
@@ -67,12 +91,38 @@ def _finite(values: pl.Series) -> pl.Series:
 
 
 def row_count(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequence[str]) -> Estimate:
-    """Rows of the table."""
+    """Rows of the table.
+
+    Parameters
+    ----------
+    table, reference : polars.DataFrame
+        The table in question and the reference.
+    columns : sequence of str
+        Not used.
+
+    Returns
+    -------
+    Estimate
+        Without an interval.
+    """
     return Estimate(float(table.height), None, None, table.height)
 
 
 def duplicate_rate(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequence[str]) -> Estimate:
-    """Share of rows that repeat an earlier one (in `columns`, or altogether)."""
+    """Share of rows that repeat an earlier one (in `columns`, or altogether).
+
+    Parameters
+    ----------
+    table, reference : polars.DataFrame
+        The table in question and the reference.
+    columns : sequence of str
+        The key; none: all columns but nested ones.
+
+    Returns
+    -------
+    Estimate
+        With Wilson's interval.
+    """
     if not table.height:
         return _rate(0, 0)
     key = table.select(columns) if columns else table.select(c for c in table.columns if not table[c].dtype.is_nested())
@@ -80,29 +130,88 @@ def duplicate_rate(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequen
 
 
 def missing_columns(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequence[str]) -> Estimate:
-    """Columns of the reference that the table lacks."""
+    """Columns of the reference that the table lacks.
+
+    Parameters
+    ----------
+    table, reference : polars.DataFrame
+        The table in question and the reference.
+    columns : sequence of str
+        Not used.
+
+    Returns
+    -------
+    Estimate
+        Without an interval.
+    """
     return _number(len(set(reference.columns) - set(table.columns)), table.height)
 
 
 def new_columns(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequence[str]) -> Estimate:
-    """Columns of the table that the reference lacks."""
+    """Columns of the table that the reference lacks.
+
+    Parameters
+    ----------
+    table, reference : polars.DataFrame
+        The table in question and the reference.
+    columns : sequence of str
+        Not used.
+
+    Returns
+    -------
+    Estimate
+        Without an interval.
+    """
     return _number(len(set(table.columns) - set(reference.columns)), table.height)
 
 
 def null_rate(column: Column) -> Estimate:
-    """Share of rows without a value."""
+    """Share of rows without a value.
+
+    Parameters
+    ----------
+    column : Column
+        Of any kind.
+
+    Returns
+    -------
+    Estimate
+        With Wilson's interval.
+    """
     return _rate(column.values.null_count(), column.values.len())
 
 
 def not_finite_rate(column: Column) -> Estimate:
-    """Share of rows with NaN or infinity."""
+    """Share of rows with NaN or infinity.
+
+    Parameters
+    ----------
+    column : Column
+        Numeric, a text (its length) or an embedding (its norm).
+
+    Returns
+    -------
+    Estimate
+        With Wilson's interval.
+    """
     values = read_as(column.values, column.reading)
     bad = int((~values.is_finite()).fill_null(False).sum()) if values.dtype.is_float() else 0
     return _rate(bad, values.len())
 
 
 def out_of_range_rate(column: Column) -> Estimate:
-    """Share of the values that lie outside the range of the reference."""
+    """Share of the values that lie outside the range of the reference.
+
+    Parameters
+    ----------
+    column : Column
+        Numeric, a text (its length) or an embedding (its norm).
+
+    Returns
+    -------
+    Estimate
+        Of the finite values, with Wilson's interval.
+    """
     low, high = (getattr(_finite(read_as(column.reference, column.reading)), end)() for end in ("min", "max"))
     numbers = _numbers(column)
     if low is None:
@@ -111,28 +220,83 @@ def out_of_range_rate(column: Column) -> Estimate:
 
 
 def unseen_rate(column: Column) -> Estimate:
-    """Share of the values that are of a category the reference does not hold."""
+    """Share of the values that are of a category the reference does not hold.
+
+    Parameters
+    ----------
+    column : Column
+        Categorical.
+
+    Returns
+    -------
+    Estimate
+        With Wilson's interval.
+    """
     texts = [categories_of(v, "categorical", v.name).drop_nulls() for v in (column.values, column.reference)]
     return _rate(int((~texts[0].is_in(texts[1].unique().implode())).sum()), texts[0].len())
 
 
 def n_distinct(column: Column) -> Estimate:
-    """Distinct values."""
+    """Distinct values.
+
+    Parameters
+    ----------
+    column : Column
+        Of any kind but embeddings.
+
+    Returns
+    -------
+    Estimate
+        Without an interval; nulls are no value.
+    """
     return _number(column.values.drop_nulls().n_unique(), column.values.len())
 
 
 def minimum(column: Column) -> Estimate:
-    """Smallest value."""
+    """Smallest value.
+
+    Parameters
+    ----------
+    column : Column
+        Numeric, a text (its length) or an embedding (its norm).
+
+    Returns
+    -------
+    Estimate
+        Of the finite values, without an interval.
+    """
     return _number(_numbers(column).min(), _numbers(column).len())
 
 
 def maximum(column: Column) -> Estimate:
-    """Largest value."""
+    """Largest value.
+
+    Parameters
+    ----------
+    column : Column
+        Numeric, a text (its length) or an embedding (its norm).
+
+    Returns
+    -------
+    Estimate
+        Of the finite values, without an interval.
+    """
     return _number(_numbers(column).max(), _numbers(column).len())
 
 
 def mean(column: Column) -> Estimate:
-    """Mean of the finite values, with the normal interval for independent rows."""
+    """Mean of the finite values, with the normal interval for independent rows.
+
+    Parameters
+    ----------
+    column : Column
+        Numeric, a text (its length) or an embedding (its norm).
+
+    Returns
+    -------
+    Estimate
+        Without an interval below two values.
+    """
     numbers = _numbers(column)
     if numbers.len() < 2:
         return _number(numbers.mean(), numbers.len())
@@ -141,17 +305,50 @@ def mean(column: Column) -> Estimate:
 
 
 def standard_deviation(column: Column) -> Estimate:
-    """Standard deviation of the finite values."""
+    """Standard deviation of the finite values.
+
+    Parameters
+    ----------
+    column : Column
+        Numeric, a text (its length) or an embedding (its norm).
+
+    Returns
+    -------
+    Estimate
+        Without an interval; undefined below two values.
+    """
     return _number(_numbers(column).std(), _numbers(column).len())
 
 
 def median(column: Column) -> Estimate:
-    """Median of the finite values."""
+    """Median of the finite values.
+
+    Parameters
+    ----------
+    column : Column
+        Numeric, a text (its length) or an embedding (its norm).
+
+    Returns
+    -------
+    Estimate
+        Without an interval.
+    """
     return _number(_numbers(column).median(), _numbers(column).len())
 
 
 def true_rate(column: Column) -> Estimate:
-    """Share of true among the values."""
+    """Share of true among the values.
+
+    Parameters
+    ----------
+    column : Column
+        Boolean.
+
+    Returns
+    -------
+    Estimate
+        With Wilson's interval.
+    """
     texts = categories_of(column.values, "boolean", column.values.name).drop_nulls()
     return _rate(int((texts == "true").sum()), texts.len())
 
@@ -186,5 +383,16 @@ COLUMN_FACTS = _facts(
 
 
 def column_reading(reference: pl.Series) -> Reading:
-    """How a column is read, told from the reference."""
+    """How a column is read, told from the reference.
+
+    Parameters
+    ----------
+    reference : polars.Series
+        The reference's values.
+
+    Returns
+    -------
+    Reading
+        As `metrics_py.comparison.reading.infer_reading`.
+    """
     return infer_reading(reference)

@@ -48,15 +48,45 @@ class SuiteResult:
         return self.frame.filter(bad).is_empty()
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One dict per row; None where a number is undefined."""
+        """One dict per row; None where a number is undefined.
+
+        Returns
+        -------
+        list of dict
+            By the names of the columns.
+        """
         return self.frame.to_dicts()
 
     def to_json(self, indent: int | None = None) -> str:
-        """`to_dicts` as JSON text."""
+        """`to_dicts` as JSON text.
+
+        Parameters
+        ----------
+        indent : int, optional
+            Spaces per level; default: one line.
+
+        Returns
+        -------
+        str
+            null where a number is undefined.
+        """
         return json.dumps(self.to_dicts(), indent=indent, ensure_ascii=False, allow_nan=False)
 
     def to_junit(self, name: str = "sightline test") -> str:
-        """JUnit XML, as CI systems show it: an error that fails is a failure, what only warns or is unclear is skipped with its reason."""
+        """JUnit XML, as CI systems show it.
+
+        An error that fails is a failure, what only warns or is unclear is skipped with its reason.
+
+        Parameters
+        ----------
+        name : str, default "sightline test"
+            Of the test suite.
+
+        Returns
+        -------
+        str
+            With an XML declaration.
+        """
         rows = self.frame.to_dicts()
         bad = [row["status"] in ("fail", "insufficient_data") and row["severity"] == "error" for row in rows]
         soft = [row["status"] != "pass" and not is_bad for row, is_bad in zip(rows, bad, strict=True)]
@@ -73,7 +103,18 @@ class SuiteResult:
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
     def to_text(self, *, only_bad: bool = False) -> str:
-        """A table for people: failures first."""
+        """A table for people: failures first.
+
+        Parameters
+        ----------
+        only_bad : bool, default False
+            Leave out what passes.
+
+        Returns
+        -------
+        str
+            A line that sums up, and the table.
+        """
         rank = {"fail": 0, "insufficient_data": 1, "unclear": 2, "pass": 3}
         rows = sorted(self.frame.to_dicts(), key=lambda row: (rank[row["status"]], row["severity"] == "warn"))
         counts = {status: sum(row["status"] == status for row in rows) for status in rank}
@@ -97,6 +138,23 @@ def _xml(text: str) -> str:
 
 
 def short(value: float | None) -> str:
+    """A number with six significant digits; a dash where there is none.
+
+    Parameters
+    ----------
+    value : float or None
+        The number.
+
+    Returns
+    -------
+    str
+        As in `SuiteResult.to_text`.
+
+    Examples
+    --------
+    >>> short(1 / 3), short(None)
+    ('0.333333', '-')
+    """
     return "-" if value is None else f"{value:.6g}"
 
 
