@@ -1,4 +1,7 @@
-"""What every statistic returns: estimates with their interval, tests with their effect. Undefined is a result, never NaN."""
+"""What every statistic returns: estimates with their interval, tests with their effect.
+
+Undefined is a result, never NaN.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,29 @@ class TestResult:
     decision: Decision | None = None
 
     def decide(self, alpha: float = 0.05) -> TestResult:
-        """The same result with a decision at level `alpha`; "not_different" is no proof of equality, see the effect."""
+        """The same result with a decision at level `alpha`; "not_different" is no proof of equality, see the effect.
+
+        Parameters
+        ----------
+        alpha : float, default 0.05
+            Level of the test.
+
+        Returns
+        -------
+        TestResult
+            With `decision` set; None where there is no p-value.
+
+        Raises
+        ------
+        ValueError
+            If `alpha` does not lie between 0 and 1.
+
+        Examples
+        --------
+        >>> from metrics_py.drift.categorical_tests import two_proportion_z
+        >>> two_proportion_z(48, 80, 56, 70).decide(alpha=0.01).decision
+        'different'
+        """
         if not 0 < alpha < 1:
             raise ValueError(f"decide: alpha={alpha} must lie between 0 and 1, e.g. 0.05")
         if self.p_value is None:

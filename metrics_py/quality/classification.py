@@ -26,14 +26,41 @@ N_CALIBRATION_BINS = 16
 
 
 def divide(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:
-    """Quotient; NaN where the denominator is not positive."""
+    """Quotient; NaN where the denominator is not positive.
+
+    Parameters
+    ----------
+    numerator, denominator : array_like
+        Broadcast against each other.
+
+    Returns
+    -------
+    ndarray
+        Without a warning.
+    """
     numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     defined = denominator > 0
     return np.where(defined, numerator / np.where(defined, denominator, 1.0), np.nan)
 
 
 def confusion_counts(confusion: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """True positives, false positives, false negatives and true negatives of (..., 2, 2) matrices."""
+    """True positives, false positives, false negatives and true negatives of (..., 2, 2) matrices.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class; index 1 is positive.
+
+    Returns
+    -------
+    tp, fp, fn, tn : ndarray, shape (...)
+        Rows.
+
+    Raises
+    ------
+    ValueError
+        If the last axes are not (2, 2).
+    """
     matrix = np.asarray(confusion, dtype=float)
     if matrix.shape[-2:] != (2, 2):
         raise ValueError(f"confusion matrix of shape {matrix.shape}: a binary one ends in (2, 2), predicted by actual")
@@ -41,37 +68,102 @@ def confusion_counts(confusion: ArrayLike) -> tuple[FloatArray, FloatArray, Floa
 
 
 def accuracy_counts(confusion: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Correct rows and all rows."""
+    """Correct rows and all rows.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    successes, n : ndarray, shape (...)
+        Numerator and denominator of `accuracy`.
+    """
     tp, fp, fn, tn = confusion_counts(confusion)
     return tp + tn, tp + fp + fn + tn
 
 
 def precision_counts(confusion: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """True positives and predicted positives."""
+    """True positives and predicted positives.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    successes, n : ndarray, shape (...)
+        Numerator and denominator of `precision`.
+    """
     tp, fp, _, _ = confusion_counts(confusion)
     return tp, tp + fp
 
 
 def recall_counts(confusion: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """True positives and actual positives."""
+    """True positives and actual positives.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    successes, n : ndarray, shape (...)
+        Numerator and denominator of `recall`.
+    """
     tp, _, fn, _ = confusion_counts(confusion)
     return tp, tp + fn
 
 
 def specificity_counts(confusion: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """True negatives and actual negatives."""
+    """True negatives and actual negatives.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    successes, n : ndarray, shape (...)
+        Numerator and denominator of `specificity`.
+    """
     _, fp, _, tn = confusion_counts(confusion)
     return tn, tn + fp
 
 
 def positive_rate_counts(confusion: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Actual positives and all rows: the base rate."""
+    """Actual positives and all rows: the base rate.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    successes, n : ndarray, shape (...)
+        Numerator and denominator of the base rate.
+    """
     tp, fp, fn, tn = confusion_counts(confusion)
     return tp + fn, tp + fp + fn + tn
 
 
 def accuracy(confusion: ArrayLike) -> FloatArray:
     """Share of rows whose class was predicted right.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows.
 
     Examples
     --------
@@ -82,28 +174,110 @@ def accuracy(confusion: ArrayLike) -> FloatArray:
 
 
 def precision(confusion: ArrayLike) -> FloatArray:
-    """Share of positives among the rows predicted positive; undefined when none is."""
+    """Share of positives among the rows predicted positive; undefined when none is.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1], or NaN.
+
+    Examples
+    --------
+    >>> float(precision([[50, 10], [5, 35]]))
+    0.875
+    """
     return divide(*precision_counts(confusion))
 
 
 def recall(confusion: ArrayLike) -> FloatArray:
-    """Share of the positives that were predicted positive; undefined without positives."""
+    """Share of the positives that were predicted positive; undefined without positives.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1], or NaN.
+
+    Examples
+    --------
+    >>> float(recall([[50, 15], [5, 35]]))
+    0.7
+    """
     return divide(*recall_counts(confusion))
 
 
 def specificity(confusion: ArrayLike) -> FloatArray:
-    """Share of the negatives that were predicted negative; undefined without negatives."""
+    """Share of the negatives that were predicted negative; undefined without negatives.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1], or NaN.
+
+    Examples
+    --------
+    >>> float(specificity([[45, 10], [5, 40]]))
+    0.9
+    """
     return divide(*specificity_counts(confusion))
 
 
 def f1(confusion: ArrayLike) -> FloatArray:
-    """Harmonic mean of precision and recall; undefined when nothing is positive, predicted or actual."""
+    """Harmonic mean of precision and recall; undefined when nothing is positive, predicted or actual.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1], or NaN.
+
+    Examples
+    --------
+    ``2 * 30 / (2 * 30 + 5 + 15)``:
+
+    >>> float(f1([[50, 15], [5, 30]]))
+    0.75
+    """
     tp, fp, fn, _ = confusion_counts(confusion)
     return divide(2 * tp, 2 * tp + fp + fn)
 
 
 def balanced_accuracy(confusion: ArrayLike) -> FloatArray:
-    """Mean of recall and specificity; undefined unless both classes occur."""
+    """Mean of recall and specificity; undefined unless both classes occur.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., 2, 2)
+        Rows per predicted and actual class.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1], or NaN.
+
+    Examples
+    --------
+    >>> round(float(balanced_accuracy([[45, 15], [5, 35]])), 6)
+    0.8
+    """
     return (recall(confusion) + specificity(confusion)) / 2
 
 
@@ -126,6 +300,20 @@ def roc_auc(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
     positives, negatives : array_like, shape (..., K)
         Score histograms.
 
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN unless both classes occur.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of score bins differ.
+
+    References
+    ----------
+    Hanley & McNeil (1982), Radiology 143:29.
+
     Examples
     --------
     >>> float(roc_auc([0, 1, 3], [3, 1, 0]))
@@ -139,7 +327,30 @@ def roc_auc(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
 
 
 def roc_auc_bound(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
-    """Largest possible difference between the binned and the exact area: half the share of pairs within one bin."""
+    """Largest possible difference between the binned and the exact area: half the share of pairs within one bin.
+
+    Parameters
+    ----------
+    positives, negatives : array_like, shape (..., K)
+        Score histograms.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 0.5]; NaN unless both classes occur.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of score bins differ.
+
+    Examples
+    --------
+    One of 16 pairs shares a bin:
+
+    >>> float(roc_auc_bound([0, 1, 3], [3, 1, 0]))
+    0.03125
+    """
     positives, negatives = _histograms(positives, negatives)
     ties = np.einsum("...k,...k->...", positives, negatives)
     return divide(ties / 2, positives.sum(axis=-1) * negatives.sum(axis=-1))
@@ -148,10 +359,31 @@ def roc_auc_bound(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
 def delong_variance(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
     """Variance of the area for independent rows (DeLong), in O(K) from histograms.
 
+    Parameters
+    ----------
+    positives, negatives : array_like, shape (..., K)
+        Score histograms.
+
     Returns
     -------
-    ndarray
+    ndarray, shape (...)
         NaN unless there are two rows of either class.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of score bins differ.
+
+    References
+    ----------
+    DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837.
+
+    Examples
+    --------
+    Either side has the shares of beaten rows 1, 1, 1 and 7/8, with variance 1/256; ``2 * (1 / 256) / 4``:
+
+    >>> float(delong_variance([0, 1, 3], [3, 1, 0])) * 512
+    1.0
     """
     positives, negatives = _histograms(positives, negatives)
     n_positive, n_negative = positives.sum(axis=-1), negatives.sum(axis=-1)
@@ -168,6 +400,32 @@ def average_precision(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
     """Average precision: sum over falling thresholds of precision times the gain in recall.
 
     Exact for scores rounded to their bin (rows of a bin share one threshold); see `average_precision_bounds`.
+
+    Parameters
+    ----------
+    positives, negatives : array_like, shape (..., K)
+        Score histograms.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without positives.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of score bins differ.
+
+    References
+    ----------
+    Davis & Goadrich (2006), ICML.
+
+    Examples
+    --------
+    Precision 1 for three of four positives, 4/5 for the last: ``0.75 + 0.25 * 0.8``.
+
+    >>> float(average_precision([0, 1, 3], [3, 1, 0]))
+    0.95
     """
     positives, negatives = _histograms(positives, negatives)
     positives, negatives = positives[..., ::-1], negatives[..., ::-1]
@@ -182,6 +440,27 @@ def average_precision_bounds(positives: ArrayLike, negatives: ArrayLike) -> tupl
 
     Lowest: within each bin all negatives score higher, and no two scores are equal. Highest: all positives of a bin
     share one score above its negatives. Sums of 1/i come from the digamma function.
+
+    Parameters
+    ----------
+    positives, negatives : array_like, shape (..., K)
+        Score histograms.
+
+    Returns
+    -------
+    low, high : ndarray, shape (...)
+        Around `average_precision`; NaN without positives.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of score bins differ.
+
+    Examples
+    --------
+    >>> low, high = average_precision_bounds([0, 1, 3], [3, 1, 0])
+    >>> round(float(low), 6), round(float(high), 6)
+    (0.95, 1.0)
     """
     positives, negatives = _histograms(positives, negatives)
     positives, negatives = positives[..., ::-1], negatives[..., ::-1]
@@ -204,6 +483,27 @@ def calibration_error(positives: ArrayLike, negatives: ArrayLike, *, bins: int =
     bins : int, default 16
         Calibration bins. The mean score of a bin is taken from the middles of its score bins, so the result is within
         1 / (2 K) of that of the raw scores.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1]; NaN without rows. Noise alone makes it positive, see `calibration_noise`.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of score bins differ, or `bins` does not divide them.
+
+    References
+    ----------
+    Naeini, Cooper & Hauskrecht (2015), AAAI.
+
+    Examples
+    --------
+    Scores near 1/4 and 3/4, of which 3/10 and 9/10 are positive: ``(0.05 + 0.15) / 2``.
+
+    >>> round(float(calibration_error([3, 9], [7, 1], bins=2)), 6)
+    0.1
     """
     positives, negatives = _histograms(positives, negatives)
     k = positives.shape[-1]
@@ -220,14 +520,21 @@ def calibration_noise(positives: ArrayLike, negatives: ArrayLike, *, bins: int =
 
     Parameters
     ----------
-    positives, negatives, bins
-        As for `calibration_error`.
+    positives, negatives : array_like, shape (..., K)
+        Score histograms; K is a multiple of `bins`.
+    bins : int, default 16
+        Calibration bins, as for `calibration_error`.
 
     Returns
     -------
-    ndarray
+    ndarray, shape (...)
         Expected contribution of the bins whose gap is within two standard errors, of independent rows that are as often
-        positive as their scores, or as is seen, whichever varies more.
+        positive as their scores, or as is seen, whichever varies more; NaN without rows.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of score bins differ.
     """
     positives, negatives = _histograms(positives, negatives)
     k = positives.shape[-1]
@@ -245,17 +552,65 @@ def calibration_noise(positives: ArrayLike, negatives: ArrayLike, *, bins: int =
 
 
 def calibration_bias(sum_score: ArrayLike, n_positive: ArrayLike, n: ArrayLike) -> FloatArray:
-    """Mean score minus observed rate: positive when the model promises too much."""
+    """Mean score minus observed rate: positive when the model promises too much.
+
+    Parameters
+    ----------
+    sum_score : array_like, shape (...)
+        Summed scores.
+    n_positive, n : array_like, shape (...)
+        Positive rows, all rows with a score.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [-1, 1]; NaN without rows.
+
+    Examples
+    --------
+    >>> float(calibration_bias(30.0, 25, 100))
+    0.05
+    """
     return divide(np.asarray(sum_score, dtype=float) - np.asarray(n_positive, dtype=float), n)
 
 
 def log_loss(sum_log_loss: ArrayLike, n: ArrayLike) -> FloatArray:
-    """Mean negative log likelihood in nats; per-row losses are clipped at probabilities 1e-15 where they are summed."""
+    """Mean negative log likelihood in nats; per-row losses are clipped at probabilities 1e-15 where they are summed.
+
+    Parameters
+    ----------
+    sum_log_loss : array_like, shape (...)
+        Summed ``-ln(probability of the actual class)``.
+    n : array_like, shape (...)
+        Rows.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        0 and more; NaN without rows.
+    """
     return divide(sum_log_loss, n)
 
 
 def brier(sum_brier: ArrayLike, n: ArrayLike) -> FloatArray:
-    """Brier score: mean squared distance between score and outcome (multiclass: summed over the classes)."""
+    """Brier score: mean squared distance between score and outcome (multiclass: summed over the classes).
+
+    Parameters
+    ----------
+    sum_brier : array_like, shape (...)
+        Summed squared distances.
+    n : array_like, shape (...)
+        Rows.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        In [0, 1] (multiclass: [0, 2]); NaN without rows.
+
+    References
+    ----------
+    Brier (1950), Monthly Weather Review 78:1.
+    """
     return divide(sum_brier, n)
 
 
@@ -269,6 +624,22 @@ def brier_skill(sum_brier: ArrayLike, class_counts: ArrayLike) -> FloatArray:
         summed over the classes.
     class_counts : array_like, shape (..., C)
         Rows per actual class.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        At most 1; NaN where all rows are of one class.
+
+    References
+    ----------
+    Murphy (1973), Journal of Applied Meteorology 12:215.
+
+    Examples
+    --------
+    The base rate 1/4 has a Brier score of 3/16; ``1 - 0.15 / 0.1875``:
+
+    >>> round(float(brier_skill(15.0, [75, 25])), 6)
+    0.2
     """
     counts = np.asarray(class_counts, dtype=float)
     n = counts.sum(axis=-1)
