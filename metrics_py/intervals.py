@@ -89,7 +89,8 @@ def jackknife(
     *buckets : array_like, shape (G, B, ...)
         Bucket sums; axis 1 is the bucket.
     occupied : array_like of bool, shape (G, B), optional
-        Buckets that hold rows; default: any non-zero entry of the first array.
+        Buckets that hold rows; default: any non-zero entry of the first array. Give it, or put a count of rows first,
+        where the first array can be 0 in a bucket that has rows: without that bucket the standard error is too small.
     confidence : float, default 0.95
         Two-sided coverage.
 
