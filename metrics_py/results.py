@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from metrics_py.reasons import ReasonCode
+
 EstimateStatus = Literal["ok", "insufficient_data"]
 Decision = Literal["different", "not_different"]
 
@@ -27,7 +29,9 @@ class Estimate:
     status : {"ok", "insufficient_data"}
         "insufficient_data" always comes with a reason.
     reason : str or None
-        Why there is no (trustworthy) value.
+        Why there is no (trustworthy) value, for people.
+    reason_code : str or None
+        The same for code, one of `metrics_py.reasons.MEANINGS`; None also where nobody decides by it.
     """
 
     value: float | None
@@ -36,6 +40,7 @@ class Estimate:
     n: int
     status: EstimateStatus = "ok"
     reason: str | None = None
+    reason_code: ReasonCode | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import polars as pl
 from metrics_py.alerting.config import MONDAY, EngineConfig
 from metrics_py.alerting.engine import Decision, Engine
 from metrics_py.alerting.incidents import Incident
+from metrics_py.reasons import ReasonCode
 
 _TIME = pl.Datetime("us")
 STREAMS_SCHEMA = pl.Schema(
@@ -21,6 +22,7 @@ STREAMS_SCHEMA = pl.Schema(
         "z": pl.Float64, "p_value": pl.Float64, "evidence": pl.Float64, "evidence_days": pl.Float64,
         "adjusted_evidence": pl.Float64, "adjusted_evidence_days": pl.Float64, "muted": pl.Boolean,
         "in_incident": pl.Boolean, "incident_id": pl.String, "n_history": pl.Int64, "status": pl.String, "reason": pl.String,
+        "reason_code": pl.String,
     }
 )  # fmt: skip
 INCIDENTS_SCHEMA = pl.Schema(
@@ -66,7 +68,7 @@ class Replay:
     streams : DataFrame
         One row per (stream, window) of the log. `status` is ``alert`` (rejected in this window), ``muted`` (member of an open
         incident), ``warn`` (adjusted evidence above `warn_share` of the threshold), ``ok`` or ``insufficient_data`` (with
-        `reason`: warm-up, holiday, no value). `evidence_days`: this much appears by chance at most once in so many days for the
+        `reason` and `reason_code`: warm-up, holiday, no value). `evidence_days`: this much appears by chance at most once in so many days for the
         stream alone; `adjusted_evidence_days`: over all streams, to compare with the budget.
     incidents : DataFrame
         One row per incident, oldest first; `main_*` describe the member with the largest evidence.
@@ -109,7 +111,7 @@ def replay(
     ----------
     evidence : DataFrame
         Columns `stream`, `window_start` (naive UTC or aware), `value` (stabilised scale; null: not enough data) and
-        optionally `variance` (sampling variance), `reason` (why there is no value), `group` (the column a stream belongs to),
+        optionally `variance` (sampling variance), `reason` and `reason_code` (why there is no value), `group` (the column a stream belongs to),
         `may_alarm` (practical gate), `decided_at` (start of the window with which the row was first decided, default its own
         window: give the later one for labels that came late, and published decisions never change).
     config : EngineConfig
@@ -177,7 +179,8 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
             f"replay: columns {sorted(missing)} are missing from the evidence\n  fix: found {evidence.columns}"
         )
     optional = {
-        "variance": pl.lit(0.0), "reason": pl.lit(None, dtype=pl.String), "group": pl.col("stream"),
+        "variance": pl.lit(0.0), "reason": pl.lit(None, dtype=pl.String),
+        "reason_code": pl.lit(None, dtype=pl.String), "group": pl.col("stream"),
         "may_alarm": pl.lit(True), "decided_at": pl.col("window_start"),
     }  # fmt: skip
     log = evidence.with_columns(**{name: value for name, value in optional.items() if name not in evidence.columns})
@@ -195,6 +198,7 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
         pl.col("value").cast(pl.Float64).fill_null(float("nan")),
         pl.col("variance").cast(pl.Float64).fill_null(0.0).fill_nan(0.0),
         "reason",
+        "reason_code",
         pl.col("group").fill_null(pl.col("stream")),
         pl.col("may_alarm").fill_null(True),
         **number,
@@ -247,21 +251,22 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
     config = engine.config
     rejected = np.isin(decision.streams, decision.rejected)
     incident = engine.lifecycle.columns.incident
-    reason = np.full(n + k, None, dtype=object)
+    reason, code = np.full(n + k, None, dtype=object), np.full(n + k, None, dtype=object)
     warming = ~decision.live & ~decision.muted
     status = np.where(decision.adjusted_evidence >= config.warn_share * config.threshold_windows, "warn", "ok").astype(
         object
     )
     status[warming] = "insufficient_data"
-    reason[:n][warming] = "warm-up: the baseline is not known yet"
-    reason[:n][warming & decision.holiday] = "holiday"
+    _say(reason, code, warming, "warm_up", "warm-up: the baseline is not known yet")
+    _say(reason, code, warming & decision.holiday, "holiday", "holiday")
     status[decision.muted] = "muted"
     status[rejected] = "alert"
     returned = np.isin(decision.streams, decision.returned)
     status[:n][returned] = "ok"
-    reason[:n][returned] = "moved back towards the reference: no incident, the baseline follows"
-    reason[:n][rejected] = None
+    _say(reason, code, returned, "returned", "moved back towards the reference: no incident, the baseline follows")
+    reason[:n][rejected] = code[:n][rejected] = None
     reason[n:] = [text or "no value" for text in empty["reason"].to_list()]
+    code[n:] = [text or "no_value" for text in empty["reason_code"].to_list()]
     gap = np.full(k, np.nan)
     return {
         "stream": np.r_[decision.streams, empty_position],
@@ -278,7 +283,13 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
         "n_history": np.r_[decision.history, engine.states.baseline.history[empty_position]],
         "status": np.r_[status, np.full(k, "insufficient_data", dtype=object)],
         "reason": reason,
+        "reason_code": code,
     }
+
+
+def _say(reason: np.ndarray, code: np.ndarray, where: np.ndarray, why: ReasonCode, words: str) -> None:
+    """Give the first rows under a mask a reason."""
+    reason[: len(where)][where], code[: len(where)][where] = words, why
 
 
 def _streams_frame(engine: Engine, chunks: list[dict[str, Any]]) -> pl.DataFrame:
@@ -300,7 +311,7 @@ def _streams_frame(engine: Engine, chunks: list[dict[str, Any]]) -> pl.DataFrame
             "incident_id": ids[data["incident"]].tolist(),
             "n_history": data["n_history"],
             "status": data["status"].tolist(),
-            "reason": pl.Series(data["reason"].tolist(), dtype=pl.String),
+            **{name: pl.Series(data[name].tolist(), dtype=pl.String) for name in ("reason", "reason_code")},
         },
         schema_overrides={"incident_id": pl.String},
     )

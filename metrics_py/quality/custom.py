@@ -46,21 +46,29 @@ def estimate_rows(entry: Metric, rows: pl.DataFrame, *, bucket: str = "bucket", 
         raise ValueError(f"metric {entry.name!r}: the rows have no column {bucket!r}; found {', '.join(rows.columns)}")
     n = len(rows)
     if n == 0:
-        return Estimate(None, None, None, 0, "insufficient_data", "no rows in the window")
+        return Estimate(None, None, None, 0, "insufficient_data", "no rows in the window", "no_rows")
     value = _number(entry, rows)
     if not math.isfinite(value):
-        return Estimate(None, None, None, n, "insufficient_data", "the metric is undefined on these rows")
+        return Estimate(None, None, None, n, "insufficient_data", "the metric is undefined on these rows", "undefined")
     occupied = rows[bucket].unique().drop_nulls().sort()
     if len(occupied) < 2:
         return Estimate(
-            value, None, None, n, "insufficient_data", "all rows stand in one bucket of entities: no interval"
+            value,
+            None,
+            None,
+            n,
+            "insufficient_data",
+            "all rows stand in one bucket of entities: no interval",
+            "one_bucket",
         )
     replicates = [_number(entry, rows.filter(pl.col(bucket).ne_missing(b))) for b in occupied]
     found = jackknife_from_replicates(
         np.array([value]), np.array([replicates]), np.ones((1, len(occupied)), dtype=bool), confidence=confidence
     )
     if not np.isfinite(found.standard_error[0]):
-        return Estimate(value, None, None, n, "insufficient_data", "the metric is undefined without one of the buckets")
+        return Estimate(
+            value, None, None, n, "insufficient_data", "the metric is undefined without one of the buckets", "undefined"
+        )
     return Estimate(value, float(found.ci_low[0]), float(found.ci_high[0]), n)
 
 

@@ -29,6 +29,7 @@ from metrics_py.quality.aggregates import (
 )
 from metrics_py.quality.definition import Aggregates, QualityMetric
 from metrics_py.quality.metrics import BY_TASK, custom_metric
+from metrics_py.reasons import ReasonCode
 
 FloatArray = NDArray[np.float64]
 
@@ -45,6 +46,7 @@ _RESULT_SCHEMA = {
     "n": pl.Int64,
     "status": pl.String,
     "reason": pl.String,
+    "reason_code": pl.String,
     "stabilised_value": pl.Float64,
     "variance": pl.Float64,
     "binning_bound": pl.Float64,
@@ -93,7 +95,8 @@ def quality_table(
     -------
     DataFrame
         `by` columns, then
-        ``metric, value, ci_low, ci_high, n, status, reason, stabilised_value, variance, binning_bound``. `n` is the
+        ``metric, value, ci_low, ci_high, n, status, reason, reason_code, stabilised_value, variance,
+        binning_bound``. `n` is the
         denominator of a proportion, else the rows behind the metric. `stabilised_value` (arcsine, logit, log; see
         `metrics_py.quality.definition`) and its sampling `variance` feed the alert engine; null unless status is ok.
 
@@ -259,7 +262,8 @@ def _evaluate(
         "ci_high": high,
         "n": n,
         "status": np.where(ok, "ok", "insufficient_data").astype(object),
-        "reason": np.array(reasons, dtype=object),
+        "reason": np.array([why and why[1] for why in reasons], dtype=object),
+        "reason_code": np.array([why and why[0] for why in reasons], dtype=object),
         "stabilised_value": np.where(ok, stabilised, np.nan),
         "variance": np.where(ok, variance, np.nan),
         "binning_bound": np.broadcast_to(np.maximum(below, above), value.shape),
@@ -309,21 +313,23 @@ def _reasons(
     rows: FloatArray,
     labelled: FloatArray,
     min_labels: int,
-) -> list[str | None]:
-    """Why each group has no (trustworthy) value; None where it has one."""
-    reasons: list[str | None] = [None] * len(value)
+) -> list[tuple[ReasonCode, str] | None]:
+    """Why each group has no (trustworthy) value, code and words; None where it has one."""
+    reasons: list[tuple[ReasonCode, str] | None] = [None] * len(value)
     for i in np.flatnonzero((rows < min_labels) | np.isnan(value) | np.isnan(low)):
         if rows[i] == 0 and not metric.reads_labels:
-            reasons[i] = "no rows with a value"
+            reasons[i] = "no_rows", "no rows with a value"
         elif rows[i] == 0:
             scored = metric.needs[0] in ("scores", "n_score")
-            reasons[i] = "no forecast on the labelled rows" if scored and labelled[i] else "no labelled rows"
+            without_forecast = ("no_forecast", "no forecast on the labelled rows")
+            reasons[i] = without_forecast if scored and labelled[i] else ("no_labels", "no labelled rows")
         elif np.isnan(value[i]):
-            reasons[i] = metric.undefined
+            reasons[i] = "undefined", metric.undefined
         elif rows[i] < min_labels:
-            reasons[i] = f"{int(rows[i])} {'labelled ' if metric.reads_labels else ''}rows, {min_labels} needed"
+            what = "labelled rows" if metric.reads_labels else "rows"
+            reasons[i] = "too_few_rows", f"{int(rows[i])} {what}, {min_labels} needed"
         else:
-            reasons[i] = "everything the metric needs stands in one bucket of entities: no interval"
+            reasons[i] = "one_bucket", "everything the metric needs stands in one bucket of entities: no interval"
     return reasons
 
 

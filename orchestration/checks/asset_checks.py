@@ -5,21 +5,16 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from orchestration import partitions
 from orchestration.dagster_private import event_storage
 from orchestration.metadata import markdown_table
 from orchestration.monitor import Monitor
-from sightline.alerts import decisions
 from sightline.judging import row_guards
 from sightline.judging.intake_contract import intake_verdicts
-from sightline.judging.marts import ALL_VERSIONS
+from sightline.judging.published import read_published
 from sightline.judging.row_guards import guard_verdicts
-from sightline.judging.verdicts import FactTable, Published, Verdict, verdicts
-from sightline.results.evidence import read_evidence
-from sightline.results.judgements import read_judgements
-from sightline.results.snapshots import read_snapshot
+from sightline.judging.verdicts import FactTable, Verdict, verdicts
 from sightline.spec import plan
 from sightline.spec.plan import PlannedCheck
 
@@ -101,33 +96,12 @@ def judge_checks(monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], k
         return
     spec = monitor.spec
     wanted = set(keys)
-    for check, start, verdict in verdicts(asset, checks, published(monitor, asset, keys), spec.warmup_windows):
+    for check, start, verdict in verdicts(
+        asset, checks, read_published(spec, monitor.paths, asset, keys), spec.warmup_windows
+    ):
         key = spec.key(start)
         if key in wanted:
             yield check, key, verdict
-
-
-def published(monitor: Monitor, asset: str, keys: Sequence[str]) -> Published:
-    """What was published about some windows of an asset; judgements also of those before, to tell how long one has lacked."""
-    spec, paths = monitor.spec, monitor.paths
-    start, end = spec.window_start(min(keys)), spec.window_start(max(keys)) + spec.window
-    earlier = start - spec.warmup_windows * spec.window
-    judgements = read_judgements(paths, asset=asset, start=earlier, end=end, segment="all")
-    streams = read_snapshot(paths, decisions.STREAMS)
-    members = read_snapshot(paths, decisions.MEMBERS)
-    names = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()
-    if streams is None or members is None:
-        from metrics_py.alerting import MEMBERS_SCHEMA, STREAMS_SCHEMA
-
-        streams, members = pl.DataFrame(schema=STREAMS_SCHEMA), pl.DataFrame(schema=MEMBERS_SCHEMA)
-    inside = streams.filter(
-        pl.col("window_start").is_between(start.replace(tzinfo=None), end.replace(tzinfo=None), closed="left")
-    )
-    return Published(
-        judgements=judgements.filter(pl.col("model_version") == ALL_VERSIONS),
-        streams=inside.join(names, on="stream", how="left"),
-        members=members.with_columns(evidence_days=pl.col("adjusted_evidence") * (spec.window / DAY)),
-    )
 
 
 def evaluations(

@@ -212,7 +212,9 @@ class RateGuard:
 
     def __init__(self, spec: MonitorSpec, warmup: int = 120) -> None:
         minutes = spec.alerts.budget.per / timedelta(minutes=1) / spec.alerts.budget.incidents
-        config = EngineConfig(threshold_windows=minutes, window=timedelta(minutes=1), season=None, warmup=warmup, new_normal_after=60)
+        config = EngineConfig(
+            threshold_windows=minutes, window=timedelta(minutes=1), season=None, warmup=warmup, new_normal_after=60
+        )
         self._engine = Engine(config)
         self._keys: dict[str, tuple[str, str]] = {}
 

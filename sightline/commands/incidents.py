@@ -101,7 +101,7 @@ def not_judged(paths: MonitorPaths, patience: int) -> tuple[int, list[dict[str, 
     latest = streams.sort("window_start").group_by("stream", maintain_order=True).tail(patience)
     facts = latest.group_by("stream").agg(
         silent=(pl.col("status") == "insufficient_data").all(),
-        warm=pl.col("reason").str.starts_with(WARMUP).any(),
+        warm=(pl.col("reason_code") == "warm_up").any(),
         reason=pl.col("reason").drop_nulls().last(),
     )
     rows = facts.filter("silent").sort("stream").iter_rows(named=True)

@@ -150,5 +150,6 @@ def _constants(
             reference_value=pl.lit(0.0),
             status=pl.when("constant").then(pl.lit("warn")).otherwise(pl.lit("ok")),
             reason=pl.when("constant").then(pl.lit("a single value; the reference holds several")),
+            reason_code=pl.when("constant").then(pl.lit("constant")),
         )
     )

@@ -31,7 +31,7 @@ from sightline.spec.python_metrics import brief
 
 TABLE = {
     "window_start": pl.Datetime("us"),
-    **dict.fromkeys(("model_version", "segment", "metric", "status", "reason"), pl.String),
+    **dict.fromkeys(("model_version", "segment", "metric", "status", "reason", "reason_code"), pl.String),
     **dict.fromkeys(("value", "ci_low", "ci_high", "stabilised_value", "variance"), pl.Float64),
     "n": pl.Int64,
 }
@@ -41,9 +41,7 @@ MAX_CELLS = 200_000_000
 """Rows x columns of one window in memory; the jackknife needs about twice as much."""
 
 FAILED = "the metric failed"
-"""So begin the reasons that somebody should look into: the function or its module is broken. Its check warns."""
-
-HUNG = f"{FAILED}: no end of"
+"""So begin the reasons that somebody should look into (code ``metric_failed``): the function or its module is broken."""
 
 SEGMENT_BUCKETS = 16
 LARGE_KINDS = ("text", "embedding")
@@ -99,8 +97,9 @@ def evaluate(
         top = _top_values(spec, con)
         parts = []
         for key in keys:
-            parts += _window(spec, con, key, loaded, top, needs_label, min_rows)
-            loaded = _without_hung(loaded, parts)
+            rows, hung = _window(spec, con, key, loaded, top, needs_label, min_rows)
+            parts += rows
+            loaded = [Loaded(e.metric, None, hung[e.metric.name]) if e.metric.name in hung else e for e in loaded]
     directions = {found.metric.name: SIGN[_direction(found)] for found in loaded}
     limits = {found.metric.name: found.entry.range for found in loaded if found.entry}
     return Own(pl.DataFrame(parts, schema=TABLE), directions, limits)
@@ -113,13 +112,7 @@ def _load(metric: CustomMetric) -> Loaded:
     except SightlineError as error:
         return Loaded(metric, None, f"{FAILED}: {error.what}")
     except TimeLimitExceeded:
-        return Loaded(metric, None, f"{HUNG} its module's import within {metric_seconds():g} s")
-
-
-def _without_hung(loaded: Sequence[Loaded], rows: Sequence[Mapping[str, Any]]) -> list[Loaded]:
-    """A function that hung once is not called again in this run."""
-    hung = {row["metric"]: row["reason"] for row in rows if (row["reason"] or "").startswith(HUNG)}
-    return [Loaded(m.metric, None, hung[m.metric.name]) if m.metric.name in hung else m for m in loaded]
+        return Loaded(metric, None, f"{FAILED}: no end of its module's import within {metric_seconds():g} s")
 
 
 def _direction(found: Loaded) -> str:
@@ -137,23 +130,26 @@ def _window(
     top: Mapping[str, list[str]],
     needs_label: bool,
     min_rows: int,
-) -> Iterator[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Rows of one window, and the functions that hung in it: they are not called again in this run."""
     [(n_rows,)] = con.sql("select count(*) from raw.inferences where window_key = ?", params=[key]).fetchall()
+    done: list[dict[str, Any]] = []
+    hung: dict[str, str] = {}
     if not n_rows:
-        return
+        return done, hung
     start = spec.window_start(key).replace(tzinfo=None)
     whole = {"window_start": start, "model_version": ALL_VERSIONS, "segment": "all"}
     usable = []
     for each in loaded:
         names = _columns(spec, each.metric)
         if each.entry is None:
-            yield {**whole, **_result(each.metric, _unknown(str(each.reason), n_rows))}
+            done.append({**whole, **_result(each.metric, _failed(str(each.reason), n_rows))})
         elif n_rows * len(names) > MAX_CELLS:
             reason = (
                 f"{FAILED}: {n_rows} rows x {len(names)} columns are too many for a Python metric; "
                 "name those it reads under `columns`, or write it as `sql`"
             )
-            yield {**whole, **_result(each.metric, _unknown(reason, n_rows))}
+            done.append({**whole, **_result(each.metric, _failed(reason, n_rows))})
         else:
             usable.append((each.metric, each.entry, names))
     for metric, entry, names in usable:
@@ -166,11 +162,13 @@ def _window(
                     result = _estimate(entry, given, min_rows, needs_label)
                     found.append({**whole, **cell, **_result(metric, result, given["bucket"])})
         except TimeLimitExceeded:
-            reason = (
-                f"{HUNG} its window {key} within {metric_seconds():g} s ({len(found)} versions and segments were done)"
+            hung[metric.name] = (
+                f"{FAILED}: no end of its window {key} within {metric_seconds():g} s "
+                f"({len(found)} versions and segments were done)"
             )
-            found = [{**whole, **_result(metric, _unknown(reason, len(rows)))}]
-        yield from found
+            found = [{**whole, **_result(metric, _failed(hung[metric.name], len(rows)))}]
+        done += found
+    return done, hung
 
 
 def _columns(spec: MonitorSpec, metric: CustomMetric) -> list[str]:
@@ -230,19 +228,21 @@ def _top_values(spec: MonitorSpec, con: duckdb.DuckDBPyConnection) -> dict[str, 
 def _estimate(entry: Metric, rows: pl.DataFrame, min_rows: int, needs_label: bool) -> Estimate:
     what = "labelled rows" if needs_label else "rows"
     if rows.is_empty():
-        return _unknown(f"no {what}", 0)
+        return Estimate(
+            None, None, None, 0, "insufficient_data", f"no {what}", "no_labels" if needs_label else "no_rows"
+        )
     try:
         found = estimate_rows(entry, rows, bucket="bucket")
     except (Exception, SystemExit, PanicException) as error:  # the function may raise anything: its metric's result
-        return _unknown(f"{FAILED}: {type(error).__name__}: {brief(error)}", len(rows))
+        return _failed(f"{FAILED}: {type(error).__name__}: {brief(error)}", len(rows))
     if found.status == "ok" and len(rows) < min_rows:
         reason = f"{len(rows)} {what}, {min_rows} needed"
-        return Estimate(found.value, found.ci_low, found.ci_high, found.n, "insufficient_data", reason)
+        return Estimate(found.value, found.ci_low, found.ci_high, found.n, "insufficient_data", reason, "too_few_rows")
     return found
 
 
-def _unknown(reason: str, n: int) -> Estimate:
-    return Estimate(None, None, None, n, "insufficient_data", reason)
+def _failed(reason: str, n: int) -> Estimate:
+    return Estimate(None, None, None, n, "insufficient_data", reason, "metric_failed")
 
 
 def _result(metric: CustomMetric, found: Estimate, buckets: pl.Series | None = None) -> dict[str, Any]:
@@ -258,6 +258,7 @@ def _result(metric: CustomMetric, found: Estimate, buckets: pl.Series | None = N
         "n": found.n,
         "status": found.status,
         "reason": found.reason,
+        "reason_code": found.reason_code,
         "stabilised_value": found.value if found.status == "ok" else None,
         "variance": variance,
     }

@@ -55,5 +55,6 @@ def _gaps(rows: pl.DataFrame, reasons: dict[str, str | None], known: set[tuple[A
                 "metric": name,
                 "status": "insufficient_data",
                 "reason": mistake or UNDEFINED,
+                "reason_code": "metric_failed" if mistake else "undefined",
                 "n": n,
             }

@@ -94,6 +94,7 @@ def _expected_unseen(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile]
             bound_high=pl.max_horizontal("bound_high", "expected"),
             status=pl.when(tolerable).then(pl.lit("ok")).otherwise("status"),
             reason=pl.when(tolerable).then(None).otherwise("reason"),
+            reason_code=pl.when(tolerable).then(None).otherwise("reason_code"),
         )
     )
 
@@ -121,6 +122,7 @@ def _expected_outside(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile
         bound_high=pl.max_horizontal("bound_high", "chance"),
         status=pl.when(tolerable).then(pl.lit("ok")).otherwise("status"),
         reason=pl.when(tolerable).then(None).otherwise("reason"),
+        reason_code=pl.when(tolerable).then(None).otherwise("reason_code"),
     )
     return pl.concat([judged.filter(~is_ours.fill_null(False)), conform(ours)])
 
@@ -152,6 +154,12 @@ def _hard_rules(spec: MonitorSpec, judged: pl.DataFrame) -> pl.DataFrame:
         .when(broken).then(pl.format("{} of the rows break the column's contract", value.round(6)))
         .when(missing).then(pl.format("missing in {} of the rows, {} allowed", value.round(4), pl.col("limit")))
     )  # fmt: skip
+    code = (
+        pl.when(empty).then(pl.lit("no_predictions"))
+        .when(paused).then(pl.lit("pause"))
+        .when(broken).then(pl.lit("broken_contract"))
+        .when(missing).then(pl.lit("too_many_missing"))
+    )  # fmt: skip
     return conform(
         frame.with_columns(
             bound_high=pl.when(metric == "contract_rate")
@@ -165,5 +173,6 @@ def _hard_rules(spec: MonitorSpec, judged: pl.DataFrame) -> pl.DataFrame:
             .then(pl.lit("ok"))
             .otherwise("status"),
             reason=pl.coalesce(reason, "reason"),
+            reason_code=pl.coalesce(code, "reason_code"),
         )
     )

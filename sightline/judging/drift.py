@@ -14,6 +14,7 @@ from metrics_py.drift.effects import psi_effect, superiority, three_states
 from metrics_py.drift.rare_bins import coarsen
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.column_profile import ColumnProfile
+from metrics_py.reasons import ReasonCode
 from sightline.judging.evidence import column_evidence
 from sightline.judging.frames import BY, JUDGED, Judged, conform
 from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
@@ -90,12 +91,14 @@ def _without_profile(spec: MonitorSpec, whole: pl.DataFrame, profiles: Mapping[s
         .unique()
         .join(pl.DataFrame({"column": later}, schema={"column": pl.String}), how="cross")
     )
-    return _not_judged(windows.with_columns(model_version=pl.lit(ALL_VERSIONS), segment=pl.lit("all")), CAME_LATER)
+    whole_windows = windows.with_columns(model_version=pl.lit(ALL_VERSIONS), segment=pl.lit("all"))
+    return _not_judged(whole_windows, "column_named_later", CAME_LATER)
 
 
-def _not_judged(groups: pl.DataFrame, reason: str) -> pl.DataFrame:
+def _not_judged(groups: pl.DataFrame, code: ReasonCode, reason: str) -> pl.DataFrame:
     """No verdict on some columns of some windows, and why."""
-    return conform(groups.with_columns(metric=pl.lit("psi"), status=pl.lit("insufficient_data"), reason=pl.lit(reason)))
+    told = {"status": "insufficient_data", "reason": reason, "reason_code": code}
+    return conform(groups.with_columns(metric=pl.lit("psi"), **{name: pl.lit(text) for name, text in told.items()}))
 
 
 def _is_judged(spec: MonitorSpec, column: str) -> bool:
@@ -195,7 +198,9 @@ def _judge_times(
     lacking = lacks_weekdays(profile, reference, counts)
     told, kept = np.flatnonzero(lacking & (groups["segment"] == "all").to_numpy()), np.flatnonzero(~lacking)
     judged = _judge_column(spec, name, profile, groups[kept], counts[kept], reference[kept])
-    return pl.concat([judged, _not_judged(groups[told].with_columns(column=pl.lit(name)), WITHIN_A_DAY)])
+    return pl.concat(
+        [judged, _not_judged(groups[told].with_columns(column=pl.lit(name)), "not_comparable", WITHIN_A_DAY)]
+    )
 
 
 def _judge_column(
@@ -215,10 +220,9 @@ def _judge_column(
         for m, rows, found in zip(effect.n_reference, n, state, strict=True)
     ]
     for i in np.flatnonzero(whole & (state == "drift")):
-        reasons[i] = (
-            f"{describe_shift(profile, counts[i])} (all of the interval lies above the tolerance of {tolerance:g})"
-        )
-    words = {"drift": "warn", "stable": "ok", "unclear": "insufficient_data"}
+        words = describe_shift(profile, counts[i])
+        reasons[i] = "drift", f"{words} (all of the interval lies above the tolerance of {tolerance:g})"
+    status_of = {"drift": "warn", "stable": "ok", "unclear": "insufficient_data"}
     frame = base.with_columns(
         metric=pl.lit("psi"),
         value=_numbers(effect.psi),
@@ -227,8 +231,9 @@ def _judge_column(
         n=pl.Series(n).cast(pl.Int64),
         reference_value=pl.lit(0.0),
         bound_high=pl.lit(tolerance),
-        status=pl.Series([words[found] for found in state], dtype=pl.String),
-        reason=pl.Series(reasons, dtype=pl.String),
+        status=pl.Series([status_of[found] for found in state], dtype=pl.String),
+        reason=pl.Series([why and why[1] for why in reasons], dtype=pl.String),
+        reason_code=pl.Series([why and why[0] for why in reasons], dtype=pl.String),
     )
     known = whole & (n > 0) & (effect.n_reference > 0)
     further = _distances(base.filter(pl.Series(known)), profile, (before[known], now[known]), n[known])
@@ -239,16 +244,16 @@ def _judge_column(
 
 def _reason(
     spec: MonitorSpec, profile: ColumnProfile, n_reference: float, n: float, state: str, tolerance: float
-) -> str | None:
+) -> tuple[ReasonCode, str] | None:
     if n_reference == 0:
-        return NO_REFERENCE
+        return "no_reference", NO_REFERENCE
     effective = n / profile.design_effect
     if effective < spec.drift.min_rows:
         clustered = f", as good as {effective:.0f} independent ones" if profile.design_effect > 1 else ""
-        return f"{n:.0f} rows{clustered}; {spec.drift.min_rows} needed"
+        return "too_few_rows", f"{n:.0f} rows{clustered}; {spec.drift.min_rows} needed"
     if state == "unclear":
-        return f"the interval holds the tolerance of {tolerance:g}: more rows are needed to tell"
-    return "all of the interval lies above the tolerance" if state == "drift" else None
+        return "unclear", f"the interval holds the tolerance of {tolerance:g}: more rows are needed to tell"
+    return ("drift", "all of the interval lies above the tolerance") if state == "drift" else None
 
 
 def _distances(

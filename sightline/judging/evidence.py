@@ -70,6 +70,7 @@ def column_evidence(
                         "n": stream.n,
                         "variance": pl.Series(stream.variance).fill_nan(None),
                         "reason": pl.Series(stream.reason, dtype=pl.String),
+                        "reason_code": pl.Series([why and "too_few_rows" for why in stream.reason], dtype=pl.String),
                     },
                     schema=EVIDENCE,
                 )

@@ -38,6 +38,7 @@ JUDGED = pl.Schema(
         "bound_high": pl.Float64(),
         "status": pl.String(),
         "reason": pl.String(),
+        "reason_code": pl.String(),
     }
 )
 """Judgements before the results API adds monitor, window_end, revision, computed_at and run_id."""
@@ -53,6 +54,7 @@ EVIDENCE = pl.Schema(
         "n": pl.Float64(),
         "variance": pl.Float64(),
         "reason": pl.String(),
+        "reason_code": pl.String(),
     }
 )
 """Evidence before stream names and window keys are added: `value` on a stabilised scale, null without enough data."""
@@ -105,6 +107,7 @@ def quality_evidence(table: pl.DataFrame, asset: str) -> pl.DataFrame:
         n=pl.col("n").cast(pl.Float64),
         variance="variance",
         reason="reason",
+        reason_code="reason_code",
     ).cast(EVIDENCE)
 
 
@@ -125,6 +128,7 @@ def rate(rows: pl.DataFrame, metric: str, x: str, n: str, by: Sequence[str] = BY
             n=n,
             status=pl.when(few).then(pl.lit("insufficient_data")).otherwise(pl.lit("ok")),
             reason=pl.when(few).then(pl.format("{} rows, {} needed", n, pl.lit(MIN_RATE_ROWS))),
+            reason_code=pl.when(few).then(pl.lit("too_few_rows")),
         )
     )
 

@@ -87,7 +87,8 @@ def _not_due(spec: MonitorSpec, judged: pl.DataFrame, keys: Sequence[str], now: 
     """Say of windows whose labels are not due yet that this is why there is not enough."""
     waits = pl.col("window_start").is_in(_early(spec, keys, now)) & (pl.col("status") == "insufficient_data")
     return judged.with_columns(
-        reason=pl.when(waits).then(pl.format("{}: {}", pl.lit(NOT_DUE), "reason")).otherwise("reason")
+        reason=pl.when(waits).then(pl.format("{}: {}", pl.lit(NOT_DUE), "reason")).otherwise("reason"),
+        reason_code=pl.when(waits).then(pl.lit("labels_not_due")).otherwise("reason_code"),
     )
 
 
@@ -113,6 +114,7 @@ def _label_rates(counts: pl.DataFrame) -> pl.DataFrame:
         n=n,
         status=pl.lit("ok"),
         reason=pl.lit(None, dtype=pl.String),
+        reason_code=pl.lit(None, dtype=pl.String),
         stabilised_value=((labelled + 0.375) / (n + 0.75)).sqrt().arcsin(),
         variance=1 / (4 * n),
     )

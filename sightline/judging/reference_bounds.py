@@ -98,6 +98,7 @@ def with_bounds(
         frame.with_columns(
             status=pl.when(beyond).then(pl.lit("warn")).otherwise("status"),
             reason=pl.when(beyond).then(words).otherwise("reason"),
+            reason_code=pl.when(beyond).then(pl.lit("beyond_reference")).otherwise("reason_code"),
         )
     )
 

@@ -23,7 +23,7 @@ def on_scale(table: pl.DataFrame, scale_of: Mapping[str, str]) -> pl.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        At least ``metric, value, stabilised_value, variance, reason``; both are on the identity scale. A null
+        At least ``metric, value, stabilised_value, variance, reason, reason_code``; both are on the identity scale. A null
         `stabilised_value` means that there is not enough for evidence.
     scale_of : mapping of metric to {'log', 'logit', 'arcsine'}
         Others are left alone.
@@ -46,5 +46,6 @@ def on_scale(table: pl.DataFrame, scale_of: Mapping[str, str]) -> pl.DataFrame:
             stabilised_value=pl.when(own & is_inside).then(scaled).when(own).then(None).otherwise(x),
             variance=pl.when(own & is_inside & variance.is_finite()).then(variance).when(own).then(None).otherwise("variance"),
             reason=pl.when(own & known & ~is_inside).then(text).otherwise("reason"),
+            reason_code=pl.when(own & known & ~is_inside).then(pl.lit("outside_scale")).otherwise("reason_code"),
         )  # fmt: skip
     return table

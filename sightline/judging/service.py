@@ -73,6 +73,7 @@ def _volume(sums: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
             n="n_rows",
             status=pl.when(is_open).then(pl.lit("insufficient_data")).otherwise(pl.lit("ok")),
             reason=pl.when(is_open).then(pl.lit("the window is still open")),
+            reason_code=pl.when(is_open).then(pl.lit("window_open")),
         )
     )
 
@@ -98,6 +99,7 @@ def _latency(bins: pl.DataFrame) -> pl.DataFrame:
                 n="total",
                 status=pl.when(few).then(pl.lit("insufficient_data")).otherwise(pl.lit("ok")),
                 reason=pl.when(few).then(pl.format("{} latencies, {} needed", "total", pl.lit(MIN_RATE_ROWS))),
+                reason_code=pl.when(few).then(pl.lit("too_few_rows")),
             )
         )
     return conform(pl.concat(parts))
@@ -156,4 +158,5 @@ def service_evidence(spec: MonitorSpec, judged: pl.DataFrame) -> pl.DataFrame:
         n=n,
         variance=pl.when(usable).then(variance),
         reason="reason",
+        reason_code="reason_code",
     ).cast(EVIDENCE)

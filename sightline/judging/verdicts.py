@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
-
-import polars as pl
+from typing import Any, Literal, TypeVar
 
 from metrics_py.alerting.changes import BACK
+from metrics_py.reasons import ReasonCode
 from metrics_py.wording import day, deviations, number
-from sightline.judging.custom_python import FAILED
+from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
 from sightline.spec.plan import PlannedCheck
 
 Level = Literal["ok", "warn", "error"]
@@ -24,7 +23,7 @@ FAMILY_METRICS = {
     "contract": ("contract_rate", "null_rate"),
 }
 RANK = {"alert": 3, "warn": 2, "ok": 1, "insufficient_data": 0}
-LOUD = ("there is no reference", "no labelled rows", FAILED)
+LOUD: frozenset[ReasonCode] = frozenset({"no_reference", "column_named_later", "no_labels", "metric_failed"})
 """Missing data that somebody should look into: the check warns. All else that is not enough for a verdict leaves the check
 without one, neither passed nor failed; the reason stands in the judgement."""
 TOO_LITTLE = (
@@ -63,25 +62,6 @@ class Verdict:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Published:
-    """What verdicts are made from, all for the windows in question.
-
-    Parameters
-    ----------
-    judgements : DataFrame
-        Latest judgements of the asset, segment and version 'all'.
-    streams : DataFrame
-        The engine's decisions (snapshot `alert_streams`), with `asset`, `column` and `statistic` of each stream.
-    members : DataFrame
-        All members of all incidents (snapshot `incident_members`), with `evidence_days` over all streams.
-    """
-
-    judgements: pl.DataFrame
-    streams: pl.DataFrame
-    members: pl.DataFrame
-
-
 def family(check: PlannedCheck) -> str:
     """Kind of a check: its name, or what stands before the double underscore."""
     return check.name.partition("__")[0]
@@ -107,44 +87,45 @@ def verdicts(
     (check, window_start, Verdict)
         Nothing for a window about which nothing was judged.
     """
-    judged = _by(published.judgements, ("column", "metric"))
-    decided = _by(published.streams.filter(pl.col("asset") == asset), ("column", "statistic"))
-    incidents = {row["incident_id"]: [] for row in published.members.iter_rows(named=True)}
-    for row in published.members.iter_rows(named=True):
-        incidents[row["incident_id"]].append(row)
+    judged: dict[tuple[str, str], list[Judgement]] = {}
+    for row in published.judgements:
+        judged.setdefault((row.column, row.metric), []).append(row)
+    decided: dict[tuple[str | None, str | None], list[StreamState]] = {}
+    for state in published.streams:
+        if state.asset == asset:
+            decided.setdefault((state.column, state.statistic), []).append(state)
+    incidents: dict[str, list[IncidentMember]] = {}
+    for member in published.members:
+        incidents.setdefault(member.incident_id, []).append(member)
     for check in checks:
         column = check.column or ""
         metrics = FAMILY_METRICS.get(family(check), (check.metric or "",))
-        rows = _windows(judged.get((column, metric), ()) for metric in metrics)
-        streams = _windows(found for key, found in decided.items() if _belongs(check, key))
+        rows = _by_window(judged.get((column, metric), []) for metric in metrics)
+        streams = _by_window(found for key, found in decided.items() if _belongs(check, key))
         waited = 0
         for start, candidates in sorted(rows.items()):
             verdict = _verdict(check, candidates, streams.get(start, []), incidents)
             main = _main(check, candidates)
             waited = waited + 1 if verdict is None else 0
             if verdict is None and patience is not None and waited >= patience:
-                text = f"Not judged in {waited} windows in a row, not enough data: {main['reason']}."
+                text = f"Not judged in {waited} windows in a row, not enough data: {main.reason}."
                 verdict = Verdict("warn", text, {**_facts(main, None), "what to do": TOO_LITTLE})
             if verdict is not None:
                 yield check, start, verdict
 
 
-def _by(frame: pl.DataFrame, keys: tuple[str, str]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in frame.iter_rows(named=True):
-        found.setdefault((row[keys[0]], row[keys[1]]), []).append(row)
-    return found
+Row = TypeVar("Row", Judgement, StreamState)
 
 
-def _windows(groups: Iterable[Sequence[dict[str, Any]]]) -> dict[datetime, list[dict[str, Any]]]:
-    found: dict[datetime, list[dict[str, Any]]] = {}
+def _by_window(groups: Iterable[Sequence[Row]]) -> dict[datetime, list[Row]]:
+    found: dict[datetime, list[Row]] = {}
     for group in groups:
         for row in group:
-            found.setdefault(row["window_start"], []).append(row)
+            found.setdefault(row.window_start, []).append(row)
     return found
 
 
-def _belongs(check: PlannedCheck, stream: tuple[str, str]) -> bool:
+def _belongs(check: PlannedCheck, stream: tuple[str | None, str | None]) -> bool:
     """Does a stream (column, statistic) of the check's asset belong to the check?"""
     column, statistic = stream
     kind = family(check)
@@ -155,42 +136,42 @@ def _belongs(check: PlannedCheck, stream: tuple[str, str]) -> bool:
     return column == "" and statistic == check.metric
 
 
-def _main(check: PlannedCheck, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _main(check: PlannedCheck, rows: list[Judgement]) -> Judgement:
     """The judgement that speaks for the check."""
     main = max(
         rows,
         key=lambda row: (
-            RANK[row["status"]],
-            -FAMILY_METRICS.get(family(check), (row["metric"],)).index(row["metric"]),
+            RANK[row.status],
+            -FAMILY_METRICS.get(family(check), (row.metric,)).index(row.metric),
         ),
     )
-    if family(check) == "contract" and main["metric"] == "null_rate" and main["status"] != "alert":
-        main = next((row for row in rows if row["metric"] == "contract_rate"), main)
+    if family(check) == "contract" and main.metric == "null_rate" and main.status != "alert":
+        main = next((row for row in rows if row.metric == "contract_rate"), main)
     return main
 
 
 def _verdict(
     check: PlannedCheck,
-    rows: list[dict[str, Any]],
-    streams: list[dict[str, Any]],
-    incidents: Mapping[str, list[dict[str, Any]]],
+    rows: list[Judgement],
+    streams: list[StreamState],
+    incidents: Mapping[str, list[IncidentMember]],
 ) -> Verdict | None:
     main = _main(check, rows)
-    rejected = [s for s in streams if s["in_incident"]]
+    rejected = [s for s in streams if s.in_incident]
     strongest = max(
-        (s for s in streams if s["adjusted_evidence_days"] is not None),
-        key=lambda s: s["adjusted_evidence_days"],
+        (s for s in streams if s.adjusted_evidence_days is not None),
+        key=lambda s: s.evidence_days,
         default=None,
     )
-    hard = main["status"] == "alert"
-    is_warned = any(s["status"] == "warn" for s in streams)
+    hard = main.status == "alert"
+    is_warned = any(s.status == "warn" for s in streams)
     if rejected or hard:
         level: Level = "error"
-    elif main["status"] == "insufficient_data":
-        if not (main["reason"] or "").startswith(LOUD):
+    elif main.status == "insufficient_data":
+        if main.reason_code not in LOUD:
             return None
         level = "warn"
-    elif is_warned or (main["status"] == "warn" and family(check) != "contract"):
+    elif is_warned or (main.status == "warn" and family(check) != "contract"):
         level = "warn"
     else:
         level = "ok"
@@ -198,25 +179,25 @@ def _verdict(
     if check.unit:
         facts["unit"] = check.unit
     if level == "error":
-        facts |= _incident_facts(rejected, incidents, main["window_start"])
+        facts |= _incident_facts(rejected, incidents, main.window_start)
         facts["what to do"] = REMEDIES[family(check)]
     return Verdict(level, _text(main, check.unit, rejected, strongest, hard, incidents), facts)
 
 
-def _facts(row: dict[str, Any], strongest: dict[str, Any] | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"metric": row["metric"]}
-    facts |= {name: row[name] for name in ("value", "n") if row[name] is not None}
-    if row["reference_value"] is not None:
-        facts["reference"] = row["reference_value"]
-    if row["ci_low"] is not None and row["ci_high"] is not None:
-        facts["interval"] = f"[{number(row['ci_low'])}, {number(row['ci_high'])}]"
+def _facts(row: Judgement, strongest: StreamState | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"metric": row.metric}
+    facts |= {name: fact for name, fact in (("value", row.value), ("n", row.n)) if fact is not None}
+    if row.reference_value is not None:
+        facts["reference"] = row.reference_value
+    if row.ci_low is not None and row.ci_high is not None:
+        facts["interval"] = f"[{number(row.ci_low)}, {number(row.ci_high)}]"
     bound = _bound(row)
     if bound:
         facts["bound"] = bound
     if strongest is not None:
-        facts["evidence"] = evidence_words(strongest["adjusted_evidence_days"])
-    if row["reason"]:
-        facts["reason"] = row["reason"]
+        facts["evidence"] = evidence_words(strongest.evidence_days)
+    if row.reason:
+        facts["reason"] = row.reason
     return facts
 
 
@@ -232,100 +213,98 @@ def evidence_words(days: float) -> str:
 
 
 def _incident_facts(
-    rejected: list[dict[str, Any]], incidents: Mapping[str, list[dict[str, Any]]], start: datetime
+    rejected: list[StreamState], incidents: Mapping[str, list[IncidentMember]], start: datetime
 ) -> dict[str, Any]:
     if not rejected:
         return {}
-    incident = rejected[0]["incident_id"]
+    incident = rejected[0].incident_id or ""
     members = incidents.get(incident, [])
-    own = [m for m in members if m["stream"] in {s["stream"] for s in rejected}]
+    own = [m for m in members if m.stream in {s.stream for s in rejected}]
     facts: dict[str, Any] = {"incident": incident}
     if own:
-        facts["evidence"] = evidence_words(max(m["evidence_days"] for m in own))
-        facts["change point"] = f"{min(m['change_point'] for m in own):%Y-%m-%d %H:%M} UTC"
-        first = max(own, key=lambda m: m["evidence"])
-        before, after, scale = first.get("display_before"), first.get("display_after"), ""
+        facts["evidence"] = evidence_words(max(m.evidence_days for m in own))
+        facts["change point"] = f"{min(m.change_point for m in own):%Y-%m-%d %H:%M} UTC"
+        first = max(own, key=lambda m: m.evidence)
+        before, after, scale = first.display_before, first.display_after, ""
         if before is None or after is None:
-            before, after, scale = first["level_before"], first["level_after"], " (stabilised scale)"
-        facts["moved"] = f"{first['stream']}: {number(before)} to {number(after)}{scale}"
-        if first["effect"] is not None:
+            before, after, scale = first.level_before, first.level_after, " (stabilised scale)"
+        facts["moved"] = f"{first.stream}: {number(before)} to {number(after)}{scale}"
+        if first.effect is not None:
             facts["effect"] = (
-                f"{deviations(first['effect'], sign=True).removesuffix(' sd')} standard deviations of the days before"
+                f"{deviations(first.effect, sign=True).removesuffix(' sd')} standard deviations of the days before"
             )
         facts |= _later_facts(own, members, start)
-    others = [m["stream"] for m in sorted(members, key=lambda m: -m["evidence"]) if m not in own]
+    others = [m.stream for m in sorted(members, key=lambda m: -m.evidence) if m not in own]
     if others:
         rest = f" and {len(others) - SHOWN_STREAMS} more" if len(others) > SHOWN_STREAMS else ""
         facts["moved with it"] = ", ".join(others[:SHOWN_STREAMS]) + rest
     return facts
 
 
-def _later_facts(own: list[dict[str, Any]], members: list[dict[str, Any]], start: datetime) -> dict[str, Any]:
+def _later_facts(own: list[IncidentMember], members: list[IncidentMember], start: datetime) -> dict[str, Any]:
     """What happened after the incident had opened: streams of the check that joined it, and those that moved once more."""
-    opened = min((m["joined_at"] for m in members if m["joined_at"]), default=None)
-    joined = [m for m in own if opened and m["joined_at"] and m["joined_at"] > opened]
-    again = [m for m in own if m.get("moved_again_at") and m["moved_again_at"] <= start]
+    opened = min((m.joined_at for m in members if m.joined_at), default=None)
+    joined = [m for m in own if opened and m.joined_at and m.joined_at > opened]
+    again = [m for m in own if m.moved_again_at and m.moved_again_at <= start]
     facts: dict[str, Any] = {}
     if joined:
         facts["joined later"] = "; ".join(
-            f"{m['stream']} on {m['joined_at']:%Y-%m-%d %H:%M}, changed {m['change_point']:%Y-%m-%d %H:%M}"
-            for m in joined
+            f"{m.stream} on {m.joined_at:%Y-%m-%d %H:%M}, changed {m.change_point:%Y-%m-%d %H:%M}" for m in joined
         )
     if again:
         facts["moved again"] = "; ".join(
-            f"{m['stream']} since {m['moved_again_at']:%Y-%m-%d %H:%M}: {deviations(m['moved_again_effect'], sign=True)} from the old level"
+            f"{m.stream} since {m.moved_again_at:%Y-%m-%d %H:%M}: {deviations(m.moved_again_effect or 0.0, sign=True)} from the old level"
             for m in again
         )
     return facts
 
 
-def _bound(row: dict[str, Any]) -> str:
-    low, high = row["bound_low"], row["bound_high"]
+def _bound(row: Judgement) -> str:
+    low, high = row.bound_low, row.bound_high
     if low is not None and high is not None:
         return f"{number(low)} to {number(high)}"
     return f"at least {number(low)}" if low is not None else f"at most {number(high)}" if high is not None else ""
 
 
 def _text(
-    row: dict[str, Any],
+    row: Judgement,
     unit: str,
-    rejected: list[dict[str, Any]],
-    strongest: dict[str, Any] | None,
+    rejected: list[StreamState],
+    strongest: StreamState | None,
     hard: bool,
-    incidents: Mapping[str, list[dict[str, Any]]],
+    incidents: Mapping[str, list[IncidentMember]],
 ) -> str:
-    name = row["metric"].replace("_", " ")
-    if row["status"] == "insufficient_data" and (not rejected or row["value"] is None):
-        return f"{_incident_words(row, rejected, incidents)}Not enough data: {row['reason']}."
-    text = f"{name} {number(row['value'])}"
-    if row["ci_low"] is not None and row["ci_high"] is not None:
-        text += f" [{number(row['ci_low'])}, {number(row['ci_high'])}]"
-    if row["reference_value"] is not None:
-        text += f", reference {number(row['reference_value'])}"
+    name = row.metric.replace("_", " ")
+    if row.status == "insufficient_data" and (not rejected or row.value is None):
+        return f"{_incident_words(row, rejected, incidents)}Not enough data: {row.reason}."
+    text = f"{name} {number(row.value)}"
+    if row.ci_low is not None and row.ci_high is not None:
+        text += f" [{number(row.ci_low)}, {number(row.ci_high)}]"
+    if row.reference_value is not None:
+        text += f", reference {number(row.reference_value)}"
     text += f" {unit}." if unit else "."
-    is_pause = row["metric"] == "n_rows" and row["status"] == "ok"
-    if row["reason"] and (hard or is_pause or row["status"] == "warn"):
-        text = f"{row['reason'][0].upper()}{row['reason'][1:]}. {text}"
+    is_pause = row.metric == "n_rows" and row.status == "ok"
+    if row.reason and (hard or is_pause or row.status == "warn"):
+        text = f"{row.reason[0].upper()}{row.reason[1:]}. {text}"
     if rejected:
         text = _incident_words(row, rejected, incidents) + text
-    elif strongest is not None and strongest["status"] == "warn":
-        text += f" Evidence {evidence_words(strongest['adjusted_evidence_days'])}."
+    elif strongest is not None and strongest.status == "warn":
+        text += f" Evidence {evidence_words(strongest.evidence_days)}."
     return text
 
 
-def _incident_words(
-    row: dict[str, Any], rejected: list[dict[str, Any]], incidents: Mapping[str, list[dict[str, Any]]]
-) -> str:
+def _incident_words(row: Judgement, rejected: list[StreamState], incidents: Mapping[str, list[IncidentMember]]) -> str:
     """Which incident the check is in, since when, and what its streams did later, as far as this window can know."""
     if not rejected:
         return ""
-    own = {s["stream"] for s in rejected}
-    members = [m for m in incidents.get(rejected[0]["incident_id"], []) if m["stream"] in own]
-    since = min((m["change_point"] for m in members), default=None)
-    later = [m for m in members if m.get("moved_again_at") and m["moved_again_at"] <= row["window_start"]]
+    own = {s.stream for s in rejected}
+    members = [m for m in incidents.get(rejected[0].incident_id or "", []) if m.stream in own]
+    since = min((m.change_point for m in members), default=None)
+    later = [(m.moved_again_at, m.moved_again_effect or 0.0) for m in members if m.moved_again_at]
+    later = [(moment, effect) for moment, effect in later if moment <= row.window_start]
     words = f" since {day(since)}" if since else ""
     if later:
-        latest = max(later, key=lambda m: m["moved_again_at"])
-        is_back = abs(latest["moved_again_effect"]) < BACK
-        words += f", {'back at its old level' if is_back else 'moved again'} since {day(latest['moved_again_at'])}"
-    return f"In incident {rejected[0]['incident_id']}{words} ({', '.join(sorted(own)[:3])}). "
+        moment, effect = max(later, key=lambda moved: moved[0])
+        is_back = abs(effect) < BACK
+        words += f", {'back at its old level' if is_back else 'moved again'} since {day(moment)}"
+    return f"In incident {rejected[0].incident_id}{words} ({', '.join(sorted(own)[:3])}). "

@@ -82,7 +82,12 @@ def _collect(
 ) -> pl.DataFrame:
     if not files:
         return use(pl.LazyFrame(schema=schema)).collect()
-    return use(pl.scan_parquet(files, schema=schema, glob=False, hive_partitioning=False)).collect()
+    return use(_scan(files, schema)).collect()
+
+
+def _scan(files: list[Path], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
+    """All rows; a column that a file written by an earlier version lacks is null."""
+    return pl.scan_parquet(files, schema=schema, glob=False, hive_partitioning=False, missing_columns="insert")
 
 
 def safe_name(name: str) -> str:
@@ -105,9 +110,7 @@ def merge_if_many(folder: Path, schema: dict[str, pl.DataType], key: list[str]) 
 
 def merge(folder: Path, files: list[Path], schema: dict[str, pl.DataType], key: list[str]) -> None:
     """Put consecutive files into one, sorted by window."""
-    merged = pl.scan_parquet(files, schema=schema, glob=False, hive_partitioning=False).unique(
-        key, keep="first", maintain_order=True
-    )
+    merged = _scan(files, schema).unique(key, keep="first", maintain_order=True)
     merged = merged.sort("window_start", maintain_order=True).collect()
     target = folder / f"{span_of(files[0])[0]}-to-{span_of(files[-1])[1]}.parquet"
     publish(merged, target)

@@ -23,6 +23,7 @@ EVIDENCE_SCHEMA: dict[str, pl.DataType] = {
     "n": NUMBER,
     "variance": NUMBER,
     "reason": TEXT,
+    "reason_code": TEXT,
     "decided_at": TIMESTAMP,
     "written_at": TIMESTAMP,
     "run_id": TEXT,
@@ -38,7 +39,7 @@ def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> in
     paths : MonitorPaths
         `paths.results`.
     frame : polars.DataFrame
-        Columns of `EVIDENCE_SCHEMA`; ``reason`` (why there is no value), ``decided_at`` (start of the window with which the alert
+        Columns of `EVIDENCE_SCHEMA`; ``reason`` and ``reason_code`` (why there is no value), ``decided_at`` (start of the window with which the alert
         engine first sees the row, default its own), ``written_at`` (default now) and ``run_id`` may be absent.
     run_id : str
         Run that computed them.
@@ -48,7 +49,7 @@ def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> in
     int
         Rows written; those whose (stream, window_key) is there already are ignored.
     """
-    frame = conform(frame, EVIDENCE_SCHEMA, ("reason", "decided_at", "written_at", "run_id"), "evidence")
+    frame = conform(frame, EVIDENCE_SCHEMA, ("reason", "reason_code", "decided_at", "written_at", "run_id"), "evidence")
     folder = paths.results / "evidence"
     now = datetime.now(UTC)
     with locked(folder):

@@ -30,6 +30,7 @@ JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
     "bound_high": NUMBER,
     "status": TEXT,
     "reason": TEXT,
+    "reason_code": TEXT,
     "revision": pl.Int32(),
     "computed_at": TIMESTAMP,
     "run_id": TEXT,

@@ -13,7 +13,7 @@ from pathlib import Path
 import sightline
 from sightline.spec import names
 from sightline.spec.durations import format_duration
-from sightline.spec.model import FeatureKind, MonitorSpec, Severity
+from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.rules import judged_columns
 
 DRIFT_KINDS: tuple[FeatureKind, ...] = ("numeric", "categorical", "boolean", "datetime")
@@ -31,7 +31,6 @@ class PlannedCheck:
     description: str
     column: str | None = None
     metric: str | None = None
-    severity: Severity = "warn"
     blocking: bool = False
     unit: str = ""
     """Unit of the metric's values, for those of the user's."""
@@ -110,9 +109,9 @@ def _intake_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
     """Nothing is built on a window whose rows were all refused: only `contract` blocks. The row guards only tell."""
     for asset in ("inferences", "labels") if spec.labels else ("inferences",):
         text = "Some rows of every window fit the monitor's columns: a window whose rows are all refused stops here."
-        yield PlannedCheck(asset, "contract", text, severity="error", blocking=True)
+        yield PlannedCheck(asset, "contract", text, blocking=True)
     text = "No event that came in through the collector broke a hard rule of its column, and no guarded rate left its usual level."
-    yield PlannedCheck("inferences", "row_guards", text, severity="error")
+    yield PlannedCheck("inferences", "row_guards", text)
 
 
 def _service_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
@@ -133,7 +132,7 @@ def _column_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str])
         rules = contract(spec, column)
         if rules:
             name = names.check_name("contract", slugs[column])
-            yield PlannedCheck("data_quality", name, f"{column}: {'; '.join(rules)}.", column, severity="error")
+            yield PlannedCheck("data_quality", name, f"{column}: {'; '.join(rules)}.", column)
 
 
 def _drift_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) -> Iterator[PlannedCheck]:

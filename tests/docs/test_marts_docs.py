@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
+
+from metrics_py.reasons import MEANINGS, ReasonCode
 
 ROOT = Path(__file__).parents[2]
 MARTS = sorted((ROOT / "dbt_project" / "models" / "marts").glob("*.yml"))
@@ -32,3 +35,10 @@ def test_every_model_has_its_yaml_beside_it():
     for model in models:
         described = yaml.safe_load(model.with_suffix(".yml").read_text(encoding="utf-8"))["models"]
         assert [m["name"] for m in described] == [model.stem] and described[0]["description"]
+
+
+def test_every_reason_code_is_explained():
+    page = (ROOT / "docs" / "tables.md").read_text()
+    for code, meaning in MEANINGS.items():
+        assert f"| `{code}` | {meaning} |" in page
+    assert set(MEANINGS) == set(get_args(ReasonCode))

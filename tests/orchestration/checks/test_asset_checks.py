@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 import dagster as dg
+import polars as pl
 
+from metrics_py.reasons import MEANINGS
 from orchestration.backfill import dagster_instance, materialize_range
 from sightline.collector.guard_log import GuardDesk
 from sightline.log.events import InferenceEvent
+from sightline.results.evidence import read_evidence
+from sightline.results.judgements import read_judgements
+from sightline.results.snapshots import read_snapshot
 from tests.support.workshop import DAYS
 
 
@@ -35,3 +40,13 @@ def test_ranged_and_single_runs_store_it_for_each_window(workshop):
     assert found.severity is dg.AssetCheckSeverity.ERROR and not found.blocking
     assert found.metadata["value"].value == 1 and found.metadata["window"].value == days[1]
     assert "out_of_contract" in found.metadata["violations"].value and "what to do" in found.metadata
+
+
+def test_every_reason_has_a_code_that_is_explained(history):
+    spec, paths = history.churn, history.home.monitor("churn")
+    frames = [read_judgements(paths), read_evidence(paths), read_snapshot(paths, "alert_streams")]
+    for frame in frames:
+        told = frame.select("reason", "reason_code").unique()
+        assert told.filter(pl.col("reason").is_null() != pl.col("reason_code").is_null()).is_empty(), spec.id
+        assert set(told["reason_code"].drop_nulls()) <= set(MEANINGS)
+    assert {"too_few_rows", "beyond_reference", "warm_up"} <= set().union(*(f["reason_code"].drop_nulls() for f in frames))

@@ -69,8 +69,12 @@ class TestEngineSettings:
         assert (config.taught, config.season, config.weight("drift/age/log_psi")) == (20, "weekday", 3)
 
     def test_weekly_and_hourly_windows_count_in_their_own_length(self, make_spec):
-        assert decisions.config(make_spec(schedule="weekly", alerts={"budget": "1 per 90d"})).threshold_windows == pytest.approx(90 / 7)
-        assert decisions.config(make_spec(schedule="hourly", alerts={"budget": "1 per 90d"})).threshold_windows == 90 * 24
+        assert decisions.config(
+            make_spec(schedule="weekly", alerts={"budget": "1 per 90d"})
+        ).threshold_windows == pytest.approx(90 / 7)
+        assert (
+            decisions.config(make_spec(schedule="hourly", alerts={"budget": "1 per 90d"})).threshold_windows == 90 * 24
+        )
 
     @pytest.mark.parametrize("schedule", ["hourly", "daily", "weekly"])
     def test_the_warm_up_the_spec_tells_is_the_engine_s_own(self, make_spec, schedule):

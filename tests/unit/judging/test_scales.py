@@ -19,8 +19,12 @@ def table(values: list[float | None]) -> pl.DataFrame:
             "stabilised_value": [*values, 0.0],
             "variance": [None if v is None else RAW_VARIANCE for v in values] + [RAW_VARIANCE],
             "reason": ["3 rows, 20 needed" if v is None else None for v in values] + [None],
+            "reason_code": ["too_few_rows" if v is None else None for v in values] + [None],
         },
-        schema_overrides={"value": pl.Float64, "stabilised_value": pl.Float64, "reason": pl.String},
+        schema_overrides={
+            **dict.fromkeys(("value", "stabilised_value"), pl.Float64),
+            **dict.fromkeys(("reason", "reason_code"), pl.String),
+        },
     )
 
 

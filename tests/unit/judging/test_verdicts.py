@@ -2,75 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import polars as pl
 import pytest
 
-from metrics_py.alerting import MEMBERS_SCHEMA, STREAMS_SCHEMA
 from sightline.judging.drift import NO_REFERENCE
-from sightline.judging.frames import JUDGED
-from sightline.judging.verdicts import REMEDIES, Published, family, verdicts
+from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
+from sightline.judging.verdicts import REMEDIES, family, verdicts
 from sightline.spec import plan
 from sightline.spec.plan import PlannedCheck
 
 DAY = datetime(2026, 1, 31)
 DRIFT = PlannedCheck("drift", "drift__age", "", "age", "psi")
 COLUMN = PlannedCheck("data_quality", "column__age", "", "age")
-CONTRACT = PlannedCheck("data_quality", "contract__age", "", "age", severity="error")
+CONTRACT = PlannedCheck("data_quality", "contract__age", "", "age")
 VOLUME = PlannedCheck("data_quality", "row_volume", "", metric="n_rows")
 AUC = PlannedCheck("model_quality", "quality__roc_auc", "", metric="roc_auc")
 
 
-def judged(metric: str, column: str = "", **values: Any) -> dict[str, Any]:
-    row = dict.fromkeys(JUDGED) | {
-        "window_start": DAY,
-        "model_version": "all",
-        "segment": "all",
-        "column": column,
-        "metric": metric,
-    }
-    return row | {"value": 0.2, "n": 500, "status": "ok"} | values
+def judged(metric: str, column: str = "", **values: Any) -> Judgement:
+    return Judgement(**{"window_start": DAY, "column": column, "metric": metric, "value": 0.2, "n": 500} | values)
 
 
-def stream(asset: str, statistic: str, column: str = "", **values: Any) -> dict[str, Any]:
-    row = dict.fromkeys(STREAMS_SCHEMA) | {
-        "stream": f"{asset}/{column}/{statistic}",
-        "window_start": DAY,
-        "in_incident": False,
-    }
-    return (
-        row
-        | {"status": "ok", "adjusted_evidence_days": 0.4, "asset": asset, "column": column, "statistic": statistic}
-        | values
-    )
+def stream(asset: str, statistic: str, column: str = "", **values: Any) -> StreamState:
+    named = {"stream": f"{asset}/{column}/{statistic}", "asset": asset, "column": column, "statistic": statistic}
+    state = {"window_start": DAY, "status": "ok", "in_incident": False, "adjusted_evidence_days": 0.4}
+    return StreamState(**named | state | values)
 
 
-def member(name: str, **values: Any) -> dict[str, Any]:
-    row = dict.fromkeys(MEMBERS_SCHEMA) | {"incident_id": "i1", "stream": name, "change_point": datetime(2026, 1, 29)}
-    return (
-        row
-        | {
-            "evidence": 900.0,
-            "evidence_days": 900.0,
-            "level_before": 0.0,
-            "level_after": 1.0,
-            "effect": 4.2,
-            "status": "open",
-        }
-        | values
-    )
+def member(name: str, **values: Any) -> IncidentMember:
+    facts = {"incident_id": "i1", "stream": name, "change_point": datetime(2026, 1, 29), "joined_at": None}
+    facts |= {"evidence": 900.0, "evidence_days": 900.0, "level_before": 0.0, "level_after": 1.0, "effect": 4.2}
+    return IncidentMember(**facts | values)
 
 
-def verdict(check: PlannedCheck, judgements: list[dict], streams: list[dict] = (), members: list[dict] = ()):
-    named = {"asset": pl.String, "column": pl.String, "statistic": pl.String}
-    published = Published(
-        pl.DataFrame(list(judgements), schema=JUDGED),
-        pl.DataFrame(list(streams), schema={**STREAMS_SCHEMA, **named}),
-        pl.DataFrame(list(members), schema={**MEMBERS_SCHEMA, "evidence_days": pl.Float64}),
-    )
-    found = list(verdicts(check.asset, [check], published))
+def verdict(check: PlannedCheck, judgements, streams=(), members=()):
+    found = list(verdicts(check.asset, [check], Published(judgements, streams, members)))
     assert len(found) <= 1
     return found[0][2] if found else None
 
@@ -127,21 +96,24 @@ def test_growing_evidence_warns():
 
 
 @pytest.mark.parametrize(
-    "reason",
+    ("code", "reason"),
     [
-        "50 rows; 200 needed",
-        "the window is still open",
-        "the labels are not due yet: no labelled rows",
-        "37 labelled rows, 100 needed",
+        ("too_few_rows", "50 rows; 200 needed"),
+        ("window_open", "the window is still open"),
+        ("labels_not_due", "the labels are not due yet: no labelled rows"),
+        ("too_few_rows", "37 labelled rows, 100 needed"),
     ],
 )
-def test_too_few_data_give_no_verdict(reason):
-    assert verdict(AUC, [judged("roc_auc", status="insufficient_data", reason=reason)]) is None
+def test_too_few_data_give_no_verdict(code, reason):
+    assert verdict(AUC, [judged("roc_auc", status="insufficient_data", reason=reason, reason_code=code)]) is None
 
 
-@pytest.mark.parametrize("reason", [NO_REFERENCE, "no labelled rows"])
-def test_data_that_should_be_there_warn(reason):
-    found = verdict(AUC, [judged("roc_auc", status="insufficient_data", reason=reason)])
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [("no_reference", NO_REFERENCE), ("no_labels", "no labelled rows"), ("metric_failed", "the metric failed: x")],
+)
+def test_data_that_should_be_there_warn(code, reason):
+    found = verdict(AUC, [judged("roc_auc", status="insufficient_data", reason=reason, reason_code=code)])
     assert found.level == "warn"
     assert found.text == f"Not enough data: {reason}."
 
@@ -217,11 +189,7 @@ def test_a_check_that_never_had_enough_data_warns_instead_of_staying_silent():
     days = [DAY + timedelta(days=k) for k in range(6)]
     few = {"status": "insufficient_data", "reason": "16 rows; 200 needed"}
     rows = [judged("psi", "age", window_start=day, **(few if k != 1 else {})) for k, day in enumerate(days)]
-    published = Published(
-        pl.DataFrame(rows, schema=JUDGED),
-        pl.DataFrame(schema={**STREAMS_SCHEMA, "asset": pl.String, "column": pl.String, "statistic": pl.String}),
-        pl.DataFrame(schema={**MEMBERS_SCHEMA, "evidence_days": pl.Float64}),
-    )
+    published = Published(rows, [], [])
     found = {start: verdict for _, start, verdict in verdicts("drift", [DRIFT], published, patience=3)}
     assert {start: verdict.level for start, verdict in found.items()} == {
         days[1]: "ok",
@@ -246,9 +214,9 @@ def test_streams_that_joined_later_or_moved_again_have_their_own_dates():
     assert "since 2026-01-29, moved again since 2026-01-31" in found.text
     assert found.facts["joined later"] == f"{mine} on 2026-01-30 00:00, changed 2026-01-29 00:00"
     assert found.facts["moved again"] == f"{mine} since 2026-01-31 00:00: +12 sd from the old level"
-    back = verdict(DRIFT, [judged("psi", "age")], streams, [first, own | {"moved_again_effect": 0.3}])
+    back = verdict(DRIFT, [judged("psi", "age")], streams, [first, replace(own, moved_again_effect=0.3)])
     assert ", back at its old level since 2026-01-31" in back.text
-    before = verdict(DRIFT, [judged("psi", "age")], streams, [first, own | {"moved_again_at": datetime(2026, 2, 1)}])
+    before = verdict(DRIFT, [judged("psi", "age")], streams, [first, replace(own, moved_again_at=datetime(2026, 2, 1))])
     assert "moved again" not in before.text, "this window cannot know"
     assert "moved again" not in before.facts
 

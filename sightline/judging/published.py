@@ -1,0 +1,126 @@
+"""What was published about some windows, typed: judgements, decisions of the alert engine, members of incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import polars as pl
+
+from metrics_py.alerting import MEMBERS_SCHEMA, STREAMS_SCHEMA
+from sightline.alerts import decisions
+from sightline.home import MonitorPaths
+from sightline.judging.marts import ALL_VERSIONS
+from sightline.results.evidence import read_evidence
+from sightline.results.judgements import read_judgements
+from sightline.results.snapshots import read_snapshot
+from sightline.spec.model import MonitorSpec
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A row of the judgement table, segment and version 'all'; see `sightline.results.judgements`."""
+
+    window_start: datetime
+    column: str
+    metric: str
+    value: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n: int | None = None
+    reference_value: float | None = None
+    bound_low: float | None = None
+    bound_high: float | None = None
+    status: str = "ok"
+    reason: str | None = None
+    reason_code: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamState:
+    """One stream in one window, as the alert engine decided it (snapshot `alert_streams`)."""
+
+    stream: str
+    asset: str | None
+    column: str | None
+    statistic: str | None
+    window_start: datetime
+    status: str
+    in_incident: bool
+    incident_id: str | None = None
+    adjusted_evidence_days: float | None = None
+
+    @property
+    def evidence_days(self) -> float:
+        """Evidence over all streams of the monitor, 0 where there is none."""
+        return self.adjusted_evidence_days or 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncidentMember:
+    """One stream of an incident (snapshot `incident_members`); `evidence_days` counts over all streams of the monitor."""
+
+    incident_id: str
+    stream: str
+    change_point: datetime
+    joined_at: datetime | None
+    evidence: float
+    evidence_days: float
+    level_before: float
+    level_after: float
+    effect: float | None
+    display_before: float | None = None
+    display_after: float | None = None
+    moved_again_at: datetime | None = None
+    moved_again_effect: float | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """What verdicts are made from.
+
+    Parameters
+    ----------
+    judgements : sequence of Judgement
+        The asset's latest, also of some windows before those in question.
+    streams : sequence of StreamState
+        Decisions on the windows in question.
+    members : sequence of IncidentMember
+        Of all incidents.
+    """
+
+    judgements: Sequence[Judgement]
+    streams: Sequence[StreamState]
+    members: Sequence[IncidentMember]
+
+
+def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Sequence[str]) -> Published:
+    """What was published about some windows of an asset; judgements also of those before, to tell how long one has lacked."""
+    start, end = spec.window_start(min(keys)), spec.window_start(max(keys)) + spec.window
+    earlier = start - spec.warmup_windows * spec.window
+    judgements = read_judgements(paths, asset=asset, start=earlier, end=end, segment="all")
+    streams = read_snapshot(paths, decisions.STREAMS)
+    members = read_snapshot(paths, decisions.MEMBERS)
+    if streams is None or members is None:
+        streams, members = pl.DataFrame(schema=STREAMS_SCHEMA), pl.DataFrame(schema=MEMBERS_SCHEMA)
+    first, last = (moment.replace(tzinfo=None) for moment in (start, end))
+    inside = streams.filter(pl.col("window_start").is_between(first, last, closed="left"))
+    named = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()
+    return Published(
+        _typed(judgements.filter(pl.col("model_version") == ALL_VERSIONS), Judgement),
+        _typed(inside.join(named, on="stream", how="left"), StreamState),
+        _typed(members.with_columns(evidence_days=pl.col("adjusted_evidence") * (spec.window / DAY)), IncidentMember),
+    )
+
+
+Row = TypeVar("Row", Judgement, StreamState, IncidentMember)
+
+
+def _typed(frame: pl.DataFrame, kind: type[Row]) -> list[Row]:
+    names = [field.name for field in fields(kind) if field.name in frame.columns]
+    rows: list[dict[str, Any]] = frame.select(names).to_dicts()
+    return [kind(**row) for row in rows]
