@@ -25,6 +25,9 @@ from scipy.special import ndtri, stdtrit
 from metrics_py.results import Estimate
 
 FloatArray = NDArray[np.float64]
+N_BUCKETS, N_SEGMENT_BUCKETS = 64, 16
+"""Hash buckets of entities behind every jackknife: of all rows, and within a segment. The lake and the marts count by them."""
+
 FEW_EVENTS = 20
 
 

@@ -32,15 +32,7 @@ Invariance = Literal["symmetric", "relabel", "scale", "shift", "monotone"]
 Returns = Literal["number", "test"]
 F = TypeVar("F", bound=Callable[..., Any])
 
-BUILTIN_MODULES = (
-    "metrics_py.drift.rates",
-    "metrics_py.drift.binned_distances",
-    "metrics_py.drift.exact_distances",
-    "metrics_py.drift.numeric_tests",
-    "metrics_py.drift.categorical_tests",
-    "metrics_py.quality.metrics",
-    "metrics_py.quality.ranking",
-)
+BUILTIN_MODULES = ("metrics_py.drift.methods", "metrics_py.quality.metrics", "metrics_py.quality.ranking")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 UNBOUNDED = (float("-inf"), float("inf"))
 
@@ -141,7 +133,7 @@ def metric(
             register(
                 Metric(
                     name, each, needs, function, unit, direction, range, tuple(references), returns,
-                    frozenset(invariances), _summary(function),
+                    frozenset(invariances), summary_of(function),
                 )
             )  # fmt: skip
         return function
@@ -253,7 +245,8 @@ def _origin(function: Callable[..., Any]) -> str:
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
 
 
-def _summary(function: Callable[..., Any]) -> str:
+def summary_of(function: Callable[..., Any]) -> str:
+    """The first paragraph of a function's docstring, on one line."""
     text = (function.__doc__ or "").strip().split("\n\n")[0]
     return " ".join(text.split())
 

@@ -81,7 +81,7 @@
 {%- endmacro %}
 
 {#
-  Sums rows that carry all cell columns. With `has_buckets` a segment keeps 16 of the 64 jackknife buckets.
+  Sums rows that carry all cell columns. With `has_buckets` a segment keeps fewer jackknife buckets (`segment_buckets`).
 #}
 {% macro by_segment(relation, keys, measures, has_buckets=true) %}
   {%- set items = (['bucket'] if has_buckets else []) + keys -%}
@@ -90,8 +90,8 @@
   group by window_key, model_version{{ ', ' if items }}{{ items | join(', ') }}
   {%- for segment in segments() %}
   union all
-  select window_key, model_version, {{ string_literal(segment.name ~ '=') }} || {{ segment.cell }} as segment, {{ 'cast(bucket % 16 as integer) as bucket, ' if has_buckets }}{{ keys | join(', ') }}{{ ', ' if keys }}{{ measures | join(', ') }}
+  select window_key, model_version, {{ string_literal(segment.name ~ '=') }} || {{ segment.cell }} as segment, {{ 'cast(bucket % ' ~ setting('segment_buckets') ~ ' as integer) as bucket, ' if has_buckets }}{{ keys | join(', ') }}{{ ', ' if keys }}{{ measures | join(', ') }}
   from {{ relation }}
-  group by window_key, model_version, {{ segment.cell }}{{ ', bucket % 16' if has_buckets }}{{ ', ' if keys }}{{ keys | join(', ') }}
+  group by window_key, model_version, {{ segment.cell }}{{ ', bucket % ' ~ setting('segment_buckets') if has_buckets }}{{ ', ' if keys }}{{ keys | join(', ') }}
   {%- endfor %}
 {%- endmacro %}

@@ -12,7 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metrics_py.comparison.tables import Table
-from metrics_py.drift.methods import N_BUCKETS, ColumnPair
+from metrics_py.drift.pair import ColumnPair
+from metrics_py.intervals import N_BUCKETS
 from metrics_py.profile.build import build_profile
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.profile.counts import bins_of_categories, bins_of_numbers, counts_of_categories, counts_of_numbers

@@ -31,16 +31,8 @@ from metrics_py.comparison.reading import (
 )
 from metrics_py.comparison.result import SCHEMA, Comparison, adjusted_p_values
 from metrics_py.comparison.tables import Table, read_table
-from metrics_py.drift.methods import (
-    CLUSTERED,
-    DEFAULT_METRICS,
-    PSI_TOLERANCE,
-    ColumnPair,
-    DriftMetric,
-    Findings,
-    MetricFailed,
-    drift_metric,
-)
+from metrics_py.drift.methods import DEFAULT_METHODS, PSI_TOLERANCE, DriftMethod, MethodFailed, drift_method
+from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
 
 Row = dict[str, Any]
@@ -126,7 +118,7 @@ def compare(
      ('plan', 'stable', 'no visible change')]
     """
     old, new = read_table(reference, "reference"), read_table(current, "current")
-    chosen = [drift_metric(name) for name in _listed(metrics) or DEFAULT_METRICS]
+    chosen = [drift_method(name) for name in _listed(metrics) or DEFAULT_METHODS]
     tolerances = _tolerances(chosen, tolerance)
     left_out = {name for name in (by, entity) if name}
     names = _columns(old, new, _listed(columns), left_out)
@@ -146,10 +138,10 @@ def _listed(names: Sequence[str] | None) -> list[str] | None:
     return [names] if isinstance(names, str) else None if names is None else list(names)
 
 
-def _tolerances(chosen: list[DriftMetric], given: float | Mapping[str, float]) -> dict[str, float | None]:
+def _tolerances(chosen: list[DriftMethod], given: float | Mapping[str, float]) -> dict[str, float | None]:
     single = dict(given) if isinstance(given, Mapping) else {"psi": given}
     for name, value in single.items():
-        drift_metric(name)
+        drift_method(name)
         if not isinstance(value, Real):
             raise TypeError(f"compare: tolerance {value!r} of {name} is no number; pass one such as 0.1")
         if not value > 0:
@@ -181,7 +173,7 @@ def _judge_column(
     name: str,
     sides: tuple[Side, Side],
     labels: list[str],
-    chosen: list[DriftMetric],
+    chosen: list[DriftMethod],
     tolerances: dict[str, float | None],
     given: Reading | None,
     bins: int,
@@ -210,12 +202,12 @@ def _judge_column(
             found += _withheld_rows(base | {"metric": metric.name}, withheld, pair, labels, words)
             continue
         try:
-            findings = metric.measure(pair)
-        except MetricFailed as error:
+            findings = metric.find(pair)
+        except MethodFailed as error:
             failed = ("insufficient_data", str(error))
             found += _withheld_rows(base | {"metric": metric.name}, failed, pair, labels, words)
             continue
-        independent = clustered and metric.name not in CLUSTERED
+        independent = clustered and not metric.allows_for_entities
         for t, row in enumerate(_rows(metric, findings, tolerances[metric.name], min_rows)):
             if independent and not row["reason"]:
                 row["reason"] = "rows are taken as independent: this metric does not use the entity"
@@ -293,7 +285,7 @@ def _words(pair: ColumnPair, t: int, reading: Reading, *, rates_only: bool) -> s
     return f"{measured}: {words}" if measured else words
 
 
-def _rows(metric: DriftMetric, findings: Findings, tolerance: float | None, min_rows: int) -> Iterator[Row]:
+def _rows(metric: DriftMethod, findings: Findings, tolerance: float | None, min_rows: int) -> Iterator[Row]:
     """Result fields of one metric, group by group."""
     for t in range(len(findings.value)):
         numbers: Row = {

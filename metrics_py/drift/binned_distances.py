@@ -10,8 +10,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics_py.registry import metric
-
 __all__ = [
     "energy_coefficient",
     "energy_distance",
@@ -145,16 +143,6 @@ def _log_ratio(b: FloatArray, a: FloatArray) -> FloatArray:
         return np.where((a == 0) & (b == 0), 0.0, np.log(b / a))
 
 
-@metric(
-    name="psi",
-    task="drift",
-    needs="bins",
-    direction="lower_is_better",
-    range=(0, np.inf),
-    unit="nats",
-    references=("Yurdakul (2018)", "Siddiqi (2006), Credit Risk Scorecards, Wiley"),
-    invariances=("relabel", "symmetric"),
-)
 def psi(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     """Population stability index ``sum (b - a) ln(b / a)`` in nats, the symmetrised KL divergence.
 
@@ -197,16 +185,6 @@ def psi(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     return ((b - a) * _log_ratio(b, a)).sum(axis=-1)
 
 
-@metric(
-    name="kl_divergence",
-    task="drift",
-    needs="bins",
-    direction="lower_is_better",
-    range=(0, np.inf),
-    unit="nats",
-    references=("Kullback & Leibler (1951), AMS 22:79",),
-    invariances=("relabel",),
-)
 def kl_divergence(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     """Kullback-Leibler divergence of the current from the reference, ``sum b ln(b / a)``, in nats.
 
@@ -245,16 +223,6 @@ def kl_divergence(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     return (b * _log_ratio(b, a)).sum(axis=-1)
 
 
-@metric(
-    name="js_divergence",
-    task="drift",
-    needs="bins",
-    direction="lower_is_better",
-    range=(0, 0.6931472),
-    unit="nats",
-    references=("Lin (1991), IEEE TIT 37:145",),
-    invariances=("relabel", "symmetric"),
-)
 def js_divergence(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     """Jensen-Shannon divergence in nats, between 0 and ln 2.
 
@@ -297,15 +265,6 @@ def js_divergence(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     return (a * _log_ratio(a, middle) + b * _log_ratio(b, middle)).sum(axis=-1) / 2
 
 
-@metric(
-    name="js_distance",
-    task="drift",
-    needs="bins",
-    direction="lower_is_better",
-    range=(0, 1),
-    references=("Endres & Schindelin (2003), IEEE TIT 49:1858",),
-    invariances=("relabel", "symmetric"),
-)
 def js_distance(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     """Jensen-Shannon distance: square root of the divergence in bits, between 0 and 1.
 
@@ -341,15 +300,6 @@ def js_distance(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     return np.sqrt(np.maximum(js_divergence(reference, current), 0.0) / np.log(2))
 
 
-@metric(
-    name="hellinger",
-    task="drift",
-    needs="bins",
-    direction="lower_is_better",
-    range=(0, 1),
-    references=("Hellinger (1909), J. reine angew. Math. 136:210",),
-    invariances=("relabel", "symmetric"),
-)
 def hellinger(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     """Hellinger distance ``sqrt(1/2 sum (sqrt a - sqrt b)^2)``, between 0 and 1.
 
@@ -388,15 +338,6 @@ def hellinger(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     return np.sqrt(0.5 * ((np.sqrt(a) - np.sqrt(b)) ** 2).sum(axis=-1))
 
 
-@metric(
-    name="total_variation",
-    task="drift",
-    needs="bins",
-    direction="lower_is_better",
-    range=(0, 1),
-    references=("Levin & Peres (2017), Markov Chains and Mixing Times, ch. 4",),
-    invariances=("relabel", "symmetric"),
-)
 def total_variation(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     """Total variation distance ``1/2 sum |a - b|``: the share of rows that would have to change bin.
 
@@ -434,15 +375,6 @@ def total_variation(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     return 0.5 * np.abs(a - b).sum(axis=-1)
 
 
-@metric(
-    name="l_infinity",
-    task="drift",
-    needs="bins",
-    direction="lower_is_better",
-    range=(0, 1),
-    references=("Breck et al. (2019), SysML (data validation)",),
-    invariances=("relabel", "symmetric"),
-)
 def l_infinity(reference: ArrayLike, current: ArrayLike) -> FloatArray:
     """Largest change of the share of one bin.
 

@@ -19,21 +19,11 @@ from metrics_py.drift.binned_distances import counts_of
 from metrics_py.drift.effects import newcombe, psi_interval, superiority
 from metrics_py.drift.numeric_tests import too_few, undefined
 from metrics_py.drift.smooth_components import smooth_basis
-from metrics_py.registry import metric
 from metrics_py.results import TestResult
 
 FloatArray = NDArray[np.float64]
 
 
-@metric(
-    name="chi_square",
-    task="drift",
-    needs="bins",
-    returns="test",
-    range=(0, np.inf),
-    references=("Pearson (1900), Philosophical Magazine 50:157", "Cohen (1988), ch. 7"),
-    invariances=("relabel", "symmetric"),
-)
 def chi_square(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Pearson's chi-square test of a 2 x G contingency table, no continuity correction.
 
@@ -82,15 +72,6 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, confidence: float = 
     return _contingency("chi_square", "Pearson chi-square, two-sample", reference, current, _pearson, confidence)
 
 
-@metric(
-    name="g_test",
-    task="drift",
-    needs="bins",
-    returns="test",
-    range=(0, np.inf),
-    references=("Wilks (1935), AMS 6:190",),
-    invariances=("relabel", "symmetric"),
-)
 def g_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Likelihood-ratio (G) test of a 2 x G contingency table.
 
@@ -189,9 +170,6 @@ def _difference(x1: int, m: int, x2: int, n: int, confidence: float) -> tuple[fl
     return x2 / n - x1 / m, float(low), float(high)
 
 
-@metric(
-    name="two_proportion_z", task="drift", needs="rates", returns="test", references=("Newcombe (1998), SiM 17:873",)
-)
 def two_proportion_z(
     events_reference: int, n_reference: int, events_current: int, n_current: int, *, confidence: float = 0.95
 ) -> TestResult:
@@ -250,14 +228,6 @@ def two_proportion_z(
     return TestResult(z, float(2 * ndtr(-abs(z))), *effect, m, n, method)
 
 
-@metric(
-    name="fisher_exact",
-    task="drift",
-    needs="rates",
-    returns="test",
-    range=(0, np.inf),
-    references=("Fisher (1935), JRSS 98:39",),
-)
 def fisher_exact(
     events_reference: int, n_reference: int, events_current: int, n_current: int, *, confidence: float = 0.95
 ) -> TestResult:
@@ -315,15 +285,6 @@ def fisher_exact(
     return TestResult(shown, float(np.clip(found.pvalue, 0, 1)), *_difference(x1, m, x2, n, confidence), m, n, method)
 
 
-@metric(
-    name="smooth_test",
-    task="drift",
-    needs="ordered_bins",
-    returns="test",
-    range=(0, np.inf),
-    references=("Neyman (1937)", "Rayner, Thas & Best (2009)"),
-    invariances=("symmetric",),
-)
 def smooth_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Neyman's smooth test with up to four components, from counts in bins ordered by value.
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metrics_py.drift.samples import pair, tabulate
-from metrics_py.registry import metric
 
 FloatArray = NDArray[np.float64]
 CLIP_LEVELS = (0.005, 0.995)
@@ -58,16 +57,6 @@ def ks_distance(reference: ArrayLike, current: ArrayLike) -> float:
     return float(np.abs(np.cumsum(m) / len(a) - np.cumsum(n) / len(b)).max())
 
 
-@metric(
-    name="wasserstein",
-    task="drift",
-    needs="values",
-    direction="lower_is_better",
-    range=(0, np.inf),
-    unit="units of the column",
-    references=("Villani (2009), Optimal Transport",),
-    invariances=("symmetric", "shift"),
-)
 def wasserstein(reference: ArrayLike, current: ArrayLike) -> float:
     """Wasserstein-1 distance in the units of the values. One huge value decides it: for a robust number use
     `wasserstein_scaled`.
@@ -113,16 +102,6 @@ def wasserstein(reference: ArrayLike, current: ArrayLike) -> float:
     return float(wasserstein_distance(a, b))
 
 
-@metric(
-    name="wasserstein_scaled",
-    task="drift",
-    needs="values",
-    direction="lower_is_better",
-    range=(0, np.inf),
-    unit="sd",
-    references=("Villani (2009), Optimal Transport",),
-    invariances=("scale", "shift"),
-)
 def wasserstein_scaled(reference: ArrayLike, current: ArrayLike) -> float:
     """Wasserstein-1 distance in standard deviations of the reference, outliers of either side held back.
 
@@ -177,16 +156,6 @@ def wasserstein_scaled(reference: ArrayLike, current: ArrayLike) -> float:
     return wasserstein(a, b) / scale
 
 
-@metric(
-    name="energy_distance",
-    task="drift",
-    needs="values",
-    direction="lower_is_better",
-    range=(0, np.inf),
-    unit="root of the units of the column",
-    references=("Szekely & Rizzo (2013), JSPI 143:1249",),
-    invariances=("symmetric", "shift"),
-)
 def energy_distance(reference: ArrayLike, current: ArrayLike) -> float:
     """Energy distance ``sqrt(2 integral (F - G)^2)``, in the square root of the units of the values.
 
@@ -231,15 +200,6 @@ def energy_distance(reference: ArrayLike, current: ArrayLike) -> float:
     return float(scipy_energy_distance(a, b))
 
 
-@metric(
-    name="energy_coefficient",
-    task="drift",
-    needs="values",
-    direction="lower_is_better",
-    range=(0, 1),
-    references=("Szekely & Rizzo (2013), JSPI 143:1249",),
-    invariances=("symmetric", "scale", "shift"),
-)
 def energy_coefficient(reference: ArrayLike, current: ArrayLike) -> float:
     """Energy coefficient of inhomogeneity ``D^2 / (2 E|X - Y|)`` in [0, 1]: the energy distance without units.
 

@@ -24,7 +24,6 @@ from scipy.special import chdtrc, stdtr, stdtrit
 from metrics_py.drift.ecdf_laws import anderson_darling_tail, cramer_von_mises_statistic, cramer_von_mises_tail
 from metrics_py.drift.effects import superiority
 from metrics_py.drift.samples import pair, tabulate
-from metrics_py.registry import metric
 from metrics_py.results import TestResult
 
 FloatArray = NDArray[np.float64]
@@ -86,15 +85,6 @@ def _superiority(a: FloatArray, b: FloatArray, confidence: float) -> tuple[float
     return float(value), float(low), float(high)
 
 
-@metric(
-    name="ks",
-    task="drift",
-    needs="values",
-    returns="test",
-    range=(0, 1),
-    references=("Smirnov (1939)", "Massart (1990), Annals of Probability 18:1269"),
-    invariances=("symmetric", "scale", "shift", "monotone"),
-)
 def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Kolmogorov-Smirnov test, two-sided.
 
@@ -162,14 +152,6 @@ def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     return TestResult(d, float(found.pvalue), d, max(0.0, d - band), min(1.0, d + band), len(a), len(b), method)
 
 
-@metric(
-    name="anderson_darling",
-    task="drift",
-    needs="values",
-    returns="test",
-    references=("Scholz & Stephens (1987), JASA 82:918", "Marsaglia & Marsaglia (2004), JSS 9(2)"),
-    invariances=("symmetric", "scale", "shift", "monotone"),
-)
 def anderson_darling(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Anderson-Darling k-sample test (midranks), with a p-value of any size.
 
@@ -270,15 +252,6 @@ def _anderson_darling_tail(z: float) -> float:
     return float(-np.expm1(-np.exp(poly)))
 
 
-@metric(
-    name="cramer_von_mises",
-    task="drift",
-    needs="values",
-    returns="test",
-    range=(0, np.inf),
-    references=("Anderson (1962), AMS 33:1148", "Choulakian, Lockhart & Stephens (1994), CJS 22:125"),
-    invariances=("symmetric", "scale", "shift", "monotone"),
-)
 def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Two-sample Cramer-von Mises test.
 
@@ -346,15 +319,6 @@ def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: fl
     return TestResult(statistic, p_value, *effect, len(a), len(b), method)
 
 
-@metric(
-    name="epps_singleton",
-    task="drift",
-    needs="values",
-    returns="test",
-    range=(0, np.inf),
-    references=("Epps & Singleton (1986), JSCS 26:177",),
-    invariances=("symmetric", "scale", "shift"),
-)
 def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Epps-Singleton test of equal characteristic functions; good for discrete values.
 
@@ -426,14 +390,6 @@ def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: floa
     return TestResult(statistic, float(chdtrc(len(gap), statistic)), *effect, len(a), len(b), method)
 
 
-@metric(
-    name="welch_t",
-    task="drift",
-    needs="values",
-    returns="test",
-    references=("Welch (1947), Biometrika 34:28", "Bonett (2008), Psychological Methods 13:99"),
-    invariances=("scale", "shift"),
-)
 def welch_t(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Welch's t test of equal means, two-sided.
 
@@ -506,15 +462,6 @@ def welch_t(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     return TestResult(float(t), float(2 * stdtr(df, -abs(t))), d, d - half, d + half, m, n, method)
 
 
-@metric(
-    name="mann_whitney",
-    task="drift",
-    needs="values",
-    returns="test",
-    range=(0, np.inf),
-    references=("Mann & Whitney (1947), AMS 18:50", "DeLong et al. (1988), Biometrics 44:837"),
-    invariances=("scale", "shift", "monotone"),
-)
 def mann_whitney(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
     """Mann-Whitney U test, two-sided, with tie correction (exact for small samples without ties).
 

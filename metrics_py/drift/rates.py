@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metrics_py.profile.column_profile import BinKind, ColumnProfile
-from metrics_py.registry import metric
 
 FloatArray = NDArray[np.float64]
 INVALID: tuple[BinKind, ...] = ("null", "not_finite")
@@ -29,7 +28,6 @@ def _share(
         return table[..., profile.where(*kinds)].sum(axis=-1) / np.where(rows > 0, rows, np.nan)
 
 
-@metric(name="null_rate", task="drift", needs="profile", direction="lower_is_better", range=(0, 1))
 def null_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
     """Share of rows without a value.
 
@@ -60,7 +58,6 @@ def null_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
     return _share(profile, counts, ("null",), ())
 
 
-@metric(name="not_finite_rate", task="drift", needs="profile", direction="lower_is_better", range=(0, 1))
 def not_finite_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
     """Share of rows with NaN or infinity.
 
@@ -91,7 +88,6 @@ def not_finite_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
     return _share(profile, counts, ("not_finite",), ())
 
 
-@metric(name="out_of_range_rate", task="drift", needs="profile", direction="lower_is_better", range=(0, 1))
 def out_of_range_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
     """Share of the finite values that lie outside the range of the reference.
 
@@ -122,14 +118,6 @@ def out_of_range_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
     return _share(profile, counts, ("below", "above"), INVALID)
 
 
-@metric(
-    name="unseen_rate",
-    task="drift",
-    needs="profile",
-    direction="lower_is_better",
-    range=(0, 1),
-    references=("Good (1953), Biometrika 40:237",),
-)
 def unseen_rate(profile: ColumnProfile, counts: ArrayLike) -> FloatArray:
     """Share of the values that are of a category the reference does not hold; `expected_unseen` of them are no drift.
 

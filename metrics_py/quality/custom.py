@@ -11,8 +11,6 @@ from metrics_py.intervals import jackknife_from_replicates
 from metrics_py.registry import Metric
 from metrics_py.results import Estimate
 
-N_BUCKETS = 64
-
 
 def estimate_rows(entry: Metric, rows: pl.DataFrame, *, bucket: str = "bucket", confidence: float = 0.95) -> Estimate:
     """Evaluate a metric that ``needs="rows"``, with its 64-bucket jackknife interval.

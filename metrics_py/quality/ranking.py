@@ -20,8 +20,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from metrics_py.intervals import N_BUCKETS
 from metrics_py.profile.values import categories_of
-from metrics_py.quality.table import N_BUCKETS, quality_table
+from metrics_py.quality.table import quality_table
 from metrics_py.registry import metric
 
 FloatArray = NDArray[np.float64]

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from metrics_py.intervals import N_BUCKETS
 from metrics_py.profile.values import categories_of
 from metrics_py.quality.classification import N_SCORE_BINS
 from metrics_py.quality.ranking import K, ranking_table
-from metrics_py.quality.table import N_BUCKETS, quality_table
+from metrics_py.quality.table import quality_table
 
 SMALLEST_PROBABILITY = 1e-15
 LARGEST = 1e145

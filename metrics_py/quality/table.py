@@ -13,6 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metrics_py.intervals import (
+    N_BUCKETS,
+    N_SEGMENT_BUCKETS,
     JackknifeInterval,
     jackknife_from_replicates,
     proportion_interval,
@@ -33,8 +35,6 @@ from metrics_py.reasons import ReasonCode
 
 FloatArray = NDArray[np.float64]
 
-N_BUCKETS = 64
-N_SEGMENT_BUCKETS = 16
 DEFAULT_BY = ("window_key", "window_start", "model_version", "segment")
 FORMULA_FLOOR_ROWS = 64
 

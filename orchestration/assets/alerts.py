@@ -18,13 +18,17 @@ SHOWN_INCIDENTS = 20
 
 def build(monitor: Monitor) -> dg.AssetsDefinition:
     """The asset ``alerts``: one decision over all streams of the monitor."""
+    about = f"**{monitor.spec.model.description}** " if monitor.spec.model.description else ""
     judged = [*jobs.JUDGES["immediate"], *(jobs.JUDGES["delayed"] if monitor.spec.labels else ())]
 
     @dg.asset(
         **monitor.asset_args("alerts"),
         deps=[monitor.key(name) for name in judged],
-        description=f"Evidence per stream, and the incidents it adds up to. The promise: {plan.promise(monitor.spec)}.",
-        metadata={"budget": str(monitor.spec.alerts.budget)},
+        description=f"{about}Evidence per stream, and the incidents it adds up to. The promise: {plan.promise(monitor.spec)}.",
+        metadata={
+            "budget": str(monitor.spec.alerts.budget),
+            "to be told": ", ".join(monitor.spec.alerts.notify) or "nobody",
+        },
     )
     def alerts(context: dg.AssetExecutionContext) -> None:
         keys = partitions.windows_of(context)

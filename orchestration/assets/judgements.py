@@ -106,7 +106,9 @@ def describe(
     """The main numbers as metadata by partition, to plot; a table with their recent course."""
     spec = monitor.spec
     whole = judged.filter(pl.col("segment") == "all", pl.col("model_version") == ALL_VERSIONS)
-    plotted = whole.filter(pl.col("value").is_not_null() & is_plotted(asset)).with_columns(name=label())
+    plotted = whole.filter(pl.col("value").is_not_null() & is_plotted(asset, spec.drift.method)).with_columns(
+        name=label()
+    )
     names = plotted["name"].unique().sort().to_list()[:MAX_PLOTTED]
     values = (
         {
@@ -145,13 +147,13 @@ def describe(
     )
 
 
-def is_plotted(asset: str) -> pl.Expr:
-    """Which judgements become metadata: the PSI of every column, the quality metrics, the service and the missing rates."""
+def is_plotted(asset: str, method: str) -> pl.Expr:
+    """Which judgements become metadata: the deciding distance of every column, the quality metrics, the service and the missing rates."""
     metric = pl.col("metric")
     if asset == "drift":
-        return metric == "psi"
+        return metric == method
     if asset == "model_quality":
-        return (pl.col("column") == "") | (metric == "psi")
+        return (pl.col("column") == "") | (metric == method)
     return metric.is_in(["n_rows", "error_rate", "rejected_rate", "latency_p50_ms", "latency_p95_ms", "null_rate"])
 
 
@@ -172,7 +174,7 @@ def overview(monitor: Monitor, asset: str, keys: Sequence[str]) -> dg.MarkdownMe
         segment="all",
     )
     found = (
-        found.filter(pl.col("model_version") == ALL_VERSIONS, is_plotted(asset))
+        found.filter(pl.col("model_version") == ALL_VERSIONS, is_plotted(asset, spec.drift.method))
         .with_columns(name=label())
         .sort("window_start")
     )
@@ -186,6 +188,6 @@ def overview(monitor: Monitor, asset: str, keys: Sequence[str]) -> dg.MarkdownMe
         )
         for (name,), part in found.group_by(["name"], maintain_order=True)
     ]
-    return markdown_table(
-        ("judged", f"at {max(keys)}", "reference", "status", f"last {SHOWN_WINDOWS} windows"), sorted(rows)
-    )
+    primary = plan.primary_metric(spec)
+    rows.sort(key=lambda row: (row[0] != primary, row[0]))
+    return markdown_table(("judged", f"at {max(keys)}", "reference", "status", f"last {SHOWN_WINDOWS} windows"), rows)

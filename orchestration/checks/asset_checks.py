@@ -1,6 +1,7 @@
 """The asset checks of a monitor, one Dagster step per asset; results for every partition, also after a ranged run."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -101,7 +102,8 @@ def judge_checks(monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], k
     ):
         key = spec.key(start)
         if key in wanted:
-            yield check, key, verdict
+            tell = {"tell": ", ".join(spec.alerts.notify)} if verdict.level == "error" and spec.alerts.notify else {}
+            yield check, key, replace(verdict, facts={**verdict.facts, **tell})
 
 
 def evaluations(

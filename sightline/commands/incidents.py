@@ -43,6 +43,7 @@ def command(monitor: str, only_open: bool, form: str) -> None:
                 {
                     "monitor": monitor,
                     "budget": str(spec.alerts.budget),
+                    "notify": list(spec.alerts.notify),
                     "incidents": found,
                     "streams": n_streams,
                     "not_judged": silent,
@@ -55,6 +56,8 @@ def command(monitor: str, only_open: bool, form: str) -> None:
     click.echo(
         f"{monitor}: {_count(len(found), 'incident')}; budget {spec.alerts.budget} (false ones, at most, expected)"
     )
+    if spec.alerts.notify:
+        click.echo(f"to be told: {', '.join(spec.alerts.notify)}")
     for incident in found:
         _print(incident)
     by_reason: dict[str, list[str]] = {}

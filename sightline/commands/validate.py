@@ -101,6 +101,9 @@ def summarise(spec: MonitorSpec, path: Path, home: Home) -> dict[str, Any]:
         "path": str(path),
         "task": spec.model.task,
         "owner": spec.model.owner,
+        "description": spec.model.description,
+        "notify": list(spec.alerts.notify),
+        "primary_metric": plan.primary_metric(spec),
         "schedule": spec.schedule,
         "first_window": spec.key(spec.first_window),
         "n_complete_windows": plan.windows(spec),
@@ -208,6 +211,8 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     told = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "none"
     yield f"{summary['id']}  ({summary['path']})"
     yield f"  model       {summary['task'].replace('_', ' ')}, owner {summary['owner'] or 'not named'}"
+    if summary["description"]:
+        yield f"  {'':<11} {summary['description']}"
     yield f"  windows     one per {unit} from {summary['first_window']} (UTC), {summary['n_complete_windows']} complete so far"
     yield f"  features    {len(summary['features'])}: {told}; segments: {', '.join(summary['segments']) or 'none'}"
     yield f"  reference   {summary['reference']}"
@@ -225,7 +230,9 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     yield f"  sensors     {', '.join(summary['sensors'])}"
     limits = ", ".join(f"{what} every {limit}" for what, limit in summary["freshness_deadlines"].items())
     yield f"  freshness   new {limits}, or the asset turns stale"
-    yield f"  alerts      {summary['promise']}"
+    if summary["primary_metric"]:
+        yield f"  quality     the metric that matters most: {summary['primary_metric']}"
+    yield f"  alerts      {summary['promise']}; to be told: {', '.join(summary['notify']) or 'nobody'}"
     for note in summary["not_built_yet"]:
         yield f"  NOT YET     {note}"
     for warning in summary["warnings"]:

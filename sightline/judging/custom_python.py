@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 from polars.exceptions import PanicException
 
-from metrics_py.intervals import t_quantile
+from metrics_py.intervals import N_SEGMENT_BUCKETS, t_quantile
 from metrics_py.quality.custom import estimate_rows
 from metrics_py.registry import Metric
 from metrics_py.results import Estimate
@@ -43,7 +43,6 @@ MAX_CELLS = 200_000_000
 FAILED = "the metric failed"
 """So begin the reasons that somebody should look into (code ``metric_failed``): the function or its module is broken."""
 
-SEGMENT_BUCKETS = 16
 LARGE_KINDS = ("text", "embedding")
 
 
@@ -214,7 +213,7 @@ def _cells(
             pl.format("{}={}", pl.lit(column), known.otherwise(pl.lit("(other)"))).alias("@cell")
         )
         for (segment,), part in labelled.group_by(["@cell"]):
-            yield {"segment": str(segment)}, part.with_columns(pl.col("bucket") % SEGMENT_BUCKETS)
+            yield {"segment": str(segment)}, part.with_columns(pl.col("bucket") % N_SEGMENT_BUCKETS)
 
 
 def _top_values(spec: MonitorSpec, con: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:

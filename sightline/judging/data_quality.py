@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from metrics_py.drift.methods import Z
+from metrics_py.drift.measures import Z
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.quality.table import quality_table
 from sightline.judging import custom_python, custom_sql

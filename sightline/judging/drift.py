@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metrics_py.drift import binned_distances
-from metrics_py.drift.effects import psi_effect, superiority, three_states
-from metrics_py.drift.rare_bins import coarsen
+from metrics_py.drift.methods import METHODS, DriftMethod, drift_method
+from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.reasons import ReasonCode
@@ -92,13 +91,15 @@ def _without_profile(spec: MonitorSpec, whole: pl.DataFrame, profiles: Mapping[s
         .join(pl.DataFrame({"column": later}, schema={"column": pl.String}), how="cross")
     )
     whole_windows = windows.with_columns(model_version=pl.lit(ALL_VERSIONS), segment=pl.lit("all"))
-    return _not_judged(whole_windows, "column_named_later", CAME_LATER)
+    return _not_judged(spec, whole_windows, "column_named_later", CAME_LATER)
 
 
-def _not_judged(groups: pl.DataFrame, code: ReasonCode, reason: str) -> pl.DataFrame:
+def _not_judged(spec: MonitorSpec, groups: pl.DataFrame, code: ReasonCode, reason: str) -> pl.DataFrame:
     """No verdict on some columns of some windows, and why."""
     told = {"status": "insufficient_data", "reason": reason, "reason_code": code}
-    return conform(groups.with_columns(metric=pl.lit("psi"), **{name: pl.lit(text) for name, text in told.items()}))
+    return conform(
+        groups.with_columns(metric=pl.lit(spec.drift.method), **{name: pl.lit(text) for name, text in told.items()})
+    )
 
 
 def _is_judged(spec: MonitorSpec, column: str) -> bool:
@@ -199,47 +200,89 @@ def _judge_times(
     told, kept = np.flatnonzero(lacking & (groups["segment"] == "all").to_numpy()), np.flatnonzero(~lacking)
     judged = _judge_column(spec, name, profile, groups[kept], counts[kept], reference[kept])
     return pl.concat(
-        [judged, _not_judged(groups[told].with_columns(column=pl.lit(name)), "not_comparable", WITHIN_A_DAY)]
+        [judged, _not_judged(spec, groups[told].with_columns(column=pl.lit(name)), "not_comparable", WITHIN_A_DAY)]
     )
 
 
 def _judge_column(
     spec: MonitorSpec, name: str, profile: ColumnProfile, groups: pl.DataFrame, counts: Counts, reference: Counts
 ) -> pl.DataFrame:
-    before, now = coarsen(profile.merged(reference), profile.merged(counts), is_ordered=profile.kind == "numeric")
-    feature = spec.columns.features.get(name)
-    tolerance = (feature.tolerance if feature else None) or spec.drift.tolerance
-    effect = psi_effect(before, now, design_effect=profile.design_effect, reference_design_effect=profile.design_effect)
-    n = effect.n_current
-    state = three_states(np.nan_to_num(effect.ci_low), np.nan_to_num(effect.ci_high), tolerance)
-    state[(effect.n_reference == 0) | (n / profile.design_effect < spec.drift.min_rows)] = "unclear"
-    whole = (groups["segment"] == "all").to_numpy()
+    """The first method of the column says in which of three states it is; the others are facts about all rows together."""
+    judged_by, *others = methods_of(spec, profile.kind)
     base = groups.with_columns(column=pl.lit(name))
+    whole = (groups["segment"] == "all").to_numpy()
+    pair = ColumnPair(profile, reference, counts, design_effect=profile.design_effect)
+    states = _states(spec, name, judged_by, pair, whole)
+    known = whole & (counts.sum(axis=1) > 0) & (reference.sum(axis=1) > 0)
+    if not known.any():
+        return conform(base.with_columns(**states))
+    part = ColumnPair(profile, reference[known], counts[known], design_effect=profile.design_effect)
+    facts = [_fact(base.filter(pl.Series(known)), method, part) for method in others]
+    return pl.concat([conform(base.with_columns(**states)), *facts])
+
+
+def methods_of(spec: MonitorSpec, kind: str) -> list[DriftMethod]:
+    """Methods for a kind of columns: the one that decides (``drift.method``) first, then those that every monitor reports."""
+    deciding = drift_method(spec.drift.method)
+    return [deciding, *(method for method in METHODS if kind in method.daily and method.name != deciding.name)]
+
+
+def _states(
+    spec: MonitorSpec, name: str, method: DriftMethod, pair: ColumnPair, whole: NDArray[np.bool_]
+) -> dict[str, pl.Series | pl.Expr]:
+    """Judgement columns of the method that decides, for every group; `whole` marks those of all rows together."""
+    found, profile = _from_counts(method, pair), pair.profile
+    tolerance = method.tolerance(_tolerance(spec, name)) if method.tolerance else np.inf
+    low, high = (np.nan_to_num(end) - method.no_change for end in (found.ci_low, found.ci_high))
+    state = np.where((low > tolerance) | (high < -tolerance), "drift", "unclear").astype(object)
+    state[(-tolerance < low) & (high < tolerance)] = "stable"
+    n = found.n_current
+    state[(found.n_reference == 0) | (n / profile.design_effect < spec.drift.min_rows)] = "unclear"
     reasons = [
-        _reason(spec, profile, float(m), float(rows), str(found), tolerance)
-        for m, rows, found in zip(effect.n_reference, n, state, strict=True)
+        _reason(spec, profile, float(m), float(rows), str(each), tolerance)
+        for m, rows, each in zip(found.n_reference, n, state, strict=True)
     ]
     for i in np.flatnonzero(whole & (state == "drift")):
-        words = describe_shift(profile, counts[i])
+        words = describe_shift(profile, pair.current[i])
         reasons[i] = "drift", f"{words} (all of the interval lies above the tolerance of {tolerance:g})"
     status_of = {"drift": "warn", "stable": "ok", "unclear": "insufficient_data"}
-    frame = base.with_columns(
-        metric=pl.lit("psi"),
-        value=_numbers(effect.psi),
-        ci_low=_numbers(effect.ci_low),
-        ci_high=_numbers(effect.ci_high),
-        n=pl.Series(n).cast(pl.Int64),
-        reference_value=pl.lit(0.0),
-        bound_high=pl.lit(tolerance),
-        status=pl.Series([status_of[found] for found in state], dtype=pl.String),
-        reason=pl.Series([why and why[1] for why in reasons], dtype=pl.String),
-        reason_code=pl.Series([why and why[0] for why in reasons], dtype=pl.String),
+    return {
+        "metric": pl.lit(method.name),
+        "value": _numbers(found.value),
+        "ci_low": _numbers(found.ci_low),
+        "ci_high": _numbers(found.ci_high),
+        "n": pl.Series(n).cast(pl.Int64),
+        "reference_value": pl.lit(method.no_change),
+        "bound_low": pl.lit(method.no_change - tolerance if method.no_change else None, dtype=pl.Float64),
+        "bound_high": pl.lit(method.no_change + tolerance),
+        "status": pl.Series([status_of[each] for each in state], dtype=pl.String),
+        "reason": pl.Series([why and why[1] for why in reasons], dtype=pl.String),
+        "reason_code": pl.Series([why and why[0] for why in reasons], dtype=pl.String),
+    }
+
+
+def _tolerance(spec: MonitorSpec, column: str) -> float:
+    """The PSI that is no drift yet."""
+    feature = spec.columns.features.get(column)
+    return (feature.tolerance if feature else None) or spec.drift.tolerance
+
+
+def _from_counts(method: DriftMethod, pair: ColumnPair) -> Findings:
+    assert method.from_counts is not None  # the loader refuses others
+    return method.from_counts(pair)
+
+
+def _fact(base: pl.DataFrame, method: DriftMethod, pair: ColumnPair) -> pl.DataFrame:
+    """A method that is shown, not judged."""
+    found = _from_counts(method, pair)
+    numbers = {"value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high}
+    rows = base.with_columns(
+        metric=pl.lit(method.name),
+        **{name: _numbers(values) for name, values in numbers.items()},
+        n=pl.Series(pair.merged[1].sum(axis=1)).cast(pl.Int64),
+        status=pl.lit("ok"),
     )
-    known = whole & (n > 0) & (effect.n_reference > 0)
-    further = _distances(base.filter(pl.Series(known)), profile, (before[known], now[known]), n[known])
-    if profile.kind == "numeric" and known.any():
-        further.append(_ks(base.filter(pl.Series(known)), profile, reference[known], counts[known], n[known]))
-    return pl.concat([conform(frame), *further])
+    return conform(rows.filter(pl.col("value").is_not_null()))
 
 
 def _reason(
@@ -254,44 +297,6 @@ def _reason(
     if state == "unclear":
         return "unclear", f"the interval holds the tolerance of {tolerance:g}: more rows are needed to tell"
     return ("drift", "all of the interval lies above the tolerance") if state == "drift" else None
-
-
-def _distances(
-    base: pl.DataFrame, profile: ColumnProfile, merged: tuple[Counts, Counts], n: NDArray[np.float64]
-) -> list[pl.DataFrame]:
-    """Further distances of the whole from merged counts, as facts: they are shown, not judged."""
-    before, now = merged
-    if base.is_empty():
-        return []
-    found: dict[str, tuple[NDArray[np.float64], ...]] = {"js_distance": (binned_distances.js_distance(before, now),)}
-    if profile.kind == "numeric":
-        found["superiority"] = superiority(before, now)
-        centers = profile.center[profile.group_bins]
-        if profile.scale and np.isfinite(centers).all():
-            found["wasserstein_scaled"] = (binned_distances.wasserstein(before, now, centers) / profile.scale,)
-    else:
-        found["total_variation"] = (binned_distances.total_variation(before, now),)
-    return [_facts(base, metric, values, n) for metric, values in found.items()]
-
-
-def _ks(
-    base: pl.DataFrame, profile: ColumnProfile, reference: Counts, counts: Counts, n: NDArray[np.float64]
-) -> pl.DataFrame:
-    """Limits of the exact Kolmogorov-Smirnov distance, from all bins in the order of their values."""
-    before, points, loose = profile.ordered(reference)
-    lower, upper = binned_distances.ks_bounds(before, profile.ordered(counts)[0], points=points, loose=loose)
-    return _facts(base, "ks", ((lower + upper) / 2, lower, upper), n)
-
-
-def _facts(
-    base: pl.DataFrame, metric: str, values: tuple[NDArray[np.float64], ...], n: NDArray[np.float64]
-) -> pl.DataFrame:
-    """Rows of one metric: value, and the ends of its interval if it has one."""
-    limits = dict(zip(("ci_low", "ci_high"), map(_numbers, values[1:]), strict=False))
-    rows = pl.Series(n).cast(pl.Int64)
-    return conform(
-        base.with_columns(metric=pl.lit(metric), value=_numbers(values[0]), **limits, n=rows, status=pl.lit("ok"))
-    )
 
 
 def _numbers(values: NDArray[np.float64]) -> pl.Series:

@@ -194,6 +194,11 @@ class Drift(Part):
     tolerance: float = Field(
         default=0.1, gt=0, description="PSI that is no drift yet (states: drift, stable, unclear)."
     )
+    method: str = Field(
+        default="psi",
+        description="Distance that decides: psi, kl_divergence, js_divergence, js_distance or hellinger. Each is tolerated as far as "
+        "the shift that has the tolerated PSI.",
+    )
     bins: int = Field(default=32, ge=4, le=256, description="Reference-quantile bins per numeric column.")
     min_rows: int = Field(default=200, ge=1, description="Fewer effective rows in a window: insufficient_data.")
 
@@ -203,7 +208,11 @@ class Quality(Part):
 
     threshold: float = Field(default=0.5, description="Score at and above which the decision is positive (binary).")
     min_labels: int = Field(default=100, ge=1, description="Fewer labelled rows in a window: insufficient_data.")
-    primary: str | None = Field(default=None, description="The metric that matters most; default by task.")
+    primary: str | None = Field(
+        default=None,
+        description="The metric that matters most: shown first and named so; default by task (roc_auc, roc_auc_macro, mae, or what the "
+        "columns allow).",
+    )
     quantiles: tuple[float, ...] = Field(default=(0.5,), description="Regression: quantiles of the pinball loss.")
 
 
@@ -247,7 +256,9 @@ class Alerts(Part):
         default=Budget(incidents=1, per=timedelta(days=90)),
         description="Expected false incidents at most, e.g. `1 per 90d`.",
     )
-    notify: tuple[str, ...] = Field(default=(), description="Names of people or channels, shown on incidents.")
+    notify: tuple[str, ...] = Field(
+        default=(), description="Names of people or channels to tell: shown on incidents and on checks that fail."
+    )
     weights: dict[str, float] = Field(
         default={},
         description="Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight; the first that matches counts, 0 silences.",

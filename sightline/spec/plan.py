@@ -73,6 +73,13 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
     return metrics + [metric.name for metric in spec.metrics if metric.needs_label]
 
 
+def primary_metric(spec: MonitorSpec) -> str | None:
+    """The quality metric that matters most: the spec's, else the first of its task's that the columns allow."""
+    known = quality_metrics(spec)
+    wanted = (spec.quality.primary, "roc_auc", "roc_auc_macro", "mae", "f1", "f1_macro")
+    return next((name for name in wanted if name in known), None)
+
+
 def input_metrics(spec: MonitorSpec) -> list[str]:
     """The user's metrics that need no label."""
     return [metric.name for metric in spec.metrics if not metric.needs_label]
@@ -141,11 +148,11 @@ def _drift_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) 
         if feature is None or (feature.drift and feature.kind in DRIFT_KINDS):
             name = names.check_name("drift", slugs[column])
             asset = "model_quality" if column == "@label" else "drift"  # judged when the labels come
-            yield PlannedCheck(asset, name, f"{column}: distribution against the reference.", column, "psi")
+            yield PlannedCheck(asset, name, f"{column}: distribution against the reference.", column, spec.drift.method)
 
 
 def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
-    units = {metric.name: metric.unit for metric in spec.metrics}
+    units, primary = {metric.name: metric.unit for metric in spec.metrics}, primary_metric(spec)
     for metric in input_metrics(spec):
         name = names.check_name("metric", names.slug(metric))
         yield PlannedCheck(
@@ -153,9 +160,9 @@ def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
         )
     for metric in quality_metrics(spec):
         name = names.check_name("quality", names.slug(metric))
-        yield PlannedCheck(
-            "model_quality", name, f"Realised {metric.replace('_', ' ')}.", metric=metric, unit=units.get(metric, "")
-        )
+        matters = ": the metric that matters most" if metric == primary else ""
+        text = f"Realised {metric.replace('_', ' ')}{matters}."
+        yield PlannedCheck("model_quality", name, text, metric=metric, unit=units.get(metric, ""))
 
 
 def jobs(spec: MonitorSpec) -> list[str]:

@@ -49,6 +49,7 @@ def problems(spec: MonitorSpec) -> list[Problem]:
         _labels,
         _reference,
         _sources,
+        _drift,
         _quality,
         _metrics,
         _alerts,
@@ -262,6 +263,17 @@ def _sources(spec: MonitorSpec) -> Iterator[Problem]:
             yield Problem(path, f"sources.{kind} names no data", fix)
 
 
+def _drift(spec: MonitorSpec) -> Iterator[Problem]:
+    if "method" not in spec.drift.model_fields_set:
+        return
+    from metrics_py.drift.methods import ALL_KINDS, METHODS  # costs scipy: only where the file names a method
+
+    able = [m.name for m in METHODS if m.tolerance and m.from_counts and m.kinds == ALL_KINDS]
+    if spec.drift.method not in able:
+        what = f"{spec.drift.method!r} cannot decide about drift from counts of every kind of column"
+        yield Problem(("drift", "method"), what, nearest(spec.drift.method, able))
+
+
 def _quality(spec: MonitorSpec) -> Iterator[Problem]:
     if not 0 <= spec.quality.threshold <= 1:
         yield Problem(("quality", "threshold"), "the threshold is no probability", "write a number from 0 to 1")
@@ -271,6 +283,18 @@ def _quality(spec: MonitorSpec) -> Iterator[Problem]:
                 ("quality", "quantiles", index), f"{level:g} is no quantile level", "write a number between 0 and 1"
             )
     yield from _repeated(("quality", "quantiles"), [f"{level:g}" for level in spec.quality.quantiles], "a quantile")
+    if spec.quality.primary is not None:
+        from sightline.spec.plan import quality_metrics
+
+        known = quality_metrics(spec)
+        if spec.quality.primary not in known:
+            what = f"{spec.quality.primary!r} is no quality metric of this monitor"
+            fix = (
+                nearest(spec.quality.primary, known)
+                if known
+                else "remove it: the monitor has no labels to judge quality by"
+            )
+            yield Problem(("quality", "primary"), what, fix)
     if spec.value_matrix is not None and spec.labels is None:
         yield Problem(
             ("value_matrix",), "a value matrix needs labels", "add a section `labels`, or remove value_matrix"

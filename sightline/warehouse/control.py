@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from metrics_py.intervals import N_SEGMENT_BUCKETS
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.spec import sql_metrics
@@ -178,6 +179,7 @@ def _settings(spec: MonitorSpec, reference: ReferenceProfile | None, token: str)
         "value_matrix": json.dumps(spec.value_matrix or {}, ensure_ascii=False),
         "error_scale": repr(_error_scale(reference)),
         "reference_id": reference.id if reference else "",
+        "segment_buckets": str(N_SEGMENT_BUCKETS),
     }
     return facts
 

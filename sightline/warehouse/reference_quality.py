@@ -6,6 +6,7 @@ import math
 
 import polars as pl
 
+from metrics_py.intervals import N_SEGMENT_BUCKETS
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_data import ReferenceData
 from sightline.warehouse.settings import negative_class
@@ -45,7 +46,7 @@ def quality_aggregates(spec: MonitorSpec, data: ReferenceData, segments: pl.Data
             .then(column)
             .otherwise(pl.lit("(other)"))
         )
-        parts.append(rows.with_columns(segment=pl.lit(f"{name}=") + value, bucket=pl.col("bucket") % 16))
+        parts.append(rows.with_columns(segment=pl.lit(f"{name}=") + value, bucket=pl.col("bucket") % N_SEGMENT_BUCKETS))
     everything = pl.concat(parts)
     return {
         "confusion": _confusion(spec, everything),

@@ -67,9 +67,13 @@ def test_the_registry_holds_the_promised_metrics():
 @of_needs("bins", "ordered_bins")
 def test_counts_without_change_give_nothing_and_change_something(entry):
     same = evidence(entry.function(COUNTS[0], COUNTS[0] * 3))
-    assert same[0] == pytest.approx(0, abs=0.01)
     changed = evidence(entry.function(COUNTS[0], COUNTS[1]))
-    assert changed[0] > 10 * abs(same[0])
+    if entry.name == "ks_at_most":  # rows of one bin may lie anywhere in it
+        assert same[0] == pytest.approx((COUNTS[0] / COUNTS[0].sum()).max())
+        assert changed[0] > same[0]
+        return
+    assert same[0] == pytest.approx(entry.no_change, abs=0.01)
+    assert abs(changed[0] - entry.no_change) > 10 * abs(same[0] - entry.no_change)
     low, high = entry.range
     assert low <= changed[0] <= high
     if entry.returns == "test":
@@ -96,9 +100,9 @@ def test_relabelling_categories_changes_nothing(entry):
 
 @of_needs("bins", "ordered_bins")
 def test_reversing_the_order_of_bins_changes_nothing(entry):
-    np.testing.assert_allclose(
-        evidence(entry.function(COUNTS[0][::-1], COUNTS[1][::-1])), evidence(entry.function(*COUNTS)), rtol=1e-9
-    )
+    found, reversed_ = evidence(entry.function(*COUNTS)), evidence(entry.function(COUNTS[0][::-1], COUNTS[1][::-1]))
+    expected = 1 - found if entry.name == "superiority" else found
+    np.testing.assert_allclose(reversed_, expected, rtol=1e-9)
 
 
 @with_invariance(("bins", "ordered_bins"), "symmetric")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from metrics_py.intervals import N_BUCKETS
 from sightline.lake.intake.chunks import to_json
 from sightline.lake.store.parts import Staging, scan_parts
-from sightline.lake.store.schema import N_BUCKETS, QUARANTINE_SCHEMA
+from sightline.lake.store.schema import QUARANTINE_SCHEMA
 from sightline.spec.model import MonitorSpec
 
 KEY = ["window_start", "prediction_id", "model_version"]

@@ -10,7 +10,6 @@ import polars as pl
 from sightline.spec.model import MonitorSpec
 
 TIMESTAMP = pl.Datetime("us")
-N_BUCKETS = 64
 
 FEATURE_TYPES: dict[str, pl.DataType] = {
     "numeric": pl.Float64(),

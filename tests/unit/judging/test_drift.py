@@ -10,6 +10,7 @@ import pytest
 
 from metrics_py.drift.effects import psi_effect
 from metrics_py.drift.exact_distances import ks_distance
+from metrics_py.drift.methods import drift_method
 from metrics_py.drift.rare_bins import coarsen
 from metrics_py.profile.build import build_profile, count
 from sightline.judging import drift, verdicts
@@ -55,6 +56,19 @@ class TestDrift:
         assert told["reason_code"] in verdicts.LOUD, "its check warns"
         assert judged.filter(column="note").is_empty()
 
+    @pytest.mark.parametrize("method", ["psi", "js_distance", "hellinger", "kl_divergence", "js_divergence"])
+    def test_another_distance_may_decide_and_agrees(self, make_spec, con, profile, method):
+        spec = make_spec(columns={"score": "p", "features": {"age": "numeric"}}, drift={"method": method})
+        rng = np.random.default_rng(8)
+        self.fill(con, profile, {20: rng.normal(size=4000), 21: rng.normal(0.7, 1, 4000)})
+        judged = drift.judge(spec, con, [key(20), key(21)], {"age": profile}).judgements
+        still, moved = (one(judged, method, window, "age") for window in (20, 21))
+        assert (still["status"], moved["status"]) == ("ok", "warn")
+        assert moved["ci_low"] > moved["bound_high"] > still["ci_high"] and moved["reason_code"] == "drift"
+        decided = drift_method(method)
+        assert moved["bound_high"] == pytest.approx(decided.tolerance(0.1))
+        assert {row["status"] for row in judged.filter(pl.col("metric") != method).to_dicts()} <= {"ok"}
+
     def test_the_limits_of_ks_hold_the_exact_distance(self, spec, con):
         rng = np.random.default_rng(15)
 
@@ -67,8 +81,8 @@ class TestDrift:
         self.fill(con, profile, samples)
         judged = drift.judge(spec, con, [key(w) for w in samples], {"age": profile}).judgements
         for window, values in samples.items():
-            row = one(judged, "ks", window, "age")
-            assert row["ci_low"] - 1e-12 <= ks_distance(old, values) <= row["ci_high"] + 1e-12
+            low, high = (one(judged, f"ks_at_{end}", window, "age")["value"] for end in ("least", "most"))
+            assert low - 1e-12 <= ks_distance(old, values) <= high + 1e-12
 
     def test_a_segment_is_compared_with_itself_in_the_reference(self, spec, con, profile):
         rng = np.random.default_rng(6)
