@@ -1,14 +1,26 @@
-"""Counters and histograms of the collector, written in the Prometheus text format."""
+"""Counters and histograms of the collector, shown by `prometheus_client` in its text format.
+
+They are plain dictionaries of one event loop: a labelled counter of `prometheus_client` costs 1.6 us per count, a dictionary 0.1
+(a request counts five times and takes 45 us in all), so only what is shown is made with it, at a scrape.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector as Source
+from prometheus_client.utils import floatToGoString
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+PREFIX = "sightline_collector"
 
 Labels = tuple[tuple[str, str], ...]
+Gauges = Iterable[tuple[str, str, Labels, float]]
 
 
 class Histogram:
@@ -23,6 +35,14 @@ class Histogram:
         """Count one value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def family(self, name: str, text: str) -> Metric:
+        """As Prometheus knows it: cumulative counts per upper bound."""
+        buckets, running = [], 0
+        for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
+            running += count
+            buckets.append((floatToGoString(bound), running))
+        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self.total)
 
 
 class Metrics:
@@ -46,7 +66,7 @@ class Metrics:
         self.responses[name, status] += 1
         self.seconds.observe(seconds)
 
-    def render(self, gauges: Iterable[tuple[str, str, Labels, float]]) -> str:
+    def render(self, gauges: Gauges) -> str:
         """The exposition text.
 
         Parameters
@@ -54,54 +74,46 @@ class Metrics:
         gauges : iterable of (name, help, labels, value)
             Values known elsewhere; names ending in ``_total`` are counters.
         """
-        lines: list[str] = []
-        events = {_labels(monitor=m, kind=k, outcome=o): n for (m, k, o), n in self.events.items()}
-        _family(
-            lines, "sightline_collector_events_total", "counter", "Rows of requests by what became of them.", events
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Families([*self._families(), *_told(gauges)]))
+        return generate_latest(registry).decode()
+
+    def _families(self) -> Iterator[Metric]:
+        counted: tuple[tuple[str, str, Sequence[str], Mapping[tuple, int]], ...] = (
+            ("events", "Rows of requests by what became of them.", ("monitor", "kind", "outcome"), self.events),
+            ("rejections", "Rejected rows by reason.", ("monitor", "reason"), self.rejections),
+            ("responses", "Answers to POST requests.", ("format", "status"), self.responses),
         )
-        rejections = {_labels(monitor=m, reason=r): n for (m, r), n in self.rejections.items()}
-        _family(lines, "sightline_collector_rejections_total", "counter", "Rejected rows by reason.", rejections)
-        responses = {_labels(format=f, status=str(s)): n for (f, s), n in self.responses.items()}
-        _family(lines, "sightline_collector_responses_total", "counter", "Answers to POST requests.", responses)
+        for name, text, labels, values in counted:
+            family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+            for key, value in sorted(values.items()):
+                family.add_metric([str(part) for part in key], value)
+            yield family
         for name, text, value in (
             ("received_bytes", "Bytes of request bodies as sent.", self.received_bytes),
             ("observer_errors", "Batches a guard failed on.", self.observer_errors),
             ("recovered_events", "Events in segments recovered from killed writers.", self.recovered_events),
         ):
-            _family(lines, f"sightline_collector_{name}_total", "counter", text, {(): value})
-        _histogram(lines, "sightline_collector_request_seconds", "Time of POST requests, body to answer.", self.seconds)
-        _histogram(lines, "sightline_collector_commit_seconds", "Time from parsed to durable.", self.commit_seconds)
-        families: dict[str, tuple[str, dict[Labels, float]]] = {}
-        for name, text, labels, value in gauges:
-            families.setdefault(name, (text, {}))[1][labels] = value
-        for name, (text, values) in families.items():
-            _family(lines, name, "counter" if name.endswith("_total") else "gauge", text, values)
-        return "\n".join(lines) + "\n"
+            yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=value)
+        yield self.seconds.family(f"{PREFIX}_request_seconds", "Time of POST requests, body to answer.")
+        yield self.commit_seconds.family(f"{PREFIX}_commit_seconds", "Time from parsed to durable.")
 
 
-def _labels(**labels: str) -> Labels:
-    return tuple(labels.items())
+def _told(gauges: Gauges) -> Iterator[Metric]:
+    families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    for name, text, labels, value in gauges:
+        if name not in families:
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            families[name] = kind(name, text, labels=[label for label, _ in labels])
+        families[name].add_metric([value for _, value in labels], value)
+    yield from families.values()
 
 
-def _family(lines: list[str], name: str, kind: str, text: str, values: Mapping[Labels, float]) -> None:
-    lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
-    lines += [f"{name}{_braces(labels)} {value:.17g}" for labels, value in sorted(values.items())]
+class _Families(Source):
+    """What is shown at one scrape."""
 
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
 
-def _histogram(lines: list[str], name: str, text: str, histogram: Histogram) -> None:
-    lines += [f"# HELP {name} {text}", f"# TYPE {name} histogram"]
-    running = 0
-    for bound, count in zip((*histogram.bounds, "+Inf"), histogram.counts, strict=True):
-        running += count
-        lines.append(f'{name}_bucket{{le="{bound}"}} {running}')
-    lines += [f"{name}_sum {histogram.total:.17g}", f"{name}_count {running}"]
-
-
-def _braces(labels: Labels) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels) + "}"
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families

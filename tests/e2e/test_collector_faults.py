@@ -221,7 +221,7 @@ def test_a_full_disk_refuses_and_corrupts_nothing(small_disk):
             ballast.unlink()
             until(lambda: all(len(s.acknowledged) > n for s, n in zip(senders, full, strict=True)), 30, "recovery")
         accepted = collector.metric(
-            'sightline_collector_events_total{monitor="m",kind="inferences",outcome="accepted"}'
+            'sightline_collector_events_total{kind="inferences",monitor="m",outcome="accepted"}'
         )
         assert collector.stop() == 0
     recover(collector.log)
@@ -376,7 +376,7 @@ def test_overload_for_a_minute_loses_nothing(tmp_path):
         ]
         results = [json.loads(process.communicate()[0]) for process in runs]
         accepted = settled(
-            collector, 'sightline_collector_events_total{monitor="load20",kind="inferences",outcome="accepted"}'
+            collector, 'sightline_collector_events_total{kind="inferences",monitor="load20",outcome="accepted"}'
         )
         answered = collector.metric('sightline_collector_responses_total{format="inferences",status="200"}')
         assert collector.get("/readyz")[0] == 200

@@ -1,4 +1,4 @@
-"""The table of leading bits finds what a binary search finds, for any cuts and any numbers."""
+"""Counting by sorted blocks finds what a search for each number finds, for any cuts and any numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics_py.profile.search import BLOCK_ROWS, TABLE_MIN_ROWS, locate, tally
+from metrics_py.profile.search import BLOCK_ROWS, locate, tally
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 AWKWARD = st.sampled_from([0.0, -0.0, 5e-324, -5e-324, 1.0, -1.0, np.finfo(float).max, -np.finfo(float).max, 2.0**969])
@@ -20,18 +20,19 @@ def searched(cuts, numbers):
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(places=st.lists(PLACES, max_size=40), others=st.lists(PLACES, max_size=40), is_open=st.booleans())
-def test_the_table_agrees_with_binary_search(places, others, is_open):
+def test_counting_agrees_with_a_search_for_each(places, others, is_open):
     cuts = np.append(np.unique(np.array(places, dtype=float)), np.inf)
     if is_open:
         cuts = np.append(-np.inf, cuts)
     with np.errstate(over="ignore"):
         near = [np.nextafter(cuts, -np.inf), cuts, np.nextafter(cuts, np.inf), np.array(others), -cuts]
     numbers = np.concatenate([*near, [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0]])
-    numbers = np.resize(numbers, max(TABLE_MIN_ROWS, len(numbers)))
-    assert (locate(cuts, numbers) == searched(cuts, numbers)).all()
+    expected = searched(cuts, numbers)
+    assert (locate(cuts, numbers) == expected).all()
+    assert (tally(cuts, numbers) == np.bincount(expected, minlength=len(cuts) + 1)).all()
 
 
-@pytest.mark.parametrize("rows", [0, 1, TABLE_MIN_ROWS - 1, TABLE_MIN_ROWS, BLOCK_ROWS, 2 * BLOCK_ROWS + 7])
+@pytest.mark.parametrize("rows", [0, 1, BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 7])
 @pytest.mark.parametrize("n_cuts", [2, 33, 40_000])
 def test_blocks_join_to_the_whole(rows, n_cuts):
     rng = np.random.default_rng(rows + n_cuts)

@@ -86,8 +86,8 @@ def test_observers_see_every_accepted_batch_and_may_fail(home):
         assert (await site.post(INFER, {"id": "c"})).status_code == 200
         site.collector._tick_observers()
         text = (await site.web.get("/metrics")).text
-        assert 'sightline_guard_violations_total{monitor="m",column="x\\"\\n",rule="missing"} 3' in text
-        assert "sightline_collector_observer_errors_total 3" in text
+        assert 'sightline_guard_violations_total{column="x\\"\\n",monitor="m",rule="missing"} 3.0' in text
+        assert "sightline_collector_observer_errors_total 3.0" in text
 
     run(home, talk)
     assert watcher.seen == [(2, 0), (0, 1)] and watcher.closed

@@ -135,8 +135,8 @@ def test_bad_rows_are_rejected_one_by_one_and_kept(home):
     async def talk(site: Site) -> dict[str, Any]:
         answer = (await site.post(INFER, rows)).json()
         metrics = (await site.web.get("/metrics")).text
-        assert 'sightline_collector_rejections_total{monitor="m",reason="bad_timestamp"} 1' in metrics
-        assert 'sightline_collector_events_total{monitor="m",kind="inferences",outcome="rejected"} 9' in metrics
+        assert 'sightline_collector_rejections_total{monitor="m",reason="bad_timestamp"} 1.0' in metrics
+        assert 'sightline_collector_events_total{kind="inferences",monitor="m",outcome="rejected"} 9.0' in metrics
         return answer
 
     answer = run(home, talk)
