@@ -8,13 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run_iterator
-from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from orchestration import jobs, partitions
 from orchestration.dagster_private import event_storage
+from orchestration.dagster_private.in_process_run import start_run
 from orchestration.monitor import Monitor
 from orchestration.monitor_definitions import flows_of, models_of, monitor_definitions
 from orchestration.resources import IS_QUIET, dbt_resource, ensure_manifest, environment
@@ -28,9 +25,6 @@ from sightline.warehouse.reference import reference_id
 
 OnProgress = Callable[[str, int, int], None]
 """Called when a step starts: its name, how many are done, how many there are; at the end with ``done``."""
-
-LOCATION, REPOSITORY = "sightline", "__repository__"
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
 def materialize_range(
@@ -117,17 +111,10 @@ def _run(
 ) -> str:
     """Execute the job over one range and report its steps."""
     job = job_def.get_subset(asset_selection=keys)
-    run = instance.create_run_for_job(
-        job_def=job,
-        run_config=QUIET,
-        tags={".dagster/repository": f"{REPOSITORY}@{LOCATION}", **partitions.run_tags(first, last)},
-        asset_selection=frozenset(keys),
-        remote_job_origin=_origin(job.name),
-        job_code_origin=None,
-    )
+    run, events = start_run(job, instance, keys, partitions.run_tags(first, last))
     n_steps, done = len(job.nodes), 0
     failed: list[str] = []
-    for event in execute_run_iterator(InMemoryJob(job), run, instance):
+    for event in events:
         if event.event_type is dg.DagsterEventType.STEP_START and on_progress:
             on_progress(str(event.step_key), done, n_steps)
         elif event.event_type is dg.DagsterEventType.STEP_SUCCESS:
@@ -155,16 +142,6 @@ def _cause(error: Any) -> str:
     while getattr(error, "cause", None) is not None:
         error = error.cause
     return str(getattr(error, "message", error)).strip()
-
-
-def _origin(job_name: str) -> RemoteJobOrigin:
-    """Where the UI finds the job of this run, so that it can be started again from there."""
-    target = LoadableTargetOrigin(module_name="orchestration.definitions")
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(loadable_target_origin=target, location_name=LOCATION)
-    return RemoteJobOrigin(
-        repository_origin=RemoteRepositoryOrigin(code_location_origin=location, repository_name=REPOSITORY),
-        job_name=job_name,
-    )
 
 
 @contextmanager

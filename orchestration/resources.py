@@ -9,17 +9,14 @@ import json
 import os
 import subprocess
 import sysconfig
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from contextvars import ContextVar
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
-
-from dagster_dbt import DbtCliResource
-from packaging.version import Version, parse
+from typing import TypeVar
 
 import sightline
+from orchestration.dagster_private.fast_dbt import FastDbt
 from sightline.durable import exclusive
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
@@ -29,21 +26,6 @@ PROJECT_DIR = Path(sightline.__file__).resolve().parent.parent / "dbt_project"
 DBT = Path(sysconfig.get_path("scripts")) / "dbt"
 NO_TELEMETRY = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
 _PARSED_SUFFIXES = {".sql", ".yml", ".yaml", ".md", ".csv"}
-
-
-class FastDbt(DbtCliResource):
-    """`DbtCliResource` without its two costs per process: ``dbt --version`` (which asks the package index, 3 s) and a
-    second dbt adapter inside the Dagster process, which is only needed for row counts that we count ourselves.
-
-    Overrides private members of dagster-dbt 0.29.27; tests/orchestration/test_resources.py holds them.
-    """
-
-    @cached_property
-    def _cli_version(self) -> Version:
-        return parse(importlib.metadata.version("dbt-core"))
-
-    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
-        return None
 
 
 def dbt_resource() -> FastDbt:

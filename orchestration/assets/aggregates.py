@@ -11,8 +11,9 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_
 
 from orchestration import partitions
 from orchestration.assets.reference import describe
+from orchestration.dagster_private.fast_dbt import FastDbt
 from orchestration.monitor import Monitor
-from orchestration.resources import FastDbt, dbt_environment, environment, quietly
+from orchestration.resources import dbt_environment, environment, quietly
 from sightline.clock import utc_now
 from sightline.durable import exclusive
 from sightline.lake.store.progress import open_progress

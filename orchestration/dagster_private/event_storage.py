@@ -3,14 +3,13 @@
 Dagster's SQLite storage opens two or three connections and commits as often for every single event: a year of daily
 partitions (365 days x 60 assets and checks) would take minutes. Dagster already hands the materializations of a ranged
 run to ``EventLogStorage.store_event_batch`` when ``DAGSTER_EVENT_BATCH_SIZE`` is set, but its SQLite storage inherits
-the loop over single events. `install` gives that storage a real batch, and of a long range's older windows it stores less
-(`event_compaction`). Other storages (PostgreSQL) are left alone.
+the loop over single events. `install` gives that storage a real batch. Other storages (PostgreSQL) are left alone.
 
 The code location calls `install` itself. Dagster's daemon and web server never import it, and they plan the partitions of a
 run: 400 windows x 34 assets singly is more than the three minutes after which Dagster takes a run for dead. For them
 ``dagster.yaml`` names `BatchedSqliteEventLogStorage`.
 
-Private API of dagster 1.13.27, pinned in pyproject.toml and held by tests/orchestration/dagster_private/test_event_storage.py.
+Private API of dagster 1.13.27, pinned in pyproject.toml. Can go when its SQLite storage writes batches itself. Held by tests/orchestration/dagster_private/test_event_storage.py.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, bindparam, select
 
-from orchestration.dagster_private import event_compaction
 from sightline.errors import SightlineError
 
 BATCH_SIZE = 2000
@@ -134,19 +132,16 @@ def _store_event_batch(self: SqliteEventLogStorage, events: Sequence[EventLogEnt
             self.store_event(event)
     if not batch:
         return
-    new, old = event_compaction.split(batch)
+    rows = [self._event_to_row(event) for event in batch]
     by_run: dict[str, list[dict[str, Any]]] = {}
-    for event in new:
-        by_run.setdefault(event.run_id, []).append(self._event_to_row(event))
+    for event, row in zip(batch, rows, strict=True):
+        by_run.setdefault(event.run_id, []).append(row)
     for run_id, run_rows in by_run.items():
         with self.run_connection(run_id) as connection:
             connection.execute(SqlEventLogStorageTable.insert(), run_rows)
     with self.index_transaction() as connection:
         insert = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
-        logged = [event_compaction.bare(event) for event in old] + new
-        ids = list(connection.execute(insert, [self._event_to_row(event) for event in logged]).scalars())
-        kept = [event_compaction.older(event) for event in old] + new
-        stored = list(zip(kept, ids, [self._event_to_row(event) for event in kept], strict=True))
+        stored = list(zip(batch, connection.execute(insert, rows).scalars(), rows, strict=True))
         _store_materializations(self, connection, [s for s in stored if s[0].dagster_event_type in _MATERIALIZATION])
         _store_evaluations(connection, [s for s in stored if s[0].dagster_event_type in _EVALUATION])
 
