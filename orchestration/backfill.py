@@ -13,12 +13,13 @@ from orchestration import jobs, partitions
 from orchestration.dagster_private import event_storage
 from orchestration.dagster_private.in_process_run import start_run
 from orchestration.monitor import Monitor
-from orchestration.monitor_definitions import flows_of, models_of, monitor_definitions
+from orchestration.monitor_definitions import models_of, monitor_definitions
 from orchestration.resources import IS_QUIET, dbt_resource, ensure_manifest, environment
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.lake.store.progress import open_progress
 from sightline.spec import names
+from sightline.spec.flows import BACKFILL, DELAYED, flows_of
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import contiguous
 from sightline.warehouse.reference import reference_id
@@ -81,7 +82,7 @@ def _materialize(
         dg.Definitions(resources={"dbt": dbt_resource()}, executor=dg.in_process_executor),
         monitor_definitions(home, spec, manifest),
     )
-    job_def = defs.resolve_job_def(names.job_name(spec, jobs.BACKFILL))
+    job_def = defs.resolve_job_def(names.job_name(spec, BACKFILL))
     keys = {key for flow in wanted for key in jobs.asset_keys(monitor, flow)}
     run_ids = []
     with dagster_instance(home) as instance:
@@ -96,7 +97,7 @@ def _outdated(monitor: Monitor, flows: Sequence[str], before: str) -> list[tuple
     found: set[str] = set()
     with open_progress(monitor.paths.ledger) as progress:
         for flow in flows:
-            current = reference_id(monitor.paths, with_label=flow == "delayed")
+            current = reference_id(monitor.paths, with_label=flow == DELAYED.name)
             found |= {key for key, done in progress.done(flow).items() if done.reference != current and key < before}
     return contiguous(monitor.spec, found, longest=10**6)
 

@@ -8,20 +8,18 @@ import dagster as dg
 
 from orchestration.monitor import Monitor
 from sightline.spec import names
+from sightline.spec.flows import BACKFILL, FLOWS
 
-INTAKE = {"immediate": "inferences", "delayed": "labels"}
-JUDGES = {"immediate": ("data_quality", "drift"), "delayed": ("model_quality",)}
-BACKFILL = "backfill"
 DESCRIPTIONS = {
     "immediate": "New inferences: intake, aggregates, data quality, drift, alerts and their checks, for the chosen windows.",
     "delayed": "New labels: intake, labelled aggregates, realised quality, alerts and their checks, for the windows of the predictions.",
-    "backfill": "Both flows and all checks in one run, for a range of windows: history, or a range to be worked up anew.",
+    BACKFILL: "Both flows and all checks in one run, for a range of windows: history, or a range to be worked up anew.",
 }
 
 
 def asset_keys(monitor: Monitor, flow: str, *, with_intake: bool = True) -> list[dg.AssetKey]:
     """Assets of a flow, all with the monitor's partitions."""
-    own = ([INTAKE[flow]] if with_intake else []) + [*JUDGES[flow], "alerts"]
+    own = ([FLOWS[flow].intake] if with_intake else []) + [*FLOWS[flow].judges, "alerts"]
     return [monitor.key(name) for name in [*own, *monitor.models[flow]]]
 
 

@@ -13,13 +13,8 @@ from orchestration.checks import asset_checks
 from orchestration.monitor import Monitor
 from orchestration.sensors import flow_sensors
 from sightline.home import Home
-from sightline.spec import plan
+from sightline.spec.flows import FLOWS, flows_of
 from sightline.spec.model import MonitorSpec
-
-
-def flows_of(spec: MonitorSpec) -> tuple[str, ...]:
-    """The flows of a monitor; without labels only ``immediate``."""
-    return plan.FLOWS if spec.labels else plan.FLOWS[:1]
 
 
 def models_of(manifest_path: Path) -> Mapping[str, tuple[str, ...]]:
@@ -30,16 +25,16 @@ def models_of(manifest_path: Path) -> Mapping[str, tuple[str, ...]]:
         for n in manifest["nodes"].values()
         if n["resource_type"] == "model" and n["config"]["materialized"] != "ephemeral"
     ]
-    return {flow: tuple(sorted(n["name"] for n in nodes if flow in n["tags"])) for flow in plan.FLOWS}
+    return {flow: tuple(sorted(n["name"] for n in nodes if flow in n["tags"])) for flow in FLOWS}
 
 
 def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Definitions:
     """All assets, checks, jobs and sensors of one monitor."""
     monitor = Monitor(spec, home, models_of(manifest))
     own = flows_of(spec)
-    assets = [ingest.build(monitor, jobs.INTAKE[flow]) for flow in own]
+    assets = [ingest.build(monitor, FLOWS[flow].intake) for flow in own]
     assets += [aggregates.build(monitor, flow, manifest) for flow in own]
-    assets += [judgements.build(monitor, name) for flow in own for name in jobs.JUDGES[flow]]
+    assets += [judgements.build(monitor, name) for flow in own for name in FLOWS[flow].judges]
     assets += [reference.build(monitor), alerts.build(monitor)]
     return dg.Definitions(
         assets=assets,

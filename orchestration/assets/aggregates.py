@@ -18,6 +18,7 @@ from sightline.clock import utc_now
 from sightline.durable import exclusive
 from sightline.lake.store.progress import open_progress
 from sightline.spec import names
+from sightline.spec.flows import DELAYED
 from sightline.warehouse import connect, ensure_reference, prepare, write_control
 from sightline.warehouse.reference import reference_id
 
@@ -130,7 +131,7 @@ def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, flow: str, 
     if profile is not None and profile.is_new:
         context.log_event(dg.AssetMaterialization(monitor.key("reference"), metadata=describe(profile)))
         context.log.info(f"the reference is frozen now: {profile.id}, {profile.n_rows} rows from {profile.source}")
-    return position, reference_id(paths, with_label=flow == "delayed")
+    return position, reference_id(paths, with_label=flow == DELAYED.name)
 
 
 def windows(context: dg.AssetExecutionContext, monitor: Monitor) -> list[str]:

@@ -5,12 +5,13 @@ import polars as pl
 
 from metrics_py.alerting import Replay
 from metrics_py.wording import day, number
-from orchestration import jobs, partitions
+from orchestration import partitions
 from orchestration.metadata import markdown_table, sparkline
 from orchestration.monitor import Monitor
 from sightline.alerts import decisions
 from sightline.lake.store.progress import open_progress
 from sightline.spec import plan
+from sightline.spec.flows import FLOWS, flows_of
 
 SHOWN_STREAMS = 10
 SHOWN_INCIDENTS = 20
@@ -19,7 +20,7 @@ SHOWN_INCIDENTS = 20
 def build(monitor: Monitor) -> dg.AssetsDefinition:
     """The asset ``alerts``: one decision over all streams of the monitor."""
     about = f"**{monitor.spec.model.description}** " if monitor.spec.model.description else ""
-    judged = [*jobs.JUDGES["immediate"], *(jobs.JUDGES["delayed"] if monitor.spec.labels else ())]
+    judged = [name for flow in flows_of(monitor.spec) for name in FLOWS[flow].judges]
 
     @dg.asset(
         **monitor.asset_args("alerts"),

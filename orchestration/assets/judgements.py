@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from metrics_py.wording import number
-from orchestration import freshness, jobs, partitions
+from orchestration import freshness, partitions
 from orchestration.metadata import column_schema, markdown_table, sparkline
 from orchestration.monitor import Monitor
 from sightline.alerts import decisions
@@ -18,6 +18,7 @@ from sightline.lake.store.progress import open_progress
 from sightline.results.evidence import append_evidence
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
 from sightline.spec import plan
+from sightline.spec.flows import DELAYED, flow_of
 from sightline.warehouse import connect
 from sightline.warehouse.reference import load_reference
 
@@ -52,11 +53,6 @@ JUDGES: Mapping[str, Callable[[Work], Judged]] = {
 }
 
 
-def flow_of(asset: str) -> str:
-    """The flow that an asset's judgements complete."""
-    return next(flow for flow, assets in jobs.JUDGES.items() if asset in assets)
-
-
 def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
     """One judgement asset of a monitor."""
     flow = flow_of(asset)
@@ -83,7 +79,7 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
             monitor=pl.lit(monitor.id), window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
         )
         written = append_judgements(paths, asset, rows, context.run.run_id, now)
-        mature = flow == "delayed"
+        mature = flow == DELAYED.name
         found = evidence.publishable(
             spec, judged.evidence, keys, now, decisions.published_through(paths), mature=mature
         )

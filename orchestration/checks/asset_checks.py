@@ -17,10 +17,10 @@ from sightline.judging.published import read_published
 from sightline.judging.row_guards import guard_verdicts
 from sightline.judging.verdicts import FactTable, Verdict, verdicts
 from sightline.spec import plan
+from sightline.spec.flows import INTAKE_ASSETS
 from sightline.spec.plan import PlannedCheck
 
 DAY = timedelta(days=1)
-INTAKE = ("inferences", "labels")
 WITHOUT_PARTITION = 30
 """Windows that "Execute all" in the UI, which names no partition, evaluates: the latest materialized ones."""
 
@@ -69,7 +69,7 @@ def _spec(monitor: Monitor, check: PlannedCheck) -> dg.AssetCheckSpec:
         asset=monitor.key(check.asset),
         description=check.description,
         blocking=check.blocking,
-        additional_deps=[] if check.asset in INTAKE else [monitor.key("alerts")],
+        additional_deps=[] if check.asset in INTAKE_ASSETS else [monitor.key("alerts")],
         partitions_def=monitor.partitions,
         metadata={name: value for name, value in (("column", check.column), ("metric", check.metric)) if value},
     )
@@ -88,7 +88,7 @@ def windows_to_check(
 
 def judge_checks(monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]) -> Found:
     """Verdicts of some checks of an asset for some windows."""
-    if asset in INTAKE:
+    if asset in INTAKE_ASSETS:
         guards = [check for check in checks if check.name == row_guards.CHECK]
         yield from intake_verdicts(
             monitor.spec, monitor.paths, asset, [check for check in checks if check not in guards], keys

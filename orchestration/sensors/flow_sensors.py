@@ -14,9 +14,9 @@ from sightline.lake.intake.affected_windows import label_windows_waiting, peek_w
 from sightline.lake.intake.sources import Batch, pending
 from sightline.lake.store.progress import open_progress
 from sightline.spec import names
+from sightline.spec.flows import DELAYED, FLOWS
 from sightline.warehouse.reference import reference_id
 
-WATCHES = {"immediate": "inferences", "delayed": "labels"}
 REQUEST_TAG = "sightline/request"
 WAITING_LABELS = "waiting labels"
 """Stands for a batch: labels that once found no prediction and would find one now."""
@@ -35,7 +35,7 @@ _STATES = {
 
 def build(monitor: Monitor, flow: str) -> dg.SensorDefinition:
     """The sensor that starts runs of one flow: ``<id>__inferences`` for ``immediate``, ``<id>__labels`` for ``delayed``."""
-    watched = WATCHES[flow]
+    watched = FLOWS[flow].intake
 
     @dg.sensor(
         name=names.sensor_name(monitor.spec, watched),
@@ -67,18 +67,18 @@ def run_request(monitor: Monitor, flow: str, request: Request) -> dg.RunRequest:
 
 def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstance) -> Listing:
     """What there is to see: waiting batches (a bounded number of them), the ledger, and the runs asked for."""
-    spec, paths, watched = monitor.spec, monitor.paths, WATCHES[flow]
+    spec, paths, watched = monitor.spec, monitor.paths, FLOWS[flow].intake
     runs = run_states(instance, [request.run_key for request in cursor.open])
     under_way = open_batches(cursor, runs)
     waiting = [batch for batch in pending(spec, paths, watched, monitor.home) if batch.batch_id not in under_way]
     peeked = {batch.batch_id: frozenset(peek_windows(spec, paths, batch, monitor.home)) for batch in bounded(waiting)}
-    if flow == "delayed" and (matched := label_windows_waiting(spec, paths)):
+    if flow == DELAYED.name and (matched := label_windows_waiting(spec, paths)):
         peeked[WAITING_LABELS] = frozenset(matched)
     with open_progress(paths.ledger) as progress:
         done = progress.done(flow)
         inferences = progress.changes(["inferences"])
         changes = inferences
-        if flow == "delayed":
+        if flow == DELAYED.name:
             changes = {key: position for key, position in inferences.items() if key in done}
             for key, position in progress.changes(["labels"]).items():
                 changes[key] = max(position, changes.get(key, 0))
@@ -87,7 +87,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         changes=changes,
         done=done,
         with_data=inferences,
-        reference=reference_id(paths, with_label=flow == "delayed"),
+        reference=reference_id(paths, with_label=flow == DELAYED.name),
         runs=runs,
         now=utc_now(),
     )

@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import Enum
 
 from sightline.lake.store.progress import Done
+from sightline.spec.flows import DELAYED, IMMEDIATE
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at, contiguous, keys_between, matures_at, next_key
 
@@ -138,7 +139,7 @@ def plan(spec: MonitorSpec, flow: str, cursor: Cursor, listing: Listing) -> Plan
         Deterministic: the same cursor and listing give the same run keys, so that a request repeated after a crash
         starts nothing twice.
     """
-    if flow == "delayed" and not listing.with_data and not listing.changes:
+    if flow == DELAYED.name and not listing.with_data and not listing.changes:
         return Plan((), cursor, "labels wait: no predictions are loaded yet")
     tokens = stale_windows(spec, flow, listing)
     requests, still_open, given_up = _settle(spec, cursor, listing, tokens)
@@ -164,7 +165,7 @@ class Why:
 def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, Why]:
     """Windows that need a run, in time order."""
     first, current = spec.key(spec.first_window), spec.key(listing.now)
-    due = closes_at if flow == "immediate" else matures_at
+    due = closes_at if flow == IMMEDIATE.name else matures_at
     batches: dict[str, list[str]] = {}
     for batch, keys in sorted(listing.pending.items()):
         for key in {k for k in keys if first <= k <= current} or {current}:
@@ -187,7 +188,7 @@ def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]
     them and for a while after them."""
     first, current = spec.key(spec.first_window), spec.key(listing.now)
     known = sorted(key for key in {*listing.changes, *listing.with_data} if first <= key <= current)
-    if flow == "delayed" or not known:
+    if flow == DELAYED.name or not known:
         return known
     silent_until = next_key(spec, known[-1], MAX_SILENCE[spec.schedule])
     return keys_between(spec, known[0], min(current, silent_until))
@@ -238,7 +239,7 @@ def _ranges(
 ) -> list[tuple[str, str, bool]]:
     """Ranges oldest first, none holding an excluded window. Windows that are due without new data go along with those around
     them that have some; before and after those they have ranges of their own."""
-    bridge = MAX_BRIDGED if flow == "delayed" else 0
+    bridge = MAX_BRIDGED if flow == DELAYED.name else 0
     found: list[tuple[str, str, bool]] = []
     taken = set(excluded)
     for has_data in (True, False):

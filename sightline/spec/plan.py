@@ -13,13 +13,12 @@ from pathlib import Path
 import sightline
 from sightline.spec import names
 from sightline.spec.durations import format_duration
+from sightline.spec.flows import BACKFILL, FLOWS, flows_of
 from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.rules import judged_columns
 
 DRIFT_KINDS: tuple[FeatureKind, ...] = ("numeric", "categorical", "boolean", "datetime")
 """Feature kinds whose drift is judged; text and embeddings are logged and checked for missing values only."""
-
-FLOWS = ("immediate", "delayed")
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def checks(spec: MonitorSpec) -> list[PlannedCheck]:
 
 def _intake_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
     """Nothing is built on a window whose rows were all refused: only `contract` blocks. The row guards only tell."""
-    for asset in ("inferences", "labels") if spec.labels else ("inferences",):
+    for asset in _intakes(spec):
         text = "Some rows of every window fit the monitor's columns: a window whose rows are all refused stops here."
         yield PlannedCheck(asset, "contract", text, blocking=True)
     text = "No event that came in through the collector broke a hard rule of its column, and no guarded rate left its usual level."
@@ -165,14 +164,18 @@ def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
         yield PlannedCheck("model_quality", name, text, metric=metric, unit=units.get(metric, ""))
 
 
+def _intakes(spec: MonitorSpec) -> tuple[str, ...]:
+    return tuple(FLOWS[flow].intake for flow in flows_of(spec))
+
+
 def jobs(spec: MonitorSpec) -> list[str]:
     """Names of the jobs: one per flow, and one for both."""
-    return [names.job_name(spec, flow) for flow in (*(FLOWS if spec.labels else FLOWS[:1]), "backfill")]
+    return [names.job_name(spec, flow) for flow in (*flows_of(spec), BACKFILL)]
 
 
 def sensors(spec: MonitorSpec) -> list[str]:
     """Names of the sensors."""
-    return [names.sensor_name(spec, what) for what in (("inferences", "labels") if spec.labels else ("inferences",))]
+    return [names.sensor_name(spec, what) for what in _intakes(spec)]
 
 
 def windows(spec: MonitorSpec, now: datetime | None = None) -> int:

@@ -10,7 +10,7 @@ import polars as pl
 from sightline.lake.intake.match_labels import Predictions, Revisions, match_labels, no_labels, sort_revisions
 from sightline.lake.store.ledger import Part
 from sightline.lake.store.parts import Staging, scan_parts
-from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA
+from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, row_of_revision
 from sightline.spec.model import MonitorSpec
 
 TRIED_THROUGH = "unmatched_tried_through"
@@ -121,7 +121,7 @@ def _label_notes(frame: pl.DataFrame, reason: str, column: str, source: pl.Serie
         kind=pl.lit("labels"),
         batch_id="batch_id",
         source=source,
-        row_number=pl.col("revision_order") & 0xFFFFFFFF,
+        row_number=row_of_revision(pl.col("revision_order")),
         prediction_id="prediction_id",
         predicted_at="predicted_at",
         window_start="window_start",

@@ -26,6 +26,7 @@ from sightline.lake.intake.sources import Batch, mapping_mark
 from sightline.lake.store.compaction import compact_touched
 from sightline.lake.store.ledger import Ledger, open_ledger
 from sightline.lake.store.parts import Staging, lake_lock, quarantine_frame, recover, window_key_expr
+from sightline.lake.store.schema import revision_order
 from sightline.log.events import REJECTED, InferenceEvent
 from sightline.spec.model import MonitorSpec
 
@@ -190,7 +191,7 @@ class _Loader:
         self.quarantine += ready.quarantine
         frame = ready.frame
         if self.kind == "labels":
-            frame = frame.with_columns(pl.col("revision_order") + (tally.seq << 32))
+            frame = frame.with_columns(revision_order(tally.seq, pl.col("revision_order")))
         self.frames.append(frame)
         self.n_held += len(frame)
 

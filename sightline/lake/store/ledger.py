@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,6 +68,12 @@ class BatchRow:
     n_unmatched: int
     received_at: str
     loaded_at: str
+
+
+def insert_named(table: str, row: type, verb: str = "INSERT") -> str:
+    """SQL that inserts rows of a dataclass by the names of its fields."""
+    names = [field.name for field in fields(row)]
+    return f"{verb} INTO {table}({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
 
 
 class Ledger:

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -21,7 +21,7 @@ import polars as pl
 from sightline.durable import exclusive, exclusive_if_free, sync_folder
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.lake.store.ledger import BatchRow, Ledger, Part, open_ledger
+from sightline.lake.store.ledger import BatchRow, Ledger, Part, insert_named, open_ledger
 from sightline.lake.store.schema import QUARANTINE_SCHEMA, TIMESTAMP, duckdb_schema, fingerprint, lake_schema
 from sightline.spec.model import MonitorSpec
 
@@ -183,14 +183,8 @@ class Staging:
         for folder in folders | {folder.parent for folder in folders}:
             sync_folder(folder)
         with self.ledger.transaction() as con:
-            con.executemany(
-                f"INSERT OR REPLACE INTO batches VALUES ({','.join('?' * 16)})",
-                [tuple(vars(b).values()) for b in self.batches],
-            )
-            con.executemany(
-                "INSERT INTO parts(path, kind, window_key, n_rows, fingerprint, seq, state) VALUES (?,?,?,?,?,?,?)",
-                [(p.path, p.kind, p.window_key, p.n_rows, p.fingerprint, p.seq, p.state) for p in self.parts],
-            )
+            con.executemany(insert_named("batches", BatchRow, "INSERT OR REPLACE"), [asdict(b) for b in self.batches])
+            con.executemany(insert_named("parts", Part), [asdict(part) for part in self.parts])
             con.executemany("UPDATE parts SET state = 'obsolete' WHERE path = ?", [(p.path,) for p in self.obsolete])
             con.executemany(
                 "INSERT INTO window_changes(kind, window_key, batch_id, n_rows) VALUES (?,?,?,?)", self.changes
@@ -199,9 +193,10 @@ class Staging:
                 "UPDATE batches SET n_unmatched = n_unmatched - ?, n_accepted = n_accepted + ?, n_duplicate = n_duplicate + ? WHERE batch_id = ?",
                 self.rematched,
             )
-            con.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(self.meta.items()))
+            con.executemany("INSERT OR REPLACE INTO meta(key, value) VALUES (?, ?)", list(self.meta.items()))
             con.executemany(
-                "INSERT OR IGNORE INTO schemas VALUES (?, ?)", [(k, json.dumps(v)) for k, v in self.schemas.items()]
+                "INSERT OR IGNORE INTO schemas(fingerprint, columns) VALUES (?, ?)",
+                [(k, json.dumps(v)) for k, v in self.schemas.items()],
             )
         _finish(self.paths, self.ledger, self.ledger.unfinished())
         _dirty_mark(self.paths).unlink(missing_ok=True)

@@ -7,16 +7,14 @@ what the ledger holds now; so a run started by hand counts like any other, and a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sightline.lake.store.ledger import open_ledger, utc_text
-
-FLOW_ASSETS: Mapping[str, tuple[str, ...]] = {"immediate": ("data_quality", "drift"), "delayed": ("model_quality",)}
-"""The judgement assets that complete a flow."""
+from sightline.spec.flows import FLOWS
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS aggregated(
@@ -66,11 +64,14 @@ class Progress:
         """The aggregates of these windows hold everything up to `position`, binned by this reference."""
         rows = [(flow, key, position, reference) for key in keys]
         with self._transaction():
-            self.con.executemany("INSERT OR REPLACE INTO aggregated VALUES (?, ?, ?, ?)", rows)
+            self.con.executemany(
+                "INSERT OR REPLACE INTO aggregated(flow, window_key, position, reference) VALUES (?, ?, ?, ?)", rows
+            )
 
     def write_judged(self, flow: str, asset: str, keys: Iterable[str], at: datetime, run_id: str) -> None:
         """An asset has judged the aggregates of these windows as they stand."""
-        sql = """INSERT INTO judged SELECT ?, window_key, position, reference, ?, ?, 0 FROM aggregated WHERE flow = ? AND window_key = ?
+        sql = """INSERT INTO judged(asset, window_key, position, reference, judged_at, run_id, alerted)
+                 SELECT ?, window_key, position, reference, ?, ?, 0 FROM aggregated WHERE flow = ? AND window_key = ?
                  ON CONFLICT (asset, window_key) DO UPDATE SET judged_at = excluded.judged_at, run_id = excluded.run_id,
                  alerted = CASE WHEN judged.position = excluded.position AND judged.reference = excluded.reference
                                 THEN judged.alerted ELSE 0 END,
@@ -91,7 +92,7 @@ class Progress:
 
     def done(self, flow: str) -> dict[str, Done]:
         """Windows whose flow is complete, judged and seen by the alert engine."""
-        assets = FLOW_ASSETS[flow]
+        assets = FLOWS[flow].judges
         marks = ",".join("?" * len(assets))
         sql = f"""SELECT window_key, min(position), min(judged_at), min(reference) FROM judged
                   WHERE alerted = 1 AND asset IN ({marks}) GROUP BY 1 HAVING count(*) = ?"""

@@ -42,6 +42,19 @@ LABEL_SCHEMA: dict[str, pl.DataType] = {
 }
 """One row per label revision. In ``unmatched`` parts ``predicted_at`` is the routing hint, ``window_start`` null."""
 
+ROW_BITS = 32
+
+
+def revision_order(seq: int, row_number: pl.Expr) -> pl.Expr:
+    """What label revisions are ordered by: the batch's number in the ledger, then the row's place in the batch."""
+    return row_number + (seq << ROW_BITS)
+
+
+def row_of_revision(order: pl.Expr) -> pl.Expr:
+    """The row's place in its batch, from its `revision_order`."""
+    return order & (2**ROW_BITS - 1)
+
+
 HALF_SCHEMA: dict[str, pl.DataType] = {
     "seq": pl.Int64(),
     "prediction_id": pl.String(),

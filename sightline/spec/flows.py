@@ -1,0 +1,45 @@
+"""The flows of a monitor: what starts each, and which assets it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sightline.spec.model import MonitorSpec
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One flow.
+
+    Parameters
+    ----------
+    name : str
+        As in jobs, tags of dbt models and the ledger.
+    intake : str
+        The asset that takes in what has landed.
+    judges : tuple of str
+        The assets whose judgements complete it.
+    """
+
+    name: str
+    intake: str
+    judges: tuple[str, ...]
+
+
+IMMEDIATE = Flow("immediate", "inferences", ("data_quality", "drift"))
+DELAYED = Flow("delayed", "labels", ("model_quality",))
+FLOWS: Mapping[str, Flow] = {flow.name: flow for flow in (IMMEDIATE, DELAYED)}
+INTAKE_ASSETS = tuple(flow.intake for flow in FLOWS.values())
+BACKFILL = "backfill"
+"""The job that runs all flows over a range of windows."""
+
+
+def flows_of(spec: MonitorSpec) -> tuple[str, ...]:
+    """Names of a monitor's flows; without labels only ``immediate``."""
+    return tuple(FLOWS) if spec.labels else (IMMEDIATE.name,)
+
+
+def flow_of(asset: str) -> str:
+    """Name of the flow that an asset's judgements complete."""
+    return next(flow.name for flow in FLOWS.values() if asset in flow.judges)
