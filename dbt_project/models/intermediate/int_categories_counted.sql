@@ -1,4 +1,5 @@
 -- depends_on: {{ ref('stg_inferences') }}
+{# Makes: one SELECT per group of segments and per categorical or boolean column, all united; then bins looked up on the counts. Compiled: docs/compiled_sql.md #}
 {# Rows are counted per raw value, one column at a time; bins, contract and segments are looked up on the counts. #}
 {{ config(materialized='table') }}
 {%- set columns = category_columns() %}

@@ -1,4 +1,5 @@
 -- depends_on: {{ ref('stg_inferences') }}, {{ ref('int_labels_current') }}
+{# Makes: one SELECT per class over the joined labels, all united; an empty table without class scores. Compiled: docs/compiled_sql.md #}
 {# Multiclass only: score histograms of every class against the rest. #}
 {{ config(materialized='batched_table') }}
 

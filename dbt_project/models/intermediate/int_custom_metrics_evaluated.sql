@@ -1,4 +1,5 @@
 -- depends_on: {{ ref('stg_inferences') }}, {{ ref('int_labels_current') }}
+{# Makes: one column per user's SQL metric that needs a label, over the joined labels; an empty table without such metrics. Compiled: docs/compiled_sql.md #}
 {# A table of its own, so that a mistake in a user's expression fails custom_sums and nothing else. #}
 {{ config(materialized='batched_table') }}
 {%- set metrics = custom_metrics(needs_label=true) %}

@@ -1,3 +1,4 @@
+{# Makes: one wide SELECT per group of segments, with some eight aggregates for every column that is read as a number. Compiled: docs/compiled_sql.md #}
 {# One pass over the rows: everything is a wide conditional aggregate, long form comes after it. #}
 {{ config(materialized='table') }}
 {%- set columns = numeric_columns() %}

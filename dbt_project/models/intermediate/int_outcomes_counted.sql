@@ -1,3 +1,4 @@
+{# Makes: one GROUP BY over the joined labels, with the sums that the task needs. Compiled: docs/compiled_sql.md #}
 {#
   Labels meet predictions here and are reduced at once to what every label-side mart sums up: decision, label, score bin,
   delay. The joined rows themselves are never stored. Per row only what the counts cannot tell is summed; what follows

@@ -1,3 +1,4 @@
+{# Makes: one SELECT per numeric column (wide to long), united with the categories, then one sum per segment. Compiled: docs/compiled_sql.md #}
 with numeric_columns as (
     select * from {{ of_this_run(ref('int_numeric_columns_aggregated')) }}
 ),

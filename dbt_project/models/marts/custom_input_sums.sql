@@ -1,3 +1,4 @@
+{# Makes: one aggregate per user's SQL metric that needs no label, then one sum per segment. Compiled: docs/compiled_sql.md #}
 {%- set metrics = custom_metrics(needs_label=false) %}
 
 with evaluated as (

@@ -1,3 +1,4 @@
+{# Makes: sums per user's metric, per quantile of the pinball loss and of the value matrix, united, then one sum per segment. Compiled: docs/compiled_sql.md #}
 {%- set matrix = fromjson(setting('value_matrix', '{}')) %}
 
 with outcomes as (

@@ -1,3 +1,4 @@
+{# Makes: one SELECT per group of segments, united, joined with the labels that came; then one sum per segment. Compiled: docs/compiled_sql.md #}
 with predictions_counted as (
     {%- for group in segment_groups() %}
     select

@@ -1,3 +1,4 @@
+{# Makes: one SELECT per group of segments, united; then one sum per segment. Compiled: docs/compiled_sql.md #}
 with cells as (
     {%- for group in segment_groups() %}
     select
