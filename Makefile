@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := False
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo ui test test-long test-long-failed wheel-check lint bench docs evidence clean
+.PHONY: help install demo ui test-fast test test-long test-long-failed wheel-check lint bench docs evidence clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ demo: install ## Replay a year of real flights: log, aggregates, judgements, ale
 
 ui: install ## Open the Dagster UI on what is in this folder (monitors/, data/)
 	$(BIN)/sightline ui
+
+test-fast: install ## The tests that need no dbt, no Dagster and no simulation (under 90 s)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not browser and not e2e" tests/unit tests/docs
 
 test: install ## Run the test suite (about 10 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not browser and not e2e" tests
