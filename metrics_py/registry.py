@@ -1,7 +1,7 @@
 """One entry per metric: name, task, inputs, unit, direction, range, sources and what leaves it unchanged.
 
-The entries feed the names in YAML, the documentation, dashboard labels and a common test-suite: a new metric is one decorated
-function and inherits its tests.
+The entries feed the names in YAML, the documentation, dashboard labels and a common test-suite: a new metric is one
+decorated function and inherits its tests.
 
 Examples
 --------
@@ -48,9 +48,10 @@ class Metric:
     task : str
         ``drift``, a model task, or ``custom``.
     needs : str
-        What `function` takes: ``profile`` (a `ColumnProfile` and counts, shape (..., K)), ``bins`` (reference and current counts, shape (G,) and (..., G)), ``ordered_bins`` (the same,
-        in the order of the values), ``values`` (reference and current numbers), ``rates`` (events and rows of both sides),
-        ``confusion``, ``scores``, ``sums`` (additive aggregates of one window), ``rows`` (a frame of joined rows).
+        What `function` takes: ``profile`` (a `ColumnProfile` and counts, shape (..., K)), ``bins`` (reference and
+        current counts, shape (G,) and (..., G)), ``ordered_bins`` (the same, in the order of the values), ``values``
+        (reference and current numbers), ``rates`` (events and rows of both sides), ``confusion``, ``scores``, ``sums``
+        (additive aggregates of one window), ``rows`` (a frame of joined rows).
     function : callable
         The metric.
     unit : str
@@ -64,10 +65,20 @@ class Metric:
     returns : {"number", "test"}
         Plain number(s), or a `TestResult`.
     invariances : frozenset of str
-        What leaves it unchanged: ``symmetric`` (swapping the sides), ``relabel`` (permuting the categories), ``scale`` and
-        ``shift`` (a positive factor, a constant on all values), ``monotone`` (any increasing transformation).
+        What leaves it unchanged: ``symmetric`` (swapping the sides), ``relabel`` (permuting the categories), ``scale``
+        and ``shift`` (a positive factor, a constant on all values), ``monotone`` (any increasing transformation).
     summary : str
         First sentence of its docstring.
+
+    Notes
+    -----
+    Nobody makes one by hand: `metric` does, from a function, and `get` finds it. Name and task together are unique.
+
+    Examples
+    --------
+    >>> entry = get("psi")
+    >>> entry.task, entry.needs, entry.range, sorted(entry.invariances)
+    ('drift', 'bins', (0.0, inf), ['relabel', 'symmetric'])
     """
 
     name: str
@@ -83,7 +94,18 @@ class Metric:
     summary: str = ""
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the function, as JSON values (an open end of the range is None)."""
+        """Everything but the function, as JSON values.
+
+        Returns
+        -------
+        dict
+            By the names of the fields; an open end of the range is None.
+
+        Examples
+        --------
+        >>> get("psi").describe()["range"]
+        [0.0, None]
+        """
         low, high = (x if abs(x) != float("inf") else None for x in self.range)
         return {
             "name": self.name,
@@ -119,13 +141,55 @@ def metric(
 
     Parameters
     ----------
-    name, task, needs, unit, direction, range, references, returns, invariances
-        See `Metric`; `task` may be several.
+    name : str
+        Lower case with underscores; the name in YAML, tables and pages.
+    task : str or iterable of str
+        ``custom`` for a metric of one's own, ``drift`` or tasks of models.
+    needs : str
+        What the function takes; see `Metric`.
+    unit : str, default ""
+        Shown beside the value.
+    direction : {"none", "higher_is_better", "lower_is_better"}
+        Which way is better.
+    range : (float, float), optional
+        Possible values.
+    references : iterable of str, optional
+        Where it is defined.
+    returns : {"number", "test"}
+        Plain number(s), or a `TestResult`.
+    invariances : iterable of str, optional
+        What leaves it unchanged; see `Metric`.
+
+    Returns
+    -------
+    callable
+        The decorator, which gives back the function it is put on.
 
     Raises
     ------
     ValueError
         A name that is malformed or taken by another function, an unknown task, input, direction or invariance.
+
+    Notes
+    -----
+    The first paragraph of the function's docstring is what people read about the metric. A function that is defined
+    again under the same qualified name (a module that is loaded twice) replaces its entry.
+
+    The direction decides what is worse: an improvement raises no alarm and fails no check, with ``none`` a change either
+    way does.
+
+    References
+    ----------
+    Chen, Cheung & Yiu (1998), Metamorphic Testing, arXiv 2002.12543 (invariances as tests of what has no known answer).
+
+    Examples
+    --------
+    >>> @metric(name="largest_gap", task="drift", needs="bins", direction="lower_is_better", range=(0, 1))
+    ... def largest_gap(reference, current):
+    ...     \"\"\"Largest difference of shares.\"\"\"
+    ...     return abs(current / current.sum() - reference / reference.sum()).max()
+    >>> get("largest_gap").summary
+    'Largest difference of shares.'
     """
 
     def register_function(function: F) -> F:
@@ -142,7 +206,18 @@ def metric(
 
 
 def register(entry: Metric) -> None:
-    """Add an entry; the same function may be registered again (a module that is loaded twice)."""
+    """Add an entry; the same function may be registered again (a module that is loaded twice).
+
+    Parameters
+    ----------
+    entry : Metric
+        With a name that no other function of its task has.
+
+    Raises
+    ------
+    ValueError
+        A name that is malformed or taken by another function, an unknown task, input, direction or invariance.
+    """
     where = f"metric {entry.name!r}"
     if not NAME.fullmatch(entry.name):
         raise ValueError(f"{where}: a name is lower case letters, digits and _, starts with a letter, at most 63 long")
@@ -170,7 +245,23 @@ def register(entry: Metric) -> None:
 
 
 def is_builtin(entry: Metric) -> bool:
-    """Does the metric come with `metrics_py`, not from a user?"""
+    """Whether the metric comes with `metrics_py`, not from a user.
+
+    Parameters
+    ----------
+    entry : Metric
+        Of the registry.
+
+    Returns
+    -------
+    bool
+        By the module of its function.
+
+    Examples
+    --------
+    >>> is_builtin(get("psi"))
+    True
+    """
     return getattr(entry.function, "__module__", "").split(".")[0] == "metrics_py"
 
 
@@ -184,10 +275,23 @@ def get(name: str, task: Task | None = None) -> Metric:
     task : str, optional
         Where one name serves several tasks; default: the first task that has it.
 
+    Returns
+    -------
+    Metric
+        The entry.
+
     Raises
     ------
     ValueError
         Unknown; with the nearest known name.
+
+    Examples
+    --------
+    >>> get("roc_auc").task
+    'binary_classification'
+    >>> get("roc_auk")
+    Traceback (most recent call last):
+    ValueError: metric 'roc_auk' is unknown; did you mean 'roc_auc'?
     """
     _load()
     for (_, known), entry in _entries.items():
@@ -198,12 +302,44 @@ def get(name: str, task: Task | None = None) -> Metric:
 
 
 def names(task: Task | None = None) -> tuple[str, ...]:
-    """Sorted names of all metrics, or of those of one task."""
+    """Sorted names of all metrics, or of those of one task.
+
+    Parameters
+    ----------
+    task : str, optional
+        Default: all tasks.
+
+    Returns
+    -------
+    tuple of str
+        Each once.
+
+    Examples
+    --------
+    >>> names("regression")
+    ('mae', 'mean_error', 'mean_label', 'r2', 'rmse')
+    """
     return tuple(sorted({entry.name for entry in entries(task)}))
 
 
 def entries(task: Task | None = None) -> tuple[Metric, ...]:
-    """All metrics, or those of one task, in the order of their registration."""
+    """All metrics, or those of one task.
+
+    Parameters
+    ----------
+    task : str, optional
+        Default: all tasks.
+
+    Returns
+    -------
+    tuple of Metric
+        In the order of their registration.
+
+    Examples
+    --------
+    >>> [entry.name for entry in entries("regression")]
+    ['mae', 'rmse', 'r2', 'mean_error', 'mean_label']
+    """
     _load()
     return tuple(entry for entry in _entries.values() if task in (None, entry.task))
 
@@ -211,10 +347,26 @@ def entries(task: Task | None = None) -> tuple[Metric, ...]:
 def load(path: str) -> Metric:
     """Import a custom metric by ``package.module:function``.
 
+    Parameters
+    ----------
+    path : str
+        Where Python finds it.
+
+    Returns
+    -------
+    Metric
+        The entry that its decorator made.
+
     Raises
     ------
     ValueError
         If the path is malformed, the module or function does not exist, or the function carries no `@metric`.
+
+    Examples
+    --------
+    >>> load("refunds")
+    Traceback (most recent call last):
+    ValueError: metric 'refunds': write package.module:function
     """
     module_name, colon, function_name = path.partition(":")
     if not colon or not module_name or not function_name:
@@ -246,7 +398,23 @@ def _origin(function: Callable[..., Any]) -> str:
 
 
 def summary_of(function: Callable[..., Any]) -> str:
-    """The first paragraph of a function's docstring, on one line."""
+    """The first paragraph of a function's docstring, on one line.
+
+    Parameters
+    ----------
+    function : callable
+        With or without a docstring.
+
+    Returns
+    -------
+    str
+        "" without one.
+
+    Examples
+    --------
+    >>> summary_of(is_builtin)
+    'Whether the metric comes with `metrics_py`, not from a user.'
+    """
     text = (function.__doc__ or "").strip().split("\n\n")[0]
     return " ".join(text.split())
 

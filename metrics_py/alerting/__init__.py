@@ -1,6 +1,7 @@
 """Alerting under a budget: daily statistics -> one-step p-values -> evidence -> one decision over all streams.
 
-`replay` runs the engine over an evidence log; `Engine` is the same engine one window at a time with a state that persists.
+`replay` runs the engine over an evidence log; `Engine` is the same engine one window at a time with a state that
+persists.
 """
 
 from metrics_py.alerting.config import EngineConfig

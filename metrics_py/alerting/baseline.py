@@ -1,4 +1,9 @@
-"""Recursive one-step residuals against an expanding seasonal mean (Brown, Durbin and Evans 1975), over all streams at once."""
+"""Recursive one-step residuals against an expanding seasonal mean, over all streams at once.
+
+References
+----------
+Brown, Durbin & Evans (1975), JRSS B 37:149 (recursive residuals).
+"""
 
 from __future__ import annotations
 
@@ -24,11 +29,26 @@ ROUNDING = 1e-12
 class Prediction:
     """What the past says about one value of each stream; arrays of shape (streams,), NaN where the past says nothing.
 
-    `expected` is in units of the value; `deviation` d = (value - seasonal mean) / sqrt(1 + 1/n); `residual` w = d - rho times
-    the d before it = (value - expected) / sqrt(1 + 1/n); `sigma` its scale from past
-    residuals only; `score` u = w / sigma; `floored`: the past shows less
-    than a quarter of the sampling variance, so u is no standardised residual;
-    `deviation` is (value - seasonal mean) / sqrt(1 + 1/n), without the autoregressive term, and `deviation_sigma` its scale.
+    Attributes
+    ----------
+    expected : ndarray, shape (streams,)
+        The seasonal mean plus the autoregressive term, in units of the value.
+    level : ndarray, shape (streams,)
+        The seasonal mean alone, in units of the value.
+    residual : ndarray, shape (streams,)
+        w = d - rho times the d before it = (value - expected) / sqrt(1 + 1/n).
+    sigma : ndarray, shape (streams,)
+        Scale of `residual`, from past residuals only.
+    score : ndarray, shape (streams,)
+        u = w / sigma.
+    floored : ndarray of bool, shape (streams,)
+        The past shows less than a quarter of the sampling variance, so u is no standardised residual.
+    deviation : ndarray, shape (streams,)
+        d = (value - seasonal mean) / sqrt(1 + 1/n), without the autoregressive term.
+    deviation_sigma : ndarray, shape (streams,)
+        Scale of `deviation`.
+    precision : ndarray, shape (streams,)
+        Weight with which the value teaches: its usual variance over that of this window, at most 1.
     """
 
     expected: Floats
@@ -42,17 +62,55 @@ class Prediction:
     precision: Floats
 
     def is_pooled(self, square_count: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Is the score a standardised residual from which tails may be learnt?"""
+        """Whether the score is a standardised residual from which tails may be learnt.
+
+        Parameters
+        ----------
+        square_count : integer ndarray, shape (streams,)
+            Residuals behind each scale.
+
+        Returns
+        -------
+        ndarray of bool, shape (streams,)
+            False also where there is no score.
+        """
         return np.isfinite(self.score) & (self.score != 0) & (square_count >= MIN_DF) & ~self.floored
 
     def take(self, mask: NDArray[np.bool_]) -> Prediction:
-        """The part of the streams under `mask`."""
+        """The part of the streams under `mask`.
+
+        Parameters
+        ----------
+        mask : ndarray of bool, shape (streams,)
+            Streams to keep.
+
+        Returns
+        -------
+        Prediction
+            Of those streams, in their order.
+        """
         return Prediction(**{item.name: getattr(self, item.name)[mask] for item in fields(self)})
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What `Baseline.teach` added per stream, so that `Baseline.forget` can take it back."""
+    """What `Baseline.teach` added per stream, so that `Baseline.forget` can take it back.
+
+    Attributes
+    ----------
+    weight : ndarray, shape (streams,)
+        Weight of the window, 1 unless it was noisier than usual.
+    taught : ndarray, shape (streams,)
+        Value added to the seasonal sum, relative to the center of the stream.
+    square : ndarray, shape (streams,)
+        Squared residual added, NaN where there was none.
+    deviation : ndarray, shape (streams,)
+        Squared deviation added, NaN where there was none.
+    cross : ndarray, shape (streams,)
+        Product of consecutive deviations added, NaN where there was none.
+    step : ndarray, shape (streams,)
+        What the followed level moved, 0 for a stream that does not follow.
+    """
 
     weight: Floats
     taught: Floats
@@ -71,9 +129,16 @@ class Baseline(Columns):
 
     Values are kept relative to the first value of the stream (`center`), so that sums lose no digits.
 
-    A stream with `near` > 0 *follows*: an exponentially weighted level of its deviations (`local`) is added to the seasonal
-    mean, so a slow wander is expected and a sudden change is not. `near` is the number of windows behind that level; its weight
-    for a new window is 1 / (near + 1), at least 1 / `follow_windows`.
+    A stream with `near` > 0 *follows*: an exponentially weighted level of its deviations (`local`) is added to the
+    seasonal mean, so a slow wander is expected and a sudden change is not. `near` is the number of windows behind that
+    level; its weight for a new window is 1 / (near + 1), at least 1 / `follow_windows`.
+
+    Parameters
+    ----------
+    size : int, default 0
+        Streams.
+    width : int, default 1
+        Seasonal slots.
     """
 
     follow_windows: int = 1
@@ -116,8 +181,24 @@ class Baseline(Columns):
     def correlation(self, i: NDArray[np.int64]) -> Floats:
         """Lag-one correlation of the deviations from m consecutive pairs.
 
-        Corrected for its small-sample bias, r + (1 + 3 r) / m (Marriott and Pope 1954), clipped to [-.2, .9] and shrunk by
-        m / (m + 3): an underestimate would leave correlated residuals and cost false alarms, an overestimate only power.
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+
+        Returns
+        -------
+        ndarray, shape (k,)
+            0 before the first pair.
+
+        Notes
+        -----
+        Corrected for its small-sample bias, r + (1 + 3 r) / m, clipped to [-.2, .9] and shrunk by m / (m + 3): an
+        underestimate would leave correlated residuals and cost false alarms, an overestimate only power.
+
+        References
+        ----------
+        Marriott & Pope (1954), Biometrika 41:390 (bias of r).
         """
         m = np.maximum(self.cross_count[i], 1)
         spread = self.deviation_sum[i] / np.maximum(self.deviation_count[i], 1)
@@ -132,7 +213,18 @@ class Baseline(Columns):
         return np.sqrt(1.0 + 1.0 / np.where(n > 0, n, 1.0) + followed)
 
     def sampling_variance(self, i: NDArray[np.int64]) -> Floats:
-        """Mean sampling variance of the taught windows (0 where none was given)."""
+        """Mean sampling variance of the taught windows.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+
+        Returns
+        -------
+        ndarray, shape (k,)
+            0 where none was given.
+        """
         return self.variance_sum[i] / np.maximum(self.variance_count[i], 1)
 
     def predict(
@@ -142,14 +234,19 @@ class Baseline(Columns):
 
         Parameters
         ----------
-        i : integer array (k,)
+        i : integer ndarray, shape (k,)
             Streams.
-        value, variance : float arrays (k,)
+        value, variance : ndarray, shape (k,)
             The value (finite) and its sampling variance (0 = unknown).
-        slot : int or integer array (k,)
+        slot : int or integer ndarray, shape (k,)
             Seasonal slot.
-        window : integer array (k,)
+        window : integer ndarray, shape (k,)
             Window numbers, for the gap to the previous value.
+
+        Returns
+        -------
+        Prediction
+            Arrays of shape (k,), NaN where the past says nothing.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
             n = self.count[i, slot]
@@ -195,7 +292,26 @@ class Baseline(Columns):
         window: NDArray[np.int64],
         prediction: Prediction,
     ) -> Lesson:
-        """Add one window of streams `i` to their baselines; noisy (small) windows count for less."""
+        """Add one window of streams `i` to their baselines; noisy (small) windows count for less.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        value, variance : ndarray, shape (k,)
+            The value (finite) and its sampling variance (0 = unknown).
+        slot : int or integer ndarray, shape (k,)
+            Seasonal slot.
+        window : integer ndarray, shape (k,)
+            Window numbers.
+        prediction : Prediction
+            What `predict` said of these values.
+
+        Returns
+        -------
+        Lesson
+            What was added, for `forget`.
+        """
         x = value - self.center[i]
         w = prediction.residual
         firm = (self.square_count[i] >= MIN_DF) & (prediction.sigma > 0)
@@ -222,12 +338,34 @@ class Baseline(Columns):
         return lesson
 
     def remember(self, i: NDArray[np.int64], window: NDArray[np.int64], deviation: Floats) -> None:
-        """Note the latest deviation for the autoregressive term; nothing is taught."""
+        """Note the latest deviation for the autoregressive term; nothing is taught.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        window : integer ndarray, shape (k,)
+            Window numbers.
+        deviation : ndarray, shape (k,)
+            As in `Prediction`.
+        """
         self.last_deviation[i] = deviation
         self.last_window[i] = window
 
     def forget(self, stream: int, slot: NDArray[np.int64], lesson: Lesson, variance: Floats) -> None:
-        """Take several lessons of one stream back; arrays of shape (lessons,)."""
+        """Take several lessons of one stream back.
+
+        Parameters
+        ----------
+        stream : int
+            Index of the stream.
+        slot : integer ndarray, shape (lessons,)
+            Seasonal slots.
+        lesson : Lesson
+            What `teach` returned, arrays of shape (lessons,).
+        variance : ndarray, shape (lessons,)
+            Sampling variances given with them.
+        """
         np.subtract.at(self.count[stream], slot, lesson.weight)
         np.subtract.at(self.total[stream], slot, lesson.weight * lesson.taught)
         self.history[stream] -= len(slot)
@@ -264,12 +402,28 @@ class Baseline(Columns):
         self.variance_count[i] += variance > 0
 
     def restart(self, i: NDArray[np.int64]) -> None:
-        """Empty the baselines of streams `i`; the center stays, and so does whether they follow."""
+        """Empty the baselines of streams `i`; the center stays, and so does whether they follow.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        """
         for name, (_, fill, _) in self.FIELDS.items():
             if name not in ("center", "near"):
                 getattr(self, name)[i] = fill
 
     def follow(self, i: NDArray[np.int64], near: NDArray[np.int64] | int, shift: Floats | float = 0.0) -> None:
-        """From here on streams `i` follow their level, which is now `shift` higher and known from `near` windows."""
+        """From here on streams `i` follow their level, which is now `shift` higher and known from `near` windows.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        near : int or integer ndarray, shape (k,)
+            Windows behind the level; taken as at least 1 and at most `follow_windows`.
+        shift : float or ndarray, shape (k,), default 0.0
+            Added to the level.
+        """
         self.local[i] += shift
         self.near[i] = np.clip(near, 1, self.follow_windows)

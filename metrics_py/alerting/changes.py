@@ -28,7 +28,7 @@ class Change:
 
     Parameters
     ----------
-    rows : integer array
+    rows : integer ndarray
         Positions of the windows since the change point in the stream's history, oldest first.
     window : int
         The first of them.
@@ -53,10 +53,19 @@ class Change:
         return self.after - self.before
 
     def is_return(self, reference: float) -> bool:
-        """Did the stream move towards its reference, and not past it by more than is noise?
+        """Whether the stream moved towards its reference, and not past it by more than is noise.
 
         Noise is one standard deviation of a window, or half of the interval of the shift where that is wider.
-        A reference of ``-inf`` says that lower is always nearer, NaN that there is none.
+
+        Parameters
+        ----------
+        reference : float
+            Level of the reference; ``-inf`` says that lower is always nearer, NaN that there is none.
+
+        Returns
+        -------
+        bool
+            False without a reference.
         """
         if np.isnan(reference):
             return False
@@ -66,7 +75,22 @@ class Change:
         return abs(gone_to) < abs(left) and (left * gone_to >= 0 or abs(gone_to) <= max(self.sigma, self.half_width))
 
     def member(self, stream: str, decided: int, evidence: float, adjusted: float) -> Member:
-        """The change as a member of an incident."""
+        """The change as a member of an incident.
+
+        Parameters
+        ----------
+        stream : str
+            Name of the stream.
+        decided : int
+            Window in which it was rejected.
+        evidence, adjusted : float
+            Evidence for the stream alone, and over all streams.
+
+        Returns
+        -------
+        Member
+            Open; `effect` is None where the stream had never varied.
+        """
         return Member(
             stream=stream,
             joined_at=decided,
@@ -88,10 +112,16 @@ def take_out(streams: Streams, stream: int, live_from: int) -> Change:
     Parameters
     ----------
     streams : Streams
+        All streams; the baseline, the tails and the history of this one change.
     stream : int
         Index of the stream.
     live_from : int
         First window that may belong to the change.
+
+    Returns
+    -------
+    Change
+        Against the baseline without those windows.
     """
     history, baseline = streams.history, streams.baseline
     rows = history.rows(stream, live_from)
@@ -118,10 +148,22 @@ def take_out(streams: Streams, stream: int, live_from: int) -> Change:
 
 
 def moved_again(streams: Streams, stream: int, member: Member) -> tuple[int, float] | None:
-    """The most likely second change of a muted stream: (first window, mean distance from the old level since then).
+    """The most likely second change of a muted stream: a description for people, no part of any decision.
 
-    Its levels lie `MOVED_AGAIN` standard deviations apart, and it has lasted for `LASTED` windows at least; else None. A
-    description for people: it plays no part in any decision.
+    Parameters
+    ----------
+    streams : Streams
+        All streams.
+    stream : int
+        Index of the stream.
+    member : Member
+        Its membership in an open incident.
+
+    Returns
+    -------
+    (int, float) or None
+        First window of the change and mean distance from the old level since then, where the levels before and after
+        lie at least `MOVED_AGAIN` standard deviations apart and the change has lasted for `LASTED` windows at least.
     """
     if member.effect is None:
         return None

@@ -9,7 +9,23 @@ import numpy as np
 
 
 def encode(array: np.ndarray) -> dict[str, Any]:
-    """Array -> JSON-able dict, bit for bit."""
+    """Pack an array into a JSON-able dict, bit for bit.
+
+    Parameters
+    ----------
+    array : ndarray
+        Numbers or booleans.
+
+    Returns
+    -------
+    dict
+        ``dtype``, ``shape`` and the bytes in base 64 as ``data``.
+
+    Examples
+    --------
+    >>> encode(np.array([1, 2], dtype=np.int16))
+    {'dtype': '<i2', 'shape': [2], 'data': 'AQACAA=='}
+    """
     array = np.ascontiguousarray(array)
     return {
         "dtype": array.dtype.str,
@@ -19,13 +35,37 @@ def encode(array: np.ndarray) -> dict[str, Any]:
 
 
 def decode(packed: dict[str, Any]) -> np.ndarray:
-    """Inverse of `encode`; the array is writable."""
+    """Inverse of `encode`.
+
+    Parameters
+    ----------
+    packed : dict
+        Result of `encode`.
+
+    Returns
+    -------
+    ndarray
+        Writable.
+
+    Examples
+    --------
+    >>> decode(encode(np.array([[0.5, np.nan]])))
+    array([[0.5, nan]])
+    """
     flat = np.frombuffer(base64.b64decode(packed["data"]), dtype=np.dtype(packed["dtype"]))
     return flat.reshape(packed["shape"]).copy()
 
 
 class Columns:
-    """Base of the engine's parts: class attribute `FIELDS` maps a name to (dtype, fill, has a second axis)."""
+    """Base of the engine's parts: class attribute `FIELDS` maps a name to (dtype, fill, has a second axis).
+
+    Parameters
+    ----------
+    size : int, default 0
+        Streams.
+    width : int, default 1
+        Length of the second axis.
+    """
 
     FIELDS: ClassVar[dict[str, tuple[type, float, bool]]] = {}
 
@@ -36,18 +76,36 @@ class Columns:
         self.grow(size)
 
     def grow(self, extra: int) -> None:
-        """Append `extra` streams with the fill values."""
+        """Append streams with the fill values.
+
+        Parameters
+        ----------
+        extra : int
+            How many.
+        """
         for name, (dtype, fill, wide) in self.FIELDS.items():
             block = np.full((extra, self.width) if wide else extra, fill, dtype=dtype)
             setattr(self, name, np.concatenate([getattr(self, name), block]))
         self.size += extra
 
     def pack(self) -> dict[str, Any]:
-        """All arrays as a JSON-able dict."""
+        """All arrays as a JSON-able dict.
+
+        Returns
+        -------
+        dict
+            Name -> result of `encode`.
+        """
         return {name: encode(getattr(self, name)) for name in self.FIELDS}
 
     def unpack(self, packed: dict[str, Any]) -> None:
-        """Take the arrays of `pack`."""
+        """Take the arrays of `pack`.
+
+        Parameters
+        ----------
+        packed : dict
+            Result of `pack`.
+        """
         for name in self.FIELDS:
             setattr(self, name, decode(packed[name]))
         first = getattr(self, next(iter(self.FIELDS)))

@@ -34,8 +34,7 @@ class EngineConfig:
     Parameters
     ----------
     threshold_windows : float
-        Threshold of the evidence: at most ``T / threshold_windows`` false incidents are expected in ``T`` windows (statistics: Shin, Ramdas
-        and Rinaldo, e-detectors, arXiv 2203.03532).
+        Threshold of the evidence: at most ``T / threshold_windows`` false incidents are expected in ``T`` windows.
     window : timedelta
         Length of one window.
     season : {'weekday', 'hour_of_week', None}
@@ -50,25 +49,50 @@ class EngineConfig:
     memory : int, optional
         Windows kept per stream to find change points and restart baselines, at least `warmup`. Default 182, 1344, 104.
     recovery : int, optional
-        Fewest windows back inside the old baseline before a stream of an open incident is live again. Default 7, 24, 4.
+        Fewest windows back inside the old baseline before a stream of an open incident is live again. Default 7, 24,
+        4.
     new_normal_after : int or None
-        An incident's stream that has stayed this long at one settled new level restarts its baseline there without being
-        asked. ``None``: only on ``accept``. ``-1`` (default) means 42, 1008, 12.
+        An incident's stream that has stayed this long at one settled new level restarts its baseline there without
+        being asked. ``None``: only on ``accept``. ``-1`` (default) means 42, 1008, 12.
     follows : collection of str
-        Patterns (``fnmatch``) of streams that may wander. After an incident that nobody attended to for `new_normal_after` windows
-        such a stream follows its own level, settled or not: only sudden changes are told from then on.
+        Patterns (``fnmatch``) of streams that may wander. After an incident that nobody attended to for
+        `new_normal_after` windows such a stream follows its own level, settled or not: only sudden changes are told
+        from then on.
     references : mapping
-        Stream name pattern (the first match wins) -> level of the reference, on the scale of the value; ``-inf`` where lower is
-        always nearer to it. A stream that moves back towards its reference makes no incident: it follows there.
+        Stream name pattern (the first match wins) -> level of the reference, on the scale of the value; ``-inf`` where
+        lower is always nearer to it. A stream that moves back towards its reference makes no incident: it follows
+        there.
     follow_windows : int, optional
         Memory of a followed level. Default 10, 240, 4.
     join_within : int
-        A stream rejected while an incident is open joins it when a change at most this far from the incident's is about as
-        likely as the stream's own best change point.
+        A stream rejected while an incident is open joins it when a change at most this far from the incident's is about
+        as likely as the stream's own best change point.
     max_gap : int
         After a gap a stream is credited with at most this many windows (less credit only lowers evidence).
     warn_share : float
         Status ``warn`` from this share of the threshold on.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of range, with what to give instead.
+
+    Notes
+    -----
+    The budget is an average over time that holds for all streams together, however they depend on each other: the
+    evidence of a stream grows by at most one window per window while nothing changes, so it reaches a threshold of `c`
+    windows at most once in `c` windows on average.
+
+    References
+    ----------
+    Shin, Ramdas & Rinaldo (2022), E-detectors, arXiv 2203.03532.
+
+    Examples
+    --------
+    >>> from datetime import date, timedelta
+    >>> config = EngineConfig.from_budget(1, timedelta(days=90), holidays={date(2026, 12, 25)})
+    >>> config.threshold_windows, config.season, config.warmup
+    (90.0, 'weekday', 28)
     """
 
     threshold_windows: float
@@ -141,6 +165,16 @@ class EngineConfig:
             Length of one window.
         **settings
             Any other field of `EngineConfig`.
+
+        Returns
+        -------
+        EngineConfig
+            With ``threshold_windows = per / window / incidents``.
+
+        Examples
+        --------
+        >>> EngineConfig.from_budget(2, timedelta(days=7), window=timedelta(hours=1)).threshold_windows
+        84.0
         """
         by_day = "weekday" if window >= timedelta(days=1) else "hour_of_week"
         settings.setdefault("season", None if window >= timedelta(days=7) else by_day)
@@ -177,18 +211,51 @@ class EngineConfig:
         return self.window / timedelta(days=1)
 
     def index(self, start: datetime | date) -> int:
-        """Number of the window that starts at (or holds) this moment; naive moments are UTC."""
+        """Number of the window that starts at (or holds) this moment.
+
+        Parameters
+        ----------
+        start : datetime or date
+            Naive moments are UTC.
+
+        Returns
+        -------
+        int
+            0 for the window that starts at `MONDAY`.
+        """
         if not isinstance(start, datetime):
             start = datetime(start.year, start.month, start.day, tzinfo=UTC)
         start = start.replace(tzinfo=UTC) if start.tzinfo is None else start
         return (start - MONDAY) // self.window
 
     def start(self, index: int) -> datetime:
-        """Start of the window with this number (UTC, aware)."""
+        """Start of the window with this number.
+
+        Parameters
+        ----------
+        index : int
+            As from `index`.
+
+        Returns
+        -------
+        datetime
+            UTC, aware.
+        """
         return MONDAY + int(index) * self.window
 
     def slot(self, index: np.ndarray) -> np.ndarray:
-        """Baseline slot of window numbers: 0 = Monday (midnight)."""
+        """Baseline slot of window numbers.
+
+        Parameters
+        ----------
+        index : integer ndarray
+            Window numbers.
+
+        Returns
+        -------
+        integer ndarray
+            Of the same shape; 0 is Monday (midnight).
+        """
         seconds = np.asarray(index, dtype=np.int64) * int(self.window.total_seconds())
         if self.season == "weekday":
             return seconds // 86_400 % 7
@@ -197,7 +264,18 @@ class EngineConfig:
         return np.zeros_like(seconds)
 
     def is_holiday(self, index: int) -> bool:
-        """Does the window lie entirely in listed days?"""
+        """Whether the window lies entirely in listed days.
+
+        Parameters
+        ----------
+        index : int
+            Number of the window.
+
+        Returns
+        -------
+        bool
+            By the days of UTC.
+        """
         if not self.holidays:
             return False
         day, end = self.start(index), self.start(index + 1)
@@ -208,15 +286,48 @@ class EngineConfig:
         return True
 
     def may_follow(self, stream: str) -> bool:
-        """May the stream wander (see `follows`)?"""
+        """Whether the stream may wander (see `follows`).
+
+        Parameters
+        ----------
+        stream : str
+            Name of the stream.
+
+        Returns
+        -------
+        bool
+            Does a pattern match?
+        """
         return any(fnmatchcase(stream, pattern) for pattern in self.follows)
 
     def reference(self, stream: str) -> float:
-        """Level of the stream's reference; NaN where none is given."""
+        """Level of the stream's reference.
+
+        Parameters
+        ----------
+        stream : str
+            Name of the stream.
+
+        Returns
+        -------
+        float
+            NaN where none is given.
+        """
         return next((level for pattern, level in self.references.items() if fnmatchcase(stream, pattern)), np.nan)
 
     def weight(self, stream: str) -> float:
-        """Relative weight of a stream."""
+        """Relative weight of a stream.
+
+        Parameters
+        ----------
+        stream : str
+            Name of the stream.
+
+        Returns
+        -------
+        float
+            1 where none is given.
+        """
         for pattern, weight in self.weights.items():
             if fnmatchcase(stream, pattern):
                 return float(weight)

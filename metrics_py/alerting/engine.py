@@ -1,4 +1,7 @@
-"""The alert engine: one step per window over all streams, under one budget, with incidents that open, end and restart baselines."""
+"""The alert engine: one step per window over all streams, under one budget.
+
+Incidents open, end and restart baselines.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +42,24 @@ class Statistic:
         Why there is no value.
     may_alarm : bool
         Practical gate: ``False`` keeps the stream out of this decision. A gate only removes alarms.
+
+    Notes
+    -----
+    The engine compares values with the stream's own past, so their spread must not depend on their level: take the
+    arcsine of the root of a rate, the log of an error, and the variance on that scale. A variance lets small windows
+    count for less; the engine never takes a window for more certain than the past of its stream shows.
+
+    References
+    ----------
+    Anscombe (1948), Biometrika 35:246 (arcsine of a rate).
+
+    Examples
+    --------
+    90 of 100 rows are right:
+
+    >>> from math import asin, sqrt
+    >>> Statistic(asin(sqrt(90 / 100)), variance=1 / (4 * 100))
+    Statistic(value=1.2490457723982544, variance=0.0025, reason=None, may_alarm=True)
     """
 
     value: float | None
@@ -49,11 +70,38 @@ class Statistic:
 
 @dataclass(frozen=True)
 class Decision:
-    """Result of one step; arrays follow `streams` (indices into `Engine.streams`), NaN where nothing is known.
+    """Result of one step; arrays follow `streams`, NaN where nothing is known.
 
-    `rejected` are the streams of new or open incidents, `returned` those that only moved back towards their reference.
-    `evidence` is M in windows ("this much appears by chance at most once in M windows" for the stream alone);
-    `adjusted_evidence` the same over all streams of the monitor, to be compared with `EngineConfig.threshold_windows`.
+    Attributes
+    ----------
+    window : int
+        The window decided.
+    streams : integer ndarray, shape (k,)
+        Streams with a value, as indices into `Engine.streams`.
+    windows : integer ndarray, shape (k,)
+        The window each value is about.
+    value, expected : ndarray, shape (k,)
+        The value, and what the past expects; for a muted stream its old level.
+    z : ndarray, shape (k,)
+        Normal score; for a muted stream its distance from the old level in standard deviations.
+    p_value : ndarray, shape (k,)
+        Two-sided.
+    evidence : ndarray, shape (k,)
+        M in windows: this much appears by chance at most once in M windows for the stream alone.
+    adjusted_evidence : ndarray, shape (k,)
+        The same over all streams of the monitor, to be compared with `EngineConfig.threshold_windows`.
+    history : integer ndarray, shape (k,)
+        Windows that the baseline has learnt from.
+    live, muted, holiday : ndarray of bool, shape (k,)
+        Judged in this window; member of an open incident; window of holidays.
+    rejected : integer ndarray
+        Streams of new or open incidents.
+    returned : integer ndarray
+        Streams that only moved back towards their reference.
+    opened, joined, ended : list of Incident
+        New in this window, taking in streams that were rejected now, ended in this window.
+    insufficient, ignored : dict
+        Stream -> reason: without a value; window repeated or before one already decided.
     """
 
     window: int
@@ -91,6 +139,33 @@ class Engine:
         What a stream belongs to (its column): an open incident takes in later rejections of the same group.
     pools, families : integer arrays, optional
         Pool of tails and decision family of each stream; all zero in a monitor.
+
+    Notes
+    -----
+    Each value becomes a one-step residual against the stream's own past (season, lag-one correlation, scale), the
+    residual a normal score by the pooled tail of all residuals, the scores a Shiryaev-Roberts e-detector per stream,
+    and the evidence of all streams one decision by the e-d-BH rule. Nothing looks ahead: the same values in the same
+    order give the same incidents, one window at a time or all at once (`replay`).
+
+    References
+    ----------
+    Shin, Ramdas & Rinaldo (2022), E-detectors, arXiv 2203.03532.
+    Dandapanthula & Ramdas (2025), e-d-BH, arXiv 2501.04130.
+
+    Examples
+    --------
+    Eight weeks of noise, then a week that is six standard deviations higher; the first day of it is enough:
+
+    >>> from datetime import timedelta
+    >>> noise = np.random.default_rng(1).normal(size=63)
+    >>> noise[56:] += 6
+    >>> engine = Engine(EngineConfig.from_budget(1, timedelta(days=90)))
+    >>> decisions = [engine.update(date(2026, 1, 5) + timedelta(days=k), {"x": y}) for k, y in enumerate(noise)]
+    >>> [incident.incident_id for decision in decisions for incident in decision.opened]
+    ['2026-03-02-2d7116']
+    >>> member = engine.incidents[0].members[0]
+    >>> f"{engine.config.start(member.change_point):%Y-%m-%d}, {member.effect:.1f}"
+    '2026-03-02, 7.6'
     """
 
     def __init__(
@@ -117,7 +192,22 @@ class Engine:
         pools: Sequence[int] | Integers | None = None,
         families: Sequence[int] | Integers | None = None,
     ) -> None:
-        """Add streams (see `Streams.add`)."""
+        """Add streams (see `Streams.add`).
+
+        Parameters
+        ----------
+        streams : sequence of str
+            New names.
+        groups : sequence of str, optional
+            What each belongs to. Default: each stream by itself.
+        pools, families : integer ndarray, optional
+            Pool of tails and decision family of each stream. Default 0.
+
+        Raises
+        ------
+        ValueError
+            If a name is there already.
+        """
         self.states.add(streams, groups, pools, families)
         self.lifecycle.columns.grow(len(streams))
 
@@ -127,7 +217,18 @@ class Engine:
         return self.states.names
 
     def position(self, stream: str) -> int:
-        """Index of a stream."""
+        """Index of a stream.
+
+        Parameters
+        ----------
+        stream : str
+            Name of the stream.
+
+        Returns
+        -------
+        int
+            Position in `streams`.
+        """
         return self.states.position(stream)
 
     @property
@@ -153,13 +254,14 @@ class Engine:
         stats : mapping
             Stream -> `Statistic` (or a bare value). A stream may be absent.
         windows : mapping, optional
-            Stream -> number of the window its statistic is about, where that is an earlier one (labels that came late).
+            Stream -> number of the window its statistic is about, where that is an earlier one (labels that came
+            late).
 
         Returns
         -------
         Decision
-            `ignored` names the streams whose window was repeated or came after a later one, `insufficient` those without
-            a value; neither changes any state.
+            `ignored` names the streams whose window was repeated or came after a later one, `insufficient` those
+            without a value; neither changes any state.
 
         Raises
         ------
@@ -197,11 +299,38 @@ class Engine:
         windows: Integers | None = None,
         may_alarm: NDArray[np.bool_] | None = None,
     ) -> Decision:
-        """`update` on arrays: distinct stream indices `i`, finite values, sampling variances; all of shape (k,)."""
+        """`update` on arrays.
+
+        Parameters
+        ----------
+        decided : int
+            Number of the window decided.
+        i : integer ndarray, shape (k,)
+            Distinct streams.
+        value : ndarray, shape (k,)
+            Finite.
+        variance : ndarray, shape (k,), optional
+            Sampling variances, 0 or NaN where unknown.
+        windows : integer ndarray, shape (k,), optional
+            The window each value is about. Default: the one decided.
+        may_alarm : ndarray of bool, shape (k,), optional
+            Practical gate. Default: all may.
+
+        Returns
+        -------
+        Decision
+            As from `update`.
+
+        Raises
+        ------
+        ValueError
+            If the window lies before the last one decided, or a variance is negative.
+        """
         if decided < self.decided:
             raise ValueError(
                 f"Engine.step: window {self.config.start(decided):%Y-%m-%d %H:%M} lies before the last one decided, "
-                f"{self.config.start(self.decided):%Y-%m-%d %H:%M}\n  fix: pass windows in order, or replay the evidence log"
+                f"{self.config.start(self.decided):%Y-%m-%d %H:%M}\n"
+                "  fix: pass windows in order, or replay the evidence log"
             )
         self.decided = decided
         windows = np.full(len(i), decided) if windows is None else windows
@@ -253,8 +382,8 @@ class Engine:
         apart = np.where(muted, _ratio(prediction.deviation, prediction.deviation_sigma), z)
         return Decision(
             window=decided, streams=i, windows=windows, value=value, expected=shown, z=apart, p_value=p_value,
-            evidence=evidence, adjusted_evidence=adjusted[i], history=self.states.baseline.history[i], live=live, muted=muted,
-            holiday=off, rejected=rejected, returned=returned, opened=opened, joined=joined, ended=ended,
+            evidence=evidence, adjusted_evidence=adjusted[i], history=self.states.baseline.history[i], live=live,
+            muted=muted, holiday=off, rejected=rejected, returned=returned, opened=opened, joined=joined, ended=ended,
         )  # fmt: skip
 
     def _holidays(self, windows: Integers) -> NDArray[np.bool_]:
@@ -277,7 +406,7 @@ class Engine:
         self.states.tails.refit()
         streams, u = i[live], prediction.score[live]
         scores = self.states.tails.normal_score(self.states.pool[streams], u)
-        # A stream that has never varied, without a sampling variance: no scale, so only the rank of the newest value counts.
+        # A stream that has never varied, without a sampling variance, has no scale: the rank of its newest value counts
         flat = prediction.sigma[live] <= 0
         if flat.any():
             rank = -ndtri(0.5 / (self.states.baseline.history[streams] + 2.0))
@@ -337,15 +466,57 @@ class Engine:
     # -- actions and state ---------------------------------------------------------------------------------------------
 
     def accept(self, incident_id: str, at: int | None = None) -> Incident:
-        """New normal: the open streams' baselines restart at their change points. Raises KeyError for an unknown incident."""
+        """New normal: the open streams' baselines restart at their change points.
+
+        Parameters
+        ----------
+        incident_id : str
+            The incident.
+        at : int, optional
+            Window of the action. Default: the last one decided.
+
+        Returns
+        -------
+        Incident
+            The incident, ended; unchanged where it had ended before.
+
+        Raises
+        ------
+        KeyError
+            If the incident is unknown.
+        """
         return self.lifecycle.act(incident_id, "accepted", self.decided if at is None else at)
 
     def fix(self, incident_id: str, at: int | None = None) -> Incident:
-        """Fixed: the windows since the change point stay out of the baseline and the streams are live again."""
+        """Fixed: the windows since the change point stay out of the baseline and the streams are live again.
+
+        Parameters
+        ----------
+        incident_id : str
+            The incident.
+        at : int, optional
+            Window of the action. Default: the last one decided.
+
+        Returns
+        -------
+        Incident
+            The incident, ended; unchanged where it had ended before.
+
+        Raises
+        ------
+        KeyError
+            If the incident is unknown.
+        """
         return self.lifecycle.act(incident_id, "fixed", self.decided if at is None else at)
 
     def to_state(self) -> dict[str, Any]:
-        """Everything needed to go on, as a JSON-able dict; `from_state` continues with identical evidence."""
+        """Everything needed to go on; `from_state` continues with identical evidence.
+
+        Returns
+        -------
+        dict
+            JSON-able.
+        """
         return {
             "version": STATE_VERSION,
             "decided": int(self.decided),
@@ -355,7 +526,25 @@ class Engine:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], config: EngineConfig) -> Engine:
-        """Continue from `to_state` under the same settings."""
+        """Continue from `to_state` under the same settings.
+
+        Parameters
+        ----------
+        state : dict
+            Result of `to_state`.
+        config : EngineConfig
+            The settings of the engine that was saved.
+
+        Returns
+        -------
+        Engine
+            As it was.
+
+        Raises
+        ------
+        ValueError
+            If another version wrote the state, or season or memory differ.
+        """
         if state.get("version") != STATE_VERSION:
             raise ValueError(
                 f"Engine.from_state: state version {state.get('version')!r} is unknown\n  fix: replay the evidence log"

@@ -18,7 +18,18 @@ class Evidence(Columns):
     """U (upwards) and D (downwards) of shape (streams, lambdas): M = (mean U + mean D) / 2.
 
     Each e-value exp(lambda z - lambda^2 / 2) has mean at most 1 while the stream follows its own past, so that
-    E[M_t | past] <= M_{t-1} + dt (Shin, Ramdas and Rinaldo, arXiv 2203.03532).
+    E[M_t | past] <= M_{t-1} + dt.
+
+    Parameters
+    ----------
+    size : int, default 0
+        Streams.
+    width : int, default 5
+        Values of lambda.
+
+    References
+    ----------
+    Shin, Ramdas & Rinaldo (2022), E-detectors, arXiv 2203.03532.
     """
 
     FIELDS: ClassVar = {"up": (np.float64, 0.0, True), "down": (np.float64, 0.0, True)}
@@ -29,38 +40,79 @@ class Evidence(Columns):
         super().__init__(size, width)
 
     def update(self, i: NDArray[np.int64], z: Floats, elapsed: Floats) -> None:
-        """Take one normal score per stream in `i`; `elapsed` windows passed since the one before."""
+        """Take one normal score per stream.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        z : ndarray, shape (k,)
+            Normal scores.
+        elapsed : ndarray, shape (k,)
+            Windows that passed since the score before.
+        """
         step = z[:, None] * LAMBDAS
         half = LAMBDAS**2 / 2
         self.up[i] = np.minimum((self.up[i] + elapsed[:, None]) * np.exp(step - half), _CAP)
         self.down[i] = np.minimum((self.down[i] + elapsed[:, None]) * np.exp(-step - half), _CAP)
 
     def reset(self, i: NDArray[np.int64]) -> None:
-        """Start again from nothing."""
+        """Start again from nothing.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        """
         self.up[i] = 0.0
         self.down[i] = 0.0
 
     def total(self, i: NDArray[np.int64] | slice = slice(None)) -> Floats:
-        """M of the streams, in windows."""
+        """M of the streams.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,), or slice, optional
+            Streams. Default: all.
+
+        Returns
+        -------
+        ndarray, shape (k,)
+            In windows.
+        """
         return 0.5 * (self.up[i].mean(axis=1) + self.down[i].mean(axis=1))
 
 
 def adjusted_evidence(weighted: Floats, family: NDArray[np.int64]) -> Floats:
     """Evidence at the level of the family: ``max over j >= rank of j * (j-th largest weighted M)``.
 
-    The e-d-BH rule (Dandapanthula and Ramdas, arXiv 2501.04130; Wang and Ramdas' e-BH) at threshold c rejects exactly the
-    streams whose adjusted evidence is at least c, as BH rejects the adjusted p-values of at most alpha.
-
     Parameters
     ----------
-    weighted : float array (streams,)
+    weighted : ndarray, shape (streams,)
         w_i M_i, with weights that sum to 1 over the family.
-    family : integer array (streams,)
+    family : integer ndarray, shape (streams,)
         Decision family (monitor) of each stream.
 
     Returns
     -------
-    float array (streams,)
+    ndarray, shape (streams,)
+        In windows.
+
+    Notes
+    -----
+    The e-d-BH rule at threshold c rejects exactly the streams whose adjusted evidence is at least c, as BH rejects the
+    adjusted p-values of at most alpha.
+
+    References
+    ----------
+    Dandapanthula & Ramdas (2025), e-d-BH, arXiv 2501.04130. Wang & Ramdas (2022), JRSS B 84:822 (e-BH).
+
+    Examples
+    --------
+    The second stream is rejected at thresholds up to 50 because the first one carries as much:
+
+    >>> adjusted_evidence(np.array([60.0, 25.0, 1.0]), np.array([0, 0, 0])).tolist()
+    [60.0, 50.0, 3.0]
     """
     if not len(weighted) or np.bincount(family).max() == 1:
         return weighted.copy()

@@ -14,7 +14,15 @@ Floats = NDArray[np.float64]
 
 
 class History(Columns):
-    """Ring buffers of shape (streams, kept). `weight` is 0 for a window that is not part of the baseline."""
+    """Ring buffers of shape (streams, kept). `weight` is 0 for a window that is not part of the baseline.
+
+    Parameters
+    ----------
+    size : int, default 0
+        Streams.
+    width : int, default 1
+        Windows kept.
+    """
 
     FIELDS: ClassVar = {
         "seen": (np.int64, 0, False),
@@ -48,7 +56,19 @@ class History(Columns):
     def append(
         self, i: NDArray[np.int64], window: NDArray[np.int64], value: Floats, variance: Floats, z: Floats
     ) -> None:
-        """Add one untaught window per stream in `i`."""
+        """Add one untaught window per stream.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        window : integer ndarray, shape (k,)
+            Window numbers.
+        value, variance : ndarray, shape (k,)
+            The value and its sampling variance.
+        z : ndarray, shape (k,)
+            Normal scores, NaN where there is none.
+        """
         at = self.seen[i] % self.width
         self.window[i, at] = window
         self.value[i, at] = value
@@ -60,7 +80,17 @@ class History(Columns):
         self.seen[i] += 1
 
     def note(self, i: NDArray[np.int64], lesson: Lesson, at: NDArray[np.int64] | None = None) -> None:
-        """Record what a row (the latest one unless `at` is given) has taught."""
+        """Record what a row has taught.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        lesson : Lesson
+            Arrays of shape (k,).
+        at : integer ndarray, shape (k,), optional
+            Buffer positions. Default: the latest rows.
+        """
         at = (self.seen[i] - 1) % self.width if at is None else at
         self.weight[i, at] = lesson.weight
         self.taught[i, at] = lesson.taught
@@ -70,11 +100,36 @@ class History(Columns):
         self.step[i, at] = lesson.step
 
     def set_latest(self, name: str, i: NDArray[np.int64], values: Floats) -> None:
-        """Fill one field of the latest row of streams `i`."""
+        """Fill one field of the latest row of each stream.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        i : integer ndarray, shape (k,)
+            Streams.
+        values : ndarray, shape (k,)
+            What is put there.
+        """
         getattr(self, name)[i, (self.seen[i] - 1) % self.width] = values
 
     def latest(self, name: str, i: NDArray[np.int64], n: int) -> Floats:
-        """The last `n` entries of a field, oldest first, shape (k, n); unseen entries are NaN."""
+        """The last entries of a field, oldest first.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        i : integer ndarray, shape (k,)
+            Streams.
+        n : int
+            How many, at most as many as are kept.
+
+        Returns
+        -------
+        ndarray, shape (k, n)
+            NaN where the stream has seen fewer windows.
+        """
         n = min(n, self.width)
         offset = np.arange(-n, 0)
         at = (self.seen[i, None] + offset) % self.width
@@ -83,13 +138,39 @@ class History(Columns):
         return values
 
     def rows(self, stream: int, since: int) -> NDArray[np.int64]:
-        """Buffer positions of one stream's windows numbered `since` or later, oldest first."""
+        """Buffer positions of the windows of one stream from some window on.
+
+        Parameters
+        ----------
+        stream : int
+            Index of the stream.
+        since : int
+            Number of the first window.
+
+        Returns
+        -------
+        integer ndarray
+            Oldest first.
+        """
         n = int(min(self.seen[stream], self.width))
         at = (self.seen[stream] + np.arange(-n, 0)) % self.width
         return at[self.window[stream, at] >= since]
 
     def lesson(self, stream: int, at: NDArray[np.int64]) -> Lesson:
-        """The lessons recorded in rows `at` of one stream."""
+        """The lessons recorded in rows of one stream.
+
+        Parameters
+        ----------
+        stream : int
+            Index of the stream.
+        at : integer ndarray, shape (rows,)
+            Buffer positions.
+
+        Returns
+        -------
+        Lesson
+            Arrays of shape (rows,).
+        """
         return Lesson(
             weight=self.weight[stream, at],
             taught=self.taught[stream, at],

@@ -2,14 +2,15 @@
 
 A member of an open incident is muted: it gathers no evidence and teaches nothing. It is live again when
 
-* *recovered*: its latest windows are back inside the old baseline (`_recovered`); the windows since the change point stay
-  out of the baseline,
+* *recovered*: its latest windows are back inside the old baseline (`_recovered`); the windows since the change point
+  stay out of the baseline,
 * *new normal* (automatic): it has stayed away for `new_normal_after` windows at one settled level, or may wander
   (`EngineConfig.follows`); its baseline restarts at the change point, and follows the level if it may wander,
 * *accepted* or *fixed* by a person, with the effect of the new normal or of recovery.
 
-A rejected stream that moved back towards its reference (`EngineConfig.references`) makes no incident: its baseline follows.
-The incident ends with its last member. All of these use the past only and none can add an alarm while the stream is muted.
+A rejected stream that moved back towards its reference (`EngineConfig.references`) makes no incident: its baseline
+follows. The incident ends with its last member. All of these use the past only and none can add an alarm while the
+stream is muted.
 """
 
 from __future__ import annotations
@@ -41,7 +42,15 @@ STRAY = 12.0
 
 
 class Membership(Columns):
-    """Which open incident (its number) mutes a stream; what recovery is measured against."""
+    """Which open incident (its number) mutes a stream; what recovery is measured against.
+
+    Parameters
+    ----------
+    size : int, default 0
+        Streams.
+    width : int, default 1
+        Unused: all fields have one axis.
+    """
 
     FIELDS: ClassVar = {
         "incident": (np.int64, -1, False),
@@ -60,7 +69,13 @@ class Membership(Columns):
 
 
 class Lifecycle:
-    """The incidents of a set of streams."""
+    """The incidents of a set of streams.
+
+    Parameters
+    ----------
+    states : Streams
+        The streams; incidents mute them, and restart and clean their baselines.
+    """
 
     def __init__(self, states: Streams) -> None:
         self.states = states
@@ -71,9 +86,19 @@ class Lifecycle:
     # -- returning -----------------------------------------------------------------------------------------------------
 
     def send_back(self, rejected: Integers) -> Integers:
-        """Of the rejected streams, those that moved back towards their reference: they make no incident and follow there.
+        """Let rejected streams that moved back towards their reference follow there: they make no incident.
 
         Their evidence is reset like a member's, so that the budget's accounting holds: this gate only removes alarms.
+
+        Parameters
+        ----------
+        rejected : integer ndarray
+            Streams rejected in this window.
+
+        Returns
+        -------
+        integer ndarray
+            Those of them that moved back.
         """
         states = self.states
         returned = []
@@ -96,7 +121,22 @@ class Lifecycle:
     # -- opening -------------------------------------------------------------------------------------------------------
 
     def open(self, decided: int, rejected: Integers, adjusted: Floats) -> tuple[list[Incident], list[Incident]]:
-        """Make incidents of the rejected streams (one per decision family); reset their evidence and mute them."""
+        """Make incidents of the rejected streams (one per decision family); reset their evidence and mute them.
+
+        Parameters
+        ----------
+        decided : int
+            Number of the window decided.
+        rejected : integer ndarray
+            Streams rejected in it.
+        adjusted : ndarray, shape (streams,)
+            Adjusted evidence of all streams.
+
+        Returns
+        -------
+        opened, joined : list of Incident
+            New ones, and open ones that took in streams.
+        """
         opened: list[Incident] = []
         joined: list[Incident] = []
         if not len(rejected):
@@ -116,7 +156,7 @@ class Lifecycle:
         return opened, list({id(incident): incident for incident in joined}.values())
 
     def _together(self, members: dict[int, Member], hosts: dict[int, int | None]) -> dict[int, Member]:
-        """Members of a new incident: those without an open one, and those rejected with them over the same change point."""
+        """Members of a new incident: those without an open one, and those rejected with them over one change point."""
         alone = {stream: member for stream, member in members.items() if hosts[stream] is None}
         if not alone:
             return {}
@@ -164,7 +204,7 @@ class Lifecycle:
         return change.member(self.states.names[stream], decided, evidence, adjusted)
 
     def _host(self, stream: int, family: int) -> int | None:
-        """The open incident this rejection belongs to: of the same group, or at a change point plausible for this stream too."""
+        """The open incident this belongs to: of the same group, or at a change point plausible for this stream too."""
         states = self.states
         numbers = self.open_numbers.get(family, [])
         if not numbers:
@@ -199,7 +239,26 @@ class Lifecycle:
     def observe(
         self, decided: int, i: Integers, windows: Integers, prediction: Prediction, muted: NDArray[np.bool_]
     ) -> list[Incident]:
-        """Note how far muted streams are from their old level, and end those that recovered or settled."""
+        """Note how far muted streams are from their old level, and end those that recovered or settled.
+
+        Parameters
+        ----------
+        decided : int
+            Number of the window decided.
+        i : integer ndarray, shape (k,)
+            Streams with a value.
+        windows : integer ndarray, shape (k,)
+            The window each value is about.
+        prediction : Prediction
+            What the old baselines say of the values.
+        muted : ndarray of bool, shape (k,)
+            Members of an open incident, outside holidays.
+
+        Returns
+        -------
+        list of Incident
+            Those that ended with their last member.
+        """
         streams = i[muted]
         if not len(streams):
             return []
@@ -227,13 +286,13 @@ class Lifecycle:
         return ended
 
     def _distances(self, streams: Integers, n: int) -> Floats:
-        """The last `n` distances from the old level, oldest first, shape (k, n); windows without one (holidays) are passed over."""
+        """The last `n` distances from the old level, oldest first, shape (k, n), without windows that have none."""
         apart = self.states.history.latest("apart", streams, self.states.history.width)
         order = np.argsort(~np.isnan(apart), axis=1, kind="stable")
         return np.take_along_axis(apart, order, axis=1)[:, -n:]
 
     def _recovered(self, streams: Integers) -> NDArray[np.bool_]:
-        """Are the last r windows within 3 sd of the old level and their mean nearer to it than half the incident's effect?
+        """Whether the last r windows are within 3 sd of the old level and their mean within half the incident's effect.
 
         r = 25 / effect^2, within [recovery, 4 recovery]: as many windows as tell "back" from "still there".
         """
@@ -251,7 +310,7 @@ class Lifecycle:
         return complete & near & (np.abs(mean) <= np.minimum(effect / 2, 1.0))
 
     def _new_normal(self, streams: Integers) -> NDArray[np.bool_]:
-        """Have streams been away for `new_normal_after` windows, and are at one level (no trend between halves) or may follow?"""
+        """Whether streams have been away for `new_normal_after` windows, at one level in both halves or may follow."""
         n = int(self.states.config.new_normal_after or 0)
         apart = self._distances(streams, n)
         complete = np.isfinite(apart).all(axis=1) & (self.columns.muted_for[streams] >= n)
@@ -261,7 +320,27 @@ class Lifecycle:
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def act(self, name: str, status: Status, at: int) -> Incident:
-        """Accept or fix an incident; only its open members change."""
+        """Accept or fix an incident; only its open members change.
+
+        Parameters
+        ----------
+        name : str
+            Its `incident_id`.
+        status : {"accepted", "fixed"}
+            How its members end.
+        at : int
+            Window of the action.
+
+        Returns
+        -------
+        Incident
+            The incident, ended; unchanged where it had ended before.
+
+        Raises
+        ------
+        KeyError
+            If the incident is unknown.
+        """
         incident = next((incident for incident in self.incidents if incident.incident_id == name), None)
         if incident is None:
             raise KeyError(f"incident {name!r} is unknown")
@@ -317,9 +396,14 @@ class Lifecycle:
     def clean_warmup(self, streams: Integers) -> None:
         """Take windows that do not belong to the rest out of a warm-up that has just ended (a half-empty first day).
 
-        Such a window is farther than `STRAY` robust standard deviations (1.4826 times the median absolute deviation) from
-        the median of the warm-up. Left in, it would blind the stream for months. The baseline is built again without it, and
-        the warm-up lasts as many windows longer.
+        Such a window is farther than `STRAY` robust standard deviations (1.4826 times the median absolute deviation)
+        from the median of the warm-up. Left in, it would blind the stream for months. The baseline is built again
+        without it, and the warm-up lasts as many windows longer.
+
+        Parameters
+        ----------
+        streams : integer ndarray
+            Streams whose warm-up has just ended.
         """
         if not len(streams):
             return
@@ -342,14 +426,26 @@ class Lifecycle:
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def pack(self) -> dict[str, Any]:
-        """JSON-able form."""
+        """JSON-able form.
+
+        Returns
+        -------
+        dict
+            Memberships and incidents.
+        """
         return {
             "columns": self.columns.pack(),
             "incidents": [incident.to_dict() for incident in self.incidents],
         }
 
     def unpack(self, packed: dict[str, Any]) -> None:
-        """Inverse of `pack`."""
+        """Inverse of `pack`.
+
+        Parameters
+        ----------
+        packed : dict
+            Result of `pack`.
+        """
         self.columns.unpack(packed["columns"])
         self.incidents = [Incident.from_dict(data) for data in packed["incidents"]]
         self.open_numbers = {}

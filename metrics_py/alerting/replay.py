@@ -21,8 +21,8 @@ STREAMS_SCHEMA = pl.Schema(
         "stream": pl.String, "window_start": _TIME, "decided_at": _TIME, "value": pl.Float64, "expected": pl.Float64,
         "z": pl.Float64, "p_value": pl.Float64, "evidence": pl.Float64, "evidence_days": pl.Float64,
         "adjusted_evidence": pl.Float64, "adjusted_evidence_days": pl.Float64, "muted": pl.Boolean,
-        "in_incident": pl.Boolean, "incident_id": pl.String, "n_history": pl.Int64, "status": pl.String, "reason": pl.String,
-        "reason_code": pl.String,
+        "in_incident": pl.Boolean, "incident_id": pl.String, "n_history": pl.Int64, "status": pl.String,
+        "reason": pl.String, "reason_code": pl.String,
     }
 )  # fmt: skip
 INCIDENTS_SCHEMA = pl.Schema(
@@ -35,10 +35,11 @@ INCIDENTS_SCHEMA = pl.Schema(
 )  # fmt: skip
 MEMBERS_SCHEMA = pl.Schema(
     {
-        "incident_id": pl.String, "stream": pl.String, "joined_at": _TIME, "change_point": _TIME, "evidence": pl.Float64,
-        "adjusted_evidence": pl.Float64, "level_before": pl.Float64, "level_after": pl.Float64, "effect": pl.Float64,
-        "latest_effect": pl.Float64, "shift": pl.Float64, "shift_low": pl.Float64, "shift_high": pl.Float64, "status": pl.String, "ended_at": _TIME,
-        "ended_by": pl.String, "moved_again_at": _TIME, "moved_again_effect": pl.Float64,
+        "incident_id": pl.String, "stream": pl.String, "joined_at": _TIME, "change_point": _TIME,
+        "evidence": pl.Float64, "adjusted_evidence": pl.Float64, "level_before": pl.Float64, "level_after": pl.Float64,
+        "effect": pl.Float64, "latest_effect": pl.Float64, "shift": pl.Float64, "shift_low": pl.Float64,
+        "shift_high": pl.Float64, "status": pl.String, "ended_at": _TIME, "ended_by": pl.String,
+        "moved_again_at": _TIME, "moved_again_effect": pl.Float64,
     }
 )  # fmt: skip
 
@@ -66,16 +67,18 @@ class Replay:
     Parameters
     ----------
     streams : DataFrame
-        One row per (stream, window) of the log. `status` is ``alert`` (rejected in this window), ``muted`` (member of an open
-        incident), ``warn`` (adjusted evidence above `warn_share` of the threshold), ``ok`` or ``insufficient_data`` (with
-        `reason` and `reason_code`: warm-up, holiday, no value). `evidence_days`: this much appears by chance at most once in so many days for the
-        stream alone; `adjusted_evidence_days`: over all streams, to compare with the budget.
+        One row per (stream, window) of the log. `status` is ``alert`` (rejected in this window), ``muted`` (member of
+        an open incident), ``warn`` (adjusted evidence above `warn_share` of the threshold), ``ok`` or
+        ``insufficient_data`` (with `reason` and `reason_code`: warm-up, holiday, no value). `evidence_days`: this much
+        appears by chance at most once in so many days for the stream alone; `adjusted_evidence_days`: over all streams,
+        to compare with the budget.
     incidents : DataFrame
         One row per incident, oldest first; `main_*` describe the member with the largest evidence.
     members : DataFrame
         One row per stream of an incident: its own change point, effect and end.
     ignored : DataFrame
-        Rows of the log not used (stream, window_start, reason): repeated windows and windows before one already decided.
+        Rows of the log not used (stream, window_start, reason): repeated windows and windows before one already
+        decided.
     unapplied_actions : list of mapping
         Actions whose incident does not exist.
     engine : Engine
@@ -103,31 +106,68 @@ def replay(
 ) -> Replay:
     """Run the engine over an evidence log.
 
-    The result does not depend on the order of the rows, except that of several rows for one (stream, window) the first counts.
-    Rows are taken in the order of `decided_at`, then of their window; a row whose window is not after the last one of its
-    stream is ignored and listed.
-
     Parameters
     ----------
     evidence : DataFrame
         Columns `stream`, `window_start` (naive UTC or aware), `value` (stabilised scale; null: not enough data) and
-        optionally `variance` (sampling variance), `reason` and `reason_code` (why there is no value), `group` (the column a stream belongs to),
-        `may_alarm` (practical gate), `decided_at` (start of the window with which the row was first decided, default its own
-        window: give the later one for labels that came late, and published decisions never change).
+        optionally `variance` (sampling variance), `reason` and `reason_code` (why there is no value), `group` (the
+        column a stream belongs to), `may_alarm` (practical gate), `decided_at` (start of the window with which the row
+        was first decided, default its own window: give the later one for labels that came late, and published decisions
+        never change).
     config : EngineConfig
         Settings.
     actions : iterable of mapping
-        ``{"action": "accept" | "fixed", "incident": id, "at": datetime}``; in force from the first window that ends after `at`.
+        ``{"action": "accept" | "fixed", "incident": id, "at": datetime}``; in force from the first window that ends
+        after `at`.
     resume : SavedReplay, optional
-        Go on from there, under the same settings: `evidence` and `actions` are then the later ones only, and so are the rows
-        of the result's `streams` and `ignored`.
+        Go on from there, under the same settings: `evidence` and `actions` are then the later ones only, and so are the
+        rows of the result's `streams` and `ignored`.
     save_through : datetime, optional
-        Keep in `Replay.saved` where things stood after the last step decided with a window that starts at or before this.
+        Keep in `Replay.saved` where things stood after the last step decided with a window that starts at or before
+        this.
+
+    Returns
+    -------
+    Replay
+        Decisions and incidents as frames, the engine after the last window, and what was not used.
 
     Raises
     ------
     ValueError
         If a column is missing, an action is unknown, or an action has no time.
+
+    Notes
+    -----
+    The result does not depend on the order of the rows, except that of several rows for one (stream, window) the first
+    counts. Rows are taken in the order of `decided_at`, then of their window; a row whose window is not after the last
+    one of its stream is ignored and listed.
+
+    The log is the whole state: the same log, settings and actions give the same incidents, so restarts, backfills and
+    late labels need no special case. `resume` only saves time.
+
+    References
+    ----------
+    Shin, Ramdas & Rinaldo (2022), E-detectors, arXiv 2203.03532.
+    Dandapanthula & Ramdas (2025), e-d-BH, arXiv 2501.04130.
+
+    Examples
+    --------
+    Eight weeks of noise, then a week that is six standard deviations higher, accepted as the new normal at its end:
+
+    >>> from datetime import timedelta
+    >>> value = np.random.default_rng(1).normal(size=63)
+    >>> value[56:] += 6
+    >>> days = [datetime(2026, 1, 5) + timedelta(days=k) for k in range(63)]
+    >>> log = pl.DataFrame({"stream": "x", "window_start": days, "value": value})
+    >>> config = EngineConfig.from_budget(1, timedelta(days=90))
+    >>> found = replay(log, config)
+    >>> found.incidents.select("incident_id", "n_streams", "status").rows()
+    [('2026-03-02-2d7116', 1, 'open')]
+    >>> found.streams["status"].tail(8).to_list()
+    ['ok', 'alert', 'muted', 'muted', 'muted', 'muted', 'muted', 'muted']
+    >>> action = {"action": "accept", "incident": "2026-03-02-2d7116", "at": days[-1]}
+    >>> replay(log, config, [action]).incidents.select("status", "closed_by").rows()
+    [('accepted', 'user')]
     """
     log, ignored = _prepare(evidence, config)
     pending = _read_actions([*(resume.pending if resume else ()), *actions], config)
@@ -329,7 +369,20 @@ def _moment(config: EngineConfig, index: int | None) -> datetime | None:
 
 
 def incidents_frame(incidents: list[Incident], config: EngineConfig) -> pl.DataFrame:
-    """Incidents as a frame (see `Replay`)."""
+    """Incidents as a frame (see `Replay`).
+
+    Parameters
+    ----------
+    incidents : list of Incident
+        As in `Engine.incidents`.
+    config : EngineConfig
+        Settings of the engine, for the times of windows.
+
+    Returns
+    -------
+    DataFrame
+        Of `INCIDENTS_SCHEMA`, one row per incident.
+    """
     rows = []
     for incident in incidents:
         main = max(incident.members, key=lambda member: member.adjusted_evidence)
@@ -356,7 +409,20 @@ def incidents_frame(incidents: list[Incident], config: EngineConfig) -> pl.DataF
 
 
 def members_frame(incidents: list[Incident], config: EngineConfig) -> pl.DataFrame:
-    """Members of incidents as a frame (see `Replay`)."""
+    """Members of incidents as a frame (see `Replay`).
+
+    Parameters
+    ----------
+    incidents : list of Incident
+        As in `Engine.incidents`.
+    config : EngineConfig
+        Settings of the engine, for the times of windows.
+
+    Returns
+    -------
+    DataFrame
+        Of `MEMBERS_SCHEMA`, one row per stream of an incident.
+    """
     rows = []
     for incident in incidents:
         for member in incident.members:

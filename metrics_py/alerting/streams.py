@@ -34,13 +34,13 @@ class Streams:
     ----------
     names, groups : list of str
         Name of each stream, and what it belongs to (its column).
-    pool, family : integer array (streams,)
+    pool, family : integer ndarray, shape (streams,)
         Pool of tails and decision family.
-    weight : float array (streams,)
+    weight : ndarray, shape (streams,)
         Share of the budget, summing to 1 over a family.
-    reference : float array (streams,)
+    reference : ndarray, shape (streams,)
         Level of the reference, NaN where none is given.
-    last_window, last_scored : integer array (streams,)
+    last_window, last_scored : integer ndarray, shape (streams,)
         Latest window seen, and latest that gave evidence (`NEVER` before the first).
     """
 
@@ -70,7 +70,9 @@ class Streams:
         pools: Sequence[int] | Integers | None = None,
         families: Sequence[int] | Integers | None = None,
     ) -> None:
-        """Add streams. Weights sum to 1 over all streams ever seen, so they only fall: the budget holds through additions.
+        """Add streams.
+
+        Weights sum to 1 over all streams ever seen, so they only fall: the budget holds through additions.
 
         Parameters
         ----------
@@ -78,7 +80,7 @@ class Streams:
             New names.
         groups : sequence of str, optional
             Default: each stream by itself.
-        pools, families : integer arrays, optional
+        pools, families : integer ndarray, optional
             Default 0.
 
         Raises
@@ -115,7 +117,18 @@ class Streams:
         return name in self._position
 
     def position(self, name: str) -> int:
-        """Index of a stream."""
+        """Index of a stream.
+
+        Parameters
+        ----------
+        name : str
+            Name of the stream.
+
+        Returns
+        -------
+        int
+            Position in `names`.
+        """
         return self._position[name]
 
     def forget(self, stream: int, rows: Integers) -> None:
@@ -125,7 +138,7 @@ class Streams:
         ----------
         stream : int
             Index of the stream.
-        rows : integer array
+        rows : integer ndarray
             Positions in its history; windows that taught nothing are passed over.
         """
         history = self.history
@@ -166,7 +179,13 @@ class Streams:
             history.note(one, baseline.teach(one, value, variance, slot, window, prediction), at)
 
     def pack(self) -> dict[str, Any]:
-        """JSON-able form."""
+        """JSON-able form.
+
+        Returns
+        -------
+        dict
+            Names, and every array by `encode`.
+        """
         return {
             "names": self.names,
             "groups": self.groups,
@@ -176,6 +195,11 @@ class Streams:
 
     def unpack(self, packed: dict[str, Any]) -> None:
         """Inverse of `pack`, under the same settings.
+
+        Parameters
+        ----------
+        packed : dict
+            Result of `pack`.
 
         Raises
         ------

@@ -24,9 +24,16 @@ _PRIOR = 20.0
 class Tails(Columns):
     """One tail model per pool (all streams of a monitor); axis 1 holds the bins of u < 0, then those of u > 0.
 
-    The pool keeps counts of |u| in bins 3 % wide (clipped at 10) and sums of squares. The scale of a side is its root mean
-    square, shrunk towards 1 with 20 pseudo-residuals and never below 1; its degrees of freedom are the maximum likelihood on `GRID`, or 8 with
-    fewer than 100 residuals.
+    The pool keeps counts of |u| in bins 3 % wide (clipped at 10) and sums of squares. The scale of a side is its root
+    mean square, shrunk towards 1 with 20 pseudo-residuals and never below 1; its degrees of freedom are the maximum
+    likelihood on `GRID`, or 8 with fewer than 100 residuals.
+
+    Parameters
+    ----------
+    size : int, default 0
+        Pools.
+    width : int, optional
+        Bins of both sides together.
     """
 
     FIELDS: ClassVar = {
@@ -52,7 +59,17 @@ class Tails(Columns):
         super().__init__(size, width)
 
     def learn(self, pool: NDArray[np.int64], u: Floats, sign: int = 1) -> None:
-        """Add residuals to their pools (`sign=-1` takes them back)."""
+        """Add residuals to their pools.
+
+        Parameters
+        ----------
+        pool : integer ndarray, shape (n,)
+            Pool of each residual.
+        u : ndarray, shape (n,)
+            Standardised residuals.
+        sign : int, default 1
+            -1 takes them back.
+        """
         size = np.minimum(np.abs(u), _HIGH)
         bins = np.clip((np.log(np.maximum(size, _LOW) / _LOW) / np.log(_RATIO)).astype(np.int64), 0, _BINS - 1)
         np.add.at(self.counts, (pool, bins + _BINS * (u > 0)), sign)
@@ -60,7 +77,13 @@ class Tails(Columns):
         np.add.at(self.square_high, pool, sign * np.where(u > 0, size**2, 0.0))
 
     def sizes(self) -> NDArray[np.int64]:
-        """Residuals per pool."""
+        """Residuals per pool.
+
+        Returns
+        -------
+        integer ndarray, shape (pools,)
+            Of both sides together.
+        """
         return self.counts.sum(axis=1)
 
     def refit(self) -> None:
@@ -78,14 +101,40 @@ class Tails(Columns):
             self.fitted_on[pool] = sizes[pool]
 
     def p_upper(self, pool: NDArray[np.int64], u: Floats) -> Floats:
-        """P(at least as high) for u > 0, P(at least as low) for u <= 0."""
+        """Probability of a residual at least as far out on the same side.
+
+        Parameters
+        ----------
+        pool : integer ndarray, shape (n,)
+            Pool of each residual.
+        u : ndarray, shape (n,)
+            Standardised residuals.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            P(at least as high) for u > 0, P(at least as low) for u <= 0.
+        """
         high = u > 0
         df = np.where(high, self.df_high[pool], self.df_low[pool])
         scale = np.where(high, self.scale_high[pool], self.scale_low[pool])
         return stdtr(df, -np.abs(u) / scale * np.sqrt(df / (df - 2.0)))
 
     def normal_score(self, pool: NDArray[np.int64], u: Floats) -> Floats:
-        """z with the sign of u and the normal tail probability of `p_upper`; |z| <= 8."""
+        """Normal score with the sign of the residual and the tail probability of `p_upper`.
+
+        Parameters
+        ----------
+        pool : integer ndarray, shape (n,)
+            Pool of each residual.
+        u : ndarray, shape (n,)
+            Standardised residuals.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Between -8 and 8.
+        """
         with np.errstate(divide="ignore"):
             z = -ndtri(self.p_upper(pool, u))
         return np.sign(u) * np.clip(z, 0.0, MAX_Z)

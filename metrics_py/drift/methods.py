@@ -1,9 +1,10 @@
 """Every drift method, one entry each; add one here.
 
-An entry names the function, what it needs, how a pair of columns is measured (value, test, effect, interval), how large an effect
-is tolerated, and whether monitors report it daily. The registry (names, docs/metrics.md), `compare`, suites, the monitor's file
-(``drift.methods``) and the daily judgement read the same entry. The interval of an effect is compared with the tolerance: beyond it
-is drift, within it is stable, across it is unclear. Distances are positive; rates and locations change in either direction.
+An entry names the function, what it needs, how a pair of columns is measured (value, test, effect, interval), how large
+an effect is tolerated, and whether monitors report it daily. The registry (names, docs/metrics.md), `compare`, suites,
+the monitor's file (``drift.methods``) and the daily judgement read the same entry. The interval of an effect is compared
+with the tolerance: beyond it is drift, within it is stable, across it is unclear. Distances are positive; rates and
+locations change in either direction.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class DriftMethod(Metric):
 
     Attributes
     ----------
+    name, task, needs, function, unit, direction, range, references, returns, invariances, summary : object
+        As in `metrics_py.registry.Metric`; the task is ``drift``.
     kinds : tuple of str
         Profile kinds it applies to.
     measure : callable
@@ -57,8 +60,9 @@ class DriftMethod(Metric):
     from_counts : callable, optional
         The same from counts per frozen bin alone, which is all that monitors keep; None where it needs the values.
     tolerance : callable, optional
-        Distance of the effect from `no_change` that still counts as no drift, from the tolerated PSI; without one the method
-        gives no verdict. All are as wide as that PSI is for a shift of a normal column, so that the methods agree.
+        Distance of the effect from `no_change` that still counts as no drift, from the tolerated PSI; without one the
+        method gives no verdict. All are as wide as that PSI is for a shift of a normal column, so that the methods
+        agree.
     no_change : float, default 0
         Effect when nothing has changed.
     allows_for_entities : bool, default False
@@ -76,11 +80,32 @@ class DriftMethod(Metric):
     daily: tuple[str, ...] = ()
 
     def applies_to(self, pair: ColumnPair) -> bool:
-        """Can the method say anything about this column?"""
+        """Whether the method can say anything about this column.
+
+        Parameters
+        ----------
+        pair : ColumnPair
+            The column of both tables.
+
+        Returns
+        -------
+        bool
+            Is the kind of the profile one of `kinds`?
+        """
         return pair.profile.kind in self.kinds
 
     def find(self, pair: ColumnPair) -> Findings:
         """What the method says of a pair of columns.
+
+        Parameters
+        ----------
+        pair : ColumnPair
+            The column of both tables.
+
+        Returns
+        -------
+        Findings
+            One entry per group of current rows.
 
         Raises
         ------
@@ -354,10 +379,21 @@ def drift_method(name: str) -> DriftMethod:
     name : str
         As in the registry, task ``drift``.
 
+    Returns
+    -------
+    DriftMethod
+        The entry itself; a user's `Metric` with a measure made for what it needs.
+
     Raises
     ------
     ValueError
         If there is none of this name, or it needs what two tables cannot give.
+
+    Examples
+    --------
+    >>> method = drift_method("js_distance")
+    >>> method.kinds, round(method.tolerance(0.1), 4)
+    (('numeric', 'categorical', 'boolean', 'datetime'), 0.1343)
     """
     entry = registry.get(name, "drift")
     if isinstance(entry, DriftMethod):

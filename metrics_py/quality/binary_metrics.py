@@ -47,7 +47,18 @@ def _ap_bound(a: Aggregates) -> tuple[FloatArray, FloatArray]:
 
 
 def middle_bound(a: Aggregates) -> tuple[FloatArray, FloatArray]:
-    """Half a score bin: how far a mean score taken at the middle of its bin can be off."""
+    """Half a score bin: how far a mean score taken at the middle of its bin can be off.
+
+    Parameters
+    ----------
+    a : mapping
+        Aggregates; not read.
+
+    Returns
+    -------
+    below, above : ndarray, shape ()
+        As for `QualityMetric.binning`.
+    """
     bound = np.asarray(0.5 / classification.N_SCORE_BINS)
     return bound, bound
 

@@ -44,10 +44,11 @@ class QualityMetric:
     value : callable
         Aggregates with any leading axes -> metric, NaN where undefined.
     needs : tuple of str
-        Aggregates it reads, of ``confusion``, ``scores``, ``n_score`` (sums over the rows with a forecast), ``n`` (custom sums) and
-        ``label_counts``; the first one counts the rows behind the metric.
-    scale : str
-        Stabilising transform: ``proportion`` arcsine, ``unit`` logit, ``error`` log, ``skill`` -log(1 - x), ``identity``.
+        Aggregates it reads, of ``confusion``, ``scores``, ``n_score`` (sums over the rows with a forecast), ``n``
+        (custom sums) and ``label_counts``; the first one counts the rows behind the metric.
+    scale : {"proportion", "unit", "error", "skill", "identity"}
+        Stabilising transform: ``proportion`` arcsine, ``unit`` logit, ``error`` log, ``skill`` -log(1 - x),
+        ``identity``.
     references : tuple of str
         Where it is defined.
     is_watched : bool
@@ -98,11 +99,30 @@ class QualityMetric:
         return self.possible or RANGES[self.scale]
 
     def entry(self, task: Task) -> Metric:
-        """The metric in the registry, for one of its tasks."""
+        """The metric in the registry, for one of its tasks.
+
+        Parameters
+        ----------
+        task : str
+            Task of the model.
+
+        Returns
+        -------
+        Metric
+            Whose function takes the aggregates.
+        """
         inputs: Inputs = "confusion" if "confusion" in self.needs else "scores" if "scores" in self.needs else "sums"
         return Metric(
-            self.name, task, inputs, self.value, self.unit, self.direction, self.range, self.references, summary=self.summary
-        )  # fmt: skip
+            self.name,
+            task,
+            inputs,
+            self.value,
+            self.unit,
+            self.direction,
+            self.range,
+            self.references,
+            summary=self.summary,
+        )
 
 
 def proportion(
@@ -115,7 +135,28 @@ def proportion(
     references: tuple[str, ...] = (),
     is_watched: bool = False,
 ) -> QualityMetric:
-    """A share from the confusion matrix, with its successes and trials."""
+    """A share from the confusion matrix, with its successes and trials.
+
+    Parameters
+    ----------
+    name, summary : str
+        As in `QualityMetric`.
+    counts : callable
+        Confusion matrices of shape (..., C, C) -> successes and trials of shape (...).
+    direction, undefined, references, is_watched : object, optional
+        As in `QualityMetric`.
+
+    Returns
+    -------
+    QualityMetric
+        Of scale ``proportion``.
+
+    Examples
+    --------
+    >>> recall = proportion("recall", "Found of the positive.", classification.recall_counts)
+    >>> float(recall.value({"confusion": np.array([[50.0, 8.0], [10.0, 32.0]])}))
+    0.8
+    """
     return QualityMetric(
         name=name,
         summary=summary,

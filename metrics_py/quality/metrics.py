@@ -1,7 +1,8 @@
 """All realised-quality metrics: the entries of every task, registered, and those that the monitor's file makes.
 
-The registry (names in YAML and suites, docs/metrics.md), the judgement of the marts (`metrics_py.quality.table`) and the plan of
-a monitor's checks read the same entries. To add one: `binary_metrics`, `multiclass_metrics`, `regression_metrics`.
+The registry (names in YAML and suites, docs/metrics.md), the judgement of the marts (`metrics_py.quality.table`) and
+the plan of a monitor's checks read the same entries. To add one: `binary_metrics`, `multiclass_metrics`,
+`regression_metrics`.
 """
 
 from __future__ import annotations
@@ -45,8 +46,19 @@ def custom_metric(name: str) -> QualityMetric:
     Parameters
     ----------
     name : str
-        As in the mart: ``value`` is the business value of the value matrix, ``pinball_<quantile>`` a loss, any other name a
-        metric of the user's, whose direction the monitor's file says.
+        As in the mart: ``value`` is the business value of the value matrix, ``pinball_<quantile>`` a loss, any other
+        name a metric of the user's, whose direction the monitor's file says.
+
+    Returns
+    -------
+    QualityMetric
+        The sum of the values over their number.
+
+    Examples
+    --------
+    >>> found = custom_metric("pinball_0.9")
+    >>> found.summary, found.direction
+    ('Pinball loss of the quantile 0.9.', 'lower_is_better')
     """
     shown = BUSINESS_VALUE if name == "value" else name
     scale: Scale = "identity"
@@ -83,6 +95,11 @@ def quality_metric(name: str, task: str) -> QualityMetric:
     -------
     QualityMetric
         That of the task; `LABELLED_RATE`; else that of the custom sums.
+
+    Examples
+    --------
+    >>> quality_metric("rmse", "regression").scale
+    'error'
     """
     named = {metric.name: metric for metric in (*BY_TASK[task], LABELLED_RATE)}
     return named.get(name) or custom_metric("value" if name == BUSINESS_VALUE else name)
