@@ -182,7 +182,6 @@ def import_judges() -> None:
     from orchestration.judging import model_quality  # noqa: F401
 
 
-
 def judge_nothing(spec: MonitorSpec, paths: MonitorPaths) -> None:
     """What a judging process costs before it judges."""
     import_judges()

@@ -42,6 +42,11 @@ class SharedSender:
         self._waiting: deque[_Call] = deque()
         self._is_sending = False
 
+    @property
+    def waiting(self) -> int:
+        """Calls whose rows are in no batch yet."""
+        return len(self._waiting)
+
     def send(self, kind: str, row: bytes) -> None:
         """Return when this row is durable, whatever becomes of those sent with it.
 

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from sightline.collector.admission import PREFIX, Gate, format_of, is_ingest
 from sightline.collector.formats import ADAPTERS
-from sightline.collector.guard_feed import Watch
+from sightline.collector.guard_feed import GuardFeed
 from sightline.collector.ingest import State, Upload, problem
 from sightline.collector.limits import HTTPError, Limits, read_body
 from sightline.collector.metrics import Labels, Metrics
@@ -64,7 +64,7 @@ class Collector:
         self.gate = Gate(registry, require_tokens, allowed_hosts)
         self.heads = Heads(self.gate)
         metrics = Metrics()
-        self.state = State(limits, metrics, Watch(metrics))
+        self.state = State(limits, metrics, GuardFeed(metrics))
         self.connections: set[IngestProtocol] = set()
         """Those that bring events; see `sightline.collector.protocol`."""
         self._pages = Starlette(
@@ -144,7 +144,7 @@ class Collector:
         served = self.registry.monitors.values()
         if self.gate.require_tokens and not any(monitor.tokens.scope(authorization) for monitor in served):
             return JSONResponse({"error": "no valid token"}, 401, {"www-authenticate": "Bearer"})
-        self.state.watch.finish()
+        self.state.guard_feed.finish()
         text = self.state.metrics.render(self._gauges())
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -194,7 +194,7 @@ class Collector:
             housekeeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await housekeeping
-            self.state.watch.finish()
+            self.state.guard_feed.finish()
             await asyncio.to_thread(self.registry.close)
             logger.info("all segments are sealed")
 

@@ -1,4 +1,4 @@
-"""Shows inferences to the row guards, those of many small requests at once; counted they are after their requests are answered."""
+"""Shows inferences to the row guards, those of many small requests at once, and counts them once the requests are answered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOGETHER = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
-class Sight:
+class Sighting:
     """The inferences of one request on their way past the guards: as events, or as what was found in them already."""
 
     monitor: ServedMonitor
@@ -35,14 +35,14 @@ class Sight:
     is_screened: bool = False
     findings: Any = None
 
-    def goes_with(self, other: Sight) -> bool:
+    def goes_with(self, other: Sighting) -> bool:
         """May both be shown as one batch? They came in at about the same time, and in the same window of any schedule."""
         ours, theirs = self.received_at, other.received_at
         is_near = self.monitor is other.monitor and ours.hour == theirs.hour and abs(ours - theirs) < TOGETHER
         return is_near and not self.is_screened
 
 
-class Watch:
+class GuardFeed:
     """Knows what the guards have not counted yet; used by the collector's event loop alone.
 
     Parameters
@@ -53,22 +53,22 @@ class Watch:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._waiting: deque[Sight] = deque()
+        self._waiting: deque[Sighting] = deque()
 
     def begin(
         self, monitor: ServedMonitor, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int
-    ) -> Sight:
+    ) -> Sighting:
         """Inferences were parsed. Batches are looked at now, while the processor's cache holds them; single events later, together."""
-        sight = Sight(monitor, events, received_at, duplicates)
+        sighting = Sighting(monitor, events, received_at, duplicates)
         if COLUMNS_FROM <= len(events) <= LOOK_EVENTS:
-            self._screen(sight)
-        return sight
+            self._screen(sighting)
+        return sighting
 
-    def add(self, sight: Sight) -> None:
+    def add(self, sighting: Sighting) -> None:
         """They are on disk: their guards see and count them as soon as the answers at hand are given."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._look)
-        self._waiting.append(sight)
+        self._waiting.append(sighting)
 
     def finish(self) -> None:
         """Show everything that still waits."""
@@ -82,36 +82,36 @@ class Watch:
             asyncio.get_running_loop().call_soon(self._look)
 
     def _look_once(self) -> None:
-        sight = self._waiting.popleft()
-        if not sight.is_screened:
-            self._gather(sight)
-            self._screen(sight)
-        monitor = sight.monitor
-        if monitor.observer is not None and sight.findings is not None:
+        sighting = self._waiting.popleft()
+        if not sighting.is_screened:
+            self._gather(sighting)
+            self._screen(sighting)
+        monitor = sighting.monitor
+        if monitor.observer is not None and sighting.findings is not None:
             try:
-                monitor.observer.apply(sight.findings, sight.received_at, sight.duplicates)
+                monitor.observer.apply(sighting.findings, sighting.received_at, sighting.duplicates)
             except Exception:
                 self._note_defect(monitor)
 
-    def _gather(self, sight: Sight) -> None:
+    def _gather(self, sighting: Sighting) -> None:
         """Join those that wait behind it, or leave some for later, so that `LOOK_EVENTS` are looked at."""
-        events = list(sight.events)
-        while self._waiting and len(events) < LOOK_EVENTS and self._waiting[0].goes_with(sight):
+        events = list(sighting.events)
+        while self._waiting and len(events) < LOOK_EVENTS and self._waiting[0].goes_with(sighting):
             other = self._waiting.popleft()
             events += other.events
-            sight.duplicates += other.duplicates
+            sighting.duplicates += other.duplicates
         if len(events) > LOOK_EVENTS:
-            self._waiting.appendleft(Sight(sight.monitor, events[LOOK_EVENTS:], sight.received_at, 0))
-        sight.events = events[:LOOK_EVENTS]
+            self._waiting.appendleft(Sighting(sighting.monitor, events[LOOK_EVENTS:], sighting.received_at, 0))
+        sighting.events = events[:LOOK_EVENTS]
 
-    def _screen(self, sight: Sight) -> None:
-        sight.is_screened = True
-        if sight.monitor.observer is not None:
+    def _screen(self, sighting: Sighting) -> None:
+        sighting.is_screened = True
+        if sighting.monitor.observer is not None:
             try:
-                sight.findings = sight.monitor.observer.screen(sight.events, sight.received_at)
+                sighting.findings = sighting.monitor.observer.screen(sighting.events, sighting.received_at)
             except Exception:
-                self._note_defect(sight.monitor)
-        sight.events = ()
+                self._note_defect(sighting.monitor)
+        sighting.events = ()
 
     def _note_defect(self, monitor: ServedMonitor) -> None:
         """A guard has failed. Events are logged and answered all the same."""

@@ -16,7 +16,7 @@ import msgspec
 
 from sightline.collector.admission import NATIVE, Admission
 from sightline.collector.dedupe import Repeats
-from sightline.collector.guard_feed import Sight, Watch
+from sightline.collector.guard_feed import GuardFeed, Sighting
 from sightline.collector.limits import HTTPError, Limits, decompress
 from sightline.collector.metrics import Metrics
 from sightline.collector.monitors import ServedMonitor
@@ -71,7 +71,7 @@ class State:
 
     limits: Limits
     metrics: Metrics
-    watch: Watch
+    guard_feed: GuardFeed
     is_ready: bool = False
     low_disk: bool = False
     in_flight: int = 0
@@ -122,13 +122,13 @@ class Upload:
     """
 
     __slots__ = (
-        "_admission", "_commits", "_parts", "_received_at", "_respond", "_sight", "_started", "_state", "_submitted", "_waiting",
+        "_admission", "_commits", "_parts", "_received_at", "_respond", "_sighting", "_started", "_state", "_submitted", "_waiting",
     )  # fmt: skip
 
     def __init__(self, state: State, admission: Admission, respond: Respond) -> None:
         self._state, self._admission, self._respond = state, admission, respond
         self._started = time.perf_counter()
-        self._sight: Sight | None = None
+        self._sighting: Sighting | None = None
         state.in_flight += 1
 
     def abandon(self) -> None:
@@ -183,7 +183,7 @@ class Upload:
                 )
             if kind == INFERENCES and monitor.observer is not None and REPLAY_HEADER not in self._admission.headers:
                 duplicates = part.repeats.duplicates if part.repeats else 0  # what is replayed does not arrive now
-                self._sight = self._state.watch.begin(monitor, part.events, self._received_at, duplicates)
+                self._sighting = self._state.guard_feed.begin(monitor, part.events, self._received_at, duplicates)
             part.encoded = ()
             if kind != REJECTED:
                 part.events = ()  # memory that is used again at once stays in the processor's cache
@@ -202,8 +202,8 @@ class Upload:
             self._break(error)
             return
         self._end(200, content, NOTHING)
-        if self._sight is not None:
-            self._state.watch.add(self._sight)
+        if self._sighting is not None:
+            self._state.guard_feed.add(self._sighting)
 
     def _account(self) -> bytes:
         """Note what was logged; returns the body of the answer."""

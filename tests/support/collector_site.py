@@ -64,11 +64,26 @@ class Site:
         return await self.web.post(path, content=body, headers=sent)
 
 
+@asynccontextmanager
+async def lifespan(application: Any) -> AsyncIterator[None]:
+    """An ASGI application between start and end, as a server keeps it."""
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    life = asyncio.create_task(application({"type": "lifespan", "asgi": {"version": "3.0"}}, told.get, answers.put))
+    await told.put({"type": "lifespan.startup"})
+    assert await answers.get() == {"type": "lifespan.startup.complete"}
+    try:
+        yield
+    finally:
+        await told.put({"type": "lifespan.shutdown"})
+        await life
+
+
 def run(home: Home, talk: Callable[[Site], Any], **options: Any) -> Any:
     @asynccontextmanager
     async def site() -> AsyncIterator[Site]:
         collector = make_collector(home, **{"guards": False, **options})
-        async with collector._pages.router.lifespan_context(collector._pages):
+        async with lifespan(collector):
             transport = httpx.ASGITransport(collector)
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as web:
                 yield Site(collector, web)

@@ -91,6 +91,11 @@ def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
         threading.Event().wait(0.005)
 
 
+def client_threads() -> set[threading.Thread]:
+    """The threads of clients in this process."""
+    return {thread for thread in threading.enumerate() if thread.name == "sightline-client"}
+
+
 def logged(home: Path, kind: str = "inferences", monitor: str = "m") -> list:
     """Events of a monitor's log, sealed and open."""
     log = Home(home).monitor(monitor).log

@@ -30,17 +30,16 @@ from sightline.lake.intake.sources import Batch
 from sightline.spec.model import MonitorSpec
 
 CHUNK_ROWS = 250_000
+"""Rows per chunk at most (memory)."""
 
 
-def read_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
-    """Decode one batch of inferences or labels.
+def read_chunks(spec: MonitorSpec, batch: Batch, home: Home) -> Iterator[Chunk]:
+    """Decode one batch of inferences or labels, `CHUNK_ROWS` at a time.
 
     Parameters
     ----------
     spec, batch, home
         What to read and where.
-    chunk_rows : int
-        Rows per chunk at most (memory).
 
     Yields
     ------
@@ -53,12 +52,12 @@ def read_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int = C
         The file is damaged, empty of columns, of no known format, or lacks a required column.
     """
     if batch.format == "segment":
-        yield from read_segment_chunks(spec, batch, home, chunk_rows)
+        yield from read_segment_chunks(spec, batch, home, CHUNK_ROWS)
         return
     reader = {"parquet": _parquet, "csv": _csv, "duckdb": _duckdb}.get(batch.format)
     try:
         if batch.format == "ndjson":
-            yield from _ndjson(spec, batch, home, chunk_rows)
+            yield from _ndjson(spec, batch, home, CHUNK_ROWS)
         elif reader is None:
             raise UnreadableError(
                 "unsupported_format",
@@ -66,7 +65,7 @@ def read_chunks(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int = C
             )
         else:
             first = 0
-            for frame in reader(batch, home, chunk_rows):
+            for frame in reader(batch, home, CHUNK_ROWS):
                 yield _file_chunk(spec, batch, frame, first, parse=batch.format == "csv")
                 first += len(frame)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, ValueError) as error:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from sightline_client import Client, SightlineClientError
 from sightline_client import segments as client_segments
+from sightline_client.transports import PathTransport
 
 from sightline.home import Home
 from sightline.log import segment as seg
@@ -185,7 +186,7 @@ def test_the_container_is_the_same_on_both_sides():
 
 def test_a_defect_in_the_thread_is_logged_and_never_reaches_the_caller(tmp_path, monkeypatch, caplog):
     log = Client("m", path=tmp_path, interval=0.01)
-    monkeypatch.setattr(log._worker, "_round", lambda: 1 / 0)
+    monkeypatch.setattr(PathTransport, "tick", lambda self: 1 / 0)
     with caplog.at_level(logging.ERROR):
         log.prediction("a")
         until(lambda: "has ended" in caplog.text)

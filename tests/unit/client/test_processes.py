@@ -18,12 +18,11 @@ import pytest
 import sightline_client
 from sightline_client import Client
 from sightline_client import segments as client_segments
-from sightline_client import worker as client_worker
 
 from sightline.home import Home
 from sightline.log import segment as seg
 from sightline.log.recovery import recover
-from tests.support.fake_collector import collecting, logged, until
+from tests.support.fake_collector import client_threads, collecting, logged, until
 
 AT = datetime(2026, 1, 31, 6, tzinfo=UTC)
 
@@ -120,10 +119,11 @@ def test_a_client_nobody_refers_to_still_delivers(tmp_path):
     def log_one() -> None:
         Client("m", path=tmp_path, interval=60).prediction("a")
 
+    before = client_threads()
     log_one()
     gc.collect()
     until(lambda: [e.id for e in logged(tmp_path)] == ["a"])
-    until(lambda: not client_worker._running)
+    until(lambda: client_threads() <= before)
 
 
 @pytest.mark.parametrize("version", ["3.9", "3.10", "3.12", "3.13"])

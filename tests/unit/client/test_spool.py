@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,8 @@ AT = datetime(2026, 1, 31, 6, tzinfo=UTC)
 
 @pytest.mark.parametrize("trouble", ["away", "overloaded", "hangs_up", "no_monitor", "nonsense"])
 def test_events_wait_in_the_spool_and_are_replayed_in_order(tmp_path, trouble):
-    with collecting() as collector:
+    with ExitStack() as servers:
+        collector = servers.enter_context(collecting())
         answers = {
             "overloaded": (503, {"Retry-After": "0.02"}, {"error": "busy"}),
             "hangs_up": None,
@@ -28,17 +30,20 @@ def test_events_wait_in_the_spool_and_are_replayed_in_order(tmp_path, trouble):
             "nonsense": (200, {}, ["not", "a", "collector"]),
         }
         url, port = collector.url, collector.port
-        collector.answer = lambda kind, rows: answers[trouble]
-        log = Client("m", url=url, spool=tmp_path, interval=0.01, batch_size=50)
         if trouble == "away":
-            log._worker.transport._port = 9
+            servers.close()
+        else:
+            collector.answer = lambda kind, rows: answers[trouble]
+        log = Client("m", url=url, spool=tmp_path, interval=0.01, batch_size=50)
         for i in range(300):
             log.prediction(f"p{i}", features={"x": float("nan")})
         assert log.flush(10)
         stats = log.stats()
         assert stats["spooled"] == 300 and stats["sent"] == 0 and stats["failures"] > 0 and adds_up(stats)
-        collector.answer = collector.accept
-        log._worker.transport._port = port
+        if trouble == "away":
+            collector = servers.enter_context(collecting(port))
+        else:
+            collector.answer = collector.accept
         for i in range(300, 320):
             log.prediction(f"p{i}")
         until(lambda: log.stats()["replayed"] == log.stats()["spooled"] and log.stats()["queued"] == 0)

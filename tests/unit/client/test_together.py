@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
 from sightline_client import Client, SightlineClientError
-from sightline_client import worker as client_worker
 from sightline_client.together import SharedSender
 from sightline_client.transports import Outcome
 
-from tests.support.fake_collector import collecting, until
+from tests.support.fake_collector import client_threads, collecting, until
 
 
 def log_from_threads(log: Client, ids: list[str]) -> dict[str, str]:
@@ -107,7 +108,7 @@ def test_an_interrupted_sender_passes_its_turn_on():
     until(lambda: stuck.batches)
     for thread in threads[1:]:
         thread.start()
-    until(lambda: len(sender._waiting) == 2)
+    until(lambda: sender.waiting == 2)
     stuck.go.set()
     for thread in threads:
         thread.join(10)
@@ -119,12 +120,21 @@ def test_an_interrupted_sender_passes_its_turn_on():
 
 
 def test_what_is_lost_at_the_end_is_told_once(caplog):
+    before = client_threads()
     with collecting() as collector:
         port = collector.port
     log = Client("m", url=f"http://127.0.0.1:{port}", spool=False, exit_timeout=0.1)
     log.prediction("a")
     log.close()
-    log._worker.end(0.1)  # as at the end of the process
     assert sum("are lost" in record.message for record in caplog.records) == 1
     with collecting(port):  # the thread ends when it is rid of its event
-        until(lambda: log._worker not in client_worker._running)
+        until(lambda: client_threads() <= before)
+    code = (
+        "import sys; from sightline_client import Client\n"
+        "log = Client('m', url=sys.argv[1], spool=False, exit_timeout=0.1)\n"
+        "log.prediction('a'); log.close()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, f"http://127.0.0.1:{port}"], check=True, timeout=30, capture_output=True, text=True
+    )
+    assert ended.stderr.count("are lost") == 1

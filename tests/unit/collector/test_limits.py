@@ -16,6 +16,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sightline.collector import app
 from sightline.collector.limits import HTTPError, Limits, decompress
 from sightline.home import Home
 from sightline.log import writer as log_writer
@@ -27,11 +28,14 @@ def home(tmp_path: Path) -> Home:
     return make_home(tmp_path)
 
 
-def test_low_disk_space_refuses_before_the_disk_is_full(home):
+def test_low_disk_space_refuses_before_the_disk_is_full(home, monkeypatch):
+    monkeypatch.setattr(app, "RELOAD_SECONDS", 0.01)
+
     async def talk(site: Site) -> None:
-        site.collector.state.low_disk = site.collector._is_disk_low()
+        while (ready := (await site.web.get("/readyz")).json())["status"] == "ready":
+            await asyncio.sleep(0.01)
+        assert ready["reasons"] == ["too little disk space is left"]
         assert (await site.post(INFER, EVENT)).status_code == 503
-        assert (await site.web.get("/readyz")).json()["reasons"] == ["too little disk space is left"]
 
     run(home, talk, limits=Limits(min_free_bytes=1 << 60))
     assert logged(home) == []

@@ -35,7 +35,7 @@ def test_compressed_text_and_json_arrays(tmp_path: Path) -> None:
 
 
 def test_large_files_are_read_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sightline.lake.intake.read.read_chunks.__defaults__", (97,))
+    monkeypatch.setattr("sightline.lake.intake.read.CHUNK_ROWS", 97)
     monkeypatch.setattr(sys.modules["sightline.lake.intake.load"], "COMMIT_ROWS", 200)
     home, paths = make_paths(tmp_path)
     data = pl.concat([rows(1000), rows(50)])
@@ -57,7 +57,7 @@ def test_large_files_are_read_in_chunks(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_large_file_that_breaks_in_the_middle_is_refused_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sightline.lake.intake.read.read_chunks.__defaults__", (100,))
+    monkeypatch.setattr("sightline.lake.intake.read.CHUNK_ROWS", 100)
     home, paths = make_paths(tmp_path)
     file = paths.landing_inferences / "a.parquet"
     rows(1000).write_parquet(file, row_group_size=100, compression="uncompressed", statistics=False)
