@@ -26,7 +26,9 @@ from metrics_py.results import Estimate
 
 FloatArray = NDArray[np.float64]
 N_BUCKETS, N_SEGMENT_BUCKETS = 64, 16
-"""Hash buckets of entities behind every jackknife: of all rows, and within a segment. The lake and the marts count by them."""
+"""Hash buckets of entities behind every jackknife: of all rows, and within a segment. The lake and the marts count by
+them.
+"""
 
 FEW_EVENTS = 20
 

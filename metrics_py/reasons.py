@@ -1,4 +1,7 @@
-"""Why a number is missing, not trusted or out of bounds: codes that code decides by; the sentence beside one is for people."""
+"""Why a number is missing, not trusted or out of bounds: codes that code decides by.
+
+The sentence beside a code is for people.
+"""
 
 from __future__ import annotations
 

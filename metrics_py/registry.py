@@ -175,8 +175,8 @@ def metric(
     The first paragraph of the function's docstring is what people read about the metric. A function that is defined
     again under the same qualified name (a module that is loaded twice) replaces its entry.
 
-    The direction decides what is worse: an improvement raises no alarm and fails no check, with ``none`` a change either
-    way does.
+    The direction decides what is worse: an improvement raises no alarm and fails no check, with ``none`` a change
+    either way does.
 
     References
     ----------
@@ -196,10 +196,19 @@ def metric(
         for each in (task,) if isinstance(task, str) else tuple(task):
             register(
                 Metric(
-                    name, each, needs, function, unit, direction, range, tuple(references), returns,
-                    frozenset(invariances), summary_of(function),
+                    name,
+                    each,
+                    needs,
+                    function,
+                    unit,
+                    direction,
+                    range,
+                    tuple(references),
+                    returns,
+                    frozenset(invariances),
+                    summary_of(function),
                 )
-            )  # fmt: skip
+            )
         return function
 
     return register_function

@@ -381,10 +381,25 @@ class Engine:
         shown = np.where(muted, prediction.level, prediction.expected)
         apart = np.where(muted, _ratio(prediction.deviation, prediction.deviation_sigma), z)
         return Decision(
-            window=decided, streams=i, windows=windows, value=value, expected=shown, z=apart, p_value=p_value,
-            evidence=evidence, adjusted_evidence=adjusted[i], history=self.states.baseline.history[i], live=live,
-            muted=muted, holiday=off, rejected=rejected, returned=returned, opened=opened, joined=joined, ended=ended,
-        )  # fmt: skip
+            window=decided,
+            streams=i,
+            windows=windows,
+            value=value,
+            expected=shown,
+            z=apart,
+            p_value=p_value,
+            evidence=evidence,
+            adjusted_evidence=adjusted[i],
+            history=self.states.baseline.history[i],
+            live=live,
+            muted=muted,
+            holiday=off,
+            rejected=rejected,
+            returned=returned,
+            opened=opened,
+            joined=joined,
+            ended=ended,
+        )
 
     def _holidays(self, windows: Integers) -> NDArray[np.bool_]:
         if not self.config.holidays:

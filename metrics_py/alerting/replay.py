@@ -18,30 +18,67 @@ from metrics_py.reasons import ReasonCode
 _TIME = pl.Datetime("us")
 STREAMS_SCHEMA = pl.Schema(
     {
-        "stream": pl.String, "window_start": _TIME, "decided_at": _TIME, "value": pl.Float64, "expected": pl.Float64,
-        "z": pl.Float64, "p_value": pl.Float64, "evidence": pl.Float64, "evidence_days": pl.Float64,
-        "adjusted_evidence": pl.Float64, "adjusted_evidence_days": pl.Float64, "muted": pl.Boolean,
-        "in_incident": pl.Boolean, "incident_id": pl.String, "n_history": pl.Int64, "status": pl.String,
-        "reason": pl.String, "reason_code": pl.String,
+        "stream": pl.String,
+        "window_start": _TIME,
+        "decided_at": _TIME,
+        "value": pl.Float64,
+        "expected": pl.Float64,
+        "z": pl.Float64,
+        "p_value": pl.Float64,
+        "evidence": pl.Float64,
+        "evidence_days": pl.Float64,
+        "adjusted_evidence": pl.Float64,
+        "adjusted_evidence_days": pl.Float64,
+        "muted": pl.Boolean,
+        "in_incident": pl.Boolean,
+        "incident_id": pl.String,
+        "n_history": pl.Int64,
+        "status": pl.String,
+        "reason": pl.String,
+        "reason_code": pl.String,
     }
-)  # fmt: skip
+)
 INCIDENTS_SCHEMA = pl.Schema(
     {
-        "incident_id": pl.String, "opened_at": _TIME, "change_point": _TIME, "streams": pl.List(pl.String),
-        "n_streams": pl.Int64, "evidence": pl.Float64, "evidence_days": pl.Float64, "status": pl.String,
-        "closed_at": _TIME, "closed_by": pl.String, "main_stream": pl.String, "main_effect": pl.Float64,
-        "main_shift": pl.Float64, "main_shift_low": pl.Float64, "main_shift_high": pl.Float64,
+        "incident_id": pl.String,
+        "opened_at": _TIME,
+        "change_point": _TIME,
+        "streams": pl.List(pl.String),
+        "n_streams": pl.Int64,
+        "evidence": pl.Float64,
+        "evidence_days": pl.Float64,
+        "status": pl.String,
+        "closed_at": _TIME,
+        "closed_by": pl.String,
+        "main_stream": pl.String,
+        "main_effect": pl.Float64,
+        "main_shift": pl.Float64,
+        "main_shift_low": pl.Float64,
+        "main_shift_high": pl.Float64,
     }
-)  # fmt: skip
+)
 MEMBERS_SCHEMA = pl.Schema(
     {
-        "incident_id": pl.String, "stream": pl.String, "joined_at": _TIME, "change_point": _TIME,
-        "evidence": pl.Float64, "adjusted_evidence": pl.Float64, "level_before": pl.Float64, "level_after": pl.Float64,
-        "effect": pl.Float64, "latest_effect": pl.Float64, "shift": pl.Float64, "shift_low": pl.Float64,
-        "shift_high": pl.Float64, "status": pl.String, "ended_at": _TIME, "ended_by": pl.String,
-        "moved_again_at": _TIME, "moved_again_effect": pl.Float64,
+        "incident_id": pl.String,
+        "stream": pl.String,
+        "joined_at": _TIME,
+        "change_point": _TIME,
+        "evidence": pl.Float64,
+        "adjusted_evidence": pl.Float64,
+        "level_before": pl.Float64,
+        "level_after": pl.Float64,
+        "effect": pl.Float64,
+        "latest_effect": pl.Float64,
+        "shift": pl.Float64,
+        "shift_low": pl.Float64,
+        "shift_high": pl.Float64,
+        "status": pl.String,
+        "ended_at": _TIME,
+        "ended_by": pl.String,
+        "moved_again_at": _TIME,
+        "moved_again_effect": pl.Float64,
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -219,10 +256,13 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
             f"replay: columns {sorted(missing)} are missing from the evidence\n  fix: found {evidence.columns}"
         )
     optional = {
-        "variance": pl.lit(0.0), "reason": pl.lit(None, dtype=pl.String),
-        "reason_code": pl.lit(None, dtype=pl.String), "group": pl.col("stream"),
-        "may_alarm": pl.lit(True), "decided_at": pl.col("window_start"),
-    }  # fmt: skip
+        "variance": pl.lit(0.0),
+        "reason": pl.lit(None, dtype=pl.String),
+        "reason_code": pl.lit(None, dtype=pl.String),
+        "group": pl.col("stream"),
+        "may_alarm": pl.lit(True),
+        "decided_at": pl.col("window_start"),
+    }
     log = evidence.with_columns(**{name: value for name, value in optional.items() if name not in evidence.columns})
     for name in ("window_start", "decided_at"):
         if isinstance(log.schema[name], pl.Datetime) and log.schema[name].time_zone:  # type: ignore[attr-defined]

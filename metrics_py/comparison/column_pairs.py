@@ -184,7 +184,8 @@ def _groups(old: Table, new: Table, by: str) -> tuple[list[str], tuple[IntArray 
         raise ValueError(f"compare: by: the column {by!r} has no rows, so there is no group to judge")
     if names.len() > MAX_GROUPS:
         raise ValueError(
-            f"compare: by: the column {by!r} has {names.len()} values, at most {MAX_GROUPS} are judged; group them first"
+            f"compare: by: the column {by!r} has {names.len()} values, at most {MAX_GROUPS} are judged; "
+            "group them first"
         )
     codes = [side.cast(pl.Enum(names)).to_physical().cast(pl.Int64).to_numpy() for side in sides]
     return [f"{by}={name}" for name in names], (codes[0] if len(codes) == 2 else None, codes[-1])

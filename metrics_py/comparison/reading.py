@@ -10,7 +10,7 @@ string, dictionary, enum                              datetime if every value is
                                                       mostly distinct; else categorical
 date, timestamp with or without zone                  datetime: hour of the week, UTC (whole weeks, or 14 days and more)
 text                                                  numeric, by its length in characters
-integers or texts called an identifier, all different  shares are not compared: they have no distribution to come back to
+identifiers by name, integers or texts all different  not compared: shares have no distribution to come back to
 list or array of numbers                              embedding: numeric, by its Euclidean norm
 null (no value at all)                                categorical
 struct, map, binary, list of anything else, object    none: reported with the reason

@@ -93,8 +93,8 @@ def read_table(source: object, what: str = "table") -> Table:
     if hasattr(source, "__arrow_c_stream__"):
         return Table(_checked(pl.from_arrow(source), what))  # type: ignore[arg-type]
     raise TypeError(
-        f"{what}: a {type(source).__name__} is no table; pass a Polars or pandas frame, an Arrow table, a DuckDB relation, "
-        "a mapping of columns, or the path of a Parquet, CSV or NDJSON file"
+        f"{what}: a {type(source).__name__} is no table; pass a Polars or pandas frame, an Arrow table, "
+        "a DuckDB relation, a mapping of columns, or the path of a Parquet, CSV or NDJSON file"
     )
 
 

@@ -90,7 +90,8 @@ def column_streams(
     array = np.asarray(counts)
     if array.ndim != 2 or array.shape[1] != len(profile):
         raise ValueError(
-            f"column_streams: column {profile.column!r}: counts have shape {array.shape}; pass (windows, {len(profile)} bins)"
+            f"column_streams: column {profile.column!r}: counts have shape {array.shape}; "
+            f"pass (windows, {len(profile)} bins)"
         )
     if not np.isfinite(array).all() or (array < 0).any():
         raise ValueError(f"column_streams: column {profile.column!r}: counts hold a negative, NaN or infinite entry")
@@ -99,7 +100,8 @@ def column_streams(
     rows = counted if n is None else np.asarray(n, dtype=np.int64)
     if rows.shape != counted.shape or (rows < counted).any():
         raise ValueError(
-            f"column_streams: column {profile.column!r}: n must have shape {counted.shape} and not be below the rows counted"
+            f"column_streams: column {profile.column!r}: n must have shape {counted.shape} "
+            "and not be below the rows counted"
         )
     missing = array[:, profile.where("null", "not_finite")].sum(axis=1) + rows - counted
     window = _Window(profile, array, rows - missing, rows, min_rows)
@@ -141,7 +143,10 @@ class _Window:
             return "no rows with a value in the window"
         if self.profile.design_effect == 1:
             return f"{rows} rows in the window, {self.min_rows} needed: judge longer windows"
-        return f"{rows} rows in the window count as {effective:.0f} independent ones, {self.min_rows} needed: judge longer windows"
+        return (
+            f"{rows} rows in the window count as {effective:.0f} independent ones, {self.min_rows} needed: "
+            "judge longer windows"
+        )
 
     def rate(self, statistic: str, events: NDArray[np.int64], n: NDArray[np.int64]) -> Stream:
         """Arcsine of a rate.

@@ -201,7 +201,8 @@ def _noncentrality(x: FloatArray, degrees: FloatArray, p: float) -> FloatArray:
         rooted = np.isfinite(x) & (degrees > 0) & (chdtr(df, np.maximum(x, 0.0)) > p)
     small = rooted & (x <= _LARGE)
     result[small] = chndtrinc(x[small], df[small], p)
-    # Far from zero sqrt(X - (df - 1) / 2) is normal with unit variance around sqrt(lambda + (df - 1) / 2): 5 digits exact.
+    # Far from zero sqrt(X - (df - 1) / 2) is normal with unit variance around sqrt(lambda + (df - 1) / 2), exact to 5
+    # digits.
     large = rooted & ~small
     half = (df[large] - 1) / 2
     result[large] = (np.sqrt(x[large] - half) - ndtri(p)) ** 2 - half

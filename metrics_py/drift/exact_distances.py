@@ -250,6 +250,4 @@ def _mean_absolute_difference(a: FloatArray, b: FloatArray) -> float:
     return float(((f * (1 - g) + g * (1 - f)) * np.diff(places)).sum())
 
 
-__all__ = [
-    "energy_coefficient", "energy_distance", "ks_distance", "wasserstein", "wasserstein_scaled"
-]  # fmt: skip
+__all__ = ["energy_coefficient", "energy_distance", "ks_distance", "wasserstein", "wasserstein_scaled"]

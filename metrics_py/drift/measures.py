@@ -1,9 +1,11 @@
-"""How a drift method measures a pair of columns: from counts with the interval of a divergence, from rates, from values.
+"""How a drift method measures a pair of columns.
+
+From counts with the interval of a divergence, from rates, from values.
 
 References
 ----------
-Yurdakul (2018): the PSI, and with it 8 times the Jensen-Shannon divergence, 8 times the squared Hellinger distance and twice
-the KL divergence, divided by 1/n + 1/m, is about noncentral chi-square.
+Yurdakul (2018): the PSI, and with it 8 times the Jensen-Shannon divergence, 8 times the squared Hellinger distance and
+twice the KL divergence, divided by 1/n + 1/m, is about noncentral chi-square.
 Massart (1990), Annals of Probability 18:1269 (tight constant of the Dvoretzky-Kiefer-Wolfowitz inequality).
 """
 
@@ -142,7 +144,7 @@ def rate(bins: tuple[BinKind, ...], among: tuple[BinKind, ...] = (), *, expected
 def _beyond_expected(
     profile: ColumnProfile, value: FloatArray, interval: tuple[FloatArray, FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
-    """Interval of a share less the one that is expected, which is an estimate itself (squared distances add: Newcombe)."""
+    """Interval of a share less the one expected, which is an estimate itself (squared distances add: Newcombe)."""
     effect, doubt = value - profile.expected_unseen, Z * profile.expected_unseen_error
     low, high = interval
     return effect - np.hypot(value - low, doubt), effect + np.hypot(high - value, doubt)

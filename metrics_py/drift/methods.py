@@ -2,9 +2,9 @@
 
 An entry names the function, what it needs, how a pair of columns is measured (value, test, effect, interval), how large
 an effect is tolerated, and whether monitors report it daily. The registry (names, docs/metrics.md), `compare`, suites,
-the monitor's file (``drift.methods``) and the daily judgement read the same entry. The interval of an effect is compared
-with the tolerance: beyond it is drift, within it is stable, across it is unclear. Distances are positive; rates and
-locations change in either direction.
+the monitor's file (``drift.methods``) and the daily judgement read the same entry. The interval of an effect is
+compared with the tolerance: beyond it is drift, within it is stable, across it is unclear. Distances are positive;
+rates and locations change in either direction.
 """
 
 from __future__ import annotations
@@ -193,10 +193,22 @@ def _binned(
 ) -> DriftMethod:
     """A distance of counts in any order."""
     return _entry(
-        name, function, "bins", "number", ALL_KINDS, measure, tolerance,
-        direction="lower_is_better", range=range, references=references, invariances=invariances, unit=unit,
-        from_counts=measure, allows_for_entities=allows_for_entities, daily=daily,
-    )  # fmt: skip
+        name,
+        function,
+        "bins",
+        "number",
+        ALL_KINDS,
+        measure,
+        tolerance,
+        direction="lower_is_better",
+        range=range,
+        references=references,
+        invariances=invariances,
+        unit=unit,
+        from_counts=measure,
+        allows_for_entities=allows_for_entities,
+        daily=daily,
+    )
 
 
 def _entry(
@@ -219,11 +231,25 @@ def _entry(
     daily: tuple[str, ...] = (),
 ) -> DriftMethod:
     return DriftMethod(
-        name=name, task="drift", needs=needs, function=function, unit=unit, direction=direction, range=range,
-        references=references, returns=returns, invariances=frozenset(invariances), summary=registry.summary_of(function),
-        kinds=kinds, measure=measure, from_counts=from_counts, tolerance=tolerance, no_change=no_change,
-        allows_for_entities=allows_for_entities, daily=daily,
-    )  # fmt: skip
+        name=name,
+        task="drift",
+        needs=needs,
+        function=function,
+        unit=unit,
+        direction=direction,
+        range=range,
+        references=references,
+        returns=returns,
+        invariances=frozenset(invariances),
+        summary=registry.summary_of(function),
+        kinds=kinds,
+        measure=measure,
+        from_counts=from_counts,
+        tolerance=tolerance,
+        no_change=no_change,
+        allows_for_entities=allows_for_entities,
+        daily=daily,
+    )
 
 
 _MONOTONE: tuple[Invariance, ...] = ("symmetric", "scale", "shift", "monotone")
@@ -276,14 +302,19 @@ METHODS: tuple[DriftMethod, ...] = (
     ),
     _entry(
         "ks_at_least", _ks_at_least, "ordered_bins", "number", NUMERIC, ks_limit(0), direction="lower_is_better",
-        range=(0, 1), references=("Smirnov (1939)",), invariances=("symmetric",), from_counts=ks_limit(0), daily=NUMERIC,
+        range=(0, 1), references=("Smirnov (1939)",), invariances=("symmetric",), from_counts=ks_limit(0),
+        daily=NUMERIC,
     ),
     _entry(
         "ks_at_most", _ks_at_most, "ordered_bins", "number", NUMERIC, ks_limit(1), direction="lower_is_better",
-        range=(0, 1), references=("Smirnov (1939)",), invariances=("symmetric",), from_counts=ks_limit(1), daily=NUMERIC,
+        range=(0, 1), references=("Smirnov (1939)",), invariances=("symmetric",), from_counts=ks_limit(1),
+        daily=NUMERIC,
     ),
     _entry("null_rate", rates.null_rate, kinds=ALL_KINDS, measure=rate(("null",)), tolerance=_rate, **_RATES),
-    _entry("not_finite_rate", rates.not_finite_rate, kinds=NUMERIC, measure=rate(("not_finite",)), tolerance=_rate, **_RATES),
+    _entry(
+        "not_finite_rate", rates.not_finite_rate, kinds=NUMERIC, measure=rate(("not_finite",)), tolerance=_rate,
+        **_RATES,
+    ),
     _entry(
         "out_of_range_rate", rates.out_of_range_rate, kinds=NUMERIC,
         measure=rate(("below", "above"), INVALID, expected=True), tolerance=_rate, **_RATES,
@@ -299,8 +330,8 @@ METHODS: tuple[DriftMethod, ...] = (
     ),
     _entry(
         "wasserstein_scaled", exact_distances.wasserstein_scaled, "values", "number", NUMERIC,
-        sampled_distance(exact_distances.wasserstein_scaled), direction="lower_is_better", range=_NONNEGATIVE, unit="sd",
-        references=_VILLANI, invariances=("scale", "shift"), from_counts=binned_wasserstein, daily=NUMERIC,
+        sampled_distance(exact_distances.wasserstein_scaled), direction="lower_is_better", range=_NONNEGATIVE,
+        unit="sd", references=_VILLANI, invariances=("scale", "shift"), from_counts=binned_wasserstein, daily=NUMERIC,
     ),
     _entry(
         "energy_distance", exact_distances.energy_distance, "values", "number", NUMERIC,
@@ -314,7 +345,8 @@ METHODS: tuple[DriftMethod, ...] = (
     ),
     _entry(
         "ks", numeric_tests.ks_test, "values", "test", NUMERIC, sampled_test(numeric_tests.ks_test), _ks,
-        range=(0, 1), references=("Smirnov (1939)", "Massart (1990), Annals of Probability 18:1269"), invariances=_MONOTONE,
+        range=(0, 1), references=("Smirnov (1939)", "Massart (1990), Annals of Probability 18:1269"),
+        invariances=_MONOTONE,
     ),
     _entry(
         "anderson_darling", numeric_tests.anderson_darling, "values", "test", NUMERIC,
@@ -342,8 +374,8 @@ METHODS: tuple[DriftMethod, ...] = (
         references=("Mann & Whitney (1947), AMS 18:50", "DeLong et al. (1988), Biometrics 44:837"),
     ),
     _entry(
-        "chi_square", categorical_tests.chi_square, "bins", "test", ALL_KINDS, counted_test(categorical_tests.chi_square),
-        _shift, range=_NONNEGATIVE, invariances=("relabel", "symmetric"),
+        "chi_square", categorical_tests.chi_square, "bins", "test", ALL_KINDS,
+        counted_test(categorical_tests.chi_square), _shift, range=_NONNEGATIVE, invariances=("relabel", "symmetric"),
         references=("Pearson (1900), Philosophical Magazine 50:157", "Cohen (1988), ch. 7"),
     ),
     _entry(
@@ -356,7 +388,8 @@ METHODS: tuple[DriftMethod, ...] = (
     ),
     _entry(
         "fisher_exact", categorical_tests.fisher_exact, "rates", "test", ("boolean",),
-        proportion_test(categorical_tests.fisher_exact), _rate, range=_NONNEGATIVE, references=("Fisher (1935), JRSS 98:39",),
+        proportion_test(categorical_tests.fisher_exact), _rate, range=_NONNEGATIVE,
+        references=("Fisher (1935), JRSS 98:39",),
     ),
     _entry(
         "smooth_test", categorical_tests.smooth_test, "ordered_bins", "test", NUMERIC,

@@ -20,8 +20,8 @@ def _share(
     table = np.asarray(counts, dtype=np.int64)
     if table.shape[-1:] != (len(profile),) or (table < 0).any():
         raise ValueError(
-            f"column {profile.column!r}: counts have shape {table.shape}; pass counts of at least 0, the last axis with "
-            f"{len(profile)} bins"
+            f"column {profile.column!r}: counts have shape {table.shape}; "
+            f"pass counts of at least 0, the last axis with {len(profile)} bins"
         )
     rows = table.sum(axis=-1) - table[..., profile.where(*without)].sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):

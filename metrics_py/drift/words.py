@@ -71,7 +71,8 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: boo
     current = np.asarray(counts, dtype=np.int64)
     if current.shape != (len(profile),) or (current < 0).any():
         raise ValueError(
-            f"describe_shift: column {profile.column!r}: counts have shape {current.shape}; pass one per bin, ({len(profile)},)"
+            f"describe_shift: column {profile.column!r}: counts have shape {current.shape}; "
+            f"pass one per bin, ({len(profile)},)"
         )
     if current.sum() == 0:
         return "no rows"

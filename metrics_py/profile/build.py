@@ -145,12 +145,23 @@ def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, colum
     mean = float((share * (clipped / unit)).sum())  # no @: it wakes a second thread, which then waits busily
     scale = unit * float(np.sqrt((share * (clipped / unit - mean) ** 2).sum()))
     profile = ColumnProfile(
-        column, "numeric", tuple(kinds), _numeric_labels(kinds, lower, upper, float(distinct[0])), lower, upper,
-        np.zeros(len(kinds), np.int64), np.full(len(kinds), np.nan), scale=scale if clipped[0] < clipped[-1] and scale > 0 else None,
-        minimum=float(distinct[0]), maximum=high, mean=float((share * distinct).sum()),
-        n_distinct=len(distinct), n_singletons=int((mass == 1).sum()), expected_unseen=2 / (total + 1),
+        column,
+        "numeric",
+        tuple(kinds),
+        _numeric_labels(kinds, lower, upper, float(distinct[0])),
+        lower,
+        upper,
+        np.zeros(len(kinds), np.int64),
+        np.full(len(kinds), np.nan),
+        scale=scale if clipped[0] < clipped[-1] and scale > 0 else None,
+        minimum=float(distinct[0]),
+        maximum=high,
+        mean=float((share * distinct).sum()),
+        n_distinct=len(distinct),
+        n_singletons=int((mass == 1).sum()),
+        expected_unseen=2 / (total + 1),
         expected_unseen_error=float(np.sqrt(2)) / (total + 1),
-    )  # fmt: skip
+    )
     return replace(profile, center=_centers(profile, distinct, share, clipped))
 
 
@@ -211,8 +222,18 @@ def _category_profile(values: object, weights: ArrayLike | None, kind: Kind, top
     labels = (*named, *(SPECIAL_LABELS[k] for k in kinds[len(named) :]))
     nothing = np.full(len(kinds), np.nan)
     profile = ColumnProfile(
-        column, kind, tuple(kinds), labels, nothing, nothing.copy(), np.zeros(len(kinds), np.int64), nothing.copy(),
-        n_distinct=len(levels), n_singletons=singletons, expected_unseen=unseen,
-        expected_unseen_error=error, other=tuple(other),
-    )  # fmt: skip
+        column,
+        kind,
+        tuple(kinds),
+        labels,
+        nothing,
+        nothing.copy(),
+        np.zeros(len(kinds), np.int64),
+        nothing.copy(),
+        n_distinct=len(levels),
+        n_singletons=singletons,
+        expected_unseen=unseen,
+        expected_unseen_error=error,
+        other=tuple(other),
+    )
     return replace(profile, n_reference=counts_of_levels(profile, found))

@@ -1,7 +1,7 @@
 """Where do numbers lie between cuts? `locate` says it of each number, `tally` counts.
 
-Counting sorts blocks of the numbers and looks up the cuts in them, as ``numpy.histogram`` does for unequal bins: 0.017 s for two
-million numbers and 32 cuts, where looking up each number among the cuts takes 0.093 s.
+Counting sorts blocks of the numbers and looks up the cuts in them, as ``numpy.histogram`` does for unequal bins:
+0.017 s for two million numbers and 32 cuts, where looking up each number among the cuts takes 0.093 s.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ def spread(tables: dict[str, pl.DataFrame], task: str, positive: str, n_buckets:
         n_classes = max(names.len(), 1)
         if task == "binary_classification" and names.len() > 1:
             raise ValueError(
-                f"quality_table: score_bins has the classes {', '.join(map(repr, names.to_list()))}; a binary task has one"
+                f"quality_table: score_bins has the classes {', '.join(map(repr, names.to_list()))}; "
+                "a binary task has one"
             )
         bucket, score_bin = _whole(table, "bucket", n_buckets), _whole(table, "score_bin", N_SCORE_BINS)
         outcome = table["is_positive"].cast(pl.Int64).to_numpy()

@@ -60,7 +60,8 @@ def value_matrix(values: Mapping[str, Mapping[str, float]], classes: Sequence[st
         for actual in classes:
             if actual not in values.get(predicted, {}):
                 raise ValueError(
-                    f"value matrix lacks predicted {predicted!r}, actual {actual!r}; write 0 if such a row is worth nothing"
+                    f"value matrix lacks predicted {predicted!r}, actual {actual!r}; "
+                    "write 0 if such a row is worth nothing"
                 )
     matrix = np.array([[values[predicted][actual] for actual in classes] for predicted in classes], dtype=float)
     if not np.isfinite(matrix).all():

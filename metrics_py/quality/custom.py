@@ -80,5 +80,6 @@ def _number(entry: Metric, rows: pl.DataFrame) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(
-            f"metric {entry.name!r}: the function returned {type(value).__name__}; return one number, or None if undefined"
+            f"metric {entry.name!r}: the function returned {type(value).__name__}; "
+            "return one number, or None if undefined"
         ) from None

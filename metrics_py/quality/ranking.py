@@ -68,16 +68,25 @@ def per_query(rows: pl.DataFrame, *, k: int = K) -> pl.DataFrame:
     inside = place <= k
     first = _first(ranked) * inside
     precision = chance * (before + offset * after + 1) / place * inside
-    found = ranked.select("query").unique(maintain_order=True).with_columns(
-        dcg=gain, sum_precision=_sums(ranked, precision), hits=_sums(ranked, chance * inside),
-        mrr=_sums(ranked, first / place), hit_rate_at_k=_sums(ranked, first),
-    )  # fmt: skip
+    found = (
+        ranked.select("query")
+        .unique(maintain_order=True)
+        .with_columns(
+            dcg=gain,
+            sum_precision=_sums(ranked, precision),
+            hits=_sums(ranked, chance * inside),
+            mrr=_sums(ranked, first / place),
+            hit_rate_at_k=_sums(ranked, first),
+        )
+    )
     relevant = pl.col("n_relevant")
     return (
         found.join(ideal, on="query")
         .filter(relevant > 0)
         .select(
-            "query", "n_rows", "n_relevant",
+            "query",
+            "n_rows",
+            "n_relevant",
             ndcg=pl.col("dcg") / pl.col("ideal"),
             map=pl.col("sum_precision") / pl.min_horizontal(relevant, k),
             mrr="mrr",
@@ -85,7 +94,7 @@ def per_query(rows: pl.DataFrame, *, k: int = K) -> pl.DataFrame:
             recall_at_k=pl.col("hits") / relevant,
             hit_rate_at_k="hit_rate_at_k",
         )
-    )  # fmt: skip
+    )
 
 
 def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> pl.DataFrame:
@@ -215,9 +224,11 @@ def _ideal(rows: pl.DataFrame, k: int) -> pl.DataFrame:
         place=pl.int_range(1, pl.len() + 1).over("query")
     )
     gain = best["relevance"].to_numpy() * _discount(best["place"].to_numpy(), k)
-    return best.with_columns(gain=gain).group_by("query").agg(
-        n_rows=pl.len(), n_relevant=(pl.col("relevance") > 0).sum().cast(pl.Int64), ideal=pl.col("gain").sum()
-    )  # fmt: skip
+    return (
+        best.with_columns(gain=gain)
+        .group_by("query")
+        .agg(n_rows=pl.len(), n_relevant=(pl.col("relevance") > 0).sum().cast(pl.Int64), ideal=pl.col("gain").sum())
+    )
 
 
 def _sums(ranked: pl.DataFrame, values: FloatArray) -> pl.Series:

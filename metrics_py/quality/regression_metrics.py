@@ -20,8 +20,15 @@ def _of_errors(
     """A regression metric; errors and identities are in units of the label."""
     unit = "units of the label" if scale in ("error", "identity") else ""
     return QualityMetric(
-        name=name, summary=summary, direction=direction, value=value, needs=("n_score",), scale=scale, unit=unit, **more  # type: ignore[arg-type]
-    )  # fmt: skip
+        name=name,
+        summary=summary,
+        direction=direction,
+        value=value,
+        needs=("n_score",),
+        scale=scale,
+        unit=unit,
+        **more,  # type: ignore[arg-type]
+    )
 
 
 REGRESSION: tuple[QualityMetric, ...] = (

@@ -163,8 +163,8 @@ def _check(rows: pl.DataFrame, roles: Roles) -> None:
                 raise ValueError(f"quality_of_rows: the column {name!r} holds infinite values; leave out those rows")
             if float(values.abs().max() or 0) > LARGEST:  # type: ignore[arg-type]
                 raise ValueError(
-                    f"quality_of_rows: the column {name!r} holds values beyond {LARGEST:.0e}, whose squares cannot be added up; "
-                    "leave out those rows"
+                    f"quality_of_rows: the column {name!r} holds values beyond {LARGEST:.0e}, "
+                    "whose squares cannot be added up; leave out those rows"
                 )
             continue
         low, high = (None, None) if roles.task == "ranking" else (values.min(), values.max())

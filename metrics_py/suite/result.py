@@ -97,7 +97,8 @@ class SuiteResult:
                 suite, "testcase", {"classname": _xml(row["metric"]), "name": _xml(row["check"])}
             )
             if is_bad or is_soft:
-                why = f"{row['status'].replace('_', ' ')}: {short(row['value'])}, expected {_expected(row)}: {row['reason']}"
+                status = row["status"].replace("_", " ")
+                why = f"{status}: {short(row['value'])}, expected {_expected(row)}: {row['reason']}"
                 ElementTree.SubElement(case, "failure" if is_bad else "skipped", {"message": _xml(why)})
         ElementTree.indent(suite)
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)

@@ -55,10 +55,10 @@ def test_an_entry_says_what_it_is(entry):
 
 def test_the_registry_holds_the_promised_metrics():
     assert set(registry.names("drift")) >= {
-        "psi", "js_divergence", "js_distance", "kl_divergence", "hellinger", "total_variation", "l_infinity", "wasserstein",
-        "wasserstein_scaled", "energy_distance", "energy_coefficient", "ks", "anderson_darling", "cramer_von_mises",
-        "epps_singleton", "welch_t", "mann_whitney", "two_proportion_z", "chi_square", "g_test", "fisher_exact", "smooth_test",
-        "null_rate", "unseen_rate", "out_of_range_rate",
+        "psi", "js_divergence", "js_distance", "kl_divergence", "hellinger", "total_variation", "l_infinity",
+        "wasserstein", "wasserstein_scaled", "energy_distance", "energy_coefficient", "ks", "anderson_darling",
+        "cramer_von_mises", "epps_singleton", "welch_t", "mann_whitney", "two_proportion_z", "chi_square", "g_test",
+        "fisher_exact", "smooth_test", "null_rate", "unseen_rate", "out_of_range_rate",
     }  # fmt: skip
     assert {"roc_auc", "recall"} <= set(registry.names("binary_classification"))
     assert {"mae", "r2"} <= set(registry.names("regression"))

@@ -1,6 +1,6 @@
-"""Acceptance 5: coverage of the intervals, size of the paired test, and daily peeking, through the product's own functions.
+"""Coverage of the intervals, size of the paired test, and daily peeking, through the product's own functions.
 
-All run at the stated sizes: they take seconds.
+Acceptance 5. All run at the stated sizes: they take seconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Write ``docs/evidence.md`` from what the simulations recorded: ``python -m tests.simulation.write_evidence``.
 
-The simulations leave one JSON file each under ``tests/.artifacts/evidence``. The page holds nothing that is not in them.
+The simulations leave one JSON file each under ``tests/.artifacts/evidence``. The page holds nothing that is not in
+them.
 """
 
 from __future__ import annotations
@@ -25,24 +26,29 @@ make test-long                                    # full sizes; `make test` runs
 make evidence                                     # this page
 ```
 
-`n` is the number of repetitions (streams, monitors, data sets) behind each number. The tests compare the counts with the
-promise by exact binomial or Poisson intervals and fail where it does not hold.
+`n` is the number of repetitions (streams, monitors, data sets) behind each number. The tests compare the counts with
+the promise by exact binomial or Poisson intervals and fail where it does not hold.
 """
 
 NOTES = {
-    "Alert budget": """The promise `alerts.budget: 1 per 90d` is a threshold of c = 90 days on the evidence of all streams together: while
-nothing changes, at most T / c incidents are expected in T days, however the streams depend on each other. What it rests on:
+    "Alert budget": """\
+The promise `alerts.budget: 1 per 90d` is a threshold of c = 90 days on the evidence of all streams together: while
+nothing changes, at most T / c incidents are expected in T days, however the streams depend on each other. What it
+rests on:
 
-- One-step predictions: given its past, a stream's next value is no more surprising than its p-value says. The statistics
-  are put on a symmetric scale first (logarithm, arcsine); a raw, strongly skewed statistic would break the promise.
-- A calendar: weekday (hourly windows: hour of the week) means are learnt; holidays must be listed under `alerts.holidays`.
+- One-step predictions: given its past, a stream's next value is no more surprising than its p-value says. The
+  statistics are put on a symmetric scale first (logarithm, arcsine); a raw, strongly skewed statistic would break the
+  promise.
+- A calendar: weekday (hourly windows: hour of the week) means are learnt; holidays must be listed under
+  `alerts.holidays`.
 - A warm-up: 28 days (two weeks of hours, twelve weeks) before a stream may alarm; 56 days are better.
-- A process that wanders (a season, a random walk) alarms, and rightly so. If nobody attends to it, an input is judged against its own
-  recent level from then on (docs/decisions/0007): only sudden changes are told. Quality gets a new fixed level instead.
+- A process that wanders (a season, a random walk) alarms, and rightly so. If nobody attends to it, an input is judged
+  against its own recent level from then on (docs/decisions/0007): only sudden changes are told. Quality gets a new
+  fixed level instead.
 - Streams whose windows come late (labels) are judged after others of the same day; the case is simulated below.
 - When some streams did change, the share of others in the same incident is small (purity below), but not budgeted.
-- While a stream is part of an open incident it is muted: a second change of the same stream shows in `sightline incidents` ("moved again since"), not
-  as another incident.
+- While a stream is part of an open incident it is muted: a second change of the same stream shows in
+  `sightline incidents` ("moved again since"), not as another incident.
 """,
 }
 

@@ -1,4 +1,4 @@
-"""`compare` never raises on data, never finds drift of a table from itself, and does not depend on the order of rows."""
+"""`compare` never raises on data, finds no drift of a table from itself, and does not depend on the order of rows."""
 
 from __future__ import annotations
 

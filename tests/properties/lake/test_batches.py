@@ -1,4 +1,4 @@
-"""However the same traffic is cut into batches, ordered and repeated, the lake holds the same rows and the counts add up."""
+"""However traffic is cut into batches, ordered and repeated, the lake holds the same rows and the counts add up."""
 
 from __future__ import annotations
 

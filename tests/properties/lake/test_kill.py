@@ -1,4 +1,4 @@
-"""A process killed (SIGKILL) at any moment of an intake, then started again, leaves the same tables as an undisturbed one."""
+"""A process killed (SIGKILL) at any moment of an intake and started again leaves the tables of an undisturbed one."""
 
 from __future__ import annotations
 

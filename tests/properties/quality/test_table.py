@@ -1,4 +1,7 @@
-"""What must hold of every quality metric, whatever the counts: merging, order, repetition, relabelling, ranges, intervals."""
+"""What must hold of every quality metric, whatever the counts.
+
+Merging, order, repetition, relabelling, ranges, intervals.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,17 @@ def aggregates(task, seed, n_groups=3, n_buckets=8, k=3):
         one_hot = np.eye(n_classes)[y]
         brier = (p[:, 1] - y) ** 2 if n_classes == 2 else ((p - one_hot) ** 2).sum(axis=1)
         error = guess - label
-        sums = {"n_score": n, "sum_score": p[:, 1].sum(), "sum_log_loss": -np.log((p * one_hot).sum(axis=1)).sum(), "sum_brier": brier.sum(), "sum_label": label.sum(), "sum_label_sq": (label**2).sum(), "sum_error": error.sum(), "sum_abs_error": np.abs(error).sum(), "sum_squared_error": (error**2).sum()}  # fmt: skip
+        sums = {
+            "n_score": n,
+            "sum_score": p[:, 1].sum(),
+            "sum_log_loss": -np.log((p * one_hot).sum(axis=1)).sum(),
+            "sum_brier": brier.sum(),
+            "sum_label": label.sum(),
+            "sum_label_sq": (label**2).sum(),
+            "sum_error": error.sum(),
+            "sum_abs_error": np.abs(error).sum(),
+            "sum_squared_error": (error**2).sum(),
+        }
         for name, value in sums.items():
             data[name][g, b] = value
     return data

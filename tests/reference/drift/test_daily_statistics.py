@@ -178,7 +178,7 @@ def test_a_year_of_thirty_columns_takes_a_second(profile):
 
 
 def test_only_atoms_that_stand_out_have_a_stream():
-    """A sentinel, a limit and a spike do; the frequent values of a rounded measurement and of a small integer do not."""
+    """A sentinel, a limit and a spike do; frequent values of a rounded measurement and of a small integer do not."""
     rng = np.random.default_rng(43)
     rounded = np.round(rng.normal(40, 5, 20_000))
     capped = np.minimum(rng.normal(9, 1, 20_000), 10.0)

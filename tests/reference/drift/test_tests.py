@@ -91,7 +91,7 @@ def test_cramer_von_mises_against_scipy(a, b):
 @pytest.mark.parametrize("kind", ["poisson", "rare flag", "many zeros", "rounded"])
 @pytest.mark.parametrize(("m", "n"), [(60, 60), (400, 60)])
 def test_tied_values_of_the_same_law_are_rejected_as_often_as_promised(test, kind, m, n):
-    """scipy's p-values here: Cramer-von Mises 0 for every unequal pair of sizes, Anderson-Darling about half of what is right."""
+    """scipy's p-values here: Cramer-von Mises 0 for all unequal sizes, Anderson-Darling about half of what is right."""
     rng = np.random.default_rng(29)
     draw = {
         "poisson": lambda k: rng.poisson(1, k).astype(float),

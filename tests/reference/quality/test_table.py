@@ -1,4 +1,4 @@
-"""The whole quality table against scikit-learn on the same rows, its intervals, and what it says when data are missing."""
+"""The whole quality table against scikit-learn on the same rows, its intervals, and what it says of missing data."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def holds(count: int, allowed: float, full: bool) -> bool:
 @pytest.mark.parametrize("streams", [1000, pytest.param(10_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("c", [90, 365, 9000])
 def test_alarms_per_stream_and_year(c, streams):
-    """Every family, every stream with a budget of its own, tails pooled per 100 streams, state saved and read on the way."""
+    """Every family, every stream with a budget of its own, tails pooled per 100 streams, state saved on the way."""
     measured, broken = {}, []
     for names in [list(FAMILIES)] if streams <= 1000 else [[name] for name in FAMILIES]:
         worlds = [
@@ -95,7 +95,7 @@ def test_incidents_per_monitor(monitors, name, family, warmup):
 
 @pytest.mark.parametrize("monitors", [10, pytest.param(100, marks=pytest.mark.long)])
 def test_incidents_when_half_the_streams_come_four_days_late(monitors):
-    """Label streams lag: they share each day's common factor with streams already judged, and the budget still holds."""
+    """Label streams lag: they share each day's common factor with streams already judged; the budget still holds."""
     world = messy(np.random.default_rng(22), DAYS, 100 * monitors)
     lag = np.where(np.arange(100 * monitors) % 2 == 0, 4, 0)
     run = simulate(world, daily(90, memory=128), lag=lag)
@@ -105,7 +105,7 @@ def test_incidents_when_half_the_streams_come_four_days_late(monitors):
 
 @pytest.mark.parametrize("streams", [150, pytest.param(1500, marks=pytest.mark.long)])
 def test_a_monitor_with_one_stream(streams):
-    """No neighbours to learn the tails from: the prior (8 degrees of freedom, scale at least 1) and the default warm-up."""
+    """No neighbours to learn the tails from: the prior (8 degrees of freedom, scale at least 1), default warm-up."""
     measured = {}
     for k, name in enumerate(["Gaussian", "t3", "messy", "AR(1) .6", "rate, 3 events a day"]):
         world = FAMILIES[name](np.random.default_rng([23, k]), 28 + YEAR, streams)

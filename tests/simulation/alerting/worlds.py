@@ -70,7 +70,7 @@ def mix(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -
 
 
 def messy(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -> World:
-    """The mix with a common factor (correlation .3 within a monitor), AR(1) U(0, .5), weekday means and weekday variances."""
+    """The mix with a common factor (correlation .3 within a monitor), AR(1) U(0, .5), weekday means and variances."""
     own = _mix(rng, (days, streams))
     common = np.repeat(rng.standard_normal((days, -(-streams // monitor))), monitor, axis=1)[:, :streams]
     noise = autoregress(np.sqrt(0.7) * own + np.sqrt(0.3) * common, rng.uniform(0, 0.5, streams))

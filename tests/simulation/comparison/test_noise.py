@@ -1,4 +1,7 @@
-"""`compare` on data without drift and at the boundary: how often is each verdict wrong, small and unequal samples included?"""
+"""`compare` on data without drift and at the boundary: how often is each verdict wrong?
+
+Small and unequal samples are included.
+"""
 
 from __future__ import annotations
 

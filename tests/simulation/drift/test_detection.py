@@ -1,7 +1,9 @@
-"""Acceptance 1 (f): how soon the decision statistics of 1.4 find a change of one of 25 columns, at one incident per 90 days, and
-how often they report one where nothing changes but the volume.
+"""How soon the decision statistics find a change of one of 25 columns, at one incident per 90 days.
 
-20,000 rows a day; every day has effects of its own (mean 0.03 sd, scale 2 %, weekday), so no test of "the same law" could work.
+And how often they report one where nothing changes but the volume (acceptance 1 f and 1.4).
+
+20,000 rows a day; every day has effects of its own (mean 0.03 sd, scale 2 %, weekday), so no test of "the same law"
+could work.
 """
 
 from __future__ import annotations
@@ -100,7 +102,8 @@ def test_median_days_to_detect(runs):
         measured[f"{change} (listed {listed})"] = median if median < NEVER else "not within 40 days"
     record(
         "drift_detection_days",
-        "median days until one changed column of 25 is reported, at 1 incident per 90 days: at most 1.5 times the listed",
+        "median days until one changed column of 25 is reported, at 1 incident per 90 days: "
+        "at most 1.5 times the listed",
         measured,
         runs,
         "Effect sizes and their intervals",

@@ -70,7 +70,7 @@ def test_a_level_that_keeps_moving_is_not_taken_as_normal():
 
 
 def test_a_season_is_one_incident_and_not_two_hundred():
-    """Sixteen streams follow one slow swing of ten sd; its turns are single incidents, whichever streams notice when."""
+    """Sixteen streams follow one slow swing of ten sd; its turns are single incidents, whoever notices when."""
     days = 365
     swing = 10 * (1 - np.cos(2 * np.pi * np.clip(np.arange(days) - 60, 0, None) / 305)) / 2
     values = noise(days, 16) + swing[:, None] * np.linspace(0.3, 1, 16)

@@ -46,10 +46,16 @@ def test_two_incidents_halve_the_threshold():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"threshold_windows": 0.5}, {"threshold_windows": float("nan")}, {"threshold_windows": 90, "season": "month"}, {"threshold_windows": 90, "warmup": 3}, {"threshold_windows": 90, "weights": {"a": 0}},
-        {"threshold_windows": 90, "window": timedelta(0)}, {"threshold_windows": 90, "new_normal_after": 10_000}, {"threshold_windows": 90, "warmup": 60, "memory": 50},
+        {"threshold_windows": 0.5},
+        {"threshold_windows": float("nan")},
+        {"threshold_windows": 90, "season": "month"},
+        {"threshold_windows": 90, "warmup": 3},
+        {"threshold_windows": 90, "weights": {"a": 0}},
+        {"threshold_windows": 90, "window": timedelta(0)},
+        {"threshold_windows": 90, "new_normal_after": 10_000},
+        {"threshold_windows": 90, "warmup": 60, "memory": 50},
     ],
-)  # fmt: skip
+)
 def test_impossible_settings_are_refused_with_a_fix(settings):
     with pytest.raises(ValueError, match="fix:"):
         EngineConfig(**settings)
@@ -147,7 +153,7 @@ def test_residuals_follow_their_definition():
 
 
 def test_scores_of_normal_days_are_exactly_t():
-    """With no autocorrelation estimated, u is t with as many degrees of freedom as residuals: uniform given the past."""
+    """With no autocorrelation estimated, u is t with as many degrees of freedom as residuals: uniform given it."""
     rng = np.random.default_rng(2)
     streams, days = 4000, 40
     baseline = Baseline(streams, 7)

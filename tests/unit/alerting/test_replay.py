@@ -1,4 +1,7 @@
-"""Replay of the evidence: rows that repeat, come late or lack something; weights; what a state holds; the shape of the frames."""
+"""Replay of the evidence.
+
+Rows that repeat, come late or lack something; weights; what a state holds; the shape of the frames.
+"""
 
 from __future__ import annotations
 

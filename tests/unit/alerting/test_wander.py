@@ -1,4 +1,4 @@
-"""Streams that may wander follow their own level after an unattended incident; a return to the reference is no incident."""
+"""Streams that may wander follow their level after an unattended incident; a return to the reference is no incident."""
 
 from __future__ import annotations
 

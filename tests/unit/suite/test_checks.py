@@ -1,4 +1,4 @@
-"""Test suites: operators, tolerances in the direction that is worse, intervals, severities, and what cannot be measured."""
+"""Test suites: operators, tolerances in the worse direction, intervals, severities, and what cannot be measured."""
 
 from __future__ import annotations
 
@@ -224,8 +224,9 @@ def test_a_draft_finds_what_is_broken():
     suite = draft_suite(reference, ROLES)
     assert run_suite(suite, reference, reference).passed
     assert set(known_metrics(ROLES)) >= {check.metric for check in suite.checks}
+    fifth = pl.int_range(pl.len()) % 5 == 0
     broken = {
-        "null_rate(age)": table(seed=2).with_columns(age=pl.when(pl.int_range(pl.len()) % 5 == 0).then(None).otherwise("age")),
+        "null_rate(age)": table(seed=2).with_columns(age=pl.when(fifth).then(None).otherwise("age")),
         "duplicate_rate": table(seed=2).with_columns(id=7),
         "unseen_rate(plan)": table(seed=2).with_columns(plan=pl.lit("trial")),
         "n_distinct(age)": table(seed=2).with_columns(age=pl.lit(40.0)),
@@ -233,8 +234,8 @@ def test_a_draft_finds_what_is_broken():
         "missing_columns": table(seed=2).drop("plan"),
         "row_count": table(seed=2).clear(),
         "roc_auc": table(seed=2, skill=0.1),
-        "not_finite_rate(age)": table(seed=2).with_columns(age=pl.when(pl.int_range(pl.len()) % 5 == 0).then(float("inf")).otherwise("age")),
-    }  # fmt: skip
+        "not_finite_rate(age)": table(seed=2).with_columns(age=pl.when(fifth).then(float("inf")).otherwise("age")),
+    }
     for check, current in broken.items():
         frame = run_suite(suite, reference, current).frame
         assert frame.filter(pl.col("check") == check)["status"].to_list() == ["fail"], check
@@ -291,8 +292,10 @@ def test_a_draft_still_finds_small_breaks():
         "out_of_range_rate(amount)": current.with_columns(
             amount=pl.when(every % 20 == 0).then(pl.col("amount") * 1000).otherwise("amount")
         ),
-        "duplicate_rate": current.with_columns(order_id=pl.when(every == 0).then(pl.col("order_id").last()).otherwise("order_id")),
-    }  # fmt: skip
+        "duplicate_rate": current.with_columns(
+            order_id=pl.when(every == 0).then(pl.col("order_id").last()).otherwise("order_id")
+        ),
+    }
     for check, table_ in broken.items():
         result = run_suite(suite, reference, table_)
         assert not result.passed
