@@ -1,9 +1,10 @@
-"""The whole daily path (aggregates, drift, quality; 30 days at once) as a multiple of DuckDB's plain scan of the same columns.
+"""The whole daily path as a multiple of DuckDB's plain scan of the same columns: aggregates, drift, quality; 30 days.
 
-30 days of 20 features (10 numeric, 10 categorical, with nulls), score and late labels lie in the lake. Every stage runs in a process
-of its own, one after the other in one run; its CPU seconds (user + system) divided by the scan's are the figure to trust on a shared
-machine. The scan counts every column with two threads, the dbt build has two threads and 700 MB for DuckDB. What dbt itself costs
-(the same build over no window) is measured and given apart. Run: ``python -m benchmarks daily_path [--rows 1000000 10000000]``.
+30 days of 20 features (10 numeric, 10 categorical, with nulls), score and late labels lie in the lake. Every stage runs
+in a process of its own, one after the other in one run; its CPU seconds (user + system) divided by the scan's are the
+figure to trust on a shared machine. The scan counts every column with two threads, the dbt build has two threads and
+700 MB for DuckDB. What dbt itself costs (the same build over no window) is measured and given apart. Run:
+``python -m benchmarks daily_path [--rows 1000000 10000000]``.
 """
 
 from __future__ import annotations
@@ -83,7 +84,10 @@ def numeric(index: int) -> str:
 
 def category(index: int) -> str:
     """5 to 113 values with falling frequencies, 1 % nulls."""
-    return f"if({uniform(9000 + index)} < 0.01, NULL, 'value ' || floor({5 + 12 * index} * {uniform(9100 + index)} ** 2)::INT)"
+    return (
+        f"if({uniform(9000 + index)} < 0.01, NULL, "
+        f"'value ' || floor({5 + 12 * index} * {uniform(9100 + index)} ** 2)::INT)"
+    )
 
 
 def generate(spec: MonitorSpec, paths: MonitorPaths, rows: int) -> None:
@@ -97,15 +101,20 @@ def generate(spec: MonitorSpec, paths: MonitorPaths, rows: int) -> None:
         for day, key in enumerate(keys_of(spec)):
             start = f"TIMESTAMP '{START + timedelta(days=day):%Y-%m-%d}'"
             con.execute(f"""CREATE OR REPLACE TEMP TABLE day_rows AS SELECT *{segments} FROM (
-                SELECT printf('%016x', hash(i, day)) AS prediction_id, {start} + to_microseconds((i * 86.4e9 / {per_day})::BIGINT) AS predicted_at,
-                       {start} AS window_start, 'v1' AS model_version, NULL::VARCHAR AS entity_id, NULL::VARCHAR AS query_id,
-                       {uniform(1)} ** 2 AS score, NULL::DOUBLE AS prediction, NULL::VARCHAR AS predicted_class, false AS is_error,
+                SELECT printf('%016x', hash(i, day)) AS prediction_id,
+                       {start} + to_microseconds((i * 86.4e9 / {per_day})::BIGINT) AS predicted_at,
+                       {start} AS window_start, 'v1' AS model_version,
+                       NULL::VARCHAR AS entity_id, NULL::VARCHAR AS query_id,
+                       {uniform(1)} ** 2 AS score, NULL::DOUBLE AS prediction,
+                       NULL::VARCHAR AS predicted_class, false AS is_error,
                        NULL::VARCHAR AS status, 5 + 100 * {uniform(2)} ** 3 AS latency_ms, 1.0::DOUBLE AS weight,
-                       (hash(i, day) % 64)::UTINYINT AS bucket, {start} + INTERVAL 1 DAY AS received_at, 'b{day}' AS batch_id, i AS row_number
+                       (hash(i, day) % 64)::UTINYINT AS bucket, {start} + INTERVAL 1 DAY AS received_at,
+                       'b{day}' AS batch_id, i AS row_number
                        {numbers}{categories}
                 FROM (SELECT i, {day} AS day FROM range({per_day}) AS ids(i)))""")
             label = f"if({uniform(3).replace('day', str(day)).replace('(i,', '(row_number,')} < score, 1, 0)"
-            labels = f"""SELECT prediction_id, predicted_at, window_start, {label}::VARCHAR AS label_class, {label}::DOUBLE AS label_value,
+            labels = f"""SELECT prediction_id, predicted_at, window_start,
+                       {label}::VARCHAR AS label_class, {label}::DOUBLE AS label_value,
                        predicted_at + INTERVAL 20 HOUR AS observed_at, predicted_at + INTERVAL 30 HOUR AS received_at,
                        ({100 + day}::BIGINT << 32) + row_number AS revision_order, 'l{day}' AS batch_id
                 FROM day_rows ORDER BY hash(prediction_id)"""
@@ -121,7 +130,10 @@ def prepare(con: duckdb.DuckDBPyConnection, paths: MonitorPaths) -> None:
     """The views that sightline.warehouse.prepare makes, over parts that no intake wrote."""
     con.execute("CREATE SCHEMA IF NOT EXISTS raw")
     for kind in ("inferences", "labels"):
-        scan = f"read_parquet('{paths.lake / kind}/window=*/*.parquet', hive_partitioning = true, hive_types = {{'window': VARCHAR}})"
+        scan = (
+            f"read_parquet('{paths.lake / kind}/window=*/*.parquet', hive_partitioning = true, "
+            "hive_types = {'window': VARCHAR})"
+        )
         con.execute(
             f'CREATE OR REPLACE VIEW raw.{kind} AS SELECT * EXCLUDE ("window"), "window" AS window_key FROM {scan}'
         )
@@ -313,11 +325,13 @@ def run(rows: int, segments: int, folder: Path) -> dict[str, object]:
     }.items():
         print(f"  {label:<44}{value:>8.2f}  {value / floors[0]:>5.1f} x  {value / floors[1]:>5.1f} x")
     print(
-        f"  aim: {AIM:g} x. dbt itself, once per run whatever the rows: {costs['dbt_nothing_again'].cpu_seconds:.1f} CPU s"
+        f"  aim: {AIM:g} x. dbt itself, once per run whatever the rows: {costs['dbt_nothing_again'].cpu_seconds:.1f} "
+        "CPU s"
     )
     print(f"  peak memory: dbt {costs['dbt'].peak_mb:.0f} MB, judging {costs['judge'].peak_mb:.0f} MB")
     print(
-        f"  wall: dbt {costs['dbt'].wall_seconds:.1f} s, judging {costs['judge'].wall_seconds:.1f} s; load average {os.getloadavg()[0]:.1f}"
+        f"  wall: dbt {costs['dbt'].wall_seconds:.1f} s, judging {costs['judge'].wall_seconds:.1f} s; load average "
+        f"{os.getloadavg()[0]:.1f}"
     )
     print("  slowest models (wall s): " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in models))
     return {

@@ -1,9 +1,9 @@
 """Drift of 20 features against a reference: Sightline beside Evidently, NannyML and plain scipy, in one run.
 
 Each tool runs in a process of its own. Its CPU seconds (user + system, children included) are of the work alone: not of
-imports, which a small run before has done for every tool, nor of reading; of short runs the median of three. They are divided
-by ours. The peers get environments of their own with the pins that they need (`build/peers/`).
-``python -m benchmarks drift_peers --rows 1000000 [--days 30] [--statistics js] [--tools sightline,scipy,evidently,nannyml]``
+imports, which a small run before has done for every tool, nor of reading; of short runs the median of three. They are
+divided by ours. The peers get environments of their own with the pins that they need (`build/peers/`). ``python -m
+benchmarks drift_peers --rows 1000000 [--days 30] [--statistics js] [--tools sightline,scipy,evidently,nannyml]``
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import polars as pl
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "peers"
 PINS = {
-    # Without the caps a fresh install of either fails at import: they use what pandas 3 removed, and NannyML does not declare statsmodels.
+    # Without the caps a fresh install of either fails at import: they use what pandas 3 removed, and NannyML does not
+    # declare statsmodels.
     "evidently": ["evidently==0.7.21", "pandas<3", "pyarrow"],
     "nannyml": ["nannyml==0.13.1", "pandas<3", "statsmodels", "pyarrow"],
 }
@@ -45,7 +46,8 @@ def report(spent, windows):
 PANDAS = """
 import pandas as pd
 reference, current = pd.read_parquet(ref_path), pd.read_parquet(cur_path)
-groups = [g.drop(columns="at") for _, g in current.groupby(current["at"].dt.date)] if days > 1 else [current.drop(columns="at")]
+days_of = [day for _, day in current.groupby(current["at"].dt.date)] if days > 1 else [current]
+groups = [day.drop(columns="at") for day in days_of]
 timed = reference
 reference = reference.drop(columns="at")
 numeric = [c for c in reference if reference[c].dtype.kind == "f"]
@@ -113,8 +115,10 @@ report(cpu() - start, len(groups))
 """,
 }
 STATISTICS = {
-    "default": "each tool's own: Sightline PSI with interval, null, not finite, out-of-range and unseen rates; NannyML JS distance; "
-    "Evidently Wasserstein and JS distance; scipy KS and chi-square",
+    "default": (
+        "each tool's own: Sightline PSI with interval, null, not finite, out-of-range and unseen rates; NannyML JS "
+        "distance; Evidently Wasserstein and JS distance; scipy KS and chi-square"
+    ),
     "js": "the same for all: Jensen-Shannon distance of every column",
 }
 
@@ -171,7 +175,10 @@ def measure(tool: str, reference: Path, current: Path, days: int, statistics: st
 
 
 def steadied(tool: str, *arguments: Any) -> dict[str, float]:
-    """The median of three runs of a tool that takes less than ten seconds: other work on the machine weighs on short runs."""
+    """The median of three runs of a tool that takes less than ten seconds.
+
+    Other work on the machine weighs on short runs.
+    """
     runs = [measure(tool, *arguments)]
     if runs[0]["cpu_seconds"] < STEADY_SECONDS:
         runs += [measure(tool, *arguments) for _ in range(2)]
@@ -204,7 +211,8 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"  {error}")
     own = found.get("sightline", {}).get("cpu_seconds")
     print(
-        f"{options.rows:,} rows against {options.rows:,}, 20 features, {options.days} window(s); CPU seconds of the work alone"
+        f"{options.rows:,} rows against {options.rows:,}, 20 features, {options.days} window(s); CPU seconds of the "
+        "work alone"
     )
     print(f"  statistics: {STATISTICS[options.statistics]}")
     for tool, result in found.items():

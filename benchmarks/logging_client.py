@@ -1,7 +1,10 @@
-"""What one logged prediction of 20 features costs the caller: a bare call, the Sightline client, an OpenTelemetry span, whylogs.
+"""What one logged prediction of 20 features costs the caller.
 
-Each case is a process of its own; the peers live in a virtual environment that this benchmark makes (``build/``). Calls are paced (a pause
-of 0.2 ms), as in a server, so that background threads run as they would there. Run: ``python -m benchmarks.logging_client``.
+Beside the Sightline client: a bare call, an OpenTelemetry span, whylogs.
+
+Each case is a process of its own; the peers live in a virtual environment that this benchmark makes (``build/``). Calls
+are paced (a pause of 0.2 ms), as in a server, so that background threads run as they would there. Run:
+``python -m benchmarks.logging_client``.
 """
 
 from __future__ import annotations
@@ -151,7 +154,8 @@ def main() -> None:
     print(f"{'':22}{'p50 us':>10}{'p90 us':>10}{'p99 us':>10}{'max us':>12}")
     for r in results:
         print(
-            f"{r['case']:22}{r['p50_us']:>10.2f}{r['p90_us']:>10.2f}{r['p99_us']:>10.2f}{r['max_us']:>12.0f}   {CASES[r['case']]}"
+            f"{r['case']:22}{r['p50_us']:>10.2f}{r['p90_us']:>10.2f}{r['p99_us']:>10.2f}{r['max_us']:>12.0f}   "
+            f"{CASES[r['case']]}"
         )
         if r["stats"]:
             print(f"{'':22}{ {name: n for name, n in r['stats'].items() if n} }")

@@ -1,11 +1,12 @@
 """Load on the collector over loopback: single events and batches, against an application that answers and does nothing.
 
-The server and the load generator are processes of their own, each on one core where there are two. Every event has 20 features (or 5) and
-an id of its own, and each 200 means that it is on disk. Two kinds of load: as much as goes (each connection sends its next request when
-the last one is answered: the latency is then the number of connections divided by the throughput, and the generator's own work is in it),
-and a fixed rate (requests are due at even distances, and the latency counts from the moment a request was due, so that a stall is charged
-to all that it holds up). ``waited`` is the share of the time in which threads of the server were ready and other work had their core:
-where it is high without a reason in the server itself, latencies tell of the machine.
+The server and the load generator are processes of their own, each on one core where there are two. Every event has 20
+features (or 5) and an id of its own, and each 200 means that it is on disk. Two kinds of load: as much as goes (each
+connection sends its next request when the last one is answered: the latency is then the number of connections divided
+by the throughput, and the generator's own work is in it), and a fixed rate (requests are due at even distances, and the
+latency counts from the moment a request was due, so that a stall is charged to all that it holds up). ``waited`` is the
+share of the time in which threads of the server were ready and other work had their core: where it is high without a
+reason in the server itself, latencies tell of the machine.
 
 Run: ``python -m benchmarks logging_load [--seconds 5] [--json FILE]``.
 """
@@ -68,7 +69,8 @@ BATCHES = [(8, 50, 20), (4, 500, 20), (8, 50, 5), (4, 500, 5)]
 class Result:
     """One run; latencies in milliseconds, from the first byte sent to the last received.
 
-    ``events_per_cpu_second`` divides by the processor time the server used: what one core can do, also on a machine with other work.
+    ``events_per_cpu_second`` divides by the processor time the server used: what one core can do,
+    also on a machine with other work.
     """
 
     name: str
@@ -284,7 +286,8 @@ def main() -> None:
     for r in results:
         floor = bare.get((r.connections, r.events_per_request, r.rate)) if r.features == FEATURES[0] else None
         cells = (
-            f"{r.connections}", f"{r.events_per_request}", f"{r.features}", f"{r.rate or 'full'}", f"{r.requests_per_second:,.0f}", f"{r.events_per_second:,.0f}",
+            f"{r.connections}", f"{r.events_per_request}", f"{r.features}", f"{r.rate or 'full'}",
+            f"{r.requests_per_second:,.0f}", f"{r.events_per_second:,.0f}",
             f"{r.events_per_cpu_second:,.0f}", f"{r.p50_ms:.2f}", f"{r.p99_ms:.2f}", f"{r.waited:.2f}",
             f"{r.events_per_cpu_second / floor.events_per_cpu_second:.2f}" if floor else "", f"{r.failed}",
         )  # fmt: skip

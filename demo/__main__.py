@@ -32,7 +32,10 @@ CACHE = "_demo"
 @click.option("--as-recorded", is_flag=True, help="Keep the dates of 2013 (Dagster's plots will be empty).")
 @click.option("--log-only", is_flag=True, help="Stop after the replay: write the log and the landing folder only.")
 def main(as_recorded: bool, log_only: bool) -> None:
-    """Replay a year of flights out of New York through Sightline, in SIGHTLINE_HOME (default: the working directory)."""
+    """Replay a year of flights out of New York through Sightline.
+
+    It lies in SIGHTLINE_HOME (default: the working directory).
+    """
     console = Console()
     home = Home.from_env()
     os.environ["SIGHTLINE_HOME"] = str(home.root)

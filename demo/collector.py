@@ -1,7 +1,7 @@
 """The collector of the replay: Sightline's own, in a process of its own on loopback, with the replay's clock.
 
-``python -m demo.collector CLOCK PORT``: without the clock every event of the year would count as received today, and every
-label as months late.
+``python -m demo.collector CLOCK PORT``: without the clock every event of the year would count as received today,
+and every label as months late.
 """
 
 from __future__ import annotations

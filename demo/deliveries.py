@@ -1,4 +1,7 @@
-"""The year in time order, as a serving system would have logged it: predictions at scheduled departure, labels at landing."""
+"""The year in time order, as a serving system would have logged it.
+
+Predictions come at scheduled departure, labels at landing.
+"""
 
 from __future__ import annotations
 

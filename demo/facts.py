@@ -1,7 +1,9 @@
-"""What is documented to have happened in 2013, as data: what a monitor must find, what it may tell, and what must not page.
+"""What is documented to have happened in 2013, as data.
 
-Each fact was established on the raw data (`tests/demo/test_demo_data.py` holds them), not on Sightline's output. `score` compares
-them with what was found.
+A fact is what a monitor must find, what it may tell, or what must not page.
+
+Each fact was established on the raw data (`tests/demo/test_demo_data.py` holds them), not on Sightline's output.
+`score` compares them with what was found.
 """
 
 from __future__ import annotations
@@ -29,14 +31,15 @@ class Fact:
     id, title : str
         Short name, and one sentence for people.
     kind : {"find", "may", "once", "quiet"}
-        ``find``: something must show. ``may``: it is real, and may show. ``once``: it must show, in at most `at_most` incidents
-        over the whole span. ``quiet``: nothing may change on these streams in the span.
+        ``find``: something must show. ``may``: it is real, and may show. ``once``: it must show, in at most `at_most`
+        incidents over the whole span. ``quiet``: nothing may change on these streams in the span.
     first, last : date
         Days of 2013, both included.
     streams : tuple of str
         Patterns of evidence streams ``<asset>/<column>/<statistic>`` whose incident counts.
     judgements : tuple of (str, str)
-        (column, metric) whose status ``warn`` or ``alert`` counts as well: hard rules and values beyond the reference's.
+        (column, metric) whose status ``warn`` or ``alert`` counts as well: hard rules and
+        values beyond the reference's.
     slack_days : int
         A stream that joins an incident so many days after `last` still counts: evidence needs days.
     onset_days : int
@@ -166,8 +169,10 @@ SEASONS = Fact(
 
 MAY_TELL: tuple[Fact, ...] = (
     Fact("rain_february", "Rain on 42 % of the flights, on one day", "may", _day(2, 19), _day(2, 19), STORM),
-    Fact("rain_end_february", "Rain on half of the flights, on two days of five", "may", _day(2, 23), _day(2, 27), STORM, onset_days=4),
-    Fact("summer_timetable", "Scheduled durations fall by 7 minutes on the same routes until July", "may", _day(3, 4), _day(7, 1), ("drift/scheduled_minutes/*",), onset_days=7),
+    Fact("rain_end_february", "Rain on half of the flights, on two days of five", "may", _day(2, 23), _day(2, 27),
+     STORM, onset_days=4),
+    Fact("summer_timetable", "Scheduled durations fall by 7 minutes on the same routes until July", "may", _day(3, 4),
+     _day(7, 1), ("drift/scheduled_minutes/*",), onset_days=7),
     Fact(
         "rain_march",
         "Rain on three days of four: pressure is missing, as always in bad weather",
@@ -176,15 +181,22 @@ MAY_TELL: tuple[Fact, ...] = (
         _day(3, 19),
         (*STORM, "data_quality/pressure/null_rate"),
     ),
-    Fact("dry_april", "Drier air than any in the reference: 13 % humidity", "may", _day(4, 5), _day(4, 9), ("data_quality/humid/*",)),
-    Fact("mild_april", "Mild weather: scores of .17 on average instead of .23", "may", _day(3, 26), _day(5, 5), ("drift/@score/*",), onset_days=21),
+    Fact("dry_april", "Drier air than any in the reference: 13 % humidity", "may", _day(4, 5), _day(4, 9),
+     ("data_quality/humid/*",)),
+    Fact("mild_april", "Mild weather: scores of .17 on average instead of .23", "may", _day(3, 26), _day(5, 5),
+     ("drift/@score/*",), onset_days=21),
     *(
-        Fact(f"pressure_{first:%m%d}", "Higher pressure than any in the reference", "may", first, last, ("data_quality/pressure/out_of_range_rate",))
-        for first, last in ((_day(4, 21), _day(4, 22)), (_day(11, 4), _day(11, 5)), (_day(11, 20), _day(11, 21)), (_day(11, 29), _day(11, 30)))
+        Fact(f"pressure_{first:%m%d}", "Higher pressure than any in the reference", "may", first, last,
+         ("data_quality/pressure/out_of_range_rate",))
+        for first, last in ((_day(4, 21), _day(4, 22)), (_day(11, 4), _day(11, 5)), (_day(11, 20), _day(11, 21)),
+         (_day(11, 29), _day(11, 30)))
     ),
-    Fact("calm_summer", "Weaker gusts than in the reference's winter", "may", _day(5, 13), _day(10, 3), ("*/wind_gust/*", "drift/wind_*"), onset_days=60),
-    Fact("feed_october", "The weather feed has gaps: 5 % of a day's flights without weather", "may", _day(10, 23), _day(10, 26), NO_WEATHER, onset_days=2),
-    Fact("haze_december", "Visibility below 10 miles for three days without rain", "may", _day(12, 2), _day(12, 5), ("drift/visib/*",)),
+    Fact("calm_summer", "Weaker gusts than in the reference's winter", "may", _day(5, 13), _day(10, 3),
+     ("*/wind_gust/*", "drift/wind_*"), onset_days=60),
+    Fact("feed_october", "The weather feed has gaps: 5 % of a day's flights without weather", "may", _day(10, 23),
+     _day(10, 26), NO_WEATHER, onset_days=2),
+    Fact("haze_december", "Visibility below 10 miles for three days without rain", "may", _day(12, 2), _day(12, 5),
+     ("drift/visib/*",)),
 )  # fmt: skip
 
 MUST_BE_QUIET: tuple[Fact, ...] = (
@@ -244,7 +256,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Score:
-    """Facts and what became of them (facts that may show only if they did); incidents that no fact explains, oldest first."""
+    """Facts and what became of them; incidents that no fact explains, oldest first.
+
+    Facts that may show are listed only if they did.
+    """
 
     findings: tuple[Finding, ...]
     unexplained: pl.DataFrame = field(default_factory=pl.DataFrame)

@@ -1,7 +1,7 @@
 """The monitored model: will a flight arrive more than 15 minutes late? Trained on odd days of January and February.
 
-The even days are the reference, and every score in the log is out of sample: the odd days of January and February are scored
-by a twin fitted on the even ones, everything else by the model itself.
+The even days are the reference, and every score in the log is out of sample: the odd days of January and February are
+scored by a twin fitted on the even ones, everything else by the model itself.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ from sightline.spec.model import MonitorSpec
 def orchestrate(
     home: Home, spec: MonitorSpec, windows: Sequence[str], tell: Callable[[str], object] = lambda text: None
 ) -> None:
-    """Materialize all windows in one ranged run; both flows are judged before the alert engine decides once over all of them.
+    """Materialize all windows in one ranged run.
+
+    Both flows are judged before the alert engine decides once over all of them.
 
     Earlier materializations of the monitor's assets are wiped from Dagster's storage first: the data are new.
 

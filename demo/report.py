@@ -50,8 +50,8 @@ def print_score(console: Console, score: Score, calendar: Calendar, spec: Monito
     span = calendar.first_landing_day - calendar.first_day
     allowed = budget.incidents * (span / budget.per)
     console.print(
-        f"Incidents in {span.days} days: {score.n_incidents}, of which {score.unexplained.height} belong to no documented fact; "
-        f"the budget ({budget}) allows {allowed:.1f} false ones."
+        f"Incidents in {span.days} days: {score.n_incidents}, of which {score.unexplained.height} belong to no "
+        f"documented fact; the budget ({budget}) allows {allowed:.1f} false ones."
     )
     for row in score.unexplained.iter_rows(named=True):
         streams = ", ".join(row["stream"][:4]) + (" ..." if len(row["stream"]) > 4 else "")
@@ -91,9 +91,9 @@ def print_next(console: Console, calendar: Calendar) -> None:
     )
     if calendar.pause:
         console.print(
-            f"Nobody flies after it: the {len(calendar.pause)} days to {calendar.pause[-1]} are listed as a pause under "
-            f"`alerts.holidays`.\nFrom the day after on, a day without predictions fails `row_volume` once it has closed, "
-            "as for a service that fell silent.",
+            f"Nobody flies after it: the {len(calendar.pause)} days to {calendar.pause[-1]} are listed as a pause "
+            "under `alerts.holidays`.\nFrom the day after on, a day without predictions fails `row_volume` once it "
+            "has closed, as for a service that fell silent.",
             highlight=False,
         )
     console.print("\nGo on with:", highlight=False)

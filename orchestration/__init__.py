@@ -2,5 +2,6 @@
 
 import warnings
 
-# Partitioned checks (preview) and backfill policies (beta) are used on purpose; the pins in pyproject.toml hold their shape.
+# Partitioned checks (preview) and backfill policies (beta) are used on purpose; the pins in pyproject.toml hold their
+# shape.
 warnings.filterwarnings("ignore", message=r".*currently in (beta|preview)")

@@ -1,4 +1,7 @@
-"""Work up a range of windows at once, in this process, against the real Dagster instance: history, backfills, the demo."""
+"""Work up a range of windows at once, in this process, against the real Dagster instance.
+
+For history, backfills and the demo.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +41,9 @@ def materialize_range(
 ) -> list[str]:
     """Materialize all assets and checks of a monitor for a range of windows; the run stays visible in the UI.
 
-    Intake comes first, then the aggregates and judgements of each flow, then the alert engine over all of them at once, and
-    last the checks. Earlier windows whose aggregates knew no reference yet are worked up too once it is frozen. The sensors
-    see all these windows as done.
+    Intake comes first, then the aggregates and judgements of each flow, then the alert engine over all of them at once,
+    and last the checks. Earlier windows whose aggregates knew no reference yet are worked up too once it is frozen. The
+    sensors see all these windows as done.
 
     Parameters
     ----------

@@ -22,7 +22,10 @@ def broken_monitor(home: Home, broken: BrokenMonitor) -> dg.Definitions:
         key=[GROUP, name],
         group_name=GROUP,
         kinds={"yaml"},
-        description=f"**{broken.path.name} is left out: it has a mistake.** The other monitors go on.\n\n```\n{broken.error}\n```",
+        description=(
+            f"**{broken.path.name} is left out: it has a mistake.** The other monitors go "
+            f"on.\n\n```\n{broken.error}\n```"
+        ),
     )
     def monitor_file(context: dg.AssetExecutionContext) -> None:
         try:

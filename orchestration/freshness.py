@@ -1,7 +1,7 @@
 """Freshness: how old the newest data, labels and judgements may be, on the clock.
 
-Dagster looks at the time of the latest materialization, whatever its partition. Runs that only judge a closed window anew
-therefore leave `inferences` and `labels` alone (see `orchestration.sensors`).
+Dagster looks at the time of the latest materialization, whatever its partition. Runs that only judge a closed window
+anew therefore leave `inferences` and `labels` alone (see `orchestration.sensors`).
 """
 
 from __future__ import annotations

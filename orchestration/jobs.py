@@ -11,8 +11,13 @@ from sightline.spec import names
 from sightline.spec.flows import BACKFILL, FLOWS
 
 DESCRIPTIONS = {
-    "immediate": "New inferences: intake, aggregates, data quality, drift, alerts and their checks, for the chosen windows.",
-    "delayed": "New labels: intake, labelled aggregates, realised quality, alerts and their checks, for the windows of the predictions.",
+    "immediate": (
+        "New inferences: intake, aggregates, data quality, drift, alerts and their checks, for the chosen windows."
+    ),
+    "delayed": (
+        "New labels: intake, labelled aggregates, realised quality, alerts and their checks, for the windows of the "
+        "predictions."
+    ),
     BACKFILL: "Both flows and all checks in one run, for a range of windows: history, or a range to be worked up anew.",
 }
 

@@ -29,7 +29,10 @@ def run_tags(first: str, last: str) -> dict[str, str]:
 
 
 def windows_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Sequence[str]:
-    """Partition keys of this run, single or ranged; empty when started without a partition ("Execute all" in the UI)."""
+    """Partition keys of this run, single or ranged.
+
+    Empty when started without a partition ("Execute all" in the UI).
+    """
     op = context.op_execution_context
     if op.has_partition_key:
         return [op.partition_key]

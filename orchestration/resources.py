@@ -1,4 +1,7 @@
-"""dbt as a resource: started without asking its version, with one target folder per monitor; the manifest parsed when stale."""
+"""dbt as a resource, with one target folder per monitor.
+
+It is started without asking its version, and its manifest is parsed when stale.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Files that survive a kill: written beside, synced and renamed; and locks that the kernel frees when their holder dies."""
+"""Files that survive a kill, and locks that the kernel frees when their holder dies.
+
+Such files are written beside, synced and renamed.
+"""
 
 from __future__ import annotations
 

@@ -65,7 +65,10 @@ class MonitorPaths:
 
     @property
     def guards(self) -> Path:
-        """What the collector's row guards saw: ``alerts.ndjson`` and ``counts-<day>.ndjson`` (one line per minute and rule)."""
+        """What the collector's row guards saw.
+
+        ``alerts.ndjson`` and ``counts-<day>.ndjson`` (one line per minute and rule).
+        """
         return self.root / "guards"
 
     @property

@@ -13,7 +13,19 @@ from sightline.errors import SightlineError, nearest
 from sightline.spec.yaml_lines import Document, KeyPath, read_yaml
 
 TOP_KEYS = ("version", "quality", "checks")
-QUALITY_KEYS = ("task", "label", "score", "prediction", "class_scores", "positive", "threshold", "entity", "min_labels", "query", "k",)  # fmt: skip
+QUALITY_KEYS = (
+    "task",
+    "label",
+    "score",
+    "prediction",
+    "class_scores",
+    "positive",
+    "threshold",
+    "entity",
+    "min_labels",
+    "query",
+    "k",
+)
 CHECK_KEYS = (
     "metric", "column", "columns", "lt", "le", "gt", "ge", "eq", "between", "in", "relative_tolerance",
     "absolute_tolerance", "direction", "severity", "judge", "name",

@@ -1,4 +1,7 @@
-"""`Client`: what serving code calls. A call copies its arguments into a queue; everything else happens on another thread."""
+"""`Client`: what serving code calls.
+
+A call copies its arguments into a queue; everything else happens on another thread.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,8 @@ class Client:
     version : str, optional
         Model version of predictions that name none.
     sync : bool
-        Return when the event is durable; raise `SightlineClientError` if that fails. Threads that wait at the same time share requests.
+        Return when the event is durable; raise `SightlineClientError` if that fails. Threads that wait
+        at the same time share requests.
     queue_size : int
         Events that may wait in memory; further ones are dropped and counted.
     batch_size : int
@@ -52,8 +56,8 @@ class Client:
     interval : float
         Seconds an event waits for company.
     spool : str or bool, optional
-        Folder in which events wait while the collector is away; False: only in memory. Default: ``SIGHTLINE_SPOOL``, else
-        ``~/.local/state/sightline/spool``.
+        Folder in which events wait while the collector is away; False: only in memory. Default: ``SIGHTLINE_SPOOL``,
+        else ``~/.local/state/sightline/spool``.
     spool_bytes : int
         Size of the spool at most.
     timeout : float
@@ -134,7 +138,7 @@ class Client:
         self._reset()
         self._closed = closed
 
-    # ---- logging --------------------------------------------------------------------------------------------------------------
+    # ---- logging -----------------------------------------------------------------------------------------------------
 
     def prediction(
         self,
@@ -160,7 +164,8 @@ class Client:
         id : str or int
             Identifies the prediction; its label refers to it.
         features : mapping, optional
-            Inputs by name, as in the monitor's YAML. Copied, so it may be changed afterwards (values inside are not copied).
+            Inputs by name, as in the monitor's YAML. Copied, so it may be changed afterwards
+            (values inside are not copied).
         score : float, optional
             P(positive), or ranking score.
         prediction : optional
@@ -170,7 +175,8 @@ class Client:
         version : str, optional
             Model version; default: the client's.
         at : datetime, float or str, optional
-            When the prediction was made: a datetime (without zone: UTC), seconds since 1970, or RFC 3339 text. Default: now.
+            When the prediction was made: a datetime (without zone: UTC), seconds since 1970,
+            or RFC 3339 text. Default: now.
         entity, query : optional
             Whom it is about; which query it belongs to (ranking).
         status, latency_ms, weight, trace : optional
@@ -239,10 +245,12 @@ class Client:
         id : callable, optional
             From the call's arguments to the prediction id; default: a random one, see `current_prediction_id`.
         features : callable, optional
-            From the call's arguments to a mapping; default: the first mapping among the arguments, else the keyword arguments.
+            From the call's arguments to a mapping; default: the first mapping among the
+            arguments, else the keyword arguments.
         result : {"score", "prediction"} or callable
-            What a returned number is (a mapping's ``score``, ``prediction``, ``class_scores``... are taken by name, anything else
-            is the predicted class); or a function from the returned value to keyword arguments of `prediction`.
+            What a returned number is (a mapping's ``score``, ``prediction``, ``class_scores``... are taken
+            by name, anything else is the predicted class); or a function from the returned value to
+            keyword arguments of `prediction`.
         version : str, optional
             Model version.
 
@@ -268,7 +276,7 @@ class Client:
 
         return Monitor(self, id)
 
-    # ---- life -----------------------------------------------------------------------------------------------------------------
+    # ---- life --------------------------------------------------------------------------------------------------------
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything logged so far is delivered or on this machine's disk.
@@ -281,7 +289,10 @@ class Client:
         return self._worker.flush(timeout)
 
     def close(self, timeout: float | None = None) -> None:
-        """Deliver or spool what is queued and stop; later calls are counted as dropped. Waits for `exit_timeout` by default."""
+        """Deliver or spool what is queued and stop; later calls are counted as dropped.
+
+        Waits for `exit_timeout` by default.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -296,10 +307,10 @@ class Client:
         Returns
         -------
         dict
-            ``logged`` calls = ``sent`` + ``spooled`` + ``refused`` (by the collector, for good) + ``dropped`` (queue full, closed)
-            + ``queued`` (waiting in memory). Of the spooled, ``replayed`` were sent later. Of those the collector took,
-            ``duplicate`` and ``rejected`` are its own counts; rejected ones are in its quarantine. ``failures``: attempts that
-            failed. ``errors``: calls whose arguments could not even be queued.
+            ``logged`` calls = ``sent`` + ``spooled`` + ``refused`` (by the collector, for good) + ``dropped`` (queue
+            full, closed) + ``queued`` (waiting in memory). Of the spooled, ``replayed`` were sent later. Of those the
+            collector took, ``duplicate`` and ``rejected`` are its own counts; rejected ones are in its quarantine.
+            ``failures``: attempts that failed. ``errors``: calls whose arguments could not even be queued.
         """
         counters, waiting = self._worker.counters, self._worker.waiting
         sent = counters.sent + self._synced
@@ -326,7 +337,7 @@ class Client:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    # ---- inner ----------------------------------------------------------------------------------------------------------------
+    # ---- inner -------------------------------------------------------------------------------------------------------
 
     def _put(self, entry: Any) -> None:
         if self.sync:

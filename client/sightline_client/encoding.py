@@ -1,4 +1,7 @@
-"""Any Python value to JSON that the log can read. Runs on the client's thread, never in the request path, and never raises."""
+"""Any Python value to JSON that the log can read.
+
+Runs on the client's thread, never in the request path, and never raises.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,10 @@ def _text(value: Any) -> str:
 
 
 def moment_text(moment: Any) -> Any:
-    """A time as RFC 3339 text in UTC. Numbers are seconds since 1970; datetimes without a zone are UTC; text stays as it is."""
+    """A time as RFC 3339 text in UTC.
+
+    Numbers are seconds since 1970; datetimes without a zone are UTC; text stays as it is.
+    """
     if isinstance(moment, (int, float)) and not isinstance(moment, bool):
         try:
             moment = datetime.fromtimestamp(moment, timezone.utc)

@@ -1,7 +1,8 @@
 """ASGI and WSGI middleware: logs the JSON requests and responses of a prediction route.
 
-In the request path bodies are only kept; they are decoded on the client's thread. Each answer carries the header ``X-Prediction-ID``:
-the id of the prediction, unless the request's row brings an ``id`` of its own, which then is what is logged.
+In the request path bodies are only kept; they are decoded on the client's thread. Each answer carries the
+header ``X-Prediction-ID``: the id of the prediction, unless the request's row brings an ``id`` of its
+own, which then is what is logged.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ def extract(request: Any, response: Any) -> list[dict[str, Any]]:
     Parameters
     ----------
     request : any
-        An object is one row, a list (also under ``instances``, ``inputs``, ``rows`` or ``data``) several. A row's ``features``
-        are its features, or else the row itself without ``id``.
+        An object is one row, a list (also under ``instances``, ``inputs``, ``rows`` or ``data``) several. A row's
+        ``features`` are its features, or else the row itself without ``id``.
     response : any
-        One result for one row, a list of results for several (also under ``predictions``, ``outputs`` or ``results``); see
-        `read_result`. None if the call failed.
+        One result for one row, a list of results for several (also under ``predictions``, ``outputs`` or ``results``);
+        see `read_result`. None if the call failed.
     """
     rows = _unpack(request, ("instances", "inputs", "rows", "data"))
     if not isinstance(rows, list):
@@ -131,7 +132,8 @@ class ASGIMiddleware:
     paths : sequence of str
         Paths whose POST and PUT requests are predictions.
     extract : callable, optional
-        From decoded request and response to keyword arguments of `Client.prediction`, one mapping per row; default: `extract`.
+        From decoded request and response to keyword arguments of `Client.prediction`, one
+        mapping per row; default: `extract`.
     max_body_bytes : int
         Longer bodies are not decoded: the call is logged without them.
     """

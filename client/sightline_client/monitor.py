@@ -14,7 +14,10 @@ DATA_TYPES = ("numerical", "categorical", "numerical_sequence")
 
 
 class Monitor:
-    """Context manager made by `Client.monitor`; what was logged inside goes out as one prediction (and label) at its end."""
+    """Context manager made by `Client.monitor`.
+
+    What was logged inside goes out as one prediction (and label) at its end.
+    """
 
     def __init__(self, log: Client, id: Any) -> None:
         self._log = log

@@ -15,7 +15,8 @@ Row = tuple[str, bytes]
 """Kind and JSON of one event."""
 
 _PREDICTION_FIELDS = (
-    "id", "at", "version", "features", "score", "prediction", "class_scores", "entity", "query", "status", "latency_ms", "weight", "trace",
+    "id", "at", "version", "features", "score", "prediction", "class_scores", "entity", "query", "status", "latency_ms",
+    "weight", "trace",
 )  # fmt: skip
 
 

@@ -1,7 +1,10 @@
-"""The log's segment files, written and read with the standard library: JSON records in the same container as the collector's.
+"""The log's segment files, written and read with the standard library.
 
-Magic bytes, then frames: marker ``F5 5E``, type, zero, number of events u32, payload length u32, CRC-32 u32 of these 12 bytes and the
-payload, payload. Types: 1 header (JSON object), 2 records (``[received_at, source, [event, ...]]``), 3 footer (JSON object).
+They hold JSON records in the same container as the collector's.
+
+Magic bytes, then frames: marker ``F5 5E``, type, zero, number of events u32, payload length u32, CRC-32 u32 of these
+12 bytes and the payload, payload. Types: 1 header (JSON object), 2 records
+(``[received_at, source, [event, ...]]``), 3 footer (JSON object).
 """
 
 from __future__ import annotations
@@ -117,7 +120,10 @@ class SegmentWriter:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, with another writer id; an open descriptor is closed (in a forked child the parent keeps its own)."""
+        """Begin anew, with another writer id.
+
+        An open descriptor is closed (in a forked child the parent keeps its own).
+        """
         descriptor = getattr(self, "_descriptor", None)
         if descriptor is not None:
             os.close(descriptor)

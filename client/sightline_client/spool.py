@@ -1,7 +1,7 @@
 """Events on the local disk for as long as the collector is away, replayed in order when it is back.
 
-One folder per monitor, shared by all processes of a user: each writes segments of its own (locked while it lives) and replays whatever
-sealed or orphaned segment it can lock.
+One folder per monitor, shared by all processes of a user: each writes segments of its own (locked while it lives) and
+replays whatever sealed or orphaned segment it can lock.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ class Spool:
 
     @property
     def has_own_backlog(self) -> bool:
-        """Has this process spooled what was not replayed yet? Then later events must wait, or labels would overtake each other."""
+        """Whether this process has spooled what was not replayed yet.
+
+        Then later events must wait, or labels would overtake each other.
+        """
         return bool(self._own)
 
     @property
@@ -169,7 +172,10 @@ def _rows(payload: bytes) -> list[bytes]:
 
 
 def default_folder() -> Path | None:
-    """``SIGHTLINE_SPOOL``, else ``$XDG_STATE_HOME/sightline/spool`` or ``~/.local/state/sightline/spool``; None without a home."""
+    """``SIGHTLINE_SPOOL``, else the user's state folder; None without a home.
+
+    That is ``$XDG_STATE_HOME/sightline/spool`` or ``~/.local/state/sightline/spool``.
+    """
     given = os.environ.get("SIGHTLINE_SPOOL")
     if given:
         return Path(given).expanduser().absolute()

@@ -1,4 +1,7 @@
-"""Threads that wait for delivery (``sync=True``) share batches: whoever finds nobody sending sends for all that wait."""
+"""Threads that wait for delivery (``sync=True``) share batches.
+
+Whoever finds nobody sending sends for all that wait.
+"""
 
 from __future__ import annotations
 

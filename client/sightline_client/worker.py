@@ -1,4 +1,7 @@
-"""The thread between the request path and the destination: bounded queue in, batches out, spool and backoff in between."""
+"""The thread between the request path and the destination.
+
+Bounded queue in, batches out, spool and backoff in between.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ REPLAY_SECONDS = 0.2
 
 ORPHAN_CHECK_SECONDS = 30.0
 YIELD_EVENTS = 16
-"""After encoding so many events the thread lets the others run: a request waits for about 0.2 ms of encoding at most."""
+"""After encoding so many events the thread lets the others run: a request waits for about 0.2 ms of encoding at most.
+"""
 
 Batch = tuple[str, list[bytes]]
 
@@ -42,7 +46,10 @@ class Ticket:
 
 
 class Counters:
-    """Numbers of events, changed by the worker's thread alone: each event it takes becomes sent, spooled, refused or dropped."""
+    """Numbers of events, changed by the worker's thread alone.
+
+    Each event it takes becomes sent, spooled, refused or dropped.
+    """
 
     def __init__(self) -> None:
         self.sent = self.spooled = self.refused = self.dropped = 0
@@ -124,7 +131,10 @@ class Worker:
                 _running.add(self)
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until everything queued so far is delivered or spooled; False if that was not so after `timeout` seconds."""
+        """Wait until everything queued so far is delivered or spooled.
+
+        Returns False if that was not so after `timeout` seconds.
+        """
         if self._thread is None or not self._thread.is_alive():
             return self.waiting == 0
         ticket = Ticket()
@@ -140,7 +150,10 @@ class Worker:
         self.wake.set()
 
     def end(self, timeout: float) -> None:
-        """Deliver or spool what is queued and end the thread. If it hangs in a connection for `timeout` seconds, spool the rest here."""
+        """Deliver or spool what is queued and end the thread.
+
+        If it hangs in a connection for `timeout` seconds, spool the rest here.
+        """
         self.ask_to_end()
         if self._thread is not None:
             self._thread.join(timeout)
@@ -151,7 +164,10 @@ class Worker:
             logger.warning("%d events were not delivered before the end and are lost", self.waiting)
 
     def rescue(self) -> None:
-        """At the end of the process, when the thread hangs in a connection: spool what it has not delivered (some of it twice)."""
+        """Spool what the thread has not delivered (some of it twice).
+
+        This is for the end of the process, when the thread hangs in a connection.
+        """
         if self.spool is None:
             return
         spool = Spool(self.spool.folder, self.spool.monitor, self.spool.max_bytes)
@@ -170,7 +186,7 @@ class Worker:
         if self.counters.dropped > dropped:
             logger.warning("the spool is full: %d events are lost", self.counters.dropped - dropped)
 
-    # ---- the thread -----------------------------------------------------------------------------------------------------------
+    # ---- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
@@ -237,7 +253,7 @@ class Worker:
                 time.sleep(0)
         return [(kind, batch) for kind, batch in rows.items() if batch], tickets
 
-    # ---- delivery -------------------------------------------------------------------------------------------------------------
+    # ---- delivery ----------------------------------------------------------------------------------------------------
 
     def _deliver(self, kind: str, rows: list[bytes]) -> None:
         if self._held:
@@ -341,7 +357,10 @@ _exit_arranged_for = 0
 
 
 def _arrange_exit() -> None:
-    """Flush at the end of this process. Children of multiprocessing do not run atexit in all versions, but its finalizers."""
+    """Flush at the end of this process.
+
+    Children of multiprocessing do not run atexit in all versions, but its finalizers.
+    """
     global _exit_arranged_for  # noqa: PLW0603 (once per process, also in forked ones)
     if _exit_arranged_for == os.getpid():
         return

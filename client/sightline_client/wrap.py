@@ -25,7 +25,10 @@ OUTPUT_FIELDS = ("score", "prediction", "class_scores", "version", "entity", "qu
 
 
 def current_prediction_id() -> str | None:
-    """Id of the prediction being made, or made last, in this context: inside and after a wrapped function, inside a request."""
+    """Id of the prediction being made, or made last, in this context.
+
+    A context is the inside of a request, or what is in and after a wrapped function.
+    """
     return _current_id.get()
 
 

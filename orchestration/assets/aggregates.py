@@ -34,7 +34,10 @@ READ_REFERENCE = {f"macro.sightline.{name}" for name in ("bins_table", "cuts_tab
 
 
 class MonitorTranslator(DagsterDbtTranslator):
-    """Puts the shared dbt nodes under one monitor's name: keys, group, owners, tags; control tables come from `reference`."""
+    """Puts the shared dbt nodes under one monitor's name: keys, group, owners, tags.
+
+    Control tables come from `reference`.
+    """
 
     def __init__(self, monitor: Monitor) -> None:
         super().__init__(
@@ -146,7 +149,9 @@ def windows(context: dg.AssetExecutionContext, monitor: Monitor) -> list[str]:
 def run_dbt(
     context: dg.AssetExecutionContext, monitor: Monitor, flow: str, dbt: FastDbt
 ) -> tuple[list[Any], Exception | None]:
-    """Run ``dbt build`` of the whole flow, also when some of its models are asked for: they share tables made in the same run.
+    """Run ``dbt build`` of the whole flow, also when some of its models are asked for.
+
+    They share tables made in the same run.
 
     Returns
     -------

@@ -25,7 +25,9 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
     @dg.asset(
         **monitor.asset_args("alerts"),
         deps=[monitor.key(name) for name in judged],
-        description=f"{about}Evidence per stream, and the incidents it adds up to. The promise: {plan.promise(monitor.spec)}.",
+        description=(
+            f"{about}Evidence per stream, and the incidents it adds up to. The promise: {plan.promise(monitor.spec)}."
+        ),
         metadata={
             "budget": str(monitor.spec.alerts.budget),
             "to be told": ", ".join(monitor.spec.alerts.notify) or "nobody",

@@ -12,7 +12,10 @@ from sightline.lake.store.progress import open_progress
 from sightline.lake.store.schema import lake_schema
 
 DESCRIPTIONS = {
-    "inferences": "What the model answered: one row per prediction, deduplicated by id and version, filed by the window of the prediction.",
+    "inferences": (
+        "What the model answered: one row per prediction, deduplicated by id and version, filed by the window of the "
+        "prediction."
+    ),
     "labels": "What turned out to be true: every revision of every label, filed by the window of its prediction.",
 }
 
@@ -42,7 +45,8 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
         context.add_asset_metadata({"intake of this run": _report(report)}, partition_key=max(keys))
         if report.rejected or report.value_issues:
             context.log.warning(
-                f"{report.rejected} rows refused, {report.value_issues} values set to null: see data/{monitor.id}/quarantine"
+                f"{report.rejected} rows refused, {report.value_issues} values set to null: see "
+                f"data/{monitor.id}/quarantine"
             )
 
     return landed

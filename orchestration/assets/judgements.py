@@ -144,7 +144,10 @@ def describe(
 
 
 def is_plotted(asset: str, method: str) -> pl.Expr:
-    """Which judgements become metadata: the deciding distance of every column, the quality metrics, the service and the missing rates."""
+    """Which judgements become metadata.
+
+    The deciding distance of every column, the quality metrics, the service and the missing rates do.
+    """
     metric = pl.col("metric")
     if asset == "drift":
         return metric == method

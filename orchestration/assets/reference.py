@@ -19,7 +19,9 @@ class ReferenceConfig(dg.Config):
 
 
 def build(monitor: Monitor) -> dg.AssetsDefinition:
-    """The asset ``reference``. The aggregates freeze it by themselves when its rows have come; materialize it by hand to
+    """The asset ``reference``.
+
+    The aggregates freeze it by themselves when its rows have come; materialize it by hand to
     do so earlier, or with ``rebuild: true`` to profile it anew (every window is then worked up again)."""
 
     @dg.asset(

@@ -114,8 +114,10 @@ def evaluations(
     *,
     with_latest: bool,
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Verdicts as Dagster's evaluations, one per check and partition; `with_latest`: the latest one without a partition too,
-    because that is what was asked for."""
+    """Verdicts as Dagster's evaluations, one per check and partition.
+
+    With `with_latest` the latest one without a partition too, because that is what was asked for.
+    """
     asset_key = monitor.key(asset)
     keys = {key for _, key, _ in found}
     stored = (

@@ -5,11 +5,12 @@ partitions (365 days x 60 assets and checks) would take minutes. Dagster already
 run to ``EventLogStorage.store_event_batch`` when ``DAGSTER_EVENT_BATCH_SIZE`` is set, but its SQLite storage inherits
 the loop over single events. `install` gives that storage a real batch. Other storages (PostgreSQL) are left alone.
 
-The code location calls `install` itself. Dagster's daemon and web server never import it, and they plan the partitions of a
-run: 400 windows x 34 assets singly is more than the three minutes after which Dagster takes a run for dead. For them
-``dagster.yaml`` names `BatchedSqliteEventLogStorage`.
+The code location calls `install` itself. Dagster's daemon and web server never import it, and they plan the partitions
+of a run: 400 windows x 34 assets singly is more than the three minutes after which Dagster takes a run for dead. For
+them ``dagster.yaml`` names `BatchedSqliteEventLogStorage`.
 
-Private API of dagster 1.13.27, pinned in pyproject.toml. Can go when its SQLite storage writes batches itself. Held by tests/orchestration/dagster_private/test_event_storage.py.
+Private API of dagster 1.13.27, pinned in pyproject.toml. Can go when its SQLite storage writes batches itself. Held by
+tests/orchestration/dagster_private/test_event_storage.py.
 """
 
 from __future__ import annotations

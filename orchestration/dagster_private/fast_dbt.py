@@ -1,8 +1,8 @@
 """dagster-dbt's resource without its two costs per process.
 
-``dbt --version`` asks the package index (3 s), and a second dbt adapter is started inside the Dagster process for row counts that we
-count ourselves. Overrides private members of dagster-dbt 0.29.27; tests/orchestration/test_resources.py holds them. Can go when both can
-be switched off.
+``dbt --version`` asks the package index (3 s), and a second dbt adapter is started inside the Dagster process for row
+counts that we count ourselves. Overrides private members of dagster-dbt 0.29.27; tests/orchestration/test_resources.py
+holds them. Can go when both can be switched off.
 """
 
 from __future__ import annotations

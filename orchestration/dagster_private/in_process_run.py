@@ -1,8 +1,9 @@
 """A run in this process that the UI shows like any other, and whose events can be followed while it goes on.
 
-Dagster's public ways do one half each: `execute_job` and ``JobDefinition.execute_in_process`` return when all is done (no progress to
-show over minutes) and record no remote origin, without which the UI can neither open the run's job nor launch it again; a run that is
-launched instead needs a running daemon and code server. Can go when `execute_job` takes a remote origin and yields events.
+Dagster's public ways do one half each: `execute_job` and ``JobDefinition.execute_in_process`` return when all is done
+(no progress to show over minutes) and record no remote origin, without which the UI can neither open the run's job nor
+launch it again; a run that is launched instead needs a running daemon and code server. Can go when `execute_job` takes
+a remote origin and yields events.
 """
 
 from __future__ import annotations

@@ -34,7 +34,10 @@ _STATES = {
 
 
 def build(monitor: Monitor, flow: str) -> dg.SensorDefinition:
-    """The sensor that starts runs of one flow: ``<id>__inferences`` for ``immediate``, ``<id>__labels`` for ``delayed``."""
+    """The sensor that starts runs of one flow.
+
+    ``<id>__inferences`` for ``immediate``, ``<id>__labels`` for ``delayed``.
+    """
     watched = FLOWS[flow].intake
 
     @dg.sensor(

@@ -2,7 +2,8 @@
 
 A window needs a run of a flow when data for it waits in the landing folder, when the ledger holds changes its latest
 complete run did not know, when it has closed (or its labels have become due) since it was last judged, or when its
-aggregates were binned by another reference. Windows already under way are left alone; a failed run is tried again twice.
+aggregates were binned by another reference. Windows already under way are left alone; a
+failed run is tried again twice.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ MAX_ATTEMPTS = 3
 MAX_OPEN = 4
 MAX_WINDOWS_PER_RUN = 400
 MAX_BRIDGED = 30
-"""So many windows in a row that need nothing are worked up along with those around them by the delayed flow: a run costs as
-much as 90 windows, and sparse labels touch every other day."""
+"""So many windows in a row that need nothing are worked up along with those around them by the delayed flow.
+
+A run costs as much as 90 windows, and sparse labels touch every other day.
+"""
+
 MAX_SILENCE = {"hourly": 72, "daily": 14, "weekly": 4}
 """So many empty windows after the last data are still judged (and alarm); from then on freshness alone tells."""
 
@@ -184,8 +188,10 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
 
 
 def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]:
-    """Windows that must be judged when they close: those with data and, without labels to wait for, the silent ones between
-    them and for a while after them."""
+    """Windows that must be judged when they close.
+
+    Those with data and, without labels to wait for, the silent ones between them and for a while after them.
+    """
     first, current = spec.key(spec.first_window), spec.key(listing.now)
     known = sorted(key for key in {*listing.changes, *listing.with_data} if first <= key <= current)
     if flow == DELAYED.name or not known:
@@ -197,8 +203,8 @@ def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]
 def _must_wait(spec: MonitorSpec, first: str, under_way: Collection[Request], listing: Listing) -> bool:
     """Is an earlier range under way that holds windows never judged before?
 
-    The alert engine goes forward in time: were the later range to end first, or the earlier one to fail and be tried again,
-    the earlier windows would teach nothing. A range given up holds nobody up.
+    The alert engine goes forward in time: were the later range to end first, or the earlier one to fail and be tried
+    again, the earlier windows would teach nothing. A range given up holds nobody up.
     """
     return any(
         key not in listing.done
@@ -237,7 +243,9 @@ def _retry(spec: MonitorSpec, request: Request, tokens: Mapping[str, Why]) -> Re
 def _ranges(
     spec: MonitorSpec, flow: str, tokens: Mapping[str, Why], excluded: Collection[str]
 ) -> list[tuple[str, str, bool]]:
-    """Ranges oldest first, none holding an excluded window. Windows that are due without new data go along with those around
+    """Ranges oldest first, none holding an excluded window.
+
+    Windows that are due without new data go along with those around
     them that have some; before and after those they have ranges of their own."""
     bridge = MAX_BRIDGED if flow == DELAYED.name else 0
     found: list[tuple[str, str, bool]] = []

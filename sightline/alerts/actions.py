@@ -29,7 +29,8 @@ def act(
     incident : str
         Id of the incident, as `sightline incidents` lists it.
     kind : {'accept', 'fixed'}
-        ``accept``: the baseline starts anew at the change point. ``fixed``: the windows since the change point never taught it.
+        ``accept``: the baseline starts anew at the change point. ``fixed``: the windows since
+        the change point never taught it.
     at : datetime, optional
         From when on it holds (aware; default now).
     note : str

@@ -22,8 +22,11 @@ from sightline.results.snapshots import read_snapshot, write_snapshot
 from sightline.spec.model import MonitorSpec
 
 DEFAULT_WEIGHTS = {"model_quality/*": 8.0, "data_quality/*": 3.0, "drift/*": 1.0}
-"""A column has many drift streams, a model few of quality: so weighted, each of the three assets holds about a third of the budget
-(15 columns), and what costs money is heard first. The spec's own patterns come before these."""
+"""So weighted, each of the three assets holds about a third of the budget (15 columns).
+
+A column has many drift streams, a model few of quality: what costs money is heard first. The spec's own patterns come
+before these.
+"""
 
 FOLLOWS = ("data_quality/*", "drift/*")
 """Inputs wander with seasons: after an incident that nobody attended to they are judged against their own recent level.
@@ -76,8 +79,8 @@ def is_silenced(spec: MonitorSpec, stream: str) -> bool:
 def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     """Replay the evidence with all actions, and publish streams, incidents and their members.
 
-    The result is a function of the evidence and the actions alone: a run killed half-way, repeated or done again after a
-    backfill publishes the same. A long history is not replayed from its start but from a checkpoint, which is dropped
+    The result is a function of the evidence and the actions alone: a run killed half-way, repeated or done again after
+    a backfill publishes the same. A long history is not replayed from its start but from a checkpoint, which is dropped
     whenever anything before it has changed.
 
     Returns
@@ -99,8 +102,11 @@ def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
 
 
 def with_levels(members: pl.DataFrame, evidence: pl.DataFrame, window: timedelta) -> pl.DataFrame:
-    """Members with `display_before` and `display_after`: medians of the displayed value over the `LEVEL_WINDOWS` windows before
-    the change point, and over those from it until the member joined the incident (both null where nothing is displayed)."""
+    """Members with `display_before` and `display_after`, medians of the displayed value.
+
+    The first is over the `LEVEL_WINDOWS` windows before the change point, the second over those from it until the
+    member joined the incident. Both are null where nothing is displayed.
+    """
     keyed = members.with_row_index("member")
     seen = (
         evidence.filter(pl.col("display_value").is_not_null())
@@ -116,7 +122,10 @@ def with_levels(members: pl.DataFrame, evidence: pl.DataFrame, window: timedelta
 
 
 def _replay(spec: MonitorSpec, paths: MonitorPaths, log: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) -> Replay:
-    """Replay from the checkpoint if there is one that still holds, else from the start; keep a new one for a long history."""
+    """Replay from the checkpoint if there is one that still holds, else from the start.
+
+    Keeps a new one for a long history.
+    """
     settings = config(spec)
     windows = log["decided_at"].unique().sort()
     if len(windows) <= CHECKPOINT_FROM:
@@ -202,8 +211,10 @@ def _save(
 
 
 def group_of(asset: pl.Expr, column: pl.Expr) -> pl.Expr:
-    """Streams of one column belong together, its data quality apart from its drift: a feed that breaks must not hide in a
-    season's open incident. Streams without a column belong to their asset."""
+    """Streams of one column belong together, its data quality apart from its drift.
+
+    A feed that breaks must not hide in a season's open incident. Streams without a column belong to their asset.
+    """
     return pl.when(column == "").then(asset).otherwise(pl.concat_str(asset, column, separator="/"))
 
 

@@ -75,7 +75,10 @@ class Gate:
         return Admission(monitor, name, adapter, headers, monitor.tokens.version)
 
     def still_holds(self, admission: Admission) -> bool:
-        """Would a request with the same method, path and headers be let in again? Not for sure if monitor or tokens have changed."""
+        """Whether a request with the same method, path and headers would be let in again.
+
+        That is not sure if monitor or tokens have changed.
+        """
         monitor = admission.monitor
         return (
             self._registry.monitors.get(monitor.spec.id) is monitor
@@ -146,8 +149,8 @@ def _check_replay(monitor: ServedMonitor, headers: Mapping[str, str], name: str)
 def _check_content_type(headers: Mapping[str, str], name: str) -> None:
     """Only types a web page cannot send without asking first; adapters may be sent as their senders do.
 
-    A binary CloudEvent has the type of the request that was logged, whatever it is, and a request with binary tensors none or one
-    of bytes; no web page can send their headers unasked.
+    A binary CloudEvent has the type of the request that was logged, whatever it is, and a request with binary tensors
+    none or one of bytes; no web page can send their headers unasked.
     """
     if name in TELLING_HEADERS and TELLING_HEADERS[name] in headers:
         return

@@ -1,7 +1,7 @@
 """The collector as an ASGI application.
 
-``POST /v1/monitors/<id>/<format>`` is handled here directly; health, metrics and the OpenAPI document are ordinary Starlette routes. Most
-requests do not come this way: see `sightline.collector.protocol`.
+``POST /v1/monitors/<id>/<format>`` is handled here directly; health, metrics and the OpenAPI document are ordinary
+Starlette routes. Most requests do not come this way: see `sightline.collector.protocol`.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Collector:
             raise
         return await answer
 
-    # ---- pages ----------------------------------------------------------------------------------------------------------------
+    # ---- pages -------------------------------------------------------------------------------------------------------
 
     async def _index(self, request: Request) -> Response:
         paths = [f"POST {PREFIX}<monitor>/{name}" for name in ADAPTERS]
@@ -179,7 +179,7 @@ class Collector:
                         float(number),
                     )
 
-    # ---- life -----------------------------------------------------------------------------------------------------------------
+    # ---- life --------------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -199,7 +199,10 @@ class Collector:
             logger.info("all segments are sealed")
 
     async def _keep_house(self) -> None:
-        """Once a second: changed monitor files, tokens, disk space, guards; once a minute: segments of killed writers."""
+        """Keep the collector up to date.
+
+        Once a second: changed monitor files, tokens, disk space, guards; once a minute: segments of killed writers.
+        """
         recover_at = time.monotonic() + RECOVER_SECONDS
         while True:
             await asyncio.sleep(RELOAD_SECONDS)

@@ -1,6 +1,7 @@
 """Bearer tokens: one file per monitor, only hashes in it.
 
-A token is ``slt_<id>_<secret>`` with 256 random bits, so that a plain SHA-256 of it can be stored: there is nothing to guess.
+A token is ``slt_<id>_<secret>`` with 256 random bits, so that a plain SHA-256 of it can be
+stored: there is nothing to guess.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from sightline.home import MonitorPaths
 
 WRITE, READ, REPLAY = "write", "read", "replay"
 SCOPES = (WRITE, READ, REPLAY)
-"""``write``: send events. ``read``: fetch ``/metrics``. ``replay``: send events, also logged ones with their own times of receipt."""
+"""``write``: send events. ``read``: fetch ``/metrics``. ``replay``: send events, also logged ones
+with their own times of receipt.
+"""
 
 _TOKEN = re.compile(r"slt_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 

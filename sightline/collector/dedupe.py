@@ -11,7 +11,10 @@ Event = InferenceEvent | LabelEvent
 
 
 class Repeats(NamedTuple):
-    """Keys of events that are no exact repeats with hashes of content, the number of these events, and that of the repeats."""
+    """Keys of events that are no exact repeats with hashes of content.
+
+    Beside them the number of these events, and that of the repeats.
+    """
 
     contents: dict[str, int]
     n_new: int
@@ -29,8 +32,8 @@ class Split(NamedTuple):
 class RecentIds:
     """The last events of one kind: id -> hash of the content logged last.
 
-    An event is a duplicate if the latest event with its id has the same content, so that a label that goes from A to B and back to A
-    is three labels. Only events known to be on disk are remembered. Two generations bound the memory.
+    An event is a duplicate if the latest event with its id has the same content, so that a label that goes from A to B
+    and back to A is three labels. Only events known to be on disk are remembered. Two generations bound the memory.
 
     Parameters
     ----------

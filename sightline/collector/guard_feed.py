@@ -1,4 +1,7 @@
-"""Shows inferences to the row guards, those of many small requests at once, and counts them once the requests are answered."""
+"""Shows inferences to the row guards, those of many small requests at once.
+
+They are counted after their requests are answered.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ class Sighting:
     findings: Any = None
 
     def goes_with(self, other: Sighting) -> bool:
-        """May both be shown as one batch? They came in at about the same time, and in the same window of any schedule."""
+        """Whether both may be shown as one batch.
+
+        They must have come in at about the same time, and in the same window of any schedule.
+        """
         ours, theirs = self.received_at, other.received_at
         is_near = self.monitor is other.monitor and ours.hour == theirs.hour and abs(ours - theirs) < TOGETHER
         return is_near and not self.is_screened
@@ -58,7 +64,10 @@ class GuardFeed:
     def begin(
         self, monitor: ServedMonitor, events: Sequence[InferenceEvent], received_at: datetime, duplicates: int
     ) -> Sighting:
-        """Inferences were parsed. Batches are looked at now, while the processor's cache holds them; single events later, together."""
+        """Inferences were parsed.
+
+        Batches are looked at now, while the processor's cache holds them; single events later, together.
+        """
         sighting = Sighting(monitor, events, received_at, duplicates)
         if COLUMNS_FROM <= len(events) <= LOOK_EVENTS:
             self._screen(sighting)

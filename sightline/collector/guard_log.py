@@ -1,6 +1,9 @@
-"""Where guards write: an append-only alert log, counts per minute, and an optional webhook. `GuardDesk` ties them together.
+"""Where guards write: an append-only alert log, counts per minute, and an optional webhook.
 
-Both files are NDJSON under ``data/<monitor>/guards/``; a torn last line (a killed process) is passed over by the reader.
+`GuardDesk` ties them together.
+
+Both files are NDJSON under ``data/<monitor>/guards/``; a torn last line (a killed
+process) is passed over by the reader.
 """
 
 from __future__ import annotations

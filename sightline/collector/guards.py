@@ -1,10 +1,10 @@
 """Row guards: the contract of the spec and of the reference, checked on every event as it comes in.
 
-A broken *hard* rule (type, contract range, allowed values, missing where none may be) raises an alert at once. *Soft* rules
-(missing, outside the reference's range, unseen category, stale or future timestamp, duplicate) are rates: each minute their
-counts go through the same e-SR evidence as the daily alerts, under the monitor's own budget, and an alert is raised when that
-evidence rejects. Counts per minute, column and rule are kept for `/metrics` and written for the checks of the asset
-`inferences`.
+A broken *hard* rule (type, contract range, allowed values, missing where none may be) raises an alert at once. *Soft*
+rules (missing, outside the reference's range, unseen category, stale or future timestamp, duplicate) are rates: each
+minute their counts go through the same e-SR evidence as the daily alerts, under the monitor's own budget, and an alert
+is raised when that evidence rejects. Counts per minute, column and rule are kept for `/metrics` and written for the
+checks of the asset `inferences`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ HARD = ("bad_type", "missing_required", "out_of_contract", "not_allowed")
 SOFT = ("missing", "out_of_range", "unseen", "stale", "future", "duplicate")
 MAX_UNKNOWN = 100
 OTHER = "@other"
-"""A sender may invent names of columns without end: so many unknown ones are counted by name, the rest under this one."""
+"""A sender may invent names of columns without end: so many unknown ones are counted by name, the rest under this one.
+"""
 
 QUIET = timedelta(minutes=10)
 """An alert closes after this long without a new violation, and may then be raised again."""
@@ -147,7 +148,9 @@ class RowGuards:
         )
 
     def close_minute(self, now: datetime) -> tuple[list[dict[str, Any]], int] | None:
-        """Counts of the last finished minute, once: rows ``{minute, column, rule, n, n_events}`` and its number of events.
+        """Counts of the last finished minute, once.
+
+        They are rows ``{minute, column, rule, n, n_events}`` and its number of events.
 
         Returns None while the minute still runs, or when nothing came in.
         """
@@ -204,10 +207,12 @@ def _message(spec: MonitorSpec, column: str, rule: str, n: int, n_events: int) -
 
 
 class RateGuard:
-    """Evidence on minute counts: one stream per (column, soft rule), the engine of the daily alerts at a window of a minute.
+    """Evidence on minute counts: the engine of the daily alerts at a window of a minute.
 
-    The budget is the monitor's own. A stream starts when its rule is first broken and may alarm after `warmup` minutes in
-    which events came in.
+    There is one stream per (column, soft rule).
+
+    The budget is the monitor's own. A stream starts when its rule is first broken and may alarm after `warmup`
+    minutes in which events came in.
     """
 
     def __init__(self, spec: MonitorSpec, warmup: int = 120) -> None:

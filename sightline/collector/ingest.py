@@ -1,6 +1,7 @@
-"""From a request body to durable events and an answer: parse, drop exact repeats, commit, remember, answer; then the guards look.
+"""From a request body to durable events and an answer.
 
-An `Upload` goes this way in callbacks on the event loop, without a task of its own: what is durable at once is answered at once.
+An `Upload` goes this way: parse, drop exact repeats, commit, remember, answer; then the guards look. It does so in
+callbacks on the event loop, without a task of its own: what is durable at once is answered at once.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ class RowError(msgspec.Struct, omit_defaults=True):
 
 
 class Answer(msgspec.Struct):
-    """Body of a 200: every row is accepted and durable, an exact repeat of one that is, or rejected and in quarantine."""
+    """Body of a 200.
+
+    Every row is accepted and durable, an exact repeat of one that is, or rejected and in quarantine.
+    """
 
     accepted: int
     duplicate: int
@@ -91,8 +95,8 @@ class State:
 class Part:
     """The events of one kind of one request.
 
-    ``rows`` are their positions in the request, ``encoded`` the events as they are logged, ``repeats`` what is to be remembered of them
-    (None for rejected rows).
+    ``rows`` are their positions in the request, ``encoded`` the events as they are logged, ``repeats`` what is to be
+    remembered of them (None for rejected rows).
     """
 
     events: Sequence[Any]
@@ -122,7 +126,8 @@ class Upload:
     """
 
     __slots__ = (
-        "_admission", "_commits", "_parts", "_received_at", "_respond", "_sighting", "_started", "_state", "_submitted", "_waiting",
+        "_admission", "_commits", "_parts", "_received_at", "_respond", "_sighting", "_started", "_state", "_submitted",
+        "_waiting",
     )  # fmt: skip
 
     def __init__(self, state: State, admission: Admission, respond: Respond) -> None:

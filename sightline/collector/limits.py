@@ -124,7 +124,8 @@ def _unzstd(body: bytes, limit: int) -> bytes:
     size = offset = 0
     while offset < len(body):
         frame = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
-        # In small steps, because what a step makes cannot be bounded otherwise; the claimed length of a frame proves nothing.
+        # In small steps, because what a step makes cannot be bounded otherwise; the claimed length of a frame proves
+        # nothing.
         while offset < len(body) and not frame.eof:
             try:
                 pieces.append(frame.decompress(body[offset : offset + ZSTD_STEP_BYTES]))

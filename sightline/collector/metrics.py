@@ -1,7 +1,7 @@
 """Counters and histograms of the collector, shown by `prometheus_client` in its text format.
 
-They are plain dictionaries of one event loop: a labelled counter of `prometheus_client` costs 1.6 us per count, a dictionary 0.1
-(a request counts five times and takes 45 us in all), so only what is shown is made with it, at a scrape.
+They are plain dictionaries of one event loop: a labelled counter of `prometheus_client` costs 1.6 us per count, a
+dictionary 0.1 (a request counts five times and takes 45 us in all), so only what is shown is made with it, at a scrape.
 """
 
 from __future__ import annotations

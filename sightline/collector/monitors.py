@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """What looks at every logged inference: the row guards. First `screen`, then `apply`; the collector's event loop calls both."""
+    """What looks at every logged inference: the row guards.
+
+    First `screen`, then `apply`; the collector's event loop calls both.
+    """
 
     def screen(self, events: Sequence[InferenceEvent], received_at: datetime) -> Any:
         """Look at inferences; nothing is counted yet."""

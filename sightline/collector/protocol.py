@@ -1,8 +1,10 @@
-"""HTTP for the requests that bring events: one object per connection, without a task, ASGI messages or a timer for each request.
+"""HTTP for the requests that bring events.
 
-uvicorn runs the server; this protocol takes its connections and answers plain POST requests to ingest paths itself. At the first request
-of any other kind it hands the connection over to uvicorn's own protocol, which calls the ASGI application. Both ways lead through the same
-`Gate` and the same `Upload`.
+There is one object per connection, without a task, ASGI messages or a timer for each request.
+
+uvicorn runs the server; this protocol takes its connections and answers plain POST requests to ingest paths itself. At
+the first request of any other kind it hands the connection over to uvicorn's own protocol, which calls the ASGI
+application. Both ways lead through the same `Gate` and the same `Upload`.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class IngestProtocol(asyncio.Protocol):
         self._missing = 0
         self._is_working = self._is_paused = self._is_full = self._is_last = False
 
-    # ---- called by asyncio ----------------------------------------------------------------------------------------------------
+    # ---- called by asyncio -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The peer is here."""
@@ -96,7 +98,7 @@ class IngestProtocol(asyncio.Protocol):
         self._is_full = False
         self._work()
 
-    # ---- called by the server -------------------------------------------------------------------------------------------------
+    # ---- called by the server ----------------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
         """Close as soon as the request under way is answered."""
@@ -113,7 +115,7 @@ class IngestProtocol(asyncio.Protocol):
         elif self._head is None and quiet >= self._idle_seconds:
             self._transport.close()
 
-    # ---- requests -------------------------------------------------------------------------------------------------------------
+    # ---- requests ----------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         """Begin what has come in, one request after the other: the next one when the last one is answered."""

@@ -1,4 +1,7 @@
-"""Heads of requests that bring events: parsed and admitted once, then looked up, because senders repeat them byte for byte."""
+"""Heads of requests that bring events.
+
+They are parsed and admitted once, then looked up, because senders repeat them byte for byte.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Looking at a batch of events against the contract of the spec and of the reference, without keeping anything.
 
-Each column has a *check*: value -> name of the rule it breaks, or None. In a batch of more than a few events the columns are looked at as
-a whole first, and only values that can break a rule are checked one by one: the result is the same.
+Each column has a *check*: value -> name of the rule it breaks, or None. In a batch of more than a few
+events the columns are looked at as a whole first, and only values that can break a rule are checked one
+by one: the result is the same.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Screen:
             found.counts[ROWS, "future"] += sum(at > newest for at in moments)
             found.counts = +found.counts
 
-    # ---- whole columns --------------------------------------------------------------------------------------------------------
+    # ---- whole columns -----------------------------------------------------------------------------------------------
 
     def _look_at_columns(self, columns: Sequence[tuple[Any, ...]], found: Findings) -> None:
         numeric: list[tuple[str, Check, tuple[Any, ...], tuple[float, ...]]] = []
@@ -152,7 +153,10 @@ class Screen:
             self._compare(numeric, found)
 
     def _numbers(self, name: str, column: tuple[Any, ...], found: Findings) -> tuple[float, ...] | None:
-        """The column as doubles, with a number in the range where a value is missing; None if there is anything else in it."""
+        """The column as doubles, with a number in the range where a value is missing.
+
+        None if there is anything else in it.
+        """
         try:
             return msgspec.convert(column, _NUMBERS)
         except (msgspec.ValidationError, OverflowError):
@@ -189,7 +193,10 @@ class Screen:
                     found.add(name, rule, value)
 
     def _by_distinct_values(self, name: str, kind: str, check: Check, column: tuple[Any, ...], found: Findings) -> bool:
-        """Check each distinct value once; False if that is not possible (1, 1.0 and true are one key, but not one category)."""
+        """Check each distinct value once; False if that is not possible.
+
+        1, 1.0 and true are one key, but not one category.
+        """
         try:
             distinct = set(column)
         except TypeError:

@@ -86,7 +86,8 @@ def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10) -
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is loaded now lives to the end; requests leave hardly any cycles behind
     gc.set_threshold(20_000, 20, 50)
-    # uvicorn drains on SIGTERM and then raises the signal again: that is a regular end. Before it listens, the process just ends.
+    # uvicorn drains on SIGTERM and then raises the signal again: that is a regular end. Before it listens, the process
+    # just ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     uvicorn.run(

@@ -60,8 +60,8 @@ def command(
 ) -> None:
     """Take inferences and labels over HTTP and log them; a 200 means they are on disk.
 
-    POST /v1/monitors/<id>/inferences and /labels take JSON objects, arrays or NDJSON (gzip, zstd); /openapi.json describes
-    the rest. SIGTERM drains: running requests are answered, segments sealed.
+    POST /v1/monitors/<id>/inferences and /labels take JSON objects, arrays or NDJSON (gzip, zstd); /openapi.json
+    describes the rest. SIGTERM drains: running requests are answered, segments sealed.
     """
     from sightline.collector.limits import Limits
     from sightline.collector.server import make_collector, serve

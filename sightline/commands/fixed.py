@@ -26,7 +26,10 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 @click.option("--at", callback=_moment, help="When it was mended (UTC; default now).")
 @click.option("--note", default="", help="Kept with the action.")
 def command(monitor: str, incident: str, at: datetime | None, note: str) -> None:
-    """Say that the cause of INCIDENT of MONITOR is mended: the windows since the change point never teach the baselines."""
+    """Say that the cause of INCIDENT of MONITOR is mended.
+
+    The windows since the change point never teach the baselines.
+    """
     from sightline.alerts.actions import act
 
     row = act(Home.from_env(), monitor, incident, "fixed", at=at, note=note)

@@ -94,7 +94,9 @@ def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
 
 
 def not_judged(paths: MonitorPaths, patience: int) -> tuple[int, list[dict[str, Any]]]:
-    """Number of streams, and those that could raise no alarm in any of their last `patience` windows (`stream`, `reason`).
+    """Number of streams, and those that could raise no alarm lately (`stream`, `reason`).
+
+    Lately means in any of their last `patience` windows.
 
     No incident says nothing about them: they have too few rows, no value, or are still in their warm-up.
     """
@@ -126,7 +128,8 @@ def _print(incident: dict[str, Any]) -> None:
     click.echo(f"\n{incident['incident_id']}  {incident['status']}")
     click.echo(f"  began {_day(incident['change_point'])}, opened {_day(incident['opened_at'])}{ended}")
     click.echo(
-        f"  appears by chance at most once in {incident['evidence_days']:,.0f} days; {_count(incident['n_streams'], 'stream')}:"
+        f"  appears by chance at most once in {incident['evidence_days']:,.0f} days; "
+        f"{_count(incident['n_streams'], 'stream')}:"
     )
     for member in incident["members"]:
         click.echo(_member_line(member, incident["opened_at"]))
@@ -143,7 +146,8 @@ def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
     if member.get("moved_again_at") is not None:
         now = member["moved_again_effect"]
         later.append(
-            f"{'back' if abs(now) < BACK else 'moved again'} since {_day(member['moved_again_at'])} ({deviations(now, sign=True)})"
+            f"{'back' if abs(now) < BACK else 'moved again'} since {_day(member['moved_again_at'])} "
+            f"({deviations(now, sign=True)})"
         )
     elif member.get("latest_effect") is not None and member["status"] == "open":
         later.append(f"last window {deviations(member['latest_effect'], sign=True)}")

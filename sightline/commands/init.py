@@ -43,7 +43,10 @@ def _role_options(function):
 def command(
     sample: Path, monitor_id: str | None, task: str | None, owner: str | None, force: bool, **given: str
 ) -> None:
-    """Write monitors/ID.yaml from SAMPLE (Parquet, CSV or NDJSON with the model's inputs and output, and perhaps the label)."""
+    """Write monitors/ID.yaml from SAMPLE (Parquet, CSV or NDJSON).
+
+    SAMPLE holds the model's inputs and output, and perhaps the label.
+    """
     home = Home.from_env()
     monitor_id = monitor_id or _id_from(sample)
     if not re.fullmatch(ID_PATTERN, monitor_id):

@@ -47,7 +47,8 @@ def command(
     sightline test suite.yaml reference.parquet current.parquet
     sightline test --generate reference.parquet --label y --score p > suite.yaml
 
-    Exit code: 0 passed, 1 a check of severity error failed or could not be measured, 2 a mistake in the call or the suite.
+    Exit code: 0 passed, 1 a check of severity error failed or could not be measured, 2 a
+    mistake in the call or the suite.
     """
     try:
         if generate:

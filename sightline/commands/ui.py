@@ -27,7 +27,10 @@ ENVIRONMENT = {
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the web server.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; the UI has no login.")
 def command(port: int, host: str) -> None:
-    """Open the Dagster UI on the monitors and data of this folder (SIGHTLINE_HOME, by default the working directory)."""
+    """Open the Dagster UI on the monitors and data of this folder.
+
+    The folder is SIGHTLINE_HOME, by default the working directory.
+    """
     home = Home.from_env()
     workspace = prepare(home)
     program = dagster_program()
@@ -113,7 +116,8 @@ def _announce(home: Home, host: str, port: int) -> None:
         click.echo(
             f"There is no monitor in {home.monitors} yet. Write one from a file of predictions:\n"
             "  sightline init SAMPLE.parquet\n"
-            "then choose Reload in the UI (Deployment > Code locations). Or see a finished one: python -m demo (in a checkout)."
+            "then choose Reload in the UI (Deployment > Code locations). Or see a finished one: python -m demo (in "
+            "a checkout)."
         )
     click.echo(f"Dagster UI: http://{host}:{port} (ready in about 20 seconds; Ctrl-C stops it)")
     sys.stdout.flush()

@@ -213,7 +213,10 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     yield f"  model       {summary['task'].replace('_', ' ')}, owner {summary['owner'] or 'not named'}"
     if summary["description"]:
         yield f"  {'':<11} {summary['description']}"
-    yield f"  windows     one per {unit} from {summary['first_window']} (UTC), {summary['n_complete_windows']} complete so far"
+    yield (
+        f"  windows     one per {unit} from {summary['first_window']} (UTC), {summary['n_complete_windows']} "
+        "complete so far"
+    )
     yield f"  features    {len(summary['features'])}: {told}; segments: {', '.join(summary['segments']) or 'none'}"
     yield f"  reference   {summary['reference']}"
     for index, source in enumerate(summary["reads"]):

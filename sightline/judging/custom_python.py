@@ -1,8 +1,10 @@
-"""The user's metrics written in Python, by window, version and segment: the function on the window's rows, with jackknife interval.
+"""The user's metrics written in Python, by window, version and segment.
 
-SQL metrics are aggregated by dbt; a Python function needs the rows themselves. They are read one window at a time and only as
-many as `MAX_CELLS` allows. What goes wrong in a function is the reason of that metric's judgement and stops nothing else;
-one that hangs is interrupted, and not tried again on the other windows of the run.
+The function is called on the window's rows, and again without each bucket of them for a jackknife interval.
+
+SQL metrics are aggregated by dbt; a Python function needs the rows themselves. They are read one window at a time and
+only as many as `MAX_CELLS` allows. What goes wrong in a function is the reason of that metric's judgement and stops
+nothing else; one that hangs is interrupted, and not tried again on the other windows of the run.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ MAX_CELLS = 200_000_000
 """Rows x columns of one window in memory; the jackknife needs about twice as much."""
 
 FAILED = "the metric failed"
-"""So begin the reasons that somebody should look into (code ``metric_failed``): the function or its module is broken."""
+"""So begin the reasons that somebody should look into (code ``metric_failed``): the function or its module is broken.
+"""
 
 LARGE_KINDS = ("text", "embedding")
 
@@ -84,7 +87,8 @@ def evaluate(
     keys : sequence of str
         Window keys. A window without predictions has no result.
     needs_label : bool
-        Which metrics; with labels the rows are those with a current label, and have the columns `label` and `is_positive`.
+        Which metrics; with labels the rows are those with a current label, and have the
+        columns `label` and `is_positive`.
     min_rows : int
         Fewer rows: ``insufficient_data``.
     """

@@ -1,4 +1,6 @@
-"""The user's metrics written in SQL, where their marts hold nothing: a mistake in the expression, or undefined in every row.
+"""The user's metrics written in SQL, where their marts hold nothing.
+
+That is a mistake in the expression, or it is undefined in every row.
 
 dbt aggregates them; the marts have rows only where a metric has values.
 """
@@ -19,7 +21,9 @@ UNDEFINED = "the metric is undefined in every row"
 
 
 def without_value(spec: MonitorSpec, table: pl.DataFrame, rows: pl.DataFrame, *, needs_label: bool) -> pl.DataFrame:
-    """Say of each window of a SQL metric that has no result why: ``insufficient_data`` with the reason, in shape `TABLE`.
+    """Say of each window of a SQL metric that has no result why.
+
+    In shape `TABLE`, ``insufficient_data`` with the reason.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""Service health and data quality: volume, errors, latency; per column missing, unseen, out-of-range and constant values."""
+"""Service health and data quality.
+
+Volume, errors and latency; per column missing, unseen, out-of-range and constant values.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Univariate drift: how far each column is from the reference, with interval and three states, from counts per frozen bin."""
+"""Univariate drift: how far each column is from the reference, with interval and three states.
+
+All of it comes from counts per frozen bin.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,10 @@ def judge_bins(
 
 
 def _without_profile(spec: MonitorSpec, whole: pl.DataFrame, profiles: Mapping[str, ColumnProfile]) -> pl.DataFrame:
-    """Features that the frozen reference does not know, because the monitor's file named them later: told in every window."""
+    """Features that the frozen reference does not know, because the monitor's file named them later.
+
+    They are told in every window.
+    """
     later = [
         n for n, f in spec.columns.features.items() if n not in profiles and f.drift and f.kind not in UNJUDGED_KINDS
     ]
@@ -129,8 +135,8 @@ def dense(rows: pl.DataFrame, profile: ColumnProfile) -> tuple[pl.DataFrame, Cou
 def reference_counts(spec: MonitorSpec, history: pl.DataFrame, profile: ColumnProfile, groups: pl.DataFrame) -> Counts:
     """Reference rows per group and bin, shape (groups, bins).
 
-    The whole is compared with the frozen profile (rolling: with the windows of the `length` before), a segment with the same
-    segment in the reference's windows; zeros where there is nothing to compare with.
+    The whole is compared with the frozen profile (rolling: with the windows of the `length` before), a segment with the
+    same segment in the reference's windows; zeros where there is nothing to compare with.
     """
     found = np.zeros((len(groups), len(profile)), dtype=np.int64)
     whole = (groups["segment"] == "all").to_numpy()
@@ -193,7 +199,10 @@ def _rolling(spec: MonitorSpec, history: pl.DataFrame, profile: ColumnProfile, g
 def _judge_times(
     spec: MonitorSpec, name: str, profile: ColumnProfile, groups: pl.DataFrame, counts: Counts, reference: Counts
 ) -> pl.DataFrame:
-    """Hours of the week, where the window lacks weekdays those of the same weekdays; within one hour there is nothing to compare."""
+    """Hours of the week, where the window lacks weekdays those of the same weekdays.
+
+    Within one hour there is nothing to compare.
+    """
     if spec.schedule != "hourly":
         return _judge_column(spec, name, profile, groups, counts, same_weekdays(profile, reference, counts))
     lacking = lacks_weekdays(profile, reference, counts)
@@ -207,7 +216,10 @@ def _judge_times(
 def _judge_column(
     spec: MonitorSpec, name: str, profile: ColumnProfile, groups: pl.DataFrame, counts: Counts, reference: Counts
 ) -> pl.DataFrame:
-    """The first method of the column says in which of three states it is; the others are facts about all rows together."""
+    """The first method of the column says in which of three states it is.
+
+    The others are facts about all rows together.
+    """
     judged_by, *others = methods_of(spec, profile.kind)
     base = groups.with_columns(column=pl.lit(name))
     whole = (groups["segment"] == "all").to_numpy()
@@ -222,7 +234,10 @@ def _judge_column(
 
 
 def methods_of(spec: MonitorSpec, kind: str) -> list[DriftMethod]:
-    """Methods for a kind of columns: the one that decides (``drift.method``) first, then those that every monitor reports."""
+    """Methods for a kind of columns.
+
+    The one that decides (``drift.method``) comes first, then those that every monitor reports.
+    """
     deciding = drift_method(spec.drift.method)
     return [deciding, *(method for method in METHODS if kind in method.daily and method.name != deciding.name)]
 

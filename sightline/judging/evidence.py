@@ -1,4 +1,7 @@
-"""Evidence for the alert engine: one statistic per stream and window, named, and written once, when the window is complete."""
+"""Evidence for the alert engine: one statistic per stream and window.
+
+It is named, and written once, when the window is complete.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ def column_evidence(
         ``window_start, column_name, bin_id, n`` of segment and version 'all'.
     profiles : mapping of column to ColumnProfile
     asset : str
-        ``drift``: rates of missing, unseen and out-of-range values then go to ``data_quality``; else all streams are the asset's.
+        ``drift``: rates of missing, unseen and out-of-range values then go to ``data_quality``;
+        else all streams are the asset's.
 
     Returns
     -------
@@ -79,7 +83,10 @@ def column_evidence(
 
 
 def stream_name() -> pl.Expr:
-    """``<asset>/<column>/<statistic>``, without the column where there is none: `drift/carrier/log_psi`, `data_quality/n_rows`."""
+    """``<asset>/<column>/<statistic>``, without the column where there is none.
+
+    For example `drift/carrier/log_psi`, `data_quality/n_rows`.
+    """
     return pl.concat_str(
         "asset",
         pl.when(pl.col("column") == "").then(pl.lit("/")).otherwise(pl.format("/{}/", pl.col("column"))),
@@ -98,8 +105,8 @@ def publishable(
 ) -> pl.DataFrame:
     """The evidence of complete windows, named and dated, ready for the results API.
 
-    A window is complete when it has closed, for labels (`mature`) when they are due. Its evidence is decided with its own
-    window, for labels with the window in which they were due; never before what the engine has published already
+    A window is complete when it has closed, for labels (`mature`) when they are due. Its evidence is decided with its
+    own window, for labels with the window in which they were due; never before what the engine has published already
     (`decided_through`), so that late evidence cannot change a published decision.
 
     Parameters

@@ -88,7 +88,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Judged:
-    """What an asset found: `judgements` in shape `JUDGED`, `evidence` in shape `EVIDENCE` (segment and version 'all' only)."""
+    """What an asset found.
+
+    `judgements` have shape `JUDGED`, `evidence` has shape `EVIDENCE` (segment and version 'all' only).
+    """
 
     judgements: pl.DataFrame
     evidence: pl.DataFrame

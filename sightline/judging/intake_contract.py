@@ -49,8 +49,10 @@ def intake_verdicts(
 def quarantined_rows(
     spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Sequence[str]
 ) -> dict[str, dict[str, int]]:
-    """Window key -> reason -> rows not taken (refused, or `REPEATED`); rows without a usable time count in the window in which
-    they arrived."""
+    """Window key -> reason -> rows not taken (refused, or `REPEATED`).
+
+    Rows without a usable time count in the window in which they arrived.
+    """
     recover_if_needed(paths)
     with open_ledger(paths.ledger, create=False) as ledger:
         files = [paths.root / part.path for part in ledger.parts("quarantine")]

@@ -102,7 +102,10 @@ def _read(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, name: str, keys: Se
 
 
 def _label_rates(counts: pl.DataFrame) -> pl.DataFrame:
-    """Share of predictions that have a label by now, on the arcsine scale for the engine; judged when the labels are due."""
+    """Share of predictions that have a label by now, on the arcsine scale for the engine.
+
+    It is judged when the labels are due.
+    """
     sums = counts.group_by(BY).agg(
         pl.col("n_predictions").sum().cast(pl.Int64), pl.col("n_labelled").sum().cast(pl.Int64)
     )

@@ -62,7 +62,10 @@ class StreamState:
 
 @dataclass(frozen=True, kw_only=True)
 class IncidentMember:
-    """One stream of an incident (snapshot `incident_members`); `evidence_days` counts over all streams of the monitor."""
+    """One stream of an incident (snapshot `incident_members`).
+
+    `evidence_days` counts over all streams of the monitor.
+    """
 
     incident_id: str
     stream: str
@@ -99,7 +102,10 @@ class Published:
 
 
 def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Sequence[str]) -> Published:
-    """What was published about some windows of an asset; judgements also of those before, to tell how long one has lacked."""
+    """What was published about some windows of an asset.
+
+    Judgements are also of those before, to tell how long one has lacked.
+    """
     start, end = spec.window_start(min(keys)), spec.window_start(max(keys)) + spec.window
     earlier = start - spec.warmup_windows * spec.window
     judgements = read_judgements(paths, asset=asset, start=earlier, end=end, segment="all")

@@ -36,11 +36,11 @@ def with_bounds(
 ) -> pl.DataFrame:
     """Compare with the reference's windows: reference value, bounds, and the status ``warn`` beyond them.
 
-    The reference value is the mean over the reference's windows, weighted by `n`; the bounds are the predictive interval of
-    one more window (mean, standard deviation and Student's t over the reference's windows). A reference file has no windows:
-    its own values are the reference's, and the bounds come from the first windows of the history, as many as the alert
-    engine warms up on. A value warns when it lies beyond a bound on its worse side and its own interval leaves out the
-    reference value.
+    The reference value is the mean over the reference's windows, weighted by `n`; the bounds are the predictive
+    interval of one more window (mean, standard deviation and Student's t over the reference's windows). A reference
+    file has no windows: its own values are the reference's, and the bounds come from the first windows of the history,
+    as many as the alert engine warms up on. A value warns when it lies beyond a bound on its worse side and its own
+    interval leaves out the reference value.
 
     Parameters
     ----------
@@ -104,7 +104,10 @@ def with_bounds(
 
 
 def reference_facts(spec: MonitorSpec, paths: MonitorPaths, asset: str, judged: pl.DataFrame) -> pl.DataFrame:
-    """Mean, deviation and number of the reference's windows per segment, column and metric (rolling: per window too)."""
+    """Mean, deviation and number of the reference's windows per segment, column and metric.
+
+    Where it is rolling, per window too.
+    """
     group = ["segment", "column", "metric"]
     span = reference_span(spec, judged)
     if span is None or judged.is_empty():
@@ -191,8 +194,10 @@ def _with_t(facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def reference_span(spec: MonitorSpec, judged: pl.DataFrame) -> tuple[datetime, datetime] | None:
-    """Windows ``[start, end)`` (naive UTC) that bounds come from: the reference's; rolling: from `length` before the run's first
-    window to its last; of a file: the first ones of the history."""
+    """Windows ``[start, end)`` (naive UTC) that bounds come from: the reference's.
+
+    Rolling: from `length` before the run's first window to its last; of a file: the first ones of the history.
+    """
     reference = spec.reference
     if reference.kind == "window" and reference.start and reference.end:
         return spec.floor(reference.start).replace(tzinfo=None), reference.end.replace(tzinfo=None)

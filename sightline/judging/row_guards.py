@@ -68,7 +68,10 @@ def judge(counts: pl.DataFrame, alerts: pl.DataFrame) -> Verdict:
     seen = pl.concat([counts, _uncounted(counts, hard_alerts)])
     if seen.is_empty() and rate_alerts.is_empty():
         reason = "no events through the collector"
-        text = "No events through the collector in the finished minutes of this window: nothing for the row guards to check."
+        text = (
+            "No events through the collector in the finished minutes of this window: nothing for the row guards to "
+            "check."
+        )
         return Verdict("ok", text, {"metric": "hard_violations", "value": 0, "n": 0, "reason": reason})
     found = _violations(seen, opened)
     hard = found.filter(pl.col("kind") == "hard")
@@ -124,7 +127,8 @@ def _violations(seen: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
 
 def _table(found: pl.DataFrame) -> FactTable:
     rows = [
-        (r["column"], r["rule"], r["kind"], r["n"], r["minutes"], f"{r['first']:%d %H:%M}", f"{r['last']:%d %H:%M}", r["example"] or "")
+        (r["column"], r["rule"], r["kind"], r["n"], r["minutes"], f"{r['first']:%d %H:%M}", f"{r['last']:%d %H:%M}",
+         r["example"] or "")
         for r in found.head(SHOWN_ROWS).to_dicts()
     ]  # fmt: skip
     if len(found) > SHOWN_ROWS:

@@ -18,13 +18,15 @@ def scales(spec: MonitorSpec) -> dict[str, str]:
 
 
 def on_scale(table: pl.DataFrame, scale_of: Mapping[str, str]) -> pl.DataFrame:
-    """Put `stabilised_value` and `variance` of some metrics on their scale; their `value` and interval stay as they are.
+    """Put `stabilised_value` and `variance` of some metrics on their scale.
+
+    Their `value` and interval stay as they are.
 
     Parameters
     ----------
     table : DataFrame
-        At least ``metric, value, stabilised_value, variance, reason, reason_code``; both are on the identity scale. A null
-        `stabilised_value` means that there is not enough for evidence.
+        At least ``metric, value, stabilised_value, variance, reason, reason_code``; both are on the identity scale. A
+        null `stabilised_value` means that there is not enough for evidence.
     scale_of : mapping of metric to {'log', 'logit', 'arcsine'}
         Others are left alone.
 
@@ -32,7 +34,8 @@ def on_scale(table: pl.DataFrame, scale_of: Mapping[str, str]) -> pl.DataFrame:
     -------
     DataFrame
         The variance is that of the delta method: divided by the squared derivative of the scale, which for ``arcsine``
-        (of the square root) is ``4 x (1 - x)``. A value the scale is not defined for has no evidence, and the reason says so.
+        (of the square root) is ``4 x (1 - x)``. A value the scale is not defined for has no
+        evidence, and the reason says so.
     """
     for metric, scale in scale_of.items():
         x = pl.col("stabilised_value")
@@ -44,7 +47,8 @@ def on_scale(table: pl.DataFrame, scale_of: Mapping[str, str]) -> pl.DataFrame:
         text = pl.format("the value {} is not {} (scale: {})", x, pl.lit(DOMAINS[scale]), pl.lit(scale))
         table = table.with_columns(
             stabilised_value=pl.when(own & is_inside).then(scaled).when(own).then(None).otherwise(x),
-            variance=pl.when(own & is_inside & variance.is_finite()).then(variance).when(own).then(None).otherwise("variance"),
+            variance=pl.when(own & is_inside & variance.is_finite()).then(variance)
+                .when(own).then(None).otherwise("variance"),
             reason=pl.when(own & known & ~is_inside).then(text).otherwise("reason"),
             reason_code=pl.when(own & known & ~is_inside).then(pl.lit("outside_scale")).otherwise("reason_code"),
         )  # fmt: skip

@@ -125,7 +125,10 @@ def _rejected(sums: pl.DataFrame, rejections: pl.DataFrame) -> pl.DataFrame:
 
 
 def service_evidence(spec: MonitorSpec, judged: pl.DataFrame) -> pl.DataFrame:
-    """Streams of the service; those of the columns come with the drift statistics of `metrics_py.drift.daily_statistics`."""
+    """Streams of the service.
+
+    Those of the columns come with the drift statistics of `metrics_py.drift.daily_statistics`.
+    """
     streams = ["n_rows", "rejected_rate"]
     streams += ["error_rate"] if spec.columns.status else []
     streams += ["latency_p95_ms"] if spec.columns.latency_ms else []

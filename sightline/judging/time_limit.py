@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 METRIC_SECONDS = 120.0
-"""Default of ``SIGHTLINE_METRIC_SECONDS``: one Python metric on one window with all its versions, segments and jackknife."""
+"""Default of ``SIGHTLINE_METRIC_SECONDS``: one Python metric on one window with all its
+versions, segments and jackknife.
+"""
 _AGAIN_SECONDS = 1.0
 
 
@@ -28,8 +30,8 @@ def time_limit(seconds: float) -> Iterator[None]:
     """Interrupt the block after some seconds; again every second, should it go on nevertheless.
 
     A timer signal interrupts Python code, sleeping and waiting. Compiled code that never returns to Python is not
-    interrupted. Signals reach the main thread only, which executes the steps of a Dagster run; in any other thread there
-    is no limit.
+    interrupted. Signals reach the main thread only, which executes the steps of a Dagster run; in any
+    other thread there is no limit.
 
     Raises
     ------

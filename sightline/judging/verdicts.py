@@ -1,7 +1,8 @@
 """From judgements and the engine's decisions to one verdict per check and window: no Dagster here.
 
-A check fails when the alert engine has rejected one of its streams (until the incident ends) or when a hard rule is broken.
-Below that it warns: a drift known to exceed its tolerance, a value beyond what the reference's windows show, not enough data.
+A check fails when the alert engine has rejected one of its streams (until the incident ends) or when a hard rule
+is broken. Below that it warns: a drift known to exceed its tolerance, a value beyond what the reference's
+windows show, not enough data.
 """
 
 from __future__ import annotations
@@ -24,24 +25,45 @@ FAMILY_METRICS = {
 }
 RANK = {"alert": 3, "warn": 2, "ok": 1, "insufficient_data": 0}
 LOUD: frozenset[ReasonCode] = frozenset({"no_reference", "column_named_later", "no_labels", "metric_failed"})
-"""Missing data that somebody should look into: the check warns. All else that is not enough for a verdict leaves the check
-without one, neither passed nor failed; the reason stands in the judgement."""
+"""Missing data that somebody should look into: the check warns.
+
+All else that is not enough for a verdict leaves the check without one, neither passed nor failed; the reason stands
+in the judgement.
+"""
+
 TOO_LITTLE = (
-    "This has not been judged for a long time. Judge longer windows (`schedule`), ask for fewer rows (`drift.min_rows`, "
-    "`quality.min_labels`), or take it as not applicable where the reason says so."
+    "This has not been judged for a long time. Judge longer windows (`schedule`), ask for fewer rows "
+    "(`drift.min_rows`, `quality.min_labels`), or take it as not applicable where the reason says so."
 )
 SHOWN_STREAMS = 8
 REMEDIES = {
-    "row_guards": "Each row names a column and what its events broke; the alert lines are in data/<monitor>/guards/alerts.ndjson. Mend the sender, or correct the rule in the monitor's file.",
-    "row_volume": "See whether the service answers and logs: the newest batches are in the metadata of `inferences`. A planned pause: list the day under `alerts.holidays`.",
-    "rejected_rows": "Read the reasons in the quarantine (metadata of `inferences`), mend the sender, and land the corrected file: rows are loaded once.",
+    "row_guards": (
+        "Each row names a column and what its events broke; the alert lines are in "
+        "data/<monitor>/guards/alerts.ndjson. Mend the sender, or correct the rule in the monitor's file."
+    ),
+    "row_volume": (
+        "See whether the service answers and logs: the newest batches are in the metadata of `inferences`. A planned "
+        "pause: list the day under `alerts.holidays`."
+    ),
+    "rejected_rows": (
+        "Read the reasons in the quarantine (metadata of `inferences`), mend the sender, and land the corrected "
+        "file: rows are loaded once."
+    ),
     "error_rate": "Look at the service's own logs of this window; the status column says which calls failed.",
     "latency": "Look at the service's load in this window; compare the quantiles by model version and segment.",
     "column": "Follow the column upstream: which job fills it, and what changed there at the change point?",
-    "contract": "The data break a rule of the monitor's file: mend the sender and land the rows again, or correct the rule.",
-    "drift": "Compare the bins before and after the change point, by segment. A new normal: `sightline accept`. A mended fault: `sightline fixed`.",
+    "contract": (
+        "The data break a rule of the monitor's file: mend the sender and land the rows again, or correct the rule."
+    ),
+    "drift": (
+        "Compare the bins before and after the change point, by segment. A new normal: `sightline accept`. A mended "
+        "fault: `sightline fixed`."
+    ),
     "metric": "Compare your metric by segment and model version, and see which inputs moved at the same time.",
-    "quality": "Compare by segment and model version, and see which inputs moved at the same time. A new normal: `sightline accept`.",
+    "quality": (
+        "Compare by segment and model version, and see which inputs moved at the same time. A new normal: `sightline "
+        "accept`."
+    ),
 }
 
 
@@ -80,7 +102,8 @@ def verdicts(
         Those to evaluate.
     published : Published
     patience : int, optional
-        A check that had not enough data for a verdict in so many windows in a row warns: nobody should take it for a pass.
+        A check that had not enough data for a verdict in so many windows in a row warns:
+        nobody should take it for a pass.
 
     Yields
     ------
@@ -242,7 +265,10 @@ def _incident_facts(
 
 
 def _later_facts(own: list[IncidentMember], members: list[IncidentMember], start: datetime) -> dict[str, Any]:
-    """What happened after the incident had opened: streams of the check that joined it, and those that moved once more."""
+    """What happened after the incident had opened.
+
+    Streams of the check that joined it, and those that moved once more.
+    """
     opened = min((m.joined_at for m in members if m.joined_at), default=None)
     joined = [m for m in own if opened and m.joined_at and m.joined_at > opened]
     again = [m for m in own if m.moved_again_at and m.moved_again_at <= start]
@@ -253,7 +279,8 @@ def _later_facts(own: list[IncidentMember], members: list[IncidentMember], start
         )
     if again:
         facts["moved again"] = "; ".join(
-            f"{m.stream} since {m.moved_again_at:%Y-%m-%d %H:%M}: {deviations(m.moved_again_effect or 0.0, sign=True)} from the old level"
+            f"{m.stream} since {m.moved_again_at:%Y-%m-%d %H:%M}: "
+            f"{deviations(m.moved_again_effect or 0.0, sign=True)} from the old level"
             for m in again
         )
     return facts

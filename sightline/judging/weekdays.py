@@ -1,6 +1,7 @@
 """Times by their hour of the week, in windows shorter than a week: compared with the same weekdays of the reference.
 
-Where the rows of a window lie on some weekdays only, most of the reference's hours are empty, whatever the rows are like.
+Where the rows of a window lie on some weekdays only, most of the reference's hours are
+empty, whatever the rows are like.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def same_weekdays(profile: ColumnProfile, reference: Counts, counts: Counts) -> 
     Returns
     -------
     integer ndarray, shape (G, K)
-        Of windows that lack a weekday: as many rows of the reference as can be had without counting any twice. Others as they are.
+        Of windows that lack a weekday: as many rows of the reference as can be had without counting
+        any twice. Others as they are.
     """
     found = reference.copy()
     before, now = (_by_weekday(profile, each) for each in (reference, counts))

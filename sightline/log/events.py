@@ -1,7 +1,7 @@
 """What can be logged: inferences, labels, and rows that were refused.
 
-The Structs are stored as MessagePack maps without default values, so that a field can be added without a new format. They are decoded
-by the million and hold no cycles: the garbage collector need not look at them (``gc=False``).
+The Structs are stored as MessagePack maps without default values, so that a field can be added without a new format.
+They are decoded by the million and hold no cycles: the garbage collector need not look at them (``gc=False``).
 `build_event` reads one loosely typed row (a decoded JSON object) and says in snake_case words why it is refused.
 """
 
@@ -192,8 +192,8 @@ class EventError(ValueError):
 def build_event(kind: str, row: object, *, stored: bool = False) -> InferenceEvent | LabelEvent:
     """Turn one decoded JSON object into an event, forgiving harmless spellings.
 
-    Ids and versions may be integers, times RFC 3339 text (without a zone: UTC), non-finite numbers the words of `NON_FINITE`,
-    numbers decimal text.
+    Ids and versions may be integers, times RFC 3339 text (without a zone: UTC), non-finite numbers the words of
+    `NON_FINITE`, numbers decimal text.
 
     Parameters
     ----------
@@ -299,7 +299,8 @@ def read_moment(column: str, value: object) -> datetime | None:
     if isinstance(value, str):
         text = value.strip()
         try:
-            # Times with any number of fraction digits and a final Z are msgspec's; plain dates are the standard library's.
+            # Times with any number of fraction digits and a final Z are msgspec's; plain dates are the standard
+            # library's.
             moment = msgspec.convert(text, datetime) if len(text) > len("2026-01-31") else datetime.fromisoformat(text)
         except (msgspec.ValidationError, ValueError):
             raise EventError(

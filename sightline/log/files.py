@@ -1,7 +1,7 @@
 """The one place that opens, locks, syncs and renames segment files.
 
-An open segment is locked (``flock``) by its writer for as long as the writer lives. Whoever gets the lock of an open segment knows that
-its writer is dead. Sealing is: footer, fsync, rename into ``sealed/``, fsync of both folders.
+An open segment is locked (``flock``) by its writer for as long as the writer lives. Whoever gets the lock of an open
+segment knows that its writer is dead. Sealing is: footer, fsync, rename into ``sealed/``, fsync of both folders.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def next_stamp(log: Path, kind: str, now: datetime) -> datetime:
-    """`now`, or a microsecond later than the latest segment of this kind: names keep their order when a clock jumps back."""
+    """`now`, or a microsecond later than the latest segment of this kind.
+
+    So names keep their order when a clock jumps back.
+    """
     folders = (folder for folder in (seg.sealed_folder(log), seg.open_folder(log)) if folder.is_dir())
     latest = max((path.name for folder in folders for path in folder.glob(f"{kind}-*")), default="")
     name = seg.SegmentName.parse(latest.removesuffix(TEMPORARY_SUFFIX))

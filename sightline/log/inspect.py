@@ -39,9 +39,10 @@ def log_stats(log: Path) -> list[KindStats]:
     Returns
     -------
     list of KindStats
-        ``live`` segments are being written, ``orphaned`` ones wait for recovery; the events of both count. Of a sealed segment only the
-        footer is read, if that tells its times: `verify_segment` is what looks at every byte. ``unreadable`` is the number of events
-        in damaged frames, as far as it is known, and of rows with wrong content, in the segments that were read as a whole.
+        ``live`` segments are being written, ``orphaned`` ones wait for recovery; the events of both count. Of a sealed
+        segment only the footer is read, if that tells its times: `verify_segment` is what looks at every byte.
+        ``unreadable`` is the number of events in damaged frames, as far as it is known, and of rows with wrong content,
+        in the segments that were read as a whole.
     """
     return [_stats_of(log, kind) for kind in KINDS]
 
@@ -96,7 +97,10 @@ class Verification:
 
 
 def verify_segment(path: Path) -> Verification:
-    """Read one segment and check every checksum. A torn tail of a live open segment is no damage: it is being written."""
+    """Read one segment and check every checksum.
+
+    A torn tail of a live open segment is no damage: it is being written.
+    """
     try:
         content = read_segment(path)
     except SightlineError as error:

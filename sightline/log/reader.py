@@ -1,4 +1,7 @@
-"""Reading segments: every checksum is verified, and whatever cannot be read is handed back as a rejection with its place."""
+"""Reading segments: every checksum is verified.
+
+Whatever cannot be read is handed back as a rejection with its place.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +47,9 @@ class Rejection:
     offset : int
         Byte offset in the file of the damaged bytes, or of the frame that holds the row.
     reason : str
-        ``corrupt_record`` (checksum), ``torn_tail`` (end of a segment whose writer was killed), ``corrupt_header`` (the events were
-        read all the same), ``missing_footer`` (the end of a sealed file is gone), ``missing_records`` (the footer counts more), or the
-        reason of `build_event` for a whole row with wrong content.
+        ``corrupt_record`` (checksum), ``torn_tail`` (end of a segment whose writer was killed), ``corrupt_header`` (the
+        events were read all the same), ``missing_footer`` (the end of a sealed file is gone), ``missing_records`` (the
+        footer counts more), or the reason of `build_event` for a whole row with wrong content.
     message : str
         The reason for a human being.
     payload : bytes
@@ -81,7 +84,8 @@ class Segment:
     header : SegmentHeader
         Monitor, kind, codec, writer.
     events : list
-        `InferenceEvent`, `LabelEvent` or `RejectedEvent` in the order they were logged, ``received_at`` and ``source`` set.
+        `InferenceEvent`, `LabelEvent` or `RejectedEvent` in the order they were logged,
+        ``received_at`` and ``source`` set.
     rejections : list of Rejection
         What could not be read; empty for a sound segment.
     footer : SegmentFooter or None
@@ -113,12 +117,14 @@ def read_segment(path: Path) -> Segment:
     Parameters
     ----------
     path : Path
-        The file; a segment of 16 MiB (the default size at which writers rotate) holds about 60,000 events of 20 features.
+        The file; a segment of 16 MiB (the default size at which writers rotate) holds
+        about 60,000 events of 20 features.
 
     Returns
     -------
     Segment
-        Events and rejections. Damage inside the file costs the frames it touches (at most 64 events each), never the rest.
+        Events and rejections. Damage inside the file costs the frames it touches (at most
+        64 events each), never the rest.
 
     Raises
     ------
@@ -199,7 +205,10 @@ def _damage(gap: seg.Gap, data: bytes) -> Rejection:
 
 
 def _compare_with_footer(result: Segment) -> None:
-    """A footer counts all events that were sealed: say so if some of them are in no frame and in no damaged place either."""
+    """A footer counts all events that were sealed.
+
+    Say so if some of them are in no frame and in no damaged place either.
+    """
     if result.footer is None:
         if result.path.parent.name == seg.SEALED:
             message = "the file ends without a footer: its end is lost"

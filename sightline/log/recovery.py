@@ -1,7 +1,7 @@
 """Sealing what a killed process left behind.
 
-An open segment whose lock is free has lost its writer. Its whole frames are kept and sealed; a torn end is cut off and kept in
-``damaged/``. Segments of living writers are not touched, so that any process may recover at any time.
+An open segment whose lock is free has lost its writer. Its whole frames are kept and sealed; a torn end is cut off and
+kept in ``damaged/``. Segments of living writers are not touched, so that any process may recover at any time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class RecoveryReport:
-    """What `recover` did: segments sealed, events in them, segments of living writers, bytes kept aside, and failures."""
+    """What `recover` did.
+
+    Segments sealed, events in them, segments of living writers, bytes kept aside, and failures.
+    """
 
     sealed: list[Path] = field(default_factory=list)
     events: int = 0

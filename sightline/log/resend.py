@@ -22,7 +22,9 @@ from sightline.log.writer import SegmentWriter
 
 BATCH = 500
 REPLAY_HEADER = "x-sightline-replay"
-"""Tells a collector that rows carry ``received_at``, ``source`` and ``part``; it lets only tokens of scope replay send it."""
+"""Tells a collector that rows carry ``received_at``, ``source`` and ``part``; it lets only
+tokens of scope replay send it.
+"""
 Loggable = InferenceEvent | LabelEvent
 
 
@@ -35,7 +37,9 @@ def logged_events(
     include_open: bool = False,
     on_unreadable: Callable[[str], None],
 ) -> Iterator[Loggable]:
-    """Events of one kind in the order they were logged, with times in [start, end) (time of receipt where they have none).
+    """Events of one kind in the order they were logged, with times in [start, end).
+
+    Where they have no time, that of receipt counts.
 
     What cannot be read, a whole file or a part of it, is told to `on_unreadable`, and the rest goes on.
     """
@@ -89,7 +93,10 @@ class Replayed:
 
 
 def replay_to_home(events: Iterator[Loggable], target: Home, monitor: str, kind: str) -> int:
-    """Append the events to the log of a monitor in another home; times of receipt and sources stay. Returns their number."""
+    """Append the events to the log of a monitor in another home; times of receipt and sources stay.
+
+    Returns their number.
+    """
     count = 0
     with SegmentWriter(target.monitor(monitor).log, monitor, kind) as writer:
         for batch in batches(events):
@@ -100,13 +107,14 @@ def replay_to_home(events: Iterator[Loggable], target: Home, monitor: str, kind:
 def replay_to_url(events: Iterator[Loggable], url: str, monitor: str, kind: str, token: str | None) -> Replayed:
     """POST the events to a collector in batches.
 
-    Times of receipt and sources stay if the token has scope ``replay``. Otherwise the events are new ones to the collector.
+    Times of receipt and sources stay if the token has scope ``replay``. Otherwise the events
+    are new ones to the collector.
 
     Raises
     ------
     SightlineError
-        If the collector cannot be reached or answers anything but 200, or an event is half a call (request and response logged apart),
-        which only a token of scope ``replay`` may send.
+        If the collector cannot be reached or answers anything but 200, or an event is half a call (request and response
+        logged apart), which only a token of scope ``replay`` may send.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

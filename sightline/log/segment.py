@@ -7,12 +7,12 @@ bytes       meaning
 frames      16-byte head and payload, again and again: header, records..., footer
 ==========  =========================================================================================
 
-Frame head (little endian): marker ``F5 5E`` · type u8 · zero u8 · number of events u32 · payload length u32 · CRC-32 u32 of the first
-12 bytes and the payload. The marker lets a reader find the next frame behind a damaged one.
+Frame head (little endian): marker ``F5 5E`` · type u8 · zero u8 · number of events u32 · payload length u32 · CRC-32
+u32 of the first 12 bytes and the payload. The marker lets a reader find the next frame behind a damaged one.
 
-Header and footer payloads are JSON objects. A records payload is an array ``[received_at, source, [event, ...]]`` in the codec the
-header names: ``msgpack`` (time as MessagePack timestamp) or ``json`` (time as RFC 3339 text), so that a writer needs only the standard
-library.
+Header and footer payloads are JSON objects. A records payload is an array ``[received_at, source, [event, ...]]`` in
+the codec the header names: ``msgpack`` (time as MessagePack timestamp) or ``json`` (time as RFC 3339 text), so that a
+writer needs only the standard library.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class SegmentHeader(msgspec.Struct, frozen=True):
 class SegmentFooter(msgspec.Struct, frozen=True, omit_defaults=True):
     """Last frame of a sealed segment.
 
-    ``count`` is the number of events, ``min_at`` and ``max_at`` the range of their times (time of receipt where they have none).
-    ``recovered`` segments were sealed by someone else than their writer; ``torn_bytes`` were cut off their end and kept aside.
+    ``count`` is the number of events, ``min_at`` and ``max_at`` the range of their times (time of receipt where
+    they have none). ``recovered`` segments were sealed by someone else than their writer; ``torn_bytes`` were
+    cut off their end and kept aside.
     """
 
     count: int
@@ -181,8 +182,8 @@ class Frame:
 class Gap:
     """Bytes that are no valid frame.
 
-    ``count`` is the number of events the damaged head claims, if its length still leads to the next frame. ``is_tail``: nothing
-    valid follows.
+    ``count`` is the number of events the damaged head claims, if its length still leads to the next frame.
+    ``is_tail``: nothing valid follows.
     """
 
     offset: int
@@ -214,7 +215,10 @@ def _head_at(data: memoryview, offset: int) -> tuple[int, int, int, int] | None:
 
 
 def scan(data: bytes | memoryview) -> Iterator[Frame | Gap]:
-    """All frames of a segment's bytes in order; what lies between valid frames comes as `Gap`. Magic bytes are not checked here."""
+    """All frames of a segment's bytes in order; what lies between valid frames comes as `Gap`.
+
+    Magic bytes are not checked here.
+    """
     view = memoryview(data)
     offset = len(MAGIC)
     while offset < len(view):

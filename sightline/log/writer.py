@@ -1,7 +1,8 @@
 """Appending to segments with group commit: one fsync for everything that came in while the last one was running.
 
-A `SegmentWriter` may be used by many threads and event loops at once. Each `submit` returns a `Commit`; what it holds is on disk when
-the commit is done, and was refused as a whole if it failed. Nothing is acknowledged before ``fdatasync`` has returned.
+A `SegmentWriter` may be used by many threads and event loops at once. Each `submit` returns a `Commit`; what it
+holds is on disk when the commit is done, and was refused as a whole if it failed. Nothing is acknowledged
+before ``fdatasync`` has returned.
 """
 
 from __future__ import annotations
@@ -298,7 +299,7 @@ class SegmentWriter:
             start = stop
         return frames
 
-    # ---- the commit thread ----------------------------------------------------------------------------------------------------
+    # ---- the commit thread -------------------------------------------------------------------------------------------
 
     def _wake_thread(self) -> None:
         if self._thread is None:

@@ -1,8 +1,8 @@
 """Append-only folders of Parquet files that readers open without a lock.
 
-A file is written under a hidden name, synced and renamed; its name begins with the stamp of the append. A merged file names the range
-of stamps it holds, and whatever lies within that range no longer counts: a kill between writing it and deleting the merged ones counts
-nothing twice.
+A file is written under a hidden name, synced and renamed; its name begins with the stamp of the append. A merged file
+names the range of stamps it holds, and whatever lies within that range no longer counts: a kill between writing it and
+deleting the merged ones counts nothing twice.
 """
 
 from __future__ import annotations

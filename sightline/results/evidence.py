@@ -39,8 +39,9 @@ def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> in
     paths : MonitorPaths
         `paths.results`.
     frame : polars.DataFrame
-        Columns of `EVIDENCE_SCHEMA`; ``reason`` and ``reason_code`` (why there is no value), ``decided_at`` (start of the window with which the alert
-        engine first sees the row, default its own), ``written_at`` (default now) and ``run_id`` may be absent.
+        Columns of `EVIDENCE_SCHEMA`; ``reason`` and ``reason_code`` (why there is no value), ``decided_at`` (start
+        of the window with which the alert engine first sees the row, default its own), ``written_at`` (default
+        now) and ``run_id`` may be absent.
     run_id : str
         Run that computed them.
 

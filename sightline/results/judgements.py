@@ -41,7 +41,9 @@ JUDGEMENT_CONTENT = [
 ]
 STATUSES = ("ok", "warn", "alert", "insufficient_data")
 SAME_TO = 1e-12
-"""Relative difference up to which two floats are the same result: parallel sums differ in the last bits from run to run."""
+"""Relative difference up to which two floats are the same result: parallel sums differ in
+the last bits from run to run.
+"""
 
 
 def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_id: str, computed_at: datetime) -> int:
@@ -54,8 +56,8 @@ def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_
     asset : str
         ``data_quality``, ``drift``, ``model_quality``...: one folder each.
     frame : polars.DataFrame
-        Columns of `JUDGEMENT_SCHEMA` without ``revision, computed_at, run_id``; at most one row per key. Undefined numbers are null,
-        never NaN.
+        Columns of `JUDGEMENT_SCHEMA` without ``revision, computed_at, run_id``; at most one row per key.
+        Undefined numbers are null, never NaN.
     run_id : str
         Run that computed them.
     computed_at : datetime

@@ -1,4 +1,7 @@
-"""Writes `schemas/monitor.schema.json`, `docs/spec.md` and `docs/metrics.md` from the code: ``python -m sightline.spec.docs``."""
+"""Writes `schemas/monitor.schema.json`, `docs/spec.md` and `docs/metrics.md` from the code.
+
+Run it with ``python -m sightline.spec.docs``.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ INTRO = f"""\
 # The monitor file
 
 One file `monitors/<id>.yaml` describes one monitored model. `sightline init SAMPLE` writes one from a file of
-predictions; `sightline validate` tells what a file creates, or what is wrong with it and in which line. Editors complete
+predictions; `sightline validate` tells what a file creates, or what is wrong with it and in which line. \
+Editors complete
 and check it with `schemas/monitor.schema.json` when the first line is
 
 ```yaml
@@ -58,22 +62,26 @@ RULES = f"""\
 - **Times** are `2026-01-31` or ISO 8601 (`2026-01-31T06:00:00Z`); without a zone they are UTC. Intervals are half-open:
   the start belongs to them, the end does not.
 - **Durations** are a number and a unit: `90s`, `15m`, `12h`, `3d`, `2w`. **Budgets** are `1 per 90d`.
-- **YAML** is read by the 1.2 rules: only `true` and `false` are booleans, so `no` and `on` are text. Keys are always text:
+- **YAML** is read by the 1.2 rules: only `true` and `false` are booleans, so `no` and `on` are text. \
+Keys are always text:
   columns called `123`, `null` or `on` need no quotes as keys. As values they do: `score: "123"`.
 - **Column names** may hold anything: spaces, quotes, other alphabets, SQL keywords. Refused are empty names, names
   that start with `@` (Sightline's own: `@score`, `@prediction`, `@label`), and two features that differ only in case.
-- In the names of checks a column is spelled in lower-case ASCII (`Wind Speed` becomes `wind_speed`), followed by six digits
+- In the names of checks a column is spelled in lower-case ASCII (`Wind Speed` becomes `wind_speed`), \
+followed by six digits
   of a digest where two columns would be called the same.
 
 ## Feature kinds
 
-`features` is a mapping `name: kind`, or `name: {{kind: ..., ...contract}}`, or a list of names. Kinds that are left out are
+`features` is a mapping `name: kind`, or `name: {{kind: ..., ...contract}}`, or a list of names. \
+Kinds that are left out are
 told from the reference file, the source or the first file in the landing folder, and frozen in
 `data/<id>/reference/feature_kinds.json`: they never change with the data.
 
 | column type (Parquet, Arrow, Polars) | kind |
 |---|---|
-| signed, unsigned and nullable integers, floats, decimals | numeric (also with few values: declare codes as categorical) |
+| signed, unsigned and nullable integers, floats, decimals | numeric (also with few values: \
+declare codes as categorical) |
 | boolean | boolean |
 | date, timestamp with or without zone, text with an ISO 8601 time in every row | datetime |
 | string, large string, dictionary, enum | categorical |
@@ -88,12 +96,14 @@ told from the reference file, the source or the first file in the landing folder
   `columns.score` and `columns.query_id`.
 - `labels.positive` and `quality.threshold` are for binary classification, `columns.class_scores` for multiclass,
   `quality.quantiles` for regression, `columns.query_id` for ranking, `value_matrix` for classification.
-- `reference` of kind `window` needs `start` and `end`, kind `file` needs `path`. With `file` and `rolling` the file also
+- `reference` of kind `window` needs `start` and `end`, kind `file` needs `path`. \
+With `file` and `rolling` the file also
   needs a top-level `start`.
 - `value_matrix` is square: every predicted class has a value for every actual class. Classes are spelled as in the
   labels (`1`, `true`, `on time`).
 - Each of `sources` names either `parquet`, or `duckdb` and `table`.
-- Each of `metrics` names either `sql` or `python`; `columns` is for `python`. [Metrics](metrics.md) tells how to write one.
+- Each of `metrics` names either `sql` or `python`; `columns` is for `python`. \
+[Metrics](metrics.md) tells how to write one.
 - The file's name is `<model.id>.yaml`.
 """
 

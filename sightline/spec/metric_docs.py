@@ -61,7 +61,8 @@ INTRO = """\
 
 # Metrics
 
-The names are the same in monitor files, in the judgement table, in `metrics_py.compare`, in `sightline compare` and in test
+The names are the same in monitor files, in the judgement table, in `metrics_py.compare`, in `sightline compare` \
+and in test
 suites. "Better" is the side that is no harm; a metric without one warns on both sides. Realised quality carries a 95 %
 interval from the 64-bucket jackknife (proportions: Wilson with design effect).
 """
@@ -69,8 +70,10 @@ interval from the 64-bucket jackknife (proportions: Wilson with design effect).
 OWN = f"""\
 ## Metrics of your own
 
-A metric is a SQL expression per row, or a Python function of a window's rows. Both have the same life: a value with interval per
-window, model version and segment, a judgement row, a check (`metric__<name>` on `data_quality`, with `needs_label: true`
+A metric is a SQL expression per row, or a Python function of a window's rows. Both have the same life: \
+a value with interval per
+window, model version and segment, a judgement row, a check (`metric__<name>` on `data_quality`, \
+with `needs_label: true`
 `quality__<name>` on `model_quality`) and a stream of the alert engine.
 
 ```python
@@ -81,20 +84,28 @@ window, model version and segment, a judgement row, a check (`metric__<name>` on
 
 - The module lies in the home folder, or is installed in the environment of Sightline; what is installed comes first.
   `sightline validate` imports it and tells what is wrong, with the line of the monitor file.
-- The function gets a Polars frame of one window and returns one number, or None where it is undefined. The columns are those of
-  the lake (`score`, `prediction`, `predicted_class`, `model_version`, `f_<feature>`, `g_<segment>`, ...; see [tables](tables.md)), all but text and
+- The function gets a Polars frame of one window and returns one number, or None where it is undefined. \
+The columns are those of
+  the lake (`score`, `prediction`, `predicted_class`, `model_version`, `f_<feature>`, `g_<segment>`, ...; \
+see [tables](tables.md)), all but text and
   embedding features unless `columns` names them, and `bucket`. With `needs_label: true` the rows are those with a
   current label, and have the columns `label` and `is_positive` too.
 - The interval is the delete-one-bucket jackknife: the function is called once on all rows and once without each of the
   64 buckets of entities (16 within a segment). Its result must not depend on the order of the rows.
-- A SQL expression gives one number (or condition) per row from that row's columns, with `needs_label: true` `label` and `is_positive` too.
-  Subqueries, window functions, aggregates and functions such as `random()` are refused, because they see other rows or change from
-  run to run. A row whose expression fails or is not finite (division by zero, a text that is no number) does not count; `n` tells how
+- A SQL expression gives one number (or condition) per row from that row's columns, \
+with `needs_label: true` `label` and `is_positive` too.
+  Subqueries, window functions, aggregates and functions such as `random()` are refused, \
+because they see other rows or change from
+  run to run. A row whose expression fails or is not finite (division by zero, a text that is no number) \
+does not count; `n` tells how
   many rows did. A metric that is undefined in every row of a window gives `insufficient_data`.
-- A mistake in an expression is told by `sightline validate`, with its line; in a run it makes that metric's check warn, and the others go on.
+- A mistake in an expression is told by `sightline validate`, with its line; \
+in a run it makes that metric's check warn, and the others go on.
 - The `direction` of the monitor file goes before that of the decorator; `range` cuts the bounds.
-- A function that raises, returns NaN or cannot be imported gives `insufficient_data` with the reason, for that metric alone; if it is
-  broken, its check warns. So does a window of too few rows (20; with labels `quality.min_labels`), or of more than 200 million rows x columns: name `columns`,
+- A function that raises, returns NaN or cannot be imported gives `insufficient_data` with the reason, \
+for that metric alone; if it is
+  broken, its check warns. So does a window of too few rows (20; \
+with labels `quality.min_labels`), or of more than 200 million rows x columns: name `columns`,
   or write SQL.
 """
 

@@ -196,8 +196,10 @@ class Drift(Part):
     )
     method: str = Field(
         default="psi",
-        description="Distance that decides: psi, kl_divergence, js_divergence, js_distance or hellinger. Each is tolerated as far as "
-        "the shift that has the tolerated PSI.",
+        description=(
+            "Distance that decides: psi, kl_divergence, js_divergence, js_distance or hellinger. Each is tolerated "
+            "as far as the shift that has the tolerated PSI."
+        ),
     )
     bins: int = Field(default=32, ge=4, le=256, description="Reference-quantile bins per numeric column.")
     min_rows: int = Field(default=200, ge=1, description="Fewer effective rows in a window: insufficient_data.")
@@ -210,8 +212,10 @@ class Quality(Part):
     min_labels: int = Field(default=100, ge=1, description="Fewer labelled rows in a window: insufficient_data.")
     primary: str | None = Field(
         default=None,
-        description="The metric that matters most: shown first and named so; default by task (roc_auc, roc_auc_macro, mae, or what the "
-        "columns allow).",
+        description=(
+            "The metric that matters most: shown first and named so; default by task (roc_auc, roc_auc_macro, mae, "
+            "or what the columns allow)."
+        ),
     )
     quantiles: tuple[float, ...] = Field(default=(0.5,), description="Regression: quantiles of the pinball loss.")
 
@@ -225,7 +229,9 @@ class CustomMetric(Part):
     )
     python: str | None = Field(
         default=None,
-        description="`package.module:function`, decorated with `@metric`; the module lies in the home folder or is installed.",
+        description=(
+            "`package.module:function`, decorated with `@metric`; the module lies in the home folder or is installed."
+        ),
     )
     columns: tuple[str, ...] | None = Field(
         default=None,
@@ -239,8 +245,11 @@ class CustomMetric(Part):
     needs_label: bool = Field(default=False, description="Count labelled rows only.")
     scale: Literal["identity", "log", "logit", "arcsine"] = Field(
         default="identity",
-        description="Scale on which alerts see the window's value: `log` for a positive, skewed amount, `logit` or `arcsine` for a "
-        "share. A value that the scale is not defined for (0 on `log`) is no evidence: insufficient_data, with the reason.",
+        description=(
+            "Scale on which alerts see the window's value: `log` for a positive, skewed amount, `logit` or `arcsine` "
+            "for a share. A value that the scale is not defined for (0 on `log`) is no evidence: insufficient_data, "
+            "with the reason."
+        ),
     )
 
 
@@ -261,14 +270,18 @@ class Alerts(Part):
     )
     weights: dict[str, float] = Field(
         default={},
-        description="Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight; the first that matches counts, 0 silences.",
+        description=(
+            "Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight; the first that matches counts, 0 silences."
+        ),
     )
     holidays: tuple[date, ...] = Field(default=(), description="Days that neither alarm nor teach the baseline.")
     warmup: int | None = Field(
         default=None,
         ge=8,
-        description="Windows a stream must teach before it may alarm; default 28 daily (4 weeks), 336 hourly (2 weeks), "
-        "12 weekly.",
+        description=(
+            "Windows a stream must teach before it may alarm; default 28 daily (4 weeks), 336 hourly (2 weeks), 12 "
+            "weekly."
+        ),
     )
     max_null_rate: dict[str, float] = Field(
         default={}, description="Hard contract per column: null share above it fails the check."

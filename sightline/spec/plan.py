@@ -116,7 +116,10 @@ def _intake_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
     for asset in _intakes(spec):
         text = "Some rows of every window fit the monitor's columns: a window whose rows are all refused stops here."
         yield PlannedCheck(asset, "contract", text, blocking=True)
-    text = "No event that came in through the collector broke a hard rule of its column, and no guarded rate left its usual level."
+    text = (
+        "No event that came in through the collector broke a hard rule of its column, and no guarded rate left its "
+        "usual level."
+    )
     yield PlannedCheck("inferences", "row_guards", text)
 
 
@@ -189,9 +192,9 @@ def promise(spec: MonitorSpec) -> str:
     budget = spec.alerts.budget
     incidents = "incident" if budget.incidents == 1 else "incidents"
     return (
-        f"at most {budget.incidents:g} false {incidents} per {format_duration(budget.per)} expected, over all streams of "
-        f"this monitor together and however they depend on each other; no alarm in the first {spec.warmup_windows} "
-        "windows of a stream"
+        f"at most {budget.incidents:g} false {incidents} per {format_duration(budget.per)} expected, over all "
+        "streams of this monitor together and however they depend on each other; no alarm in the first "
+        f"{spec.warmup_windows} windows of a stream"
     )
 
 

@@ -1,6 +1,9 @@
-"""Metrics that users write as Python functions: found on ``sys.path`` and in the home folder, checked by `sightline validate`.
+"""Metrics that users write as Python functions.
 
-A monitor file is read without importing anything of the user's: only `sightline validate` and the judgement of a window do.
+They are found on ``sys.path`` and in the home folder, and checked by `sightline validate`.
+
+A monitor file is read without importing anything of the user's: only `sightline validate`
+and the judgement of a window do.
 """
 
 from __future__ import annotations
@@ -65,7 +68,8 @@ def load(path: str) -> Metric:
     Raises
     ------
     SightlineError
-        If the module cannot be imported for whatever reason, has no such function, or the function is no metric of rows.
+        If the module cannot be imported for whatever reason, has no such function, or the
+        function is no metric of rows.
     """
     from metrics_py import registry
 

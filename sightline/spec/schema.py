@@ -57,7 +57,10 @@ def json_schema() -> dict[str, Any]:
 
 
 def _tidy(schema: dict[str, Any]) -> None:
-    """Leave out derived titles, defaults of whole sections, and the null of optional sections (refused by the loader)."""
+    """Leave out derived titles, defaults of whole sections, and the null of optional sections.
+
+    The loader refuses the latter.
+    """
     for part in (schema, *schema["$defs"].values()):
         for value in part["properties"].values():
             value.pop("title", None)

@@ -22,8 +22,8 @@ def connect(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the warehouse and close it again; keep it open only while using it.
 
-    A process that holds the file for writing shuts every other process out, and a reader shuts out writers: such a lock is waited
-    for. In one process, do not nest a read-only and a writing connection (DuckDB refuses it).
+    A process that holds the file for writing shuts every other process out, and a reader shuts out writers: such a lock
+    is waited for. In one process, do not nest a read-only and a writing connection (DuckDB refuses it).
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""Schema ``control``: what one dbt run works on, written before dbt starts. The dbt project reads nothing else of the spec."""
+"""Schema ``control``: what one dbt run works on, written before dbt starts.
+
+The dbt project reads nothing else of the spec.
+"""
 
 from __future__ import annotations
 

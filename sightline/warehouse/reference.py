@@ -1,7 +1,9 @@
-"""The frozen reference profile: bins of every judged column, segments with a name, and facts of the data it was made from.
+"""The frozen reference profile.
 
-It is frozen: windows are binned by the same edges for ever, until someone rebuilds it on purpose. The id is a hash of its content, so
-the same data give the same id, and whoever stored counts knows which bins they belong to.
+Bins of every judged column, segments with a name, and facts of the data it was made from.
+
+It is frozen: windows are binned by the same edges for ever, until someone rebuilds it on purpose. The id is a hash of
+its content, so the same data give the same id, and whoever stored counts knows which bins they belong to.
 """
 
 from __future__ import annotations
@@ -65,8 +67,8 @@ class ReferenceProfile:
     segments : polars.DataFrame
         ``segment_column, value``: the most frequent values of each segment column.
     quality : dict of str to polars.DataFrame
-        Kind file with labels: ``confusion``, ``score_label_bins``, ``quality_sums``, ``custom_sums`` in the shape of the marts
-        (window_key ``reference``); else empty.
+        Kind file with labels: ``confusion``, ``score_label_bins``, ``quality_sums``, ``custom_sums`` in the shape of
+        the marts (window_key ``reference``); else empty.
     is_new : bool
         It was frozen or extended by this call.
     """
@@ -93,7 +95,10 @@ class ReferenceProfile:
 
     @property
     def cuts(self) -> pl.DataFrame:
-        """Numeric bins as right ends of elementary intervals: column_name, cut (ascending, the last infinity), bin_id."""
+        """Numeric bins as right ends of elementary intervals.
+
+        Columns: column_name, cut (ascending, the last infinity), bin_id.
+        """
         schema = {"column_name": pl.String, "cut": pl.Float64, "bin_id": pl.Int32}
         frames = [pl.DataFrame(schema=schema)]
         for name, profile in self.columns.items():
@@ -167,7 +172,10 @@ def load_reference(paths: MonitorPaths) -> ReferenceProfile | None:
 
 
 def reference_id(paths: MonitorPaths, *, with_label: bool = True) -> str:
-    """Id of the frozen profile; empty if there is none. Without the label's bins, which come later, it never changes."""
+    """Id of the frozen profile; empty if there is none.
+
+    Without the label's bins, which come later, it never changes.
+    """
     file = paths.reference / "profile.json"
     if not file.exists():
         return ""
@@ -188,8 +196,9 @@ def build_reference(
     Parameters
     ----------
     spec : MonitorSpec
-        ``reference.kind``: ``window`` takes the rows of the lake in [start, end), ``rolling`` those of the first `length` of data
-        (its bins stay; only the windows that judgements compare with roll on), ``file`` a file of its own.
+        ``reference.kind``: ``window`` takes the rows of the lake in [start, end), ``rolling`` those of
+        the first `length` of data (its bins stay; only the windows that judgements compare with roll
+        on), ``file`` a file of its own.
     paths, home
         The monitor's folders; `reference.path` is relative to the home folder.
     con : DuckDBPyConnection, optional
@@ -226,8 +235,8 @@ def ensure_reference(
 ) -> ReferenceProfile | None:
     """Freeze the reference as soon as its rows are complete, and its label bins as soon as its labels are.
 
-    Rows are complete when the lake holds data at or after the reference's end; or when the end has passed and the last window of the
-    reference holds rows. Until then bins are unknown and None is returned.
+    Rows are complete when the lake holds data at or after the reference's end; or when the end has passed and the last
+    window of the reference holds rows. Until then bins are unknown and None is returned.
     """
     moment = now or datetime.now(UTC)
     frozen = load_reference(paths)
@@ -331,7 +340,10 @@ def _build(
 def _with_label(
     spec: MonitorSpec, paths: MonitorPaths, frozen: ReferenceProfile, con: duckdb.DuckDBPyConnection, now: datetime
 ) -> ReferenceProfile:
-    """Add the label's bins, leaving all others as they are; the frozen profile itself while too few labels are known."""
+    """Add the label's bins, leaving all others as they are.
+
+    While too few labels are known, this is the frozen profile itself.
+    """
     data = lake_data(con, spec, frozen.start, frozen.end)
     if not _has_label(spec, data, frozen.end, now):
         return frozen

@@ -79,7 +79,10 @@ class ReferenceData:
     frame: pl.DataFrame | None = None
 
     def column(self, role: ColumnRole) -> pl.DataFrame:
-        """``value`` as the column is judged (text by length, embedding by norm) and ``bucket``; labels of labelled rows only."""
+        """``value`` as the column is judged (text by length, embedding by norm) and ``bucket``.
+
+        Labels of labelled rows only.
+        """
         name = quote(role.lake_column)
         readings = {
             "text": f"length({name})::DOUBLE",

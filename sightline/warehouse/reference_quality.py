@@ -16,7 +16,9 @@ N_SCORE_BINS = 256
 
 
 def quality_aggregates(spec: MonitorSpec, data: ReferenceData, segments: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """``confusion``, ``score_label_bins``, ``quality_sums`` and ``custom_sums`` of the labelled rows of a reference file.
+    """Sums of the labelled rows of a reference file.
+
+    They are ``confusion``, ``score_label_bins``, ``quality_sums`` and ``custom_sums``.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Schema ``raw``: views over the lake and the quarantine, one branch per schema that parts were written with.
 
-Pruning: ``window_key`` is the hive folder, so ``WHERE window_key = '2026-01-31'``, ``BETWEEN``, ``IN`` and joins with a small table of
-keys open only the files of those windows. Filters on ``predicted_at`` open every file.
+Pruning: ``window_key`` is the hive folder, so ``WHERE window_key = '2026-01-31'``, ``BETWEEN``, ``IN`` and joins with a
+small table of keys open only the files of those windows. Filters on ``predicted_at`` open every file.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ CURRENT_LABELS = """SELECT window_key, window_start, prediction_id,
     max_by(label_class, revision_order) AS label_class, max_by(label_value, revision_order) AS label_value,
     min(received_at) AS first_received_at, count(*) AS n_revisions
 FROM raw.labels GROUP BY window_key, window_start, prediction_id"""
-"""The current label of a prediction: its revision with the largest `revision_order`. dbt and Python read this relation alone."""
+"""The current label of a prediction: its revision with the largest `revision_order`. dbt and
+Python read this relation alone.
+"""
 
 
 def prepare(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, paths: MonitorPaths) -> None:
     """Create or refresh the views ``raw.inferences``, ``raw.labels``, ``raw.unmatched`` and ``raw.quarantine``.
 
-    They work on an empty lake, and on parts that were written before a column of the spec existed (null) or when it had another
-    kind (cast; null where a value will not go). A commit that a killed process left half visible is finished first.
+    They work on an empty lake, and on parts that were written before a column of the spec existed (null) or
+    when it had another kind (cast; null where a value will not go). A commit that a killed process left
+    half visible is finished first.
 
     Parameters
     ----------
@@ -93,7 +96,10 @@ def _quarantine_view(paths: MonitorPaths, has_rows: bool) -> str:
     if not has_rows:
         return _empty(columns)
     selected = ", ".join(map(quote, columns))
-    return f"SELECT {selected} FROM read_parquet({literal(str(paths.quarantine / '*.parquet'))}, hive_partitioning = false)"
+    return (
+        f"SELECT {selected} FROM read_parquet({literal(str(paths.quarantine / '*.parquet'))}, "
+        "hive_partitioning = false)"
+    )
 
 
 def _empty(columns: dict[str, str]) -> str:

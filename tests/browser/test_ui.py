@@ -38,7 +38,8 @@ from sightline.spec.loader import find_monitor
 home = Home(Path(sys.argv[1]))
 materialize_range(home, find_monitor(home, sys.argv[2]), sys.argv[3], sys.argv[4])
 """
-RUNS = """{ runsOrError(limit: 20) { ... on Runs { results { runId status assetSelection { path } tags { key value } } } } }"""
+RUNS = """{ runsOrError(limit: 20) {
+  ... on Runs { results { runId status assetSelection { path } tags { key value } } } } }"""
 
 
 @pytest.fixture(scope="module")

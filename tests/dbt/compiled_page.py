@@ -1,4 +1,7 @@
-"""Writes `docs/compiled_sql.md`: what the models that are Jinja generators make of a small monitor (``python -m tests.dbt.compiled_page``)."""
+"""Writes `docs/compiled_sql.md`: what the models that are Jinja generators make of a small monitor.
+
+Run it with ``python -m tests.dbt.compiled_page``.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,10 @@ INTRO = """\
 # Compiled SQL
 
 Most models of `dbt_project/` are generators: they read the control tables that one run works on (`control.columns`,
-`control.segments`, `control.bins`, ...) and write SQL for just these columns and segments. This page shows what five of them make of
-a small binary classifier with one numeric feature (`age`), one categorical feature (`plan`) that is a segment too, and one window.
+`control.segments`, `control.bins`, ...) and write SQL for just these columns and segments. \
+This page shows what five of them make of
+a small binary classifier with one numeric feature (`age`), one categorical feature (`plan`) that is a segment too, \
+and one window.
 The models that are not shown are made in the same way; `dbt compile` with a monitor's variables shows any of them.
 """
 
@@ -74,7 +79,8 @@ def compiled_page() -> str:
             [file] = (bench.paths.dbt / "target" / "compiled").rglob(f"{name}.sql")
             [model] = (PROJECT / "models").rglob(f"{name}.sql")
             parts.append(
-                f"## `{name}`\n\n[{model.relative_to(ROOT)}](../{model.relative_to(ROOT)})\n\n```sql\n{_tidy(file.read_text())}```\n"
+                f"## `{name}`\n\n[{model.relative_to(ROOT)}](../{model.relative_to(ROOT)})\n\n"
+                f"```sql\n{_tidy(file.read_text())}```\n"
             )
         return "\n".join(parts)
 

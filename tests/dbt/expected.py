@@ -15,7 +15,10 @@ KEYS = ["window_key", "model_version", "segment"]
 
 
 def rows(bench: Bench) -> pl.DataFrame:
-    """Predictions with their label, once per segment they belong to; user's column names, and derived ones beginning with _."""
+    """Predictions with their label, once per segment they belong to.
+
+    Columns have the user's names, derived ones begin with _.
+    """
     spec, columns = bench.spec, bench.spec.columns
     frame = bench.inferences.join(
         bench.labels.rename({spec.labels.column: "_label"}), on=columns.prediction_id, how="left", maintain_order="left"

@@ -72,7 +72,10 @@ class Bench:
         return {result["unique_id"].split(".")[2]: result["status"] for result in results}
 
     def dbt(self, command: str, *args: str) -> subprocess.CompletedProcess[str]:
-        """Run dbt in the monitor's folder. Profile and vars are the same for all, so that one parse of the project serves all."""
+        """Run dbt in the monitor's folder.
+
+        Profile and vars are the same for all, so that one parse of the project serves all.
+        """
         target = self.paths.dbt / "target"
         target.mkdir(parents=True, exist_ok=True)
         parsed, shared = target / "partial_parse.msgpack", Path(SHARED.name) / "partial_parse.msgpack"

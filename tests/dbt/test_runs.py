@@ -1,4 +1,7 @@
-"""Runs that are out of the ordinary: nothing there, no reference, labels that come late or change, windows that empty."""
+"""Runs that are out of the ordinary.
+
+Nothing there, no reference, labels that come late or change, windows that empty.
+"""
 
 from __future__ import annotations
 

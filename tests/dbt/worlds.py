@@ -33,7 +33,10 @@ def with_nulls(rng: np.random.Generator, values: np.ndarray, share: float) -> pl
 
 
 def binary_hourly(root: Path) -> Bench:
-    """Binary, hourly, 8 hours, names with quotes, semicolons, keywords, unicode and Jinja; scores are the only decision."""
+    """Binary, hourly, 8 hours, names with quotes, semicolons, keywords, unicode and Jinja.
+
+    Scores are the only decision.
+    """
     rng = np.random.default_rng(11)
     n = 4_000
     x = np.round(rng.normal(10, 3, n), 3)
@@ -66,7 +69,8 @@ def binary_hourly(root: Path) -> Bench:
     spec = spec_of(
         model={"id": "binary_hourly", "task": "binary_classification"},
         columns={
-            "prediction_id": "id", "timestamp": "order", "score": "score", "model_version": "version", "entity_id": "group",
+            "prediction_id": "id", "timestamp": "order", "score": "score", "model_version": "version",
+            "entity_id": "group",
             "status": "status", "latency_ms": "ms",
             "features": {
                 NUMERIC: {"kind": "numeric", "min": 0.0, "max": 15.0},

@@ -1,4 +1,4 @@
-"""The demo's flights are the documented ones, and the model behaves as measured independently (design notes of the demo)."""
+"""The demo's flights are the documented ones, and the model behaves as measured independently."""
 
 from __future__ import annotations
 

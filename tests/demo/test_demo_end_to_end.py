@@ -1,4 +1,7 @@
-"""The whole demo as a newcomer runs it: what is documented is found, the quiet stays quiet, in bounded time and memory."""
+"""The whole demo as a newcomer runs it.
+
+What is documented is found, the quiet stays quiet, in bounded time and memory.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,11 @@ finally:
     peak = max(int(own), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     print(f"peak memory {peak / 1024:.0f} MB", file=sys.stderr)
 """
-"""The demo, which ends by telling the largest of its own processes. Its `ru_maxrss` would begin with the size of the tests'
-process, from which it was forked; VmHWM begins anew with the program."""
+"""The demo, which ends by telling the largest of its own processes.
+
+Its `ru_maxrss` would begin with the size of the tests' process, from which it was forked; VmHWM begins anew with the
+program.
+"""
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,10 @@ ROOT = Path(__file__).parents[2]
 VALIDATION = {"rules.py", "docs.py", "schema.py", "loader.py", "infer.py", "metric_docs.py", "kinds.py"}
 """Modules of `sightline/spec` that check or describe a file; reading a key there does not use it."""
 SECTIONS: dict[str, type[BaseModel]] = {
-    "spec": MonitorSpec, "model": model.Model, "columns": model.Columns, "labels": model.Labels, "reference": model.Reference,
-    "sources": model.Sources, "source": model.Source, "drift": model.Drift, "quality": model.Quality, "alerts": model.Alerts,
+    "spec": MonitorSpec, "model": model.Model, "columns": model.Columns, "labels": model.Labels,
+    "reference": model.Reference,
+    "sources": model.Sources, "source": model.Source, "drift": model.Drift, "quality": model.Quality,
+    "alerts": model.Alerts,
     "given": model.Freshness, "feature": model.Feature, "metric": model.CustomMetric,
 }  # fmt: skip
 """Name under which code reads a section -> the section."""
@@ -65,7 +67,10 @@ def keys() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("section", "key"), keys())
 def test_every_key_of_the_file_is_read(section, key):
-    """Outside `spec/`, or by one of its functions or properties that somebody outside calls (private ones: their module)."""
+    """Outside `spec/`, or by one of its functions or properties that somebody outside calls.
+
+    Private ones are called in their module.
+    """
     if (section, key) == ("spec", "version"):
         return  # the loader refuses any other than 1: there is nothing else to read
     names = {section, *{"feature": {"f"}, "metric": {"m", "each"}, "spec": {"self"}}.get(section, set())}

@@ -50,7 +50,10 @@ def test_schema_is_valid():
     jsonschema.Draft202012Validator.check_schema(json_schema())
 
 
-BASE = "model: {id: m, task: regression}\ncolumns: {prediction: y, features: FEATURES}\nreference: {start: 2026-01-01, end: 2026-02-01}\n"
+BASE = (
+    "model: {id: m, task: regression}\ncolumns: {prediction: y, features: FEATURES}\nreference: {start: 2026-01-01, "
+    "end: 2026-02-01}\n"
+)
 """Both the schema (as an editor checks) and the loader must agree on these."""
 DOCUMENTS = {
     "example": (EXAMPLE.replace("flight_delay", "m"), True),

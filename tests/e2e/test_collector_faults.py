@@ -1,4 +1,7 @@
-"""Faults with real processes: kills, full disks, slow peers, overload. What was acknowledged is in the log, and in the lake once."""
+"""Faults with real processes: kills, full disks, slow peers, overload.
+
+What was acknowledged is in the log, and in the lake once.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,8 @@ CLIENT = """\
 import sys
 from sightline_client import Client
 mode, target, spool, name = sys.argv[1:]
-log = Client("m", **{("path" if mode.startswith("path") else "url"): target}, sync=mode.endswith("sync"), spool=spool, interval=0.005)
+where = {("path" if mode.startswith("path") else "url"): target}
+log = Client("m", **where, sync=mode.endswith("sync"), spool=spool, interval=0.005)
 print("ready", flush=True)
 for number in range(1_000_000):
     log.prediction(f"{name}-{number}", features={"x": float(number), "c": "UA"}, at="2026-01-31T06:00:00Z", score=0.5)
@@ -360,10 +364,15 @@ def settled(collector: CollectorProcess, name: str) -> float:
 
 @pytest.mark.long
 def test_overload_for_a_minute_loses_nothing(tmp_path):
-    """Closed loops of far more connections than one core serves: latency grows, nothing breaks, and the counters add up."""
+    """Closed loops of far more connections than one core serves.
+
+    Latency grows, nothing breaks, and the counters add up.
+    """
     code = (
-        "import sys, json; sys.path.insert(0, sys.argv[1]); from dataclasses import asdict; from benchmarks.logging_load import drive\n"
-        "result, _ = drive(int(sys.argv[2]), 'overload', (256, int(sys.argv[3]), 20), 60, int(sys.argv[4])); print(json.dumps(asdict(result)))\n"
+        "import sys, json; sys.path.insert(0, sys.argv[1]); from dataclasses import asdict; from "
+        "benchmarks.logging_load import drive\n"
+        "result, _ = drive(int(sys.argv[2]), 'overload', (256, int(sys.argv[3]), 20), 60, int(sys.argv[4])); "
+        "print(json.dumps(asdict(result)))\n"
     )
     with CollectorProcess(tmp_path) as collector:
         (tmp_path / "monitors" / "load20.yaml").write_text(MONITOR.replace("id: m", "id: load20"))

@@ -1,5 +1,8 @@
-"""The whole way in the real `dagster dev`: a label file lands, the sensor ticks, one run works up its window alone, quality
-changes, the check fails on the right asset and partition, and the labels are fresh again."""
+"""The whole way in the real `dagster dev`, from a label file to checks.
+
+A label file lands, the sensor ticks, one run works up its window alone, quality changes, the check fails on the right
+asset and partition, and the labels are fresh again.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,11 @@ from tests.support.workshop import DAYS, Workshop, churn_rows, land, make_worksh
 
 pytestmark = pytest.mark.e2e
 
-TICKS = """query { sensorOrError(sensorSelector: {repositoryLocationName: "sightline", repositoryName: "__repository__", sensorName: "churn__labels"}) {
+TICKS = """query { sensorOrError(sensorSelector: {
+  repositoryLocationName: "sightline", repositoryName: "__repository__", sensorName: "churn__labels"}) {
     ... on Sensor { sensorState { status ticks(limit: 500, statuses: [SUCCESS]) { runIds runKeys } } } } }"""
-FRESHNESS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { freshnessStatusInfo { freshnessStatus } } } }"""
+FRESHNESS = """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
+  ... on AssetNode { freshnessStatusInfo { freshnessStatus } } } }"""
 HISTORY = """
 import sys
 from pathlib import Path

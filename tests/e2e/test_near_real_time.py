@@ -1,5 +1,8 @@
-"""Near real time with the real servers: a POST to `sightline collector` becomes an alert line within seconds and a failed check
-in the lineage of `dagster dev` within a minute; a second POST into the same open window adds to it."""
+"""Near real time with the real servers.
+
+A POST to `sightline collector` becomes an alert line within seconds and a failed check in the lineage of `dagster dev`
+within a minute; a second POST into the same open window adds to it.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +138,11 @@ def test_a_post_becomes_a_failed_check_within_a_minute(world: World, record_prop
     guard_seconds = time.monotonic() - started
     judged = world.server.wait("contract__age", lambda: world.failed("data_quality", "contract__age"), CHECK_SECONDS)
     judged_seconds = time.monotonic() - started
-    for name, seconds in (("alert line", alert_seconds), ("row_guards", guard_seconds), ("contract__age", judged_seconds)):  # fmt: skip
+    for name, seconds in (
+        ("alert line", alert_seconds),
+        ("row_guards", guard_seconds),
+        ("contract__age", judged_seconds),
+    ):
         record_property(name, round(seconds, 1))
         print(f"POST to {name}: {seconds:.1f} s")
     assert alert_seconds < ALERT_SECONDS

@@ -1,4 +1,7 @@
-"""`sightline ui` in a folder with nothing, and in one with a monitor made by `sightline init`: the real servers answer."""
+"""`sightline ui` with the real servers.
+
+In a folder with nothing, and in one with a monitor made by `sightline init`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 START_SECONDS = 240
-QUERY = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus locationOrLoadError { __typename } } } } }"
+QUERY = (
+    "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus locationOrLoadError { __typename } } "
+    "} } }"
+)
 ASSETS = "{ assetNodes { assetKey { path } groupName } }"
 
 

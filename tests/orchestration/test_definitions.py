@@ -165,7 +165,10 @@ def test_an_empty_home_loads(workshop_home, defs, tmp_path):
 
 def test_importing_the_code_location_does_not_import_what_only_runs_need(workshop_home):
     """`dagster dev` imports it in several processes: SciPy's statistics and scikit-learn have no business there."""
-    code = "import sys; import orchestration.definitions; print([m for m in ('scipy.stats', 'sklearn', 'pandas') if m in sys.modules])"
+    code = (
+        "import sys; import orchestration.definitions; print([m for m in ('scipy.stats', 'sklearn', 'pandas') if m "
+        "in sys.modules])"
+    )
     environment = {**os.environ, "SIGHTLINE_HOME": os.fspath(workshop_home.home.root)}
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,7 @@
-"""kill -9 at any step of a ranged run, again and again; the run that gets through leaves what an undisturbed one leaves."""
+"""kill -9 at any step of a ranged run, again and again.
+
+The run that gets through leaves what an undisturbed one leaves.
+"""
 
 from __future__ import annotations
 

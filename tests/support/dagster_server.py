@@ -1,4 +1,7 @@
-"""The real `dagster dev` (webserver, daemon, code server) on a home folder, as `sightline ui` starts it, and its GraphQL."""
+"""The real `dagster dev` on a home folder, as `sightline ui` starts it, and its GraphQL.
+
+It is webserver, daemon and code server.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,10 @@ Answer = tuple[int, dict[str, str], Any]
 
 
 class FakeCollector:
-    """Keeps what it is sent. `answer` decides on each batch: kind and rows -> status, headers, JSON body; None: hang up."""
+    """Keeps what it is sent.
+
+    `answer` decides on each batch: kind and rows -> status, headers, JSON body; None: hang up.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[str, list[dict[str, Any]]] = {"inferences": [], "labels": []}

@@ -1,7 +1,7 @@
 """A small monitor, its folders and its data for the lake tests; also the child process that the kill tests kill.
 
-Run as a script: ``python -m tests.support.lake HOME [KILL_AT]`` loads everything that is pending, and kills itself with SIGKILL at the KILL_AT-th
-step that changes a file.
+Run as a script: ``python -m tests.support.lake HOME [KILL_AT]`` loads everything that is pending, and kills itself with
+SIGKILL at the KILL_AT-th step that changes a file.
 """
 
 from __future__ import annotations
@@ -152,12 +152,16 @@ def tables(spec: MonitorSpec, paths: MonitorPaths) -> dict[str, pl.DataFrame]:
     quarantine = pl.concat(map(pl.read_parquet, files)) if files else pl.DataFrame()
     found["quarantine"] = quarantine.sort(quarantine.columns)
     with open_ledger(paths.ledger) as ledger:
-        columns = "batch_id, seq, kind, path, status, n_rows, n_accepted, n_duplicate, n_rejected, n_value_issues, n_unmatched"
+        columns = (
+            "batch_id, seq, kind, path, status, n_rows, n_accepted, n_duplicate, n_rejected, n_value_issues, "
+            "n_unmatched"
+        )
         found["batches"] = pl.DataFrame(
             ledger.con.execute(f"SELECT {columns} FROM batches ORDER BY seq").fetchall(), orient="row"
         )
         changes = ledger.con.execute(
-            "SELECT kind, window_key, batch_id, sum(n_rows) FROM window_changes WHERE n_rows > 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+            "SELECT kind, window_key, batch_id, sum(n_rows) FROM window_changes WHERE n_rows > 0 GROUP BY 1, 2, 3 "
+            "ORDER BY 1, 2, 3"
         )
         found["changes"] = pl.DataFrame(changes.fetchall(), orient="row")
     return found

@@ -10,7 +10,8 @@ __all__ = ["Server", "asset_key", "check_executions", "runs", "serving"]
 
 RUNS = """query($tags: [ExecutionTag!]) { runsOrError(filter: {tags: $tags}) { ... on Runs {
     results { runId jobName status tags { key value } } } } }"""
-CHECKS = """query($key: AssetKeyInput!, $check: String!) { assetCheckExecutions(assetKey: $key, checkName: $check, limit: 100) {
+CHECKS = """query($key: AssetKeyInput!, $check: String!) {
+  assetCheckExecutions(assetKey: $key, checkName: $check, limit: 100) {
     status partition runId evaluation { severity success description metadataEntries {
         label ... on IntMetadataEntry { intValue } ... on MarkdownMetadataEntry { mdStr } } } } }"""
 

@@ -1,5 +1,8 @@
-"""Two monitors as users would write them, with rows landed as files: `churn` (binary, daily, with service columns) and `price`
-(regression, hourly, columns with awkward names). Windows end shortly before now, because Dagster's partitions do."""
+"""Two monitors as users would write them, with rows landed as files.
+
+`churn` is binary, daily, with service columns; `price` is regression, hourly, with awkward names of columns. Windows
+end shortly before now, because Dagster's partitions do.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,8 @@ class Workshop:
 def make_workshop(root: Path, *, days: int = DAYS, ended_days_ago: int = 1) -> Workshop:
     """Write both monitors and land their rows; churn's labels for all but the last two days.
 
-    The last day ended `ended_days_ago` days before the last midnight (UTC): 1 and its labels are due, 0 and it has just closed.
+    The last day ended `ended_days_ago` days before the last midnight (UTC): 1 and its labels are
+    due, 0 and it has just closed.
     """
     home = Home(root)
     home.monitors.mkdir(parents=True)

@@ -1,7 +1,10 @@
-"""Wire formats. An adapter is pure: ``(headers, body, spec) -> list of events``, headers with lower-case names, body decompressed.
+"""Wire formats.
 
-It returns events in the order of the body, with a `RejectedEvent` in the place of each row that cannot be taken, and raises
-`SightlineError` if the body as a whole cannot be read. ``POST /v1/monitors/<id>/<name>`` uses the adapter of that name.
+An adapter is pure: ``(headers, body, spec) -> list of events``, headers with lower-case names, body decompressed.
+
+It returns events in the order of the body, with a `RejectedEvent` in the place of each row that cannot be
+taken, and raises `SightlineError` if the body as a whole cannot be read. ``POST /v1/monitors/<id>/<name>``
+uses the adapter of that name.
 """
 
 from __future__ import annotations

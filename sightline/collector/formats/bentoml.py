@@ -1,8 +1,11 @@
-"""BentoML's ``monitor().log(value, name, role, data_type)`` records: one object per request, as its collectors ship them.
+"""BentoML's ``monitor().log(value, name, role, data_type)`` records.
 
-Four shapes: the lines of its data files (``{"<name>": value, ..., "timestamp", "request_id", "trace_id"}``), whose columns have the
-roles they have in the monitor's YAML; records of its OTLP monitor, which may hold their schema (``bento_meta.schema``); the same with
-a schema beside them (``{"schema": [{"name", "role", "type"}], "records": [...]}``); and a list of logged fields per request
+One object per request, as its collectors ship them.
+
+Four shapes: the lines of its data files (``{"<name>": value, ..., "timestamp", "request_id", "trace_id"}``), whose
+columns have the roles they have in the monitor's YAML; records of its OTLP monitor, which may hold their schema
+(``bento_meta.schema``); the same with a schema beside them
+(``{"schema": [{"name", "role", "type"}], "records": [...]}``); and a list of logged fields per request
 (``{"request_id": ..., "timestamp": ..., "fields": [{"name", "role", "value"}]}``).
 """
 

@@ -1,8 +1,9 @@
 """Request and response bodies of model servers as plain rows (dicts), whatever envelope they came in.
 
-A body is one of: Open Inference Protocol v2 (``inputs`` / ``outputs`` tensors), its v1 and TensorFlow Serving (``instances`` or
-``inputs``, ``predictions`` or ``outputs``), MLflow (``dataframe_split``, ``dataframe_records``, ``inputs``), Seldon Core 1 (``data``
-with ``ndarray`` or ``tensor``, ``jsonData``, ``strData``), or a plain object or array of objects.
+A body is one of: Open Inference Protocol v2 (``inputs`` / ``outputs`` tensors), its v1 and TensorFlow Serving
+(``instances`` or ``inputs``, ``predictions`` or ``outputs``), MLflow (``dataframe_split``,
+``dataframe_records``, ``inputs``), Seldon Core 1 (``data`` with ``ndarray`` or ``tensor``, ``jsonData``,
+``strData``), or a plain object or array of objects.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def decode_json(body: bytes | str, where: str) -> Any:
 
 
 def decode_document(body: bytes, where: str, json_length: str | None = None) -> Any:
-    """The JSON document of a body, with the tensors that follow it as bytes; `json_length` is its header, where it is known.
+    """The JSON document of a body, with the tensors that follow it as bytes.
+
+    `json_length` is its header, where it is known.
 
     Raises
     ------
@@ -54,7 +57,10 @@ def decode_document(body: bytes, where: str, json_length: str | None = None) -> 
 
 
 def decode_records(body: bytes, where: str) -> list[Any]:
-    """Elements of an array, or the one document that the body is. An element that is no JSON is left as bytes (see `decode_record`)."""
+    """Elements of an array, or the one document that the body is.
+
+    An element that is no JSON is left as bytes (see `decode_record`).
+    """
     if body.lstrip()[:1] != b"[":
         return [decode_json(body, where)]
     try:
@@ -160,7 +166,10 @@ def _rows(value: Any, where: str) -> list[Row]:
 
 
 def _row(value: Any, where: str) -> Row:
-    """One row: an object as it is, an array by position (also as ``{"features": [...]}``), a bare value as the only one."""
+    """One row: an object as it is, an array by position, a bare value as the only one.
+
+    An array may also be written ``{"features": [...]}``.
+    """
     if isinstance(value, Mapping):
         if len(value) == 1 and isinstance(value.get("features"), list | Mapping):
             return _row(value["features"], where)
@@ -219,7 +228,10 @@ def _lengths(columns: Mapping[str, list[Any]]) -> str:
 
 
 def _tensors(value: Any, where: str) -> list[Row]:
-    """Rows along the first axis of tensors; see `tensors.columns`. The only tensor, if it is a matrix, holds all values of a row."""
+    """Rows along the first axis of tensors; see `tensors.columns`.
+
+    The only tensor, if it is a matrix, holds all values of a row.
+    """
     columns = tensors.columns(value, where)
     lengths = {len(v) for v in columns.values()}
     if len(lengths) > 1:

@@ -135,7 +135,10 @@ def _event(
 
 
 def _judged_call(feedback: Any) -> str | None:
-    """Id of the call that feedback of Seldon is about: that of the response it repeats (the feedback's own may be a new one)."""
+    """Id of the call that feedback of Seldon is about.
+
+    It is that of the response it repeats (the feedback's own may be a new one).
+    """
     for part in ("response", "request"):
         message = feedback.get(part) if isinstance(feedback, Mapping) else None
         meta = message.get("meta") if isinstance(message, Mapping) else None
@@ -145,7 +148,10 @@ def _judged_call(feedback: Any) -> str | None:
 
 
 def _truth(data: Any, where: str) -> list[dict[str, Any]]:
-    """Rows of labels: Seldon's feedback holds a message ``truth`` (or a number, or an array); else an object, or an array."""
+    """Rows of labels.
+
+    Seldon's feedback holds a message ``truth`` (or a number, or an array); others an object, or an array.
+    """
     if isinstance(data, Mapping) and "truth" in data:
         truth = data["truth"]
         if isinstance(truth, Mapping) and not bodies.is_seldon(truth) and bodies.is_seldon({"data": truth}):

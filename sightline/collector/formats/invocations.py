@@ -18,7 +18,10 @@ from sightline.spec.model import MonitorSpec
 def open_inference(
     headers: Mapping[str, str], body: bytes, spec: MonitorSpec
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
-    """Adapter for Open Inference Protocol bodies; the id is the document's, the request's own, or header ``x-request-id``."""
+    """Adapter for Open Inference Protocol bodies.
+
+    The id is the document's, the request's own, or header ``x-request-id``.
+    """
     return _calls(headers, body, spec, "open_inference")
 
 

@@ -1,8 +1,8 @@
 """JSON as some senders really write it, looked at only after the strict decoder has refused a text.
 
-Python's ``json.dumps`` writes the literals NaN, Infinity and -Infinity, which JSON does not have, and escapes of lone surrogates.
-The literals are read as the numbers they mean. Everything else that is wrong costs the row of an array that holds it, not the array.
-All passes are linear in the length of the text.
+Python's ``json.dumps`` writes the literals NaN, Infinity and -Infinity, which JSON does not have, and escapes of lone
+surrogates. The literals are read as the numbers they mean. Everything else that is wrong costs the row of an array that
+holds it, not the array. All passes are linear in the length of the text.
 """
 
 from __future__ import annotations

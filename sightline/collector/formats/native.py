@@ -1,8 +1,9 @@
 """The native format: JSON object, array of objects, or NDJSON.
 
-A row is an event (``{"id", "at", "version", "features": {...}, "score", ...}``, a label ``{"id", "value", "at"}``), or a flat row under
-the column names of the monitor's YAML (``{"flight_id", "distance", "p_late", ...}``). A body whose rows are all sound events is decoded
-and validated in one pass; otherwise each row is looked at on its own, and the bad ones come back as `RejectedEvent`.
+A row is an event (``{"id", "at", "version", "features": {...}, "score", ...}``, a label ``{"id", "value", "at"}``), or
+a flat row under the column names of the monitor's YAML (``{"flight_id", "distance", "p_late", ...}``). A body whose
+rows are all sound events is decoded and validated in one pass; otherwise each row is looked at on its own, and the bad
+ones come back as `RejectedEvent`.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ def _out_of_range(kind: str, event: InferenceEvent | LabelEvent, number: int) ->
     )
 
 
-# ---- row by row --------------------------------------------------------------------------------------------------------------
+# ---- row by row ------------------------------------------------------------------------------------------------------
 
 
 class _BadRow:
@@ -295,7 +296,10 @@ def _build(kind: str, row: Any, spec: MonitorSpec) -> Event:
 
 
 def _fields_of(spec: MonitorSpec, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of an inference from a flat row. Columns that are features stay features; what the YAML does not name does too."""
+    """Fields of an inference from a flat row.
+
+    Columns that are features stay features; what the YAML does not name does too.
+    """
     columns = spec.columns
     features = dict(row)
     fields: dict[str, Any] = {"features": features}
@@ -329,7 +333,10 @@ def _fields_of(spec: MonitorSpec, row: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _meant(name: str, missing: tuple[str, ...]) -> str | None:
-    """The missing output that an unknown column is a misspelling of: it would leave the prediction without its output."""
+    """The missing output that an unknown column is a misspelling of.
+
+    It would leave the prediction without its output.
+    """
     return next(iter(difflib.get_close_matches(name[:MAX_NAME_LENGTH], missing, n=1, cutoff=MISSPELT)), None)
 
 

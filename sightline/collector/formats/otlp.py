@@ -1,10 +1,13 @@
-"""OTLP/HTTP logs in JSON. No stable OpenTelemetry convention names classical inference, so the records use names of their own:
+"""OTLP/HTTP logs in JSON.
+
+No stable OpenTelemetry convention names classical inference, so the records use names of their own:
 
 event name ``sightline.inference`` with attributes ``sightline.prediction.id``, ``.score``, ``.value``, ``.version``,
 ``.entity``, ``.latency_ms``, ``.status``, ``.weight``, ``.class_score.<class>`` and ``sightline.feature.<name>``;
 event name ``sightline.label`` with ``sightline.prediction.id`` and ``sightline.label.value``.
-Trace id, span id and ``service.*`` are kept. The body of a record of BentoML's OTLP monitor (scope ``bentoml_monitor_data``) is read as
-`bentoml` reads it. Records of other event names are passed over (a collector sends all its logs).
+Trace id, span id and ``service.*`` are kept. The body of a record of BentoML's OTLP monitor (scope
+``bentoml_monitor_data``) is read as `bentoml` reads it. Records of other event names are passed over (a
+collector sends all its logs).
 """
 
 from __future__ import annotations
@@ -22,8 +25,10 @@ from sightline.spec.model import MonitorSpec
 FEATURE, CLASS_SCORE = "sightline.feature.", "sightline.prediction.class_score."
 FIELDS = {
     "sightline.prediction.id": "id", "sightline.prediction.score": "score", "sightline.prediction.value": "prediction",
-    "sightline.prediction.version": "version", "sightline.prediction.entity": "entity", "sightline.prediction.query": "query",
-    "sightline.prediction.latency_ms": "latency_ms", "sightline.prediction.status": "status", "sightline.prediction.weight": "weight",
+    "sightline.prediction.version": "version", "sightline.prediction.entity": "entity",
+    "sightline.prediction.query": "query",
+    "sightline.prediction.latency_ms": "latency_ms", "sightline.prediction.status": "status",
+    "sightline.prediction.weight": "weight",
 }  # fmt: skip
 MAX_DEPTH = 16
 BENTOML_SCOPE = "bentoml_monitor_data"
@@ -33,7 +38,10 @@ BENTOML_SCOPE = "bentoml_monitor_data"
 def parse(
     headers: Mapping[str, str], body: bytes, spec: MonitorSpec
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
-    """Adapter for one ``ExportLogsServiceRequest``; records with attribute ``sightline.monitor`` of another monitor are passed over."""
+    """Adapter for one ``ExportLogsServiceRequest``.
+
+    Records with attribute ``sightline.monitor`` of another monitor are passed over.
+    """
     found = list(_records(bodies.decode_json(body, "body")))
     lenient.check_rows(len(found), "body")
     read_bentoml = bentoml.reader([r.bentoml for r in found if r.bentoml is not None], None, spec, "otlp")

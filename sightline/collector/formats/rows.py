@@ -1,4 +1,7 @@
-"""From plain rows to events: which value is the score, which the class, which a feature, is what the monitor's spec says."""
+"""From plain rows to events.
+
+Which value is the score, which the class, which a feature, is what the monitor's spec says.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ from sightline.spec.model import MonitorSpec
 MAX_PAYLOAD = 4000
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 FIRST_SECOND = 100_000_000
-"""March 1973: from here to 2200 no number is a moment in two units. The lake reads the numbers of files in the same way."""
+"""March 1973: from here to 2200 no number is a moment in two units. The lake reads the
+numbers of files in the same way.
+"""
 END_SECOND = int(LATEST.timestamp())
 TIME_FIX = "send RFC 3339 text such as 2026-01-31T06:00:00Z, or the time since 1970 in s, ms, us or ns"
 Event = InferenceEvent | LabelEvent | RejectedEvent
@@ -164,7 +169,10 @@ def label_event(spec: MonitorSpec, row: Mapping[str, Any], **known: Any) -> Labe
 
 
 def checked(kind: str, fields: dict[str, Any]) -> Any:
-    """Build the event from loosely typed fields through the log's own reader, so that whatever is logged can be read back."""
+    """Build the event from loosely typed fields through the log's own reader.
+
+    So whatever is logged can be read back.
+    """
     part, source = fields.pop("part", None), fields.pop("source", "")
     try:
         event = build_event(kind, with_times(fields))
@@ -209,7 +217,8 @@ def since_1970(number: Any, unit: str | None = None) -> datetime | None:
     number : int or float
         Anything else gives None too.
     unit : {"s", "ms", "us", "ns"}, optional
-        Its unit. If it is not known, it is the only one that puts the moment into March 1973 to 2199: each number fits one at most.
+        Its unit. If it is not known, it is the only one that puts the moment into March 1973 to
+        2199: each number fits one at most.
     """
     if not isinstance(number, int | float) or isinstance(number, bool):
         return None

@@ -40,8 +40,9 @@ def databricks(
     """Adapter for rows of a Databricks inference table; ``sampling_fraction`` becomes the weight 1 / fraction.
 
     The columns are those of inference tables of AI Gateway, of the older ones of model serving (``timestamp_ms``,
-    ``execution_time_ms``, ``request_metadata``), and of Unity AI Gateway (``event_time``, ``invocation_id``, ``latency_ms``). A batch
-    call is one row; `request` and `response` are JSON text, null if they were too large; `client_request_id` wins as the id.
+    ``execution_time_ms``, ``request_metadata``), and of Unity AI Gateway (``event_time``, ``invocation_id``,
+    ``latency_ms``). A batch call is one row; `request` and `response` are JSON text, null if they were too large;
+    `client_request_id` wins as the id.
     """
     return rows.read_each(_lines(body), lambda where, item: _served(spec, where, _record(where, item)), "databricks")
 

@@ -1,7 +1,8 @@
 """Tensors of the Open Inference Protocol v2, in JSON or as bytes after it (its binary tensor data extension).
 
-Bytes are little-endian and in row-major order; texts (``BYTES``) are each preceded by their length as u32. Triton's client sends all
-tensors so unless told otherwise, and payload loggers hand on the body without the header that tells how long its JSON is.
+Bytes are little-endian and in row-major order; texts (``BYTES``) are each preceded by their length as u32.
+Triton's client sends all tensors so unless told otherwise, and payload loggers hand on the body without the header
+that tells how long its JSON is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from sightline.errors import SightlineError
 
 LENGTH_HEADER = "inference-header-content-length"
 NUMBERS = {
-    "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2", "INT32": "<i4",
+    "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2",
+    "INT32": "<i4",
     "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "BF16": "<u2",
 }  # fmt: skip
 """NumPy's names of the data types (BF16: the upper half of an FP32)."""
@@ -70,7 +72,9 @@ def rows_of_shape(tensor: Any, field: str, where: str) -> list[Any]:
 
 
 def end_of_json(body: bytes, where: str, json_length: str | None = None) -> int:
-    """Where the JSON of a body ends and the bytes of tensors begin: what its header says, else where an object with such tensors ends.
+    """Where the JSON of a body ends and the bytes of tensors begin.
+
+    It is what its header says, else where an object with such tensors ends.
 
     Raises
     ------
@@ -92,7 +96,10 @@ def end_of_json(body: bytes, where: str, json_length: str | None = None) -> int:
 
 
 def with_binary_data(document: Any, data: bytes, where: str) -> Any:
-    """The document with the bytes after it as ``data`` of the tensors that have a ``binary_data_size``, in their order."""
+    """The document with the bytes after it as ``data`` of its tensors.
+
+    Those are meant that have a ``binary_data_size``, in their order.
+    """
     name = next(
         (k for k in ("inputs", "outputs") if isinstance(document, Mapping) and is_tensors(document.get(k))), None
     )

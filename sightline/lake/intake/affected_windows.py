@@ -31,8 +31,8 @@ _waiting: dict[tuple[str, int, int], frozenset[str]] = {}
 def peek_windows(spec: MonitorSpec, paths: MonitorPaths, batch: Batch, home: Home) -> set[str]:
     """Window keys that loading a batch would touch.
 
-    Only the times of inferences are read; labels are looked up by id in the lake. Rows that intake will refuse are left out, so a
-    batch without a usable row gives the empty set (load it all the same: the reason lands in the quarantine).
+    Only the times of inferences are read; labels are looked up by id in the lake. Rows that intake will refuse are left
+    out, so a batch without a usable row gives the empty set (load it all the same: the reason lands in the quarantine).
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""What reading a batch gives: chunks of native columns, records that could not be decoded; and how Python objects become columns."""
+"""What reading a batch gives: chunks of native columns, records that could not be decoded.
+
+Also how Python objects become columns.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,10 @@ def no_gc() -> Iterator[None]:
 
 
 def typed_series(name: str, values: list[Any], kind: str) -> pl.Series:
-    """Python values to a column: the kind's own type if all fit, one common type else, ``Object`` when they are mixed."""
+    """Python values to a column.
+
+    It has the kind's own type if all fit, one common type else, ``Object`` when they are mixed.
+    """
     for dtype in (NATIVE.get(kind), None):
         try:
             return pl.Series(name, values, dtype=dtype, strict=True)

@@ -1,7 +1,9 @@
-"""Native columns of any Parquet, CSV or JSON type to the types of the lake, vectorised, with the reason where a value will not go.
+"""Native columns of any Parquet, CSV or JSON type to the types of the lake, vectorised.
 
-Typed sources (Parquet, NDJSON, segments, DuckDB) are strict: text where a number belongs is ``bad_type``, because a serving bug
-must show. CSV has text only, so there (``parse=True``) text is parsed.
+Where a value will not go, there is a reason.
+
+Typed sources (Parquet, NDJSON, segments, DuckDB) are strict: text where a number belongs is ``bad_type``, because a
+serving bug must show. CSV has text only, so there (``parse=True``) text is parsed.
 """
 
 from __future__ import annotations

@@ -20,7 +20,10 @@ SMALL = 2_000
 
 
 def add_buckets(frame: pl.DataFrame) -> pl.DataFrame:
-    """Fill ``bucket``: first byte of the MD5 of the entity id (else the prediction id), modulo 64; the same in every engine."""
+    """Fill ``bucket``: first byte of the MD5 of the entity id (else the prediction id), modulo 64.
+
+    It is the same in every engine.
+    """
     units = frame.select(pl.coalesce("entity_id", "prediction_id").alias("unit"))
     if len(frame) <= SMALL:
         values = [
@@ -65,9 +68,9 @@ def split_duplicates(spec: MonitorSpec, frame: pl.DataFrame, staging: Staging, p
     Returns
     -------
     Split
-        Exact repeats are quarantined as ``duplicate``, other content under the same key as ``conflicting_duplicate`` (with the
-        refused row as payload). Repeats of rows from an earlier state of the same file are counted only: a growing file or
-        table is read again by design.
+        Exact repeats are quarantined as ``duplicate``, other content under the same key as ``conflicting_duplicate``
+        (with the refused row as payload). Repeats of rows from an earlier state of the same file are counted only: a
+        growing file or table is read again by design.
     """
     is_first = frame.select(pl.struct(KEY).is_first_distinct()).to_series()
     keys = [spec.key(start) for start in frame["window_start"].unique().to_list()]

@@ -1,6 +1,7 @@
 """Load what has arrived: batches -> canonical rows -> lake parts, quarantine and ledger, all or nothing per commit.
 
-Small batches are loaded together (one part per window and commit), large ones chunk by chunk in one commit of their own.
+Small batches are loaded together (one part per window and commit), large ones chunk by
+chunk in one commit of their own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Which window does a label belong to, and is it news? Labels are matched by prediction id, with the time hint first."""
+"""Which window a label belongs to, and whether it is news.
+
+Labels are matched by prediction id, with the time hint first.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +51,9 @@ class Predictions:
 def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Find the window of each label's prediction.
 
-    Windows are searched in three steps, each for what the one before has not found: the window of the hint; those between
-    ``received_at - labels.give_up_after`` and ``received_at``; all others. An id that was predicted in several windows is given
-    the latest prediction made before the truth was known.
+    Windows are searched in three steps, each for what the one before has not found: the window of the hint; those
+    between ``received_at - labels.give_up_after`` and ``received_at``; all others. An id that was predicted in several
+    windows is given the latest prediction made before the truth was known.
 
     Parameters
     ----------
@@ -123,8 +126,8 @@ class Revisions:
 def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     """Keep what a label row adds to what is known of its prediction.
 
-    A row repeats if the revision before it says the same, or if the same value with the same ``observed_at`` was already there
-    (a file loaded twice). Everything else is a revision of its own and is kept.
+    A row repeats if the revision before it says the same, or if the same value with the same ``observed_at`` was
+    already there (a file loaded twice). Everything else is a revision of its own and is kept.
 
     Parameters
     ----------

@@ -219,7 +219,10 @@ def _text_of(batch: Batch, home: Home) -> bytes:
 
 
 def json_field(batch: Batch, home: Home, column: str) -> list[Any] | None:
-    """One field of every object of an NDJSON file, skipping over the others; None if a line needs the forgiving reader."""
+    """One field of every object of an NDJSON file, skipping over the others.
+
+    None if a line needs the forgiving reader.
+    """
     row = msgspec.defstruct("Row", [("value", Any, None)], rename={"value": column}, gc=False)
     try:
         return [

@@ -1,7 +1,7 @@
 """Payload loggers send the request and the response of a call as two events; here the halves become one inference.
 
-Halves wait in the lake (``lake/halves``) until the other one comes. When a day of newer data has gone by, a half is loaded as it
-is, with a note in the quarantine.
+Halves wait in the lake (``lake/halves``) until the other one comes. When a day of newer data has gone by, a half is
+loaded as it is, with a note in the quarantine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Where data comes from: landing folders, sealed log segments, Parquet globs and DuckDB tables, each a list of batches."""
+"""Where data comes from: each source is a list of batches.
+
+Landing folders, sealed log segments, Parquet globs and DuckDB tables.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Merge small parts, size by size (as log-structured merge trees do): near-real-time intake appends many of them.
 
-Parts of one window whose row counts lie in the same power of eight form a tier; a tier of eight parts is merged into one. So a row is
-rewritten at most once per tier, and a window holds a few dozen parts at most. Merged parts have the current schema.
+Parts of one window whose row counts lie in the same power of eight form a tier; a tier of eight parts is merged
+into one. So a row is rewritten at most once per tier, and a window holds a few dozen parts at most. Merged
+parts have the current schema.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The ledger (SQLite, WAL): which batches are loaded, which lake parts count, and which windows changed.
 
-One transaction per commit is the only point at which loaded data comes to exist: parts are written under hidden names before it
-and made visible after it (`sightline.lake.store.parts`), so a process killed at any moment leaves either all of a batch or nothing.
+One transaction per commit is the only point at which loaded data comes to exist: parts are written under hidden
+names before it and made visible after it (`sightline.lake.store.parts`), so a process killed at any moment leaves
+either all of a batch or nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from sightline.errors import SightlineError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches(
-    batch_id TEXT PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, kind TEXT NOT NULL, path TEXT NOT NULL, signature TEXT NOT NULL,
-    format TEXT NOT NULL, mapping TEXT NOT NULL, status TEXT NOT NULL,
+    batch_id TEXT PRIMARY KEY, seq INTEGER NOT NULL UNIQUE, kind TEXT NOT NULL, path TEXT NOT NULL,
+    signature TEXT NOT NULL, format TEXT NOT NULL, mapping TEXT NOT NULL, status TEXT NOT NULL,
     n_rows INTEGER NOT NULL, n_accepted INTEGER NOT NULL, n_duplicate INTEGER NOT NULL, n_rejected INTEGER NOT NULL,
     n_value_issues INTEGER NOT NULL, n_unmatched INTEGER NOT NULL, received_at TEXT NOT NULL, loaded_at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS window_changes(
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, window_key TEXT NOT NULL, batch_id TEXT NOT NULL, n_rows INTEGER NOT NULL);
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, window_key TEXT NOT NULL, batch_id TEXT NOT NULL,
+    n_rows INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS window_changes_of_kind ON window_changes(kind, seq);
 CREATE TABLE IF NOT EXISTS parts(
     path TEXT PRIMARY KEY, kind TEXT NOT NULL, window_key TEXT, state TEXT NOT NULL, n_rows INTEGER NOT NULL,
@@ -102,7 +104,8 @@ class Ledger:
     def parts(self, kind: str, keys: Iterable[str] | None = None, after_seq: int | None = None) -> list[Part]:
         """Live parts of a kind, in load order; of some windows or batches after a sequence number only."""
         sql, params = (
-            "SELECT path, kind, window_key, n_rows, fingerprint, seq, state FROM parts WHERE kind = ? AND state = 'live'",
+            "SELECT path, kind, window_key, n_rows, fingerprint, seq, state FROM parts "
+            "WHERE kind = ? AND state = 'live'",
             [kind],
         )
         if keys is not None:
@@ -118,7 +121,10 @@ class Ledger:
 
     def window_keys(self, kind: str) -> list[str]:
         """Windows that hold data, sorted."""
-        sql = "SELECT DISTINCT window_key FROM parts WHERE kind = ? AND state = 'live' AND window_key IS NOT NULL ORDER BY 1"
+        sql = (
+            "SELECT DISTINCT window_key FROM parts "
+            "WHERE kind = ? AND state = 'live' AND window_key IS NOT NULL ORDER BY 1"
+        )
         return [key for (key,) in self.con.execute(sql, [kind])]
 
     def unfinished(self) -> list[Part]:
@@ -133,7 +139,10 @@ class Ledger:
         return {name: json.loads(columns) for name, columns in self.con.execute(sql, [kind])}
 
     def windows_since(self, kind: str, seq: int) -> tuple[dict[str, int], int]:
-        """Windows changed after a position, with their new rows, and the position now: a cursor for whoever follows along."""
+        """Windows changed after a position, with their new rows, and the position now.
+
+        It is a cursor for whoever follows along.
+        """
         rows = self.con.execute(
             "SELECT window_key, sum(n_rows) FROM window_changes WHERE kind = ? AND seq > ? GROUP BY 1 ORDER BY 1",
             [kind, seq],
@@ -191,7 +200,10 @@ def open_ledger(path: Path, *, create: bool = True) -> Iterator[Ledger]:
             raise SightlineError(
                 f"the ledger cannot be read ({error})",
                 where=str(path),
-                fix="restore it from a backup, or remove it together with lake/ and quarantine/ beside it: everything is then loaded again",
+                fix=(
+                    "restore it from a backup, or remove it together with lake/ and quarantine/ beside it: "
+                    "everything is then loaded again"
+                ),
             ) from error
         yield Ledger(con)
     finally:

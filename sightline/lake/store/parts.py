@@ -1,8 +1,11 @@
-"""Lake files: written hidden, committed by the ledger, then renamed; what a killed process left behind is finished or removed.
+"""Lake files: written hidden, committed by the ledger, then renamed.
 
-Order of a commit: (1) every part and quarantine file is written as ``.<name>.tmp`` and synced, (2) one ledger transaction lists
-them as ``staged`` together with the batches they hold and the parts they replace, (3) obsolete files are removed and staged ones
-renamed. A kill before (2) leaves hidden files that `recover` removes; a kill after it leaves renames that `recover` finishes.
+What a killed process left behind is finished or removed.
+
+Order of a commit: (1) every part and quarantine file is written as ``.<name>.tmp`` and synced, (2) one ledger
+transaction lists them as ``staged`` together with the batches they hold and the parts they replace, (3) obsolete files
+are removed and staged ones renamed. A kill before (2) leaves hidden files that `recover` removes; a kill after it
+leaves renames that `recover` finishes.
 """
 
 from __future__ import annotations
@@ -87,7 +90,9 @@ def recover(paths: MonitorPaths, ledger: Ledger) -> int:
 
 
 def recover_if_needed(paths: MonitorPaths) -> None:
-    """Before reading: finish what a killed process left, or wait for the moment in which a living one makes its commit visible.
+    """Before reading: finish what a killed process left.
+
+    Or wait for the moment in which a living one makes its commit visible.
 
     Costs one indexed query when there is nothing to do.
     """
@@ -190,7 +195,8 @@ class Staging:
                 "INSERT INTO window_changes(kind, window_key, batch_id, n_rows) VALUES (?,?,?,?)", self.changes
             )
             con.executemany(
-                "UPDATE batches SET n_unmatched = n_unmatched - ?, n_accepted = n_accepted + ?, n_duplicate = n_duplicate + ? WHERE batch_id = ?",
+                "UPDATE batches SET n_unmatched = n_unmatched - ?, n_accepted = n_accepted + ?, "
+                "n_duplicate = n_duplicate + ? WHERE batch_id = ?",
                 self.rematched,
             )
             con.executemany("INSERT OR REPLACE INTO meta(key, value) VALUES (?, ?)", list(self.meta.items()))

@@ -21,8 +21,8 @@ CREATE TABLE IF NOT EXISTS aggregated(
     flow TEXT NOT NULL, window_key TEXT NOT NULL, position INTEGER NOT NULL, reference TEXT NOT NULL,
     PRIMARY KEY (flow, window_key));
 CREATE TABLE IF NOT EXISTS judged(
-    asset TEXT NOT NULL, window_key TEXT NOT NULL, position INTEGER NOT NULL, reference TEXT NOT NULL, judged_at TEXT NOT NULL,
-    run_id TEXT NOT NULL, alerted INTEGER NOT NULL, PRIMARY KEY (asset, window_key));
+    asset TEXT NOT NULL, window_key TEXT NOT NULL, position INTEGER NOT NULL, reference TEXT NOT NULL,
+    judged_at TEXT NOT NULL, run_id TEXT NOT NULL, alerted INTEGER NOT NULL, PRIMARY KEY (asset, window_key));
 """
 
 

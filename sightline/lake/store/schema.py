@@ -130,7 +130,10 @@ def duckdb_schema(schema: dict[str, pl.DataType]) -> dict[str, str]:
 
 
 def fingerprint(columns: dict[str, str]) -> str:
-    """Eight hex digits for a name -> DuckDB type mapping; part of every file name, so that a glob finds one schema's parts."""
+    """Eight hex digits for a name -> DuckDB type mapping.
+
+    They are part of every file name, so that a glob finds one schema's parts.
+    """
     return hashlib.md5(json.dumps(columns).encode(), usedforsecurity=False).hexdigest()[:8]
 
 

@@ -100,9 +100,11 @@ def test_seldon_structured_events_join_on_requestid_and_take_the_positive_class(
 
 def test_seldon_feedback_and_a_batch_of_own_events():
     batch = [
-        {"id": "p-1", "source": "s", "type": "io.seldon.serving.feedback", "specversion": "1.0", "data": {"truth": {"data": {"ndarray": [[1]]}}}},
+        {"id": "p-1", "source": "s", "type": "io.seldon.serving.feedback", "specversion": "1.0",
+         "data": {"truth": {"data": {"ndarray": [[1]]}}}},
         {"id": "p-2", "source": "s", "type": "io.sightline.label", "specversion": "1.0", "data": {"is_setosa": 0}},
-        {"id": "p-3", "source": "s", "type": "io.sightline.inference", "specversion": "1.0", "data_base64": "eyJzZXBhbF9sZW5ndGgiOiAxLCAic2NvcmUiOiAwLjV9"},
+        {"id": "p-3", "source": "s", "type": "io.sightline.inference", "specversion": "1.0",
+         "data_base64": "eyJzZXBhbF9sZW5ndGgiOiAxLCAic2NvcmUiOiAwLjV9"},
     ]  # fmt: skip
     events = cloudevents.parse({"content-type": "application/cloudevents-batch+json"}, json.dumps(batch).encode(), SPEC)
     assert [(e.id, getattr(e, "value", None)) for e in events] == [("p-1", 1), ("p-2", 0), ("p-3", None)]
@@ -207,9 +209,12 @@ def test_a_broken_body_names_its_place(adapter, body, place):
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(
-        ["id", "request", "response", "inputs", "instances", "predictions", "outputs", "name", "shape", "data", "columns", "dataframe_split",
-         "fields", "role", "schema", "records", "resourceLogs", "scopeLogs", "logRecords", "attributes", "key", "value", "captureData",
-         "endpointInput", "encoding", "eventMetadata", "eventId", "groundTruthData", "databricks_request_id", "truth", "specversion", "type",
+        ["id", "request", "response", "inputs", "instances", "predictions", "outputs", "name", "shape", "data",
+         "columns", "dataframe_split",
+         "fields", "role", "schema", "records", "resourceLogs", "scopeLogs", "logRecords", "attributes", "key", "value",
+         "captureData",
+         "endpointInput", "encoding", "eventMetadata", "eventId", "groundTruthData", "databricks_request_id", "truth",
+         "specversion", "type",
          "source", "time", "timestamp", "timeUnixNano", "sampling_fraction", "intValue", "eventName"]
     ) | st.text(max_size=4), inner, max_size=5),
     max_leaves=20,
@@ -235,7 +240,10 @@ def test_any_json_gives_events_or_a_clear_error(adapter, value, structured):
 
 
 def test_a_row_of_a_wrong_type_is_refused_and_the_rest_goes_on():
-    body = b'{"id": "x", "request": {"instances": [[1, 2], [3, 4]]}, "response": {"predictions": [{"score": "high"}, {"score": 0.5}]}}'
+    body = (
+        b'{"id": "x", "request": {"instances": [[1, 2], [3, 4]]}, "response": {"predictions": [{"score": '
+        b'"high"}, {"score": 0.5}]}}'
+    )
     refused, accepted = invocations.open_inference({}, body, SPEC)
     assert (refused.reason, refused.column, refused.id) == ("bad_type", "score", "x:0") and '"high"' in refused.payload
     assert accepted.score == 0.5

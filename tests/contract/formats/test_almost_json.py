@@ -1,4 +1,7 @@
-"""Bodies that are nearly JSON, as Python's ``json.dumps`` writes them: good rows are durable, and what is wrong is counted."""
+"""Bodies that are nearly JSON, as Python's ``json.dumps`` writes them.
+
+Good rows are durable, and what is wrong is counted.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +63,12 @@ def test_literals_are_the_numbers_they_mean_on_the_way_into_the_lake(home):
 
 def test_a_body_of_everything_that_is_wrong_keeps_its_good_rows(home):
     body = b"""
-    [ {"id": "a", "features": {"distance": NaN}}, {"id": "b\xff"}, {"id": "c", "version": "\\udc80"}, {"id": "d", "score": 1e999},
-      {"id": "e", "features": {"distance": %s}}, {"id": "f", "score": -Infinity}, {"id": "NaN", "version": "\\\\NaN -Infinity \\""},
-      {"id": "h", "at": NaN}, {"id": Infinity}, NaN, {"id": "i", "status": NaN}, {"id": "j", "version": "\\ud83d\\ude00"} ]
+    [ {"id": "a", "features": {"distance": NaN}}, {"id": "b\xff"}, {"id": "c", "version": "\\udc80"},
+      {"id": "d", "score": 1e999},
+      {"id": "e", "features": {"distance": %s}}, {"id": "f", "score": -Infinity},
+      {"id": "NaN", "version": "\\\\NaN -Infinity \\""},
+      {"id": "h", "at": NaN}, {"id": Infinity}, NaN, {"id": "i", "status": NaN},
+      {"id": "j", "version": "\\ud83d\\ude00"} ]
     """ % (b"[" * 900 + b"]" * 900)
 
     async def talk(site: Site) -> dict[str, Any]:
@@ -71,7 +77,8 @@ def test_a_body_of_everything_that_is_wrong_keeps_its_good_rows(home):
     answer = run(home, talk)
     assert (answer["accepted"], answer["duplicate"], answer["rejected"]) == (4, 0, 8)
     assert {error["row"]: error["reason"] for error in answer["errors"]} == {
-        1: "bad_json", 2: "bad_json", 3: "bad_json", 4: "limit_exceeded", 7: "bad_timestamp", 8: "bad_id", 9: "bad_type", 10: "bad_type",
+        1: "bad_json", 2: "bad_json", 3: "bad_json", 4: "limit_exceeded", 7: "bad_timestamp", 8: "bad_id",
+        9: "bad_type", 10: "bad_type",
     }  # fmt: skip
     assert [(e.id, e.version) for e in logged(home)] == [
         ("a", None), ("f", None), ("NaN", '\\NaN -Infinity "'), ("j", "\U0001f600"),
@@ -97,7 +104,9 @@ FORMATS = {
     "open_inference": '{"id": %s, "inputs": [{"name": "distance", "shape": [1], "datatype": "FP32", "data": [NaN]}]}',
     "databricks": '{"databricks_request_id": %s, "request": "{\\"inputs\\": {\\"distance\\": [NaN]}}"}',
     "bentoml": '{"request_id": %s, "distance": NaN}',
-    "cloudevents": '{"id": %s, "source": "s", "specversion": "1.0", "type": "io.sightline.inference", "data": {"distance": NaN}}',
+    "cloudevents": (
+        '{"id": %s, "source": "s", "specversion": "1.0", "type": "io.sightline.inference", "data": {"distance": NaN}}'
+    ),
 }
 
 
@@ -238,10 +247,14 @@ def test_too_many_rows_are_refused_before_anything_is_made_of_them():
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        (1769839200, datetime(2026, 1, 31, 6, tzinfo=UTC)), (1769839200.25, datetime(2026, 1, 31, 6, 0, 0, 250000, tzinfo=UTC)),
-        (1769839200250, datetime(2026, 1, 31, 6, 0, 0, 250000, tzinfo=UTC)), (1769839200250001, datetime(2026, 1, 31, 6, 0, 0, 250001, tzinfo=UTC)),
-        (1769839200250001999, datetime(2026, 1, 31, 6, 0, 0, 250001, tzinfo=UTC)), (100_000_000, datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC)),
-        (7_258_118_399, datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC)), (7_258_118_400, None), (99_999_999_999, None), (99_999_999, None),
+        (1769839200, datetime(2026, 1, 31, 6, tzinfo=UTC)),
+        (1769839200.25, datetime(2026, 1, 31, 6, 0, 0, 250000, tzinfo=UTC)),
+        (1769839200250, datetime(2026, 1, 31, 6, 0, 0, 250000, tzinfo=UTC)),
+        (1769839200250001, datetime(2026, 1, 31, 6, 0, 0, 250001, tzinfo=UTC)),
+        (1769839200250001999, datetime(2026, 1, 31, 6, 0, 0, 250001, tzinfo=UTC)),
+        (100_000_000, datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC)),
+        (7_258_118_399, datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC)), (7_258_118_400, None), (99_999_999_999, None),
+        (99_999_999, None),
         (0, None), (-1769839200, None), (10**30, None), (True, None),
     ],
 )  # fmt: skip

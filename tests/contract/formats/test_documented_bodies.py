@@ -1,4 +1,7 @@
-"""Bodies as the current documentation and sources of the senders show them, and what must not bring a collector down."""
+"""Bodies as the current documentation and sources of the senders show them.
+
+Also what must not bring a collector down.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +55,14 @@ def capture(sent: str, answered: str, encoding: str, media: str) -> dict[str, An
     ("sent", "answered", "encoding", "media", "expected"),
     [
         ("50,0,x", "0.25", "CSV", "text/csv", [("e", {"a": 50.0, "b": 0.0, "c": "x"}, 0.25)]),
-        ("1,2,x\n3,4,y", "0.25,0.5", "CSV", "text/csv", [("e:0", {"a": 1.0, "b": 2.0, "c": "x"}, 0.25), ("e:1", {"a": 3.0, "b": 4.0, "c": "y"}, 0.5)]),
-        (base64_text("50,0,x"), base64_text("0.25"), "BASE64", "text/csv; charset=utf-8", [("e", {"a": 50.0, "b": 0.0, "c": "x"}, 0.25)]),
-        (base64_text('{"instances": [{"features": [1, 2, "x"]}]}'), base64_text('{"predictions": [{"score": 0.25}]}'), "BASE64", "application/json", [("e", {"a": 1, "b": 2, "c": "x"}, 0.25)]),
-        (base64_text('{"a": 1}\n{"a": 2}\n'), base64_text('{"p": 0.25}\n{"p": 0.5}'), "BASE64", "application/jsonlines", [("e:0", {"a": 1}, 0.25), ("e:1", {"a": 2}, 0.5)]),
+        ("1,2,x\n3,4,y", "0.25,0.5", "CSV", "text/csv",
+         [("e:0", {"a": 1.0, "b": 2.0, "c": "x"}, 0.25), ("e:1", {"a": 3.0, "b": 4.0, "c": "y"}, 0.5)]),
+        (base64_text("50,0,x"), base64_text("0.25"), "BASE64", "text/csv; charset=utf-8",
+         [("e", {"a": 50.0, "b": 0.0, "c": "x"}, 0.25)]),
+        (base64_text('{"instances": [{"features": [1, 2, "x"]}]}'), base64_text('{"predictions": [{"score": 0.25}]}'),
+         "BASE64", "application/json", [("e", {"a": 1, "b": 2, "c": "x"}, 0.25)]),
+        (base64_text('{"a": 1}\n{"a": 2}\n'), base64_text('{"p": 0.25}\n{"p": 0.5}'), "BASE64", "application/jsonlines",
+         [("e:0", {"a": 1}, 0.25), ("e:1", {"a": 2}, 0.5)]),
         ('{"a": 1}', "0.25", "JSON", "application/json", [("e", {"a": 1}, 0.25)]),
     ],
 )  # fmt: skip
@@ -78,7 +85,8 @@ def test_bentoml_data_lines_without_their_schema():
 
 def test_databricks_rows_of_both_schemas():
     row = {
-        "databricks_request_id": "d", "request_time": "2026-01-14 17:25:49.123", "status_code": 200, "execution_duration_ms": 12,
+        "databricks_request_id": "d", "request_time": "2026-01-14 17:25:49.123", "status_code": 200,
+        "execution_duration_ms": 12,
         "request": '{"dataframe_records": [{"a": 1}]}', "response": '{"predictions": [0.25]}', "served_entity_id": "s",
         "logging_error_codes": [], "requester": "u",
     }  # fmt: skip
@@ -137,12 +145,15 @@ EVENT = {"specversion": "1.0", "id": "c", "source": "x", "type": "io.sightline.i
 @pytest.mark.parametrize(
     ("name", "good", "bad", "wrap"),
     [
-        ("otlp", RECORD, {**RECORD, "attributes": []}, lambda rs: {"resourceLogs": [{"scopeLogs": [{"logRecords": rs}]}]}),
+        ("otlp", RECORD, {**RECORD, "attributes": []},
+         lambda rs: {"resourceLogs": [{"scopeLogs": [{"logRecords": rs}]}]}),
         ("otlp", RECORD, 5, lambda rs: {"resourceLogs": [{"scopeLogs": [{"logRecords": rs}]}]}),
         ("cloudevents", EVENT, {"id": "c"}, list),
         ("databricks", {"databricks_request_id": "d", "request": {"a": 1}}, {"request": {"a": 1}}, list),
-        ("sagemaker", capture("1,2,x", "0.5", "CSV", "text/csv"), {"captureData": {}}, lambda rs: b"\n".join(json.dumps(r).encode() for r in rs)),
-        ("sagemaker", capture("1,2,x", "0.5", "CSV", "text/csv"), None, lambda rs: json.dumps(rs[0]).encode() + b"\n{torn"),
+        ("sagemaker", capture("1,2,x", "0.5", "CSV", "text/csv"), {"captureData": {}},
+         lambda rs: b"\n".join(json.dumps(r).encode() for r in rs)),
+        ("sagemaker", capture("1,2,x", "0.5", "CSV", "text/csv"), None,
+         lambda rs: json.dumps(rs[0]).encode() + b"\n{torn"),
         ("bentoml", {"a": 1, "request_id": "7"}, {"a": 1}, list),
         ("mlflow", {"id": "q", "inputs": [[1]]}, {"id": "q"}, list),
     ],
@@ -170,7 +181,8 @@ DEEP = "[" * 900 + "]" * 900
         ("inferences", '[%s, {"id": "y"}]'),
         ("inferences", '[{"id": "x", "trace": {"a": %s}}, {"id": "y"}]'),
         ("inferences", '[{"id": %s}, {"id": "y"}]'),
-        ("databricks", '[{"databricks_request_id": "x", "request": {"a": %s}}, {"databricks_request_id": "y", "request": {"a": 1}}]'),
+        ("databricks",
+         '[{"databricks_request_id": "x", "request": {"a": %s}}, {"databricks_request_id": "y", "request": {"a": 1}}]'),
         ("mlflow", '[{"id": "x", "dataframe_records": [{"a": %s}]}, {"id": "y", "dataframe_records": [{"a": 1}]}]'),
         ("bentoml", '[{"request_id": "x", "a": %s}, {"request_id": "y", "a": 1}]'),
     ],

@@ -1,4 +1,7 @@
-"""Sound bodies of each sender, bent in one to four places, through the real application: no 500, and counters that add up."""
+"""Sound bodies of each sender, bent in one to four places, through the real application.
+
+There is no 500, and the counters add up.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +64,14 @@ def whole(name: str) -> Any:
 
 CALLS = [
     {"id": "q", "request": fixture("seldon_v2_request.json"), "response": fixture("seldon_v2_response.json")},
-    fixture("kserve_v2_request.json"), fixture("mlflow_split.json"), {"id": "t", "request": fixture("tfserving_columns_request.json")},
+    fixture("kserve_v2_request.json"), fixture("mlflow_split.json"),
+    {"id": "t", "request": fixture("tfserving_columns_request.json")},
     {"id": "r", "dataframe_records": [{"sepal_length": 1.0, "sepal_width": "x"}], "params": {"k": 1}},
     {"request_id": 7, "response": {"predictions": [{"score": 0.5}]}},
 ]  # fmt: skip
 EVENTS = [
-    *({**EVENT, "type": kind, "data": fixture(f"{name}_{kind.rsplit('.', 1)[1]}.json")} for kind in KINDS for name in ("kserve", "seldon_v1")),
+    *({**EVENT, "type": kind,
+     "data": fixture(f"{name}_{kind.rsplit('.', 1)[1]}.json")} for kind in KINDS for name in ("kserve", "seldon_v1")),
     {**EVENT, "type": "io.seldon.serving.feedback", "data": fixture("seldon_v1_feedback.json")},
     {**EVENT, "type": "io.sightline.label", "data": [{"value": 1, "id": "x"}]},
 ]  # fmt: skip
@@ -79,24 +84,31 @@ FLAT = {
     "value": "setosa",
 }
 SOUND: dict[str, list[Any]] = {
-    "inferences": [{"id": "a", "at": 1767607200, "features": {"sepal_length": 1}, "score": 0.5, "class_scores": {"a": 0.5}}, FLAT],
+    "inferences": [{"id": "a", "at": 1767607200, "features": {"sepal_length": 1}, "score": 0.5,
+     "class_scores": {"a": 0.5}}, FLAT],
     "labels": [{"id": "a", "value": True, "at": 1767607200.5}, FLAT],
     "cloudevents": EVENTS,
     "open_inference": CALLS,
     "mlflow": CALLS,
     "databricks": [fixture("databricks.ndjson"), fixture("databricks_gateway.ndjson")],
-    "sagemaker": [fixture("sagemaker_capture.jsonl"), fixture("sagemaker_truth.jsonl"), fixture("sagemaker_merged.jsonl")],
+    "sagemaker": [fixture("sagemaker_capture.jsonl"), fixture("sagemaker_truth.jsonl"),
+     fixture("sagemaker_merged.jsonl")],
     "bentoml": [whole("bentoml_flat.json"), whole("bentoml_fields.json"), fixture("bentoml_data.log")],
     "otlp": [whole("otlp.json"), whole("bentoml_otlp.json")],
 }  # fmt: skip
 WORDS = [
-    "id", "request", "response", "inputs", "outputs", "instances", "predictions", "data", "names", "ndarray", "tensor", "shape", "columns",
-    "features", "score", "value", "timestamp", "sepal_length", "truth", "model_version", "status_code", "", "@0", "@9", "NaN", "2026-01-05",
-    "\u20ac" * 300, "x" * 70_000, "[1, 2]", '{"inputs": [[1]]}', "text/csv", "BASE64", "CSV", "JSON", "FP32", "BYTES", "\x00", "a,b\r\"c",
+    "id", "request", "response", "inputs", "outputs", "instances", "predictions", "data", "names", "ndarray", "tensor",
+    "shape", "columns",
+    "features", "score", "value", "timestamp", "sepal_length", "truth", "model_version", "status_code", "", "@0", "@9",
+    "NaN", "2026-01-05",
+    "\u20ac" * 300, "x" * 70_000, "[1, 2]", '{"inputs": [[1]]}', "text/csv", "BASE64", "CSV", "JSON", "FP32", "BYTES",
+    "\x00", "a,b\r\"c",
 ]  # fmt: skip
 odd = st.sampled_from(
-    [None, True, False, 0, 1, -1, 200, 2**63, -(2**63) - 1, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf"), 1767607200, 1767607200000,
-     [], {}, [[]], [{}], {"": {}}, [None], [[1, 2], [3]], {"a": [1], "b": [1, 2]}, [1] * 300, {str(i): i for i in range(2_100)}]
+    [None, True, False, 0, 1, -1, 200, 2**63, -(2**63) - 1, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf"),
+     1767607200, 1767607200000,
+     [], {}, [[]], [{}], {"": {}}, [None], [[1, 2], [3]], {"a": [1], "b": [1, 2]}, [1] * 300,
+      {str(i): i for i in range(2_100)}]
 ) | st.sampled_from(WORDS)  # fmt: skip
 
 
@@ -109,7 +121,10 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def bend(document: Any, how: str, chance: random.Random, value: Any) -> Any:
-    """The document with one place replaced, removed, renamed, doubled, emptied, nested deeply, or turned into JSON text."""
+    """The document with one place changed.
+
+    It is replaced, removed, renamed, doubled, emptied, nested deeply, or turned into JSON text.
+    """
     path = chance.choice(places(document))
     if not path:
         return [document] if how == "nested" else value if how == "replaced" and chance.random() < 0.2 else document

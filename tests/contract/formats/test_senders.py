@@ -161,7 +161,7 @@ def test_payloads_of_seldon_that_are_no_rows(body):
     assert caught.value.what and caught.value.where
 
 
-# ---- the binary tensor data extension -----------------------------------------------------------------------------------------
+# ---- the binary tensor data extension --------------------------------------------------------------------------------
 
 
 def binary(*tensors: tuple[str, str, list[int], bytes], side: str = "inputs") -> tuple[bytes, bytes]:
@@ -181,7 +181,8 @@ def text(*values: bytes) -> bytes:
     [
         ("FP32", struct.pack("<2f", 1.5, math.inf), [1.5, math.inf]), ("FP64", struct.pack("<2d", 1.5, -2), [1.5, -2]),
         ("FP16", struct.pack("<2e", 1.5, -2), [1.5, -2]), ("BF16", bytes.fromhex("c03f00c0"), [1.5, -2]),
-        ("INT64", struct.pack("<2q", -1, 2**62), [-1, 2**62]), ("UINT8", b"\x00\xff", [0, 255]), ("BOOL", b"\x00\x01", [False, True]),
+        ("INT64", struct.pack("<2q", -1, 2**62), [-1, 2**62]), ("UINT8", b"\x00\xff", [0, 255]),
+        ("BOOL", b"\x00\x01", [False, True]),
         ("BYTES", text("é".encode(), b""), ["é", ""]), ("UINT16", b"\x01\x00\x00\x01", [1, 256]),
     ],
 )  # fmt: skip
@@ -230,10 +231,13 @@ GOOD = binary(("a", "FP32", [1], b"\x00\x00\x80\x3f"))
 @pytest.mark.parametrize(
     ("body", "length"),
     [
-        (GOOD[0] + GOOD[1][:-1], None), (GOOD[0] + GOOD[1] + b"\x00", None), (GOOD[0] + GOOD[1], "7"), (GOOD[0] + GOOD[1], "-1"),
-        (GOOD[0] + GOOD[1], "9" * 30), (GOOD[0] + GOOD[1], "0"), (GOOD[0], None), (b"\x00" * 9, None), (GOOD[0][:-1], None),
+        (GOOD[0] + GOOD[1][:-1], None), (GOOD[0] + GOOD[1] + b"\x00", None), (GOOD[0] + GOOD[1], "7"),
+        (GOOD[0] + GOOD[1], "-1"),
+        (GOOD[0] + GOOD[1], "9" * 30), (GOOD[0] + GOOD[1], "0"), (GOOD[0], None), (b"\x00" * 9, None),
+        (GOOD[0][:-1], None),
         (b"".join(binary(("a", "FP32", [1], b"abc"))), None), (b"".join(binary(("a", "STRING", [1], b"a"))), None),
-        (b"".join(binary(("a", "BYTES", [1], b"\x09\x00\x00\x00a"))), None), (b"".join(binary(("a", "BYTES", [1], text(b"\xff")))), None),
+        (b"".join(binary(("a", "BYTES", [1], b"\x09\x00\x00\x00a"))), None),
+        (b"".join(binary(("a", "BYTES", [1], text(b"\xff")))), None),
         (b"".join(binary(("a", "BYTES", [1], b"\x01"))), None), (GOOD[0].replace(b"4", b"true") + GOOD[1], None),
         (GOOD[0].replace(b"4", b"-4") + GOOD[1], None), (b'{"a": 1, "binary_data_size": 1}  \x00', None),
         (b'{"a":' * 5000 + b'"binary_data_size"', None),
@@ -251,7 +255,8 @@ def test_columns_that_the_yaml_names_cost_their_own_row_only():
     spec = MonitorSpec.model_validate(
         {
             "model": {"id": "m", "task": "regression"},
-            "columns": {"prediction_id": "key", "timestamp": "t", "model_version": "v", "prediction": "y", "features": {"a": "numeric"}},
+            "columns": {"prediction_id": "key", "timestamp": "t", "model_version": "v", "prediction": "y",
+             "features": {"a": "numeric"}},
             "labels": {"column": "late"},
             "reference": {"start": "2026-01-01", "end": "2026-02-01"},
         }
@@ -319,7 +324,7 @@ def test_halves_in_any_order_and_again_and_of_different_lengths_are_all_accounte
     assert report.accepted + len(halves) + report.duplicates + report.rejected == total["accepted"]
 
 
-# ---- tables and logs ----------------------------------------------------------------------------------------------------------
+# ---- tables and logs -------------------------------------------------------------------------------------------------
 
 
 def test_databricks_rows_of_ai_gateway_whatever_was_too_large_to_be_kept():
@@ -363,11 +368,18 @@ def test_sagemaker_merged_with_its_truth_gives_both():
 @pytest.mark.parametrize(
     ("adapter", "body"),
     [
-        ("sagemaker", b'{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": "a"}}\n{"groundTruthData": 1}'),
-        ("sagemaker", b'[{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": "a"}}, {"groundTruthData": 1}]'),
-        ("cloudevents", json.dumps([{"specversion": "1.0", "id": "x", "source": "s", "type": "io.sightline.label", "data": {"value": 1}}, {"type": "io.sightline.label"}]).encode()),
-        ("otlp", json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"eventName": "sightline.label", "attributes": [
-            attribute("sightline.prediction.id", stringValue="o"), attribute("sightline.label.value", intValue=1)]}, {"eventName": "sightline.label"}]}]}]}).encode()),
+        ("sagemaker",
+         b'{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": "a"}}\n'
+         b'{"groundTruthData": 1}'),
+        ("sagemaker",
+         b'[{"groundTruthData": {"data": "1", "encoding": "CSV"}, "eventMetadata": {"eventId": "a"}}, '
+         b'{"groundTruthData": 1}]'),
+        ("cloudevents", json.dumps([{"specversion": "1.0", "id": "x", "source": "s", "type": "io.sightline.label",
+         "data": {"value": 1}}, {"type": "io.sightline.label"}]).encode()),
+        ("otlp",
+         json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"eventName": "sightline.label", "attributes": [
+            attribute("sightline.prediction.id", stringValue="o"), attribute("sightline.label.value", intValue=1)]},
+             {"eventName": "sightline.label"}]}]}]}).encode()),
     ],
 )  # fmt: skip
 def test_a_label_that_cannot_be_read_is_refused_as_a_label(adapter, body):
@@ -404,7 +416,8 @@ def test_otlp_numbers_that_are_sent_as_text_and_parts_that_cannot_be_read():
     record = {
         "eventName": "sightline.inference", "timeUnixNano": 1767607200250000000, "traceId": "0" * 32, "attributes": [
             attribute("sightline.prediction.id", stringValue="o"), attribute("sightline.feature.a", doubleValue="NaN"),
-            attribute("sightline.feature.b", doubleValue="-Infinity"), attribute("sightline.feature.c", intValue="-9223372036854775808"),
+            attribute("sightline.feature.b", doubleValue="-Infinity"),
+            attribute("sightline.feature.c", intValue="-9223372036854775808"),
         ],
     }  # fmt: skip
     bad = {**record, "attributes": [*record["attributes"], attribute("sightline.feature.d", doubleValue="much")]}
@@ -422,7 +435,7 @@ def test_otlp_numbers_that_are_sent_as_text_and_parts_that_cannot_be_read():
     assert read("otlp", b"{}") == []
 
 
-# ---- CloudEvents --------------------------------------------------------------------------------------------------------------
+# ---- CloudEvents -----------------------------------------------------------------------------------------------------
 
 
 def test_header_values_may_be_quoted_and_attributes_null():
@@ -432,7 +445,8 @@ def test_header_values_may_be_quoted_and_attributes_null():
         with pytest.raises(SightlineError, match="no UTF-8"):
             read("cloudevents", b'{"instances": [[1, 2]]}', **{**headers, "ce_id": encoded})
     assert read("cloudevents", b"[]", content_type="application/cloudevents-batch+json") == []
-    event = {"specversion": "1.0", "id": "x", "source": "s", "type": "io.sightline.inference", "requestid": None, "time": None,
+    event = {"specversion": "1.0", "id": "x", "source": "s", "type": "io.sightline.inference", "requestid": None,
+     "time": None,
              "data_base64": None, "data": {"sepal_length": 1}}  # fmt: skip
     (found,) = read("cloudevents", json.dumps(event).encode(), content_type="application/cloudevents+json")
     assert (found.id, found.at, found.features) == ("x", None, {"sepal_length": 1})

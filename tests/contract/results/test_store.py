@@ -1,4 +1,7 @@
-"""Published results: append only what changed, every revision, "as of" reads, crash safety, and the command that prints them."""
+"""Published results: append only what changed.
+
+Every revision, "as of" reads, crash safety, and the command that prints them.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,8 @@ def merge_all(folder: Path) -> None:
 def judgements(days: int = 1, first: int = 0, **changes: Any) -> pl.DataFrame:
     """Two metrics per day."""
     base: dict[str, Any] = {
-        "monitor": "m", "model_version": "all", "segment": "all", "column": None, "value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 100,
+        "monitor": "m", "model_version": "all", "segment": "all", "column": None, "value": 0.5, "ci_low": 0.4,
+        "ci_high": 0.6, "n": 100,
         "reference_value": 0.55, "bound_low": None, "bound_high": 0.9, "status": "ok", "reason": None,
     }  # fmt: skip
     rows = [
@@ -130,7 +134,8 @@ def test_filters_and_assets(paths: MonitorPaths) -> None:
     window = read_judgements(paths, metric="psi", start=date(2026, 1, 6), end=datetime(2026, 1, 8, tzinfo=UTC))
     assert window["window_start"].to_list() == [START + DAY, START + 2 * DAY]
     assert judgement_names(paths) == {
-        "asset": {"drift", "model_quality"}, "metric": {"psi", "accuracy", "roc_auc"}, "column": {"wind"}, "segment": {"all"},
+        "asset": {"drift", "model_quality"}, "metric": {"psi", "accuracy", "roc_auc"}, "column": {"wind"},
+        "segment": {"all"},
     }  # fmt: skip
 
 
@@ -279,7 +284,8 @@ def evidence(streams: list[str], day: int, value: float = 1.0) -> pl.DataFrame:
     moment = START + day * DAY
     return pl.DataFrame(
         {
-            "stream": streams, "asset": "drift", "column": "wind", "statistic": "mean", "window_key": f"{moment:%Y-%m-%d}",
+            "stream": streams, "asset": "drift", "column": "wind", "statistic": "mean",
+            "window_key": f"{moment:%Y-%m-%d}",
             "window_start": moment, "value": value, "display_value": value, "n": 100.0, "variance": None,
         }
     )  # fmt: skip

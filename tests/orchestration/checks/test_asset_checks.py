@@ -49,4 +49,6 @@ def test_every_reason_has_a_code_that_is_explained(history):
         told = frame.select("reason", "reason_code").unique()
         assert told.filter(pl.col("reason").is_null() != pl.col("reason_code").is_null()).is_empty(), spec.id
         assert set(told["reason_code"].drop_nulls()) <= set(MEANINGS)
-    assert {"too_few_rows", "beyond_reference", "warm_up"} <= set().union(*(f["reason_code"].drop_nulls() for f in frames))
+    assert {"too_few_rows", "beyond_reference", "warm_up"} <= set().union(
+        *(f["reason_code"].drop_nulls() for f in frames)
+    )

@@ -1,4 +1,7 @@
-"""Batched event storage leaves what single events leave, in a fraction of the time. Holds private API of the pinned Dagster."""
+"""Batched event storage leaves what single events leave, in a fraction of the time.
+
+Holds private API of the pinned Dagster.
+"""
 
 import subprocess
 import sys

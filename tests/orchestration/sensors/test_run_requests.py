@@ -69,7 +69,10 @@ class TestNewData:
         assert spans(plan(spec, "delayed", Cursor(), seen)) == [("2026-01-31", "2026-01-31")]
 
     def test_sparse_labels_are_one_run(self, spec):
-        """A run costs as much as many windows: those between are worked up along, whether due or not, but none under way."""
+        """A run costs as much as many windows.
+
+        Those between are worked up along, whether due or not, but none under way.
+        """
         sparse = {"2026-01-02", "2026-01-05", "2026-01-09", "2026-01-20"}
         seen = listing(pending={"a": frozenset(sparse)}, with_data={TODAY})
         decided = plan(spec, "delayed", Cursor(), seen)
@@ -107,7 +110,10 @@ class TestNewData:
         assert [r.first for r in plan(spec, "immediate", Cursor(), rest).requests] == ["2026-01-18-16"]
 
     def test_history_is_judged_in_its_order(self, spec):
-        """The alert engine goes forward: later windows wait for earlier ones that were never judged, also while those are tried again."""
+        """The alert engine goes forward.
+
+        Later windows wait for earlier ones that were never judged, also while those are tried again.
+        """
         seen = listing(pending={"a": frozenset({"2026-01-02", "2026-01-03", "2026-01-20"})})
         first = plan(spec, "immediate", Cursor(), seen)
         assert spans(first) == [("2026-01-02", "2026-01-03")]

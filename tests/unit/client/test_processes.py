@@ -71,7 +71,10 @@ def test_children_of_multiprocessing_flush_at_their_end(tmp_path, method):
 
 
 def test_the_end_of_the_process_flushes(tmp_path):
-    code = "import sys; from sightline_client import Client; log = Client('m', path=sys.argv[1], interval=60)\nfor i in range(50): log.prediction(i)\n"
+    code = (
+        "import sys; from sightline_client import Client; log = Client('m', path=sys.argv[1], interval=60)\nfor i in "
+        "range(50): log.prediction(i)\n"
+    )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=30)
     assert [e.id for e in logged(tmp_path)] == [str(i) for i in range(50)]
     assert seg.list_open(Home(tmp_path).monitor("m").log) == []

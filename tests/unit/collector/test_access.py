@@ -72,7 +72,8 @@ def test_other_addresses_than_loopback_need_tokens(home):
         assert (await site.web.get("/healthz")).status_code == 200
 
     run(home, talk, host="0.0.0.0")
-    assert [is_loopback(h) for h in ("127.0.0.1", "127.1.2.3", "localhost", "::1", "0.0.0.0", "192.168.0.1", "example")] == [
+    assert [is_loopback(h) for h in ("127.0.0.1", "127.1.2.3", "localhost", "::1", "0.0.0.0", "192.168.0.1",
+     "example")] == [
         True, True, True, True, False, False, False,
     ]  # fmt: skip
 
@@ -115,7 +116,8 @@ def test_only_a_replay_token_sets_the_time_of_receipt(home):
     run(home, talk)
     received = datetime(2026, 1, 31, 7, tzinfo=UTC)
     assert [(e.id, e.part, e.source, e.received_at == received) for e in logged(home)] == [
-        ("a", None, "otlp", True), ("h", "request", "otlp", True), ("h", "response", "otlp", True), ("new", None, "native", False),
+        ("a", None, "otlp", True), ("h", "request", "otlp", True), ("h", "response", "otlp", True),
+        ("new", None, "native", False),
     ]  # fmt: skip
     assert [e.received_at for e in logged(home, "labels")] == [received]
 

@@ -124,7 +124,16 @@ def minutes(desk: GuardDesk, first: int, last: int, unseen: float, rng: np.rando
 def test_a_rate_that_leaves_its_bound_alerts_within_minutes_and_a_steady_one_does_not(tmp_path):
     paths = MonitorPaths(tmp_path / "m")
     paths.reference.mkdir(parents=True)
-    pl.DataFrame({"column_name": ["city"] * 2, "bin_kind": ["category", "other"], "label": ["Ulm", "other"], "lower": [None, None], "upper": [None, None], "n_reference": [9, 0]}).write_parquet(paths.reference / "profile.parquet")  # fmt: skip
+    pl.DataFrame(
+        {
+            "column_name": ["city"] * 2,
+            "bin_kind": ["category", "other"],
+            "label": ["Ulm", "other"],
+            "lower": [None, None],
+            "upper": [None, None],
+            "n_reference": [9, 0],
+        }
+    ).write_parquet(paths.reference / "profile.parquet")
     assert known_columns(paths)["city"].values == frozenset({"Ulm"})
     desk = GuardDesk(SPEC, paths)
     rng = np.random.default_rng(20260302)
@@ -157,7 +166,9 @@ def test_a_reference_frozen_while_the_collector_runs_is_learnt(tmp_path):
     desk.observe([event(city="Mars")], NOW)
     assert not desk.guards.totals
     desk.paths.reference.mkdir(parents=True)
-    pl.DataFrame({"column_name": ["city"], "bin_kind": ["category"], "label": ["Ulm"], "n_reference": [9]}).write_parquet(desk.paths.reference / "profile.parquet")  # fmt: skip
+    pl.DataFrame(
+        {"column_name": ["city"], "bin_kind": ["category"], "label": ["Ulm"], "n_reference": [9]}
+    ).write_parquet(desk.paths.reference / "profile.parquet")
     desk.tick(NOW + timedelta(seconds=1))
     desk.observe([event(city="Mars"), event(city="Ulm")], NOW)
     assert dict(desk.guards.totals) == {("city", "unseen"): 1}

@@ -1,4 +1,7 @@
-"""The collector's own HTTP over real sockets: heads and bodies in any pieces, hand-over to uvicorn, limits, and the end."""
+"""The collector's own HTTP over real sockets.
+
+Heads and bodies in any pieces, hand-over to uvicorn, limits, and the end.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +145,8 @@ def test_requests_in_any_pieces_and_one_behind_the_other(home):
 
 def test_other_requests_are_handed_over_and_answered_in_order(home):
     chunked = (
-        f"POST {INFER} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        f"POST {INFER} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n"
         'c\r\n{"id": "cc"}\r\n0\r\n\r\n'
     ).encode()
     with running(home) as site:

@@ -55,7 +55,34 @@ SOUND = {
 }
 NAMES = [*SOUND, "region", "invented"]
 
-odd = st.sampled_from([None, True, False, 0, 1, 1.0, -1, 17, 91.5, 121, 2**70, "", "1", "1.0", "true", "NaN", "inf", "free", "Ulm", "Mars", [1], {"a": 1}, float("nan"), float("inf")])  # fmt: skip
+odd = st.sampled_from(
+    [
+        None,
+        True,
+        False,
+        0,
+        1,
+        1.0,
+        -1,
+        17,
+        91.5,
+        121,
+        2**70,
+        "",
+        "1",
+        "1.0",
+        "true",
+        "NaN",
+        "inf",
+        "free",
+        "Ulm",
+        "Mars",
+        [1],
+        {"a": 1},
+        float("nan"),
+        float("inf"),
+    ]
+)
 rows = st.fixed_dictionaries({}, optional={name: st.just(SOUND.get(name)) | odd for name in NAMES})
 events = st.builds(
     InferenceEvent,
@@ -88,7 +115,8 @@ def test_columns_and_values_find_the_same(batch, known):
 
 
 sendable = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**66), 2**66) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-(2**66), 2**66) | st.floats(allow_nan=False,
+     allow_infinity=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )  # fmt: skip

@@ -90,7 +90,8 @@ def test_never_overwrites_without_force(home):
 
 def test_awkward_columns_survive(home):
     awkward = {
-        "select": ["x"] * N, "größe (m²)": [1.5] * N, 'say "hi": #1': [1] * N, "it's": ["a", "b"] * (N // 2), "no": [True] * N,
+        "select": ["x"] * N, "größe (m²)": [1.5] * N, 'say "hi": #1': [1] * N, "it's": ["a", "b"] * (N // 2),
+        "no": [True] * N,
         "123": [1.0] * N, "{{ x }}": ["a"] * N, "back\\slash": [1] * N, "tab\there": [1] * N, "trailing ": [1] * N,
     }  # fmt: skip
     frame = binary(**awkward)

@@ -1,4 +1,7 @@
-"""Metrics written as Python functions: from the rows of a window to judgements and evidence; a broken one stops nothing."""
+"""Metrics written as Python functions, from the rows of a window to judgements and evidence.
+
+A broken one stops nothing.
+"""
 
 from __future__ import annotations
 

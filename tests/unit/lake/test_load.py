@@ -1,4 +1,7 @@
-"""From files, segments and tables to the lake: what is loaded, what is refused, and that nothing is lost or counted twice."""
+"""From files, segments and tables to the lake.
+
+What is loaded, what is refused, and that nothing is lost or counted twice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where rows come from: compressed and large files, globs, tables, sealed segments; what sensors learn before intake."""
+"""Where rows come from: compressed and large files, globs, tables, sealed segments.
+
+Also what sensors learn before intake.
+"""
 
 from __future__ import annotations
 

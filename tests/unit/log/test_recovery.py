@@ -49,7 +49,8 @@ def orphan(log: Path, n: int = 200, tail: bytes = b"") -> Path:
         "from sightline.log.writer import SegmentWriter; from sightline.log.events import InferenceEvent\n"
         "at = datetime(2026, 1, 31, 6, tzinfo=UTC)\n"
         "writer = SegmentWriter(Path(sys.argv[1]), 'm', 'inferences')\n"
-        "writer.append([InferenceEvent(id=f'p{i}', at=at + timedelta(seconds=i), features={'x': float(i)}) for i in range(int(sys.argv[2]))])\n"
+        "writer.append([InferenceEvent(id=f'p{i}', at=at + timedelta(seconds=i), features={'x': float(i)}) for i in "
+        "range(int(sys.argv[2]))])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(log), str(n)], check=False)

@@ -23,9 +23,11 @@ def spec(**changes) -> MonitorSpec:
 @pytest.mark.parametrize(
     ("schedule", "moment", "start", "key"),
     [
-        ("hourly", datetime(2026, 3, 1, 23, 59, 59, 999999, UTC), datetime(2026, 3, 1, 23, tzinfo=UTC), "2026-03-01-23"),
+        ("hourly", datetime(2026, 3, 1, 23, 59, 59, 999999, UTC), datetime(2026, 3, 1, 23, tzinfo=UTC),
+         "2026-03-01-23"),
         ("daily", datetime(2026, 3, 1, 23, 59), datetime(2026, 3, 1, tzinfo=UTC), "2026-03-01"),
-        ("daily", datetime(2026, 3, 1, 1, tzinfo=timezone(timedelta(hours=2))), datetime(2026, 2, 28, tzinfo=UTC), "2026-02-28"),
+        ("daily", datetime(2026, 3, 1, 1, tzinfo=timezone(timedelta(hours=2))), datetime(2026, 2, 28, tzinfo=UTC),
+         "2026-02-28"),
         ("weekly", datetime(2026, 3, 1, 23, 59, tzinfo=UTC), datetime(2026, 2, 23, tzinfo=UTC), "2026-02-23"),
         ("weekly", datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC), "2026-03-02"),
     ],

@@ -56,7 +56,8 @@ def test_the_current_label_is_that_of_the_largest_revision_order() -> None:
             ('2026-01-05', TIMESTAMP '2026-01-05', 'repeated', 'no', 1.0, TIMESTAMP '2026-01-05 11:00:00', 2),
             ('2026-01-05', TIMESTAMP '2026-01-05', 'repeated', 'no', 1.0, TIMESTAMP '2026-01-05 12:00:00', 3),
             ('2026-01-06', TIMESTAMP '2026-01-06', 'revised', 'no', 1.0, TIMESTAMP '2026-01-06 10:00:00', 9)
-            ) AS given(window_key, window_start, prediction_id, label_class, label_value, received_at, revision_order)"""
+            ) AS given(window_key, window_start, prediction_id, label_class, label_value, received_at,
+                     revision_order)"""
         )
         found = con.sql(f"SELECT * FROM ({CURRENT_LABELS}) WHERE window_key = '2026-01-05' ORDER BY prediction_id")
         assert [row[2:] for row in found.fetchall()] == [
@@ -76,7 +77,8 @@ def test_views_show_the_lake(tmp_path: Path) -> None:
     days = query(
         spec,
         paths,
-        "SELECT window_key, count(*) FROM raw.inferences WHERE strftime(window_start, '%Y-%m-%d') = window_key GROUP BY 1 ORDER BY 1",
+        "SELECT window_key, count(*) FROM raw.inferences WHERE strftime(window_start, '%Y-%m-%d') = window_key GROUP "
+        "BY 1 ORDER BY 1",
     )
     assert len(days) == 7
     assert sum(n for _, n in days) == len(found["inferences"])
@@ -182,7 +184,10 @@ def test_a_locked_warehouse_is_waited_for(tmp_path: Path) -> None:
     _, paths = make_paths(tmp_path)
     with connect(paths) as con:
         con.execute("CREATE TABLE t AS SELECT 1 AS a")
-    code = f"import duckdb, sys; con = duckdb.connect({str(paths.warehouse)!r}); print('held', flush=True); sys.stdin.read()"
+    code = (
+        f"import duckdb, sys; con = duckdb.connect({str(paths.warehouse)!r}); print('held', flush=True); "
+        "sys.stdin.read()"
+    )
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdin is not None
