@@ -287,7 +287,8 @@ def t_quantile(degrees_of_freedom: ArrayLike, confidence: float = 0.95) -> Float
     degrees = np.asarray(degrees_of_freedom, dtype=float)
     level = 0.5 + confidence / 2
     with np.errstate(invalid="ignore"):
-        return np.where(np.isinf(degrees), ndtri(level), stdtrit(np.where(np.isinf(degrees), 1.0, degrees), level))
+        finite: FloatArray = stdtrit(np.where(np.isinf(degrees), 1.0, degrees), level)
+        return np.where(np.isinf(degrees), ndtri(level), finite)
 
 
 def wilson(

@@ -239,7 +239,8 @@ def register(entry: Metric) -> None:
     ):
         if value not in get_args(kind):
             raise ValueError(f"{where}: {what}={value!r} is unknown; {_nearest(str(value), get_args(kind))}")
-    if not isinstance(entry.range, tuple | list) or len(entry.range) != 2:
+    is_pair = isinstance(entry.range, tuple | list)  # pyright: ignore[reportUnnecessaryIsInstance]  # users' own
+    if not is_pair or len(entry.range) != 2:
         raise ValueError(f"{where}: range={entry.range!r} is no pair; give (low, high)")
     if not entry.range[0] < entry.range[1]:
         raise ValueError(f"{where}: range {entry.range} is empty; give (low, high) with low < high")

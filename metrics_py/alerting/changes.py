@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from metrics_py.alerting.incidents import Member, change_point
 from metrics_py.alerting.streams import Streams
 
+Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 MOVED_AGAIN = 4.0
@@ -130,7 +131,8 @@ def take_out(streams: Streams, stream: int, live_from: int) -> Change:
     streams.forget(stream, rows)
     slots = streams.config.slot(history.window[stream, rows])
     count, total = baseline.count[stream, slots], baseline.total[stream, slots]
-    level = total / np.where(count > 0, count, np.nan) + baseline.center[stream] + baseline.local[stream]
+    windows: Floats = np.where(count > 0, count, np.nan)
+    level: Floats = total / windows + baseline.center[stream] + baseline.local[stream]
     level = np.where(np.isfinite(level), level, history.value[stream, rows])
     one = np.array([stream])
     spread = baseline.deviation_sum[one] / np.maximum(baseline.deviation_count[one], 1)

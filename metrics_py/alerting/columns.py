@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def encode(array: np.ndarray) -> dict[str, Any]:
+def encode(array: NDArray[Any]) -> dict[str, Any]:
     """Pack an array into a JSON-able dict, bit for bit.
 
     Parameters
@@ -34,7 +35,7 @@ def encode(array: np.ndarray) -> dict[str, Any]:
     }
 
 
-def decode(packed: dict[str, Any]) -> np.ndarray:
+def decode(packed: dict[str, Any]) -> NDArray[Any]:
     """Inverse of `encode`.
 
     Parameters
@@ -84,7 +85,7 @@ class Columns:
             How many.
         """
         for name, (dtype, fill, wide) in self.FIELDS.items():
-            block = np.full((extra, self.width) if wide else extra, fill, dtype=dtype)
+            block = cast("NDArray[Any]", np.full((extra, self.width) if wide else extra, fill, dtype=dtype))
             setattr(self, name, np.concatenate([getattr(self, name), block]))
         self.size += extra
 

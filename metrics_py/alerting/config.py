@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 Season = Literal["weekday", "hour_of_week"]
 
@@ -25,6 +26,24 @@ _DEFAULTS: dict[Season | None, dict[str, int]] = {
 
 def _error(what: str, where: str, fix: str) -> ValueError:
     return ValueError(f"{where}: {what}\n  fix: {fix}")
+
+
+class _Settings(TypedDict, total=False):
+    """Fields of `EngineConfig` beside the threshold and the window."""
+
+    season: Season | None
+    warmup: int | None
+    holidays: frozenset[date]
+    weights: Mapping[str, float]
+    memory: int | None
+    recovery: int | None
+    new_normal_after: int | None
+    follows: tuple[str, ...]
+    references: Mapping[str, float]
+    follow_windows: int | None
+    join_within: int
+    max_gap: int
+    warn_share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +109,7 @@ class EngineConfig:
     Examples
     --------
     >>> from datetime import date, timedelta
-    >>> config = EngineConfig.from_budget(1, timedelta(days=90), holidays={date(2026, 12, 25)})
+    >>> config = EngineConfig.from_budget(1, timedelta(days=90), holidays=frozenset({date(2026, 12, 25)}))
     >>> config.threshold_windows, config.season, config.warmup
     (90.0, 'weekday', 28)
     """
@@ -100,12 +119,12 @@ class EngineConfig:
     season: Season | None = "weekday"
     warmup: int | None = None
     holidays: frozenset[date] = frozenset()
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
     memory: int | None = None
     recovery: int | None = None
     new_normal_after: int | None = -1
     follows: tuple[str, ...] = ()
-    references: Mapping[str, float] = field(default_factory=dict)
+    references: Mapping[str, float] = field(default_factory=dict[str, float])
     follow_windows: int | None = None
     join_within: int = 3
     max_gap: int = 7
@@ -151,7 +170,7 @@ class EngineConfig:
 
     @classmethod
     def from_budget(
-        cls, incidents: float, per: timedelta, *, window: timedelta = timedelta(days=1), **settings
+        cls, incidents: float, per: timedelta, *, window: timedelta = timedelta(days=1), **settings: Unpack[_Settings]
     ) -> EngineConfig:
         """Settings for a promise such as ``1 per 90d``; ``season`` follows from the window unless given.
 
@@ -176,7 +195,7 @@ class EngineConfig:
         >>> EngineConfig.from_budget(2, timedelta(days=7), window=timedelta(hours=1)).threshold_windows
         84.0
         """
-        by_day = "weekday" if window >= timedelta(days=1) else "hour_of_week"
+        by_day: Season = "weekday" if window >= timedelta(days=1) else "hour_of_week"
         settings.setdefault("season", None if window >= timedelta(days=7) else by_day)
         return cls(threshold_windows=(per / window) / incidents, window=window, **settings)
 
@@ -243,7 +262,7 @@ class EngineConfig:
         """
         return MONDAY + int(index) * self.window
 
-    def slot(self, index: np.ndarray) -> np.ndarray:
+    def slot(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """Baseline slot of window numbers.
 
         Parameters

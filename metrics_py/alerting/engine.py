@@ -119,11 +119,11 @@ class Decision:
     holiday: NDArray[np.bool_]
     rejected: Integers
     returned: Integers
-    opened: list[Incident] = field(default_factory=list)
-    joined: list[Incident] = field(default_factory=list)
-    ended: list[Incident] = field(default_factory=list)
-    insufficient: dict[str, str] = field(default_factory=dict)
-    ignored: dict[str, str] = field(default_factory=dict)
+    opened: list[Incident] = field(default_factory=list[Incident])
+    joined: list[Incident] = field(default_factory=list[Incident])
+    ended: list[Incident] = field(default_factory=list[Incident])
+    insufficient: dict[str, str] = field(default_factory=dict[str, str])
+    ignored: dict[str, str] = field(default_factory=dict[str, str])
 
 
 class Engine:
@@ -339,7 +339,7 @@ class Engine:
             raise ValueError("Engine.step: a sampling variance is negative\n  fix: give 0 where it is unknown")
         late = windows <= self.states.last_window[i]
         ignored = {
-            self.states.names[s]: "repeated window"
+            self.states.names[int(s)]: "repeated window"
             if w == self.states.last_window[s]
             else "earlier than a window already decided"
             for s, w in zip(i[late], windows[late], strict=True)

@@ -95,7 +95,7 @@ class Incident:
     opened_at: int
     change_point: int
     evidence: float
-    members: list[Member] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list[Member])
     status: Status = "open"
     closed_at: int | None = None
     closed_by: str | None = None
@@ -129,7 +129,8 @@ class Incident:
         Incident
             With its members.
         """
-        return cls(**{**data, "members": [Member(**member) for member in data["members"]]})
+        fields: dict[str, Any] = {**data, "members": [Member(**member) for member in data["members"]]}
+        return cls(**fields)
 
 
 def incident_id(key: str, streams: list[str]) -> str:

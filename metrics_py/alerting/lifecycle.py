@@ -101,7 +101,7 @@ class Lifecycle:
             Those of them that moved back.
         """
         states = self.states
-        returned = []
+        returned: list[int] = []
         for stream in rejected[~np.isnan(states.reference[rejected])].tolist():
             change = take_out(states, stream, int(self.columns.live_from[stream]))
             if not change.is_return(float(states.reference[stream])):
@@ -188,7 +188,7 @@ class Lifecycle:
         if len(streams) == 1:
             return own[0]
         history = self.states.history
-        per_stream = []
+        per_stream: list[tuple[Integers, Floats]] = []
         for stream in streams:
             rows = history.rows(stream, int(self.columns.live_from[stream]))
             per_stream.append((history.window[stream, rows], history.z[stream, rows]))
@@ -300,10 +300,11 @@ class Lifecycle:
         high = 4 * low
         effect = np.abs(self.columns.effect[streams])
         with np.errstate(divide="ignore"):
-            wanted = np.clip(np.ceil(25.0 / np.maximum(effect, 1e-9) ** 2), low, high)
-        wanted = np.minimum(wanted, self.states.history.width)
+            telling = np.clip(np.ceil(25.0 / np.maximum(effect, 1e-9) ** 2), low, high)
+        wanted: Floats = np.minimum(telling, self.states.history.width)
         apart = self._distances(streams, high)
-        inside = np.arange(apart.shape[1], 0, -1) <= wanted[:, None]
+        n: int = apart.shape[1]
+        inside = np.arange(n, 0, -1) <= wanted[:, None]
         complete = (np.isfinite(apart) | ~inside).all(axis=1) & (self.columns.muted_for[streams] >= wanted)
         near = np.where(inside, np.abs(np.nan_to_num(apart, nan=np.inf)) <= 3.0, True).all(axis=1)
         mean = np.where(inside & np.isfinite(apart), apart, 0.0).sum(axis=1) / wanted

@@ -265,7 +265,8 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
     }
     log = evidence.with_columns(**{name: value for name, value in optional.items() if name not in evidence.columns})
     for name in ("window_start", "decided_at"):
-        if isinstance(log.schema[name], pl.Datetime) and log.schema[name].time_zone:  # type: ignore[attr-defined]
+        dtype = log.schema[name]
+        if isinstance(dtype, pl.Datetime) and dtype.time_zone:
             log = log.with_columns(pl.col(name).dt.convert_time_zone("UTC").dt.replace_time_zone(None))
     origin, length = MONDAY.replace(tzinfo=None), int(config.window.total_seconds() * 1e6)
     number = {
@@ -298,7 +299,7 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
 
 
 def _read_actions(actions: Iterable[Mapping[str, Any]], config: EngineConfig) -> list[Mapping[str, Any]]:
-    read = []
+    read: list[tuple[int, Mapping[str, Any]]] = []
     for action in actions:
         if action.get("action") not in ("accept", "fixed"):
             raise ValueError(f"replay: action {action.get('action')!r} is unknown\n  fix: use 'accept' or 'fixed'")
@@ -312,8 +313,8 @@ def _read_actions(actions: Iterable[Mapping[str, Any]], config: EngineConfig) ->
 
 def _apply(engine: Engine, pending: list[Mapping[str, Any]], before: int | None) -> list[Mapping[str, Any]]:
     """Apply the actions due before window `before` (None: all) to incidents that exist; returns the rest."""
-    rest = []
-    known = {incident.incident_id for incident in engine.incidents} if pending else set()
+    rest: list[Mapping[str, Any]] = []
+    known: set[str] = {incident.incident_id for incident in engine.incidents} if pending else set()
     for action in pending:
         due = before is None or engine.config.index(action["at"]) <= before
         if not (due and action["incident"] in known):
@@ -423,7 +424,7 @@ def incidents_frame(incidents: list[Incident], config: EngineConfig) -> pl.DataF
     DataFrame
         Of `INCIDENTS_SCHEMA`, one row per incident.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for incident in incidents:
         main = max(incident.members, key=lambda member: member.adjusted_evidence)
         rows.append(
@@ -463,7 +464,7 @@ def members_frame(incidents: list[Incident], config: EngineConfig) -> pl.DataFra
     DataFrame
         Of `MEMBERS_SCHEMA`, one row per stream of an incident.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for incident in incidents:
         for member in incident.members:
             row = {name: getattr(member, name) for name in MEMBERS_SCHEMA if hasattr(member, name)}

@@ -196,7 +196,7 @@ def _judge_column(
     withheld = None if given else _withheld(reading, *(side.table.frame[name] for side in sides))
     words = [_words(pair, t, reading, rates_only=withheld is not None) for t in range(len(labels))]
     clustered = sides[1].buckets is not None
-    found = []
+    found: list[Row] = []
     for metric in applied:
         if withheld and metric.name not in SHARES_OF_ALL:
             found += _withheld_rows(base | {"metric": metric.name}, withheld, pair, labels, words)

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from datetime import datetime
+from typing import Literal, cast
 
 import polars as pl
 
@@ -40,6 +41,7 @@ KEY_NAME = re.compile(
 )
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 _TIMES = (pl.Date, pl.Datetime)
+_SPANS = (pl.Duration, pl.Time)
 
 
 class NotComparable(Exception):
@@ -84,15 +86,15 @@ def infer_reading(column: pl.Series) -> Reading:
     ('datetime', 'embedding')
     """
     dtype = column.dtype
-    if dtype in _TEXTS:
+    if isinstance(dtype, _TEXTS):
         return _infer_text(column)
     if dtype == pl.Null:
         return reading_of("categorical")
-    if dtype.is_numeric() or dtype in (pl.Duration, pl.Time):
+    if dtype.is_numeric() or isinstance(dtype, _SPANS):
         return reading_of("numeric")
     for kind, found in (
         ("boolean", dtype == pl.Boolean),
-        ("datetime", dtype in _TIMES),
+        ("datetime", isinstance(dtype, _TIMES)),
         ("embedding", _is_embedding(dtype)),
     ):
         if found:
@@ -142,7 +144,7 @@ def looks_like_key(column: pl.Series) -> bool:
     >>> looks_like_key(pl.Series("order_id", [7, 8, 9])), looks_like_key(pl.Series("amount", [7, 8, 9]))
     (True, False)
     """
-    if not column.dtype.is_integer() and column.dtype not in _TEXTS:
+    if not column.dtype.is_integer() and not isinstance(column.dtype, _TEXTS):
         return False
     named = KEY_NAME.search(column.name) is not None
     return named and not column.null_count() and column.n_unique() == column.len()
@@ -168,9 +170,9 @@ def weeks_are_whole(times: pl.Series) -> bool:
     if not held.len():
         return True
     hours = held.cast(pl.Datetime("us")).dt.truncate("1h")
-    first, last = hours.min(), hours.max()
-    by_day = times.dtype == pl.Date or bool((hours.dt.hour() == first.hour).all())  # type: ignore[union-attr]
-    span = (last - first).total_seconds() / 3600 + (24 if by_day else 1)  # type: ignore[operator]
+    first, last = cast("tuple[datetime, datetime]", (hours.min(), hours.max()))
+    by_day = times.dtype == pl.Date or bool((hours.dt.hour() == first.hour).all())
+    span = (last - first).total_seconds() / 3600 + (24 if by_day else 1)
     return span >= 2 * WEEK_HOURS or abs(span - WEEK_HOURS) <= WEEK_TOLERANCE_HOURS
 
 
@@ -241,22 +243,23 @@ def read_as(column: pl.Series, reading: Reading) -> pl.Series:
     if dtype == pl.Null:
         return column
     if reading.kind == "text":
-        _require(dtype in _TEXTS, "text", dtype)
+        _require(isinstance(dtype, _TEXTS), "text", dtype)
         return column.cast(pl.String).str.len_chars()
     if reading.kind == "embedding":
         _require(_is_embedding(dtype), "an embedding", dtype)
         return _norms(column)
     if reading.kind == "numeric":
-        if dtype in _TEXTS:
+        if isinstance(dtype, _TEXTS):
             raise NotComparable(_no_numbers(column.cast(pl.String)))
-        _require(dtype.is_numeric() or dtype in (pl.Boolean, pl.Duration, pl.Time), "numeric", dtype)
-        return _seconds(column) if dtype in (pl.Duration, pl.Time) else column
+        _require(dtype.is_numeric() or isinstance(dtype, (pl.Boolean, *_SPANS)), "numeric", dtype)
+        return _seconds(column) if isinstance(dtype, _SPANS) else column
     if reading.kind == "datetime":
-        times = column if dtype in _TIMES else _parse_times(column) if dtype in _TEXTS else None
+        is_text = isinstance(dtype, _TEXTS)
+        times = column if isinstance(dtype, _TIMES) else _parse_times(column) if is_text else None
         if times is None:
             raise NotComparable(f"the reference holds times, these values are of type {dtype}")
         return times
-    _require(not dtype.is_nested() and dtype not in (pl.Binary, pl.Object), str(reading.kind), dtype)
+    _require(not dtype.is_nested() and not isinstance(dtype, pl.Binary | pl.Object), str(reading.kind), dtype)
     return column
 
 

@@ -142,7 +142,7 @@ def adjusted_p_values(frame: pl.DataFrame) -> pl.DataFrame:
     """
     known = frame["p_value"].is_not_null().to_numpy()
     p_values = frame["p_value"].fill_null(1.0).to_numpy()[known]
-    columns = {}
+    columns: dict[str, pl.Series] = {}
     for name, adjust in (("q_value", benjamini_hochberg), ("p_holm", holm)):
         filled = np.full(len(known), np.nan)
         filled[known] = adjust(p_values)
@@ -242,7 +242,8 @@ def _folded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     metric.
     """
     mixed = {(row["segment"], row["column"]) for row in rows if row["state"] != "stable"}
-    kept, seen = [], set()
+    kept: list[dict[str, Any]] = []
+    seen: set[tuple[str | None, ...]] = set()
     for row in rows:
         key = (row["segment"], row["column"])
         once = (*key, row["reason"] if row["state"] is None else row["metric"])
@@ -257,7 +258,7 @@ def _aligned(table: list[list[str]], width: int | None) -> list[str]:
     """Columns under each other; the last one below its row where the lines would be too long."""
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     below = width is not None and sum(widths) + 2 * (len(widths) - 1) > width
-    lines = []
+    lines: list[str] = []
     for line in table:
         cells = line[:-1] if below else line
         lines.append("  ".join(cell.ljust(n) for cell, n in zip(cells, widths, strict=False)).rstrip())

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeGuard, cast
 
 import polars as pl
 
@@ -29,6 +29,21 @@ SHAPES = {
 }
 
 
+class _Relation(Protocol):
+    """A DuckDB relation."""
+
+    def to_arrow_table(self) -> object: ...
+
+
+class _ArrowTable(Protocol):
+    """An Arrow table or record batch."""
+
+    @property
+    def column_names(self) -> list[str]: ...
+
+    def column(self, i: int) -> object: ...
+
+
 @dataclass(frozen=True)
 class Table:
     """A frame and the columns that could not be read, with the reason.
@@ -42,7 +57,7 @@ class Table:
     """
 
     frame: pl.DataFrame
-    unreadable: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def read_table(source: object, what: str = "table") -> Table:
@@ -78,24 +93,29 @@ def read_table(source: object, what: str = "table") -> Table:
         return _read_files(str(source), what)
     if _is_from(source, "pandas") and hasattr(source, "columns"):
         return _from_pandas(source, what)
-    if isinstance(source, list) and source and all(isinstance(row, Mapping) for row in source):
+    if _is_rows(source):
         source = {name: [row.get(name) for row in source] for name in dict.fromkeys(n for row in source for n in row)}
     if isinstance(source, Mapping):
-        return _from_columns(source, what)
+        return _from_columns(cast("Mapping[Any, Any]", source), what)
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
         return Table(source.lazy().collect())
     if hasattr(source, "to_arrow_table"):  # a DuckDB relation
-        source = source.to_arrow_table()  # type: ignore[attr-defined]
+        source = cast("_Relation", source).to_arrow_table()
     if hasattr(source, "column_names") and hasattr(source, "column"):  # an Arrow table or record batch
-        names = _unrepeated(source.column_names, what)  # type: ignore[attr-defined]
-        columns = {name: source.column(i) for i, name in enumerate(names)}  # type: ignore[attr-defined]
+        arrow = cast("_ArrowTable", source)
+        columns = {name: arrow.column(i) for i, name in enumerate(_unrepeated(arrow.column_names, what))}
         return _from_columns(columns, what, convert=_series_from_arrow)
     if hasattr(source, "__arrow_c_stream__"):
-        return Table(_checked(pl.from_arrow(source), what))  # type: ignore[arg-type]
+        return Table(_checked(_from_arrow(source), what))
     raise TypeError(
         f"{what}: a {type(source).__name__} is no table; pass a Polars or pandas frame, an Arrow table, "
         "a DuckDB relation, a mapping of columns, or the path of a Parquet, CSV or NDJSON file"
     )
+
+
+def _is_rows(source: object) -> TypeGuard[list[Mapping[Any, Any]]]:
+    rows = cast("list[object]", source) if isinstance(source, list) else []
+    return bool(rows) and all(isinstance(row, Mapping) for row in rows)
 
 
 def _is_from(source: object, package: str) -> bool:
@@ -129,7 +149,7 @@ def _read_files(path: str, what: str) -> Table:
             f"use one of {', '.join(sorted(FORMATS))}"
         )
     kind = endings.pop()
-    parts = []
+    parts: list[pl.DataFrame] = []
     for file in files:
         try:
             parts.append(_read_file(kind, file, what))
@@ -201,11 +221,15 @@ def _unrepeated(names: list[str], what: str) -> list[str]:
 
 def _series_from_pandas(name: str, values: Any) -> pl.Series:
     values = values.sparse.to_dense() if type(values.dtype).__name__ == "SparseDtype" else values
-    return pl.from_pandas(values, nan_to_null=True).alias(name)
+    return cast("pl.Series", pl.from_pandas(values, nan_to_null=True)).alias(name)
 
 
 def _series_from_arrow(name: str, values: Any) -> pl.Series:
-    return pl.Series(name, pl.from_arrow(values))
+    return pl.Series(name, _from_arrow(values))
+
+
+def _from_arrow(data: object) -> Any:
+    return pl.from_arrow(cast("Any", data))  # pyright: ignore[reportUnknownMemberType]  # pyarrow has no types
 
 
 def _series_of(name: str, values: Any) -> pl.Series:

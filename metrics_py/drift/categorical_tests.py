@@ -9,12 +9,12 @@ Fisher (1935), JRSS 98:39. Cohen (1988), Statistical Power Analysis, ch. 7 (effe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, ndtr, xlogy
 
+from metrics_py import scipy_functions
 from metrics_py.drift.binned_distances import counts_of
 from metrics_py.drift.effects import newcombe, psi_interval, superiority
 from metrics_py.drift.numeric_tests import too_few, undefined
@@ -154,7 +154,7 @@ def _contingency(
 
 
 def _events(name: str, *numbers: int) -> tuple[int, int, int, int]:
-    found = []
+    found: list[int] = []
     for number in numbers:
         if not np.isfinite(number) or number < 0 or number != int(number):
             raise ValueError(f"{name}: {number!r} is no count; pass whole numbers of at least 0")
@@ -277,12 +277,9 @@ def fisher_exact(
     method = "Fisher exact, two-sided"
     if few := too_few(method, m, n):
         return few
-    from scipy.stats import fisher_exact as scipy_fisher_exact
-
-    found: Any = scipy_fisher_exact([[x2, n - x2], [x1, m - x1]])
-    odds_ratio = float(found.statistic)
+    odds_ratio, p_value = scipy_functions.fisher_exact([[x2, n - x2], [x1, m - x1]])
     shown = odds_ratio if np.isfinite(odds_ratio) else None
-    return TestResult(shown, float(np.clip(found.pvalue, 0, 1)), *_difference(x1, m, x2, n, confidence), m, n, method)
+    return TestResult(shown, float(np.clip(p_value, 0, 1)), *_difference(x1, m, x2, n, confidence), m, n, method)
 
 
 def smooth_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:

@@ -165,9 +165,9 @@ def _atoms(profile: ColumnProfile) -> list[tuple[int, str]]:
     as heavy as the bins beside it. The frequent values of a coarsely rounded measurement are neither; how often just
     one of them occurs on a day is chance.
     """
-    bins = [i for i in profile.where("interval", "atom").tolist() if profile.n_reference[i] > 0]
+    bins: list[int] = [i for i in profile.where("interval", "atom").tolist() if profile.n_reference[i] > 0]
     bins.sort(key=lambda i: (profile.upper[i], profile.bin_kind[i] == "atom"))
-    found = []
+    found: list[int] = []
     for k, i in enumerate(bins):
         beside = [int(profile.n_reference[j]) for j in (*bins[max(k - 1, 0) : k], *bins[k + 1 : k + 2])]
         stands_out = len(beside) < 2 or profile.n_reference[i] >= OUTSTANDING * max(beside)

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, ndtr
 
+from metrics_py.scipy_functions import brentq
+
 FloatArray = NDArray[np.float64]
 MAX_CELLS = 256
 NEGLIGIBLE = 1e-9
@@ -167,12 +169,9 @@ def quadratic_form_tail(statistic: float, weights: ArrayLike) -> float:
     mean, variance = float(weights.sum()), float(2 * (weights**2).sum())
     if len(weights) == 1 or np.ptp(weights) < 1e-12 * weights[0]:
         return float(chdtrc(len(weights), statistic / weights[0]))
-    if abs(statistic - mean) < 1e-3 * np.sqrt(
-        variance
-    ):  # the formula is 0 / 0 at the mean: a chi-square of equal moments
+    if abs(statistic - mean) < 1e-3 * np.sqrt(variance):
+        # The formula is 0 / 0 at the mean: a chi-square of equal moments.
         return float(chdtrc(2 * mean**2 / variance, 2 * mean / variance * statistic))
-    from scipy.optimize import brentq
-
     top = float(weights.max())
 
     def slope(t: float) -> float:
@@ -180,7 +179,7 @@ def quadratic_form_tail(statistic: float, weights: ArrayLike) -> float:
 
     low = -len(weights) / (2 * statistic) - 1 / top
     high = (1 - min(top / (2 * statistic), 0.5)) / (2 * top)
-    t = float(brentq(slope, low, high, xtol=1e-14 / top))  # type: ignore[arg-type]
+    t = brentq(slope, low, high, xtol=1e-14 / top)
     w = np.sign(t) * np.sqrt(2 * (t * statistic + 0.5 * float(np.log1p(-2 * t * weights).sum())))
     v = t * np.sqrt(2 * float(((weights / (1 - 2 * t * weights)) ** 2).sum()))
     return float(np.clip(ndtr(-(w + np.log(v / w) / w)), 0.0, 1.0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metrics_py import scipy_functions
 from metrics_py.drift.samples import pair, tabulate
 
 FloatArray = NDArray[np.float64]
@@ -97,9 +98,7 @@ def wasserstein(reference: ArrayLike, current: ArrayLike) -> float:
     a, b = pair("wasserstein", reference, current)
     if not len(a) or not len(b):
         return float("nan")
-    from scipy.stats import wasserstein_distance
-
-    return float(wasserstein_distance(a, b))
+    return scipy_functions.wasserstein_distance(a, b)
 
 
 def wasserstein_scaled(reference: ArrayLike, current: ArrayLike) -> float:
@@ -195,9 +194,7 @@ def energy_distance(reference: ArrayLike, current: ArrayLike) -> float:
     a, b = pair("energy_distance", reference, current)
     if not len(a) or not len(b):
         return float("nan")
-    from scipy.stats import energy_distance as scipy_energy_distance
-
-    return float(scipy_energy_distance(a, b))
+    return scipy_functions.energy_distance(a, b)
 
 
 def energy_coefficient(reference: ArrayLike, current: ArrayLike) -> float:

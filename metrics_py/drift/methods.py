@@ -211,6 +211,30 @@ def _binned(
     )
 
 
+def _share(
+    name: str,
+    function: Callable[..., object],
+    kinds: tuple[str, ...],
+    measure: Measure,
+    *,
+    references: tuple[str, ...] = (),
+) -> DriftMethod:
+    """A share of all rows."""
+    return _entry(
+        name,
+        function,
+        "profile",
+        "number",
+        kinds,
+        measure,
+        _rate,
+        direction="lower_is_better",
+        range=(0, 1),
+        references=references,
+        allows_for_entities=True,
+    )
+
+
 def _entry(
     name: str,
     function: Callable[..., object],
@@ -256,13 +280,6 @@ _MONOTONE: tuple[Invariance, ...] = ("symmetric", "scale", "shift", "monotone")
 _SZEKELY = ("Szekely & Rizzo (2013), JSPI 143:1249",)
 _VILLANI = ("Villani (2009), Optimal Transport",)
 _NONNEGATIVE = (0.0, np.inf)
-_RATES = {
-    "needs": "profile",
-    "returns": "number",
-    "direction": "lower_is_better",
-    "range": (0, 1),
-    "allows_for_entities": True,
-}
 
 METHODS: tuple[DriftMethod, ...] = (
     _binned(
@@ -310,18 +327,12 @@ METHODS: tuple[DriftMethod, ...] = (
         range=(0, 1), references=("Smirnov (1939)",), invariances=("symmetric",), from_counts=ks_limit(1),
         daily=NUMERIC,
     ),
-    _entry("null_rate", rates.null_rate, kinds=ALL_KINDS, measure=rate(("null",)), tolerance=_rate, **_RATES),
-    _entry(
-        "not_finite_rate", rates.not_finite_rate, kinds=NUMERIC, measure=rate(("not_finite",)), tolerance=_rate,
-        **_RATES,
-    ),
-    _entry(
-        "out_of_range_rate", rates.out_of_range_rate, kinds=NUMERIC,
-        measure=rate(("below", "above"), INVALID, expected=True), tolerance=_rate, **_RATES,
-    ),
-    _entry(
-        "unseen_rate", rates.unseen_rate, kinds=("categorical",), measure=rate(("unseen",), INVALID, expected=True),
-        tolerance=_rate, references=("Good (1953), Biometrika 40:237",), **_RATES,
+    _share("null_rate", rates.null_rate, ALL_KINDS, rate(("null",))),
+    _share("not_finite_rate", rates.not_finite_rate, NUMERIC, rate(("not_finite",))),
+    _share("out_of_range_rate", rates.out_of_range_rate, NUMERIC, rate(("below", "above"), INVALID, expected=True)),
+    _share(
+        "unseen_rate", rates.unseen_rate, ("categorical",), rate(("unseen",), INVALID, expected=True),
+        references=("Good (1953), Biometrika 40:237",),
     ),
     _entry(
         "wasserstein", exact_distances.wasserstein, "values", "number", NUMERIC,

@@ -15,12 +15,13 @@ Psychological Methods 13:99 (interval of a standardised difference).
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, stdtr, stdtrit
 
+from metrics_py import scipy_functions
 from metrics_py.drift.ecdf_laws import anderson_darling_tail, cramer_von_mises_statistic, cramer_von_mises_tail
 from metrics_py.drift.effects import superiority
 from metrics_py.drift.samples import pair, tabulate
@@ -142,14 +143,11 @@ def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     method = "Kolmogorov-Smirnov, two-sided"
     if few := too_few(method, len(a), len(b)):
         return few
-    from scipy.stats import ks_2samp
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # exact p-value not reachable: scipy takes the asymptotic one
-        found: Any = ks_2samp(a, b)
+        d, p_value = scipy_functions.ks_2samp(a, b)
     band = float(sum(np.sqrt(np.log(4 / (1 - confidence)) / (2 * len(x))) for x in (a, b)))
-    d = float(found.statistic)
-    return TestResult(d, float(found.pvalue), d, max(0.0, d - band), min(1.0, d + band), len(a), len(b), method)
+    return TestResult(d, p_value, d, max(0.0, d - band), min(1.0, d + band), len(a), len(b), method)
 
 
 def anderson_darling(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
@@ -210,12 +208,9 @@ def anderson_darling(reference: ArrayLike, current: ArrayLike, *, confidence: fl
         return TestResult(0.0, 1.0, *effect, len(a), len(b), method)
     if len(a) + len(b) < 4:
         return undefined(method, len(a), len(b), f"{len(a) + len(b)} values on both sides together, at least 4 needed")
-    from scipy.stats import anderson_ksamp
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # scipy's p-value is a table look-up with two ends: not used
-        found: Any = anderson_ksamp([a, b], variant="midrank")
-    statistic = float(found.statistic)
+        statistic, _ = scipy_functions.anderson_ksamp(a, b)
     a2 = 1 + statistic * _anderson_darling_sd(len(a), len(b))
     _, x, y = tabulate(a, b)
     p_value = anderson_darling_tail(a2, x + y) if len(x) < len(a) + len(b) else _anderson_darling_tail(a2)
@@ -312,10 +307,7 @@ def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: fl
     if len(x) < len(a) + len(b):
         p_value = cramer_von_mises_tail(statistic, x + y)
     else:
-        from scipy.stats import cramervonmises_2samp
-
-        found: Any = cramervonmises_2samp(a, b)
-        p_value = float(np.clip(found.pvalue, 0, 1))
+        p_value = float(np.clip(scipy_functions.cramervonmises_2samp(a, b)[1], 0, 1))
     return TestResult(statistic, p_value, *effect, len(a), len(b), method)
 
 
@@ -385,7 +377,7 @@ def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: floa
     if spread[0] <= SINGULAR * spread[-1]:
         return undefined(method, len(a), len(b), "the covariance of the characteristic functions cannot be inverted")
     gap = parts[:, : len(a)].mean(axis=1) - parts[:, len(a) :].mean(axis=1)
-    statistic = float(gap @ np.linalg.solve(covariance, gap))
+    statistic = float(gap @ cast("FloatArray", np.linalg.solve(covariance, gap)))
     effect = _superiority(a, b, confidence)
     return TestResult(statistic, float(chdtrc(len(gap), statistic)), *effect, len(a), len(b), method)
 
@@ -516,7 +508,4 @@ def mann_whitney(reference: ArrayLike, current: ArrayLike, *, confidence: float 
     effect = _superiority(a, b, confidence)
     if a.min() == a.max() == b.min() == b.max():
         return TestResult(len(a) * len(b) / 2, 1.0, *effect, len(a), len(b), method)
-    from scipy.stats import mannwhitneyu
-
-    found: Any = mannwhitneyu(b, a, alternative="two-sided")
-    return TestResult(float(found.statistic), float(found.pvalue), *effect, len(a), len(b), method)
+    return TestResult(*scipy_functions.mannwhitneyu(b, a), *effect, len(a), len(b), method)

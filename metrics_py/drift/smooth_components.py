@@ -8,6 +8,8 @@ Wiley.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numpy.polynomial.legendre import legvander
 from numpy.typing import ArrayLike, NDArray
@@ -48,7 +50,7 @@ def smooth_basis(reference: ArrayLike, *, components: int = COMPONENTS) -> Float
     counts = np.asarray(reference, dtype=float)
     if counts.ndim != 1 or not np.isfinite(counts).all() or (counts < 0).any():
         raise ValueError(f"smooth_basis: reference has shape {counts.shape}; pass finite counts of shape (bins,)")
-    total = counts.sum()
+    total = float(counts.sum())
     if total == 0:
         return np.zeros((len(counts), 0))
     p = counts / total
@@ -57,7 +59,7 @@ def smooth_basis(reference: ArrayLike, *, components: int = COMPONENTS) -> Float
     u = np.cumsum(p) - p / 2
     powers = legvander(2 * u - 1, degree)
     factor = np.linalg.cholesky((powers * p[:, None]).T @ powers)
-    return np.linalg.solve(factor, powers.T).T[:, 1:]
+    return cast("FloatArray", np.linalg.solve(factor, powers.T)).T[:, 1:]
 
 
 def smooth_components(reference: ArrayLike, current: ArrayLike, *, components: int = COMPONENTS) -> FloatArray:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from metrics_py.profile.column_profile import ColumnProfile
+from metrics_py.profile.column_profile import BinKind, ColumnProfile
 from metrics_py.wording import deviations, numbers, percent
 
 FloatArray = NDArray[np.float64]
@@ -105,9 +105,14 @@ def _independent_rows(profile: ColumnProfile, counts: NDArray[np.int64], *, vali
 
 
 def _rate_words(
-    profile: ColumnProfile, current: NDArray[np.int64], words: str, kinds: tuple[str, ...], *, valid_only: bool = True
+    profile: ColumnProfile,
+    current: NDArray[np.int64],
+    words: str,
+    kinds: tuple[BinKind, ...],
+    *,
+    valid_only: bool = True,
 ) -> str:
-    bins = profile.where(*kinds)  # type: ignore[arg-type]
+    bins = profile.where(*kinds)
     m, n = (_independent_rows(profile, x, valid_only=valid_only) for x in (profile.n_reference, current))
     if not len(bins) or m <= 0 or n <= 0:
         return ""
@@ -230,7 +235,7 @@ def _category_words(profile: ColumnProfile, current: NDArray[np.int64]) -> list[
         after = after + np.where(np.array(profile.bin_kind)[bins] == "other", min(unseen, profile.expected_unseen), 0.0)
     if profile.kind == "boolean":
         bins, before, after = bins[1:], before[1:], after[1:]
-    words = []
+    words: list[str] = []
     for k in np.argsort(-np.abs(after - before), kind="stable")[:MAX_CATEGORIES]:
         p, q = float(before[k]), float(after[k])
         if abs(q - p) >= MIN_SHARE and _stands_out(p, q, m, n, among=len(bins)):

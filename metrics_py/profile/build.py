@@ -187,7 +187,7 @@ def _numeric_labels(kinds: list[BinKind], lower: FloatArray, upper: FloatArray, 
     ends = np.unique([minimum, *lower[(lower >= minimum)], *upper[upper >= minimum]])
     text = dict(zip(ends.tolist(), numbers(ends.tolist()), strict=True))
     first = "(" if "atom" in kinds and minimum in lower[np.array(kinds) == "atom"] else "["
-    labels = []
+    labels: list[str] = []
     for kind, low, high in zip(kinds, lower.tolist(), upper.tolist(), strict=True):
         interval = first + "{minimum}, {upper}]" if low < minimum else "({lower}, {upper}]"
         labels.append(

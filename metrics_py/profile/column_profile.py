@@ -89,7 +89,7 @@ class ColumnProfile:
     other: tuple[str, ...] = ()
     design_effect: float = 1.0
     rows_per_window: float | None = None
-    _lookup: dict[str, int] = field(init=False, repr=False, default_factory=dict)
+    _lookup: dict[str, int] = field(init=False, repr=False, default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
         for array in (self.lower, self.upper, self.n_reference, self.center):
@@ -195,7 +195,7 @@ class ColumnProfile:
         if self.kind != "numeric":
             raise ValueError(f"column {self.column!r} is {self.kind}: its bins have no order")
         atoms, edges = self.where("atom").tolist(), self.where("below", "above").tolist()
-        bins = [*atoms, *edges, *self.where("interval").tolist()]
+        bins: list[int] = [*atoms, *edges, *self.where("interval").tolist()]
         bins.sort(key=lambda i: (np.inf if np.isnan(self.upper[i]) else self.upper[i], self.bin_kind[i] == "atom"))
         below_atom = np.array([just_below(float(x)) for x in self.lower[atoms]])
         loose = [

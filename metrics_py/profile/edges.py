@@ -118,12 +118,13 @@ def _interval_uppers(
 
 def _anchors(rest: FloatArray, mass: FloatArray, lowers: list[float], uppers: list[float]) -> list[float]:
     """Place of each interval in the order of the bins: the median of its own reference rows."""
-    anchors = []
+    anchors: list[float] = []
     for low, high in zip(lowers, uppers, strict=True):
-        first, end = np.searchsorted(rest, [low, high], side="right")
+        first, end = (int(np.searchsorted(rest, x, side="right")) for x in (low, high))
         if end > first:
             cumulative = np.cumsum(mass[first:end])
-            anchors.append(float(rest[first + int(np.searchsorted(cumulative, cumulative[-1] / 2))]))
+            middle = int(np.searchsorted(cumulative, float(cumulative[-1]) / 2))
+            anchors.append(float(rest[first + middle]))
         else:
             anchors.append((low + high) / 2)
     return anchors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -39,20 +39,22 @@ def series_of(values: object, column: str) -> pl.Series:
     if isinstance(values, pl.Series):
         return values
     if isinstance(values, np.ndarray):
-        if values.ndim != 1:
-            raise ValueError(f"column {column!r}: values have shape {values.shape}; pass one dimension, (n,)")
-        if values.dtype != object:
-            return pl.Series(values)
-        values = values.tolist()
+        array = cast("NDArray[Any]", values)
+        if array.ndim != 1:
+            raise ValueError(f"column {column!r}: values have shape {array.shape}; pass one dimension, (n,)")
+        if array.dtype != object:
+            return pl.Series(array)
+        values = array.tolist()
+    given = cast("list[Any]", values)  # or anything that Polars takes
     try:
-        return pl.Series(values)  # type: ignore[arg-type]
+        return pl.Series(given)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
         pass  # integers and floats together are one type after all
     try:
-        return pl.Series(values, dtype=pl.Float64)  # type: ignore[arg-type]
+        return pl.Series(given, dtype=pl.Float64)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
         raise TypeError(
-            f"column {column!r}: a {type(values).__name__} of mixed types is no column; cast the values to one type"
+            f"column {column!r}: a {type(given).__name__} of mixed types is no column; cast the values to one type"
         ) from None
 
 
@@ -170,7 +172,7 @@ def _booleans(series: pl.Series, column: str) -> pl.Series:
 
 
 def _week_hours(series: pl.Series, column: str) -> pl.Series:
-    if series.dtype not in (pl.Datetime, pl.Date):
+    if not isinstance(series.dtype, pl.Datetime | pl.Date):
         raise TypeError(
             f"column {column!r}: values of type {series.dtype} are not times; parse them to datetimes first"
         )

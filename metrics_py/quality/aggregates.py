@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -99,7 +100,7 @@ def spread(tables: dict[str, pl.DataFrame], task: str, positive: str, n_buckets:
     ValueError
         If a bucket or bin is out of its range, an amount is not finite, or a binary task has scores of several classes.
     """
-    cells = {}
+    cells: dict[str, Cells] = {}
     if "confusion" in tables and task in CLASSIFICATION:
         table = tables["confusion"].drop_nulls(["predicted_class", "actual_class"])
         if task == "binary_classification":
@@ -156,10 +157,11 @@ def _wide(table: pl.DataFrame, columns: list[str], n_buckets: int) -> Cells:
 
 def _whole(table: pl.DataFrame, column: str, limit: int) -> NDArray[np.int64]:
     values = table[column]
-    if values.null_count() or (values.len() and not 0 <= int(values.min()) <= int(values.max()) < limit):  # type: ignore[arg-type]
+    low, high = cast("tuple[float | None, float | None]", (values.min(), values.max()))
+    if values.null_count() or (low is not None and high is not None and not 0 <= int(low) <= int(high) < limit):
         raise ValueError(
             f"quality_table: the column {column!r} must hold whole numbers from 0 to {limit - 1}, found "
-            f"{values.min()} to {values.max()} and {values.null_count()} nulls"
+            f"{low} to {high} and {values.null_count()} nulls"
         )
     return values.cast(pl.Int64).to_numpy()
 
@@ -230,7 +232,7 @@ def name_aggregates(buckets: dict[str, FloatArray], task: str) -> dict[str, Floa
     dict of str to ndarray
         By ``confusion, positives, negatives`` and the names of the sums.
     """
-    result = {}
+    result: dict[str, FloatArray] = {}
     if "confusion" in buckets:
         result["confusion"] = buckets["confusion"]
     if "scores" in buckets:

@@ -23,6 +23,7 @@ from scipy.special import bdtr, ndtr, ndtri, stdtr
 
 from metrics_py.intervals import jackknife
 from metrics_py.results import TestResult
+from metrics_py.scipy_functions import rankdata
 
 FloatArray = NDArray[np.float64]
 Direction = Literal["higher_is_better", "lower_is_better"]
@@ -218,8 +219,6 @@ def mcnemar(only_champion: int, only_challenger: int, n: int, *, confidence: flo
 
 def _placements(positive: FloatArray, negative: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Share of the other class that each row beats, ties counting half (from midranks, O(n log n))."""
-    from scipy.stats import rankdata
-
     joint = rankdata(np.concatenate([positive, negative]))
     wins = (joint[: len(positive)] - rankdata(positive)) / len(negative)
     losses = 1 - (joint[len(positive) :] - rankdata(negative)) / len(positive)

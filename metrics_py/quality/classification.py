@@ -18,6 +18,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metrics_py.scipy_functions import digamma
+
 FloatArray = NDArray[np.float64]
 
 N_SCORE_BINS = 256
@@ -461,8 +463,6 @@ def average_precision_bounds(positives: ArrayLike, negatives: ArrayLike) -> tupl
     >>> round(float(low), 6), round(float(high), 6)
     (0.95, 1.0)
     """
-    from scipy.special import digamma  # validating a monitor file needs no scipy
-
     positives, negatives = _histograms(positives, negatives)
     positives, negatives = positives[..., ::-1], negatives[..., ::-1]
     tp, fp = np.cumsum(positives, axis=-1), np.cumsum(negatives, axis=-1)
@@ -507,7 +507,7 @@ def calibration_error(positives: ArrayLike, negatives: ArrayLike, *, bins: int =
     0.1
     """
     positives, negatives = _histograms(positives, negatives)
-    k = positives.shape[-1]
+    k: int = positives.shape[-1]
     if k % bins:
         raise ValueError(f"calibration_error: {k} score bins cannot be grouped into {bins}; choose a divisor of {k}")
     rows = positives + negatives
@@ -538,7 +538,7 @@ def calibration_noise(positives: ArrayLike, negatives: ArrayLike, *, bins: int =
         If the numbers of score bins differ.
     """
     positives, negatives = _histograms(positives, negatives)
-    k = positives.shape[-1]
+    k: int = positives.shape[-1]
     middles = (np.arange(k) + 0.5) / k
     rows = positives + negatives
 

@@ -20,6 +20,7 @@ Needs = Literal["confusion", "scores", "n_score", "n", "label_counts"]
 
 ONE_CLASS = "only one class among the labels"
 NO_POSITIVES = "no positive labels"
+UNDEFINED = "the metric is undefined on these rows"
 RANGES: dict[Scale, tuple[float, float]] = {
     "proportion": (0, 1),
     "unit": (0, 1),
@@ -81,7 +82,7 @@ class QualityMetric:
     is_watched: bool = False
     possible: tuple[float, float] | None = None
     unit: str = ""
-    undefined: str = "the metric is undefined on these rows"
+    undefined: str = UNDEFINED
     counts: Callable[[Aggregates], tuple[FloatArray, FloatArray]] | None = None
     size: Callable[[Aggregates], FloatArray] | None = None
     formula_variance: Callable[[Aggregates], FloatArray] | None = None

@@ -64,7 +64,7 @@ def _score_averaged(
     summary: str,
     function: Callable[..., FloatArray],
     average: str,
-    bounds: Callable[..., object],
+    bounds: Callable[..., FloatArray | tuple[FloatArray, FloatArray]],
     *,
     undefined: str,
     references: tuple[str, ...],

@@ -14,6 +14,7 @@ precision). Voorhees (1999), TREC-8 (reciprocal rank).
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -238,8 +239,8 @@ def _sums(ranked: pl.DataFrame, values: FloatArray) -> pl.Series:
 
 
 def _mean(rows: pl.DataFrame, name: str, k: int) -> float:
-    value = per_query(rows, k=k)[name].mean()
-    return float("nan") if value is None else float(value)  # type: ignore[arg-type]
+    value = cast("float | None", per_query(rows, k=k)[name].mean())
+    return float("nan") if value is None else float(value)
 
 
 MANNING = "Manning, Raghavan & Schuetze (2008), ch. 8"

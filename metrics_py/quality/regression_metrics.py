@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from metrics_py.quality import classification, regression
-from metrics_py.quality.definition import Aggregates, FloatArray, QualityMetric, Scale
+from metrics_py.quality.definition import UNDEFINED, Aggregates, FloatArray, QualityMetric, Scale
 from metrics_py.registry import Direction
 
 
@@ -15,7 +15,9 @@ def _of_errors(
     direction: Direction,
     value: Callable[[Aggregates], FloatArray],
     scale: Scale,
-    **more: object,
+    *,
+    is_watched: bool = False,
+    undefined: str = UNDEFINED,
 ) -> QualityMetric:
     """A regression metric; errors and identities are in units of the label."""
     unit = "units of the label" if scale in ("error", "identity") else ""
@@ -27,7 +29,8 @@ def _of_errors(
         needs=("n_score",),
         scale=scale,
         unit=unit,
-        **more,  # type: ignore[arg-type]
+        is_watched=is_watched,
+        undefined=undefined,
     )
 
 

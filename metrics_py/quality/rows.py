@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import polars as pl
 
@@ -59,7 +60,7 @@ class Roles:
     label: str
     score: str | None = None
     prediction: str | None = None
-    class_scores: Mapping[str, str] = field(default_factory=dict)
+    class_scores: Mapping[str, str] = field(default_factory=dict[str, str])
     positive: str = "1"
     threshold: float = 0.5
     entity: str | None = None
@@ -161,14 +162,16 @@ def _check(rows: pl.DataFrame, roles: Roles) -> None:
         if name in regression:
             if values.is_infinite().any():
                 raise ValueError(f"quality_of_rows: the column {name!r} holds infinite values; leave out those rows")
-            if float(values.abs().max() or 0) > LARGEST:  # type: ignore[arg-type]
+            if (cast("float | None", values.abs().max()) or 0) > LARGEST:
                 raise ValueError(
                     f"quality_of_rows: the column {name!r} holds values beyond {LARGEST:.0e}, "
                     "whose squares cannot be added up; leave out those rows"
                 )
             continue
-        low, high = (None, None) if roles.task == "ranking" else (values.min(), values.max())
-        if low is not None and (float(low) < 0 or float(high) > 1):  # type: ignore[arg-type]
+        if roles.task == "ranking":
+            continue
+        low, high = cast("tuple[float | None, float | None]", (values.min(), values.max()))
+        if low is not None and high is not None and (low < 0 or high > 1):
             raise ValueError(f"quality_of_rows: the column {name!r} holds {low} to {high}; probabilities lie in [0, 1]")
 
 

@@ -7,6 +7,7 @@ sums and on all delete-one-bucket replicates at once, and the result is one tidy
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -38,6 +39,7 @@ FloatArray = NDArray[np.float64]
 DEFAULT_BY = ("window_key", "window_start", "model_version", "segment")
 FORMULA_FLOOR_ROWS = 64
 
+Columns = dict[str, NDArray[Any]]
 _RESULT_SCHEMA = {
     "metric": pl.String,
     "value": pl.Float64,
@@ -194,7 +196,7 @@ def _judge(
     if "label_counts" in keyed:
         np.add.at(labelled, keyed["label_counts"]["_group"].to_numpy(), as_numbers(keyed["label_counts"]["n_labelled"]))
     names = sorted(keyed["custom"]["metric"].unique().to_list()) if "custom" in keyed else []
-    parts = []
+    parts: list[Columns] = []
     for start, stop in chunks(groups.height, cells, n_buckets):
         dense = {name: c.dense(start, stop, n_buckets) for name, c in cells.items()}
         standard = Buckets(name_aggregates(dense, task))
@@ -212,7 +214,7 @@ def _judge(
     return _tidy(groups.select(by), parts)
 
 
-def _tidy(keys: pl.DataFrame, parts: list[dict[str, NDArray]]) -> pl.DataFrame:
+def _tidy(keys: pl.DataFrame, parts: list[Columns]) -> pl.DataFrame:
     """One table of all evaluated metrics; NaN becomes null."""
     if not parts:
         return keys.clear().hstack(pl.DataFrame(schema=_RESULT_SCHEMA))
@@ -231,7 +233,7 @@ def _tidy(keys: pl.DataFrame, parts: list[dict[str, NDArray]]) -> pl.DataFrame:
 
 def _evaluate(
     metric: QualityMetric, buckets: Buckets, first_group: int, labelled: FloatArray, min_labels: int
-) -> dict[str, NDArray]:
+) -> Columns:
     """Result columns of one metric for the groups of a chunk."""
     total, bucket_rows = buckets.total, buckets.rows(metric.needs[0])
     rows = bucket_rows.sum(axis=1)
@@ -333,7 +335,7 @@ def _reasons(
     return reasons
 
 
-def _total(per_row: dict[str, NDArray]) -> dict[str, NDArray]:
+def _total(per_row: Columns) -> Columns:
     """Business value of all labelled rows together, given how many there were; no stream of its own."""
     scaled = {name: per_row[name] * per_row["n"] for name in ("value", "ci_low", "ci_high")}
     undefined = np.full(len(per_row["n"]), np.nan)

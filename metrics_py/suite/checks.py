@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import hypot
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import polars as pl
 
@@ -21,7 +21,7 @@ from metrics_py.comparison.compare import compare
 from metrics_py.comparison.reading import NotComparable, looks_like_key
 from metrics_py.comparison.tables import Table, read_table
 from metrics_py.quality.rows import Roles, quality_of_rows
-from metrics_py.registry import Direction
+from metrics_py.registry import Direction, Task
 from metrics_py.results import Estimate
 from metrics_py.suite.facts import COLUMN_FACTS, TABLE_FACTS, Column, Fact, column_reading
 from metrics_py.suite.result import SCHEMA, SuiteResult, short
@@ -30,6 +30,7 @@ Severity = Literal["warn", "error"]
 Judge = Literal["value", "interval"]
 EVERY_COLUMN = "*"
 Bounds = tuple[float, float]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def run_suite(suite: Suite, reference: object, current: object) -> SuiteResult:
     for check in suite.checks:
         check_metric(check, suite.roles)
     measured = _Measured(suite, *tables)
-    rows = []
+    rows: list[Row] = []
     for check in suite.checks:
         for column in _targets(check, tables[0]):
             rows.append(_judge(check, column, measured, suite.roles))
@@ -187,7 +188,7 @@ def known_metrics(roles: Roles | None) -> list[str]:
     list of str
         Sorted.
     """
-    quality = registry.names(roles.task) if roles else ()  # type: ignore[arg-type]
+    quality = registry.names(cast("Task", roles.task)) if roles else ()
     return sorted({*TABLE_FACTS, *COLUMN_FACTS, *registry.names("drift"), *quality})
 
 
@@ -265,8 +266,8 @@ class _Measured:
     suite: Suite
     reference: Table
     current: Table
-    _quality: dict[str, dict[str, Estimate]] = field(default_factory=dict)
-    _drift: dict[tuple[str, str], Estimate] = field(default_factory=dict)
+    _quality: dict[str, dict[str, Estimate]] = field(default_factory=dict[str, dict[str, Estimate]])
+    _drift: dict[tuple[str, str], Estimate] = field(default_factory=dict[tuple[str, str], Estimate])
 
     def both(self, metric: str, column: str | None, key: Sequence[str]) -> tuple[Estimate, Estimate | None]:
         """The value of the current table and, unless the metric is a distance from it, of the reference."""
@@ -336,7 +337,7 @@ def _unknown(reason: str) -> Estimate:
     return Estimate(None, None, None, 0, "insufficient_data", reason)
 
 
-def _judge(check: Check, column: str | None, measured: _Measured, roles: Roles | None) -> dict[str, Any]:
+def _judge(check: Check, column: str | None, measured: _Measured, roles: Roles | None) -> Row:
     """Result row of one check on one column."""
     found, before = measured.both(check.metric, column, check.columns)
     name = check.name or (f"{check.metric}({column})" if column else check.metric)
@@ -403,7 +404,7 @@ def direction_of(metric: str, roles: Roles | None) -> Direction:
     """
     if fact := (TABLE_FACTS.get(metric) or COLUMN_FACTS.get(metric)):
         return fact.direction
-    return registry.get(metric, roles.task if roles and not _is_drift(metric) else "drift").direction  # type: ignore[arg-type]
+    return registry.get(metric, cast("Task", roles.task) if roles and not _is_drift(metric) else "drift").direction
 
 
 def _verdict(

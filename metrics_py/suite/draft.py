@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import replace
+from typing import cast
 
 import polars as pl
 from scipy.special import betaincinv
@@ -25,6 +26,7 @@ from metrics_py.comparison.tables import read_table
 from metrics_py.drift.methods import PSI_TOLERANCE
 from metrics_py.profile.values import categories_of
 from metrics_py.quality.rows import Roles, positive_class
+from metrics_py.registry import Task
 from metrics_py.suite.checks import Check, Suite, run_suite
 
 RARE = 0.01
@@ -132,7 +134,7 @@ def _measurable(suite: Suite, table: pl.DataFrame) -> Suite:
         return suite
     unknown = run_suite(suite, table, table).frame.filter(pl.col("status") == "insufficient_data")
     left_out = {(row["metric"], row["column"]): row["reason"] for row in unknown.to_dicts()}
-    checks = []
+    checks: list[Check] = []
     for check in suite.checks:
         if (check.metric, None) in left_out:
             continue
@@ -153,7 +155,8 @@ def _is_key(values: pl.Series) -> bool:
 
 def _is_dense(values: pl.Series) -> bool:
     """Numbers so close together that as many drawn at random would repeat (five or more pairs expected)."""
-    span = int(values.max()) - int(values.min()) + 1  # type: ignore[arg-type]
+    low, high = cast("tuple[int, int]", (values.min(), values.max()))
+    span = high - low + 1
     return values.len() ** 2 / (2 * span) >= 5
 
 
@@ -167,7 +170,7 @@ def _varies(values: pl.Series) -> bool:
     held = values.drop_nulls()
     if held.dtype.is_nested() or not held.len():
         return False
-    return int(held.value_counts()["count"].max()) <= COMMON * held.len()  # type: ignore[arg-type]
+    return cast("int", held.value_counts()["count"].max()) <= COMMON * held.len()
 
 
 def _range_checks(table: pl.DataFrame, names: list[str]) -> list[Check]:
@@ -213,9 +216,9 @@ def _quality_checks(roles: Roles | None) -> list[Check]:
     if roles is None:
         return []
     scored = roles.score or roles.class_scores or roles.task in ("regression", "ranking")
-    checks = []
+    checks: list[Check] = []
     for name in QUALITY[roles.task]:
-        is_scored = registry.get(name, roles.task).needs != "confusion"  # type: ignore[arg-type]
+        is_scored = registry.get(name, cast("Task", roles.task)).needs != "confusion"
         if scored or not is_scored:
             checks.append(Check(name, relative_tolerance=ROOM, judge="interval"))
     return checks

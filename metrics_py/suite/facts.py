@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -300,7 +300,8 @@ def mean(column: Column) -> Estimate:
     numbers = _numbers(column)
     if numbers.len() < 2:
         return _number(numbers.mean(), numbers.len())
-    centre, half = float(numbers.mean()), float(ndtri(0.975) * numbers.std() / np.sqrt(numbers.len()))  # type: ignore[arg-type, operator]
+    centre, deviation = cast("tuple[float, float]", (numbers.mean(), numbers.std()))
+    half = float(ndtri(0.975) * deviation / np.sqrt(numbers.len()))
     return Estimate(centre, centre - half, centre + half, numbers.len())
 
 
