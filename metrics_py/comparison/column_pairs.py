@@ -247,8 +247,9 @@ def _group_values(old: _Values, new: _Values, t: int) -> tuple[FloatArray, Float
 
 
 def _numeric_profile(name: str, numbers: pl.Series, bins: int) -> ColumnProfile:
-    """Bins of a long column from a random part of it and its extremes: edges hardly move, counts are of all rows
-    anyway.
+    """Bins of a long column from a random part of it and its extremes.
+
+    The edges hardly move, and counts are of all rows anyway.
     """
     if numbers.len() <= 2 * PROFILE_ROWS:
         return build_profile(numbers, "numeric", column=name, bins=bins)

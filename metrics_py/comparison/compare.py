@@ -320,7 +320,7 @@ def _number(value: float) -> float | None:
 
 
 def _state(low: float, high: float, tolerance: float) -> str:
-    """Is the change beyond the tolerance in either direction, within it, or can one not tell?"""
+    """Whether the change is beyond the tolerance in either direction, within it, or one cannot tell."""
     if low > tolerance or high < -tolerance:
         return "drift"
     return "stable" if -tolerance < low and high < tolerance else "unclear"

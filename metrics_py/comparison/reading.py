@@ -127,7 +127,7 @@ def reading_of(kind: str) -> Reading:
 
 
 def looks_like_key(column: pl.Series) -> bool:
-    """Is it called an identifier (``id``, ``order_id``, ``uuid``, ``rowIndex``), and has every row a value of its own?
+    """Whether it is called an identifier (``id``, ``order_id``, ``rowIndex``), and every row has a value of its own.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def looks_like_key(column: pl.Series) -> bool:
 
 
 def weeks_are_whole(times: pl.Series) -> bool:
-    """Do the times cover the week evenly: one whole week (within 8 hours), or 14 days and more?
+    """Whether the times cover the week evenly: one whole week (within 8 hours), or 14 days and more.
 
     A window of a day or of ten days holds some weekdays more often than others, whatever its rows are like; beyond 14
     days that is a PSI of at most 0.04.

@@ -64,7 +64,7 @@ class Comparison:
 
     @property
     def state(self) -> Literal["drift", "stable", "unclear"]:
-        """drift if any column drifted, stable if everything that gives a verdict is, else unclear."""
+        """Drift if any column drifted, stable if everything that gives a verdict is, else unclear."""
         states = set(self.frame["state"].drop_nulls())
         if "drift" in states:
             return "drift"
@@ -238,8 +238,9 @@ def _lines(frame: pl.DataFrame, max_rows: int | None, width: int | None) -> list
 
 
 def _folded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All that is not stable, each reason for no verdict once, and one row of each column that is stable by every
-    metric.
+    """What is shown: all that is not stable, each reason for no verdict once, and one row of each stable column.
+
+    A column is stable where every metric says so.
     """
     mixed = {(row["segment"], row["column"]) for row in rows if row["state"] != "stable"}
     kept: list[dict[str, Any]] = []

@@ -130,8 +130,9 @@ def _cells(tied: FloatArray) -> FloatArray:
 
 
 def quadratic_form_tail(statistic: float, weights: ArrayLike) -> float:
-    """P(sum_j w_j Z_j^2 > statistic) for independent standard normal Z, by the saddlepoint: a few per cent of p, at any
-    size.
+    """P(sum_j w_j Z_j^2 > statistic) for independent standard normal Z, by the saddlepoint.
+
+    Right to a few per cent of p, at any size.
 
     Parameters
     ----------

@@ -210,8 +210,7 @@ def _noncentrality(x: FloatArray, degrees: FloatArray, p: float) -> FloatArray:
 
 
 def three_states(ci_low: ArrayLike, ci_high: ArrayLike, tolerance: ArrayLike = DEFAULT_TOLERANCE) -> NDArray[np.str_]:
-    """``drift`` if the whole interval lies above the tolerance, ``stable`` if below, else ``unclear`` (not enough
-    data).
+    """``drift`` if the whole interval lies above the tolerance, ``stable`` if below, else ``unclear``.
 
     Parameters
     ----------
@@ -223,7 +222,7 @@ def three_states(ci_low: ArrayLike, ci_high: ArrayLike, tolerance: ArrayLike = D
     Returns
     -------
     ndarray of str
-        ``drift``, ``stable`` or ``unclear``; NaN ends are unclear.
+        ``drift``, ``stable`` or ``unclear`` (not enough data); NaN ends are unclear.
 
     Raises
     ------

@@ -59,8 +59,9 @@ def ks_distance(reference: ArrayLike, current: ArrayLike) -> float:
 
 
 def wasserstein(reference: ArrayLike, current: ArrayLike) -> float:
-    """Wasserstein-1 distance in the units of the values. One huge value decides it: for a robust number use
-    `wasserstein_scaled`.
+    """Wasserstein-1 distance in the units of the values.
+
+    One huge value decides it: for a robust number use `wasserstein_scaled`.
 
     Parameters
     ----------

@@ -249,6 +249,7 @@ def _entry(
     references: tuple[str, ...] = (),
     invariances: Iterable[Invariance] = (),
     unit: str = "",
+    summary: str = "",
     from_counts: Measure | None = None,
     no_change: float = 0.0,
     allows_for_entities: bool = False,
@@ -265,7 +266,7 @@ def _entry(
         references=references,
         returns=returns,
         invariances=frozenset(invariances),
-        summary=registry.summary_of(function),
+        summary=summary or registry.summary_of(function),
         kinds=kinds,
         measure=measure,
         from_counts=from_counts,
@@ -338,6 +339,8 @@ METHODS: tuple[DriftMethod, ...] = (
         "wasserstein", exact_distances.wasserstein, "values", "number", NUMERIC,
         sampled_distance(exact_distances.wasserstein), direction="lower_is_better", range=_NONNEGATIVE,
         unit="units of the column", references=_VILLANI, invariances=("symmetric", "shift"),
+        summary=f"{registry.summary_of(exact_distances.wasserstein)} One huge value decides it: "
+        "for a robust number use `wasserstein_scaled`.",
     ),
     _entry(
         "wasserstein_scaled", exact_distances.wasserstein_scaled, "values", "number", NUMERIC,

@@ -92,7 +92,7 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: boo
 
 
 def _stands_out(p: float, q: float, m: float, n: float, *, among: int = 1) -> bool:
-    """Is the change of a share larger than the largest one noise makes among so many shares?"""
+    """Whether the change of a share is larger than the largest one that noise makes among so many shares."""
     pooled = (p * m + q * n) / (m + n)
     noise = np.sqrt(max(pooled * (1 - pooled), 0.25 / (m + n)) * (1 / m + 1 / n))
     return bool(abs(q - p) > ndtri(1 - VISIBLE_P / 2 / among) * noise)

@@ -207,10 +207,10 @@ class ColumnProfile:
         return cells, np.array([self.bin_kind[i] == "atom" for i in bins]), np.array(loose)
 
     def cuts(self) -> tuple[FloatArray, IntArray]:
-        """Right ends of elementary intervals ``(previous, cut]`` of a numeric column and the bin of each; the last is
-        infinity.
+        """Right ends of elementary intervals ``(previous, cut]`` of a numeric column and the bin of each.
 
-        A value belongs to the bin of the first cut that is not below it: one binary search, in Python and in SQL.
+        The last is infinity. A value belongs to the bin of the first cut that is not below it: one binary search, in
+        Python and in SQL.
 
         Returns
         -------

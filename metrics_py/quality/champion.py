@@ -303,7 +303,7 @@ def delong_test(
 
 @dataclass(frozen=True)
 class Verdict:
-    """May the challenger replace the champion?
+    """Whether the challenger may replace the champion.
 
     Attributes
     ----------
@@ -331,8 +331,7 @@ def promotion(
     guardrail_margins: Mapping[str, float] | None = None,
     guardrail_directions: Mapping[str, Direction] | None = None,
 ) -> Verdict:
-    """Rule for one evaluation of fixed size: not worse by more than a margin, on the primary metric and on every
-    guardrail.
+    """Rule for one evaluation of fixed size: no worse than a margin, on the primary metric and on every guardrail.
 
     Parameters
     ----------

@@ -99,8 +99,7 @@ def per_query(rows: pl.DataFrame, *, k: int = K) -> pl.DataFrame:
 
 
 def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> pl.DataFrame:
-    """Mean of every metric over the queries with its 95 % interval, as `metrics_py.quality.table.quality_table` gives
-    them.
+    """Mean of every metric over the queries with its 95 % interval, in the form of `quality_table`.
 
     Parameters
     ----------
@@ -179,8 +178,9 @@ def _checked(rows: pl.DataFrame, k: int) -> pl.DataFrame:
 
 
 def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows by query and falling score: place, and of the tied rows number, mean gain, chance to be relevant, place
-    within.
+    """Rows by query and falling score.
+
+    With their place, and of the tied rows number, mean gain, chance to be relevant and place within.
     """
     ties = ["query", "score"]
     relevant = pl.col("relevance") > 0

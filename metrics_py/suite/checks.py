@@ -224,7 +224,7 @@ def check_metric(check: Check, roles: Roles | None) -> None:
 
 
 def _is_quality(name: str) -> bool:
-    """Is there a quality metric of this name for any task?"""
+    """Whether there is a quality metric of this name for any task."""
     return any(entry.name == name and entry.task not in ("drift", "custom") for entry in registry.entries())
 
 

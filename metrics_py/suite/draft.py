@@ -146,7 +146,7 @@ def _measurable(suite: Suite, table: pl.DataFrame) -> Suite:
 
 
 def _is_key(values: pl.Series) -> bool:
-    """Does every row have a value of its own, and not by the chance of a wide range of numbers?"""
+    """Whether every row has a value of its own, and not by the chance of a wide range of numbers."""
     whole = values.dtype.is_integer() or values.dtype == pl.String
     if not whole or values.len() < MIN_KEY_ROWS or values.null_count() or values.n_unique() < values.len():
         return False
@@ -166,7 +166,7 @@ def _must_be_unique(values: pl.Series) -> bool:
 
 
 def _varies(values: pl.Series) -> bool:
-    """Would even a small fresh sample hold a second value?"""
+    """Whether even a small fresh sample would hold a second value."""
     held = values.drop_nulls()
     if held.dtype.is_nested() or not held.len():
         return False
