@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -61,7 +61,7 @@ def replace_file(file: Path, content: bytes | str | Callable[[Path], object], *,
 
 
 @contextmanager
-def exclusive(path: Path, seconds: float | None = None) -> Iterator[None]:
+def exclusive(path: Path, seconds: float | None = None) -> Generator[None]:
     """Hold a lock file against other processes; the kernel frees it when the process ends, however it ends.
 
     Parameters
@@ -87,7 +87,7 @@ def exclusive(path: Path, seconds: float | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def exclusive_if_free(path: Path) -> Iterator[bool]:
+def exclusive_if_free(path: Path) -> Generator[bool]:
     """Hold a lock file if nobody else does; yields whether it is held. Its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:

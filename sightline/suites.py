@@ -10,6 +10,7 @@ import yaml
 from metrics_py.quality.rows import TASKS, Roles
 from metrics_py.suite.checks import Check, Suite, check_metric
 from sightline.errors import SightlineError, nearest
+from sightline.narrowing import Json
 from sightline.spec.yaml_lines import Document, KeyPath, read_yaml
 
 TOP_KEYS = ("version", "quality", "checks")
@@ -92,7 +93,7 @@ class _Reader:
         if value.get("version", 1) != 1:
             self.refuse(f"version {value['version']!r} of suite files is unknown", ("version",), "write version: 1")
         roles, min_labels = self.quality(value.get("quality"))
-        given = value.get("checks")
+        given: Json = value.get("checks")
         if not isinstance(given, list) or not given:
             self.refuse(
                 "there are no checks", ("checks",), "write a list under `checks:`, each with `metric:` and a bound"
@@ -101,7 +102,7 @@ class _Reader:
         checks = [self.check(item, ("checks", i), roles) for i, item in enumerate(given)]
         return Suite(tuple(check for check in checks if check), roles, min_labels)
 
-    def quality(self, given: Any) -> tuple[Roles | None, int]:
+    def quality(self, given: Json) -> tuple[Roles | None, int]:
         if given is None:
             return None, 100
         if not isinstance(given, dict):
@@ -120,7 +121,7 @@ class _Reader:
             self.refuse(
                 f"`k` is {places!r}, no number of places", ("quality", "k"), "write a whole number of at least 1"
             )
-        scores = given.get("class_scores") or {}
+        scores: Json = given.get("class_scores") or {}
         if not isinstance(scores, dict):
             self.refuse(
                 "`class_scores` is no mapping", ("quality", "class_scores"), "write `class: column` lines under it"
@@ -146,7 +147,7 @@ class _Reader:
             return default
         return value
 
-    def check(self, given: Any, path: KeyPath, roles: Roles | None) -> Check | None:
+    def check(self, given: Json, path: KeyPath, roles: Roles | None) -> Check | None:
         if not isinstance(given, dict):
             self.refuse(f"a check is a mapping, not {given!r}", path, "write `- metric: ...` and a bound")
             return None
@@ -177,26 +178,28 @@ class _Reader:
             return None
         return check
 
-    def numbers(self, value: Any, key: str, path: KeyPath, length: int | None) -> tuple[float, ...] | None:
-        is_list = isinstance(value, list) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in value)
-        if not is_list or not value or length not in (None, len(value)):
+    def numbers(self, value: Json, key: str, path: KeyPath, length: int | None) -> tuple[float, ...] | None:
+        items = value if isinstance(value, list) else []
+        is_numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in items)
+        if not is_numbers or not items or length not in (None, len(items)):
             wanted = "[low, high]" if length else "a list of numbers"
             self.refuse(f"`{key}` is {value!r}", (*path, key), f"write {key}: {wanted}")
             return None
-        return tuple(value)
+        return tuple(items)
 
     def columns(self, given: dict[str, Any], path: KeyPath) -> tuple[str, ...]:
         if "column" in given and "columns" in given:
             self.refuse("`column` and `columns` are both given", (*path, "column"), "keep one of them")
-        value = given.get("columns", given.get("column"))
+        value: Json = given.get("columns", given.get("column"))
         if value is None:
             return ()
         items = value if isinstance(value, list) else [value]
-        if not all(isinstance(item, str) for item in items):
+        texts = [item for item in items if isinstance(item, str)]
+        if len(texts) < len(items):
             key = "columns" if "columns" in given else "column"
             self.refuse(f"`{key}` is {value!r}", (*path, key), "column names are text: put numbers in quotes")
             return ()
-        return tuple(items)
+        return tuple(texts)
 
 
 def _class_text(value: object) -> str:

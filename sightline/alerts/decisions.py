@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -228,4 +228,4 @@ def published_through(paths: MonitorPaths) -> datetime | None:
     """Start of the last window decided so far (naive UTC): evidence that comes later is decided after it, so that
     published decisions never change."""
     streams = read_snapshot(paths, STREAMS)
-    return None if streams is None or streams.is_empty() else streams["decided_at"].max()  # type: ignore[return-value]
+    return None if streams is None or streams.is_empty() else cast("datetime | None", streams["decided_at"].max())

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -104,7 +104,12 @@ class Collector:
             self.state.metrics.note(format_of(scope["path"]), error.status, time.perf_counter() - started)
             return error.status, problem(error), error.headers
         answer: asyncio.Future[tuple[int, bytes, Mapping[str, str]]] = asyncio.get_running_loop().create_future()
-        upload = Upload(self.state, admission, lambda *parts: None if answer.done() else answer.set_result(parts))
+
+        def respond(status: int, content: bytes, headers: Mapping[str, str]) -> None:
+            if not answer.done():
+                answer.set_result((status, content, headers))
+
+        upload = Upload(self.state, admission, respond)
         try:
             upload.take(await read_body(headers, receive, self.state.limits))
         except HTTPError as error:
@@ -126,7 +131,7 @@ class Collector:
         return JSONResponse({"status": "ok"})
 
     async def _ready(self, request: Request) -> Response:
-        reasons = []
+        reasons: list[str] = []
         if not self.state.is_ready:
             reasons.append("starting or stopping")
         if self.state.low_disk:
@@ -182,7 +187,7 @@ class Collector:
     # ---- life --------------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, app: Starlette) -> AsyncGenerator[None]:
         await asyncio.to_thread(self.registry.load)
         await asyncio.to_thread(self._recover)
         self.state.is_ready = True

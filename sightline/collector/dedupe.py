@@ -59,14 +59,14 @@ class RecentIds:
             The same ones encoded, without time of receipt.
         """
         keys = [event.id for event in events]
-        if kind == INFERENCES and any(event.part is not None for event in events):  # type: ignore[union-attr]
+        if kind == INFERENCES and any(event.part is not None for event in events):  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] (inferences)
             keys = list(map(event_key, events))
         contents = dict(zip(keys, map(hash, encoded), strict=True))
         young, old = self._young, self._old
         if len(contents) == len(keys) and young.keys().isdisjoint(contents) and old.keys().isdisjoint(contents):
             return Split(events, encoded, Repeats(contents, len(events), 0))
         seen: dict[str, int] = {}
-        fresh = []
+        fresh: list[int] = []
         for position, (key, content) in enumerate(zip(keys, map(hash, encoded), strict=True)):
             last = seen.get(key, young.get(key, old.get(key)))
             if last != content:

@@ -242,7 +242,7 @@ class RateGuard:
         }
         decision = self._engine.update(minute, stats)
         position = {int(stream): k for k, stream in enumerate(decision.streams)}
-        found = []
+        found: list[tuple[str, str, int, float]] = []
         for stream in decision.rejected:
             name = self._engine.streams[int(stream)]
             evidence = float(decision.evidence[position[int(stream)]])

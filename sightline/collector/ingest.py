@@ -302,7 +302,8 @@ def _encode(monitor: ServedMonitor, parts: Parts) -> None:
             part.encoded = encode(part.events)
             continue
         except UNSTORABLE:
-            sound, encoded = [], []
+            sound: list[Any] = []
+            encoded: list[bytes] = []
         for event, row in zip(part.events, part.rows, strict=True):
             try:
                 encoded += encode([_with_doubles(event)])

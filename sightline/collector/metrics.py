@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest, utils
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector as Source
-from prometheus_client.utils import floatToGoString
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PREFIX = "sightline_collector"
+
+_number_text = cast("Callable[[float], str]", utils.floatToGoString)  # pyright: ignore[reportUnknownMemberType] (untyped)
 
 Labels = tuple[tuple[str, str], ...]
 Gauges = Iterable[tuple[str, str, Labels, float]]
@@ -38,10 +40,11 @@ class Histogram:
 
     def family(self, name: str, text: str) -> Metric:
         """As Prometheus knows it: cumulative counts per upper bound."""
-        buckets, running = [], 0
+        buckets: list[tuple[str, float]] = []
+        running = 0
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
             running += count
-            buckets.append((floatToGoString(bound), running))
+            buckets.append((_number_text(bound), running))
         return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self.total)
 
 
@@ -79,7 +82,7 @@ class Metrics:
         return generate_latest(registry).decode()
 
     def _families(self) -> Iterator[Metric]:
-        counted: tuple[tuple[str, str, Sequence[str], Mapping[tuple, int]], ...] = (
+        counted: tuple[tuple[str, str, Sequence[str], Mapping[tuple[Any, ...], int]], ...] = (
             ("events", "Rows of requests by what became of them.", ("monitor", "kind", "outcome"), self.events),
             ("rejections", "Rejected rows by reason.", ("monitor", "reason"), self.rejections),
             ("responses", "Answers to POST requests.", ("format", "status"), self.responses),

@@ -119,7 +119,7 @@ class Registry:
         return self._sign() != self._signature
 
     def _sign(self) -> object:
-        signature = []
+        signature: list[tuple[str, int, int, int]] = []
         for path in monitor_files(self.home):
             try:
                 stat = path.stat()
@@ -138,7 +138,8 @@ class Registry:
         self.broken = {item.path.stem: item for item in broken}
         for item in broken:
             logger.error("monitor file %s is not served as it stands: %s", item.path, item.error)
-        served, old = {}, []
+        served: dict[str, ServedMonitor] = {}
+        old: list[ServedMonitor] = []
         for name, monitor in self.monitors.items():
             if name in self.broken or (name in specs and specs[name] == monitor.spec):
                 served[name] = monitor

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -47,13 +47,17 @@ class KnownColumn:
     values: frozenset[str] | None = None
 
 
+_no_counts = cast("Callable[[], Counts]", Counter)
+_no_examples = cast("Callable[[], dict[tuple[str, str], Any]]", dict)
+
+
 @dataclass
 class Findings:
     """What a batch breaks: (column, rule) -> number and the first value, and its number of events."""
 
     n_events: int = 0
-    counts: Counts = field(default_factory=Counter)
-    examples: dict[tuple[str, str], Any] = field(default_factory=dict)
+    counts: Counts = field(default_factory=_no_counts)
+    examples: dict[tuple[str, str], Any] = field(default_factory=_no_examples)
 
     def add(self, column: str, rule: str, value: Any) -> None:
         """Count one value."""
@@ -110,9 +114,10 @@ class Screen:
         kinds = set(map(type, features))
         if len(kinds) == 1 and self._is_mine(next(iter(kinds))):
             return list(map(msgspec.structs.astuple, features))
-        names, known, rows = self._names, self._known, []
+        names, known = self._names, self._known
+        rows: list[tuple[Any, ...]] = []
         for each in features:
-            if self._is_mine(type(each)):
+            if self._is_mine(type(each)):  # pyright: ignore[reportUnknownArgumentType] (of any type; a cast costs time)
                 rows.append(msgspec.structs.astuple(each)[: len(names)])
                 continue
             if not each.keys() <= known:
@@ -244,7 +249,7 @@ def _numeric(feature: Feature, known: KnownColumn, missing: str) -> Check:
     def check(value: Any) -> str | None:
         if value is None or value is MISSING:
             return missing
-        kind = type(value)
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType] (of any type; a cast costs time)
         if kind is not float and kind is not int:
             if kind is not str:
                 return "bad_type"

@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import signal
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -81,6 +82,10 @@ def make_collector(
     )
 
 
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
 def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10) -> None:
     """Run until SIGTERM or SIGINT: then stop listening, answer what came in, seal the segments."""
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -88,7 +93,7 @@ def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10) -
     gc.set_threshold(20_000, 20, 50)
     # uvicorn drains on SIGTERM and then raises the signal again: that is a regular end. Before it listens, the process
     # just ends.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _exit)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     uvicorn.run(
         collector,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -26,7 +26,7 @@ COLUMN_ROLES = (
 )  # fmt: skip
 
 
-def _role_options(function):
+def _role_options(function: Callable[..., None]) -> Callable[..., None]:
     for role in reversed(ROLE_OPTIONS):
         text = f"Column with the {role.replace('_', ' ')}; default: told from names and values."
         function = click.option(f"--{role.replace('_', '-')}", role, metavar="COLUMN", help=text)(function)
@@ -41,7 +41,7 @@ def _role_options(function):
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @_role_options
 def command(
-    sample: Path, monitor_id: str | None, task: str | None, owner: str | None, force: bool, **given: str
+    sample: Path, monitor_id: str | None, task: str | None, owner: str | None, force: bool, **given: str | None
 ) -> None:
     """Write monitors/ID.yaml from SAMPLE (Parquet, CSV or NDJSON).
 

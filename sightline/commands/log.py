@@ -13,7 +13,7 @@ import click
 from sightline.home import Home
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] (no generic before click 8.4)
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
@@ -27,7 +27,7 @@ class _Duration(click.ParamType):
         return duration
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] (no generic before click 8.4)
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:

@@ -207,7 +207,7 @@ def _samples(spec: MonitorSpec, home: Home) -> Iterator[tuple[str, Path]]:
 
 def _lines(summary: dict[str, Any]) -> Iterator[str]:
     unit = UNIT[summary["schedule"]]
-    counts = Counter(summary["features"].values())
+    counts: Counter[str] = Counter(summary["features"].values())
     told = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())) or "none"
     yield f"{summary['id']}  ({summary['path']})"
     yield f"  model       {summary['task'].replace('_', ' ')}, owner {summary['owner'] or 'not named'}"

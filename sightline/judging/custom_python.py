@@ -98,7 +98,7 @@ def evaluate(
     with python_metrics.importable(paths.home):
         loaded = [_load(metric) for metric in wanted]
         top = _top_values(spec, con)
-        parts = []
+        parts: list[dict[str, Any]] = []
         for key in keys:
             rows, hung = _window(spec, con, key, loaded, top, needs_label, min_rows)
             parts += rows
@@ -142,7 +142,7 @@ def _window(
         return done, hung
     start = spec.window_start(key).replace(tzinfo=None)
     whole = {"window_start": start, "model_version": ALL_VERSIONS, "segment": "all"}
-    usable = []
+    usable: list[tuple[CustomMetric, Metric, list[str]]] = []
     for each in loaded:
         names = _columns(spec, each.metric)
         if each.entry is None:
@@ -157,7 +157,7 @@ def _window(
             usable.append((each.metric, each.entry, names))
     for metric, entry, names in usable:
         rows = _rows(spec, con, key, names, needs_label)
-        found = []
+        found: list[dict[str, Any]] = []
         try:
             with time_limit(metric_seconds()):
                 for cell, part in _cells(spec, rows, top):

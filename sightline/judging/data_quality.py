@@ -6,6 +6,7 @@ Volume, errors and latency; per column missing, unseen, out-of-range and constan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import duckdb
 import numpy as np
@@ -108,7 +109,7 @@ def _expected_outside(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile
     Of n values, those beyond the smallest and the largest of m others of the same continuous distribution are
     beta-binomial (n, 2, m - 1). A share warns when so many or more have a probability below that of any other bound.
     """
-    from scipy.stats import betabinom
+    from scipy.stats import betabinom  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
 
     known = {
         name: int(profile.n_reference.sum() - profile.n_reference[profile.where("null", "not_finite")].sum())
@@ -118,7 +119,7 @@ def _expected_outside(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile
     rows = judged.filter(is_ours)
     m = np.array([max(known.get(name, 2), 2) for name in rows["column"]], dtype=float)
     n = rows["n"].to_numpy()
-    chance = betabinom.isf(1 - BOUND_LEVEL, n, 2, m - 1) / np.maximum(n, 1)
+    chance = cast("Any", betabinom).isf(1 - BOUND_LEVEL, n, 2, m - 1) / np.maximum(n, 1)
     ours = rows.with_columns(chance=pl.Series(chance, dtype=pl.Float64))
     tolerable = (pl.col("status") == "warn") & (pl.col("value") <= pl.col("chance"))
     ours = ours.with_columns(

@@ -68,7 +68,7 @@ def judge_bins(
     current = with_all_versions(spec, read_mart(con, mart, keys))
     judged_columns = {name: profile for name, profile in profiles.items() if _is_judged(spec, name)}
     history = _history(spec, con, mart, keys)
-    frames = []
+    frames: list[pl.DataFrame] = []
     for name, profile in judged_columns.items():
         rows = current.filter(pl.col("column_name") == name)
         if not rows.is_empty():

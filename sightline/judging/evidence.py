@@ -43,7 +43,7 @@ def column_evidence(
     DataFrame
         Shape `EVIDENCE`.
     """
-    frames = []
+    frames: list[pl.DataFrame] = []
     for name, profile in profiles.items():
         rows = bins.filter(pl.col("column_name") == name)
         if rows.is_empty():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -187,10 +188,10 @@ def _rolling_facts(spec: MonitorSpec, history: pl.DataFrame, group: list[str]) -
 
 
 def _with_t(facts: pl.DataFrame) -> pl.DataFrame:
-    from scipy.stats import t
+    from scipy.stats import t  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
 
     degrees = np.maximum(facts["k"].to_numpy() - 1, 1)
-    return facts.with_columns(t=pl.Series(t.ppf(BOUND_LEVEL, degrees), dtype=pl.Float64))
+    return facts.with_columns(t=pl.Series(cast("Any", t).ppf(BOUND_LEVEL, degrees), dtype=pl.Float64))
 
 
 def reference_span(spec: MonitorSpec, judged: pl.DataFrame) -> tuple[datetime, datetime] | None:

@@ -82,7 +82,7 @@ def _latency(bins: pl.DataFrame) -> pl.DataFrame:
     """Quantiles from logarithmic bins of 2 %: each is exact to 1 %."""
     counted = bins.group_by(*BY, "bin").agg(pl.col("n").sum()).sort(*BY, "bin")
     running = counted.with_columns(rank=pl.col("n").cum_sum().over(BY), total=pl.col("n").sum().over(BY))
-    parts = []
+    parts: list[pl.DataFrame] = []
     for metric, level in LATENCY_QUANTILES.items():
         found = (
             running.filter(pl.col("rank") >= (level * pl.col("total")).ceil().clip(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -26,7 +26,7 @@ def metric_seconds() -> float:
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Generator[None]:
     """Interrupt the block after some seconds; again every second, should it go on nevertheless.
 
     A timer signal interrupts Python code, sleeping and waiting. Compiled code that never returns to Python is not

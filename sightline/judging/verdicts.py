@@ -81,7 +81,7 @@ class Verdict:
 
     level: Level
     text: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def family(check: PlannedCheck) -> str:

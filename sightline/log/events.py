@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from sightline.errors import nearest
+from sightline.narrowing import Json
 
 INFERENCES = "inferences"
 LABELS = "labels"
@@ -189,7 +190,7 @@ class EventError(ValueError):
         self.value = None if value is None else str(value)[:200]
 
 
-def build_event(kind: str, row: object, *, stored: bool = False) -> InferenceEvent | LabelEvent:
+def build_event(kind: str, row: Json, *, stored: bool = False) -> InferenceEvent | LabelEvent:
     """Turn one decoded JSON object into an event, forgiving harmless spellings.
 
     Ids and versions may be integers, times RFC 3339 text (without a zone: UTC), non-finite numbers the words of
@@ -199,7 +200,7 @@ def build_event(kind: str, row: object, *, stored: bool = False) -> InferenceEve
     ----------
     kind : {"inferences", "labels"}
         What the row is to be.
-    row : object
+    row : Json
         The decoded row.
     stored : bool
         The row comes from a segment, where ``received_at`` and ``source`` are allowed.
@@ -248,7 +249,7 @@ def build_event(kind: str, row: object, *, stored: bool = False) -> InferenceEve
     )
 
 
-def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
+def storable(value: Json, depth: int = MAX_DEPTH) -> Any:
     """The value with integers beyond 64 bits, which MessagePack cannot hold, as the nearest double (or an infinity).
 
     Raises
@@ -351,7 +352,9 @@ def read_number(column: str, value: object) -> float | None:
 
 
 def _json_type(value: object) -> str:
-    names = {str: "text", bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
+    names: dict[type, str] = {
+        str: "text", bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object",
+    }  # fmt: skip
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
@@ -363,7 +366,7 @@ def _text(column: str, value: object) -> str | None:
     raise EventError("bad_type", f"`{column}` must be text, not {_json_type(value)}", column, value)
 
 
-def _mapping(column: str, value: object) -> dict[str, Any] | None:
+def _mapping(column: str, value: Json) -> dict[str, Any] | None:
     if value is None:
         return None
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -387,7 +390,7 @@ def _status(value: object) -> str | int | bool | None:
     raise EventError("bad_type", f"`status` must be text or an integer, not {_json_type(value)}", "status", value)
 
 
-def _class_scores(value: object) -> dict[str, float | None] | None:
+def _class_scores(value: Json) -> dict[str, float | None] | None:
     scores = _mapping("class_scores", value)
     return (
         None if scores is None else {name: read_number(f"class_scores.{name}", score) for name, score in scores.items()}

@@ -26,6 +26,7 @@ from sightline.log.events import (
     RejectedEvent,
     build_event,
 )
+from sightline.narrowing import Json
 
 CODECS = ("json", "msgpack")
 
@@ -96,8 +97,8 @@ class Segment:
 
     path: Path
     header: seg.SegmentHeader
-    events: list[Any] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list[Any])
+    rejections: list[Rejection] = field(default_factory=list[Rejection])
     footer: seg.SegmentFooter | None = None
     end: int = 0
 
@@ -163,7 +164,7 @@ def _guess_header(path: Path, data: bytes, error: seg.DamagedHeaderError) -> tup
     records = [part for part in seg.scan(data) if isinstance(part, seg.Frame) and part.type == seg.RECORDS_FRAME]
     if name is None or not records:
         raise error
-    codec = "json" if records[0].payload[:1] == b"[" else "msgpack"
+    codec = "json" if bytes(records[0].payload[:1]) == b"[" else "msgpack"
     monitor = path.absolute().parent.parent.parent.name
     header = seg.SegmentHeader(monitor, name.kind, codec, name.writer, name.sequence, name.stamp)
     return header, Rejection(0, "corrupt_header", error.what, data[: records[0].offset], count=0)
@@ -259,7 +260,7 @@ def decode_records(header: seg.SegmentHeader, frame: seg.Frame) -> tuple[list[Ev
     return events, rejections
 
 
-def _build_rows(kind: str, offset: int, rows: list[Any], rejections: list[Rejection]) -> list[Event]:
+def _build_rows(kind: str, offset: int, rows: list[Json], rejections: list[Rejection]) -> list[Event]:
     events: list[Event] = []
     for index, row in enumerate(rows):
         try:

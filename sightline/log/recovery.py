@@ -29,11 +29,11 @@ class RecoveryReport:
     Segments sealed, events in them, segments of living writers, bytes kept aside, and failures.
     """
 
-    sealed: list[Path] = field(default_factory=list)
+    sealed: list[Path] = field(default_factory=list[Path])
     events: int = 0
-    live: list[Path] = field(default_factory=list)
-    damaged: list[Path] = field(default_factory=list)
-    failed: list[tuple[Path, str]] = field(default_factory=list)
+    live: list[Path] = field(default_factory=list[Path])
+    damaged: list[Path] = field(default_factory=list[Path])
+    failed: list[tuple[Path, str]] = field(default_factory=list[tuple[Path, str]])
 
 
 def recover(log: Path, now: datetime | None = None) -> RecoveryReport:

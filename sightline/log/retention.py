@@ -19,11 +19,11 @@ from sightline.spec.model import MonitorSpec
 class CompactionReport:
     """What `compact_log` removed, and why it kept the rest."""
 
-    removed: list[Path] = field(default_factory=list)
+    removed: list[Path] = field(default_factory=list[Path])
     removed_bytes: int = 0
     young: int = 0
     not_loaded: int = 0
-    damaged: list[Path] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list[Path])
 
 
 def compact_log(

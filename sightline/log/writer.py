@@ -288,7 +288,8 @@ class SegmentWriter:
     def _frames(self, encoded: Sequence[bytes], received_at: datetime, source: str) -> list[bytes]:
         # [received_at, source, [event, ...]] put together by hand, because the events are encoded already
         prefix = b"\x93" + self._encoder.encode(received_at) + self._encoder.encode(source) + b"\xdd"
-        frames, start = [], 0
+        frames: list[bytes] = []
+        start = 0
         while start < len(encoded):
             piece = encoded[start : start + FRAME_EVENTS]
             while len(piece) > 1 and sum(map(len, piece)) > FRAME_BYTES:

@@ -46,7 +46,7 @@ def read_actions(paths: MonitorPaths) -> list[dict[str, Any]]:
     file = paths.results / "actions.jsonl"
     if not file.exists():
         return []
-    actions = []
+    actions: list[dict[str, Any]] = []
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             actions.append(json.loads(line))

@@ -46,7 +46,7 @@ def live_files(folder: Path) -> list[Path]:
         return []
     files = sorted(folder.glob("*.parquet"))
     spans = [span_of(file) for file in files if "-to-" in file.name]
-    kept = []
+    kept: list[Path] = []
     for file in files:
         first, last = span_of(file)
         if not any(low <= first and last <= high and (low, high) != (first, last) for low, high in spans):

@@ -20,7 +20,7 @@ def conform(frame: pl.DataFrame, schema: dict[str, pl.DataType], optional: Seque
         raise SightlineError(
             f"columns do not fit: missing {missing}, unknown {unknown}", where=where, fix=f"pass {', '.join(schema)}"
         )
-    columns = []
+    columns: list[pl.Expr] = []
     for name, dtype in schema.items():
         column = pl.col(name) if name in frame.columns else pl.lit(None).alias(name)
         found = frame.schema.get(name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import cast, get_args
 
 import polars as pl
 
 from sightline.errors import SightlineError, nearest
-from sightline.spec.kinds import Inferred, infer_kind, parse_times
+from sightline.spec.kinds import TEXT_TYPES, Inferred, PolarsType, infer_kind, parse_times
 from sightline.spec.model import Task, class_text
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -39,6 +39,7 @@ OUTCOMES = {
 CLASS_SCORE_PREFIXES = ("p_", "prob_", "proba_", "probability_", "score_")
 MAX_CLASSES = 50
 SEGMENT_MAX_VALUES = 12
+WORD_TYPES: tuple[PolarsType, ...] = (*TEXT_TYPES, pl.Boolean)
 
 
 @dataclass
@@ -47,17 +48,17 @@ class Draft:
 
     task: Task = "binary_classification"
     task_reason: str = ""
-    roles: dict[str, str] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
-    class_scores: dict[str, str] = field(default_factory=dict)
-    features: dict[str, Inferred] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    segments: list[str] = field(default_factory=list)
+    roles: dict[str, str] = field(default_factory=dict[str, str])
+    reasons: dict[str, str] = field(default_factory=dict[str, str])
+    class_scores: dict[str, str] = field(default_factory=dict[str, str])
+    features: dict[str, Inferred] = field(default_factory=dict[str, Inferred])
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
+    segments: list[str] = field(default_factory=list[str])
     positive: object = 1
     schedule: str = "daily"
     first: str = ""
     last: str = ""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list[str])
 
 
 def infer_monitor(sample: pl.DataFrame, *, task: str | None = None, given: dict[str, str] | None = None) -> Draft:
@@ -116,8 +117,8 @@ def _fits(column: pl.Series, role: str) -> bool:
     if role == "status":
         return _is_outcome(column)
     if role in ("entity_id", "query_id", "model_version"):
-        return column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer()
-    return numeric or column.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
+        return column.dtype in TEXT_TYPES or column.dtype.is_integer()
+    return numeric or column.dtype in WORD_TYPES
 
 
 def _is_outcome(column: pl.Series) -> bool:
@@ -128,7 +129,7 @@ def _is_outcome(column: pl.Series) -> bool:
     if values.dtype.is_integer():
         return bool(values.is_between(100, 599).all())
     words = {class_text(value).lower() for value in values.to_list()}
-    return values.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean) and words <= OUTCOMES
+    return values.dtype in WORD_TYPES and words <= OUTCOMES
 
 
 def _by_name(draft: Draft, sample: pl.DataFrame, role: str) -> None:
@@ -174,8 +175,7 @@ def _find_id(draft: Draft, sample: pl.DataFrame) -> None:
     if "prediction_id" in draft.roles:
         column = draft.roles["prediction_id"]
     else:
-        kinds = (pl.String, pl.Categorical, pl.Enum)
-        free = [c for c in _free(draft, sample) if sample[c].dtype in kinds or sample[c].dtype.is_integer()]
+        free = [c for c in _free(draft, sample) if sample[c].dtype in TEXT_TYPES or sample[c].dtype.is_integer()]
         named = [c for c in _candidates(draft, sample, "prediction_id") if c in free]
         ending = [c for c in free if c not in named and re.search(r"(^|_)(id|uuid|key)$", _plain(c))]
         unique = [c for c in (*named, *ending, *free) if sample[c].n_unique() == sample.height]
@@ -208,8 +208,8 @@ def _find_class_scores(draft: Draft, sample: pl.DataFrame, task: str | None) -> 
 def _is_share(column: pl.Series) -> bool:
     if not column.dtype.is_numeric() or column.null_count() == len(column):
         return False
-    low, high = column.min(), column.max()
-    return low is not None and high is not None and float(low) >= 0 and float(high) <= 1  # type: ignore[arg-type]
+    low, high = cast("float | None", column.min()), cast("float | None", column.max())
+    return low is not None and high is not None and float(low) >= 0 and float(high) <= 1
 
 
 def _find_score(draft: Draft, sample: pl.DataFrame) -> None:
@@ -229,7 +229,7 @@ def _find_task(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
     if task is not None:
         if task not in get_args(Task):
             raise SightlineError(f"unknown task {task!r}", fix=nearest(task, get_args(Task)))
-        draft.task, draft.task_reason = task, "as given"  # type: ignore[assignment]
+        draft.task, draft.task_reason = cast("Task", task), "as given"
     else:
         draft.task, draft.task_reason = _guess_task(draft, sample)
     _drop_roles(draft)

@@ -20,13 +20,14 @@ import glob
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
 from sightline.durable import replace_file
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
+from sightline.narrowing import is_object
 from sightline.spec.model import FeatureKind
 
 SAMPLE_ROWS = 100_000
@@ -38,6 +39,10 @@ FORMATS = {
     ".jsonl": "NDJSON",
     ".json": "NDJSON",
 }
+
+PolarsType = pl.DataType | type[pl.DataType]
+TEXT_TYPES: tuple[PolarsType, ...] = (pl.String, pl.Categorical, pl.Enum)
+TIME_TYPES: tuple[PolarsType, ...] = (pl.Date, pl.Datetime)
 
 TEXT_MIN_MEAN_LENGTH = 40
 """Strings at least this long on average (characters) and mostly distinct are text."""
@@ -97,9 +102,9 @@ def infer_kind(column: pl.Series) -> Inferred:
         n_distinct = column.n_unique()
         codes = f"numbers with only {n_distinct} values; if these are codes, write categorical"
         result = Inferred("numeric", codes if dtype.is_integer() and n_distinct <= FEW_VALUES else "numbers")
-    elif dtype in (pl.Date, pl.Datetime):
+    elif dtype in TIME_TYPES:
         result = Inferred("datetime", "timestamps")
-    elif dtype in (pl.String, pl.Categorical, pl.Enum):
+    elif dtype in TEXT_TYPES:
         result = _infer_string(column.cast(pl.String))
     elif isinstance(dtype, (pl.List, pl.Array)) and pl.Series(dtype=dtype.inner).dtype.is_numeric():
         result = Inferred("embedding", "lists of numbers")
@@ -112,7 +117,8 @@ def _infer_string(column: pl.Series) -> Inferred:
     values = column.drop_nulls()
     if parse_times(values) is not None:
         return Inferred("datetime", "text that holds ISO 8601 times")
-    mean_length, share = float(values.str.len_chars().mean() or 0), values.n_unique() / len(values)  # type: ignore[arg-type]
+    mean_length = float(cast("float | None", values.str.len_chars().mean()) or 0)
+    share = values.n_unique() / len(values)
     if mean_length >= TEXT_MIN_MEAN_LENGTH and share >= TEXT_MIN_DISTINCT_SHARE:
         return Inferred("text", f"text, {mean_length:.0f} characters on average")
     numbers = "; numbers written as text: to judge them as numbers, log numbers" if _all_numbers(values) else ""
@@ -143,7 +149,8 @@ def parse_times(values: pl.Series) -> pl.Series | None:
             parsed = values.str.to_datetime(time_unit="us", strict=True)
         except (pl.exceptions.PolarsError, ValueError):
             return None
-    return parsed.dt.replace_time_zone(None) if parsed.dtype.time_zone else parsed  # type: ignore[attr-defined]
+    has_zone = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone
+    return parsed.dt.replace_time_zone(None) if has_zone else parsed
 
 
 def resolve(
@@ -188,15 +195,15 @@ def _infer_missing(raw: dict[str, Any], names: list[str], home: Home, monitor_id
 
 def _find_sample(raw: dict[str, Any], home: Home, monitor_id: str) -> tuple[pl.DataFrame | None, str]:
     reference, sources = raw.get("reference"), raw.get("sources")
-    if isinstance(reference, dict) and reference.get("kind") == "file" and isinstance(reference.get("path"), str):
+    if is_object(reference) and reference.get("kind") == "file" and isinstance(reference.get("path"), str):
         path = home.root / reference["path"]
         return read_sample(path), str(path)
-    source = sources.get("inferences") if isinstance(sources, dict) else None
-    if isinstance(source, dict) and isinstance(source.get("parquet"), str):
+    source = sources.get("inferences") if is_object(sources) else None
+    if is_object(source) and isinstance(source.get("parquet"), str):
         files = sorted(glob.glob(str(home.root / source["parquet"]), recursive=True))  # noqa: PTH207 (pattern may be absolute)
         if files:
             return read_sample(Path(files[0])), files[0]
-    if isinstance(source, dict) and isinstance(source.get("duckdb"), str) and isinstance(source.get("table"), str):
+    if is_object(source) and isinstance(source.get("duckdb"), str) and isinstance(source.get("table"), str):
         path = home.root / source["duckdb"]
         return _read_table(path, source["table"]), f"{path} ({source['table']})"
     landing = home.monitor(monitor_id).landing_inferences

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
+from sightline.narrowing import Json, is_object
 from sightline.spec import kinds
 from sightline.spec.model import MonitorSpec
 from sightline.spec.rules import problems
@@ -71,8 +72,8 @@ def load_monitor(path: Path | str, *, home: Home | None = None, freeze: bool = F
         what = "the file is empty" if document.value is None else "the file is no mapping of keys to values"
         empty = SightlineError(what, where=document.where(()), fix="start with `sightline init`")
         raise SpecError([*document.problems, empty])
-    _expand_features(document, home, path.stem, freeze)
-    found = [*document.problems, *_empty_sections(document)]
+    _expand_features(document, document.value, home, path.stem, freeze)
+    found = [*document.problems, *_empty_sections(document, document.value)]
     try:
         spec = MonitorSpec.model_validate(document.value)
     except ValidationError as error:
@@ -125,12 +126,12 @@ def find_monitor(home: Home, monitor_id: str) -> MonitorSpec:
     raise SightlineError(f"there is no monitor {monitor_id!r}", where=str(home.monitors), fix=fix)
 
 
-def _expand_features(document: Document, home: Home, monitor_id: str, freeze: bool) -> None:
+def _expand_features(document: Document, value: dict[str, Any], home: Home, monitor_id: str, freeze: bool) -> None:
     """Turn the list form of features into the mapping, and fill in kinds that were left out."""
-    columns = document.value.get("columns")
-    features = columns.get("features") if isinstance(columns, dict) else None
+    columns: Json = value.get("columns")
+    features: Json = columns.get("features") if isinstance(columns, dict) else None
     base: KeyPath = ("columns", "features")
-    if isinstance(features, list):
+    if isinstance(columns, dict) and isinstance(features, list):
         names = [name if isinstance(name, str) else None for name in features]
         for index, name in enumerate(names):
             where = document.where((*base, index))
@@ -141,16 +142,17 @@ def _expand_features(document: Document, home: Home, monitor_id: str, freeze: bo
                 document.problems.append(SightlineError(f"the feature {name!r} stands here a second time", where=where))
             else:
                 document.lines[(*base, name)] = document.lines[(*base, index)]
-        features = columns["features"] = {name: {} for name in names if name is not None}
+        named: dict[str, dict[str, Any]] = {name: {} for name in names if name is not None}
+        features = columns["features"] = named
     if not isinstance(features, dict):
         return
-    for name, value in features.items():
-        features[name] = {} if value is None else value
-    unknown = [name for name, value in features.items() if isinstance(value, dict) and value.get("kind") is None]
+    for name, feature in features.items():
+        features[name] = {} if feature is None else feature
+    unknown = [name for name, feature in features.items() if is_object(feature) and feature.get("kind") is None]
     if not unknown:
         return
     try:
-        known = kinds.resolve(document.value, unknown, home, monitor_id, freeze=freeze)
+        known = kinds.resolve(value, unknown, home, monitor_id, freeze=freeze)
     except SightlineError as error:
         document.problems.append(SightlineError(error.what, where=document.where((*base, unknown[0])), fix=error.fix))
         known = dict.fromkeys(unknown, "numeric")  # stand-in, so that other mistakes are told too; the file is refused
@@ -158,11 +160,11 @@ def _expand_features(document: Document, home: Home, monitor_id: str, freeze: bo
         features[name] = {**features[name], "kind": known[name]}
 
 
-def _empty_sections(document: Document) -> list[SightlineError]:
+def _empty_sections(document: Document, value: dict[str, Any]) -> list[SightlineError]:
     """`labels:` with nothing below: does it mean none, or the defaults? Refused."""
-    found = []
+    found: list[SightlineError] = []
     for key, field in MonitorSpec.model_fields.items():
-        if key in document.value and document.value[key] is None and _models(field.annotation):
+        if key in value and value[key] is None and _models(field.annotation):
             fix = f"remove the line, or write `{key}: {{}}` for the defaults"
             found.append(SightlineError(f"the section {key!r} is empty", where=document.where((key,)), fix=fix))
     return found
@@ -240,13 +242,13 @@ def _in(path: KeyPath) -> str:
 
 
 def _missing_fix(path: KeyPath) -> str:
-    examples = {
+    examples: dict[KeyPath, str] = {
         ("model",): "add `model: {id: my_model, task: binary_classification}`",
         ("reference",): "add `reference: {kind: window, start: 2026-01-01, end: 2026-03-01}`",
         ("model", "task"): "add one of binary_classification, multiclass_classification, regression, ranking",
         ("model", "id"): "add the monitor's name; it is also the file's name",
     }
-    return examples.get(tuple(path), f"add `{path[-1]}`")  # type: ignore[arg-type]
+    return examples.get(tuple(path), f"add `{path[-1]}`")
 
 
 def _literal_fix(path: KeyPath, value: object, context: dict[str, Any]) -> str:
@@ -258,6 +260,8 @@ def _literal_fix(path: KeyPath, value: object, context: dict[str, Any]) -> str:
 def _type(value: object) -> str:
     if value is None:
         return "empty"
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a section"}
+    names: dict[type, str] = {
+        bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a section",
+    }  # fmt: skip
     shown = f" ({value!r})" if isinstance(value, (bool, int, float, str)) else ""
     return names.get(type(value), type(value).__name__) + shown

@@ -97,7 +97,7 @@ def check_slugs(columns: Iterable[str]) -> dict[str, str]:
         base = slug(name)
         best[base] = min(best.get(base, 2), rank[name])
         rivals[base, rank[name]] = rivals.get((base, rank[name]), 0) + 1
-    result = {}
+    result: dict[str, str] = {}
     for name in names:
         base = slug(name)
         plain = base and rank[name] == best[base] and rivals[base, rank[name]] == 1

@@ -200,7 +200,7 @@ def promise(spec: MonitorSpec) -> str:
 
 def not_built(spec: MonitorSpec) -> list[str]:
     """What the file names but this release does not judge."""
-    notes = []
+    notes: list[str] = []
     if spec.model.task == "ranking":
         notes.append("quality of ranking models is not judged yet: inferences, labels, data quality and drift are")
     for kind in ("text", "embedding"):

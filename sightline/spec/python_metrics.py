@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ EXAMPLE = "decorate it with @metric(name=..., task='custom', needs='rows') from 
 
 
 @contextmanager
-def importable(home: Path) -> Iterator[None]:
+def importable(home: Path) -> Generator[None]:
     """Let modules in the home folder be imported within the block; what is installed comes first.
 
     Modules of the same name that an earlier block found in another home folder are forgotten.
@@ -118,7 +118,7 @@ def problems(spec: MonitorSpec, path: Path, home: Path) -> list[SightlineError]:
 
     document = read_yaml(path)
     known = [*lake_schema(spec, "inferences"), *LABEL_COLUMNS]
-    found = []
+    found: list[SightlineError] = []
     with importable(home):
         for index, metric in wanted:
             try:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from sightline.errors import nearest
 from sightline.spec.model import MonitorSpec, class_text
@@ -110,10 +111,10 @@ def _task_refuses(spec: MonitorSpec) -> Iterator[Problem]:
 
 def _is_given(spec: MonitorSpec, key_path: KeyPath) -> bool:
     *sections, last = key_path
-    part: object = spec
+    part: Any = spec
     for section in sections:
         part = getattr(part, str(section))
-    return part is not None and last in part.model_fields_set and getattr(part, str(last)) is not None  # type: ignore[attr-defined]
+    return part is not None and last in part.model_fields_set and getattr(part, str(last)) is not None
 
 
 ROLES = (
@@ -345,7 +346,7 @@ def _built_in(spec: MonitorSpec) -> set[str]:
 
 def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
     yield from _repeated(("metrics",), [metric.name for metric in spec.metrics], "a metric")
-    built_in = _built_in(spec) if spec.metrics else set()
+    built_in = _built_in(spec) if spec.metrics else set[str]()
     for index, metric in enumerate(spec.metrics):
         path: KeyPath = ("metrics", index)
         if metric.name in built_in:

@@ -31,7 +31,7 @@ def json_schema() -> dict[str, Any]:
     schema = MonitorSpec.model_json_schema(schema_generator=_Generator)
     features = schema["$defs"]["Columns"]["properties"]["features"]
     kinds = {"enum": list(get_args(FeatureKind)), "type": "string", "description": "Shorthand: the kind alone."}
-    contract = {**schema["$defs"]["Feature"], "required": []}
+    contract: dict[str, Any] = {**schema["$defs"]["Feature"], "required": []}
     schema["$defs"]["Feature"] = contract
     _tidy(schema)
     features["anyOf"] = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import SightlineError
+from sightline.narrowing import Json
 from sightline.spec.model import CustomMetric, MonitorSpec
 from sightline.spec.yaml_lines import read_yaml
 
@@ -52,7 +53,7 @@ def mistakes(spec: MonitorSpec) -> dict[str, SightlineError]:
         return {}
     import duckdb
 
-    found = {}
+    found: dict[str, SightlineError] = {}
     with duckdb.connect() as con:
         _empty_tables(con, spec)
         refused = _refused_functions(con)
@@ -148,15 +149,16 @@ def _is_one_expression(statements: list[dict[str, Any]]) -> bool:
     if len(statements) != 1:
         return False
     node = statements[0]["node"]
+    source: dict[str, Any] = node.get("from_table") or {}
     return (
         node["type"] == "SELECT_NODE"
         and len(node["select_list"]) == 1
-        and (node.get("from_table") or {}).get("type") == "EMPTY"
+        and source.get("type") == "EMPTY"
         and not any(node.get(name) for name in CLAUSES)
     )
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+def _nodes(tree: Json) -> Iterator[dict[str, Any]]:
     if isinstance(tree, dict):
         yield tree
         for value in tree.values():

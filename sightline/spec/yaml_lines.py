@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from sightline.errors import SightlineError
+from sightline.narrowing import Json
 
 KeyPath = tuple[str | int, ...]
 
@@ -31,9 +32,9 @@ class Document:
     """Plain values of a YAML file, the line of every key path, and what could not be read."""
 
     path: Path
-    value: Any = None
-    lines: dict[KeyPath, int] = field(default_factory=dict)
-    problems: list[SightlineError] = field(default_factory=list)
+    value: Json = None
+    lines: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int])
+    problems: list[SightlineError] = field(default_factory=list[SightlineError])
 
     def where(self, key_path: KeyPath) -> str:
         """``file:line`` of the longest known beginning of `key_path`."""
@@ -54,7 +55,8 @@ def read_yaml(path: Path) -> Document:
     """
     document = Document(path)
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = path.read_text(encoding="utf-8")
+        node = cast("yaml.Node | None", yaml.compose(text, yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType] (untyped)
     except OSError as error:
         raise SightlineError(f"cannot read the file: {error.strerror}", where=str(path)) from error
     except UnicodeDecodeError as error:
@@ -95,7 +97,7 @@ def _build(node: yaml.Node, path: KeyPath, document: Document, parents: frozense
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node)
     if isinstance(node, yaml.SequenceNode):
-        values = []
+        values: list[Any] = []
         for index, item in enumerate(node.value):
             document.lines[(*path, index)] = item.start_mark.line + 1
             values.append(_build(item, (*path, index), document, parents))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import duckdb
@@ -19,7 +19,7 @@ SETTINGS = {"TimeZone": "UTC", "preserve_insertion_order": False}
 @contextmanager
 def connect(
     paths: MonitorPaths, read_only: bool = False, *, patience_s: float = LOCK_PATIENCE_S
-) -> Iterator[duckdb.DuckDBPyConnection]:
+) -> Generator[duckdb.DuckDBPyConnection]:
     """Open the warehouse and close it again; keep it open only while using it.
 
     A process that holds the file for writing shuts every other process out, and a reader shuts out writers: such a lock

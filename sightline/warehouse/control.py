@@ -15,6 +15,7 @@ import duckdb
 import polars as pl
 
 from metrics_py.intervals import N_SEGMENT_BUCKETS
+from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.spec import sql_metrics
@@ -101,7 +102,7 @@ def write_control(
         con.execute("CREATE SCHEMA IF NOT EXISTS control")
         for name, schema in TABLES.items():
             frame = frames[name].select([pl.col(column).cast(dtype) for column, dtype in schema.items()])
-            con.register("control_frame", frame.to_arrow())
+            con.register("control_frame", to_arrow(frame))
             con.execute(f"CREATE OR REPLACE TABLE control.{name} AS SELECT * FROM control_frame")
             con.unregister("control_frame")
         con.execute("COMMIT")
@@ -112,7 +113,7 @@ def write_control(
 
 
 def _windows(spec: MonitorSpec, keys: Sequence[str]) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for key in sorted(set(keys)):
         try:
             start = spec.window_start(key)
@@ -136,7 +137,7 @@ def _columns(spec: MonitorSpec, reference: ReferenceProfile | None) -> list[dict
         for (name,), part in reference.cuts.sort("column_name", "cut").group_by(["column_name"], maintain_order=True):
             cuts[str(name)] = part["cut"].to_list()[:-1]  # the last is infinity
             cut_bins[str(name)] = part["bin_id"].to_list()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for position, role in enumerate(column_roles(spec)):
         feature = spec.columns.features.get(role.column_name) if role.role == "feature" else None
         rows.append(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -84,7 +84,7 @@ class ReferenceProfile:
     created_at: datetime
     columns: dict[str, ColumnProfile]
     segments: pl.DataFrame
-    quality: dict[str, pl.DataFrame] = field(default_factory=dict)
+    quality: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     is_new: bool = False
 
     @property
@@ -256,7 +256,7 @@ def ensure_reference(
 @contextmanager
 def _raw(
     spec: MonitorSpec, paths: MonitorPaths, con: duckdb.DuckDBPyConnection | None
-) -> Iterator[duckdb.DuckDBPyConnection]:
+) -> Generator[duckdb.DuckDBPyConnection]:
     """The connection given, or one in memory with schema ``raw``."""
     if con is not None:
         yield con
@@ -311,7 +311,7 @@ def _build(
             where=f"monitor {spec.id}: {data.source}",
             fix="load inferences of that time, or correct the section `reference`",
         )
-    columns = {}
+    columns: dict[str, ColumnProfile] = {}
     for role in column_roles(spec):
         if role.role == "label" and not _has_label(spec, data, end, now):
             continue

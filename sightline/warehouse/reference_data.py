@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from sightline.arrow import to_arrow
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
 from sightline.lake.intake.chunks import Chunk
@@ -172,14 +173,14 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
     def select(items: str, with_label: bool) -> pl.DataFrame:
         condition = "coalesce(label_class, label_value::VARCHAR) IS NOT NULL" if with_label else "true"
         with duckdb.connect() as con:
-            con.register("reference_rows", frame.to_arrow())
+            con.register("reference_rows", to_arrow(frame))
             return con.sql(f"SELECT {items} FROM reference_rows WHERE {condition}").pl()
 
     return ReferenceData(f"file {spec.reference.path}", len(frame), 0, n_labelled, n_rejected, select, True, frame)
 
 
-def _no_payload(rows: object) -> list[str]:
-    return ["{}"] * len(rows)  # type: ignore[arg-type]
+def _no_payload(rows: Sized) -> list[str]:
+    return ["{}"] * len(rows)
 
 
 def _read(file: Path) -> tuple[pl.DataFrame, bool]:

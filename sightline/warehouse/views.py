@@ -73,7 +73,7 @@ def _lake_view(paths: MonitorPaths, kind: str, columns: dict[str, str], schemas:
         if is_partitioned
         else ", hive_partitioning = false"
     )
-    branches = []
+    branches: list[str] = []
     for mark, have in sorted(schemas.items()):
         pattern = paths.lake / kind / ("window=*" if is_partitioned else "") / f"*-{mark}.parquet"
         selected = ", ".join(_column(name, wanted, have.get(name)) for name, wanted in columns.items())

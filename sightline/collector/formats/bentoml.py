@@ -19,6 +19,7 @@ from typing import Any
 from sightline.collector.formats import bodies, lenient, rows
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
+from sightline.narrowing import is_array, is_object
 from sightline.spec.model import MonitorSpec
 
 ROLES = ("feature", "prediction", "target")
@@ -35,9 +36,9 @@ def parse(
         found: Any = [line for line in body.split(b"\n") if line.strip()]
     else:
         found = bodies.decode_records(body, "body")
-        if len(found) == 1 and isinstance(found[0], Mapping) and "schema" in found[0]:
+        if len(found) == 1 and is_object(found[0]) and "schema" in found[0]:
             roles, place, found = _roles(spec, found[0]["schema"]), "records", found[0].get("records")
-    if not isinstance(found, list):
+    if not is_array(found):
         raise SightlineError("`records` is no array", where=place)
     lenient.check_rows(len(found), place)
     records = list[Any](found)
@@ -64,12 +65,12 @@ def reader(
     source : str
         Name of the wire format.
     """
-    times = Counter(_identity(record) for record in records if isinstance(record, Mapping) and "fields" not in record)
+    times = Counter(_identity(record) for record in records if is_object(record) and "fields" not in record)
     rows_of = Counter[str]()
 
     def read(where: str, record: Any) -> list[rows.Event]:
         record = bodies.decode_record(record, where)
-        if isinstance(record, Mapping) and "fields" in record:
+        if is_object(record) and "fields" in record:
             return _events(spec, *_from_fields(record, where), where=where, source=source)
         known = roles if roles is not None else _own_roles(spec, record)
         identity, at, by_role = _from_flat(record, known, where)
@@ -86,11 +87,11 @@ def _roles(spec: MonitorSpec, schema: Any) -> dict[str, str]:
 
     BentoML logs columns of any other role too; they have the role of their name in the YAML.
     """
-    fields = schema.get("columns", schema) if isinstance(schema, Mapping) else schema
-    fields = list(fields.values()) if isinstance(fields, Mapping) else fields
-    roles = {}
-    for i, field in enumerate(fields if isinstance(fields, list) else []):
-        if not isinstance(field, Mapping) or "name" not in field or "role" not in field:
+    fields = schema.get("columns", schema) if is_object(schema) else schema
+    fields = list(fields.values()) if is_object(fields) else fields
+    roles: dict[str, str | None] = {}
+    for i, field in enumerate(fields if is_array(fields) else []):
+        if not is_object(field) or "name" not in field or "role" not in field:
             raise SightlineError(f"expected name and role ({', '.join(ROLES)})", where=f"schema[{i}]")
         name = str(field["name"])
         roles[name] = str(field["role"]) if field["role"] in ROLES else _roles_by_name(spec, {name: None}).get(name)
@@ -100,9 +101,9 @@ def _roles(spec: MonitorSpec, schema: Any) -> dict[str, str]:
 def _own_roles(spec: MonitorSpec, record: Any) -> dict[str, str]:
     """Roles of a record that has no schema beside it."""
     by_name = _roles_by_name(spec, record)
-    meta = record.get("bento_meta") if isinstance(record, Mapping) else None
-    schema = meta.get("schema") if isinstance(meta, Mapping) else None
-    return {**by_name, **(_roles(spec, schema) if isinstance(schema, Mapping) else {})}
+    meta = record.get("bento_meta") if is_object(record) else None
+    schema = meta.get("schema") if is_object(meta) else None
+    return {**by_name, **(_roles(spec, schema) if is_object(schema) else {})}
 
 
 def _roles_by_name(spec: MonitorSpec, record: Any) -> dict[str, str]:
@@ -112,7 +113,7 @@ def _roles_by_name(spec: MonitorSpec, record: Any) -> dict[str, str]:
     target = spec.labels.column if spec.labels is not None else None
     return {
         name: "target" if name == target else "prediction" if name in outputs else "feature"
-        for name in (record if isinstance(record, Mapping) else ())
+        for name in (record if is_object(record) else ())
         if name not in RESERVED
     }
 
@@ -123,7 +124,7 @@ def _identity(record: Mapping[str, Any]) -> str | None:
 
 
 def _from_flat(record: Any, roles: Mapping[str, str], where: str) -> tuple[str | None, Any, dict[str, dict[str, Any]]]:
-    if not isinstance(record, Mapping):
+    if not is_object(record):
         raise SightlineError("a record is an object", where=where)
     by_role: dict[str, dict[str, Any]] = {role: {} for role in ROLES}
     for name, value in record.items():
@@ -133,11 +134,11 @@ def _from_flat(record: Any, roles: Mapping[str, str], where: str) -> tuple[str |
 
 
 def _from_fields(item: Any, where: str) -> tuple[str | None, Any, dict[str, dict[str, Any]]]:
-    if not isinstance(item, Mapping) or not isinstance(item.get("fields"), list):
+    if not is_object(item) or not is_array(item.get("fields")):
         raise SightlineError("expected an object with `fields`", where=where)
     by_role: dict[str, dict[str, Any]] = {role: {} for role in ROLES}
     for i, field in enumerate(item["fields"]):
-        if not isinstance(field, Mapping) or "name" not in field or field.get("role") not in ROLES:
+        if not is_object(field) or "name" not in field or field.get("role") not in ROLES:
             raise SightlineError(f"expected name, value and role ({', '.join(ROLES)})", where=f"{where}.fields[{i}]")
         by_role[field["role"]][str(field["name"])] = field.get("value")
     return _identity(item), item.get("timestamp"), by_role

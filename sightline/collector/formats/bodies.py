@@ -21,6 +21,7 @@ import msgspec
 
 from sightline.collector.formats import lenient, tensors
 from sightline.errors import SightlineError
+from sightline.narrowing import is_array, is_object
 
 Row = dict[str, Any]
 UNNAMED = "@{}"  # name of the i-th value of a row that came without names
@@ -88,7 +89,7 @@ def request_rows(body: Any, where: str) -> list[Row]:
     SightlineError
         The body has none of the known shapes, or its parts disagree in length.
     """
-    if isinstance(body, Mapping):
+    if is_object(body):
         for key, read in (
             ("dataframe_split", _split),
             ("dataframe_records", _rows),
@@ -100,7 +101,7 @@ def request_rows(body: Any, where: str) -> list[Row]:
         if is_seldon(body):
             return _seldon(body, where, request_rows)
         return [dict(body)]
-    if isinstance(body, list):
+    if is_array(body):
         return _rows(body, where)
     raise SightlineError(
         f"a body of type {type(body).__name__} holds no model inputs",
@@ -111,7 +112,7 @@ def request_rows(body: Any, where: str) -> list[Row]:
 
 def response_rows(body: Any, where: str) -> list[Row]:
     """Rows of model outputs; a bare value becomes ``{"@0": value}``."""
-    if isinstance(body, Mapping):
+    if is_object(body):
         if "outputs" in body and tensors.is_tensors(body["outputs"]):
             return _tensors(body["outputs"], f"{where}.outputs")
         for key in ("predictions", "outputs"):
@@ -120,7 +121,7 @@ def response_rows(body: Any, where: str) -> list[Row]:
         if is_seldon(body):
             return _seldon(body, where, response_rows)
         return [dict(body)]
-    if isinstance(body, list):
+    if is_array(body):
         return _predictions(body, where)
     return [_row(body, where)]
 
@@ -154,7 +155,7 @@ def _number(text: str) -> Any:
 
 
 def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
+    if not is_array(value):
         raise SightlineError(f"expected an array, found {type(value).__name__}", where=where)
     return value
 
@@ -170,11 +171,11 @@ def _row(value: Any, where: str) -> Row:
 
     An array may also be written ``{"features": [...]}``.
     """
-    if isinstance(value, Mapping):
+    if is_object(value):
         if len(value) == 1 and isinstance(value.get("features"), list | Mapping):
             return _row(value["features"], where)
         return dict(value)
-    if isinstance(value, list):
+    if is_array(value):
         return {UNNAMED.format(i): v for i, v in enumerate(value)}
     if value is None:
         raise SightlineError("a row is null", where=where)
@@ -182,25 +183,25 @@ def _row(value: Any, where: str) -> Row:
 
 
 def _predictions(value: Any, where: str) -> list[Row]:
-    if isinstance(value, Mapping):  # {"score": [..], "label": [..]}: columns
+    if is_object(value):  # {"score": [..], "label": [..]}: columns
         return _columns(value, where)
-    return _rows(value, where) if isinstance(value, list) else [_row(value, where)]
+    return _rows(value, where) if is_array(value) else [_row(value, where)]
 
 
 def _columns(value: Mapping[str, Any], where: str) -> list[Row]:
-    lists = {name: v if isinstance(v, list) else [v] for name, v in value.items()}
+    lists = {name: v if is_array(v) else [v] for name, v in value.items()}
     lengths = {len(v) for v in lists.values()}
     if len(lengths) > 1:
         raise SightlineError(f"the columns differ in length: {_lengths(lists)}", where=where)
     lenient.check_rows(max(lengths, default=0), where)
     for name, column in lists.items():  # TensorFlow Serving: one value a row, each in an array of its own
-        if column and all(isinstance(v, list) and len(v) == 1 and not isinstance(v[0], list) for v in column):
+        if column and all(is_array(v) and len(v) == 1 and not is_array(v[0]) for v in column):
             lists[name] = [v[0] for v in column]
     return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
 
 
 def _split(value: Any, where: str) -> list[Row]:
-    if not isinstance(value, Mapping) or "data" not in value:
+    if not is_object(value) or "data" not in value:
         raise SightlineError("expected an object with `columns` and `data`", where=where)
     data = _list(value["data"], f"{where}.data")
     lenient.check_rows(len(data), f"{where}.data")
@@ -220,7 +221,7 @@ def _split(value: Any, where: str) -> list[Row]:
 def _inputs(value: Any, where: str) -> list[Row]:
     if tensors.is_tensors(value):
         return _tensors(value, where)
-    return _columns(value, where) if isinstance(value, Mapping) else _rows(value, where)
+    return _columns(value, where) if is_object(value) else _rows(value, where)
 
 
 def _lengths(columns: Mapping[str, list[Any]]) -> str:
@@ -240,14 +241,14 @@ def _tensors(value: Any, where: str) -> list[Row]:
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     if len(columns) == 1:
         (name,) = columns
-        return [_row(r[name], where) if isinstance(r[name], list) else r for r in rows]
+        return [_row(r[name], where) if is_array(r[name]) else r for r in rows]
     return rows
 
 
 def is_seldon(body: Mapping[str, Any]) -> bool:
     """Is this a message of the protocol of Seldon Core 1?"""
     data = body.get("data")
-    if isinstance(data, Mapping) and {"ndarray", "tensor", "tftensor"} & data.keys():
+    if is_object(data) and {"ndarray", "tensor", "tftensor"} & data.keys():
         return True
     return bool({"jsonData", "strData", "binData"} & body.keys()) and body.keys() <= SELDON_FIELDS
 
@@ -261,7 +262,7 @@ def _seldon(body: Mapping[str, Any], where: str, of_json: Any) -> list[Row]:
     if "strData" in body:
         return [{UNNAMED.format(0): body["strData"]}]
     data = body.get("data")
-    if not isinstance(data, Mapping) or not {"ndarray", "tensor"} & data.keys():
+    if not is_object(data) or not {"ndarray", "tensor"} & data.keys():
         what = "the message holds neither ndarray, tensor, jsonData nor strData"
         raise SightlineError(what, where=where, fix="log one of these payloads")
     if "ndarray" in data:
@@ -272,11 +273,11 @@ def _seldon(body: Mapping[str, Any], where: str, of_json: Any) -> list[Row]:
     names = [str(n) for n in _list(data.get("names") or [], f"{where}.data.names")]
     if not names or all(GENERATED_NAME.fullmatch(name) for name in names):
         return [_row(row, where) for row in rows]
-    if len(names) == len(rows) > 1 and not any(isinstance(row, list) for row in rows):
+    if len(names) == len(rows) > 1 and not any(is_array(row) for row in rows):
         rows = [rows]  # one row without an axis for rows
     named: list[Row] = []
     for i, row in enumerate(rows):
-        values = row if isinstance(row, list) else [row]
+        values = row if is_array(row) else [row]
         if len(values) != len(names):
             raise SightlineError(f"a row of {len(values)} values under {len(names)} names", where=f"{where}.data[{i}]")
         named.append(dict(zip(names, values, strict=True)))

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from sightline.collector.formats import bodies, lenient, rows, tensors
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
+from sightline.narrowing import is_array, is_object
 from sightline.spec.model import MonitorSpec
 
 REQUEST = {"org.kubeflow.serving.inference.request", "io.seldon.serving.inference.request"}
@@ -50,7 +51,7 @@ def parse(
 
 
 def _is_label(item: Any) -> bool:
-    return isinstance(item, Mapping) and item.get("type") in (*FEEDBACK, OWN_LABEL)
+    return is_object(item) and item.get("type") in (*FEEDBACK, OWN_LABEL)
 
 
 def _header_value(text: str, where: str) -> str:
@@ -64,7 +65,7 @@ def _header_value(text: str, where: str) -> str:
 
 
 def _structured(item: Any, where: str, spec: MonitorSpec) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
-    if not isinstance(item, Mapping):
+    if not is_object(item):
         raise SightlineError("a CloudEvent is an object", where=where)
     data = item.get("data")
     if item.get("data_base64") is not None:
@@ -97,7 +98,7 @@ def _event(
     kind = attributes["type"]
     base = attributes.get("requestid") or attributes["id"]
     at = rows.moment(attributes.get("time"), f"{where}.time")
-    served = str(data["model_version"]) if isinstance(data, Mapping) and data.get("model_version") else None
+    served = str(data["model_version"]) if is_object(data) and data.get("model_version") else None
     version = attributes.get("modelid") or served or attributes.get("inferenceservicename")
     trace = {k: attributes[k] for k in TRACED if attributes.get(k) not in (None, "", "{}", "null")} or None
     common: dict[str, Any] = {"at": at, "version": version, "trace": trace, "source": "cloudevents"}
@@ -140,9 +141,9 @@ def _judged_call(feedback: Any) -> str | None:
     It is that of the response it repeats (the feedback's own may be a new one).
     """
     for part in ("response", "request"):
-        message = feedback.get(part) if isinstance(feedback, Mapping) else None
-        meta = message.get("meta") if isinstance(message, Mapping) else None
-        if isinstance(meta, Mapping) and isinstance(meta.get("puid"), str) and meta["puid"]:
+        message = feedback.get(part) if is_object(feedback) else None
+        meta = message.get("meta") if is_object(message) else None
+        if is_object(meta) and isinstance(meta.get("puid"), str) and meta["puid"]:
             return meta["puid"]
     return None
 
@@ -152,20 +153,20 @@ def _truth(data: Any, where: str) -> list[dict[str, Any]]:
 
     Seldon's feedback holds a message ``truth`` (or a number, or an array); others an object, or an array.
     """
-    if isinstance(data, Mapping) and "truth" in data:
+    if is_object(data) and "truth" in data:
         truth = data["truth"]
-        if isinstance(truth, Mapping) and not bodies.is_seldon(truth) and bodies.is_seldon({"data": truth}):
+        if is_object(truth) and not bodies.is_seldon(truth) and bodies.is_seldon({"data": truth}):
             truth = {"data": truth}  # without the envelope of a message
         found = bodies.response_rows(truth, f"{where}.truth")
         return [{"value": next(iter(row.values()))} if len(row) == 1 else row for row in found]
-    if isinstance(data, Mapping):
+    if is_object(data):
         if data.keys() <= {"request", "response", "reward", "meta"}:
             what = "the feedback holds no truth (a reward is none)"
             raise SightlineError(what, where=where, fix="send `truth` with the feedback")
         return [dict(data)]
-    if isinstance(data, list):
+    if is_array(data):
         lenient.check_rows(len(data), where)
-        return [dict(v) if isinstance(v, Mapping) else {"value": v} for v in data]
+        return [dict(v) if is_object(v) else {"value": v} for v in data]
     raise SightlineError(
         "the feedback holds no truth", where=where, fix="send `truth`, an object with the label, or an array"
     )

@@ -12,6 +12,7 @@ from typing import Any
 from sightline.collector.formats import bodies, rows, tensors
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
+from sightline.narrowing import is_object
 from sightline.spec.model import MonitorSpec
 
 
@@ -50,7 +51,7 @@ def _calls(
 def _call(
     headers: Mapping[str, str], call: Any, spec: MonitorSpec, source: str, where: str
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
-    if not isinstance(call, Mapping):
+    if not is_object(call):
         raise SightlineError(f"expected an object, found {type(call).__name__}", where=where)
     wrapped = "request" in call or "response" in call
     request, response = (call.get("request"), call.get("response")) if wrapped else (call, None)
@@ -60,7 +61,7 @@ def _call(
         raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
     base = _id(headers, call, request, response)
     version = next(
-        (str(b["model_version"]) for b in (response, request) if isinstance(b, Mapping) and b.get("model_version")),
+        (str(b["model_version"]) for b in (response, request) if is_object(b) and b.get("model_version")),
         None,
     )
     known: dict[str, Any] = {
@@ -90,7 +91,7 @@ def _call(
 
 def _id(headers: Mapping[str, str], call: Mapping[str, Any], request: Any, response: Any) -> str | None:
     for holder in (call, request, response):
-        if isinstance(holder, Mapping):
+        if is_object(holder):
             for key in ("id", "request_id", "client_request_id"):
                 if isinstance(holder.get(key), str | int) and holder[key] != "":
                     return str(holder[key])

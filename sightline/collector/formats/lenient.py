@@ -90,7 +90,7 @@ def elements(text: bytes) -> list[bytes]:
     check_rows(len(raw), "body")
     if shape is text:
         return [bytes(element) for element in raw]
-    found = []
+    found: list[bytes] = []
     position = shape.index(b"[") + 1
     for element in raw:  # of the same length, and at the same place, as what was sent
         gap = _GAP.match(text, position)

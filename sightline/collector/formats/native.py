@@ -35,6 +35,7 @@ from sightline.log.events import (
     build_event,
 )
 from sightline.log.resend import REPLAY_HEADER
+from sightline.narrowing import Json
 from sightline.spec.model import MonitorSpec
 
 MAX_FIELDS = 2_000
@@ -267,7 +268,7 @@ def _loose_row(text: bytes, types: tuple[Any, ...]) -> Any:
         return _BadRow(text, str(error))
 
 
-def _event(kind: str, row: Any, spec: MonitorSpec, number: int, is_replay: bool = False) -> Event:
+def _event(kind: str, row: Json | _BadRow, spec: MonitorSpec, number: int, is_replay: bool = False) -> Event:
     if isinstance(row, _BadRow):
         return _rejected(kind, number, "bad_json", f"the row is no JSON: {row.message}", row.text)
     try:
@@ -286,7 +287,7 @@ def _event(kind: str, row: Any, spec: MonitorSpec, number: int, is_replay: bool 
         return _rejected(kind, number, "bad_row", error.what, rows.as_json(row), error.where)
 
 
-def _build(kind: str, row: Any, spec: MonitorSpec) -> Event:
+def _build(kind: str, row: Json, spec: MonitorSpec) -> Event:
     if isinstance(row, Mapping) and _is_flat(kind, row, spec):
         if kind == INFERENCES:
             return build_event(kind, rows.with_times(_fields_of(spec, row)))

@@ -20,6 +20,7 @@ from typing import Any
 from sightline.collector.formats import bentoml, bodies, lenient, rows
 from sightline.errors import SightlineError
 from sightline.log.events import INFERENCES, LABELS, InferenceEvent, LabelEvent, RejectedEvent
+from sightline.narrowing import is_array, is_object
 from sightline.spec.model import MonitorSpec
 
 FEATURE, CLASS_SCORE = "sightline.feature.", "sightline.prediction.class_score."
@@ -63,7 +64,7 @@ def parse(
 
 
 def _is_label(record: Any) -> bool:
-    return isinstance(record, Mapping) and record.get("eventName") == "sightline.label"
+    return is_object(record) and record.get("eventName") == "sightline.label"
 
 
 def _read(where: str, record: Any, service: Mapping[str, Any], spec: MonitorSpec) -> list[rows.Event]:
@@ -121,7 +122,7 @@ class _Record:
 
     where: str
     content: Any
-    service: Mapping[str, Any] = field(default_factory=dict)
+    service: Mapping[str, Any] = field(default_factory=dict[str, Any])
     bentoml: Mapping[str, Any] | None = None
     error: SightlineError | None = None
 
@@ -130,7 +131,7 @@ def _records(document: Any) -> Iterator[_Record]:
     """All records; a resource that cannot be read is one record with an error."""
     if document == {}:  # an export of nothing
         return
-    if not isinstance(document, Mapping) or not isinstance(document.get("resourceLogs"), list):
+    if not is_object(document) or not is_array(document.get("resourceLogs")):
         raise SightlineError("no `resourceLogs` array", where="body", fix="send OTLP/HTTP logs as JSON")
     for i, resource in enumerate(document["resourceLogs"]):
         where = f"resourceLogs[{i}]"
@@ -147,7 +148,7 @@ def _records_of(resource: Mapping[str, Any], where: str) -> Iterator[_Record]:
     for j, scope in enumerate(_array(resource.get("scopeLogs"), f"{where}.scopeLogs")):
         place = f"{where}.scopeLogs[{j}]"
         about = _object(scope, place).get("scope")
-        is_bentoml = isinstance(about, Mapping) and about.get("name") == BENTOML_SCOPE
+        is_bentoml = is_object(about) and about.get("name") == BENTOML_SCOPE
         for k, content in enumerate(_array(scope.get("logRecords"), f"{place}.logRecords")):
             at = f"{place}.logRecords[{k}]"
             try:
@@ -158,13 +159,13 @@ def _records_of(resource: Mapping[str, Any], where: str) -> Iterator[_Record]:
 
 def _bentoml(record: Any, where: str) -> Mapping[str, Any]:
     body = _value(_object(record, where).get("body"), where, 0)
-    if not isinstance(body, Mapping):
+    if not is_object(body):
         raise SightlineError("the body of a BentoML record is no list of keys and values", where=f"{where}.body")
     return body
 
 
 def _object(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if not is_object(value):
         raise SightlineError("expected an object", where=where)
     return value
 
@@ -172,7 +173,7 @@ def _object(value: Any, where: str) -> Mapping[str, Any]:
 def _array(value: Any, where: str) -> list[Any]:
     if value is None:
         return []
-    if not isinstance(value, list):
+    if not is_array(value):
         raise SightlineError("expected an array", where=where)
     return value
 

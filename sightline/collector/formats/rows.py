@@ -26,6 +26,7 @@ from sightline.log.events import (
     RejectedEvent,
     build_event,
 )
+from sightline.narrowing import Json, is_array
 from sightline.spec.model import MonitorSpec
 
 MAX_PAYLOAD = 4000
@@ -137,7 +138,7 @@ def inference_event(
     return checked(INFERENCES, {"features": features, **fields})
 
 
-def _read_field(field: str, value: Any) -> Any:
+def _read_field(field: str, value: Json) -> Any:
     """The value of a column as the field of an event takes it; what is left as it is, is refused with its row."""
     if field in ("id", "version", "entity", "query"):
         return value if isinstance(value, list | dict) else str(value)
@@ -286,7 +287,7 @@ def _outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
     if not values and not found and len(row) == 1 and not set(row) & set(spec.columns.features):
         values = list(row.values())  # a single output tensor under the server's own name
         row.clear()
-    if len(values) == 1 and isinstance(values[0], list):
+    if len(values) == 1 and is_array(values[0]):
         values = values[0]
     return {**found, **_unnamed_outputs(spec, values, found)} if values else found
 

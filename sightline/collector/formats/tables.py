@@ -9,6 +9,7 @@ from typing import Any
 from sightline.collector.formats import bodies, rows
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
+from sightline.narrowing import is_object
 from sightline.spec.model import MonitorSpec
 
 IDS = ("client_request_id", "databricks_request_id", "invocation_id")
@@ -29,7 +30,7 @@ def _lines(body: bytes) -> Iterator[tuple[str, Any]]:
 
 def _record(where: str, item: Any) -> Mapping[str, Any]:
     item = bodies.decode_record(item, where)
-    if not isinstance(item, Mapping):
+    if not is_object(item):
         raise SightlineError("expected an object", where=where)
     return item
 
@@ -95,7 +96,7 @@ def _served_at(item: Mapping[str, Any], where: str) -> datetime | None:
 
 def _version(item: Mapping[str, Any], where: str) -> str | None:
     metadata = _json_field(item, "request_metadata", where)
-    if isinstance(metadata, Mapping) and metadata.get("model_version"):
+    if is_object(metadata) and metadata.get("model_version"):
         return str(metadata["model_version"])
     served = item.get("served_entity_id") or item.get("model_version")
     return str(served) if served else None
@@ -134,14 +135,14 @@ def sagemaker(
 def _is_truth(item: Any) -> bool:
     if isinstance(item, bytes):
         return b'"groundTruthData"' in item and b'"captureData"' not in item
-    return isinstance(item, Mapping) and "groundTruthData" in item and "captureData" not in item
+    return is_object(item) and "groundTruthData" in item and "captureData" not in item
 
 
 def _monitored(
     spec: MonitorSpec, where: str, item: Mapping[str, Any]
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     metadata = item.get("eventMetadata")
-    if not isinstance(metadata, Mapping):
+    if not is_object(metadata):
         raise SightlineError("no `eventMetadata`", where=where, fix="send lines as SageMaker writes them")
     base = metadata.get("inferenceId") or metadata.get("eventId")
     if not base:
@@ -168,7 +169,7 @@ def _captured(
     spec: MonitorSpec, item: Mapping[str, Any], where: str, base: str, at: Any
 ) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
     captured = item.get("captureData")
-    if not isinstance(captured, Mapping):
+    if not is_object(captured):
         raise SightlineError("neither `captureData` nor `groundTruthData`", where=where)
     sides: dict[str, list[bodies.Row]] = {}
     for side in ("Input", "Output"):
@@ -199,7 +200,7 @@ def _captured(
 
 
 def _payload(payload: Any, where: str, *, request: bool) -> list[bodies.Row]:
-    if not isinstance(payload, Mapping) or "data" not in payload:
+    if not is_object(payload) or "data" not in payload:
         raise SightlineError("expected an object with `data` and `encoding`", where=where)
     data, encoding = payload["data"], str(payload.get("encoding", "JSON")).upper()
     media = str(payload.get("observedContentType", "")).lower()

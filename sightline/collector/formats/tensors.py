@@ -15,6 +15,7 @@ from typing import Any
 
 from sightline.collector.formats import lenient
 from sightline.errors import SightlineError
+from sightline.narrowing import is_array, is_object
 
 LENGTH_HEADER = "inference-header-content-length"
 NUMBERS = {
@@ -29,11 +30,7 @@ _SCANNER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, 
 
 def is_tensors(value: Any) -> bool:
     """Is this the list of tensors of a request or response?"""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(t, Mapping) and {"name", "shape"} <= t.keys() for t in value)
-    )
+    return is_array(value) and bool(value) and all(is_object(t) and {"name", "shape"} <= t.keys() for t in value)
 
 
 def columns(tensors: Sequence[Mapping[str, Any]], where: str) -> dict[str, list[Any]]:
@@ -51,12 +48,12 @@ def columns(tensors: Sequence[Mapping[str, Any]], where: str) -> dict[str, list[
 
 def rows_of_shape(tensor: Any, field: str, where: str) -> list[Any]:
     """The values in `field` of a tensor, cut into rows by its ``shape``."""
-    if not isinstance(tensor, Mapping) or not isinstance(tensor.get(field), list):
+    if not is_object(tensor) or not is_array(tensor.get(field)):
         raise SightlineError(
             f"the tensor has no array `{field}`", where=where, fix="send the values as JSON, or as bytes"
         )
     shape = tensor.get("shape")
-    if not isinstance(shape, list) or not shape or not all(_is_count(d) for d in shape):
+    if not is_array(shape) or not shape or not all(_is_count(d) for d in shape):
         raise SightlineError(f"shape {shape!r:.80} is no array of non-negative integers", where=f"{where}.shape")
     flat: list[Any] = []
     _flatten(tensor[field], flat)
@@ -100,15 +97,14 @@ def with_binary_data(document: Any, data: bytes, where: str) -> Any:
 
     Those are meant that have a ``binary_data_size``, in their order.
     """
-    name = next(
-        (k for k in ("inputs", "outputs") if isinstance(document, Mapping) and is_tensors(document.get(k))), None
-    )
+    name = next((k for k in ("inputs", "outputs") if is_object(document) and is_tensors(document.get(k))), None)
     if name is None:
         raise SightlineError("bytes follow a JSON document without tensors", where=where)
-    found, position = [], 0
+    found: list[Any] = []
+    position = 0
     for i, tensor in enumerate(document[name]):
         parameters = tensor.get("parameters")
-        size = parameters.get("binary_data_size") if isinstance(parameters, Mapping) else None
+        size = parameters.get("binary_data_size") if is_object(parameters) else None
         if size is None:
             found.append(tensor)
             continue
@@ -139,7 +135,8 @@ def _values(datatype: Any, data: bytes, where: str) -> list[Any]:
 
 
 def _texts(data: bytes, where: str) -> list[str]:
-    texts, position = [], 0
+    texts: list[str] = []
+    position = 0
     while position < len(data):
         start = position + 4
         position = start + struct.unpack_from("<I", data, position)[0] if start <= len(data) else len(data) + 1
@@ -160,7 +157,7 @@ def _flatten(value: list[Any], into: list[Any]) -> None:
     stack = [iter(value)]
     while stack:
         for item in stack[-1]:
-            if isinstance(item, list):
+            if is_array(item):
                 stack.append(iter(item))
                 break
             into.append(item)

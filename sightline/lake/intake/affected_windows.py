@@ -57,7 +57,7 @@ def peek_windows(spec: MonitorSpec, paths: MonitorPaths, batch: Batch, home: Hom
         try:
             keys = _labels(spec, paths, batch, home) if batch.kind == "labels" else _inferences(spec, batch, home)
         except UnreadableError:
-            keys = set()
+            keys = set[str]()
         _peeked[remembered] = frozenset(keys)
     return set(_peeked[remembered])
 
@@ -154,4 +154,4 @@ def label_windows_waiting(spec: MonitorSpec, paths: MonitorPaths) -> set[str]:
 
 def windows_of(spec: MonitorSpec, paths: MonitorPaths, batches: Sequence[Batch], home: Home) -> set[str]:
     """Union of `peek_windows` over some batches."""
-    return set().union(*(peek_windows(spec, paths, batch, home) for batch in batches)) if batches else set()
+    return set[str]().union(*(peek_windows(spec, paths, batch, home) for batch in batches)) if batches else set()

@@ -6,7 +6,7 @@ Also how Python objects become columns.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,8 +78,8 @@ class Chunk:
     payload: Callable[[Sequence[int]], list[str]]
     unknown: tuple[str, ...] = ()
     missing: tuple[Role, ...] = ()
-    bad: list[BadRecord] = field(default_factory=list)
-    halves: list[tuple[int, InferenceEvent]] = field(default_factory=list)
+    bad: list[BadRecord] = field(default_factory=list[BadRecord])
+    halves: list[tuple[int, InferenceEvent]] = field(default_factory=list[tuple[int, InferenceEvent]])
 
 
 def to_json(row: Any) -> str:
@@ -88,7 +88,7 @@ def to_json(row: Any) -> str:
 
 
 @contextmanager
-def no_gc() -> Iterator[None]:
+def no_gc() -> Generator[None]:
     """Decoding makes millions of objects that hold no cycles; the collector would walk them again and again."""
     was_on = gc.isenabled()
     gc.disable()

@@ -19,6 +19,7 @@ import msgspec
 import polars as pl
 
 from sightline.lake.store.schema import TIMESTAMP
+from sightline.narrowing import Json
 
 MISSING_WORDS = ("", "NA", "N/A", "NULL", "null", "None", "none")
 """Spellings of "no value" in CSV columns that hold numbers, booleans or times (a category may be called NA)."""
@@ -34,7 +35,7 @@ class Converted:
     """Values of one lake type, and (reason, mask) for those that were dropped."""
 
     values: pl.Series
-    issues: list[tuple[str, pl.Series]] = field(default_factory=list)
+    issues: list[tuple[str, pl.Series]] = field(default_factory=list[tuple[str, pl.Series]])
 
 
 def convert(raw: pl.Series, kind: str, *, parse: bool = False) -> Converted:
@@ -291,7 +292,7 @@ def _datetime(raw: pl.Series, parse: bool) -> Converted:
     return _all_bad(raw, TIMESTAMP)
 
 
-def _vector(value: Any) -> list[float]:
+def _vector(value: Json | tuple[Any, ...]) -> list[float]:
     if isinstance(value, str):
         value = msgspec.json.decode(value)
     if not isinstance(value, list | tuple):
@@ -302,7 +303,7 @@ def _vector(value: Any) -> list[float]:
 def _embedding(raw: pl.Series, parse: bool) -> Converted:
     dtype = raw.dtype
     target = pl.List(pl.Float32)
-    if isinstance(dtype, pl.List | pl.Array) and dtype.inner is not None and dtype.inner.is_numeric():
+    if isinstance(dtype, pl.List | pl.Array) and dtype.inner.is_numeric():
         found = Converted(raw.cast(target))
     elif isinstance(dtype, pl.Object) or (dtype == pl.String and parse):
         found = _elementwise(raw, _vector, target)

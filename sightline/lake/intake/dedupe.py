@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from metrics_py.intervals import N_BUCKETS
+from sightline.arrow import to_arrow
 from sightline.lake.intake.chunks import to_json
 from sightline.lake.store.parts import Staging, scan_parts
 from sightline.lake.store.schema import QUARANTINE_SCHEMA
@@ -35,7 +36,7 @@ def add_buckets(frame: pl.DataFrame) -> pl.DataFrame:
         import duckdb
 
         with duckdb.connect() as con:
-            con.register("units", units.to_arrow())
+            con.register("units", to_arrow(units))
             buckets = con.sql(
                 f"SELECT (md5_number_upper(unit) % 256 % {N_BUCKETS})::UTINYINT AS bucket FROM units"
             ).pl()["bucket"]
@@ -47,8 +48,8 @@ class Split:
     """Rows that are new, and what became of the others."""
 
     accepted: pl.DataFrame
-    quarantine: list[pl.DataFrame] = field(default_factory=list)
-    duplicates_by_batch: dict[str, int] = field(default_factory=dict)
+    quarantine: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    duplicates_by_batch: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def split_duplicates(spec: MonitorSpec, frame: pl.DataFrame, staging: Staging, paths_of: Mapping[str, str]) -> Split:

@@ -22,9 +22,9 @@ class LabelsDone:
     """What one flush of labels gave."""
 
     accepted: pl.DataFrame = field(default_factory=no_labels)
-    quarantine: list[pl.DataFrame] = field(default_factory=list)
-    duplicates_by_batch: dict[str, int] = field(default_factory=dict)
-    unmatched_by_batch: dict[str, int] = field(default_factory=dict)
+    quarantine: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    duplicates_by_batch: dict[str, int] = field(default_factory=dict[str, int])
+    unmatched_by_batch: dict[str, int] = field(default_factory=dict[str, int])
 
 
 def waiting_labels(spec: MonitorSpec, staging: Staging) -> tuple[pl.DataFrame, list[Part], list[Part]]:

@@ -199,7 +199,7 @@ class _Loader:
     def _refuse(self, batch: Batch, error: UnreadableError) -> None:
         tally = self._start(batch)
         tally.status, tally.n_rows, tally.n_rejected = "refused", error.n_rows, error.n_rows
-        row = {
+        row: dict[str, object] = {
             "kind": batch.kind,
             "batch_id": batch.batch_id,
             "source": batch.path,
@@ -223,7 +223,7 @@ class _Loader:
             if isinstance(at, datetime) and at >= self.spec.first_window.replace(tzinfo=None):
                 row["window_start"] = self.spec.floor(at).replace(tzinfo=None)
         received = batch.received_at.astimezone(UTC).replace(tzinfo=None)
-        base = {
+        base: dict[str, object] = {
             "kind": REJECTED,
             "batch_id": batch.batch_id,
             "source": batch.path,

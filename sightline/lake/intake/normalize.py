@@ -26,7 +26,7 @@ class Normalized:
     """Accepted rows in canonical columns (``bucket`` still null), quarantine rows, and counts."""
 
     frame: pl.DataFrame
-    quarantine: list[pl.DataFrame] = field(default_factory=list)
+    quarantine: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
     n_rows: int = 0
     n_rejected: int = 0
     n_value_issues: int = 0
@@ -262,7 +262,7 @@ def _labels(work: _Work) -> pl.DataFrame:
 
 
 def _shown(values: pl.Series) -> list[str | None]:
-    shown = []
+    shown: list[str | None] = []
     for value in values.to_list():
         if isinstance(value, datetime):
             shown.append(value.isoformat())
@@ -308,7 +308,7 @@ def _rejections(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _value_issues(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
-    found = []
+    found: list[pl.DataFrame] = []
     for name, reason, mask in work.issues:
         rows = (mask & ~work.rejected).arg_true()
         if len(rows):

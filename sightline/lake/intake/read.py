@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from sightline.arrow import from_arrow
 from sightline.home import Home
 from sightline.lake.intake.chunks import (
     MAX_PAYLOAD_BYTES,
@@ -27,6 +28,7 @@ from sightline.lake.intake.chunks import (
 from sightline.lake.intake.roles import Role, roles
 from sightline.lake.intake.segments import read_segment_chunks
 from sightline.lake.intake.sources import Batch
+from sightline.narrowing import Json
 from sightline.spec.model import MonitorSpec
 
 CHUNK_ROWS = 250_000
@@ -126,14 +128,10 @@ def _duckdb(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]
         reader = relation.to_arrow_reader(chunk_rows)
         empty = True
         for piece in reader:
-            found = pl.from_arrow(piece)
-            assert isinstance(found, pl.DataFrame)
             empty = False
-            yield found
+            yield from_arrow(piece)
         if empty:
-            found = pl.from_arrow(reader.schema.empty_table())
-            assert isinstance(found, pl.DataFrame)
-            yield found
+            yield from_arrow(reader.schema.empty_table())
     except duckdb.Error as error:
         raise UnreadableError("unreadable_table", f"{type(error).__name__}: {error}") from error
     finally:
@@ -173,9 +171,11 @@ def _unknown(spec: MonitorSpec, kind: str, columns: Sequence[str], wanted: Seque
 
 def json_rows(data: bytes, first: int) -> tuple[list[tuple[int, Any]], list[BadRecord]]:
     """Objects of an NDJSON text (or of one JSON array) with their line numbers, and the lines that are none."""
+    items: list[tuple[int, Json]]
     if data.lstrip()[:1] == b"[":
         try:
-            items = list(enumerate(msgspec.json.decode(data), first))
+            elements: list[Any] = msgspec.json.decode(data)
+            items = list(enumerate(elements, first))
         except msgspec.DecodeError as error:
             raise UnreadableError("unreadable_file", f"no JSON array: {error}") from error
     else:

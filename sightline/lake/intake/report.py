@@ -26,14 +26,14 @@ class IntakeReport:
         Quarantine rows by reason.
     """
 
-    batches: list[str] = field(default_factory=list)
-    windows: dict[str, int] = field(default_factory=dict)
+    batches: list[str] = field(default_factory=list[str])
+    windows: dict[str, int] = field(default_factory=dict[str, int])
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
     value_issues: int = 0
     unmatched: int = 0
-    quarantined_by_reason: dict[str, int] = field(default_factory=dict)
+    quarantined_by_reason: dict[str, int] = field(default_factory=dict[str, int])
 
     def add(self, tallies: Iterable[Tally], windows: Mapping[str, int]) -> None:
         """Add what one commit did."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -50,16 +51,16 @@ class HalvesDone:
         Halves by batch: those that wait, earlier ones that no longer do, and repetitions of one that waits.
     """
 
-    events: list[tuple[int, InferenceEvent]] = field(default_factory=list)
-    expired: list[Half] = field(default_factory=list)
-    waiting: Counter[str] = field(default_factory=Counter)
-    paired: Counter[str] = field(default_factory=Counter)
-    repeated: Counter[str] = field(default_factory=Counter)
+    events: list[tuple[int, InferenceEvent]] = field(default_factory=list[tuple[int, InferenceEvent]])
+    expired: list[Half] = field(default_factory=list[Half])
+    waiting: Counter[str] = field(default_factory=Counter[str])
+    paired: Counter[str] = field(default_factory=Counter[str])
+    repeated: Counter[str] = field(default_factory=Counter[str])
 
 
 def join_halves(request: InferenceEvent, response: InferenceEvent) -> InferenceEvent:
     """One inference of a request and its response."""
-    joined = {}
+    joined: dict[str, Any] = {}
     for name in InferenceEvent.__struct_fields__:
         first, second = (request, response) if name in REQUEST_FIRST else (response, request)
         value = getattr(first, name)

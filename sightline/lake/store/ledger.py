@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -156,7 +156,7 @@ class Ledger:
         return row[0] if row else 0
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Generator[sqlite3.Connection]:
         """All or nothing, durable on return."""
         self.con.execute("BEGIN IMMEDIATE")
         try:
@@ -168,7 +168,7 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(path: Path, *, create: bool = True) -> Iterator[Ledger]:
+def open_ledger(path: Path, *, create: bool = True) -> Generator[Ledger]:
     """Open a monitor's ledger, creating its tables.
 
     Parameters

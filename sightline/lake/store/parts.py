@@ -113,7 +113,7 @@ def recover_if_needed(paths: MonitorPaths) -> None:
 def _finish(paths: MonitorPaths, ledger: Ledger, parts: Sequence[Part]) -> int:
     if not parts:
         return 0
-    folders = set()
+    folders: set[Path] = set()
     for part in sorted(parts, key=lambda p: p.state):  # "obsolete" before "staged"
         file = paths.root / part.path
         folders.add(file.parent)
@@ -138,13 +138,13 @@ class Staging:
 
     paths: MonitorPaths
     ledger: Ledger
-    parts: list[Part] = field(default_factory=list)
-    obsolete: list[Part] = field(default_factory=list)
-    batches: list[BatchRow] = field(default_factory=list)
-    changes: list[tuple[str, str, str, int]] = field(default_factory=list)
-    rematched: list[tuple[int, int, int, str]] = field(default_factory=list)
-    meta: dict[str, int] = field(default_factory=dict)
-    schemas: dict[str, dict[str, str]] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list[Part])
+    obsolete: list[Part] = field(default_factory=list[Part])
+    batches: list[BatchRow] = field(default_factory=list[BatchRow])
+    changes: list[tuple[str, str, str, int]] = field(default_factory=list[tuple[str, str, str, int]])
+    rematched: list[tuple[int, int, int, str]] = field(default_factory=list[tuple[int, int, int, str]])
+    meta: dict[str, int] = field(default_factory=dict[str, int])
+    schemas: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
     def add(self, kind: str, window_key: str | None, frame: pl.DataFrame, seq: int) -> Part:
         """Write one hidden part (kind inferences, labels, unmatched or quarantine); `seq` is the newest batch in it."""
@@ -219,7 +219,7 @@ def scan_parts(files: Sequence[Path], schema: dict[str, pl.DataType]) -> pl.Lazy
         groups.setdefault(file.name.removeprefix(".").removesuffix(".tmp").removesuffix(".parquet")[-8:], []).append(
             file
         )
-    frames = []
+    frames: list[pl.LazyFrame] = []
     for mark, members in groups.items():
         frame = pl.scan_parquet(members, hive_partitioning=False, glob=False)
         if mark != current:

@@ -7,7 +7,7 @@ what the ledger holds now; so a run started by hand counts like any other, and a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,7 +103,7 @@ class Progress:
         }
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         self.con.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -114,7 +114,7 @@ class Progress:
 
 
 @contextmanager
-def open_progress(ledger_path: Path) -> Iterator[Progress]:
+def open_progress(ledger_path: Path) -> Generator[Progress]:
     """Open the progress tables inside a monitor's ledger.
 
     Parameters
