@@ -49,6 +49,7 @@ class SharedClock:
         _MOMENT.pack_into(self._memory, 0, moment.timestamp())
 
     def __call__(self) -> datetime:
+        """The time by this clock."""
         return datetime.fromtimestamp(_MOMENT.unpack_from(self._memory)[0], UTC)
 
 

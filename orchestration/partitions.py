@@ -13,8 +13,10 @@ RANGE_END = "dagster/asset_partition_range_end"
 
 
 def definition(spec: MonitorSpec) -> dg.TimeWindowPartitionsDefinition:
-    """Partitions of a monitor: its windows from the first one to the current one (included, so that the windows of
-    today are judged while they fill)."""
+    """Partitions of a monitor: its windows from the first one to the current one.
+
+    The current one is included, so that the windows of today are judged while they fill.
+    """
     start = spec.first_window
     if spec.schedule == "hourly":
         return dg.HourlyPartitionsDefinition(start_date=start, fmt="%Y-%m-%d-%H", timezone="UTC", end_offset=1)

@@ -32,7 +32,7 @@ _PARSED_SUFFIXES = {".sql", ".yml", ".yaml", ".md", ".csv"}
 
 
 def dbt_resource() -> FastDbt:
-    """dbt on the bundled project, from the environment this Python runs in."""
+    """The bundled project with dbt from the environment this Python runs in."""
     if not DBT.exists():
         raise SightlineError(
             "dbt is not installed beside this Python", where=str(DBT), fix="pip install dbt-core dbt-duckdb"

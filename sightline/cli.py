@@ -1,5 +1,8 @@
-"""The command ``sightline``. Each subcommand lives in ``sightline/commands/<name>.py`` as ``command`` and is imported
-only when called, so that ``sightline compare`` never imports Dagster."""
+"""The command ``sightline``.
+
+Each subcommand lives in ``sightline/commands/<name>.py`` as ``command`` and is imported only when called, so that
+``sightline compare`` never imports Dagster.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ class LazyGroup(click.Group):
     """Finds its subcommands in the package ``sightline.commands`` by module name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the subcommands, sorted."""
         return sorted(m.name for m in pkgutil.iter_modules(commands.__path__) if not m.name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand of this name; None if there is none."""
         if cmd_name not in self.list_commands(ctx):
             return None
         return importlib.import_module(f"sightline.commands.{cmd_name}").command

@@ -73,7 +73,7 @@ class MonitorPaths:
 
     @property
     def dbt(self) -> Path:
-        """This monitor's dbt target and log folder, so that its constant vars keep their partial parse."""
+        """Target and log folder of this monitor's dbt, so that its constant vars keep their partial parse."""
         return self.root / "dbt"
 
 

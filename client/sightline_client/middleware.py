@@ -152,6 +152,7 @@ class ASGIMiddleware:
     async def __call__(
         self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
     ) -> None:
+        """Handle one connection."""
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT") or scope["path"] not in self.paths:
             await self.app(scope, receive, send)
             return
@@ -197,6 +198,7 @@ class WSGIMiddleware:
         self._extract, self._max_body_bytes = extract, max_body_bytes
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Handle one request."""
         if environ.get("REQUEST_METHOD") not in ("POST", "PUT") or environ.get("PATH_INFO") not in self.paths:
             return self.app(environ, start_response)
         exchange = _Exchange(

@@ -45,7 +45,7 @@ def has_locks() -> bool:
 
 
 def is_segment_name(name: str) -> bool:
-    """``<kind>-<utc stamp>-<sequence>-<writer>.seg``?"""
+    """Whether it is ``<kind>-<utc stamp>-<sequence>-<writer>.seg``."""
     return _NAME.fullmatch(name) is not None
 
 

@@ -55,7 +55,7 @@ class Spool:
 
     @property
     def has_segments(self) -> bool:
-        """Is there any segment in the folder, of whatever process?"""
+        """Whether there is any segment in the folder, of whatever process."""
         return bool(self._segments())
 
     def append(self, kind: str, rows: list[bytes]) -> bool:

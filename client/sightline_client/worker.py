@@ -112,7 +112,7 @@ class Worker:
 
     @property
     def is_running(self) -> bool:
-        """Has the thread been started in this process?"""
+        """Whether the thread has been started in this process."""
         return self._thread is not None
 
     @property

@@ -122,8 +122,10 @@ def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefiniti
 
 
 def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, flow: str, keys: list[str]) -> tuple[int, str]:
-    """Freeze the reference if its rows have come, write the control tables; returns the ledger's position and the
-    reference's id as the aggregates will know them."""
+    """Freeze the reference if its rows have come, and write the control tables.
+
+    Returns the ledger's position and the reference's id as the aggregates will know them.
+    """
     spec, paths = monitor.spec, monitor.paths
     with open_progress(paths.ledger) as progress:
         position = progress.position()

@@ -22,7 +22,8 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
     """The asset ``reference``.
 
     The aggregates freeze it by themselves when its rows have come; materialize it by hand to
-    do so earlier, or with ``rebuild: true`` to profile it anew (every window is then worked up again)."""
+    do so earlier, or with ``rebuild: true`` to profile it anew (every window is then worked up again).
+    """
 
     @dg.asset(
         **monitor.asset_args("reference", partitioned=False),

@@ -1,0 +1,1 @@
+"""What starts runs by itself: new data, closed windows, a new reference."""

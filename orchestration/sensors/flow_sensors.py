@@ -59,8 +59,10 @@ def build(monitor: Monitor, flow: str) -> dg.SensorDefinition:
 
 
 def run_request(monitor: Monitor, flow: str, request: Request) -> dg.RunRequest:
-    """A run of the flow over the request's windows; without new data it leaves the intake asset alone, so that this
-    asset's freshness stays the age of the data."""
+    """A run of the flow over the request's windows.
+
+    Without new data it leaves the intake asset alone, so that this asset's freshness stays the age of the data.
+    """
     return dg.RunRequest(
         run_key=request.run_key,
         tags={REQUEST_TAG: request.run_key, **partitions.run_tags(request.first, request.last)},

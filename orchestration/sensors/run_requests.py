@@ -201,7 +201,7 @@ def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]
 
 
 def _must_wait(spec: MonitorSpec, first: str, under_way: Collection[Request], listing: Listing) -> bool:
-    """Is an earlier range under way that holds windows never judged before?
+    """Whether an earlier range is under way that holds windows never judged before.
 
     The alert engine goes forward in time: were the later range to end first, or the earlier one to fail and be tried
     again, the earlier windows would teach nothing. A range given up holds nobody up.
@@ -246,7 +246,8 @@ def _ranges(
     """Ranges oldest first, none holding an excluded window.
 
     Windows that are due without new data go along with those around
-    them that have some; before and after those they have ranges of their own."""
+    them that have some; before and after those they have ranges of their own.
+    """
     bridge = MAX_BRIDGED if flow == DELAYED.name else 0
     found: list[tuple[str, str, bool]] = []
     taken = set(excluded)

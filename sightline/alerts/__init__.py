@@ -1,0 +1,1 @@
+"""From evidence to incidents: decisions, what people do about them, and how alerts reach people."""

@@ -225,7 +225,9 @@ def read_action(action: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def published_through(paths: MonitorPaths) -> datetime | None:
-    """Start of the last window decided so far (naive UTC): evidence that comes later is decided after it, so that
-    published decisions never change."""
+    """Start of the last window decided so far (naive UTC).
+
+    Evidence that comes later is decided after it, so that published decisions never change.
+    """
     streams = read_snapshot(paths, STREAMS)
     return None if streams is None or streams.is_empty() else cast("datetime | None", streams["decided_at"].max())

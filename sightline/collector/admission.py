@@ -127,7 +127,7 @@ class Gate:
 
 
 def is_ingest(method: str, path: str) -> bool:
-    """Does a request bring events (or mean to)?"""
+    """Whether a request brings events (or means to)."""
     return path.startswith(PREFIX) or (path == "/" and method == "POST")
 
 

@@ -79,6 +79,7 @@ class Collector:
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle one connection, as ASGI wants it."""
         if scope["type"] != "http":
             await self._pages(scope, receive, send)
             return

@@ -115,7 +115,7 @@ class Registry:
         self._signature: object = None
 
     def changed(self) -> bool:
-        """Has any monitor file changed since the last `load`?"""
+        """Whether any monitor file has changed since the last `load`."""
         return self._sign() != self._signature
 
     def _sign(self) -> object:

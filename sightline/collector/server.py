@@ -41,7 +41,7 @@ def make_guards(webhook_url: str | None) -> MakeObserver:
 
 
 def is_loopback(host: str) -> bool:
-    """Does this address reach this machine only?"""
+    """Whether this address reaches this machine only."""
     if host == "localhost":
         return True
     try:

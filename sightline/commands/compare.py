@@ -50,8 +50,9 @@ def command(
     shape: str,
     everything: bool,
 ) -> None:
-    """Compare CURRENT with REFERENCE column by column (Parquet, CSV, TSV or NDJSON files, or globs or
-    folders of them; .csv.gz too).
+    """Compare CURRENT with REFERENCE column by column.
+
+    Both are Parquet, CSV, TSV or NDJSON files, or globs or folders of them; .csv.gz too.
 
     Bins are frozen from the reference, every effect has a 95 % interval, and each verdict is drift, stable or unclear
     (too few rows to tell). Exit code: 0 no drift, 1 drift found, 2 a mistake in the call.

@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Check the file CURRENT against SUITE (YAML); REFERENCE gives ranges, bins and the values of tolerances.
 
-    \b
+    \u0008
     sightline test suite.yaml reference.parquet current.parquet
     sightline test --generate reference.parquet --label y --score p > suite.yaml
 

@@ -63,7 +63,7 @@ def _column_rates(spec: MonitorSpec, moments: pl.DataFrame) -> pl.DataFrame:
 
 
 def has_contract(feature: Feature) -> bool:
-    """Does the spec bound the values of this feature?"""
+    """Whether the spec bounds the values of this feature."""
     return feature.min is not None or feature.max is not None or feature.allowed is not None or not feature.nullable
 
 

@@ -149,7 +149,7 @@ def _by_window(groups: Iterable[Sequence[Row]]) -> dict[datetime, list[Row]]:
 
 
 def _belongs(check: PlannedCheck, stream: tuple[str | None, str | None]) -> bool:
-    """Does a stream (column, statistic) of the check's asset belong to the check?"""
+    """Whether a stream (column, statistic) of the check's asset belongs to the check."""
     column, statistic = stream
     kind = family(check)
     if kind == "contract":

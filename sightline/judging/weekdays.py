@@ -15,7 +15,7 @@ Counts = NDArray[np.int64]
 
 
 def lacks_weekdays(profile: ColumnProfile, reference: Counts, counts: Counts) -> NDArray[np.bool_]:
-    """Is there a weekday of the reference on which the window has no row?
+    """Whether there is a weekday of the reference on which the window has no row.
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ def recover(log: Path, now: datetime | None = None) -> RecoveryReport:
 
 
 def is_live(path: Path) -> bool:
-    """Does a living process write this open segment?"""
+    """Whether a living process writes this open segment."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,0 +1,1 @@
+"""The monitor's YAML: model, loader, rules, names, and the documentation made from them."""

@@ -63,7 +63,7 @@ def digest(column: str) -> str:
 
 
 def is_exact(column: str) -> bool:
-    """Is the slug the column's own name (special columns: without their ``@``)?"""
+    """Whether the slug is the column's own name (special columns: without their ``@``)."""
     return slug(column) == column.removeprefix(SPECIAL_PREFIX)
 
 

@@ -108,7 +108,7 @@ def _refused_functions(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 def _misshapen(con: duckdb.DuckDBPyConnection, metric: CustomMetric, refused: dict[str, str]) -> SightlineError | None:
-    """Is the text one expression, and of nothing but its row?"""
+    """Whether the text is one expression, and of nothing but its row: what is wrong if not."""
     if not str(metric.sql).strip():
         return SightlineError("the expression is empty", fix=NOT_PER_ROW)
     # the expression stands on lines of its own, here and in dbt: it may end in a comment
@@ -127,7 +127,7 @@ def _misshapen(con: duckdb.DuckDBPyConnection, metric: CustomMetric, refused: di
 
 
 def _unbound(con: duckdb.DuckDBPyConnection, metric: CustomMetric) -> SightlineError | None:
-    """Do the columns and functions exist, and is it a number?"""
+    """Whether the columns and functions exist, and it is a number: what is wrong if not."""
     import duckdb
 
     table = "labelled" if metric.needs_label else "inferences"
@@ -145,7 +145,7 @@ def _unbound(con: duckdb.DuckDBPyConnection, metric: CustomMetric) -> SightlineE
 
 
 def _is_one_expression(statements: list[dict[str, Any]]) -> bool:
-    """Is it nothing but ``SELECT (expression)``?"""
+    """Whether it is nothing but ``SELECT (expression)``."""
     if len(statements) != 1:
         return False
     node = statements[0]["node"]

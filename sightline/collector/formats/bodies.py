@@ -246,7 +246,7 @@ def _tensors(value: Any, where: str) -> list[Row]:
 
 
 def is_seldon(body: Mapping[str, Any]) -> bool:
-    """Is this a message of the protocol of Seldon Core 1?"""
+    """Whether this is a message of the protocol of Seldon Core 1."""
     data = body.get("data")
     if is_object(data) and {"ndarray", "tensor", "tftensor"} & data.keys():
         return True

@@ -29,7 +29,7 @@ _SCANNER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, 
 
 
 def is_tensors(value: Any) -> bool:
-    """Is this the list of tensors of a request or response?"""
+    """Whether this is the list of tensors of a request or response."""
     return is_array(value) and bool(value) and all(is_object(t) and {"name", "shape"} <= t.keys() for t in value)
 
 
