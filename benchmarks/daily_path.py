@@ -111,13 +111,13 @@ def generate(spec: MonitorSpec, paths: MonitorPaths, rows: int) -> None:
                        (hash(i, day) % 64)::UTINYINT AS bucket, {start} + INTERVAL 1 DAY AS received_at,
                        'b{day}' AS batch_id, i AS row_number
                        {numbers}{categories}
-                FROM (SELECT i, {day} AS day FROM range({per_day}) AS ids(i)))""")
+                FROM (SELECT i, {day} AS day FROM range({per_day}) AS ids(i)))""")  # noqa: S608 (its own names)
             label = f"if({uniform(3).replace('day', str(day)).replace('(i,', '(row_number,')} < score, 1, 0)"
             labels = f"""SELECT prediction_id, predicted_at, window_start,
                        {label}::VARCHAR AS label_class, {label}::DOUBLE AS label_value,
                        predicted_at + INTERVAL 20 HOUR AS observed_at, predicted_at + INTERVAL 30 HOUR AS received_at,
                        ({100 + day}::BIGINT << 32) + row_number AS revision_order, 'l{day}' AS batch_id
-                FROM day_rows ORDER BY hash(prediction_id)"""
+                FROM day_rows ORDER BY hash(prediction_id)"""  # noqa: S608 (its own names)
             for kind, query in {"inferences": "FROM day_rows", "labels": labels}.items():
                 folder = paths.lake / kind / f"window={key}"
                 folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,8 @@ def prepare(con: duckdb.DuckDBPyConnection, paths: MonitorPaths) -> None:
             "hive_types = {'window': VARCHAR})"
         )
         con.execute(
-            f'CREATE OR REPLACE VIEW raw.{kind} AS SELECT * EXCLUDE ("window"), "window" AS window_key FROM {scan}'
+            f"CREATE OR REPLACE VIEW raw.{kind} AS "  # noqa: S608 (its own names)
+            f'SELECT * EXCLUDE ("window"), "window" AS window_key FROM {scan}'
         )
     columns = {"kind": "VARCHAR", "column": "VARCHAR", "reason": "VARCHAR", "severity": "VARCHAR"}
     columns |= {"window_start": "TIMESTAMP", "received_at": "TIMESTAMP"}
@@ -154,7 +155,7 @@ def scan(spec: MonitorSpec, paths: MonitorPaths, columns: Sequence[str], label_c
         prepare(con, paths)
         for kind, names in {"inferences": columns, "labels": label_columns}.items():
             counts = ", ".join(f'count("{name}")' for name in names)
-            con.sql(f"SELECT {counts} FROM raw.{kind}").fetchall()
+            con.sql(f"SELECT {counts} FROM raw.{kind}").fetchall()  # noqa: S608 (its own names)
 
 
 def scan_stated(spec: MonitorSpec, paths: MonitorPaths) -> None:
@@ -221,7 +222,7 @@ def measured(call: list[str], environment: dict[str, str], *, repeats: int = 1) 
     costs = []
     for _ in range(repeats):
         begun = time.monotonic()
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 (its own command)
             call, env={**os.environ, **environment}, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         assert child.stdout is not None

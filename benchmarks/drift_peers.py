@@ -147,7 +147,7 @@ def environment(tool: str) -> Path:
     python = folder / "bin" / "python"
     if not (folder / ".installed").exists():
         venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PINS[tool]], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *PINS[tool]], check=True)  # noqa: S603 (its own command)
         (folder / ".installed").touch()
     return python
 
@@ -166,7 +166,9 @@ def measure(tool: str, reference: Path, current: Path, days: int, statistics: st
         str(days),
         statistics,
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(  # noqa: S603 (its own command)
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if done.returncode == -signal.SIGKILL and tool in PINS:
         raise MemoryError(f"{tool} was killed: there is not enough memory for this many rows")
     if done.returncode:

@@ -100,7 +100,7 @@ def make_peers(folder: Path) -> Path | None:
     if not python.exists():
         venv.create(folder, with_pip=True)
     install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PEERS]
-    done = subprocess.run(install, check=False, capture_output=True, text=True)
+    done = subprocess.run(install, check=False, capture_output=True, text=True)  # noqa: S603 (its own command)
     if done.returncode:
         print(f"the peers cannot be installed: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
         return None
@@ -132,7 +132,7 @@ def run_all(calls: int) -> list[dict[str, Any]]:
                     "--target",
                     target,
                 ]
-                done = subprocess.run(
+                done = subprocess.run(  # noqa: S603 (its own command)
                     [*command, "--calls", str(calls)], check=True, capture_output=True, text=True, cwd=home
                 )
                 results.append(json.loads(done.stdout.splitlines()[-1]))

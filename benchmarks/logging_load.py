@@ -194,7 +194,7 @@ def drive(
 def server(arguments: list[str], port: int, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A server process on the first core, until the end of the block."""
     env = {**os.environ, "SIGHTLINE_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 (its own command)
         [sys.executable, *arguments], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     cores = sorted(os.sched_getaffinity(0))

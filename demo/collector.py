@@ -75,7 +75,7 @@ def collecting(home: Home, folder: Path) -> Iterator[tuple[str, SharedClock]]:
     environment = {**os.environ, "SIGHTLINE_HOME": str(home.root)}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log_file.open("wb") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 (its own command)
             [sys.executable, "-m", "demo.collector", str(clock_file), str(port)],
             env=environment, stdout=output, stderr=output,
         )  # fmt: skip

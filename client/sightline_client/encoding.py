@@ -49,7 +49,7 @@ def _foreign(value: Any, depth: int) -> Any:
         if callable(convert):
             try:
                 plain = convert()
-            except Exception:  # any library may fail in its own way; the text below is then the best we have
+            except Exception:  # noqa: S112 (any library may fail in its own way: then the text below is the best)
                 continue
             if plain is not value and type(plain) is not type(value):
                 return _simple(plain, depth + 1)

@@ -294,7 +294,7 @@ class Worker:
         self._attempts += 1
         self.counters.failures += 1
         limit = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(self._attempts, 10))
-        delay = max(0.05, random.uniform(0.0, limit))
+        delay = max(0.05, random.uniform(0.0, limit))  # noqa: S311 (spreads retries, guards nothing)
         asked = getattr(error, "retry_after", None)
         if asked is not None:
             delay = min(MAX_RETRY_AFTER_SECONDS, max(delay, asked))

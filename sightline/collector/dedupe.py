@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sightline.log.events import INFERENCES, InferenceEvent, LabelEvent
 
@@ -59,7 +59,8 @@ class RecentIds:
             The same ones encoded, without time of receipt.
         """
         keys = [event.id for event in events]
-        if kind == INFERENCES and any(event.part is not None for event in events):  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] (inferences)
+        inferences: Sequence[Any] = events
+        if kind == INFERENCES and any(event.part is not None for event in inferences):
             keys = list(map(event_key, events))
         contents = dict(zip(keys, map(hash, encoded), strict=True))
         young, old = self._young, self._old

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector as Source
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PREFIX = "sightline_collector"
 
-_number_text = cast("Callable[[float], str]", utils.floatToGoString)  # pyright: ignore[reportUnknownMemberType] (untyped)
+_number_text: Callable[[float], str] = cast("Any", utils).floatToGoString  # it has no types
 
 Labels = tuple[tuple[str, str], ...]
 Gauges = Iterable[tuple[str, str, Labels, float]]

@@ -38,7 +38,7 @@ def command(port: int, host: str) -> None:
     _announce(home, host, port)
     arguments = [str(program), "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
     os.chdir(home.root)
-    os.execve(program, arguments, environment(home))
+    os.execve(program, arguments, environment(home))  # noqa: S606 (Dagster beside this Python, without a shell)
 
 
 def bundled(name: str) -> Path:

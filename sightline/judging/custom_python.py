@@ -190,14 +190,15 @@ def _rows(
     wanted = [n for n in dict.fromkeys([*names, *cells]) if n not in python_metrics.LABEL_COLUMNS]
     selected = ", ".join(f"rows.{quote(name)}" for name in wanted)
     if not needs_label:
-        return con.sql(f"select {selected} from raw.inferences as rows where window_key = ?", params=[key]).pl()
+        query = f"select {selected} from raw.inferences as rows where window_key = ?"  # noqa: S608 (all quoted)
+        return con.sql(query, params=[key]).pl()
     label = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
     return con.sql(
         f"""
         select {selected}, labels.{label} as label, labels.label_class = $positive as is_positive
         from raw.inferences as rows inner join raw.current_labels as labels on rows.prediction_id = labels.prediction_id
         where rows.window_key = $key and labels.window_key = $key and labels.{label} is not null
-        """,
+        """,  # noqa: S608 (all quoted)
         params={"key": key, "positive": spec.positive_class},
     ).pl()
 

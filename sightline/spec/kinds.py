@@ -200,7 +200,7 @@ def _find_sample(raw: dict[str, Any], home: Home, monitor_id: str) -> tuple[pl.D
         return read_sample(path), str(path)
     source = sources.get("inferences") if is_object(sources) else None
     if is_object(source) and isinstance(source.get("parquet"), str):
-        files = sorted(glob.glob(str(home.root / source["parquet"]), recursive=True))  # noqa: PTH207 (pattern may be absolute)
+        files = sorted(glob.glob(str(home.root / source["parquet"]), recursive=True))  # noqa: PTH207 (may be absolute)
         if files:
             return read_sample(Path(files[0])), files[0]
     if is_object(source) and isinstance(source.get("duckdb"), str) and isinstance(source.get("table"), str):

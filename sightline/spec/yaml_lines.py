@@ -56,7 +56,8 @@ def read_yaml(path: Path) -> Document:
     document = Document(path)
     try:
         text = path.read_text(encoding="utf-8")
-        node = cast("yaml.Node | None", yaml.compose(text, yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType] (untyped)
+        compose = cast("Any", yaml).compose  # it has no types
+        node: yaml.Node | None = compose(text, yaml.SafeLoader)
     except OSError as error:
         raise SightlineError(f"cannot read the file: {error.strerror}", where=str(path)) from error
     except UnicodeDecodeError as error:

@@ -103,7 +103,9 @@ def write_control(
         for name, schema in TABLES.items():
             frame = frames[name].select([pl.col(column).cast(dtype) for column, dtype in schema.items()])
             con.register("control_frame", to_arrow(frame))
-            con.execute(f"CREATE OR REPLACE TABLE control.{name} AS SELECT * FROM control_frame")
+            con.execute(
+                f"CREATE OR REPLACE TABLE control.{name} AS SELECT * FROM control_frame"  # noqa: S608 (our own name)
+            )
             con.unregister("control_frame")
         con.execute("COMMIT")
     except BaseException:

@@ -111,20 +111,24 @@ def lake_data(
     else:
         condition = f"window_key >= {literal(spec.key(start))} AND window_key < {literal(spec.key(end))}"
         source = f"inferences in the lake from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
-    count = "SELECT count(*), count(DISTINCT window_key) FROM raw.inferences WHERE " + condition
+    count = f"SELECT count(*), count(DISTINCT window_key) FROM raw.inferences WHERE {condition}"  # noqa: S608 (quoted)
     n_rows, n_windows = con.sql(count).fetchall()[0]
     value = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
-    labels = f"(SELECT window_start, prediction_id, {value} FROM raw.current_labels WHERE {condition})"
-    joined = f"(SELECT * FROM raw.inferences WHERE {condition}) JOIN {labels} USING (window_start, prediction_id)"
-    n_labelled = con.sql(f"SELECT count(*) FROM {joined}").fetchall()[0][0] if spec.labels else 0
+    joined = (
+        f"(SELECT * FROM raw.inferences WHERE {condition}) JOIN "  # noqa: S608 (all quoted)
+        f"(SELECT window_start, prediction_id, {value} FROM raw.current_labels WHERE {condition}) "
+        "USING (window_start, prediction_id)"
+    )
+    count = f"SELECT count(*) FROM {joined}"  # noqa: S608 (all quoted)
+    n_labelled = con.sql(count).fetchall()[0][0] if spec.labels else 0
     step = -(-n_rows // MAX_ROWS) or 1
 
     def select(items: str, with_label: bool) -> pl.DataFrame:
         rows = joined if with_label else f"raw.inferences WHERE {condition}"
         if step == 1:
-            return con.sql(f"SELECT {items} FROM {rows}").pl()
-        thinned = f"SELECT *, hash(batch_id, row_number) % {step} AS thin FROM {rows}"
-        return con.sql(f"SELECT {items} FROM ({thinned}) WHERE thin = 0").pl()
+            return con.sql(f"SELECT {items} FROM {rows}").pl()  # noqa: S608 (all quoted)
+        thinned = f"SELECT *, hash(batch_id, row_number) % {step} AS thin FROM {rows}"  # noqa: S608 (all quoted)
+        return con.sql(f"SELECT {items} FROM ({thinned}) WHERE thin = 0").pl()  # noqa: S608 (all quoted)
 
     return ReferenceData(source, n_rows, n_windows, n_labelled, 0, select)
 
@@ -174,7 +178,7 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
         condition = "coalesce(label_class, label_value::VARCHAR) IS NOT NULL" if with_label else "true"
         with duckdb.connect() as con:
             con.register("reference_rows", to_arrow(frame))
-            return con.sql(f"SELECT {items} FROM reference_rows WHERE {condition}").pl()
+            return con.sql(f"SELECT {items} FROM reference_rows WHERE {condition}").pl()  # noqa: S608 (all quoted)
 
     return ReferenceData(f"file {spec.reference.path}", len(frame), 0, n_labelled, n_rejected, select, True, frame)
 

@@ -124,7 +124,7 @@ def _sourced(home: Home, kind: str, source: Source | None) -> Iterator[Batch]:
     if source is None:
         return
     if source.parquet:
-        for name in glob.iglob(source.parquet, root_dir=home.root, recursive=True):  # noqa: PTH207 (an absolute pattern may be given)
+        for name in glob.iglob(source.parquet, root_dir=home.root, recursive=True):  # noqa: PTH207 (may be absolute)
             file = home.root / name
             if file.is_file() and not file.name.startswith((".", "_")) and not file.name.lower().endswith(UNFINISHED):
                 batch = _batch(home, kind, file, "parquet")

@@ -109,7 +109,8 @@ class Ledger:
             [kind],
         )
         if keys is not None:
-            sql, params = sql + " AND window_key IN (SELECT value FROM json_each(?))", [*params, json.dumps(list(keys))]
+            sql += " AND window_key IN (SELECT value FROM json_each(?))"
+            params = [*params, json.dumps(list(keys))]
         if after_seq is not None:
             sql, params = sql + " AND seq > ?", [*params, after_seq]
         return [Part(*row) for row in self.con.execute(sql + " ORDER BY seq, path", params)]
