@@ -378,6 +378,7 @@ def load(path: str) -> Metric:
     Traceback (most recent call last):
     ValueError: metric 'refunds': write package.module:function
     """
+    _load()
     module_name, colon, function_name = path.partition(":")
     if not colon or not module_name or not function_name:
         raise ValueError(f"metric {path!r}: write package.module:function")
