@@ -1,4 +1,4 @@
-"""Build the wheels, install them into an empty environment, and use the commands in an empty folder (`make wheel-check`)."""
+"""Build the wheels, install them in an empty environment, use the commands in an empty folder (`make wheel-check`)."""
 
 from __future__ import annotations
 
