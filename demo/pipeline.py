@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from sightline.commands.ui import environment, prepare
+from sightline.dagster_setup import environment, prepare
 from sightline.home import Home
 from sightline.spec import names
 from sightline.spec.model import MonitorSpec

@@ -151,7 +151,7 @@ def _cause(error: Any) -> str:
 @contextmanager
 def dagster_instance(home: Home) -> Iterator[dg.DagsterInstance]:
     """The Dagster instance of a home folder, made ready as `sightline ui` would."""
-    from sightline.commands.ui import ENVIRONMENT, prepare
+    from sightline.dagster_setup import ENVIRONMENT, prepare
 
     prepare(home)
     with environment({**ENVIRONMENT, "DAGSTER_HOME": os.fspath(home.dagster)}), dg.DagsterInstance.get() as instance:

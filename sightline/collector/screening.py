@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from sightline.collector.features import Features
+from sightline.collector.formats.features import Features
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import Feature, MonitorSpec
 

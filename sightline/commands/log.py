@@ -212,7 +212,7 @@ def replay(
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def compact(monitor: str, older_than: timedelta, dry_run: bool) -> None:
     """Remove sealed segments of MONITOR that the lake has loaded; damaged ones and those not loaded are kept."""
-    from sightline.log.retention import compact_log
+    from sightline.lake.intake.log_retention import compact_log
     from sightline.spec.loader import find_monitor
 
     home = Home.from_env()

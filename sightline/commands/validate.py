@@ -14,11 +14,12 @@ import click
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
-from sightline.spec import kinds, plan, python_metrics, sql_metrics
+from sightline.spec import kinds, plan
 from sightline.spec.durations import format_duration
 from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, monitor_files
 from sightline.spec.model import MonitorSpec
 from sightline.spec.rules import ROLES
+from sightline.user_metrics import python_metrics, sql_metrics
 
 UNIT = {"hourly": "hour", "daily": "day", "weekly": "week"}
 

@@ -27,9 +27,9 @@ from sightline.judging.frames import SIGN
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
 from sightline.lake.store.schema import lake_schema, quote
-from sightline.spec import python_metrics
 from sightline.spec.model import CustomMetric, MonitorSpec
-from sightline.spec.python_metrics import brief
+from sightline.user_metrics import python_metrics
+from sightline.user_metrics.python_metrics import brief
 
 TABLE = {
     "window_start": pl.Datetime("us"),

@@ -14,8 +14,8 @@ import polars as pl
 
 from sightline.judging.custom_python import FAILED, TABLE
 from sightline.judging.marts import ALL_VERSIONS
-from sightline.spec import sql_metrics
 from sightline.spec.model import MonitorSpec
+from sightline.user_metrics import sql_metrics
 
 UNDEFINED = "the metric is undefined in every row"
 

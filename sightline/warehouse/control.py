@@ -18,8 +18,8 @@ from metrics_py.intervals import N_SEGMENT_BUCKETS
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.spec import sql_metrics
 from sightline.spec.model import MonitorSpec
+from sightline.user_metrics import sql_metrics
 from sightline.warehouse.reference import ReferenceProfile, column_roles, load_reference
 from sightline.warehouse.settings import negative_class
 

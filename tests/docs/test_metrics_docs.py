@@ -10,9 +10,10 @@ import yaml
 
 from metrics_py import registry
 from metrics_py.suite.facts import COLUMN_FACTS, TABLE_FACTS
-from sightline.spec import plan, python_metrics
+from sightline.spec import plan
 from sightline.spec.metric_docs import EXAMPLE, FROM_SPEC, HEADING, YAML, metrics_page
 from sightline.spec.model import CustomMetric, MonitorSpec
+from sightline.user_metrics import python_metrics
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 

@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from sightline.collector.features import canonical, feature_names, features_type
 from sightline.collector.formats import lenient, rows
+from sightline.collector.formats.features import canonical, feature_names, features_type
 from sightline.errors import SightlineError
 from sightline.log.events import (
     EARLIEST,

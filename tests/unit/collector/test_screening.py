@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.collector.features import Features
 from sightline.collector.formats import native
+from sightline.collector.formats.features import Features
 from sightline.collector.screening import COLUMNS_FROM, KnownColumn, Screen
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec

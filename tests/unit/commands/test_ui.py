@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from sightline import dagster_setup
 from sightline.cli import cli
-from sightline.commands import ui
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec.docs import EXAMPLE
@@ -93,13 +93,13 @@ def test_bundled_files_of_a_wheel_win(tmp_path, monkeypatch):
     package = tmp_path / "sightline"
     (package / "_bundled").mkdir(parents=True)
     (package / "_bundled" / "workspace.yaml").write_text("bundled")
-    monkeypatch.setattr(ui.sightline, "__file__", str(package / "__init__.py"))
-    assert ui.bundled("workspace.yaml").read_text() == "bundled"
+    monkeypatch.setattr(dagster_setup.sightline, "__file__", str(package / "__init__.py"))
+    assert dagster_setup.bundled("workspace.yaml").read_text() == "bundled"
     with pytest.raises(SightlineError, match="missing from the installation"):
-        ui.bundled("dagster.yaml")
+        dagster_setup.bundled("dagster.yaml")
 
 
 def test_prepare_keeps_the_home_folder_tidy(tmp_path):
     home = Home(tmp_path)
-    ui.prepare(home)
+    dagster_setup.prepare(home)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dagster_home", "data", "monitors"]

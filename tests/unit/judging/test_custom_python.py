@@ -256,7 +256,7 @@ class TestBroken:
         )
 
     def test_modules_of_another_home_folder_are_not_mistaken_for_this_one_s(self, warehouse, tmp_path):
-        from sightline.spec import python_metrics
+        from sightline.user_metrics import python_metrics
 
         other = tmp_path / "other"
         other.mkdir()

@@ -13,6 +13,7 @@ import pytest
 
 from sightline.errors import SightlineError
 from sightline.home import Home
+from sightline.lake.intake.log_retention import compact_log
 from sightline.log import inspect as log_inspect
 from sightline.log import segment as seg
 from sightline.log.events import InferenceEvent, LabelEvent
@@ -21,7 +22,6 @@ from sightline.log.inspect import log_stats, verify_segment
 from sightline.log.reader import read_segment
 from sightline.log.recovery import recover
 from sightline.log.resend import logged_events, replay_to_home, replay_to_url
-from sightline.log.retention import compact_log
 from sightline.log.writer import SegmentWriter
 from sightline.spec.model import MonitorSpec
 

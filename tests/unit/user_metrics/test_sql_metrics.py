@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sightline.spec import sql_metrics
 from sightline.spec.model import MonitorSpec
+from sightline.user_metrics import sql_metrics
 
 
 def spec_of(*entries: dict[str, object]) -> MonitorSpec:
