@@ -36,13 +36,15 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
     )
     def landed(context: dg.AssetExecutionContext) -> None:
         keys = partitions.windows_of(context)
-        report = intake(monitor.spec, monitor.paths, kind, monitor.home, now=utc_now())
+        report = intake(monitor.spec, monitor.paths, kind, monitor.home, now=utc_now(), windows=keys)
         with open_progress(monitor.paths.ledger) as progress:
             rows = progress.rows(kind, keys)
         for key in keys:
             facts = {"dagster/partition_row_count": rows.get(key, 0), "new rows": report.windows.get(key, 0)}
             context.add_asset_metadata(facts, partition_key=key)
         context.add_asset_metadata({"intake of this run": _report(report)}, partition_key=max(keys))
+        for path, reason, message in report.refused:
+            context.log.warning(f"refused as a whole: {path} ({reason}: {message})")
         if report.rejected or report.value_issues:
             context.log.warning(
                 f"{report.rejected} rows refused, {report.value_issues} values set to null: see "
@@ -60,6 +62,7 @@ def _report(report: IntakeReport) -> dg.MarkdownMetadataValue:
         ("rows refused", report.rejected),
         ("values set to null", report.value_issues),
         ("labels without a prediction yet", report.unmatched),
+        ("files refused", len(report.refused)),
         *((f"quarantined: {reason}", n) for reason, n in sorted(report.quarantined_by_reason.items())),
     ]
     return markdown_table(

@@ -52,7 +52,9 @@ def _build(monitor: Monitor, asset: str, planned: list[PlannedCheck]) -> dg.Asse
             if spec.name in selected:
                 yield dg.Output(None, output_name=spec.get_python_identifier())
         blocked = [
-            (check, key, verdict) for check, key, verdict in found if check.blocking and verdict.level == "error"
+            (check, key, verdict)
+            for check, key, verdict in found
+            if check.blocking and verdict.level == "error" and verdict.stops
         ]
         if blocked and len(keys) == 1:
             raise dg.Failure(

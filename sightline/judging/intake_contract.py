@@ -1,15 +1,17 @@
-"""The contract of what lands: a window whose rows were all refused is broken, and nothing may be built on it."""
+"""The contract of what lands: refused files and rows by window; one whose rows were all refused stops there."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from sightline.home import MonitorPaths
 from sightline.judging.verdicts import Verdict
-from sightline.lake.store.ledger import open_ledger
+from sightline.lake.store.ledger import Ledger, open_ledger
 from sightline.lake.store.parts import recover_if_needed, scan_parts, window_starts
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.schema import QUARANTINE_SCHEMA
@@ -17,58 +19,121 @@ from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck
 
 SHOWN_REASONS = 5
+SHOWN_FILES = 3
 REPEATED = "duplicate"
 """Reason of rows that are known already with the same content: nothing is lost, but somebody sent them twice."""
+CONTRADICTING = "conflicting_duplicate"
+"""Reason of rows whose id is known already with other content."""
+
+
+@dataclass
+class NotTaken:
+    """What intake left out of one window.
+
+    Attributes
+    ----------
+    rows : dict of str to int
+        Reason -> rows.
+    files : dict of str to str
+        Path of a file refused as a whole that still lies there -> reason and message.
+    contradicting : list of str
+        Paths of files that brought nothing new and contradict what is loaded: corrected files dropped again.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict[str, int])
+    files: dict[str, str] = field(default_factory=dict[str, str])
+    contradicting: list[str] = field(default_factory=list[str])
 
 
 def intake_verdicts(
     spec: MonitorSpec, paths: MonitorPaths, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]
 ) -> Iterator[tuple[PlannedCheck, str, Verdict]]:
     """Verdicts of the check ``contract`` on `inferences` or `labels`."""
-    counted = quarantined_rows(spec, paths, asset, keys)
+    left_out = not_taken(spec, paths, asset, keys)
     with open_progress(paths.ledger) as progress:
         accepted = progress.rows(asset, keys)
     for check in checks:
         for key in keys:
-            reasons = dict(counted.get(key, {}))
-            n_repeated = reasons.pop(REPEATED, 0)
-            n_accepted, n_refused = accepted.get(key, 0), sum(reasons.values())
-            facts: dict[str, Any] = {"rows accepted": n_accepted, "rows refused": n_refused}
-            facts |= {"rows repeated": n_repeated} if n_repeated else {}
-            worst = sorted(reasons.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
-            if worst:
-                facts["reasons"] = ", ".join(f"{reason} ({n})" for reason, n in worst)
-            if n_refused and not n_accepted:
-                facts["what to do"] = f"Read data/{spec.id}/quarantine, mend the sender, and land the corrected file."
-                yield check, key, Verdict("error", f"All {n_refused} rows were refused: {worst[0][0]}.", facts)
-            else:
-                again = f", {n_repeated} repeated (known already, left out)" if n_repeated else ""
-                yield check, key, Verdict("ok", f"{n_accepted} rows accepted, {n_refused} refused{again}.", facts)
+            yield check, key, _verdict(spec, accepted.get(key, 0), left_out.get(key, NotTaken()))
 
 
-def quarantined_rows(
-    spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Sequence[str]
-) -> dict[str, dict[str, int]]:
-    """Window key -> reason -> rows not taken (refused, or `REPEATED`).
+def _verdict(spec: MonitorSpec, n_accepted: int, left_out: NotTaken) -> Verdict:
+    """A refused file fails the window; it stops what is built on it only if nothing else was accepted."""
+    reasons = dict(left_out.rows)
+    n_repeated = reasons.pop(REPEATED, 0)
+    n_refused = sum(reasons.values())
+    facts: dict[str, Any] = {"rows accepted": n_accepted, "rows refused": n_refused}
+    facts |= {"rows repeated": n_repeated} if n_repeated else {}
+    worst = sorted(reasons.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
+    if worst:
+        facts["reasons"] = ", ".join(f"{reason} ({n})" for reason, n in worst)
+    counts = f"{n_accepted} rows accepted, {n_refused} refused"
+    counts += f", {n_repeated} repeated (known already, left out)" if n_repeated else ""
+    if left_out.files:
+        facts["files refused"] = "; ".join(f"{path}: {why}" for path, why in left_out.files.items())
+        facts["what to do"] = (
+            "Mend the file, or the columns in the monitor's file, and drop it again under the same name; "
+            "or take it out of the folder."
+        )
+        told = "; ".join(f"{path}: {why}" for path, why in list(left_out.files.items())[:SHOWN_FILES])
+        n = len(left_out.files)
+        what = "A file was refused as a whole" if n == 1 else f"{n} files were refused as a whole"
+        return Verdict("error", f"{what}: {told}. {counts}.", facts, stops=not n_accepted)
+    if n_refused and not n_accepted:
+        facts["what to do"] = f"Read data/{spec.id}/quarantine, mend the sender, and land the corrected file."
+        return Verdict("error", f"All {n_refused} rows were refused: {worst[0][0]}.", facts)
+    if left_out.contradicting:
+        names = " ".join(map(shlex.quote, left_out.contradicting))
+        command = f"sightline reload {spec.id} --replace {names}"
+        facts["what to do"] = f"To let the corrected file take the place of the rows loaded before: `{command}`"
+        return Verdict("warn", f"{counts}: {names} contradicts rows loaded before, which stay. {command}", facts)
+    return Verdict("ok", f"{counts}.", facts)
 
-    Rows without a usable time count in the window in which they arrived.
+
+def not_taken(spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Sequence[str]) -> dict[str, NotTaken]:
+    """Window key -> what intake left out of it.
+
+    Rows without a usable time count in the window in which they arrived. A file refused as a whole counts until it is
+    loaded, loaded in a later state, or taken away.
     """
     recover_if_needed(paths)
-    with open_ledger(paths.ledger, create=False) as ledger:
-        files = [paths.root / part.path for part in ledger.parts("quarantine")]
-    rows = scan_parts(files, QUARANTINE_SCHEMA)
+    kinds = ["inferences", "rejected"] if kind == "inferences" else [kind]
     wanted = {spec.window_start(key).replace(tzinfo=None): key for key in keys}
     start = pl.coalesce("window_start", window_starts(pl.col("received_at"), spec)).alias("window_start")
-    kinds = ["inferences", "rejected"] if kind == "inferences" else [kind]
-    counted = (
-        rows.filter(pl.col("kind").is_in(kinds), (pl.col("severity") == "row") | (pl.col("reason") == REPEATED))
-        .select(start, "reason")
-        .filter(pl.col("window_start").is_in(list(wanted)))
-        .group_by("window_start", "reason")
-        .len()
-        .collect()
-    )
-    found: dict[str, dict[str, int]] = {}
-    for moment, reason, n in counted.iter_rows():
-        found.setdefault(wanted[moment], {})[reason] = n
+    with open_ledger(paths.ledger, create=False) as ledger:
+        files = [paths.root / part.path for part in ledger.parts("quarantine")]
+        rows = (
+            scan_parts(files, QUARANTINE_SCHEMA)
+            .filter(pl.col("kind").is_in(kinds), pl.col("severity").is_in(["row", "file"]))
+            .select(start, "severity", "reason", "batch_id", "source", "payload")
+            .filter(pl.col("window_start").is_in(list(wanted)))
+            .collect()
+        )
+        found: dict[str, NotTaken] = {}
+        counted = rows.filter(pl.col("severity") == "row").group_by("window_start", "reason").len()
+        for moment, reason, n in counted.iter_rows():
+            found.setdefault(wanted[moment], NotTaken()).rows[reason] = n
+        _add_files(paths, ledger, rows.filter(pl.col("severity") == "file"), wanted, found)
+        _add_contradicting(ledger, rows.filter(pl.col("reason") == CONTRADICTING), wanted, found)
     return found
+
+
+def _add_files(
+    paths: MonitorPaths, ledger: Ledger, rows: pl.DataFrame, wanted: dict[Any, str], found: dict[str, NotTaken]
+) -> None:
+    """Files whose newest state in the ledger is a refusal, and which still lie there."""
+    refused = ledger.refused()
+    for row in rows.sort("source").iter_rows(named=True):
+        path = refused.get(row["batch_id"])
+        if path is not None and (paths.home / path.partition("::")[0]).exists():
+            found.setdefault(wanted[row["window_start"]], NotTaken()).files[path] = (
+                f"{row['reason']} ({row['payload']})"
+            )
+
+
+def _add_contradicting(ledger: Ledger, rows: pl.DataFrame, wanted: dict[Any, str], found: dict[str, NotTaken]) -> None:
+    empty = ledger.without_news(rows["batch_id"].unique().to_list())
+    for moment, batch_id in rows.select("window_start", "batch_id").unique().sort("batch_id").iter_rows():
+        if batch_id in empty:
+            named = found.setdefault(wanted[moment], NotTaken()).contradicting
+            named += [empty[batch_id]] if empty[batch_id] not in named else []

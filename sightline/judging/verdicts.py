@@ -77,11 +77,23 @@ class FactTable:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one check says about one window."""
+    """What one check says about one window.
+
+    Attributes
+    ----------
+    level : {'ok', 'warn', 'error'}
+    text : str
+        One sentence or two.
+    facts : mapping
+        What it rests on, by name.
+    stops : bool
+        An error of a check that blocks keeps everything built on the window from being made; False tells only.
+    """
 
     level: Level
     text: str
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    stops: bool = True
 
 
 def family(check: PlannedCheck) -> str:

@@ -326,12 +326,15 @@ class TestBadData:
         found = requests(built, instance, "churn__inferences")
         keys = {r.tags.get("dagster/partition") or r.tags[partitions.RANGE_END] for r in found}
         assert workshop.day(0) in keys
-        run(built, instance, spec, "immediate", workshop.day(0), only=["inferences"])
+        run(built, instance, spec, "immediate", workshop.day(0))
         with open_progress(paths.ledger) as progress:
             assert progress.rows("inferences", [workshop.day(0)]) == {workshop.day(0): ROWS_PER_DAY + len(good)}
             assert progress.con.execute("SELECT status FROM batches WHERE path LIKE '%damaged.parquet'").fetchone() == (
                 "refused",
             )
+        found = evaluation(instance, spec, "inferences", "contract", workshop.day(0))
+        assert not found.passed
+        assert "damaged.parquet: unreadable_file (" in found.description
 
     def test_a_closed_window_without_predictions_fails_the_volume_check(self, workshop, instance, built):
         spec, day = workshop.churn, workshop.day(DAYS)

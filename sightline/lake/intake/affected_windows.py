@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.chunks import UnreadableError, typed_series
 from sightline.lake.intake.convert import convert
@@ -60,6 +61,16 @@ def peek_windows(spec: MonitorSpec, paths: MonitorPaths, batch: Batch, home: Hom
             keys = set[str]()
         _peeked[remembered] = frozenset(keys)
     return set(_peeked[remembered])
+
+
+def refused_windows(spec: MonitorSpec, batch: Batch, home: Home) -> set[str]:
+    """Windows that the readable times of a refused batch lie in; none if there are no such times."""
+    if batch.kind != "inferences":
+        return set()
+    try:
+        return _inferences(spec, batch, home)
+    except (UnreadableError, SightlineError):
+        return set()
 
 
 def _inferences(spec: MonitorSpec, batch: Batch, home: Home) -> set[str]:

@@ -15,6 +15,7 @@ import polars as pl
 
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake import sources
+from sightline.lake.intake.affected_windows import refused_windows
 from sightline.lake.intake.chunks import Chunk, UnreadableError
 from sightline.lake.intake.dedupe import add_buckets, split_duplicates
 from sightline.lake.intake.label_revisions import LabelWork
@@ -42,6 +43,7 @@ def intake(
     home: Home,
     batches: Sequence[Batch] | None = None,
     now: datetime | None = None,
+    windows: Sequence[str] = (),
 ) -> IntakeReport:
     """Load batches of inferences or labels into the lake; what is loaded already is left out.
 
@@ -55,6 +57,9 @@ def intake(
         From `list_batches`; default: all that are pending.
     now : datetime, optional
         Stamped on the ledger's rows; default the clock.
+    windows : sequence of str
+        Windows of the run that loads: a refused file whose times cannot be read is told in the current one, or in the
+        last of these if the current one is none of them.
 
     Returns
     -------
@@ -71,7 +76,7 @@ def intake(
         if batches is not None:
             wanted = {batch.batch_id for batch in batches}
             waiting = [batch for batch in waiting if batch.batch_id in wanted]
-        loader = _Loader(spec, paths, home, ledger, kind, now or datetime.now(UTC))
+        loader = _Loader(spec, paths, home, ledger, kind, now or datetime.now(UTC), windows)
         loader.run(waiting)
         compact_touched(spec, paths, ledger, kind, loader.report.windows)
         return loader.report
@@ -81,9 +86,18 @@ class _Loader:
     """State of one intake: the open commit, its rows, and the report so far."""
 
     def __init__(
-        self, spec: MonitorSpec, paths: MonitorPaths, home: Home, ledger: Ledger, kind: str, now: datetime
+        self,
+        spec: MonitorSpec,
+        paths: MonitorPaths,
+        home: Home,
+        ledger: Ledger,
+        kind: str,
+        now: datetime,
+        windows: Sequence[str] = (),
     ) -> None:
         self.spec, self.paths, self.home, self.ledger, self.kind, self.now = spec, paths, home, ledger, kind, now
+        current = spec.key(now)
+        self.told_in = current if not windows or current in windows else max(windows)
         self.report = IntakeReport()
         self.mark = mapping_mark(spec)
         self.begin()
@@ -199,6 +213,7 @@ class _Loader:
     def _refuse(self, batch: Batch, error: UnreadableError) -> None:
         tally = self._start(batch)
         tally.status, tally.n_rows, tally.n_rejected = "refused", error.n_rows, error.n_rows
+        self.report.refused.append((batch.path, error.reason, str(error)))
         row: dict[str, object] = {
             "kind": batch.kind,
             "batch_id": batch.batch_id,
@@ -206,11 +221,13 @@ class _Loader:
             "column": error.column,
             "reason": error.reason,
             "value": str(error)[:200],
-            "severity": "row",
+            "severity": "file",
             "payload": str(error)[:4096],
             "received_at": batch.received_at.astimezone(UTC).replace(tzinfo=None),
         }
-        self.quarantine.append(quarantine_frame([row]))
+        keys = refused_windows(self.spec, batch, self.home) or {self.told_in}
+        starts = [self.spec.window_start(key).replace(tzinfo=None) for key in sorted(keys)]
+        self.quarantine.append(quarantine_frame([{**row, "window_start": start} for start in starts]))
 
     def _load_rejected(self, batch: Batch) -> bool:
         try:
@@ -293,7 +310,8 @@ class _Loader:
         if self.quarantine:
             rows = pl.concat(self.quarantine)
             self.staging.add("quarantine", None, rows, newest)
-            self.report.add_reasons(rows.group_by("reason").len().rows())
+            is_counted = (pl.col("severity") != "file") | pl.struct("severity", "batch_id").is_first_distinct()
+            self.report.add_reasons(rows.filter(is_counted).group_by("reason").len().rows())
             self._touch(rows)
         self.staging.batches = [tally.row(self.mark, self.now) for tally in self.tallies.values()]
         self.staging.commit()

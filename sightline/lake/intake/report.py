@@ -24,6 +24,8 @@ class IntakeReport:
         Rows; value issues count values.
     quarantined_by_reason : dict of str to int
         Quarantine rows by reason.
+    refused : list of (str, str, str)
+        Files refused whole: path, reason and message.
     """
 
     batches: list[str] = field(default_factory=list[str])
@@ -34,6 +36,7 @@ class IntakeReport:
     value_issues: int = 0
     unmatched: int = 0
     quarantined_by_reason: dict[str, int] = field(default_factory=dict[str, int])
+    refused: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
 
     def add(self, tallies: Iterable[Tally], windows: Mapping[str, int]) -> None:
         """Add what one commit did."""

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS batches(
 CREATE TABLE IF NOT EXISTS window_changes(
     seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, window_key TEXT NOT NULL, batch_id TEXT NOT NULL,
     n_rows INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS batches_of_path ON batches(path);
 CREATE INDEX IF NOT EXISTS window_changes_of_kind ON window_changes(kind, seq);
 CREATE TABLE IF NOT EXISTS parts(
     path TEXT PRIMARY KEY, kind TEXT NOT NULL, window_key TEXT, state TEXT NOT NULL, n_rows INTEGER NOT NULL,
@@ -96,6 +97,18 @@ class Ledger:
             [json.dumps(list(batch_ids))],
         )
         return dict(rows)
+
+    def refused(self) -> dict[str, str]:
+        """Batch id -> path of the batches that were refused and are the newest of their path."""
+        sql = """SELECT batch_id, path FROM batches AS b WHERE status = 'refused' AND NOT EXISTS (
+                 SELECT 1 FROM batches AS next WHERE next.path = b.path AND next.kind = b.kind AND next.seq > b.seq)"""
+        return dict(self.con.execute(sql))
+
+    def without_news(self, batch_ids: Sequence[str]) -> dict[str, str]:
+        """Batch id -> path of those among some loaded batches of files of which no row was accepted or waits."""
+        sql = """SELECT batch_id, path FROM batches WHERE batch_id IN (SELECT value FROM json_each(?))
+                 AND status = 'loaded' AND format <> 'segment' AND n_accepted = 0 AND n_unmatched = 0"""
+        return dict(self.con.execute(sql, [json.dumps(list(batch_ids))]))
 
     def next_seq(self) -> int:
         """Number of the next batch."""

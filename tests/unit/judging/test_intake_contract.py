@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -33,6 +34,20 @@ def contract(home, make_spec):
     return after
 
 
+@pytest.fixture
+def verdict_of(home, make_spec):
+    """Takes in what lies in the landing folder, and gives what the check says of some days."""
+    spec = make_spec(columns={"prediction_id": "id", "timestamp": "at", "score": "p", "features": {"age": "numeric"}})
+
+    def of(*days: str, now: datetime = NOW, windows: tuple[str, ...] = ()):
+        intake(spec, home.monitor("churn"), "inferences", home, now=now, windows=windows)
+        check = PlannedCheck("inferences", "contract", "", blocking=True)
+        found = intake_verdicts(spec, home.monitor("churn"), "inferences", [check], days)
+        return {key: verdict for _, key, verdict in found}
+
+    return of
+
+
 def rows(n: int = 4) -> pl.DataFrame:
     return pl.DataFrame(
         {"id": [f"p{i}" for i in range(n)], "at": [DAY + timedelta(hours=i) for i in range(n)], "p": 0.2, "age": 30.0}
@@ -53,5 +68,54 @@ def test_a_day_that_came_twice_is_told(contract):
 
 def test_the_same_rows_with_other_content_are_refused(contract):
     found = contract(rows(), rows().with_columns(age=31.0))
-    assert found.text == "4 rows accepted, 4 refused."
+    assert found.text.startswith("4 rows accepted, 4 refused: ")
     assert found.facts["reasons"] == "conflicting_duplicate (4)"
+
+
+class TestRefusedFiles:
+    def test_it_fails_the_days_of_its_times_with_its_reason_until_it_is_mended(self, home, verdict_of):
+        land(home, "churn", "inferences", "a", rows().rename({"id": "key"}))
+        found = verdict_of("2026-01-12", "2026-01-13")
+        verdict = found["2026-01-12"]
+        assert verdict.level == "error" and verdict.stops
+        assert "a.parquet: missing_column (there is no column 'id'" in verdict.text
+        assert found["2026-01-13"].level == "ok"
+        land(home, "churn", "inferences", "a", rows())
+        assert verdict_of("2026-01-12")["2026-01-12"].text == "4 rows accepted, 0 refused."
+
+    def test_beside_accepted_rows_it_is_told_and_stops_nothing(self, home, verdict_of):
+        land(home, "churn", "inferences", "a", rows().rename({"id": "key"}))
+        land(home, "churn", "inferences", "b", rows())
+        verdict = verdict_of("2026-01-12")["2026-01-12"]
+        assert (verdict.level, verdict.stops) == ("error", False)
+        assert verdict.text.endswith("4 rows accepted, 0 refused.")
+
+    @pytest.mark.parametrize(
+        ("windows", "told_in"),
+        [
+            ((), "2026-01-20"),
+            (("2026-01-19", "2026-01-20"), "2026-01-20"),
+            (("2026-01-11", "2026-01-12"), "2026-01-12"),
+        ],
+    )
+    def test_one_without_readable_times_is_told_by_the_run_that_met_it(self, home, verdict_of, windows, told_in):
+        landing = home.monitor("churn").landing_inferences
+        landing.mkdir(parents=True)
+        (landing / "junk.parquet").write_bytes(b"PAR1 half a file")
+        os.utime(landing / "junk.parquet", (1_600_000_000, 1_600_000_000))
+        verdict = verdict_of(told_in, windows=windows)[told_in]
+        assert verdict.level == "error"
+        assert "junk.parquet: unreadable_file (" in verdict.text
+        (landing / "junk.parquet").unlink()
+        assert verdict_of(told_in)[told_in].level == "ok"
+
+
+def test_a_corrected_file_that_came_again_names_the_command_that_lets_it_in(contract):
+    found = contract(rows(), rows().with_columns(age=31.0))
+    assert found.level == "warn"
+    assert found.text.endswith("sightline reload churn --replace data/churn/landing/inferences/file1.parquet")
+
+
+def test_a_file_that_has_grown_and_changed_is_only_counted(contract):
+    found = contract(rows(), rows(6).with_columns(age=31.0))
+    assert (found.level, found.text) == ("ok", "6 rows accepted, 4 refused.")
