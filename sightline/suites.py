@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from metrics_py.class_names import class_text
 from metrics_py.quality.rows import TASKS, Roles
 from metrics_py.suite.checks import Check, Suite, check_metric
 from sightline.errors import SightlineError, nearest
@@ -21,6 +22,7 @@ QUALITY_KEYS = (
     "prediction",
     "class_scores",
     "positive",
+    "negative",
     "threshold",
     "entity",
     "min_labels",
@@ -132,11 +134,13 @@ class _Reader:
         texts = {
             key: str(given[key]) for key in ("score", "prediction", "entity", "query") if given.get(key) is not None
         }
-        positive = _class_text(given.get("positive", 1))
+        positive = class_text(given.get("positive", 1))
+        others: Json = given.get("negative", [])
+        negative = tuple(class_text(value) for value in (others if isinstance(others, list) else [others]))
         class_scores = {str(name): str(column) for name, column in scores.items()}
         roles = Roles(
-            str(given["task"]), str(given["label"]), class_scores=class_scores, positive=positive, threshold=threshold,
-            k=int(places), **texts,
+            str(given["task"]), str(given["label"]), class_scores=class_scores, positive=positive, negative=negative,
+            threshold=threshold, k=int(places), **texts,
         )  # fmt: skip
         return roles, int(min_labels)
 
@@ -202,13 +206,6 @@ class _Reader:
         return tuple(texts)
 
 
-def _class_text(value: object) -> str:
-    """Spelling of a class, as `sightline.spec.model.class_text` without its imports."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
 def dump_suite(suite: Suite) -> str:
     """Suite as YAML text that `load_suite` reads back."""
     document: dict[str, Any] = {"version": 1}
@@ -220,7 +217,8 @@ def dump_suite(suite: Suite) -> str:
         if roles.class_scores:
             quality["class_scores"] = dict(roles.class_scores)
         if roles.task == "binary_classification":
-            quality |= {"positive": roles.positive, "threshold": roles.threshold}
+            quality |= {"positive": roles.positive, **({"negative": list(roles.negative)} if roles.negative else {})}
+            quality |= {"threshold": roles.threshold}
         if roles.task == "ranking":
             quality["k"] = roles.k
         document["quality"] = quality | {"min_labels": suite.min_labels}

@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from metrics_py.class_names import TRUTHS, ClassNames, category_text
+
 Kind = Literal["numeric", "categorical", "boolean", "datetime"]
 WEEK_HOURS = tuple(
     f"{day} {hour:02d}" for day in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun") for hour in range(24)
@@ -97,7 +99,8 @@ def categories_of(values: object, kind: Kind, column: str) -> pl.Series:
     values : array_like or polars.Series, shape (n,)
         Values of any scalar type.
     kind : {"categorical", "boolean", "datetime"}
-        How to read them; numbers without a fraction lose their ``.0``.
+        How to read them; numbers without a fraction lose their ``.0``, also where they are text, and ``True`` is
+        ``true``.
     column : str
         Name of the column, for its errors.
 
@@ -128,7 +131,7 @@ def categories_of(values: object, kind: Kind, column: str) -> pl.Series:
     if kind == "datetime":
         return _week_hours(series, column)
     if series.dtype.is_float():
-        return _whole_numbers_without_fraction(series)
+        return float_texts(series)
     if series.dtype.is_nested():
         raise TypeError(f"column {column!r}: values of type {series.dtype} are not categories; pass one text per row")
     return _text_of(series)
@@ -138,19 +141,116 @@ def _text_of(series: pl.Series) -> pl.Series:
     """Any scalar as text; durations in microseconds, bytes as hexadecimal digits (polars casts neither)."""
     if series.dtype == pl.Duration:
         return series.dt.total_microseconds().cast(pl.String)
-    return series.bin.encode("hex") if series.dtype == pl.Binary else series.cast(pl.String)
+    if series.dtype.is_decimal():
+        return decimal_texts(series)
+    if series.dtype == pl.Binary:
+        return series.bin.encode("hex")
+    texts = series.cast(pl.String)
+    return texts if series.dtype.is_integer() else category_texts(texts)
 
 
-def _whole_numbers_without_fraction(series: pl.Series) -> pl.Series:
-    return (
-        pl.DataFrame({"x": series.cast(pl.Float64).fill_nan(None)})
-        .select(
-            pl.when((pl.col("x") == pl.col("x").round()) & (pl.col("x").abs() < 2.0**53))
-            .then(pl.col("x").cast(pl.Int64, strict=False).cast(pl.String))
-            .otherwise(pl.col("x").cast(pl.String))
-        )
-        .to_series()
-    )
+def category_texts(texts: pl.Series) -> pl.Series:
+    """Texts as the same value of another type is spelled: ``2.0`` is ``2`` and ``True`` is ``true``.
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Categories.
+
+    Returns
+    -------
+    polars.Series of String
+        Nulls stay null.
+
+    Examples
+    --------
+    >>> category_texts(pl.Series(["2.0", "True", "02134", None])).to_list()
+    ['2', 'true', '02134', None]
+    """
+    other = texts.str.contains(r"^(?:-?(?:0|[1-9][0-9]*)\.0+|True|False)$").fill_null(False)
+    if not other.any():
+        return texts
+    distinct = texts.filter(other).unique()
+    spelled = pl.Series([category_text(text) for text in distinct.to_list()], dtype=pl.String)
+    return texts.replace(distinct, spelled)
+
+
+def float_texts(values: pl.Series) -> pl.Series:
+    """Floats as text in the digits of their own type: whole numbers without ``.0``, NaN as null.
+
+    Parameters
+    ----------
+    values : polars.Series of Float32 or Float64
+        Numbers.
+
+    Returns
+    -------
+    polars.Series of String
+        0.1 is ``0.1`` in either type.
+    """
+    x = pl.col("x")
+    whole = (x == x.round()) & (x.abs() < 2.0**53)
+    text = pl.when(whole).then(x.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(x.cast(pl.String))
+    return pl.DataFrame({"x": values.fill_nan(None)}).select(text).to_series().alias(values.name)
+
+
+def decimal_texts(values: pl.Series) -> pl.Series:
+    """Decimals as text without zeros at the end.
+
+    Parameters
+    ----------
+    values : polars.Series of Decimal
+        Numbers.
+
+    Returns
+    -------
+    polars.Series of String
+        1.50 is ``1.5``, 2.00 is ``2``.
+    """
+    texts = values.cast(pl.String)
+    return texts.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.strip_suffix(".")
+
+
+def read_classes(texts: pl.Series, names: ClassNames) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Classes that texts spell.
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Labels or predicted classes.
+    names : ClassNames
+        How the classes of the task may be spelled.
+
+    Returns
+    -------
+    classes : polars.Series of String
+        Null where there is none.
+    missing, unknown : polars.Series of Boolean
+        Where there is no value; where there is one that is no class.
+
+    Examples
+    --------
+    >>> from metrics_py.class_names import binary_classes
+    >>> classes, missing, unknown = read_classes(pl.Series(["True", "0.0", "", "unknown"]), binary_classes(1))
+    >>> classes.to_list(), missing.to_list(), unknown.to_list()
+    (['1', '0', None, None], [False, False, True, False], [False, False, False, True])
+    """
+    distinct = texts.unique().drop_nulls()
+    found = [names.read(text) for text in distinct.to_list()]
+    gaps = distinct.filter(pl.Series([names.is_missing(text) for text in distinct.to_list()], dtype=pl.Boolean))
+    mapped = pl.Series(found, dtype=pl.String)
+    classes = texts.replace_strict(distinct, mapped, return_dtype=pl.String) if len(distinct) else texts
+    missing = texts.is_null() | texts.is_in(gaps.implode())
+    return classes, missing, classes.is_null() & ~missing
+
+
+def _booleans_of_texts(texts: pl.Series) -> pl.Series | None:
+    """``true`` and ``false`` for texts that spell truth values; None if any spells none."""
+    words = {word: truth for pair in TRUTHS for word, truth in zip(pair, ("true", "false"), strict=True)}
+    keys = texts.str.strip_chars().str.to_lowercase()
+    keys = category_texts(keys)
+    found = keys.replace_strict(words, default=None, return_dtype=pl.String)
+    return None if found.null_count() > texts.null_count() else found
 
 
 def _booleans(series: pl.Series, column: str) -> pl.Series:
@@ -161,14 +261,12 @@ def _booleans(series: pl.Series, column: str) -> pl.Series:
                 f"column {column!r}: numbers other than 0 and 1 are not booleans; declare the column numeric"
             )
         return (flags == 1.0).cast(pl.String)
-    texts = series.cast(pl.String)
-    if series.dtype != pl.Boolean:
-        texts = texts.str.to_lowercase()
-        if not texts.drop_nulls().is_in(["false", "true"]).all():
-            raise TypeError(
-                f"column {column!r}: texts other than true and false are not booleans; declare it categorical"
-            )
-    return texts
+    if series.dtype == pl.Boolean:
+        return series.cast(pl.String)
+    found = _booleans_of_texts(series.cast(pl.String))
+    if found is None:
+        raise TypeError(f"column {column!r}: texts other than true and false are not booleans; declare it categorical")
+    return found
 
 
 def _week_hours(series: pl.Series, column: str) -> pl.Series:

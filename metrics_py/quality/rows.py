@@ -11,8 +11,9 @@ from typing import cast
 
 import polars as pl
 
+from metrics_py.class_names import ClassNames, binary_classes, several_classes
 from metrics_py.intervals import N_BUCKETS
-from metrics_py.profile.values import categories_of
+from metrics_py.profile.values import categories_of, read_classes
 from metrics_py.quality.classification import N_SCORE_BINS
 from metrics_py.quality.ranking import K, ranking_table
 from metrics_py.quality.table import quality_table
@@ -45,7 +46,10 @@ class Roles:
     class_scores : mapping of class to column
         Multiclass: columns with the probability of each class.
     positive : str, default "1"
-        Spelling of the positive class (numbers without a trailing ``.0``; 1 is true of booleans).
+        The positive class; 1, 1.0, ``"1.0"`` and ``True`` are one (`metrics_py.class_names`).
+    negative : tuple of str, default ()
+        What counts as negative; default: the counterpart of 1, true, yes (or 0, false, no), and every other class if
+        `positive` has none. A label that is neither is left out, and the reason says how many.
     threshold : float, default 0.5
         Score at and above which the decision is positive.
     entity : str, optional
@@ -62,6 +66,7 @@ class Roles:
     prediction: str | None = None
     class_scores: Mapping[str, str] = field(default_factory=dict[str, str])
     positive: str = "1"
+    negative: tuple[str, ...] = ()
     threshold: float = 0.5
     entity: str | None = None
     query: str | None = None
@@ -72,6 +77,13 @@ class Roles:
         """All columns that are named."""
         named = (self.label, self.score, self.prediction, self.entity, self.query)
         return [name for name in (*named, *self.class_scores.values()) if name]
+
+    @property
+    def class_names(self) -> ClassNames:
+        """How the classes may be spelled."""
+        if self.task == "binary_classification":
+            return binary_classes(self.positive, self.negative)
+        return several_classes(self.class_scores)
 
 
 def quality_of_rows(rows: pl.DataFrame, roles: Roles, *, min_labels: int = 100) -> pl.DataFrame:
@@ -137,7 +149,8 @@ def quality_of_rows(rows: pl.DataFrame, roles: Roles, *, min_labels: int = 100) 
         found = _binary(keyed, roles, min_labels)
     else:
         found = _multiclass(keyed, roles, min_labels)
-    return found.drop("_all")
+    found = found.drop("_all")
+    return found if roles.task == "regression" else _told(found, rows, roles)
 
 
 def _check(rows: pl.DataFrame, roles: Roles) -> None:
@@ -199,44 +212,61 @@ def _n_nan(values: pl.Series) -> int:
     return int(values.is_nan().sum()) if values.dtype.is_float() else 0
 
 
-def _classes(values: pl.Series) -> pl.Series:
-    return categories_of(values, "categorical", values.name)
-
-
-def positive_class(column: pl.Series, positive: str) -> str:
-    """Spelling of the positive class in a column: 1 and 0 stand for true and false of booleans.
+def classes_of(values: pl.Series, roles: Roles) -> tuple[pl.Series, pl.Series]:
+    """Classes of a column, and where it holds what is no class of the task.
 
     Parameters
     ----------
-    column : polars.Series
-        Labels or predicted classes.
-    positive : str
-        As of `Roles.positive`.
+    values : polars.Series
+        Labels or predicted classes, of any scalar type.
+    roles : Roles
+        Task and classes.
 
     Returns
     -------
-    str
-        As `metrics_py.profile.values.categories_of` spells it.
+    classes : polars.Series of String
+        Null where there is none.
+    unknown : polars.Series of Boolean
+        Where there is a value that is no class.
 
     Examples
     --------
-    >>> positive_class(pl.Series([True, False]), "1"), positive_class(pl.Series([1, 0]), "1")
-    ('true', '1')
+    >>> roles = Roles("binary_classification", "y", score="p")
+    >>> [part.to_list() for part in classes_of(pl.Series([True, False, None]), roles)]
+    [['1', '0', None], [False, False, False]]
     """
-    return {"1": "true", "0": "false"}.get(positive, positive) if column.dtype == pl.Boolean else positive
+    classes, _, unknown = read_classes(categories_of(values, "categorical", values.name), roles.class_names)
+    return classes, unknown
+
+
+def _told(found: pl.DataFrame, rows: pl.DataFrame, roles: Roles) -> pl.DataFrame:
+    """The table with a reason where labels or predictions are no class."""
+    told: list[str] = []
+    for name, effect in ((roles.label, "left out"), (roles.prediction, "taken for missing")):
+        if name is None:
+            continue
+        unknown = classes_of(rows[name], roles)[1]
+        if n := int(unknown.sum()):
+            shown = str(rows[name].filter(unknown)[0])[:40]
+            told.append(f"{n} of {rows.height} values of {name!r} are no class, such as {shown!r}: {effect}")
+    if not told:
+        return found
+    reason = pl.concat_str(pl.col("reason"), pl.lit("; ".join(told)), separator="; ", ignore_nulls=True)
+    return found.with_columns(reason=reason)
 
 
 def _binary(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
-    label = _classes(rows[roles.label])
+    label, _ = classes_of(rows[roles.label], roles)
+    positive = roles.class_names.read(roles.positive)
     score = rows[roles.score].cast(pl.Float64).fill_nan(None) if roles.score else None
+    decided = score >= roles.threshold if score is not None else None
     if roles.prediction:
-        predicted = _classes(rows[roles.prediction]) == positive_class(rows[roles.prediction], roles.positive)
-    else:
-        assert score is not None  # _check refuses neither
-        predicted = score >= roles.threshold
+        said = classes_of(rows[roles.prediction], roles)[0] == positive
+        decided = said if decided is None else said.zip_with(said.is_not_null(), decided)
+    assert decided is not None  # _check refuses neither
     keyed = rows.select(KEYS).with_columns(
-        predicted=predicted,
-        positive=label == positive_class(rows[roles.label], roles.positive),
+        predicted=decided,
+        positive=label == positive,
         score=score if score is not None else pl.lit(None),
     )
     keyed = keyed.filter(pl.col("positive").is_not_null())
@@ -259,7 +289,7 @@ def _binary(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
 
 def _multiclass(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
     names = list(roles.class_scores)
-    label = _classes(rows[roles.label])
+    label, _ = classes_of(rows[roles.label], roles)
     scores = [rows[column].cast(pl.Float64).fill_nan(None).alias(name) for name, column in roles.class_scores.items()]
     keyed = (
         rows.select(KEYS).with_columns(positive=label).hstack(pl.DataFrame(scores))
@@ -267,7 +297,7 @@ def _multiclass(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFra
         else (rows.select(KEYS).with_columns(positive=label))
     )
     if roles.prediction:
-        keyed = keyed.with_columns(predicted=_classes(rows[roles.prediction]))
+        keyed = keyed.with_columns(predicted=classes_of(rows[roles.prediction], roles)[0])
     else:
         best = pl.concat_list(names).list.arg_max()
         keyed = keyed.with_columns(predicted=best.replace_strict(range(len(names)), names, return_dtype=pl.String))

@@ -361,7 +361,7 @@ def _judge(check: Check, column: str | None, measured: _Measured, roles: Roles |
     status, reason = _verdict(check, found, before, fixed, relative)
     low, high = max(fixed[0], relative[0]), min(fixed[1], relative[1])
     low, high = (None if abs(b) == float("inf") else b for b in (low, high))
-    return row | {"bound_low": low, "bound_high": high, "status": status, "reason": reason}
+    return row | {"bound_low": low, "bound_high": high, "status": status, "reason": reason or found.reason}
 
 
 def _bounds(check: Check, before: Estimate | None, roles: Roles | None) -> tuple[Bounds, Bounds] | str:

@@ -25,7 +25,7 @@ from metrics_py.comparison.reading import infer_reading, looks_like_key
 from metrics_py.comparison.tables import read_table
 from metrics_py.drift.methods import PSI_TOLERANCE
 from metrics_py.profile.values import categories_of
-from metrics_py.quality.rows import Roles, positive_class
+from metrics_py.quality.rows import Roles, classes_of
 from metrics_py.registry import Task
 from metrics_py.suite.checks import Check, Suite, run_suite
 
@@ -121,7 +121,8 @@ def _check_positive(table: pl.DataFrame, roles: Roles | None) -> None:
     if roles is None or roles.task != "binary_classification" or roles.label not in table.columns:
         return
     classes = categories_of(table[roles.label], "categorical", roles.label).drop_nulls().unique().sort().to_list()
-    if classes and positive_class(table[roles.label], roles.positive) not in classes:
+    held = classes_of(table[roles.label], roles)[0]
+    if classes and not (held == roles.class_names.read(roles.positive)).any():
         raise ValueError(
             f"draft_suite: the column {roles.label!r} never holds the positive class {roles.positive!r}; "
             f"it holds {', '.join(classes[:5])}: name the positive one of them"

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
+from metrics_py.class_names import category_text, class_text
 from sightline.collector.formats.features import Features
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import Feature, MonitorSpec
@@ -277,12 +278,11 @@ def _categorical(feature: Feature, known: KnownColumn, missing: str) -> Check:
     def check(value: Any) -> str | None:
         if value is None or value is MISSING or value in NO_CATEGORY:
             return missing
-        if type(value) is not str:
-            if isinstance(value, list | dict):
-                return "bad_type"
-            if isinstance(value, float) and math.isnan(value):
-                return missing
-            value = ("true" if value else "false") if isinstance(value, bool) else str(value)
+        if isinstance(value, list | dict):
+            return "bad_type"
+        if isinstance(value, float) and math.isnan(value):
+            return missing
+        value = category_text(value) if type(value) is str else class_text(value)
         if allowed is not None:
             return None if value in allowed else "not_allowed"
         return None if values is None or value in values else "unseen"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--score", metavar="COLUMN", help="With --generate: P(positive) (binary classification).")
 @click.option("--prediction", metavar="COLUMN", help="With --generate: predicted class or value.")
 @click.option("--positive", default="1", show_default=True, help="With --generate: the positive class.")
+@click.option("--negative", multiple=True, help="With --generate: a negative class (repeat); default: all others.")
 @click.option("--entity", metavar="COLUMN", help="With --generate: rows of one entity depend on each other.")
 @click.option("--query", metavar="COLUMN", help="With --generate: rows that are ranked together (ranking).")
 @click.option("--format", "shape", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
@@ -36,6 +37,7 @@ def command(
     score: str | None,
     prediction: str | None,
     positive: str,
+    negative: tuple[str, ...],
     entity: str | None,
     query: str | None,
     shape: str,
@@ -52,7 +54,7 @@ def command(
     """
     try:
         if generate:
-            _generate(files, _roles(task, label, score, prediction, positive, entity, query))
+            _generate(files, _roles(task, label, score, prediction, positive, negative, entity, query))
             return
         if len(files) != 3:
             raise click.UsageError("give three files: SUITE REFERENCE CURRENT (or --generate REFERENCE)")
@@ -87,6 +89,7 @@ def _roles(
     score: str | None,
     prediction: str | None,
     positive: str,
+    negative: tuple[str, ...],
     entity: str | None,
     query: str | None,
 ) -> Roles | None:
@@ -102,4 +105,13 @@ def _roles(
         task = "binary_classification"
     if task not in TASKS:
         raise click.UsageError(f"--task {task} is unknown; one of {', '.join(TASKS)}")
-    return Roles(task, label, score=score, prediction=prediction, positive=positive, entity=entity, query=query)
+    return Roles(
+        task,
+        label,
+        score=score,
+        prediction=prediction,
+        positive=positive,
+        negative=negative,
+        entity=entity,
+        query=query,
+    )

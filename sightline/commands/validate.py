@@ -157,6 +157,8 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
         yield "no labels: realised quality is never known"
     elif spec.labels.column in spec.columns.features:
         yield f"the label column {spec.labels.column!r} is listed as a feature: does the model see the truth?"
+    if spec.model.task == "binary_classification" and spec.labels and not spec.class_names.is_closed:
+        yield f"no labels.negative: every label but {spec.positive_class!r} counts as negative, misspelled ones too"
     for role in ("score", "prediction"):
         name = getattr(spec.columns, role)
         if name in spec.columns.features:

@@ -9,9 +9,10 @@ from typing import cast, get_args
 
 import polars as pl
 
+from metrics_py.class_names import class_text
 from sightline.errors import SightlineError, nearest
 from sightline.spec.kinds import TEXT_TYPES, Inferred, PolarsType, infer_kind, parse_times
-from sightline.spec.model import Task, class_text
+from sightline.spec.model import Task
 
 NAMES: dict[str, tuple[str, ...]] = {
     "prediction_id": ("prediction_id", "inference_id", "request_id", "event_id", "row_id", "uuid", "id"),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
 
+from metrics_py.class_names import ClassNames, binary_classes, class_text, several_classes
 from sightline.spec.durations import Budget, format_duration, parse_budget, parse_duration
 
 Task = Literal["binary_classification", "multiclass_classification", "regression", "ranking"]
@@ -40,21 +41,6 @@ def parse_moment(value: object) -> object:
     else:
         raise ValueError(f"{value!r} is no time: write 2026-01-31 or 2026-01-31T06:00:00Z")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def class_text(value: object) -> str:
-    """The one spelling of a class: ``true``/``false``, integral numbers without a fraction, text as it is.
-
-    Examples
-    --------
-    >>> class_text(1.0), class_text(True), class_text("on time")
-    ('1', 'true', 'on time')
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 Moment = Annotated[
@@ -146,7 +132,14 @@ class Labels(Part):
     observed_at: str | None = Field(
         default=None, description="Column with the time the truth was known; default: arrival."
     )
-    positive: str | int | float | bool | None = Field(default=1, description="Positive value (binary classification).")
+    positive: str | int | float | bool | None = Field(
+        default=1, description="Positive value (binary classification); 1, 1.0, true and the text `1` are one."
+    )
+    negative: str | int | float | bool | tuple[str | int | float | bool, ...] | None = Field(
+        default=None,
+        description="Negative value, or a list of several; other labels are refused as `bad_label`. Default: the "
+        "counterpart of 1, true, yes (0, false, no) in `positive`, and every other value where it has none.",
+    )
     expected_delay: Duration = Field(default=timedelta(days=1), description="Usual time from prediction to label.")
     give_up_after: Duration = Field(
         default=timedelta(days=30), description="Later labels are kept, but not waited for."
@@ -325,6 +318,21 @@ class MonitorSpec(Part):
     def positive_class(self) -> str:
         """Spelling of the positive class in `label_class` and `predicted_class` (binary classification)."""
         return class_text(self.labels.positive if self.labels else 1)
+
+    @property
+    def negative_classes(self) -> tuple[str, ...]:
+        """What counts as negative, as far as the file says it (binary classification)."""
+        given = self.labels.negative if self.labels else None
+        if given is not None:
+            return tuple(class_text(value) for value in (given if isinstance(given, tuple) else (given,)))
+        return tuple(name for name in map(class_text, self.value_matrix or {}) if name != self.positive_class)
+
+    @property
+    def class_names(self) -> ClassNames:
+        """How the classes of labels and predictions may be spelled (classification)."""
+        if self.model.task == "binary_classification":
+            return binary_classes(self.positive_class, self.negative_classes)
+        return several_classes(self.columns.class_scores)
 
     @property
     def warmup_windows(self) -> int:

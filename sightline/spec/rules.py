@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from metrics_py.class_names import class_text
 from sightline.errors import nearest
-from sightline.spec.model import MonitorSpec, class_text
+from sightline.spec.model import MonitorSpec
 from sightline.spec.yaml_lines import KeyPath
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -94,6 +95,7 @@ def _task_refuses(spec: MonitorSpec) -> Iterator[Problem]:
         ("columns", "class_scores"): {"multiclass_classification"},
         ("columns", "query_id"): {"ranking"},
         ("labels", "positive"): {"binary_classification"},
+        ("labels", "negative"): {"binary_classification"},
         ("quality", "threshold"): {"binary_classification"},
         ("quality", "quantiles"): {"regression"},
         ("value_matrix",): {"binary_classification", "multiclass_classification"},
@@ -222,6 +224,9 @@ def _labels(spec: MonitorSpec) -> Iterator[Problem]:
             "binary classification needs a positive value",
             "write the value, e.g. `positive: 1`",
         )
+    if spec.model.task == "binary_classification" and spec.positive_class in spec.negative_classes:
+        what = f"{spec.positive_class!r} is the positive value and a negative one"
+        yield Problem(("labels", "negative"), what, "name the other class")
     if labels.give_up_after < labels.expected_delay:
         fix = "give_up_after must not be shorter than the usual delay"
         yield Problem(("labels", "give_up_after"), "labels are given up before they are expected", fix)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from metrics_py.class_names import counterpart
 from sightline.spec.model import MonitorSpec
 
 
 def negative_class(spec: MonitorSpec) -> str:
     """Spelling of the class decided when a binary score lies below the threshold and no class is logged.
 
-    The value matrix may name it; else it is the counterpart of 0/1, true/false, yes/no, else ``not <positive>``.
+    The file may name it; else it is the counterpart of 0/1, true/false, yes/no, else ``not <positive>``.
     """
     positive = spec.positive_class
-    others = [name for name in spec.value_matrix or {} if name != positive]
-    if others:
-        return others[0]
-    pairs = [("1", "0"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("1.0", "0.0"), ("True", "False")]
-    counterparts = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
-    return counterparts.get(positive, f"not {positive}")
+    named = spec.negative_classes
+    return named[0] if named else counterpart(positive) or f"not {positive}"

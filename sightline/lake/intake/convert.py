@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from metrics_py.class_names import category_text
+from metrics_py.profile.values import category_texts, decimal_texts, float_texts
 from sightline.lake.store.schema import TIMESTAMP
 from sightline.narrowing import Json
 
@@ -61,7 +63,8 @@ def convert(raw: pl.Series, kind: str, *, parse: bool = False) -> Converted:
     if isinstance(raw.dtype, pl.Categorical | pl.Enum):
         raw = raw.cast(pl.String)
     if raw.dtype == pl.Binary and kind in ("categorical", "text"):
-        return _decode(raw)
+        found = _decode(raw)
+        return replace(found, values=category_texts(found.values)) if kind == "categorical" else found
     return CONVERTERS[kind](raw, parse)
 
 
@@ -170,11 +173,28 @@ SPELLINGS: tuple[tuple[type, Callable[[Any], str]], ...] = (
 
 
 def canonical_text(value: Any) -> str:
-    """One spelling per value, whatever the source's type: 1, 1.0 and Decimal("1.0") are "1"; True is "true"."""
+    """One text per value, whatever the source's type: 1, 1.0 and Decimal("1.0") are "1"; True is "true"."""
     for kind, spell in SPELLINGS:
         if isinstance(value, kind):
             return spell(value)
     raise TypeError(f"no category: {type(value).__name__}")
+
+
+def category_of(value: Any) -> str:
+    """Category that one value spells: ``"1.0"`` is 1 and ``"True"`` is true, as in every other type.
+
+    Examples
+    --------
+    >>> [category_of(value) for value in (1, 1.0, "1.0", True, "True", "01")]
+    ['1', '1', '1', 'true', 'true', '01']
+    """
+    return category_text(value) if isinstance(value, str) else canonical_text(value)
+
+
+def _category(raw: pl.Series, parse: bool) -> Converted:
+    if raw.dtype == pl.Object:
+        return _elementwise(raw, category_of, pl.String)
+    return Converted(category_texts(raw)) if raw.dtype == pl.String else _string(raw, parse)
 
 
 def _string(raw: pl.Series, parse: bool) -> Converted:
@@ -182,22 +202,17 @@ def _string(raw: pl.Series, parse: bool) -> Converted:
     if dtype == pl.Object:
         return _elementwise(raw, canonical_text, pl.String)
     if dtype.is_float():
-        return _float_string(_finite(Converted(raw.cast(pl.Float64))))
+        found = _finite(Converted(raw))
+        return replace(found, values=float_texts(found.values))
     if dtype == pl.String or dtype.is_integer() or dtype == pl.Boolean:
         return Converted(raw.cast(pl.String))
-    if dtype.is_decimal() or dtype == pl.Date or isinstance(dtype, pl.Datetime):
+    if dtype.is_decimal():
+        return Converted(decimal_texts(raw))
+    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         distinct = raw.unique()
         spelled = pl.Series([None if v is None else canonical_text(v) for v in distinct.to_list()], dtype=pl.String)
         return Converted(raw.replace_strict(distinct, spelled, return_dtype=pl.String))
     return _all_bad(raw, pl.String)
-
-
-def _float_string(found: Converted) -> Converted:
-    values = found.values
-    whole = values.cast(pl.Int64, strict=False)
-    is_whole = (whole.cast(pl.Float64) == values).fill_null(False)
-    text = values.cast(pl.String).zip_with(is_whole.not_(), whole.cast(pl.String))
-    return Converted(text, found.issues)
 
 
 def _truth(value: Any) -> bool:
@@ -321,7 +336,7 @@ def _embedding(raw: pl.Series, parse: bool) -> Converted:
 
 CONVERTERS: dict[str, Callable[[pl.Series, bool], Converted]] = {
     "numeric": _numeric,
-    "categorical": _string,
+    "categorical": _category,
     "text": _string,
     "boolean": _boolean,
     "datetime": _datetime,

@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from metrics_py.profile.values import read_classes
 from sightline.lake.intake.chunks import BadRecord, Chunk
-from sightline.lake.intake.convert import Converted, canonical_text, convert, without_nan
-from sightline.lake.intake.roles import roles
+from sightline.lake.intake.convert import Converted, convert, without_nan
+from sightline.lake.intake.roles import roles, succeeded
 from sightline.lake.store.parts import quarantine_frame, window_starts
 from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, TIMESTAMP, inference_schema
 from sightline.spec.model import MonitorSpec
 
 CLOCK_SKEW = timedelta(days=1)
 """Times this far behind the moment of receipt are a clock's error, later ones a mistake."""
-SUCCESS = ("ok", "200", "true", "")
 VALUE_LIMIT = 200
 
 
@@ -153,7 +153,7 @@ def _inferences(work: _Work) -> pl.DataFrame:
     _outputs(work)
     status = work.value("status", "categorical")
     columns["status"] = status
-    columns["is_error"] = ~status.str.strip_chars().str.to_lowercase().is_in(SUCCESS).fill_null(True)
+    columns["is_error"] = ~succeeded(status)
     latency = work.value("latency_ms", "numeric")
     columns["latency_ms"] = work.drop("latency_ms", latency, "negative", latency < 0)
     weight = work.value("weight", "numeric")
@@ -192,10 +192,10 @@ def _outputs(work: _Work) -> None:
     if task in ("regression", "ranking"):
         columns["prediction"] = work.value("prediction", "numeric")
         return
-    classes = work.value("prediction", "categorical")
-    if task == "binary_classification":
-        classes = align_binary(classes, spec)
-    elif spec.columns.class_scores:
+    classes, _, unknown = read_classes(work.value("prediction", "categorical"), spec.class_names)
+    if unknown.any():
+        work.issues.append(("prediction", "bad_class", unknown))
+    if task != "binary_classification" and spec.columns.class_scores:
         classes = _most_probable(classes, {name: columns[f"p_{name}"] for name in spec.columns.class_scores})
     columns["predicted_class"] = classes
 
@@ -211,21 +211,6 @@ def _most_probable(classes: pl.Series, scores: dict[str, pl.Series]) -> pl.Serie
     return classes.zip_with(classes.is_not_null(), frame.select(pl.when(known).then(best)).to_series())
 
 
-def align_binary(classes: pl.Series, spec: MonitorSpec) -> pl.Series:
-    """Spell booleans as numbers, or numbers as booleans, where `labels.positive` is of the other sort."""
-    positive = canonical_text(spec.labels.positive) if spec.labels and spec.labels.positive is not None else "1"
-    pairs = {
-        "1": ("true", "false", "1", "0"),
-        "0": ("true", "false", "1", "0"),
-        "true": ("1", "0", "true", "false"),
-        "false": ("1", "0", "true", "false"),
-    }
-    if positive not in pairs:
-        return classes
-    from_true, from_false, to_true, to_false = pairs[positive]
-    return classes.replace({from_true: to_true, from_false: to_false})
-
-
 def _labels(work: _Work) -> pl.DataFrame:
     spec, columns = work.spec, work.columns
     _identify(work)
@@ -233,18 +218,17 @@ def _labels(work: _Work) -> pl.DataFrame:
     found = work.take("label", kind)
     for reason, bad in found.issues:
         work.reject("label", "bad_label" if reason == "bad_type" else "label_not_finite", bad)
-    values = found.values.str.strip_chars() if work.chunk.parse and kind == "categorical" else found.values
-    missing = values.is_null() if kind == "numeric" else values.is_null() | (values == "")
-    work.reject("label", "missing_label", missing)
+    values = found.values
     if kind == "numeric":
+        work.reject("label", "missing_label", values.is_null())
         columns["label_value"] = values
-    elif spec.model.task == "binary_classification":
-        values = align_binary(values, spec)
-        columns["label_class"] = values
-        positive = canonical_text(spec.labels.positive) if spec.labels and spec.labels.positive is not None else "1"
-        columns["label_value"] = (values == positive).cast(pl.Float64)
     else:
+        values, missing, unknown = read_classes(values, spec.class_names)
+        work.reject("label", "missing_label", missing)
+        work.reject("label", "bad_label", unknown)
         columns["label_class"] = values
+        if spec.model.task == "binary_classification":
+            columns["label_value"] = (values == spec.positive_class).cast(pl.Float64)
     hint = work.take("predicted_at", "datetime")
     columns["predicted_at"] = hint.values
     observed = work.value("observed_at", "datetime")

@@ -287,3 +287,31 @@ def test_mistakes_of_the_test_command(folder, arguments, message):
     done = sightline("test", *arguments, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
+
+
+LABELS = {
+    "csv": ["True", "False"],
+    "parquet": ["1.0", "0.0"],
+    "ndjson": [True, False],
+}
+
+
+@pytest.mark.parametrize("form", LABELS)
+def test_a_suite_reads_classes_alike_in_every_format(form, tmp_path):
+    rng = np.random.default_rng(20)
+    score = rng.random(800)
+    y = rng.random(800) < score
+    pl.DataFrame({"y": y.astype(int), "p": score}).write_parquet(tmp_path / "ref.parquet")
+    current = pl.DataFrame({"y": [LABELS[form][0 if truth else 1] for truth in y], "p": score})
+    {"csv": current.write_csv, "parquet": current.write_parquet, "ndjson": current.write_ndjson}[form](
+        tmp_path / f"cur.{form}"
+    )
+    (tmp_path / "suite.yaml").write_text(
+        "quality: {task: binary_classification, label: y, score: p, positive: 1, negative: 0}\n"
+        "checks: [{metric: accuracy, relative_tolerance: 0}, {metric: positive_rate, relative_tolerance: 0}]\n"
+    )
+    done = sightline("test", "suite.yaml", "ref.parquet", f"cur.{form}", "--format", "json", cwd=tmp_path)
+    rows = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert [row["value"] for row in rows] == [row["reference_value"] for row in rows]
+    assert rows[0]["value"] == pytest.approx(np.mean(y == (score >= 0.5)), abs=1e-12)

@@ -35,6 +35,55 @@ def test_binary(spelling):
     assert all(row["status"] == "ok" for row in found.values())
 
 
+SPELLED = {
+    "boolean": [True, False],
+    "python": ["True", "False"],
+    "float": ["1.0", "0.0"],
+    "blank": [" 1", "0 "],
+    "exponent": ["1.000000000000000000e+00", "0.000000000000000000e+00"],
+    "number": [1.0, 0.0],
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLED)
+def test_every_spelling_of_two_classes_gives_the_same_quality(spelling):
+    rng = np.random.default_rng(15)
+    score = rng.random(600)
+    y = rng.random(600) < score
+    values = SPELLED[spelling]
+    rows = pl.DataFrame({"y": [values[0] if truth else values[1] for truth in y], "p": score})
+    guess = pl.Series("guess", [values[0] if s >= 0.5 else values[1] for s in score])
+    for roles in (
+        Roles("binary_classification", "y", score="p"),
+        Roles("binary_classification", "y", score="p", prediction="guess"),
+        Roles("binary_classification", "y", score="p", positive="true"),
+    ):
+        found = by_metric(quality_of_rows(rows.with_columns(guess), roles))
+        assert_allclose(found["accuracy"]["value"], sk.accuracy_score(y, score >= 0.5), atol=1e-12)
+        assert_allclose(found["positive_rate"]["value"], y.mean(), atol=1e-12)
+        assert found["accuracy"]["reason"] is None
+
+
+def test_labels_that_are_no_class_are_left_out_and_told():
+    rng = np.random.default_rng(16)
+    score = rng.random(400)
+    y = rng.random(400) < score
+    labels = [str(int(truth)) for truth in y]
+    rows = pl.DataFrame({"y": [*labels, "unknown", "yes", None], "p": [*score, 0.9, 0.9, 0.9]})
+    found = by_metric(quality_of_rows(rows, Roles("binary_classification", "y", score="p")))
+    assert_allclose(found["accuracy"]["value"], sk.accuracy_score(y, score >= 0.5), atol=1e-12)
+    assert found["accuracy"]["n"] == 400
+    assert found["accuracy"]["reason"] == "2 of 403 values of 'y' are no class, such as 'unknown': left out"
+
+
+def test_numbers_and_texts_of_several_classes_are_one():
+    rng = np.random.default_rng(17)
+    guess, y = rng.integers(0, 3, 500), rng.integers(0, 3, 500)
+    rows = pl.DataFrame({"y": [f"{k}.0" for k in y], "guess": guess})
+    found = by_metric(quality_of_rows(rows, Roles("multiclass_classification", "y", prediction="guess")))
+    assert_allclose(found["accuracy"]["value"], sk.accuracy_score(y, guess), atol=1e-12)
+
+
 def test_multiclass_from_probabilities_and_from_predictions():
     rng = np.random.default_rng(13)
     names = ["a", "b", "c"]

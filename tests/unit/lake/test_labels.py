@@ -119,6 +119,13 @@ def test_bad_labels(tmp_path: Path) -> None:
         (True, [1, 0], ["true", "false"]),
         ("bad", ["bad", "good"], ["bad", "good"]),
         ("0", [0, 1], ["0", "1"]),
+        (1, ["True", "False"], ["1", "0"]),
+        (1, ["1.0", "0.0"], ["1", "0"]),
+        (1, [" 1", "0 "], ["1", "0"]),
+        (1, ["1.000000000000000000e+00", "0.000000000000000000e+00"], ["1", "0"]),
+        ("1.0", [1, 0], ["1", "0"]),
+        ("bad", [" Bad", "good"], ["bad", "good"]),
+        ("yes", ["YES", "n"], ["yes", "no"]),
     ],
 )
 def test_the_positive_class_is_found_in_any_spelling(
@@ -134,6 +141,71 @@ def test_the_positive_class_is_found_in_any_spelling(
     labels = scan_lake(spec, paths, "labels").collect().sort("prediction_id")
     assert labels.select("label_class", "label_value").rows() == list(zip(expected, [1.0, 0.0], strict=True))
     assert scan_lake(spec, paths, "inferences").collect().sort("prediction_id")["predicted_class"].to_list() == expected
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "ndjson"])
+@pytest.mark.parametrize(
+    ("labels", "values", "refused"),
+    [
+        (Labels(column="y"), ["1", "yes", "unknown", "2", "0.5", "nan", "0"], {"bad_label": 4, "missing_label": 1}),
+        (Labels(column="y", negative=-1), ["1.0", "-1.0", "-1", "0"], {"bad_label": 1}),
+        (
+            Labels(column="y", positive="late", negative="on time"),
+            ["late", "on time", "On Time ", "x"],
+            {"bad_label": 1},
+        ),
+        (
+            Labels(column="y", positive="late"),
+            ["late", "on time", "unknown", "NaN"],
+            {"bad_label": 1, "missing_label": 1},
+        ),
+    ],
+)
+def test_what_is_neither_class_is_refused_and_counted(
+    tmp_path: Path, labels: Labels, values: list[str], refused: dict[str, int], form: str
+) -> None:
+    home, paths = make_paths(tmp_path)
+    spec = make_spec(labels=labels)
+    land(paths.landing_inferences, "a.parquet", rows(len(values)))
+    intake(spec, paths, "inferences", home)
+    land(paths.landing_labels, f"a.{form}", pl.DataFrame({"id": [f"id-{i}" for i in range(len(values))], "y": values}))
+    report = intake(spec, paths, "labels", home)
+    assert report.quarantined_by_reason == refused
+    found = scan_lake(spec, paths, "labels").collect().sort("prediction_id")["label_value"].to_list()
+    assert found == [1.0, *[0.0] * (len(values) - sum(refused.values()) - 1)]
+    ledger_adds_up(tmp_path)
+
+
+def test_a_prediction_that_is_no_class_is_nulled_and_counted(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    spec = make_spec(columns=make_spec().columns.model_copy(update={"prediction": "said"}))
+    said = pl.Series("said", ["True", "0.0", "boom", None])
+    land(paths.landing_inferences, "a.parquet", rows(4).with_columns(said))
+    report = intake(spec, paths, "inferences", home)
+    assert (report.accepted, report.quarantined_by_reason) == (4, {"bad_class": 1})
+    lake = scan_lake(spec, paths, "inferences").collect().sort("prediction_id")
+    assert lake["predicted_class"].to_list() == ["1", "0", None, None]
+
+
+@pytest.mark.parametrize("classes", [["0", "1", "2"], ["0.0", "1.0", "2.0"]])
+def test_classes_of_several_are_read_as_the_numbers_they_spell(tmp_path: Path, classes: list[str]) -> None:
+    home, paths = make_paths(tmp_path)
+    columns = Columns(
+        prediction_id="id", timestamp="ts", prediction="said", class_scores={c: f"p{i}" for i, c in enumerate(classes)}
+    )
+    spec = make_spec(model=Model(id="m", task="multiclass_classification"), columns=columns)
+    scores = {f"p{i}": [float(i == k) for k in range(3)] for i in range(3)}
+    data = (
+        rows(3)
+        .select("id", "ts")
+        .with_columns(said=pl.Series([0, 1, 2]), **{n: pl.Series(v) for n, v in scores.items()})
+    )
+    land(paths.landing_inferences, "a.parquet", data)
+    intake(spec, paths, "inferences", home)
+    land(paths.landing_labels, "a.parquet", pl.DataFrame({"id": data["id"], "y": ["0.0", " 1", "2"]}))
+    intake(spec, paths, "labels", home)
+    assert scan_lake(spec, paths, "labels").collect().sort("prediction_id")["label_class"].to_list() == classes
+    assert scan_lake(spec, paths, "inferences").collect().sort("prediction_id")["predicted_class"].to_list() == classes
 
 
 def test_multiclass_takes_the_most_probable_class(tmp_path: Path) -> None:

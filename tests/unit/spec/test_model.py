@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 from pydantic import ValidationError
 
+from metrics_py.class_names import class_text
 from sightline.spec.durations import Budget, format_duration, parse_budget, parse_duration
-from sightline.spec.model import MonitorSpec, class_text, parse_moment
+from sightline.spec.model import MonitorSpec, parse_moment
 
 
 def spec(**changes) -> MonitorSpec:

@@ -1,0 +1,230 @@
+"""One reading of class names: 1, 1.0, ``"1.0"``, ``" 1"``, true and ``"True"`` are one class in every table.
+
+Truth reaches a monitor as booleans, numbers or words, and each writer spells them in its own way: pandas writes
+``True``, and 1.0 where a column of integers has a gap. A name that is none of the classes is said to be none, never
+taken for the other class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+TRUTHS = (("1", "0"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"))
+"""Pairs of words for true and false."""
+SAME = {
+    "1": ("1", "true"),
+    "true": ("true", "1", "yes", "y", "t"),
+    "yes": ("yes", "y", "true"),
+    "y": ("y", "yes", "true"),
+    "t": ("t", "true"),
+}
+"""Words that mean the same as the first."""
+NO_VALUE = ("", "nan", "NaN", "None", "null", "NULL", "<NA>", "NaT")
+"""How writers spell that there is no value, where text has no null."""
+NO_ANSWER = ("?", "-", "n/a", "na", "none", "unknown", "undefined", "missing")
+"""Words that say the truth is not known; of two classes, neither is called so."""
+WHOLE = re.compile(r"([+-]?)0*(\d+)\.0*(?:[eE][+-]?0+)?")
+WHOLE_PLAIN = re.compile(r"-?(?:0|[1-9]\d*)\.0+")
+PYTHON_BOOLEANS = {"True": "true", "False": "false"}
+LARGEST_WHOLE = 2.0**63
+
+
+def category_text(value: str) -> str:
+    """Text of a category as the same value of another type is spelled: ``2.0`` as 2, ``True`` as true.
+
+    Parameters
+    ----------
+    value : str
+        A category.
+
+    Returns
+    -------
+    str
+        All other texts as they are.
+
+    Examples
+    --------
+    >>> [category_text(text) for text in ("2.0", "True", "02.0", "2.50", "true ")]
+    ['2', 'true', '02.0', '2.50', 'true ']
+    """
+    if WHOLE_PLAIN.fullmatch(value):
+        return str(int(value.partition(".")[0]))
+    return PYTHON_BOOLEANS.get(value, value)
+
+
+def class_text(value: object) -> str:
+    """The one spelling of a class: ``true`` or ``false``, whole numbers without a fraction, text without blanks around.
+
+    Parameters
+    ----------
+    value : bool, int, float, Decimal or str
+        A class as some table or file holds it.
+
+    Returns
+    -------
+    str
+        As the lake spells it.
+
+    Examples
+    --------
+    >>> class_text(1.0), class_text(True), class_text("on time"), class_text(" 2.0"), class_text("True")
+    ('1', 'true', 'on time', '2', 'true')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return class_text(format(value, "f"))
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < LARGEST_WHOLE else repr(value)
+    text = str(value).strip()
+    if found := WHOLE.fullmatch(text):
+        sign = "-" if found[1] == "-" and found[2] != "0" else ""
+        return sign + found[2]
+    return text.lower() if text.lower() in ("true", "false") else text
+
+
+def _key(value: str) -> str:
+    return class_text(value).casefold()
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The classes of a task, and how each may be spelled.
+
+    Attributes
+    ----------
+    known : mapping of str to str
+        Spelling without case -> class.
+    is_closed : bool
+        There are no other classes.
+    is_binary : bool
+        Two classes, of which neither is called ``unknown``.
+    """
+
+    known: Mapping[str, str]
+    is_closed: bool
+    is_binary: bool
+
+    def read(self, value: str) -> str | None:
+        """Class that a text spells; None if it spells none.
+
+        Parameters
+        ----------
+        value : str
+            Text of a label or a prediction.
+
+        Returns
+        -------
+        str or None
+            A known class as it was named, another as `class_text` spells it.
+        """
+        if value in self.known.values():
+            return value
+        key = _key(value)
+        if key in self.known:
+            return self.known[key]
+        if self.is_closed or self.is_missing(value) or (self.is_binary and key in NO_ANSWER):
+            return None
+        return class_text(value)
+
+    def is_missing(self, value: str) -> bool:
+        """Whether a text says that there is no value.
+
+        Parameters
+        ----------
+        value : str
+            Text of a label or a prediction.
+
+        Returns
+        -------
+        bool
+            False of a word that names a class.
+        """
+        return value.strip() in NO_VALUE and _key(value) not in self.known
+
+
+def counterpart(positive: str) -> str | None:
+    """The other of a pair of words for true and false; None if it is none of them.
+
+    Parameters
+    ----------
+    positive : str
+        A class.
+
+    Returns
+    -------
+    str or None
+        In small letters.
+
+    Examples
+    --------
+    >>> counterpart("1"), counterpart("No"), counterpart("late")
+    ('0', 'yes', None)
+    """
+    pairs = {word: other for pair in TRUTHS for word, other in (pair, pair[::-1])}
+    return pairs.get(_key(positive))
+
+
+def binary_classes(positive: object, negative: Iterable[object] = ()) -> ClassNames:
+    """How the two classes of a binary task may be spelled.
+
+    Parameters
+    ----------
+    positive : bool, int, float or str
+        The positive class.
+    negative : iterable of the same, optional
+        What counts as negative; default: the counterpart of 1, true, yes, y or t (or of 0, false, ...), and every other
+        name if `positive` has none.
+
+    Returns
+    -------
+    ClassNames
+        Closed if what is negative is known.
+
+    Examples
+    --------
+    >>> names = binary_classes(1)
+    >>> [names.read(text) for text in ("True", "1.0", " 1", "0.0", "false", "yes", "unknown", "2")]
+    ['1', '1', '1', '0', '0', None, None, None]
+    >>> [binary_classes("late").read(text) for text in ("Late", "on time", "cancelled", "unknown")]
+    ['late', 'on time', 'cancelled', None]
+    >>> [binary_classes("late", ["on time"]).read(text) for text in ("on time", "cancelled")]
+    ['on time', None]
+    """
+    name = class_text(positive)
+    others = [class_text(value) for value in negative]
+    other = counterpart(name)
+    if not others and other is not None:
+        others = [other]
+    known = {_key(text): text for text in others} | {_key(name): name}
+    if other is not None and counterpart(others[0]) is not None:
+        is_true = _key(name) in SAME
+        negations = dict(TRUTHS)
+        for word in SAME[_key(name) if is_true else _key(other)]:
+            known.setdefault(word, name if is_true else others[0])
+            known.setdefault(negations[word], others[0] if is_true else name)
+    return ClassNames(known, is_closed=bool(others), is_binary=True)
+
+
+def several_classes(names: Iterable[str] = ()) -> ClassNames:
+    """How the classes of a task of several may be spelled: the truth may hold others than those that are named.
+
+    Parameters
+    ----------
+    names : iterable of str, optional
+        Classes that have a column of probabilities.
+
+    Returns
+    -------
+    ClassNames
+        Open: a name that is not among them is a class of its own.
+
+    Examples
+    --------
+    >>> [several_classes(["2", "setosa"]).read(text) for text in ("2.0", " Setosa", "virginica", "nan")]
+    ['2', 'setosa', 'virginica', None]
+    """
+    return ClassNames({_key(name): name for name in names}, is_closed=False, is_binary=False)
