@@ -25,7 +25,8 @@ from sightline.lake.intake.chunks import (
     to_json,
     typed_series,
 )
-from sightline.lake.intake.roles import Role, roles
+from sightline.lake.intake.convert import convert
+from sightline.lake.intake.roles import Role, roles, succeeded
 from sightline.lake.intake.segments import read_segment_chunks
 from sightline.lake.intake.sources import Batch
 from sightline.narrowing import Json
@@ -140,15 +141,9 @@ def _duckdb(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]
 
 def _file_chunk(spec: MonitorSpec, batch: Batch, frame: pl.DataFrame, first: int, *, parse: bool) -> Chunk:
     wanted = roles(spec, batch.kind)
-    for role in wanted:
-        if role.required and role.column not in frame.columns:
-            listed = ", ".join(map(repr, frame.columns[:50]))
-            raise UnreadableError(
-                "missing_column",
-                f"there is no column {role.column!r}; the file has {listed}",
-                column=role.column,
-                n_rows=len(frame),
-            )
+    if lacking := [role for role in wanted if role.required and role.column not in frame.columns]:
+        status = frame[spec.columns.status] if spec.columns.status in frame.columns else None
+        _refuse_lacking(lacking, frame.columns, status, len(frame))
     present = [role for role in wanted if role.column in frame.columns]
     chosen = frame.select(pl.col(role.column).alias(role.name) for role in present)
     chosen = chosen.with_columns(pl.int_range(first, first + len(frame), dtype=pl.Int64).alias("row_number"))
@@ -159,6 +154,19 @@ def _file_chunk(spec: MonitorSpec, batch: Batch, frame: pl.DataFrame, first: int
         lambda rows: [to_json(row) for row in frame[list(rows)].to_dicts()],
         unknown=_unknown(spec, batch.kind, frame.columns, wanted),
         missing=tuple(role for role in wanted if role not in present and not role.is_optional),
+    )
+
+
+def _refuse_lacking(lacking: Sequence[Role], columns: Sequence[str], status: pl.Series | None, n_rows: int) -> None:
+    """Refuse a file that lacks required columns, unless these are the answers of calls that all failed."""
+    only_failures = status is not None and len(status) and not succeeded(convert(status, "text").values).any()
+    if only_failures and all(role.of_answer for role in lacking):
+        return
+    role = lacking[0]
+    told = " and ".join(repr(role.column) for role in lacking)
+    listed = ", ".join(map(repr, columns[:50]))
+    raise UnreadableError(
+        "missing_column", f"there is no column {told}; the file has {listed}", column=role.column, n_rows=n_rows
     )
 
 
@@ -262,14 +270,10 @@ def _json_chunk(spec: MonitorSpec, batch: Batch, rows: list[tuple[int, Any]], ba
     wanted = roles(spec, batch.kind)
     objects = [row for _, row in rows]
     names = field_names(objects)
-    for role in wanted:
-        if role.required and objects and role.column not in names:
-            raise UnreadableError(
-                "missing_column",
-                f"no object has {role.column!r}; they have {', '.join(map(repr, names))}",
-                column=role.column,
-                n_rows=len(rows),
-            )
+    if objects and (lacking := [role for role in wanted if role.required and role.column not in names]):
+        statuses = [row.get(spec.columns.status) for row in objects] if spec.columns.status in names else None
+        status = None if statuses is None else typed_series("status", statuses, "text")
+        _refuse_lacking(lacking, list(names), status, len(rows))
     present = [role for role in wanted if role.column in names or role.required]
     values = gather(objects, [role.column for role in present])
     columns = [typed_series(role.name, values[role.column], role.kind) for role in present]

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import polars as pl
+
 from sightline.spec.model import MonitorSpec
+
+ANSWERS = ("score", "prediction")
+"""Roles that hold what the model answered, besides the probabilities of the classes."""
+
+
+SUCCESS = ("ok", "200", "true", "")
+
+
+def succeeded(status: pl.Series) -> pl.Series:
+    """Which calls succeeded, by the text of their status; no status is success."""
+    return status.str.strip_chars().str.to_lowercase().is_in(SUCCESS).fill_null(True)
 
 
 @dataclass(frozen=True)
@@ -20,7 +33,9 @@ class Role:
     kind : str
         Feature kind that decides the conversion.
     required : bool
-        A file without the column is refused.
+        A file without the column is refused as a whole.
+    of_answer : bool
+        The column holds what the model answered: a file of nothing but failed calls may lack it.
     is_optional : bool
         Its absence is not even noted.
     """
@@ -30,10 +45,15 @@ class Role:
     kind: str
     required: bool = False
     is_optional: bool = False
+    of_answer: bool = False
 
 
 def inference_roles(spec: MonitorSpec) -> list[Role]:
-    """Roles of an inference file; columns the spec does not name are absent."""
+    """Roles of an inference file; columns the spec does not name are absent.
+
+    What the spec names is required where a file without it would be counted wrongly for good: ids, times, what the
+    model answered, weights, and features that are never missing.
+    """
     columns = spec.columns
     found = [
         Role("prediction_id", columns.prediction_id, "text", required=True),
@@ -50,9 +70,19 @@ def inference_roles(spec: MonitorSpec) -> list[Role]:
         "latency_ms": (columns.latency_ms, "numeric"),
         "weight": (columns.weight, "numeric"),
     }
-    found += [Role(name, column, kind) for name, (column, kind) in named.items() if column]
-    found += [Role(f"p_{name}", column, "numeric") for name, column in columns.class_scores.items()]
-    found += [Role(f"f_{name}", name, feature.kind) for name, feature in columns.features.items()]
+    found += [
+        Role(name, column, kind, required=name in (*ANSWERS, "weight"), of_answer=name in ANSWERS)
+        for name, (column, kind) in named.items()
+        if column
+    ]
+    found += [
+        Role(f"p_{name}", column, "numeric", required=True, of_answer=True)
+        for name, column in columns.class_scores.items()
+    ]
+    found += [
+        Role(f"f_{name}", name, feature.kind, required=not feature.nullable)
+        for name, feature in columns.features.items()
+    ]
     found += [Role(f"g_{name}", name, "categorical") for name in columns.segments]
     return found
 
