@@ -47,13 +47,14 @@ REMEDIES = {
     ),
     "rejected_rows": (
         "Read the reasons in the quarantine (metadata of `inferences`), mend the sender, and land the corrected "
-        "file: rows are loaded once."
+        "file; rows are loaded once: `sightline reload` puts a file in the place of what it brought before."
     ),
     "error_rate": "Look at the service's own logs of this window; the status column says which calls failed.",
     "latency": "Look at the service's load in this window; compare the quantiles by model version and segment.",
     "column": "Follow the column upstream: which job fills it, and what changed there at the change point?",
     "contract": (
-        "The data break a rule of the monitor's file: mend the sender and land the rows again, or correct the rule."
+        "The data break a rule of the monitor's file: mend the sender and `sightline reload` the corrected file, or "
+        "correct the rule."
     ),
     "drift": (
         "Compare the bins before and after the change point, by segment. A new normal: `sightline accept`. A mended "

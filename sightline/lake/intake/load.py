@@ -76,13 +76,13 @@ def intake(
         if batches is not None:
             wanted = {batch.batch_id for batch in batches}
             waiting = [batch for batch in waiting if batch.batch_id in wanted]
-        loader = _Loader(spec, paths, home, ledger, kind, now or datetime.now(UTC), windows)
+        loader = Loader(spec, paths, home, ledger, kind, now or datetime.now(UTC), windows)
         loader.run(waiting)
         compact_touched(spec, paths, ledger, kind, loader.report.windows)
         return loader.report
 
 
-class _Loader:
+class Loader:
     """State of one intake: the open commit, its rows, and the report so far."""
 
     def __init__(

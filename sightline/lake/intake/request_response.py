@@ -115,13 +115,14 @@ class HalfWork:
         """Stage the halves that still wait."""
         if self.waiting is None:
             return
-        self.staging.obsolete += self.staging.ledger.parts("halves")
+        for part in self.staging.live("halves"):
+            self.staging.replace(part)
         if self.waiting:
             self.staging.add("halves", None, _frame(self.waiting.values()), seq)
 
     def _load(self) -> dict[str, Half]:
         if self.waiting is None:
-            files = [self.staging.file(part) for part in self.staging.ledger.parts("halves")]
+            files = [self.staging.file(part) for part in self.staging.live("halves")]
             found = scan_parts(files, HALF_SCHEMA).sort("seq").collect()
             self.waiting = {
                 row["prediction_id"]: Half(

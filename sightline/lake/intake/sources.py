@@ -184,7 +184,7 @@ def mapping_mark(spec: MonitorSpec) -> str:
 
 
 def pending(spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home) -> list[Batch]:
-    """Batches to load: not in the ledger, or refused under another column mapping.
+    """Batches to load: not in the ledger, superseded, or refused under another column mapping.
 
     Parameters and order are those of `list_batches`. A file that could not be read is tried again only when it changes.
     """
@@ -198,5 +198,7 @@ def _not_loaded(batches: Sequence[Batch], known: dict[str, tuple[str, str]], mar
     return [
         b
         for b in batches
-        if b.batch_id not in known or (known[b.batch_id][0] == "refused" and known[b.batch_id][1] != mark)
+        if (found := known.get(b.batch_id)) is None
+        or found[0] == "superseded"
+        or (found[0] == "refused" and found[1] != mark)
     ]

@@ -34,6 +34,9 @@ CREATE TABLE IF NOT EXISTS parts(
 CREATE INDEX IF NOT EXISTS parts_of_window ON parts(kind, window_key);
 CREATE INDEX IF NOT EXISTS parts_of_state ON parts(state) WHERE state <> 'live';
 CREATE TABLE IF NOT EXISTS schemas(fingerprint TEXT PRIMARY KEY, columns TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS reloads(
+    number INTEGER PRIMARY KEY AUTOINCREMENT, reloaded_at TEXT NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL,
+    batch_id TEXT NOT NULL, n_superseded INTEGER NOT NULL, before TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
@@ -73,6 +76,18 @@ class BatchRow:
     loaded_at: str
 
 
+@dataclass(frozen=True)
+class ReloadRow:
+    """One batch whose rows were superseded: how many of them, and its row in ``batches`` before as JSON."""
+
+    reloaded_at: str
+    kind: str
+    path: str
+    batch_id: str
+    n_superseded: int
+    before: str
+
+
 def insert_named(table: str, row: type, verb: str = "INSERT") -> str:
     """SQL that inserts rows of a dataclass by the names of its fields."""
     names = [field.name for field in fields(row)]
@@ -109,6 +124,19 @@ class Ledger:
         sql = """SELECT batch_id, path FROM batches WHERE batch_id IN (SELECT value FROM json_each(?))
                  AND status = 'loaded' AND format <> 'segment' AND n_accepted = 0 AND n_unmatched = 0"""
         return dict(self.con.execute(sql, [json.dumps(list(batch_ids))]))
+
+    def batches(self, kind: str, paths: Iterable[str] | None = None) -> list[BatchRow]:
+        """All batches of a kind in load order; of some paths only."""
+        names = ", ".join(field.name for field in fields(BatchRow))
+        wanted = None if paths is None else set(paths)
+        rows = self.con.execute(f"SELECT {names} FROM batches WHERE kind = ? ORDER BY seq", [kind])  # noqa: S608
+        found = [BatchRow(*row) for row in rows]
+        return [batch for batch in found if wanted is None or batch.path in wanted]
+
+    def reloads(self) -> list[ReloadRow]:
+        """What was superseded so far, oldest first."""
+        names = ", ".join(field.name for field in fields(ReloadRow))
+        return [ReloadRow(*row) for row in self.con.execute(f"SELECT {names} FROM reloads ORDER BY number")]  # noqa: S608
 
     def next_seq(self) -> int:
         """Number of the next batch."""
@@ -208,7 +236,7 @@ def open_ledger(path: Path, *, create: bool = True) -> Generator[Ledger]:
         try:
             con.execute("PRAGMA journal_mode = WAL")
             con.execute("PRAGMA synchronous = FULL")
-            if con.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0] == 0:
+            if con.execute("SELECT count(*) FROM sqlite_master WHERE name = 'reloads'").fetchone()[0] == 0:
                 con.executescript(f"BEGIN;{SCHEMA}COMMIT;")
         except sqlite3.DatabaseError as error:
             raise SightlineError(

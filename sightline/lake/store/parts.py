@@ -24,7 +24,7 @@ import polars as pl
 from sightline.durable import exclusive, exclusive_if_free, sync_folder
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.lake.store.ledger import BatchRow, Ledger, Part, insert_named, open_ledger
+from sightline.lake.store.ledger import BatchRow, Ledger, Part, ReloadRow, insert_named, open_ledger
 from sightline.lake.store.schema import QUARANTINE_SCHEMA, TIMESTAMP, duckdb_schema, fingerprint, lake_schema
 from sightline.spec.model import MonitorSpec
 
@@ -143,6 +143,7 @@ class Staging:
     batches: list[BatchRow] = field(default_factory=list[BatchRow])
     changes: list[tuple[str, str, str, int]] = field(default_factory=list[tuple[str, str, str, int]])
     rematched: list[tuple[int, int, int, str]] = field(default_factory=list[tuple[int, int, int, str]])
+    reloads: list[ReloadRow] = field(default_factory=list[ReloadRow])
     meta: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
@@ -169,6 +170,14 @@ class Staging:
         staged = [p for p in self.parts if p.kind == kind and (wanted is None or p.window_key in wanted)]
         return [p for p in self.ledger.parts(kind, wanted, after_seq) if p.path not in gone] + staged
 
+    def replace(self, part: Part) -> None:
+        """Let a part no longer count; one of this very commit is removed."""
+        if part.state == "staged":
+            self.file(part).unlink()
+            self.parts.remove(part)
+        else:
+            self.obsolete.append(part)
+
     def file(self, part: Part) -> Path:
         """Where a part's bytes are now."""
         file = self.paths.root / part.path
@@ -182,12 +191,16 @@ class Staging:
 
     def commit(self) -> None:
         """Make everything staged exist, all or nothing."""
-        if not (self.parts or self.obsolete or self.batches or self.meta or self.rematched):
+        if not (self.parts or self.obsolete or self.batches or self.meta or self.rematched or self.reloads):
             return
         folders = {(self.paths.root / part.path).parent for part in self.parts}
         for folder in folders | {folder.parent for folder in folders}:
             sync_folder(folder)
         with self.ledger.transaction() as con:
+            con.executemany(insert_named("reloads", ReloadRow), [asdict(row) for row in self.reloads])
+            con.executemany(
+                "UPDATE batches SET status = 'superseded' WHERE batch_id = ?", [(row.batch_id,) for row in self.reloads]
+            )
             con.executemany(insert_named("batches", BatchRow, "INSERT OR REPLACE"), [asdict(b) for b in self.batches])
             con.executemany(insert_named("parts", Part), [asdict(part) for part in self.parts])
             con.executemany("UPDATE parts SET state = 'obsolete' WHERE path = ?", [(p.path,) for p in self.obsolete])

@@ -1,0 +1,42 @@
+"""``sightline reload MONITOR FILE...``: a corrected file takes the place of what it brought before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sightline.home import Home
+
+
+@click.command()
+@click.argument("monitor")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--replace", is_flag=True, help="Supersede predictions of other files under the same ids as well.")
+def command(monitor: str, files: tuple[Path, ...], replace: bool) -> None:
+    """Load FILES of MONITOR again, in the place of the rows they brought before.
+
+    Superseded rows are kept in a history beside the lake and counted in the ledger. The sensors work the windows up
+    again; by hand it is the job MONITOR__backfill.
+    """
+    from sightline.lake.intake.reload import reload
+    from sightline.spec.loader import find_monitor
+
+    home = Home.from_env()
+    spec = find_monitor(home, monitor)
+    report = reload(spec, home.monitor(spec.id), home, files, replace=replace)
+    for (_, path), n in sorted(report.superseded.items()):
+        click.echo(f"{path}: {n} rows superseded")
+    for kind, done in report.files.items():
+        left_out = [f"{done.duplicates} left out as known", f"{done.rejected} refused"]
+        left_out += [f"{done.unmatched} wait for their prediction"] if done.unmatched else []
+        click.echo(f"{kind}: {done.accepted} rows accepted, {', '.join(left_out)}")
+        for reason, n in sorted(done.quarantined_by_reason.items()):
+            click.echo(f"  quarantined: {reason} ({n})")
+    if report.orphaned:
+        click.echo(f"labels: {report.orphaned} lost their prediction and wait for another one")
+    keys = sorted(report.windows)
+    span = f" ({keys[0]} to {keys[-1]})" if keys else ""
+    click.echo(
+        f"{len(keys)} windows changed{span}: the sensors work them up again, or run {spec.id}__backfill over them"
+    )

@@ -1,0 +1,224 @@
+"""Load files again: what they brought before is superseded, so that a corrected file takes the place of a wrong one."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from sightline.errors import SightlineError, nearest
+from sightline.home import Home, MonitorPaths
+from sightline.lake.intake.chunks import UnreadableError
+from sightline.lake.intake.label_revisions import TRIED_THROUGH
+from sightline.lake.intake.load import Loader
+from sightline.lake.intake.normalize import normalize
+from sightline.lake.intake.read import read_chunks
+from sightline.lake.intake.report import IntakeReport
+from sightline.lake.intake.sources import KINDS, Batch, list_batches
+from sightline.lake.store.compaction import compact_touched
+from sightline.lake.store.ledger import BatchRow, Ledger, ReloadRow, open_ledger, utc_text
+from sightline.lake.store.parts import Staging, lake_lock, recover
+from sightline.lake.store.schema import LABEL_SCHEMA, TIMESTAMP
+from sightline.lake.store.supersede import take_out
+from sightline.spec.model import MonitorSpec
+
+KEY = ["window_start", "prediction_id", "model_version"]
+
+
+@dataclass
+class ReloadReport:
+    """What a reload did.
+
+    Attributes
+    ----------
+    files : dict of str to IntakeReport
+        Kind of data -> what loading its files gave.
+    superseded : Counter of (str, str)
+        (kind, path of the file that had brought them) -> rows taken out.
+    orphaned : int
+        Labels whose prediction went; they wait for another one.
+    windows : set of str
+        Windows that changed.
+    """
+
+    files: dict[str, IntakeReport] = field(default_factory=dict[str, IntakeReport])
+    superseded: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    orphaned: int = 0
+    windows: set[str] = field(default_factory=set[str])
+
+
+def reload(
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    home: Home,
+    files: Sequence[Path],
+    *,
+    replace: bool = False,
+    now: datetime | None = None,
+) -> ReloadReport:
+    """Load files again in the place of the rows they brought before.
+
+    Parameters
+    ----------
+    spec, paths, home
+        The monitor and its folders.
+    files : sequence of Path
+        Files that the monitor reads: landed ones, those of its sources, sealed segments.
+    replace : bool
+        Predictions that other files brought under the same id, version and window are superseded as well.
+    now : datetime, optional
+        Stamped on the ledger's rows; default the clock.
+
+    Returns
+    -------
+    ReloadReport
+        Superseded rows are kept below ``lake/superseded_*``, what was known of their batches in the ledger's
+        ``reloads``. Labels are matched anew to predictions that changed their window.
+
+    Raises
+    ------
+    SightlineError
+        The monitor reads no such file, or a file has no row that can be taken: nothing is changed then.
+    """
+    moment = now or datetime.now(UTC)
+    found = _find(spec, paths, home, files)
+    report = ReloadReport()
+    with lake_lock(paths), open_ledger(paths.ledger) as ledger:
+        recover(paths, ledger)
+        keys = {batch.batch_id: _keys(spec, home, batch) for batches in found.values() for batch in batches}
+        for kind, batches in found.items():
+            loader = Loader(spec, paths, home, ledger, kind, moment)
+            others = (
+                pl.concat([keys[batch.batch_id] for batch in batches]) if replace and kind == "inferences" else None
+            )
+            old = ledger.batches(kind, {batch.path for batch in batches})
+            _supersede(loader.staging, ledger, kind, old, others, moment, report)
+            loader.run(batches)
+            report.files[kind] = loader.report
+            report.windows |= set(loader.report.windows)
+            compact_touched(spec, paths, ledger, kind, report.windows)
+        if "inferences" in found and spec.labels:
+            _match_anew(spec, paths, home, ledger, moment, report)
+    return report
+
+
+def _find(spec: MonitorSpec, paths: MonitorPaths, home: Home, files: Sequence[Path]) -> dict[str, list[Batch]]:
+    """The batches of some files by kind, inferences first."""
+    kinds = KINDS if spec.labels else KINDS[:1]
+    known = {kind: list_batches(spec, paths, kind, home) for kind in kinds}
+    by_file = {batch.file(home).resolve(): (kind, batch) for kind, batches in known.items() for batch in batches}
+    found: dict[str, list[Batch]] = {}
+    for given in files:
+        places = [given, home.root / given, paths.landing_inferences / given, paths.landing_labels / given]
+        hits = [by_file[place.resolve()] for place in places if place.resolve() in by_file]
+        if not hits:
+            names = [batch.path for batches in known.values() for batch in batches]
+            fix = nearest(str(given), names) if names else f"drop it into {paths.landing_inferences} first"
+            raise SightlineError(f"{spec.id} reads no file {str(given)!r}", where=str(home.root), fix=fix)
+        kind, batch = hits[0]
+        if batch not in found.setdefault(kind, []):
+            found[kind].append(batch)
+    return {kind: found[kind] for kind in kinds if kind in found}
+
+
+def _keys(spec: MonitorSpec, home: Home, batch: Batch) -> pl.DataFrame:
+    """Keys of the rows of a file; a file that brings none is refused before anything is taken out for it."""
+    columns = KEY if batch.kind == "inferences" else ["prediction_id"]
+    frames: list[pl.DataFrame] = []
+    n_rows, n_halves = 0, 0
+    try:
+        for chunk in read_chunks(spec, batch, home):
+            ready = normalize(spec, chunk)
+            n_rows, n_halves = n_rows + ready.n_rows, n_halves + len(chunk.halves)
+            frames.append(ready.frame.select(columns).unique())
+    except UnreadableError as error:
+        raise SightlineError(
+            f"the file is refused ({error.reason}: {error})", where=batch.path, fix="mend it; nothing was changed"
+        ) from error
+    keys = pl.concat(frames)
+    if n_rows and keys.is_empty() and not n_halves:
+        raise SightlineError(
+            f"all {n_rows} rows of the file would be refused", where=batch.path, fix="mend it; nothing was changed"
+        )
+    return keys
+
+
+def _supersede(
+    staging: Staging,
+    ledger: Ledger,
+    kind: str,
+    old: Sequence[BatchRow],
+    others: pl.DataFrame | None,
+    now: datetime,
+    report: ReloadReport,
+) -> None:
+    """Take out what earlier loads of the files brought, and with `others` the rows of these keys from elsewhere."""
+    ids = [batch.batch_id for batch in old]
+    is_old = pl.col("batch_id").is_in(ids)
+    taken = take_out(staging, kind, is_old)
+    for beside in ("quarantine", "unmatched") if kind == "labels" else ("quarantine", "halves"):
+        take_out(staging, beside, is_old)
+    if others is not None:
+        taken += take_out(staging, kind, others)
+    counts = Counter[str]()
+    for key, rows in taken:
+        report.windows |= {key} if key else set()
+        counts.update(dict(rows.group_by("batch_id").len().iter_rows()))
+    paths = ledger.batch_paths(list(counts))
+    for batch_id, n in counts.items():
+        report.superseded[kind, paths.get(batch_id, batch_id)] += n
+    for batch in old:
+        known = ReloadRow(utc_text(now), kind, batch.path, batch.batch_id, counts[batch.batch_id], _told(batch))
+        staging.reloads.append(known)
+    staging.rematched += [(0, -n, n, batch_id) for batch_id, n in counts.items() if batch_id not in ids]
+
+
+def _told(batch: BatchRow) -> str:
+    return json.dumps(asdict(batch))
+
+
+def _match_anew(
+    spec: MonitorSpec, paths: MonitorPaths, home: Home, ledger: Ledger, now: datetime, report: ReloadReport
+) -> None:
+    """Let labels whose prediction is gone from their window wait, and match those that wait."""
+    staging = Staging(paths, ledger)
+    report.orphaned = release_orphans(staging, report.windows)
+    staging.meta[TRIED_THROUGH] = 0
+    staging.commit()
+    loader = Loader(spec, paths, home, ledger, "labels", now)
+    loader.run([])
+    report.windows |= set(loader.report.windows)
+
+
+def release_orphans(staging: Staging, keys: Iterable[str]) -> int:
+    """Let the labels of some windows that have no prediction in their window wait for one; how many there are."""
+    pair = ["window_start", "prediction_id"]
+    waiting: list[pl.DataFrame] = []
+    for key in sorted(keys):
+        files = {kind: [staging.file(part) for part in staging.live(kind, [key])] for kind in KINDS}
+        if not files["labels"]:
+            continue
+        seen, there = (
+            pl.concat(
+                [
+                    pl.LazyFrame(schema={name: LABEL_SCHEMA[name] for name in pair}),
+                    *(pl.scan_parquet(file, hive_partitioning=False, glob=False).select(pair) for file in files[kind]),
+                ]
+            )
+            for kind in ("labels", "inferences")
+        )
+        orphans = seen.unique().join(there, on=pair, how="anti").collect()
+        if len(orphans):
+            waiting += [rows for _, rows in take_out(staging, "labels", orphans, [key], keep=False)]
+    if not waiting:
+        return 0
+    rows = pl.concat(waiting, how="diagonal_relaxed").select(LABEL_SCHEMA.keys())
+    unplaced = rows.with_columns(predicted_at=pl.lit(None, dtype=TIMESTAMP), window_start=pl.lit(None, dtype=TIMESTAMP))
+    staging.add("unmatched", None, unplaced, staging.ledger.newest("labels"))
+    staging.rematched += [(-n, -n, 0, batch_id) for batch_id, n in rows.group_by("batch_id").len().iter_rows()]
+    return len(rows)
