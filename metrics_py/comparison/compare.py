@@ -21,6 +21,7 @@ import polars as pl
 
 from metrics_py.comparison.column_pairs import Side, make_sides, pair_column, require_column
 from metrics_py.comparison.reading import (
+    SAMPLE_ROWS,
     NotComparable,
     Reading,
     infer_reading,
@@ -34,6 +35,7 @@ from metrics_py.comparison.tables import Table, read_table
 from metrics_py.drift.methods import DEFAULT_METHODS, PSI_TOLERANCE, DriftMethod, MethodFailed, drift_method
 from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
+from metrics_py.profile.texts import odd_spelling, present
 
 Row = dict[str, Any]
 SHARES_OF_ALL = ("null_rate", "not_finite_rate")
@@ -74,7 +76,8 @@ def compare(
         PSI that still counts as no drift; the other metrics use what the same shift of a normal column gives, rates
         0.05. A mapping sets single metrics (of ``psi``: all that follow from it).
     kinds : mapping of column to kind, optional
-        numeric, categorical, boolean, datetime, text or embedding, where the type does not say it.
+        numeric, categorical, boolean, datetime, text or embedding, where the type does not say it. A column of a CSV
+        file is read as the kind that is given, else as the reference's column, else as all of its values look.
     bins : int, default 32
         Most bins of a numeric column.
     min_rows : int, default 30
@@ -117,7 +120,8 @@ def compare(
     [('age', 'drift', 'higher by 0.61 sd; 7.0 % more in the top bin (> 58.7167)'),
      ('plan', 'stable', 'no visible change')]
     """
-    old, new = read_table(reference, "reference"), read_table(current, "current")
+    old = read_table(reference, "reference", kinds=kinds)
+    new = read_table(current, "current", like=old.frame, kinds=kinds)
     chosen = [drift_method(name) for name in _listed(metrics) or DEFAULT_METHODS]
     tolerances = _tolerances(chosen, tolerance)
     left_out = {name for name in (by, entity) if name}
@@ -193,6 +197,7 @@ def _judge_column(
         rows = {"n_reference": sides[0].table.frame.height, "n_current": sides[1].table.frame.height}
         named = {"segment": "all", "metric": chosen[0].name, "state": unjudged.state, "reason": unjudged.reason}
         return [base | rows | named]
+    note = "" if given else _note(name, sides[0].table)
     withheld = None if given else _withheld(reading, *(side.table.frame[name] for side in sides))
     words = [_words(pair, t, reading, rates_only=withheld is not None) for t in range(len(labels))]
     clustered = sides[1].buckets is not None
@@ -212,7 +217,15 @@ def _judge_column(
             if independent and not row["reason"]:
                 row["reason"] = "rows are taken as independent: this metric does not use the entity"
             found.append(base | {"metric": metric.name, "segment": labels[t], "direction": words[t]} | row)
-    return found
+    return [row | {"reason": "; ".join(filter(None, (row["reason"], note)))} for row in found] if note else found
+
+
+def _note(name: str, old: Table) -> str:
+    """What was guessed of the reference's column, or looks like numbers or dates without being some."""
+    if name in old.notes or old.frame[name].dtype != pl.String:
+        return old.notes.get(name, "")
+    held = present(old.frame[name].head(SAMPLE_ROWS)).drop_nulls()
+    return odd_spelling(held) if held.len() else ""
 
 
 def _withheld(reading: Reading, old: pl.Series, new: pl.Series) -> tuple[str | None, str] | None:

@@ -26,6 +26,7 @@ from typing import Literal, cast
 
 import polars as pl
 
+from metrics_py.profile.texts import ISO_START, present, times_in
 from metrics_py.profile.values import Kind
 
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "text", "embedding"]
@@ -200,18 +201,14 @@ def _mean_length(values: pl.Series) -> float:
 
 
 def _looks_like_time(values: pl.Series) -> bool:
-    return bool(values.head(1000).str.contains(r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}|$)").all())
+    return bool(values.head(1000).str.contains(ISO_START).all())
 
 
 def _parse_times(column: pl.Series) -> pl.Series | None:
     """UTC times of an ISO 8601 text column; None if any value is none."""
-    texts = column.cast(pl.String)
-    for zone in ("UTC", None):
-        try:
-            return texts.str.to_datetime(time_unit="us", time_zone=zone, strict=True)
-        except (pl.exceptions.PolarsError, ValueError):
-            continue
-    return None
+    texts = present(column.cast(pl.String))
+    times = times_in(texts)
+    return times if times.null_count() == texts.null_count() else None
 
 
 def read_as(column: pl.Series, reading: Reading) -> pl.Series:

@@ -225,7 +225,8 @@ def _lines(frame: pl.DataFrame, max_rows: int | None, width: int | None) -> list
     table = [header]
     for row in shown:
         cells = [row["column"], row["metric"], _short(row["value"]), _interval(row), row["state"] or "-"]
-        what = row["reason"] or (row["direction"] if row["state"] != "stable" else "") or ""
+        is_told = row["state"] in ("drift", "unclear") or not (row["reason"] or row["state"] == "stable")
+        what = "; ".join(text for text in (row["direction"] if is_told else "", row["reason"]) if text)
         table.append([*([row["segment"]] if segmented else []), *cells, what])
     lines = _aligned(table, width)
     left_out = [row for row in rows if row not in shown] if len(shown) < len(rows) else []

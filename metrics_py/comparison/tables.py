@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import glob
+import gzip
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard, cast
+from urllib.parse import unquote
 
 import polars as pl
+
+from metrics_py.profile.texts import Guess, guess_kind, kind_like, separator_line, typed
 
 FORMATS = {
     ".parquet": "parquet",
@@ -21,6 +27,8 @@ FORMATS = {
 }
 """File endings and the formats they stand for; text formats may end in .gz besides."""
 SEPARATORS = (";", "\t", "|")
+HEADER_BYTES = 1_000_000
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 SHAPES = {
     "parquet": "a Parquet file",
     "csv": "comma-separated values in UTF-8 with a header, as many in every line",
@@ -54,13 +62,23 @@ class Table:
         What was read.
     unreadable : dict of str to str
         Reason by the name of the column.
+    notes : dict of str to str
+        What was guessed of a column of a text format, by its name.
     """
 
     frame: pl.DataFrame
     unreadable: dict[str, str] = field(default_factory=dict[str, str])
+    notes: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def read_table(source: object, what: str = "table") -> Table:
+def read_table(
+    source: object,
+    what: str = "table",
+    *,
+    like: pl.DataFrame | None = None,
+    kinds: Mapping[str, str] | None = None,
+    rows: int | None = None,
+) -> Table:
     """Read a table from wherever it is.
 
     Parameters
@@ -71,6 +89,12 @@ def read_table(source: object, what: str = "table") -> Table:
         Parquet, CSV, TSV or NDJSON files (also a glob, a folder of them, or compressed: ``.csv.gz``).
     what : str, default "table"
         How to call it in errors: ``reference``, ``current``.
+    like : polars.DataFrame, optional
+        The reference: a column of a text format is read as the column of the same name there.
+    kinds : mapping of column to kind, optional
+        Kinds that are declared: they decide before anything else.
+    rows : int, optional
+        So many rows at most, the first ones.
 
     Returns
     -------
@@ -89,8 +113,44 @@ def read_table(source: object, what: str = "table") -> Table:
     >>> read_table([{"x": 1}, {"x": 2, "y": "a"}]).frame.to_dicts()
     [{'x': 1, 'y': None}, {'x': 2, 'y': 'a'}]
     """
+    table = _read(source, what, rows)
+    frame = table.frame if rows is None else table.frame.head(rows)
+    return _typed(Table(frame, table.unreadable), table.untyped, like, kinds or {})
+
+
+@dataclass(frozen=True)
+class _Raw(Table):
+    """A table, and the columns whose values are texts because their format has nothing else."""
+
+    untyped: frozenset[str] = frozenset()
+
+
+def _typed(table: Table, untyped: frozenset[str], like: pl.DataFrame | None, kinds: Mapping[str, str]) -> Table:
+    """Texts of CSV as values: by the declared kind, else that of the reference, else as all of them look."""
+    columns: dict[str, pl.Series] = {}
+    notes: dict[str, str] = {}
+    for name in table.frame.columns:
+        values = table.frame[name]
+        if name in untyped:
+            known = kinds.get(name) or (kind_like(like[name].dtype) if like is not None and name in like else None)
+            guess = Guess("text") if known else guess_kind(values)
+            values = typed(values, known or guess.kind)
+            if guess.note:
+                notes[name] = guess.note
+        columns[name] = values
+    return Table(pl.DataFrame(columns), table.unreadable, notes) if untyped else table
+
+
+def _read(source: object, what: str, rows: int | None) -> _Raw:
+    """Any table as it is, texts of CSV as texts."""
     if isinstance(source, str | Path):
-        return _read_files(str(source), what)
+        return _read_files(str(source), what, rows)
+    found = _read_object(source, what)
+    return _Raw(found.frame, found.unreadable)
+
+
+def _read_object(source: object, what: str) -> Table:
+    """A table in memory."""
     if _is_from(source, "pandas") and hasattr(source, "columns"):
         return _from_pandas(source, what)
     if _is_rows(source):
@@ -130,19 +190,20 @@ def _checked(frame: object, what: str) -> pl.DataFrame:
     )
 
 
-def _read_files(path: str, what: str) -> Table:
+def _read_files(path: str, what: str, rows: int | None) -> _Raw:
     files = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (an absolute pattern may be given)
     if not files and Path(path).exists():
         files = [path]  # a name that looks like a pattern
+    root = _fixed_part(path)
     if files and all(Path(f).is_dir() for f in files):
-        found = sorted(str(f) for folder in files for f in Path(folder).rglob("*") if _format(f) and f.is_file())
+        found = sorted(str(f) for folder in files for f in Path(folder).rglob("*") if format_of(f.name) and f.is_file())
         if not found:
             raise ValueError(f"{what}: {path} is a folder without files that end in {', '.join(sorted(FORMATS))}")
         files = found
     files = [f for f in files if Path(f).is_file()]
     if not files:
         raise ValueError(f"{what}: {path} does not exist; give the path of a Parquet, CSV or NDJSON file")
-    endings = {_format(Path(f)) or Path(f).suffix for f in files}
+    endings = {format_of(Path(f).name) or Path(f).suffix for f in files}
     if len(endings) > 1 or not endings <= set(FORMATS.values()):
         raise ValueError(
             f"{what}: {path}: the ending {' and '.join(sorted(map(repr, endings)))} is no single known format; "
@@ -150,40 +211,152 @@ def _read_files(path: str, what: str) -> Table:
         )
     kind = endings.pop()
     parts: list[pl.DataFrame] = []
+    folders: list[dict[str, str | None]] = []
     for file in files:
         try:
-            parts.append(_read_file(kind, file, what))
+            parts.append(_read_file(kind, file, what, rows))
         except (OSError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(f"{what}: {file} cannot be read: {reason}; it must be {SHAPES[kind]}") from error
-    return _stacked(parts)
+        folders.append(partition_values(Path(file).relative_to(root)))
+        if rows is not None and sum(part.height for part in parts) >= rows:
+            break
+    return _with_partitions(_stacked(parts), parts, folders, is_text=kind in ("csv", "tsv"))
 
 
-def _format(file: Path) -> str | None:
-    """Format of a file by its ending."""
-    name = file.name.lower()
+def _fixed_part(path: str) -> Path:
+    """The folder of a path or pattern below which folders may name values."""
+    found = Path(path)
+    if found.is_dir() or not glob.has_magic(path):
+        return found if found.is_dir() else found.parent
+    while glob.has_magic(str(found)):
+        found = found.parent
+    return found
+
+
+def partition_values(path: Path) -> dict[str, str | None]:
+    """Values that folders of a path name: ``country=DE/part.parquet`` holds the rows of country DE.
+
+    Parameters
+    ----------
+    path : Path
+        Of a file.
+
+    Returns
+    -------
+    dict of str to str or None
+        Value by column; None is Hive's word for null.
+
+    Examples
+    --------
+    >>> partition_values(Path("country=DE/day=2026-01-31/part-0.parquet"))
+    {'country': 'DE', 'day': '2026-01-31'}
+    """
+    pairs = (folder.partition("=") for folder in path.parts[:-1])
+    named = {unquote(name): unquote(value) for name, sign, value in pairs if sign and name}
+    return {name: None if value == HIVE_NULL else value for name, value in named.items()}
+
+
+def _with_partitions(
+    table: Table, parts: list[pl.DataFrame], folders: list[dict[str, str | None]], *, is_text: bool
+) -> _Raw:
+    """The table with the columns that its folders name; columns of the files come first."""
+    names = [n for n in dict.fromkeys(n for folder in folders for n in folder) if n not in table.frame.columns]
+    names = [name for name in names if name not in table.unreadable]
+    added = [
+        pl.concat(
+            pl.Series(name, [folder.get(name)], dtype=pl.String).new_from_index(0, part.height)
+            for part, folder in zip(parts, folders, strict=True)
+        )
+        for name in names
+    ]
+    untyped = [*(table.frame.columns if is_text else ()), *names]
+    return _Raw(table.frame.with_columns(added), table.unreadable, untyped=frozenset(untyped))
+
+
+def format_of(name: str) -> str | None:
+    """Format of a file by the ending of its name.
+
+    Parameters
+    ----------
+    name : str
+        Name of a file.
+
+    Returns
+    -------
+    str or None
+        As of `FORMATS`.
+
+    Examples
+    --------
+    >>> format_of("a.CSV.gz"), format_of("a.parquet.gz")
+    ('csv', None)
+    """
+    name = name.lower()
     packed = name.endswith(".gz")
     kind = FORMATS.get(Path(name.removesuffix(".gz")).suffix)
     return None if packed and kind == "parquet" else kind
 
 
-def _read_file(kind: str, file: str, what: str) -> pl.DataFrame:
+def _read_file(kind: str, file: str, what: str, rows: int | None) -> pl.DataFrame:
     if kind == "parquet":
-        return pl.read_parquet(file, glob=False, hive_partitioning=False)
+        return pl.read_parquet(file, glob=False, hive_partitioning=False, n_rows=rows)
     if kind == "ndjson":
-        return pl.read_ndjson(file, infer_schema_length=None)
-    separator = "\t" if kind == "tsv" else ","
-    header = _header(file, separator)
-    if len(header) == 1:  # exports of spreadsheets often take another sign
-        separator = next((sign for sign in SEPARATORS if sign in header[0]), separator)
-        header = _header(file, separator)
-    _unrepeated(header, what)
-    return pl.read_csv(file, separator=separator, try_parse_dates=True, infer_schema_length=None, glob=False)
+        return pl.read_ndjson(file, infer_schema_length=None, n_rows=rows)
+    skipped, separator = csv_dialect(file, "\t" if kind == "tsv" else ",")
+    start = _start_of(file)
+    _unrepeated(_first_row(start.partition("\n")[2] if skipped else start, separator), what)
+    return pl.read_csv(file, separator=separator, skip_lines=skipped, infer_schema=False, glob=False, n_rows=rows)
 
 
-def _header(file: str, separator: str) -> list[str]:
-    row = pl.read_csv(file, separator=separator, has_header=False, n_rows=1, infer_schema=False, glob=False).row(0)
-    return [str(name) for name in row if name is not None]
+def csv_dialect(file: str | Path, usual: str = ",") -> tuple[int, str]:
+    """Lines before the header, and the separator, of a CSV file: exports of spreadsheets often take another sign.
+
+    Parameters
+    ----------
+    file : str or Path
+        Plain or compressed.
+    usual : str, default ","
+        The separator, unless Excel's line ``sep=;`` or a header without it says otherwise.
+
+    Returns
+    -------
+    skipped : int
+        1 for a line ``sep=;``.
+    separator : str
+        One character.
+    """
+    start = _start_of(file)
+    if found := separator_line(start.partition("\n")[0]):
+        return 1, found
+    header = _first_row(start, usual)
+    if len(header) == 1:
+        return 0, next((sign for sign in SEPARATORS if sign in header[0]), usual)
+    return 0, usual
+
+
+def _start_of(file: str | Path) -> str:
+    """The first characters of a text file, whatever it is packed by."""
+    with Path(file).open("rb") as plain:
+        start = plain.read(HEADER_BYTES)
+    if start.startswith(b"\x1f\x8b"):
+        with gzip.open(file) as packed:
+            start = packed.read(HEADER_BYTES)
+    elif start.startswith(b"\x28\xb5\x2f\xfd"):
+        lines = pl.read_csv(file, separator="\x1f", quote_char=None, has_header=False, n_rows=2, infer_schema=False)
+        return "\n".join(str(line) for (line, *_) in lines.rows())
+    return start.decode("utf-8-sig", errors="replace")
+
+
+def _first_row(text: str, separator: str) -> list[str]:
+    """Fields of the first row that has some."""
+    try:
+        for row in csv.reader(io.StringIO(text), delimiter=separator):
+            if row:
+                return row
+    except csv.Error:
+        pass  # a field without an end: reading the file says so
+    return []
 
 
 def _stacked(parts: list[pl.DataFrame]) -> Table:

@@ -164,7 +164,8 @@ def run_suite(suite: Suite, reference: object, current: object) -> SuiteResult:
     >>> run_suite(suite, {"age": [30, 40, 50]}, {"age": [30, None, 50, 45]}).to_dicts()[0]["status"]
     'unclear'
     """
-    tables = read_table(reference, "reference"), read_table(current, "current")
+    old = read_table(reference, "reference")
+    tables = old, read_table(current, "current", like=old.frame)
     for check in suite.checks:
         check_metric(check, suite.roles)
     measured = _Measured(suite, *tables)

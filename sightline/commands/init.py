@@ -39,11 +39,18 @@ def _role_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--task", help="binary_classification, multiclass_classification, regression or ranking.")
 @click.option("--owner", help="E-mail address or team:name.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("--no-label", is_flag=True, help="No column of the sample is the label.")
 @_role_options
 def command(
-    sample: Path, monitor_id: str | None, task: str | None, owner: str | None, force: bool, **given: str | None
+    sample: Path,
+    monitor_id: str | None,
+    task: str | None,
+    owner: str | None,
+    force: bool,
+    no_label: bool,
+    **given: str | None,
 ) -> None:
-    """Write monitors/ID.yaml from SAMPLE (Parquet, CSV or NDJSON).
+    """Write monitors/ID.yaml from SAMPLE (Parquet, CSV or NDJSON; or a folder of such files).
 
     SAMPLE holds the model's inputs and output, and perhaps the label.
     """
@@ -56,8 +63,13 @@ def command(
     if path.exists() and not force:
         fix = "choose another --id, or overwrite it with --force"
         raise SightlineError("the monitor file exists already", where=str(path), fix=fix)
+    if no_label and given["label"] is not None:
+        raise SightlineError("--label and --no-label are both given", fix="keep one of them")
     draft = infer_monitor(
-        read_sample(sample), task=task, given={role: column for role, column in given.items() if column is not None}
+        read_sample(sample),
+        task=task,
+        given={role: column for role, column in given.items() if column is not None},
+        has_label=not no_label,
     )
     text = render(draft, monitor_id, owner, _reference_path(sample, home))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,11 +155,9 @@ def _rest(draft: Draft, reference: str) -> Iterator[str]:
     hash_ = "" if label else "# "
     yield _line(f"{hash_}  column: {quote(label or 'label')}", "column of the label files (with the id)")
     if draft.task == "binary_classification":
-        shown = draft.positive if not isinstance(draft.positive, str) else quote(draft.positive)
-        yield _line(
-            f"{hash_}  positive: {str(shown).lower() if isinstance(shown, bool) else shown}",
-            "the value that counts as positive",
-        )
+        yield _line(f"{hash_}  positive: {_value(draft.positive)}", "the value that counts as positive")
+        if draft.negative is not None:
+            yield _line(f"{hash_}  negative: {_value(draft.negative)}", "the other one; what is neither is refused")
     yield _line(f"{hash_}  expected_delay: 1d", "usual time from prediction to label")
     yield _line(f"{hash_}  give_up_after: 30d", "labels later than this are not waited for")
     yield _line("reference:", "what production is compared with; also: {kind: window, start: ..., end: ...}")
@@ -157,6 +167,11 @@ def _rest(draft: Draft, reference: str) -> Iterator[str]:
     yield _line(f"schedule: {draft.schedule}", "hourly, daily or weekly windows")
     yield "alerts:"
     yield _line("  budget: 1 per 90d", "false incidents at most, over everything watched here")
+
+
+def _value(value: object) -> str:
+    """A class as YAML."""
+    return quote(value) if isinstance(value, str) else str(value).lower()
 
 
 def _report(draft: Draft, path: Path, monitor_id: str, home: Home) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import cast, get_args
 
 import polars as pl
 
-from metrics_py.class_names import class_text
+from metrics_py.class_names import class_text, counterpart
 from sightline.errors import SightlineError, nearest
 from sightline.spec.kinds import TEXT_TYPES, Inferred, PolarsType, infer_kind, parse_times
 from sightline.spec.model import Task
@@ -40,6 +40,8 @@ OUTCOMES = {
 CLASS_SCORE_PREFIXES = ("p_", "prob_", "proba_", "probability_", "score_")
 MAX_CLASSES = 50
 SEGMENT_MAX_VALUES = 12
+TRUTH_MIN_Z = 3.0
+"""Standard errors by which the scores of the two values of a label differ."""
 WORD_TYPES: tuple[PolarsType, ...] = (*TEXT_TYPES, pl.Boolean)
 
 
@@ -56,13 +58,16 @@ class Draft:
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     segments: list[str] = field(default_factory=list[str])
     positive: object = 1
+    negative: object = None
     schedule: str = "daily"
     first: str = ""
     last: str = ""
     notes: list[str] = field(default_factory=list[str])
 
 
-def infer_monitor(sample: pl.DataFrame, *, task: str | None = None, given: dict[str, str] | None = None) -> Draft:
+def infer_monitor(
+    sample: pl.DataFrame, *, task: str | None = None, given: dict[str, str] | None = None, has_label: bool = True
+) -> Draft:
     """Tell the roles of the columns of a sample.
 
     Parameters
@@ -73,6 +78,8 @@ def infer_monitor(sample: pl.DataFrame, *, task: str | None = None, given: dict[
         The task, if known.
     given : dict of str to str, optional
         Role -> column, as told by the user; never doubted.
+    has_label : bool
+        False: no column is the truth, whatever it looks like.
 
     Raises
     ------
@@ -85,12 +92,15 @@ def infer_monitor(sample: pl.DataFrame, *, task: str | None = None, given: dict[
             fix = nearest(column, sample.columns)
             raise SightlineError(f"the sample has no column {column!r} (given as {role})", fix=fix)
         draft.roles[role], draft.reasons[role] = column, "as given"
-    for role in ("label", "model_version", "entity_id", "status", "latency_ms", "weight", "query_id", "prediction"):
+    roles = ("label",) if has_label else ()
+    for role in (*roles, "model_version", "entity_id", "status", "latency_ms", "weight", "query_id", "prediction"):
         _by_name(draft, sample, role)
     _find_timestamp(draft, sample)
     _find_id(draft, sample)
     _find_class_scores(draft, sample, task)
     _find_score(draft, sample)
+    if has_label and task in (None, "binary_classification"):
+        _find_truth(draft, sample)
     _find_task(draft, sample, task)
     _find_features(draft, sample)
     return draft
@@ -226,6 +236,46 @@ def _find_score(draft: Draft, sample: pl.DataFrame) -> None:
             return
 
 
+def _find_truth(draft: Draft, sample: pl.DataFrame) -> None:
+    """The label of a scored sample that no name tells: a column of two opposite values that goes with the score.
+
+    As a feature it would be leakage. Where several may be the truth, none becomes a feature unasked.
+    """
+    score = draft.roles.get("score")
+    if score is None or "label" in draft.roles:
+        return
+    found = [name for name in _free(draft, sample) if _is_truth(sample[name])]
+    told = "two opposite values beside a score may be the truth; --label names it, --no-label says that none is"
+    strength = {name: _z_of_ranks(sample[score], sample[name]) for name in found}
+    strong = [name for name in found if strength[name] > TRUTH_MIN_Z]
+    if len(strong) == 1:
+        draft.roles["label"] = strong[0]
+        draft.reasons["label"] = "two opposite values that go with the score; if it is an input, use --no-label"
+        found = []
+    for name in found:
+        draft.left_out[name] = told
+
+
+def _is_truth(column: pl.Series) -> bool:
+    """Whether the values are the two of a pair such as 0 and 1, false and true, no and yes."""
+    if not (column.dtype.is_numeric() or column.dtype in WORD_TYPES):
+        return False
+    values = column.drop_nulls().unique()
+    texts = {class_text(value).lower() for value in values.to_list()} if len(values) == 2 else set[str]()
+    return any(counterpart(text) in texts for text in texts)
+
+
+def _z_of_ranks(score: pl.Series, truth: pl.Series) -> float:
+    """How far the ranks of the scores lie apart under the two values, in standard errors (Mann-Whitney)."""
+    rows = pl.DataFrame({"score": score.cast(pl.Float64), "truth": truth.cast(pl.String)}).drop_nulls()
+    groups = rows.with_columns(pl.col("score").rank()).group_by("truth").agg(pl.len(), pl.col("score").mean())
+    if len(groups) != 2:
+        return 0.0
+    (_, n, mean), (_, m, other) = groups.rows()
+    error = ((n + m) ** 2 * (n + m + 1) / (12 * n * m)) ** 0.5
+    return abs(float(mean - other)) / error
+
+
 def _find_task(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
     if task is not None:
         if task not in get_args(Task):
@@ -238,6 +288,8 @@ def _find_task(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
     if draft.task == "binary_classification":
         values = sorted(sample[label].drop_nulls().unique().to_list(), key=class_text) if label else []
         draft.positive = _positive(values)
+        if len(values) == 2 and draft.positive in values and counterpart(class_text(draft.positive)) is None:
+            draft.negative = next(value for value in values if value != draft.positive)
         if label and len(values) != 2:
             draft.notes.append(
                 f"{label} has {len(values)} values in the sample: all but {draft.positive!r} count as negative"
@@ -294,6 +346,8 @@ def _positive(values: Iterable[object]) -> object:
 def _find_features(draft: Draft, sample: pl.DataFrame) -> None:
     seen: dict[str, str] = {}
     for name in _free(draft, sample):
+        if name in draft.left_out:
+            continue
         inferred = infer_kind(sample[name])
         twin = seen.setdefault(name.casefold(), name)
         if inferred.kind is None:

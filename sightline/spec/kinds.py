@@ -24,6 +24,8 @@ from typing import Any, cast
 
 import polars as pl
 
+from metrics_py.comparison.tables import FORMATS, format_of, read_table
+from metrics_py.profile.texts import guess_kind, times_in
 from sightline.durable import replace_file
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
@@ -31,14 +33,7 @@ from sightline.narrowing import is_object
 from sightline.spec.model import FeatureKind
 
 SAMPLE_ROWS = 100_000
-FORMATS = {
-    ".parquet": "Parquet",
-    ".pq": "Parquet",
-    ".csv": "CSV",
-    ".ndjson": "NDJSON",
-    ".jsonl": "NDJSON",
-    ".json": "NDJSON",
-}
+NAMES = {"parquet": "Parquet", "csv": "CSV", "tsv": "TSV", "ndjson": "NDJSON"}
 
 PolarsType = pl.DataType | type[pl.DataType]
 TEXT_TYPES: tuple[PolarsType, ...] = (pl.String, pl.Categorical, pl.Enum)
@@ -62,29 +57,26 @@ class Inferred:
 
 
 def read_sample(path: Path, rows: int = SAMPLE_ROWS) -> pl.DataFrame:
-    """First rows of a Parquet, CSV (with header) or NDJSON file.
+    """First rows of Parquet, CSV (with header) or NDJSON: one file, or a folder of them.
 
     Raises
     ------
     SightlineError
         If the file is missing, of an unknown format, unreadable or empty.
     """
-    name = FORMATS.get(path.suffix.lower())
-    if name is None:
+    if not path.is_dir() and format_of(path.name) is None:
         raise SightlineError(
             f"{path.suffix or 'no suffix'} is no known file format",
             where=str(path),
             fix=f"use one of {', '.join(sorted(FORMATS))}",
         )
+    if not path.exists():
+        raise SightlineError("No such file", where=str(path), fix="give the path of a Parquet, CSV or NDJSON file")
     try:
-        if name == "Parquet":
-            frame = pl.scan_parquet(path).head(rows).collect()
-        elif name == "CSV":
-            frame = pl.scan_csv(path, try_parse_dates=True, infer_schema_length=rows).head(rows).collect()
-        else:
-            frame = pl.scan_ndjson(path, infer_schema_length=rows).head(rows).collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        frame = read_table(path, "sample", rows=rows).frame
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        name = NAMES.get(format_of(path.name) or "", "Parquet, CSV or NDJSON")
+        reason = str(error).removeprefix("sample: ").removeprefix(f"{path} cannot be read: ").removeprefix(f"{path}: ")
         raise SightlineError(f"cannot be read as {name}: {reason}", where=str(path)) from error
     if frame.height == 0 or frame.width == 0:
         raise SightlineError("the file has no rows", where=str(path), fix="give a sample with some hundred rows")
@@ -121,12 +113,10 @@ def _infer_string(column: pl.Series) -> Inferred:
     share = values.n_unique() / len(values)
     if mean_length >= TEXT_MIN_MEAN_LENGTH and share >= TEXT_MIN_DISTINCT_SHARE:
         return Inferred("text", f"text, {mean_length:.0f} characters on average")
-    numbers = "; numbers written as text: to judge them as numbers, log numbers" if _all_numbers(values) else ""
-    return Inferred("categorical", f"{values.n_unique()} values{numbers}")
-
-
-def _all_numbers(values: pl.Series) -> bool:
-    return values.cast(pl.Float64, strict=False).null_count() == 0
+    guess = guess_kind(values)
+    told = "numbers written as text: to judge them as numbers, log numbers" if guess.kind == "numeric" else guess.note
+    told = told.replace(": read as categories", "")
+    return Inferred("categorical", f"{values.n_unique()} values{'; ' if told else ''}{told}")
 
 
 def parse_times(values: pl.Series) -> pl.Series | None:
@@ -135,22 +125,11 @@ def parse_times(values: pl.Series) -> pl.Series | None:
         return values.cast(pl.Datetime("us"))
     if isinstance(values.dtype, pl.Datetime):
         return values.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if values.dtype.time_zone else values
-    present = values.drop_nulls()
-    if (
-        values.dtype != pl.String
-        or not len(present)
-        or not present.head(1_000).str.contains(r"^\d{4}-\d{2}-\d{2}").all()
-    ):
+    held = values.drop_nulls()
+    if values.dtype != pl.String or not len(held) or not held.head(1_000).str.contains(r"^\d{4}-\d{2}-\d{2}").all():
         return None
-    try:
-        parsed = values.str.to_datetime(time_unit="us", time_zone="UTC", strict=True)
-    except (pl.exceptions.PolarsError, ValueError):
-        try:
-            parsed = values.str.to_datetime(time_unit="us", strict=True)
-        except (pl.exceptions.PolarsError, ValueError):
-            return None
-    has_zone = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone
-    return parsed.dt.replace_time_zone(None) if has_zone else parsed
+    times = times_in(values)
+    return times if times.null_count() == values.null_count() else None
 
 
 def resolve(

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from metrics_py.comparison.tables import csv_dialect, read_table
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
@@ -19,7 +20,7 @@ from sightline.lake.intake.normalize import normalize
 from sightline.lake.intake.roles import roles
 from sightline.lake.intake.sources import Batch, format_of
 from sightline.lake.store.schema import literal, quote
-from sightline.spec.model import MonitorSpec
+from sightline.spec.model import FeatureKind, MonitorSpec
 
 MAX_ROWS = 10_000_000
 """Larger references are thinned to every k-th row: more rows would not move a quantile that matters."""
@@ -144,7 +145,7 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
         The file is missing, unreadable, or lacks a column that the spec names.
     """
     file = home.root / (spec.reference.path or "")
-    raw, is_text = _read(file)
+    raw, is_text = _read(file, {name: feature.kind for name, feature in spec.columns.features.items()})
     spec = spec.model_copy(update={"start": EPOCH})  # reference rows may be older than the first window
     batch = Batch("reference", "inferences", str(spec.reference.path), "parquet", "", 0, datetime.now(UTC))
     raw = _with_identity(spec, raw)
@@ -187,16 +188,23 @@ def _no_payload(rows: Sized) -> list[str]:
     return ["{}"] * len(rows)
 
 
-def _read(file: Path) -> tuple[pl.DataFrame, bool]:
-    """All columns of a file, and whether they are text (CSV)."""
+def _read(file: Path, kinds: dict[str, FeatureKind]) -> tuple[pl.DataFrame, bool]:
+    """All columns of a file, or of a folder of files, and whether they are text (CSV)."""
     form = format_of(file.name)
+    if file.is_dir():
+        try:
+            return read_table(file, "reference", kinds=kinds).frame, False
+        except ValueError as error:
+            reason = str(error).removeprefix("reference: ")
+            raise SightlineError(f"the reference cannot be read: {reason}", where=str(file)) from error
     if not file.is_file():
         raise SightlineError("the reference file does not exist", where=str(file), fix="correct reference.path")
     try:
         if form == "parquet":
             return pl.read_parquet(file, glob=False, hive_partitioning=False), False
         if form == "csv":
-            return pl.read_csv(file, infer_schema=False, glob=False), True
+            skipped, separator = csv_dialect(file)
+            return pl.read_csv(file, separator=separator, skip_lines=skipped, infer_schema=False, glob=False), True
         if form == "ndjson":
             return pl.read_ndjson(file, infer_schema_length=None), False
     except (OSError, pl.exceptions.PolarsError) as error:

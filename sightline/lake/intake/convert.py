@@ -19,15 +19,13 @@ import msgspec
 import polars as pl
 
 from metrics_py.class_names import category_text
+from metrics_py.profile.texts import booleans_in, numbers_in, present, times_in
 from metrics_py.profile.values import category_texts, decimal_texts, float_texts
 from sightline.lake.store.schema import TIMESTAMP
 from sightline.narrowing import Json
 
-MISSING_WORDS = ("", "NA", "N/A", "NULL", "null", "None", "none")
-"""Spellings of "no value" in CSV columns that hold numbers, booleans or times (a category may be called NA)."""
 NON_FINITE_WORDS = ("NaN", "Infinity", "-Infinity")
 """How the logging client and ProtoJSON write numbers that JSON does not have."""
-TRUE_WORDS, FALSE_WORDS = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 EPOCH_UNITS_US = ((1e8, 1e11, 1e6), (1e11, 1e14, 1e3), (1e14, 1e17, 1.0), (1e17, 9.2e18, 1e-3))
 """(from, below, microseconds per unit): seconds, milliseconds, microseconds and nanoseconds since 1970 by magnitude."""
 
@@ -119,13 +117,6 @@ def without_nan(found: Converted) -> Converted:
     return Converted(found.values.set(bad, None), [*found.issues, ("not_finite", bad)]) if bad.any() else found
 
 
-def _clean(raw: pl.Series) -> pl.Series:
-    """CSV text without blanks around it, null where it spells "no value"."""
-    text = raw.str.strip_chars()
-    missing = text.is_in(MISSING_WORDS)
-    return text.set(missing, None) if missing.any() else text
-
-
 def _parsed(text: pl.Series, values: pl.Series) -> Converted:
     bad = text.is_not_null() & values.is_null()
     return Converted(values, [("bad_type", bad)] if bad.any() else [])
@@ -145,8 +136,8 @@ def _numeric(raw: pl.Series, parse: bool) -> Converted:
     if raw.dtype.is_numeric() or raw.dtype == pl.Boolean:
         return _finite(Converted(raw.cast(pl.Float64)))
     if raw.dtype == pl.String and parse:
-        text = _clean(raw)
-        return _finite(_parsed(text, text.cast(pl.Float64, strict=False)))
+        text = present(raw)
+        return _finite(_parsed(text, numbers_in(text)))
     if raw.dtype == pl.String and raw.is_in(NON_FINITE_WORDS).any():
         return _finite(_elementwise(raw, _number, pl.Float64))
     return _all_bad(raw, pl.Float64)
@@ -233,10 +224,8 @@ def _boolean(raw: pl.Series, parse: bool) -> Converted:
         values = numbers.values.set(bad, None).cast(pl.Boolean)
         return Converted(values, [*numbers.issues, *([("bad_type", bad)] if bad.any() else [])])
     if dtype == pl.String and parse:
-        text = _clean(raw).str.to_lowercase()
-        words = [*TRUE_WORDS, *FALSE_WORDS]
-        truths = [True] * len(TRUE_WORDS) + [False] * len(FALSE_WORDS)
-        return _parsed(text, text.replace_strict(words, truths, default=None, return_dtype=pl.Boolean))
+        text = present(raw)
+        return _parsed(text, booleans_in(text))
     return _all_bad(raw, pl.Boolean)
 
 
@@ -252,26 +241,12 @@ def _epoch(numbers: pl.Series) -> pl.Series:
 
 
 def _parse_times(text: pl.Series) -> pl.Series:
-    """ISO 8601 with ``T`` or a blank, with or without seconds, fraction, zone; dates; numbers since 1970."""
-    values = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    """Times by ISO 8601, or numbers since 1970."""
+    values = times_in(text)
     rest = text.is_not_null() & values.is_null()
     if rest.any():
-        normal = (
-            text.filter(rest)
-            .str.strip_chars()
-            .str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00")
-            .str.replace(r"^(\d{4}-\d{2}-\d{2})[ t]", "${1}T")
-            .str.replace(r"(T\d{2}:\d{2})($|[Zz+-])", "${1}:00${2}")
-            .str.replace(r"\s*(?:[zZ]|UTC)$", "+00:00")
-            .str.replace(r"([+-]\d{2})(\d{2})?$", "${1}:${2}")
-            .str.replace(r"([+-]\d{2}):$", "${1}:00")
-            .str.replace(r"(T\d{2}:\d{2}:\d{2}(?:\.\d+)?)$", "${1}+00:00")
-        )
-        parsed = normal.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", strict=False).dt.replace_time_zone(
-            None
-        )
-        epoch = _epoch(normal.cast(pl.Float64, strict=False).alias("epoch"))
-        values = values.scatter(rest.arg_true(), parsed.zip_with(parsed.is_not_null(), epoch))
+        numbers = numbers_in(text.filter(rest).str.strip_chars())
+        values = values.scatter(rest.arg_true(), _epoch(numbers.alias("epoch")))
     return values
 
 
@@ -302,7 +277,7 @@ def _datetime(raw: pl.Series, parse: bool) -> Converted:
         numbers = raw if dtype.is_signed_integer() else raw.cast(pl.Float64)
         return _parsed(raw, _epoch(numbers.cast(pl.Int64) if numbers.dtype.is_integer() else numbers))
     if dtype == pl.String:
-        text = _clean(raw) if parse else raw
+        text = present(raw) if parse else raw
         return _parsed(text, _parse_times(text))
     return _all_bad(raw, TIMESTAMP)
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import msgspec
 import polars as pl
 
+from metrics_py.comparison.tables import csv_dialect, partition_values
+from metrics_py.profile.texts import typed
 from sightline.arrow import from_arrow
 from sightline.home import Home
 from sightline.lake.intake.chunks import (
-    MAX_PAYLOAD_BYTES,
-    OBJECT_ROWS,
     BadRecord,
     Chunk,
     UnreadableError,
@@ -26,14 +24,28 @@ from sightline.lake.intake.chunks import (
     typed_series,
 )
 from sightline.lake.intake.convert import convert
+from sightline.lake.intake.json_lines import object_rows
+from sightline.lake.intake.normalize import Normalized, normalize
 from sightline.lake.intake.roles import Role, roles, succeeded
 from sightline.lake.intake.segments import read_segment_chunks
 from sightline.lake.intake.sources import Batch
-from sightline.narrowing import Json
+from sightline.lake.intake.unpack import plain
 from sightline.spec.model import MonitorSpec
 
 CHUNK_ROWS = 250_000
 """Rows per chunk at most (memory)."""
+MAX_UNKNOWN = 1_000
+"""So many unknown columns are noted."""
+
+
+def decoded(spec: MonitorSpec, batch: Batch, home: Home) -> Iterator[tuple[Chunk, Normalized]]:
+    """Chunks of one batch and what they become in the lake; see `read_chunks` for the errors."""
+    for chunk in read_chunks(spec, batch, home):
+        try:
+            ready = normalize(spec, chunk)
+        except Exception as error:  # as in `read_chunks`: one file's content stops no other
+            raise UnreadableError("unreadable_file", f"{type(error).__name__}: {error}") from error
+        yield chunk, ready
 
 
 def read_chunks(spec: MonitorSpec, batch: Batch, home: Home) -> Iterator[Chunk]:
@@ -54,13 +66,18 @@ def read_chunks(spec: MonitorSpec, batch: Batch, home: Home) -> Iterator[Chunk]:
     UnreadableError
         The file is damaged, empty of columns, of no known format, or lacks a required column.
     """
+    if batch.flaw:
+        raise UnreadableError("unsupported_file", batch.flaw)
     if batch.format == "segment":
         yield from read_segment_chunks(spec, batch, home, CHUNK_ROWS)
         return
     reader = {"parquet": _parquet, "csv": _csv, "duckdb": _duckdb}.get(batch.format)
     try:
         if batch.format == "ndjson":
-            yield from _ndjson(spec, batch, home, CHUNK_ROWS)
+            for rows, bad in object_rows(batch, home, CHUNK_ROWS):
+                with no_gc():
+                    chunk = _json_chunk(spec, batch, rows, bad)
+                yield chunk
         elif reader is None:
             raise UnreadableError(
                 "unsupported_format",
@@ -71,7 +88,9 @@ def read_chunks(spec: MonitorSpec, batch: Batch, home: Home) -> Iterator[Chunk]:
             for frame in reader(batch, home, CHUNK_ROWS):
                 yield _file_chunk(spec, batch, frame, first, parse=batch.format == "csv")
                 first += len(frame)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, ValueError) as error:
+    except UnreadableError:
+        raise
+    except Exception as error:  # whatever a file's bytes bring about is that file's fault and stops no other
         raise UnreadableError("unreadable_file", f"{type(error).__name__}: {error}") from error
 
 
@@ -88,25 +107,28 @@ def _parquet(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame
 
 def scan_csv(batch: Batch, home: Home) -> pl.LazyFrame:
     """A CSV file as text columns; Polars leaves quotes doubled in quoted headers."""
+    file = batch.file(home)
+    skipped, separator = csv_dialect(file)
     scan = pl.scan_csv(
-        batch.file(home), infer_schema=False, truncate_ragged_lines=True, glob=False, encoding="utf8-lossy"
-    )
+        file, infer_schema=False, truncate_ragged_lines=True, glob=False, encoding="utf8-lossy",
+        separator=separator, skip_lines=skipped,
+    )  # fmt: skip
     awkward = [name for name in scan.collect_schema().names() if '""' in name]
     return scan.rename({name: name.replace('""', '"') for name in awkward}) if awkward else scan
 
 
 def _csv(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]:
-    scan = scan_csv(batch, home)
-    pieces = scan.collect_batches(chunk_size=chunk_rows, maintain_order=True)
-    held: list[pl.DataFrame] = []
-    empty = True
-    for piece in pieces:
-        held.append(piece)
-        if sum(map(len, held)) >= chunk_rows:
-            yield pl.concat(held)
-            held, empty = [], False
-    if held or empty:
-        yield pl.concat(held) if held else scan.head(0).collect()
+    with plain(batch, home) as unpacked:
+        scan = scan_csv(unpacked, home)
+        held: list[pl.DataFrame] = []
+        empty = True
+        for piece in scan.collect_batches(chunk_size=chunk_rows, maintain_order=True):
+            held.append(piece)
+            if sum(map(len, held)) >= chunk_rows:
+                yield pl.concat(held)
+                held, empty = [], False
+        if held or empty:
+            yield pl.concat(held) if held else scan.head(0).collect()
 
 
 def _duckdb(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]:
@@ -139,8 +161,21 @@ def _duckdb(batch: Batch, home: Home, chunk_rows: int) -> Iterator[pl.DataFrame]
         con.close()
 
 
+def _with_partitions(batch: Batch, frame: pl.DataFrame, wanted: Sequence[Role]) -> pl.DataFrame:
+    """Columns that only the folders name: those below ``country=DE`` hold the rows of country DE."""
+    kinds = {role.column: role.kind for role in wanted}
+    named = partition_values(Path(batch.path))
+    added = [
+        typed(pl.Series(name, [value], dtype=pl.String), kinds[name]).new_from_index(0, len(frame))
+        for name, value in named.items()
+        if name in kinds and name not in frame.columns
+    ]
+    return frame.with_columns(added)
+
+
 def _file_chunk(spec: MonitorSpec, batch: Batch, frame: pl.DataFrame, first: int, *, parse: bool) -> Chunk:
     wanted = roles(spec, batch.kind)
+    frame = _with_partitions(batch, frame, wanted)
     if lacking := [role for role in wanted if role.required and role.column not in frame.columns]:
         status = frame[spec.columns.status] if spec.columns.status in frame.columns else None
         _refuse_lacking(lacking, frame.columns, status, len(frame))
@@ -171,99 +206,10 @@ def _refuse_lacking(lacking: Sequence[Role], columns: Sequence[str], status: pl.
 
 
 def _unknown(spec: MonitorSpec, kind: str, columns: Sequence[str], wanted: Sequence[Role]) -> tuple[str, ...]:
-    """Columns nobody asked for. Label data may repeat inference columns and the other way round: those are known."""
+    """Columns nobody asked for, the first thousand; those of the other kind of data are known."""
     known = {role.column for role in wanted}
     known |= {role.column for other in ("inferences", "labels") if other != kind for role in roles(spec, other)}
-    return tuple(name for name in columns if name not in known)
-
-
-def json_rows(data: bytes, first: int) -> tuple[list[tuple[int, Any]], list[BadRecord]]:
-    """Objects of an NDJSON text (or of one JSON array) with their line numbers, and the lines that are none."""
-    items: list[tuple[int, Json]]
-    if data.lstrip()[:1] == b"[":
-        try:
-            elements: list[Any] = msgspec.json.decode(data)
-            items = list(enumerate(elements, first))
-        except msgspec.DecodeError as error:
-            raise UnreadableError("unreadable_file", f"no JSON array: {error}") from error
-    else:
-        try:
-            items = list(enumerate(msgspec.json.Decoder().decode_lines(data), first))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            items = []
-    bad: list[BadRecord] = []
-    if not items:
-        lines = [line for line in data.splitlines() if line.strip()]
-        for number, line in enumerate(lines, first):
-            try:
-                items.append((number, json.loads(line)))
-            except (ValueError, RecursionError) as error:
-                bad.append(
-                    BadRecord(
-                        number, "corrupt_record", f"no JSON: {error}", line[:MAX_PAYLOAD_BYTES].decode(errors="replace")
-                    )
-                )
-    rows = [(number, row) for number, row in items if isinstance(row, dict)]
-    bad += [
-        BadRecord(n, "corrupt_record", "no JSON object", to_json(row)) for n, row in items if not isinstance(row, dict)
-    ]
-    return rows, bad
-
-
-def _text_of(batch: Batch, home: Home) -> bytes:
-    file = batch.file(home)
-    data = file.read_bytes()
-    if file.name.lower().endswith(".gz"):
-        return gzip.decompress(data)
-    if file.name.lower().endswith(".zst"):
-        import zstandard
-
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(data) as stream:
-                return stream.read()
-        except zstandard.ZstdError as error:
-            raise UnreadableError("unreadable_file", f"ZstdError: {error}") from error
-    return data
-
-
-def json_field(batch: Batch, home: Home, column: str) -> list[Any] | None:
-    """One field of every object of an NDJSON file, skipping over the others.
-
-    None if a line needs the forgiving reader.
-    """
-    row = msgspec.defstruct("Row", [("value", Any, None)], rename={"value": column}, gc=False)
-    try:
-        return [
-            value
-            for (value,) in map(msgspec.structs.astuple, msgspec.json.Decoder(row).decode_lines(_text_of(batch, home)))
-        ]
-    except (msgspec.MsgspecError, OSError, EOFError, ValueError):
-        return None
-
-
-def _ndjson(spec: MonitorSpec, batch: Batch, home: Home, chunk_rows: int) -> Iterator[Chunk]:
-    data = _text_of(batch, home)
-    if data.lstrip()[:1] == b"[":
-        with no_gc():
-            chunk = _json_chunk(spec, batch, *json_rows(data, 0))
-        yield chunk
-        return
-    start, first = 0, 0
-    chunk_rows = min(chunk_rows, OBJECT_ROWS)
-    while True:
-        end, seen = start, 0
-        while seen < chunk_rows and end < len(data):
-            found = data.find(b"\n", end)
-            end = len(data) if found == -1 else found + 1
-            seen += 1
-        with no_gc():
-            rows, bad = json_rows(data[start:end], first)
-            chunk = _json_chunk(spec, batch, rows, bad)
-        yield chunk
-        first += len(rows) + len(bad)
-        start = end
-        if start >= len(data):
-            return
+    return tuple(name for name in columns if name not in known)[:MAX_UNKNOWN]
 
 
 def _json_chunk(spec: MonitorSpec, batch: Batch, rows: list[tuple[int, Any]], bad: list[BadRecord]) -> Chunk:

@@ -14,6 +14,7 @@ from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec.infer import infer_monitor
 from sightline.spec.loader import load_monitor, load_monitors
+from sightline.warehouse.reference_data import file_data
 
 N = 400
 RNG = random.Random(7)
@@ -220,3 +221,80 @@ def test_repeated_ids_and_missing_times_are_noted():
 def test_few_rows_a_day_make_weekly_windows():
     frame = binary(scored_at=[dt.datetime(2026, 1, 1) + dt.timedelta(days=i) for i in range(N)])
     assert infer_monitor(frame).schedule == "weekly"
+
+
+def scored(n: int = 600, seed: int = 5, **more) -> pl.DataFrame:
+    rng = random.Random(seed)
+    p = [rng.random() for _ in range(n)]
+    columns = {
+        "request_id": [f"r{i}" for i in range(n)],
+        "scored_at": [dt.datetime(2026, 9, 1) + dt.timedelta(minutes=20 * i) for i in range(n)],
+        "p": p,
+        "churned": [int(rng.random() < x) for x in p],
+        "age": [rng.randrange(80) for _ in range(n)],
+        **more,
+    }
+    return pl.DataFrame(columns)
+
+
+def test_a_column_of_0_and_1_that_goes_with_the_score_is_proposed_as_the_label():
+    draft = infer_monitor(scored())
+    assert (draft.roles["label"], draft.positive, list(draft.features)) == ("churned", 1, ["age"])
+    assert "if it is an input, use --no-label" in draft.reasons["label"]
+    rng = random.Random(6)
+    draft = infer_monitor(scored(weekend=[rng.random() < 0.3 for _ in range(600)]))
+    assert (draft.roles["label"], list(draft.features)) == ("churned", ["age", "weekend"])
+
+
+def test_where_several_columns_may_be_the_truth_none_becomes_a_feature_unasked():
+    frame = scored()
+    frame = frame.with_columns(renewed=1 - pl.col("churned"))
+    draft = infer_monitor(frame)
+    assert "label" not in draft.roles
+    assert list(draft.features) == ["age"]
+    assert set(draft.left_out) == {"churned", "renewed"}
+    assert "--label names it" in draft.left_out["churned"]
+    assert list(infer_monitor(frame, has_label=False).features) == ["churned", "age", "renewed"]
+    given = infer_monitor(frame, given={"label": "churned"})
+    assert (given.roles["label"], "renewed" in given.features) == ("churned", True)
+
+
+def test_the_other_class_is_written_where_it_has_no_usual_name(home):
+    path = home.root / "late.csv"
+    frame = scored().with_columns(label=pl.when(pl.col("churned") == 1).then(pl.lit("pos")).otherwise(pl.lit("fine")))
+    frame.drop("churned").write_csv(path)
+    init(str(path))
+    spec = load_monitor(home.monitors / "late.yaml")
+    assert spec.labels is not None
+    assert (spec.labels.positive, spec.labels.negative) == ("pos", "fine")
+
+
+def test_a_csv_with_codes_and_a_line_of_its_separator(home):
+    path = home.root / "m.csv"
+    frame = scored().with_columns(zip=pl.Series([f"{i % 30:05d}" for i in range(600)]), amount=pl.lit("1,5"))
+    path.write_text("sep=;\n" + frame.write_csv(separator=";"))
+    told = init(str(path), "--no-label")
+    features = load_monitor(home.monitors / "m.yaml").columns.features
+    assert (features["zip"].kind, features["amount"].kind) == ("categorical", "categorical")
+    assert "labels" not in told.split("features:")[0]
+    text = (home.monitors / "m.yaml").read_text()
+    assert "values that begin with 0, such as '00000', are codes" in text
+    assert "numbers written with a comma or blanks, such as '1,5'; write 1.5" in text
+
+
+def test_a_folder_of_partitions(home):
+    for country, n in (("DE", 300), ("FR", 100)):
+        folder = home.root / "sample" / f"country={country}"
+        folder.mkdir(parents=True)
+        scored(n, seed=n).with_columns(request_id=pl.lit(country) + pl.col("request_id")).write_parquet(
+            folder / "a.parquet"
+        )
+    init(str(home.root / "sample"))
+    spec = load_monitor(home.monitors / "sample.yaml")
+    assert spec.columns.features["country"].kind == "categorical"
+    data = file_data(spec, home)
+    assert (data.n_rows, data.n_labelled) == (400, 400)
+    assert data.select("f_country AS value", False)["value"].value_counts().sort("value").rows() == [
+        ("DE", 300),
+        ("FR", 100),
+    ]

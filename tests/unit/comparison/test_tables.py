@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from metrics_py import compare
+from metrics_py.comparison.tables import HIVE_NULL, read_table
 from tests.support.comparison import frame, states
 
 SOURCES = {
@@ -275,3 +276,111 @@ def test_a_list_of_rows_is_a_table():
     assert result.n_reference == 80
     values = {(row["column"], row["metric"]): row["value"] for row in result.to_dicts()}
     assert values["y", "null_rate"] == 0.5
+
+
+def csv(path, columns, separator=",", head=""):
+    names = list(columns)
+    lines = [separator.join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+    path.write_text(head + "\n".join([separator.join(names), *lines]) + "\n")
+    return path
+
+
+def test_codes_with_leading_zeros_keep_them(tmp_path):
+    rng = np.random.default_rng(31)
+    zips = [f"{code:05d}" for code in rng.choice(np.arange(1000, 90000, 3500), 800)]
+    old = csv(tmp_path / "ref.csv", {"zip": zips, "x": range(800)})
+    new = csv(tmp_path / "cur.csv", {"zip": [str(int(z)) for z in zips], "x": range(800)})
+    share = np.mean([z.startswith("0") for z in zips])
+    for kinds in (None, {"zip": "categorical"}):
+        rows = compare(old, new, columns=["zip"], metrics=["unseen_rate"], kinds=kinds).to_dicts()
+        assert (rows[0]["kind"], rows[0]["state"]) == ("categorical", "drift")
+        assert rows[0]["value"] == pytest.approx(share)
+        told = rows[0]["reason"] or ""
+        assert told.startswith("values that begin with 0, such as '0") is (kinds is None)
+    typed = pl.DataFrame({"zip": zips, "x": range(800)})
+    assert compare(typed, new, columns=["zip"], metrics=["unseen_rate"]).to_dicts()[0]["value"] == pytest.approx(share)
+    assert compare(old, typed, columns=["zip"], metrics=["psi"]).to_dicts()[0]["state"] == "stable"
+
+
+def test_one_odd_row_does_not_make_other_values_of_the_rest(tmp_path):
+    days = [f"2026-01-{1 + i % 28:02d}" for i in range(600)]
+    old = csv(tmp_path / "ref.csv", {"d": [*days, "1"], "h": range(601)})
+    new = csv(tmp_path / "cur.csv", {"d": days, "h": range(600)})
+    rows = compare(old, new, columns=["d"]).to_dicts()
+    by_metric = {row["metric"]: row for row in rows}
+    assert (by_metric["unseen_rate"]["value"], by_metric["unseen_rate"]["state"]) == (0, "stable")
+    assert by_metric["psi"]["state"] == "stable"
+    assert by_metric["psi"]["reason"] == "1 of 601 values is no time, such as '1': read as categories"
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (["1,5", "2,25"], "numbers written with a comma or blanks, such as '1,5': read as categories; write 1.5"),
+        (["1.234,5", "7"], "numbers written with a comma or blanks, such as '1.234,5': read as categories; write 1.5"),
+        (["03/01/2026", "17/01/2026"], "dates that are not ISO 8601, such as '03/01/2026': read as categories;"),
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_numbers_and_dates_in_other_spellings_are_told(values, note, form, tmp_path):
+    column = values * 100
+    path = tmp_path / f"a.{form}"
+    if form == "csv":
+        csv(path, {"x": column, "y": range(200)}, separator=";")
+    else:
+        pl.DataFrame({"x": column, "y": range(200)}).write_parquet(path)
+    rows = compare(path, path, columns=["x"], metrics=["psi"]).to_dicts()
+    assert (rows[0]["kind"], rows[0]["state"]) == ("categorical", "stable")
+    assert rows[0]["reason"].startswith(note)
+
+
+@pytest.mark.parametrize(
+    ("head", "separator"), [("sep=;\n", ";"), ("sep=,\n", ","), ("", "|"), ("\ufeffsep=\t\r\n", "\t")]
+)
+def test_the_separator_of_spreadsheets_is_found(head, separator, tmp_path):
+    path = csv(tmp_path / "a.csv", {"a": [1, 2], "b": ["x", "y"]}, separator, head)
+    assert read_table(path).frame.to_dicts() == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+
+
+def test_the_reference_decides_before_the_texts_of_a_csv_are_read(tmp_path):
+    like = pl.DataFrame(
+        {
+            "n": [1.5],
+            "b": [True],
+            "t": [dt.datetime(2026, 1, 1)],
+            "c": ["01"],
+            "e": [[0.5]],
+            "h": [dt.time(1)],
+            "z": [None],
+        }
+    )
+    text = csv(
+        tmp_path / "a.csv",
+        {"n": [1, "NA"], "b": ["yes", 0], "t": ["2026-01-01", "2026-01-01T05:00Z"], "c": [1, 2], "e": ["[1]", "[2]"],
+         "h": ["00:10", "12:00:01"], "z": [7, 8]},
+        separator=";",
+    )  # fmt: skip
+    frame = read_table(text, like=like).frame
+    assert frame["n"].to_list() == [1, None]
+    assert frame["b"].to_list() == [True, False]
+    assert frame["t"].to_list() == [dt.datetime(2026, 1, 1), dt.datetime(2026, 1, 1, 5)]
+    assert frame["c"].to_list() == ["1", "2"]
+    assert frame["e"].to_list() == [[1.0], [2.0]]
+    assert frame["h"].to_list() == [dt.time(0, 10), dt.time(12, 0, 1)]
+    assert frame["z"].to_list() == [7, 8]
+    assert read_table(text, kinds={"n": "categorical"}).frame["n"].to_list() == ["1", "NA"]
+
+
+def test_folders_that_name_values_are_columns(tmp_path):
+    for folder, n in (
+        ("country=DE/year=2026", 90),
+        ("country=F%20R/year=2026", 10),
+        (f"country={HIVE_NULL}/year=2025", 1),
+    ):
+        (tmp_path / "ref" / folder).mkdir(parents=True)
+        pl.DataFrame({"x": range(n)}).write_parquet(tmp_path / "ref" / folder / "part.parquet")
+    found = read_table(tmp_path / "ref").frame
+    assert found["country"].value_counts().sort("country").rows() == [(None, 1), ("DE", 90), ("F R", 10)]
+    assert found["year"].dtype == pl.Int64
+    assert read_table(str(tmp_path / "ref" / "*" / "*" / "*.parquet")).frame.equals(found)
+    assert read_table(tmp_path / "ref" / "country=DE").frame.columns == ["x", "year"]

@@ -248,3 +248,23 @@ def test_naive_and_aware_times_agree(tmp_path: Path) -> None:
     aware = data.with_columns(pl.col("ts").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo"))
     land(paths.landing_inferences, "a.parquet", aware)
     assert intake(make_spec(), paths, "inferences", home).windows == {"2026-01-05": 2, "2026-01-06": 1}
+
+
+def test_columns_of_a_csv_of_a_spreadsheet_and_of_folders(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    spec = make_spec(
+        columns=make_spec().columns.model_copy(
+            update={"features": {"x": Feature(kind="numeric"), "c": Feature(kind="categorical")}}
+        )
+    )
+    data = rows(6).with_columns(c=pl.lit("0123"))
+    text = data.head(3).write_csv(separator=";", datetime_format="%Y-%m-%dT%H:%M:%S")
+    (paths.landing_inferences / "a.csv").write_text("sep=;\n" + text)
+    folder = paths.landing_inferences / "c=0456"
+    folder.mkdir()
+    data.tail(3).drop("c").write_parquet(folder / "b.parquet")
+    report = intake(spec, paths, "inferences", home)
+    assert (report.accepted, report.quarantined_by_reason) == (6, {})
+    lake = scan_lake(spec, paths, "inferences").collect().sort("prediction_id")
+    assert lake["f_c"].to_list() == ["0123"] * 3 + ["0456"] * 3
+    assert lake["f_x"].to_list() == data["x"].to_list()
