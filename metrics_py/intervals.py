@@ -15,13 +15,14 @@ Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), Annals of Statistics 52:26
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
+from metrics_py.confidence import check_confidence
 from metrics_py.results import Estimate
 
 FloatArray = NDArray[np.float64]
@@ -31,6 +32,11 @@ them.
 """
 
 FEW_EVENTS = 20
+ROUNDING = 1e-12
+"""A standard error below this share of the values is the rounding of their sums."""
+
+ONE_BUCKET = "all rows the metric needs stand in one bucket of entities: no interval"
+NO_SPREAD = "the value is the same without each bucket of entities, which does not say how precise it is: no interval"
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class JackknifeInterval:
     degrees_of_freedom : ndarray, shape (G,)
         ``B - 1``.
     ci_low, ci_high : ndarray, shape (G,)
-        ``value -+ t_(B-1) * standard_error``.
+        ``value -+ t_(B-1) * standard_error``; NaN where the standard error is 0, which is no certainty.
     """
 
     value: FloatArray
@@ -94,8 +100,9 @@ def jackknife(
     *buckets : array_like, shape (G, B, ...)
         Bucket sums; axis 1 is the bucket.
     occupied : array_like of bool, shape (G, B), optional
-        Buckets that hold rows; default: any non-zero entry of the first array. Give it, or put a count of rows first,
-        where the first array can be 0 in a bucket that has rows: without that bucket the standard error is too small.
+        Buckets that hold rows; default: any non-zero entry in one of the arrays, so pass a count of rows among them.
+        Give it where all of them can be 0 in a bucket that has rows: without that bucket the standard error is too
+        small.
     confidence : float, default 0.95
         Two-sided coverage.
 
@@ -117,8 +124,9 @@ def jackknife(
 
     Buckets must be independent of each other and hold about the same number of rows, as a hash of the entity gives
     them; rows within a bucket may depend on each other. The statistic must be a smooth function of the sums. One that
-    is the same without each of the buckets has standard error 0 and an interval without width: of proportions take
-    `proportion_interval`. With few occupied buckets the interval is wide and rests on normal bucket values.
+    is the same without each of the buckets has standard error 0 and no interval, because rows that all agree do not say
+    how far others would be: of proportions take `proportion_interval`. With few occupied buckets the interval is wide
+    and rests on normal bucket values.
 
     References
     ----------
@@ -135,7 +143,7 @@ def jackknife(
     >>> round(float(result.ci_low[0]), 4), round(float(result.ci_high[0]), 4)
     (2.328, 5.672)
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     arrays = [np.asarray(b, dtype=float) for b in buckets]
     if not arrays:
         raise ValueError("jackknife: no bucket sums given; pass one array of shape (groups, buckets, ...) per argument")
@@ -148,11 +156,17 @@ def jackknife(
             )
         if not np.isfinite(array).all():
             raise ValueError(f"jackknife: argument {position} holds NaN or infinity; aggregates must be finite")
-    filled = (arrays[0] != 0).reshape(*shape, -1).any(axis=2) if occupied is None else occupied
+    filled = _occupied(arrays) if occupied is None else occupied
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.asarray(statistic(*(a.sum(axis=1) for a in arrays)), dtype=float)
         replicates = np.asarray(statistic(*(delete_one(a) for a in arrays)), dtype=float)
     return jackknife_from_replicates(value, replicates, filled, confidence=confidence)
+
+
+def _occupied(arrays: Sequence[FloatArray]) -> NDArray[np.bool_]:
+    """Buckets in which one of the arrays, of shape (G, B, ...), is not 0."""
+    shape = arrays[0].shape[:2]
+    return np.logical_or.reduce([(array != 0).reshape(*shape, -1).any(axis=2) for array in arrays])
 
 
 def jackknife_from_replicates(
@@ -175,7 +189,8 @@ def jackknife_from_replicates(
     Returns
     -------
     JackknifeInterval
-        As of `jackknife`; no interval with fewer than two occupied buckets.
+        As of `jackknife`; no interval with fewer than two occupied buckets, nor where the replicates are all equal, to
+        the rounding of their sums.
 
     Raises
     ------
@@ -190,7 +205,7 @@ def jackknife_from_replicates(
     >>> round(float(result.standard_error[0]), 4), float(result.degrees_of_freedom[0])
     (1.5275, 2.0)
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     value = np.asarray(value, dtype=float)
     replicates = np.asarray(replicates, dtype=float)
     occupied = np.asarray(occupied, dtype=bool)
@@ -200,15 +215,21 @@ def jackknife_from_replicates(
         mean = filled.sum(axis=1) / n_buckets
         squares = np.where(occupied, replicates - mean[:, None], 0.0) ** 2
         standard_error = np.sqrt((n_buckets - 1) / n_buckets * squares.sum(axis=1))
+        size = np.maximum(np.abs(value), np.abs(filled).max(axis=1, initial=0.0))
+        standard_error = np.where(standard_error <= ROUNDING * size, 0.0, standard_error)
     enough = (n_buckets >= 2) & np.isfinite(value) & np.isfinite(standard_error)
     standard_error = np.where(enough, standard_error, np.nan)
     degrees = np.where(n_buckets >= 2, n_buckets - 1, np.nan)
-    half = t_quantile(degrees, confidence) * standard_error
+    half = np.where(standard_error > 0, t_quantile(degrees, confidence) * standard_error, np.nan)
     return JackknifeInterval(value, standard_error, degrees, value - half, value + half)
 
 
 def jackknife_estimate(
-    statistic: Callable[..., ArrayLike], *buckets: ArrayLike, n: int, confidence: float = 0.95
+    statistic: Callable[..., ArrayLike],
+    *buckets: ArrayLike,
+    n: int,
+    occupied: ArrayLike | None = None,
+    confidence: float = 0.95,
 ) -> Estimate:
     """Estimate of one group: `jackknife` for arrays without the group axis, shape (B, ...).
 
@@ -220,14 +241,16 @@ def jackknife_estimate(
         Bucket sums.
     n : int
         Number of rows, carried into the result.
+    occupied : array_like of bool, shape (B,), optional
+        As in `jackknife`.
     confidence : float, default 0.95
         Two-sided coverage.
 
     Returns
     -------
     Estimate
-        ``insufficient_data`` where the statistic is undefined, or undefined without one of the buckets (then with a
-        value, but no interval).
+        ``insufficient_data`` where the statistic is undefined, undefined without one of the buckets, or the same
+        without each of them (the last two with a value, but no interval).
 
     Raises
     ------
@@ -236,8 +259,7 @@ def jackknife_estimate(
 
     Notes
     -----
-    Definition and assumptions are those of `jackknife`. A bucket counts as occupied where the first array is not zero,
-    so put a count of rows first if the sums themselves can be zero.
+    Definition and assumptions are those of `jackknife`.
 
     References
     ----------
@@ -254,13 +276,17 @@ def jackknife_estimate(
     >>> jackknife_estimate(lambda s, n: s / n, [4.0, 0.0], [1.0, 0.0], n=1).reason
     'all rows the metric needs stand in one bucket of entities: no interval'
     """
-    result = jackknife(statistic, *(np.asarray(b, dtype=float)[None] for b in buckets), confidence=confidence)
+    known = None if occupied is None else np.asarray(occupied, dtype=bool)[None]
+    arrays = [np.asarray(b, dtype=float)[None] for b in buckets]
+    result = jackknife(statistic, *arrays, occupied=known, confidence=confidence)
     value = float(result.value[0])
     if not np.isfinite(value):
-        return Estimate(None, None, None, n, "insufficient_data", "the metric is undefined on these rows")
+        reason = "the metric is undefined on these rows"
+        return Estimate(None, None, None, n, "insufficient_data", reason, "undefined")
     if not np.isfinite(result.standard_error[0]):
-        reason = "all rows the metric needs stand in one bucket of entities: no interval"
-        return Estimate(value, None, None, n, "insufficient_data", reason)
+        return Estimate(value, None, None, n, "insufficient_data", ONE_BUCKET, "one_bucket")
+    if result.standard_error[0] == 0:
+        return Estimate(value, None, None, n, "insufficient_data", NO_SPREAD, "no_spread")
     return Estimate(value, float(result.ci_low[0]), float(result.ci_high[0]), n, "ok", None)
 
 
@@ -279,11 +305,17 @@ def t_quantile(degrees_of_freedom: ArrayLike, confidence: float = 0.95) -> Float
     ndarray
         In the shape of the degrees of freedom.
 
+    Raises
+    ------
+    ValueError
+        If `confidence` does not lie between 0 and 1.
+
     Examples
     --------
     >>> t_quantile([7.0, np.inf]).round(4).tolist()
     [2.3646, 1.96]
     """
+    check_confidence(confidence)
     degrees = np.asarray(degrees_of_freedom, dtype=float)
     level = 0.5 + confidence / 2
     with np.errstate(invalid="ignore"):
@@ -351,7 +383,7 @@ def wilson(
     >>> bool(np.allclose(wilson(60, 300, design_effect=3.0), wilson(20, 100)))
     True
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     successes, n = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
     if (successes < 0).any() or (successes > n).any():
         raise ValueError("wilson: successes must lie between 0 and n")
@@ -378,14 +410,16 @@ def proportion_interval(
     """Wilson interval on the effective sample size that a jackknife standard error implies.
 
     With many events this is the jackknife t interval; with few it keeps Wilson's coverage, where the standard error
-    itself is hardly known: below ``FEW_EVENTS`` successes or failures the design effect is not taken below 1.
+    itself is hardly known: below ``FEW_EVENTS`` successes or failures the design effect is not taken below 1. Of the
+    mean of values between 0 and 1 the successes are their sum: no such values vary more than zeros and ones with that
+    mean.
 
     Parameters
     ----------
     successes, n : array_like, shape (G,)
-        Counts.
+        Counts; successes may be a sum of values between 0 and 1.
     standard_error : array_like, shape (G,)
-        Of successes / n, as of `jackknife`; NaN, or a proportion of 0 or 1, gives the design effect 1.
+        Of successes / n, as of `jackknife`; 0 or NaN, or a proportion of 0 or 1, gives the design effect 1.
     degrees_of_freedom : array_like, shape (G,)
         Of the standard error: occupied buckets - 1.
     confidence : float, default 0.95
@@ -428,7 +462,7 @@ def proportion_interval(
         binomial = p * (1 - p) / n
         design_effect = standard_error**2 / binomial
         few = np.minimum(successes, n - successes) < FEW_EVENTS
-    known = np.isfinite(design_effect) & (binomial > 0)
+    known = np.isfinite(design_effect) & (binomial > 0) & (standard_error > 0)
     design_effect = np.where(known, design_effect, 1.0)
     design_effect = np.where(few, np.maximum(design_effect, 1.0), np.maximum(design_effect, 1e-6))
     low, high = wilson(
@@ -457,7 +491,7 @@ def confidence_sequence(
     Returns
     -------
     ci_low, ci_high : ndarray
-        Infinite where n is 0.
+        Infinite where n is 0, and where the standard deviation is: units that all agree do not say how far others are.
 
     Raises
     ------
@@ -494,7 +528,7 @@ def confidence_sequence(
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = n * rho + 1
         half = np.asarray(standard_deviation) * np.sqrt(2 * scaled / (n**2 * rho) * np.log(np.sqrt(scaled) / alpha))
-    half = np.where(n > 0, half, np.inf)
+    half = np.where((n > 0) & (np.asarray(standard_deviation) > 0), half, np.inf)
     return mean - half, mean + half
 
 
@@ -568,8 +602,3 @@ def daily_confidence_sequence(
     deviation = np.where(early, 0.0, deviation)
     low, high = confidence_sequence(mean, deviation * inflation, days, alpha=alpha, n_optimal=days_optimal)
     return np.where(early, -np.inf, low), np.where(early, np.inf, high)
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence} must lie between 0 and 1, e.g. 0.95")

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, ndtr, xlogy
 
 from metrics_py import scipy_functions
+from metrics_py.confidence import check_confidence
 from metrics_py.drift.binned_distances import counts_of
 from metrics_py.drift.effects import newcombe, psi_interval, superiority
 from metrics_py.drift.numeric_tests import too_few, undefined
@@ -44,7 +45,8 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, confidence: float = 
     Raises
     ------
     ValueError
-        If the sides have different categories or more than one window, or a count is negative, NaN or infinite.
+        If the sides have different categories or more than one window, a count is negative, NaN or infinite, or
+        `confidence` does not lie between 0 and 1.
 
     Notes
     -----
@@ -69,6 +71,7 @@ def chi_square(reference: ArrayLike, current: ArrayLike, *, confidence: float = 
     >>> round(found.statistic, 2), round(found.effect, 3)
     (25.01, 0.067)
     """
+    check_confidence(confidence)
     return _contingency("chi_square", "Pearson chi-square, two-sample", reference, current, _pearson, confidence)
 
 
@@ -91,7 +94,8 @@ def g_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95
     Raises
     ------
     ValueError
-        If the sides have different categories or more than one window, or a count is negative, NaN or infinite.
+        If the sides have different categories or more than one window, a count is negative, NaN or infinite, or
+        `confidence` does not lie between 0 and 1.
 
     Notes
     -----
@@ -113,6 +117,7 @@ def g_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95
     >>> round(g_test([189, 10845], [104, 10933]).statistic, 2)
     25.37
     """
+    check_confidence(confidence)
     return _contingency("g_test", "G (likelihood ratio), two-sample", reference, current, _likelihood_ratio, confidence)
 
 
@@ -217,6 +222,7 @@ def two_proportion_z(
     >>> round(found.effect, 4), round(found.effect_ci_low, 4), round(found.effect_ci_high, 4)
     (0.2, 0.0524, 0.3339)
     """
+    check_confidence(confidence)
     x1, m, x2, n = _events("two_proportion_z", events_reference, n_reference, events_current, n_current)
     method = "two-proportion z, pooled, two-sided"
     if few := too_few(method, m, n):
@@ -273,6 +279,7 @@ def fisher_exact(
     >>> found.statistic, round(found.p_value, 4), round(34 / 70, 4)
     (9.0, 0.4857, 0.4857)
     """
+    check_confidence(confidence)
     x1, m, x2, n = _events("fisher_exact", events_reference, n_reference, events_current, n_current)
     method = "Fisher exact, two-sided"
     if few := too_few(method, m, n):
@@ -325,6 +332,7 @@ def smooth_test(reference: ArrayLike, current: ArrayLike, *, confidence: float =
     >>> round(smooth_test([50, 50], [40, 60]).statistic, 4), round(chi_square([50, 50], [40, 60]).statistic, 4)
     (2.0202, 2.0202)
     """
+    check_confidence(confidence)
     a, b = counts_of("smooth_test", reference, current)
     if a.ndim != 1:
         raise ValueError(f"smooth_test: counts have shape {a.shape}; pass one window, shape (bins,)")

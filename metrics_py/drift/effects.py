@@ -19,8 +19,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtr, chdtri, chndtrinc, expit, fdtrc, logit, ndtri
+from scipy.special import chdtr, chdtrc, chdtri, chndtrinc, expit, fdtrc, logit, ndtri
 
+from metrics_py.confidence import check_confidence
 from metrics_py.drift.binned_distances import counts_of, degrees_of_freedom, psi
 from metrics_py.intervals import wilson
 
@@ -28,6 +29,8 @@ FloatArray = NDArray[np.float64]
 State = Literal["drift", "stable", "unclear"]
 DEFAULT_TOLERANCE = 0.1
 _LARGE = 2e4
+ROUNDING = 1e-24
+"""A variance of the superiority below this is the rounding of equal shares; the smallest real one is n^-3."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def psi_effect(
         value = psi(a, b)
         known = np.isfinite(value) & np.isfinite(unit)
         low, high = psi_interval(value, df, unit, confidence=confidence)
-        p_value = np.where(known, np.where(df > 0, 1 - chdtr(np.maximum(df, 1), value / unit), 1.0), np.nan)
+        p_value = np.where(known, np.where(df > 0, chdtrc(np.maximum(df, 1), value / unit), 1.0), np.nan)
         noise = np.where(known, df * unit, np.nan)
         p95 = np.where(known, np.where(df > 0, chdtri(np.maximum(df, 1), 0.05) * unit, 0.0), np.nan)
     return PsiEffect(value, np.maximum(0.0, value - noise), low, high, noise, p95, p_value, df, m, n)
@@ -184,8 +187,7 @@ def psi_interval(
     >>> round(float(low) ** 0.5, 2), round(float(high) ** 0.5, 2)
     (8.04, 11.96)
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"psi_interval: confidence={confidence} must lie between 0 and 1, e.g. 0.95")
+    check_confidence(confidence)
     value, degrees, unit = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (value, degrees, unit)))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = value / unit
@@ -518,7 +520,7 @@ def superiority(
     -------
     value, ci_low, ci_high : ndarray
         NaN where a side has no rows. The interval is symmetric on the logit scale, where it holds near 0 and 1 too;
-        where no pair is the other way round, it is Wilson's of the smaller side.
+        where no pair is the other way round, or all values are equal, it is Wilson's of the smaller side.
 
     Raises
     ------
@@ -561,6 +563,6 @@ def superiority(
         half = ndtri(0.5 + confidence / 2) * np.sqrt(variance_a + variance_b) / spread
         low, high = expit(logit(value) - half), expit(logit(value) + half)
         rows = np.minimum(m, n)
-        extreme_low, extreme_high = wilson(np.where(value == 1, rows, 0), rows, confidence=confidence)
-    extreme = (value == 0) | (value == 1)
+        extreme = (value == 0) | (value == 1) | (variance_a + variance_b <= ROUNDING)
+        extreme_low, extreme_high = wilson(np.where(extreme, value, 0) * rows, rows, confidence=confidence)
     return value, np.where(extreme, extreme_low, low), np.where(extreme, extreme_high, high)

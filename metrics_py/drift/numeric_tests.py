@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc, stdtr, stdtrit
 
 from metrics_py import scipy_functions
+from metrics_py.confidence import check_confidence
 from metrics_py.drift.ecdf_laws import anderson_darling_tail, cramer_von_mises_statistic, cramer_von_mises_tail
 from metrics_py.drift.effects import superiority
 from metrics_py.drift.samples import pair, tabulate
@@ -32,6 +33,8 @@ EPPS_SINGLETON_ROWS = 5
 EPPS_SINGLETON_PLACES = np.array([0.4, 0.8])
 SINGULAR = 1e-12
 FAR = 1e9
+CRAMER_VON_MISES_EXACT, CRAMER_VON_MISES_FAR = 20, 1e-6
+"""Rows of the larger side up to which scipy's p-value is exact; p-value below which the far tail stands in (1 %)."""
 
 
 def undefined(method: str, m: int, n: int, reason: str) -> TestResult:
@@ -105,7 +108,7 @@ def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     Raises
     ------
     ValueError
-        If a side is not one-dimensional or holds NaN or infinity.
+        If a side is not one-dimensional or holds NaN or infinity, or `confidence` does not lie between 0 and 1.
     TypeError
         If a side does not hold numbers.
 
@@ -139,6 +142,7 @@ def ks_test(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     >>> round(70 * ks_test([1, 2, 3, 4], [5, 6, 7, 8]).p_value, 9)
     2.0
     """
+    check_confidence(confidence)
     a, b = pair("ks_test", reference, current)
     method = "Kolmogorov-Smirnov, two-sided"
     if few := too_few(method, len(a), len(b)):
@@ -199,6 +203,7 @@ def anderson_darling(reference: ArrayLike, current: ArrayLike, *, confidence: fl
     >>> round(found.statistic, 3), round(found.p_value, 3)
     (0.887, 0.149)
     """
+    check_confidence(confidence)
     a, b = pair("anderson_darling", reference, current)
     method = "Anderson-Darling, k-sample, midranks"
     if few := too_few(method, len(a), len(b)):
@@ -276,14 +281,15 @@ def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: fl
     ``T = m n / N^2 * sum (F - G)^2`` over all N values, F and G the ECDFs: every gap counts, not the largest alone as
     in `ks_test`. Without ties the p-value is scipy's (`cramervonmises_2samp`): exact for small samples, else Anderson's
     limit law. Scipy's formula for T and its p-value hold without ties only; here ties have a law of their own
-    (`metrics_py.drift.ecdf_laws`).
+    (`metrics_py.drift.ecdf_laws`). Below 1e-6 the leading term of the limit law's tail stands in, within 1 %.
 
     Rows are independent. Differences in the tails weigh little: take `anderson_darling` for these.
 
     References
     ----------
-    Anderson (1962), Annals of Mathematical Statistics 33:1148. Choulakian, Lockhart & Stephens (1994), Canadian Journal
-    of Statistics 22:125 (ties). Conover (1971), Practical Nonparametric Statistics, ch. 6.
+    Anderson (1962), Annals of Mathematical Statistics 33:1148. Zolotarev (1961), Theory of Probability and its
+    Applications 6:201 (tail). Choulakian, Lockhart & Stephens (1994), Canadian Journal of Statistics 22:125 (ties).
+    Conover (1971), Practical Nonparametric Statistics, ch. 6.
 
     Examples
     --------
@@ -295,6 +301,7 @@ def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: fl
     >>> round(found.statistic, 3), round(found.p_value, 3)
     (0.262, 0.187)
     """
+    check_confidence(confidence)
     a, b = pair("cramer_von_mises", reference, current)
     method = "Cramer-von Mises, two-sample"
     if few := too_few(method, len(a), len(b), 2):
@@ -308,7 +315,19 @@ def cramer_von_mises(reference: ArrayLike, current: ArrayLike, *, confidence: fl
         p_value = cramer_von_mises_tail(statistic, x + y)
     else:
         p_value = float(np.clip(scipy_functions.cramervonmises_2samp(a, b)[1], 0, 1))
+        if max(len(a), len(b)) > CRAMER_VON_MISES_EXACT:  # scipy's law is 1 - cdf: rounding where the tail is small
+            far = _cramer_von_mises_far_tail(statistic, len(a), len(b))
+            p_value = far if far < CRAMER_VON_MISES_FAR else p_value
     return TestResult(statistic, p_value, *effect, len(a), len(b), method)
+
+
+def _cramer_von_mises_far_tail(statistic: float, m: int, n: int) -> float:
+    """Leading term of the limit law's tail, ``sqrt(2) P(chi2_1 > pi^2 z)``, z with the law's mean and variance."""
+    total = m + n
+    mean = (1 + 1 / total) / 6
+    variance = (total + 1) * (4 * m * n * total - 3 * (m**2 + n**2) - 2 * m * n) / (45 * total**2 * 4 * m * n)
+    z = 1 / 6 + (statistic - mean) / np.sqrt(45 * variance)
+    return float(np.sqrt(2) * chdtrc(1, np.pi**2 * max(z, 0.0)))
 
 
 def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.95) -> TestResult:
@@ -360,6 +379,7 @@ def epps_singleton(reference: ArrayLike, current: ArrayLike, *, confidence: floa
     >>> round(found.statistic, 2), round(found.p_value, 4)
     (10.6, 0.0315)
     """
+    check_confidence(confidence)
     a, b = pair("epps_singleton", reference, current)
     method = "Epps-Singleton, t = 0.4, 0.8"
     if few := too_few(method, len(a), len(b), EPPS_SINGLETON_ROWS):
@@ -397,12 +417,13 @@ def welch_t(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     TestResult
         Statistic: t, positive when the current mean is higher. Effect: difference of the means in pooled standard
         deviations (Cohen's d), with an interval that allows for the noise of the standard deviations too.
-        ``insufficient_data`` with fewer than two rows on a side, or where both sides are constant and differ.
+        ``insufficient_data`` with fewer than two rows on a side, or where both sides are constant and differ; of equal
+        constants there is a p-value of 1, but no interval.
 
     Raises
     ------
     ValueError
-        If a side is not one-dimensional or holds NaN or infinity.
+        If a side is not one-dimensional or holds NaN or infinity, or `confidence` does not lie between 0 and 1.
     TypeError
         If a side does not hold numbers.
 
@@ -430,6 +451,7 @@ def welch_t(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     >>> round(found.statistic, 4), round(found.p_value, 5), round(found.effect, 3)
     (1.8608, 0.07939, 0.832)
     """
+    check_confidence(confidence)
     a, b = pair("welch_t", reference, current)
     method = "Welch t, two-sided"
     m, n = len(a), len(b)
@@ -442,7 +464,7 @@ def welch_t(reference: ArrayLike, current: ArrayLike, *, confidence: float = 0.9
     difference = float(b.mean() - a.mean())
     if va + vb == 0:
         if difference == 0:
-            return TestResult(0.0, 1.0, 0.0, 0.0, 0.0, m, n, method)
+            return TestResult(0.0, 1.0, 0.0, None, None, m, n, method)
         return undefined(method, m, n, "both sides are constant: there is no variance to compare the means with")
     error = np.sqrt(va + vb)
     df = (va + vb) ** 2 / (va**2 / (m - 1) + vb**2 / (n - 1))
@@ -501,6 +523,7 @@ def mann_whitney(reference: ArrayLike, current: ArrayLike, *, confidence: float 
     >>> found.statistic, round(found.p_value, 4), round(found.effect, 3)
     (35.0, 0.2544, 0.7)
     """
+    check_confidence(confidence)
     a, b = pair("mann_whitney", reference, current)
     method = "Mann-Whitney U, two-sided"
     if few := too_few(method, len(a), len(b)):

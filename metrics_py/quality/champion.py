@@ -21,11 +21,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, ndtr, ndtri, stdtr
 
-from metrics_py.intervals import jackknife
+from metrics_py.confidence import check_confidence
+from metrics_py.intervals import ONE_BUCKET, jackknife
 from metrics_py.results import TestResult
 from metrics_py.scipy_functions import rankdata
 
 FloatArray = NDArray[np.float64]
+SAME = "the difference is the same without each bucket of entities, which does not say how precise it is: no interval"
+VARIANCE_ROUNDING = 1e-14
+NO_VARIANCE = "the scores rank every pair so that no row differs from another: there is no variance to judge by"
 Direction = Literal["higher_is_better", "lower_is_better"]
 Criterion = Literal["superior", "non_inferior", "not_shown", "worse", "insufficient_data"]
 
@@ -86,13 +90,14 @@ def paired_difference(
     Returns
     -------
     PairedDifference
-        Challenger minus champion. ``insufficient_data`` where the metric of a model is undefined, or undefined without
-        one of the buckets.
+        Challenger minus champion. ``insufficient_data`` where the metric of a model is undefined, undefined without one
+        of the buckets, or where the difference is the same without each of them.
 
     Raises
     ------
     ValueError
-        If the two models' aggregates differ in number or buckets, or an entry is not finite.
+        If the two models' aggregates differ in number or buckets, an entry is not finite, or `confidence` does not lie
+        between 0 and 1.
 
     Notes
     -----
@@ -100,8 +105,8 @@ def paired_difference(
     p-value. Rows of one entity stand in one bucket and may depend on each other, buckets may not.
 
     Both models must have judged the same rows. Where only one of them did (an A/B test), compare two independent
-    intervals instead. A difference that is the same without each bucket has an interval without width: that is no
-    certainty, but too few buckets or rows.
+    intervals instead. A difference that is the same without each bucket has no interval and no p-value: rows that all
+    agree are no certainty, and two models with the same outputs have nothing to compare.
 
     References
     ----------
@@ -127,11 +132,7 @@ def paired_difference(
     def difference(*arrays: FloatArray) -> FloatArray:
         return np.asarray(statistic(*arrays[split:])) - np.asarray(statistic(*arrays[:split]))
 
-    occupied = np.zeros(champion[0].shape[:2], dtype=bool)
-    for array in (*champion, *challenger):
-        if array.shape[:2] == occupied.shape:
-            occupied |= (array != 0).reshape(*occupied.shape, -1).any(axis=2)
-    found = jackknife(difference, *champion, *challenger, occupied=occupied, confidence=confidence)
+    found = jackknife(difference, *champion, *challenger, confidence=confidence)
     with np.errstate(divide="ignore", invalid="ignore"):
         old = float(np.asarray(statistic(*(a.sum(axis=1) for a in champion)))[0])
         new = float(np.asarray(statistic(*(a.sum(axis=1) for a in challenger)))[0])
@@ -141,11 +142,10 @@ def paired_difference(
         reason = f"the metric of the {whose} is undefined on these rows"
         return PairedDifference(known[0], known[1], None, None, None, None, n, "insufficient_data", reason)
     value, error = float(found.value[0]), float(found.standard_error[0])
-    if not np.isfinite(error):
-        reason = "everything the metric needs stands in one bucket of entities: no interval"
+    if not error > 0:
+        reason = ONE_BUCKET if np.isnan(error) else SAME
         return PairedDifference(old, new, value, None, None, None, n, "insufficient_data", reason)
-    t = abs(value) / error if error > 0 else (0.0 if value == 0 else np.inf)
-    p_value = float(2 * stdtr(float(found.degrees_of_freedom[0]), -t)) if np.isfinite(t) else 0.0
+    p_value = float(2 * stdtr(float(found.degrees_of_freedom[0]), -abs(value) / error))
     return PairedDifference(old, new, value, float(found.ci_low[0]), float(found.ci_high[0]), p_value, n)
 
 
@@ -170,7 +170,7 @@ def mcnemar(only_champion: int, only_challenger: int, n: int, *, confidence: flo
     Raises
     ------
     ValueError
-        If a count is negative, or the counts outnumber the rows.
+        If a count is negative, the counts outnumber the rows, or `confidence` does not lie between 0 and 1.
 
     Notes
     -----
@@ -201,6 +201,7 @@ def mcnemar(only_champion: int, only_challenger: int, n: int, *, confidence: flo
     >>> result.effect, round(result.effect_ci_low, 3), round(result.effect_ci_high, 3)
     (-0.04, -0.059, -0.021)
     """
+    check_confidence(confidence)
     if min(only_champion, only_challenger) < 0 or only_champion + only_challenger > n:
         raise ValueError(
             f"mcnemar: counts {only_champion} and {only_challenger} must be at least 0 and together at most n={n}"
@@ -242,13 +243,13 @@ def delong_test(
     Returns
     -------
     TestResult
-        Statistic: z. Effect: AUC of the challenger minus that of the champion. With fewer than two rows of either class
-        all are None and the status is ``insufficient_data``.
+        Statistic: z. Effect: AUC of the challenger minus that of the champion. ``insufficient_data`` with fewer than
+        two rows of either class, and without an interval where the variance is 0.
 
     Raises
     ------
     ValueError
-        If lengths differ, labels are not 0 and 1, or a score is not finite.
+        If lengths differ, labels are not 0 and 1, a score is not finite, or `confidence` does not lie between 0 and 1.
 
     Notes
     -----
@@ -259,7 +260,7 @@ def delong_test(
     Rows are independent: with several rows per entity take `paired_difference` of
     `metrics_py.quality.classification.roc_auc`. The law is a limit, rough below some 20 rows of either class. Where the
     scores rank all pairs in the same way, or one of them every pair wrong and the other every pair right, the variance
-    is 0 and the p-value 1 or 0, whatever n is.
+    is 0 whatever n is: that is no certainty, so there is an effect, but no test.
 
     References
     ----------
@@ -275,6 +276,7 @@ def delong_test(
     >>> round(found.effect, 4), round(found.statistic, 4), round(0.5**0.5, 4)
     (0.1111, 0.7071, 0.7071)
     """
+    check_confidence(confidence)
     labels = np.asarray(labels).astype(float)
     scores = [np.asarray(s, dtype=float) for s in (champion_scores, challenger_scores)]
     if labels.ndim != 1 or any(s.shape != labels.shape for s in scores):
@@ -292,11 +294,11 @@ def delong_test(
     effect = float(placements[1][0].mean() - placements[0][0].mean())
     variance = sum(np.var(placements[1][c] - placements[0][c], ddof=1) / len(placements[0][c]) for c in (0, 1))
     error = float(np.sqrt(variance))
-    if error == 0:
-        p_value, z = (1.0, 0.0) if effect == 0 else (0.0, float(np.copysign(np.inf, effect)))
-    else:
-        z = effect / error
-        p_value = float(2 * ndtr(-abs(z)))
+    if error <= VARIANCE_ROUNDING:
+        method = "DeLong, paired"
+        return TestResult(None, None, effect, None, None, n, n, method, "insufficient_data", NO_VARIANCE)
+    z = effect / error
+    p_value = float(2 * ndtr(-abs(z)))
     half = float(ndtri(0.5 + confidence / 2)) * error
     return TestResult(z, p_value, effect, effect - half, effect + half, n, n, "DeLong, paired")
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import polars as pl
 
-from metrics_py.intervals import jackknife_from_replicates
+from metrics_py.confidence import check_confidence
+from metrics_py.intervals import NO_SPREAD, ONE_BUCKET, jackknife_from_replicates
 from metrics_py.registry import Metric
 from metrics_py.results import Estimate
 
@@ -29,15 +30,18 @@ def estimate_rows(entry: Metric, rows: pl.DataFrame, *, bucket: str = "bucket", 
     Returns
     -------
     Estimate
-        ``insufficient_data`` when there are no rows, the function returns None or NaN, or all rows stand in one bucket.
+        ``insufficient_data`` when there are no rows, the function returns None or NaN, all rows stand in one bucket, or
+        the value is the same without each bucket.
 
     Raises
     ------
     ValueError
-        If the metric needs something else than rows, or the bucket column is missing.
+        If the metric needs something else than rows, the bucket column is missing, or `confidence` does not lie between
+        0 and 1.
     TypeError
         If the function returns something that is no number.
     """
+    check_confidence(confidence)
     if entry.needs != "rows":
         raise ValueError(f"metric {entry.name!r}: needs={entry.needs!r}; only a metric with needs='rows' takes rows")
     if bucket not in rows.columns:
@@ -50,15 +54,7 @@ def estimate_rows(entry: Metric, rows: pl.DataFrame, *, bucket: str = "bucket", 
         return Estimate(None, None, None, n, "insufficient_data", "the metric is undefined on these rows", "undefined")
     occupied = rows[bucket].unique().drop_nulls().sort()
     if len(occupied) < 2:
-        return Estimate(
-            value,
-            None,
-            None,
-            n,
-            "insufficient_data",
-            "all rows stand in one bucket of entities: no interval",
-            "one_bucket",
-        )
+        return Estimate(value, None, None, n, "insufficient_data", ONE_BUCKET, "one_bucket")
     replicates = [_number(entry, rows.filter(pl.col(bucket).ne_missing(b))) for b in occupied]
     found = jackknife_from_replicates(
         np.array([value]), np.array([replicates]), np.ones((1, len(occupied)), dtype=bool), confidence=confidence
@@ -67,6 +63,8 @@ def estimate_rows(entry: Metric, rows: pl.DataFrame, *, bucket: str = "bucket", 
         return Estimate(
             value, None, None, n, "insufficient_data", "the metric is undefined without one of the buckets", "undefined"
         )
+    if found.standard_error[0] == 0:
+        return Estimate(value, None, None, n, "insufficient_data", NO_SPREAD, "no_spread")
     return Estimate(value, float(found.ci_low[0]), float(found.ci_high[0]), n)
 
 

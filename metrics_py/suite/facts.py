@@ -295,12 +295,14 @@ def mean(column: Column) -> Estimate:
     Returns
     -------
     Estimate
-        Without an interval below two values.
+        Without an interval below two values, or where all are equal.
     """
     numbers = _numbers(column)
     if numbers.len() < 2:
         return _number(numbers.mean(), numbers.len())
     centre, deviation = cast("tuple[float, float]", (numbers.mean(), numbers.std()))
+    if deviation == 0:  # equal values do not say how far others would be
+        return _number(centre, numbers.len())
     half = float(ndtri(0.975) * deviation / np.sqrt(numbers.len()))
     return Estimate(centre, centre - half, centre + half, numbers.len())
 

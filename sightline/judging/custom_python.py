@@ -239,7 +239,7 @@ def _estimate(entry: Metric, rows: pl.DataFrame, min_rows: int, needs_label: boo
         found = estimate_rows(entry, rows, bucket="bucket")
     except (Exception, SystemExit, PanicException) as error:  # the function may raise anything: its metric's result
         return _failed(f"{FAILED}: {type(error).__name__}: {brief(error)}", len(rows))
-    if found.status == "ok" and len(rows) < min_rows:
+    if (found.status == "ok" or found.reason_code == "no_spread") and len(rows) < min_rows:
         reason = f"{len(rows)} {what}, {min_rows} needed"
         return Estimate(found.value, found.ci_low, found.ci_high, found.n, "insufficient_data", reason, "too_few_rows")
     return found
@@ -263,6 +263,6 @@ def _result(metric: CustomMetric, found: Estimate, buckets: pl.Series | None = N
         "status": found.status,
         "reason": found.reason,
         "reason_code": found.reason_code,
-        "stabilised_value": found.value if found.status == "ok" else None,
+        "stabilised_value": found.value if found.status == "ok" or found.reason_code == "no_spread" else None,
         "variance": variance,
     }

@@ -37,6 +37,38 @@ def test_empty_buckets_do_not_count():
     assert long.degrees_of_freedom[0] == 9
 
 
+def test_a_bucket_whose_sum_is_zero_counts():
+    """By hand: the rates without each bucket are 8/30, 5/30, 8/30 and 3/30, so 3/4 of their squares' sum is .015."""
+    sums, rows = [0, 3, 0, 5], [10, 10, 10, 10]
+    found = intervals.jackknife(lambda s, n: s / n, [sums], [rows])
+    assert_allclose(found.standard_error, np.sqrt(0.015), rtol=1e-12)
+    assert found.degrees_of_freedom[0] == 3
+    low, high = stats.t.interval(0.95, 3, np.mean(sums) / 10, stats.sem(sums) / 10)
+    estimate = intervals.jackknife_estimate(lambda s, n: s / n, sums, rows, n=40)
+    assert_allclose([estimate.ci_low, estimate.ci_high], [low, high], rtol=1e-12)
+    alone = intervals.jackknife_estimate(lambda s: s / 4, sums, n=4, occupied=[True] * 4)
+    assert_allclose(alone.ci_high - alone.value, stats.t.ppf(0.975, 3) * np.sqrt(3 / 4 * 18) / 4, rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1 / 3, 7e9])
+def test_values_without_spread_have_no_interval(value):
+    rows = np.arange(1.0, 65)
+    found = intervals.jackknife_estimate(lambda s, n: s / n, value * rows, rows, n=2080)
+    assert found.value == pytest.approx(value)
+    assert (found.ci_low, found.status, found.reason_code) == (None, "insufficient_data", "no_spread")
+    low, high = intervals.daily_confidence_sequence(np.full(30, value))
+    assert np.isinf(low).all() and np.isinf(high).all()
+
+
+def test_the_interval_of_a_bounded_mean_stays_in_its_range():
+    """Zeros and ones vary most of all values between 0 and 1 with their mean: Wilson's interval holds for any."""
+    low, high, _ = intervals.proportion_interval([0.75 * 2, 1.0, 2.0], [2, 2, 2], [0.25, 0.0, 0.0], [1, 1, 1])
+    assert ((low >= 0) & (high <= 1) & (high - low > 0.5)).all()
+    low, high, design = intervals.proportion_interval(60.0, 120.0, 0.0, 63.0)
+    assert design == 1
+    assert_allclose((low, high), intervals.wilson(60.0, 120.0, degrees_of_freedom=63.0))
+
+
 def test_groups_are_independent_of_each_other():
     rng = np.random.default_rng(5)
     s, n = rng.random((7, 16)), rng.integers(1, 9, (7, 16)).astype(float)

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from metrics_py.drift import categorical_tests, numeric_tests
-from metrics_py.drift.ecdf_laws import quadratic_form_tail
-from metrics_py.drift.effects import superiority
+from metrics_py.drift.ecdf_laws import cramer_von_mises_tail, quadratic_form_tail
+from metrics_py.drift.effects import psi_effect, superiority
 from metrics_py.drift.numeric_tests import _anderson_darling_tail
 from metrics_py.drift.smooth_components import smooth_basis, smooth_components
 from tests.support.measured import interval
@@ -116,6 +116,23 @@ def test_p_values_of_tied_samples_against_permutations(test):
     assert found.p_value == pytest.approx(as_large / len(orders), abs=0.03)
 
 
+def test_p_values_far_out_are_small_and_not_rounding():
+    """1 - cdf cannot be below 1e-16 and is noise before that; independent laws, each from its own tail."""
+    rng = np.random.default_rng(119)
+    a = rng.normal(size=500)
+    b = a[rng.permutation(500)] + 2 + rng.normal(0, 0.01, 500)
+    far = numeric_tests.cramer_von_mises(a, b)
+    by_saddlepoint = cramer_von_mises_tail(far.statistic, np.ones(1000))
+    assert far.p_value < 1e-50
+    assert np.log(far.p_value) == pytest.approx(np.log(by_saddlepoint), rel=0.05)
+    near = numeric_tests.cramer_von_mises(a, b - 1.7)
+    assert near.p_value == pytest.approx(stats.cramervonmises_2samp(a, b - 1.7).pvalue, rel=0.02)
+    reference, current = np.array([5000, 5000]), np.array([4000, 6000])
+    effect = psi_effect(reference, current)
+    assert effect.p_value == pytest.approx(stats.chi2.sf(effect.psi / (2 / 10_000), 1), rel=1e-9)
+    assert 0 < effect.p_value < 1e-30
+
+
 def test_tail_of_a_weighted_sum_of_chi_squares():
     rng = np.random.default_rng(31)
     for weights in ([1.0, 1.0, 1.0], [2.0], [1.0, 0.5, 0.1], 1 / np.arange(1, 60) ** 2):
@@ -182,6 +199,13 @@ def test_superiority_against_scikit_learn_and_brute_force():
     assert numeric_tests.mann_whitney(a, b).effect == pytest.approx(roc_auc_score(labels, np.r_[a, b]))
     wins = (b[:, None] > a).mean() + (b[:, None] == a).mean() / 2
     assert numeric_tests.mann_whitney(a, b).effect == pytest.approx(wins)
+
+
+def test_equal_values_are_no_proof_of_equal_laws():
+    value, low, high = superiority([0, 5], [0, 5])
+    assert value == 0.5
+    assert low < 0.2 and high > 0.8
+    assert numeric_tests.welch_t([3, 3], [3, 3]).effect_ci_low is None
 
 
 def test_superiority_interval_covers():

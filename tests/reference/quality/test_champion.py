@@ -54,8 +54,12 @@ def test_paired_difference_reports_what_is_undefined():
     single = paired_difference(lambda s, n: s / n, [[3.0], [5.0]], [[4.0], [5.0]], n=5)
     assert single.status == "insufficient_data"
     assert single.difference == pytest.approx(0.2)
-    same = paired_difference(lambda s, n: s / n, two, two, n=10)
-    assert (same.difference, same.p_value) == (0.0, 1.0)
+    for challenger in (two, [np.array([4.0, 5.0]), two[1]]):  # equal, and better by the same in every bucket
+        same = paired_difference(lambda s, n: s / n, two, challenger, n=10)
+        assert (same.p_value, same.ci_low, same.status) == (None, None, "insufficient_data")
+        assert same.difference == pytest.approx(float(np.sum(challenger[0]) - 7) / 10)
+        assert "does not say how precise" in same.reason
+        assert promotion(same, margin=0.01).decision == "insufficient_data"
     with pytest.raises(ValueError, match="1 aggregates of the champion, 2 of the challenger"):
         paired_difference(lambda s, n: s / n, two[:1], two, n=10)
 
@@ -109,7 +113,10 @@ def test_delong_matches_the_definition_with_and_without_ties(decimals):
 def test_delong_edges():
     y = np.array([0, 1, 0, 1, 1])
     same = delong_test(y, [1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
-    assert (same.effect, same.p_value) == (0.0, 1.0)
+    assert (same.effect, same.p_value, same.status) == (0.0, None, "insufficient_data")
+    turned = delong_test([0, 0, 1, 1], [4, 3, 2, 1], [1, 2, 3, 4])  # every pair wrong against every pair right
+    assert (turned.effect, turned.p_value, turned.effect_ci_low) == (1.0, None, None)
+    assert "no variance" in turned.reason
     few = delong_test([0, 1, 1], [1, 2, 3], [1, 3, 2])
     assert (few.p_value, few.status) == (None, "insufficient_data")
     assert few.reason == "2 positive and 1 negative rows, 2 of each needed"
