@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from sightline.home import MonitorPaths
+from sightline.home import Home, MonitorPaths
 from sightline.judging.verdicts import Verdict
+from sightline.lake.intake.sources import lies_there
 from sightline.lake.store.ledger import Ledger, open_ledger
 from sightline.lake.store.parts import recover_if_needed, scan_parts, window_starts
 from sightline.lake.store.progress import open_progress
@@ -125,7 +126,7 @@ def _add_files(
     refused = ledger.refused()
     for row in rows.sort("source").iter_rows(named=True):
         path = refused.get(row["batch_id"])
-        if path is not None and (paths.home / path.partition("::")[0]).exists():
+        if path is not None and lies_there(Home(paths.home), path):
             found.setdefault(wanted[row["window_start"]], NotTaken()).files[path] = (
                 f"{row['reason']} ({row['payload']})"
             )

@@ -11,13 +11,15 @@ from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.chunks import UnreadableError, typed_series
 from sightline.lake.intake.convert import convert
+from sightline.lake.intake.json_lines import json_field
 from sightline.lake.intake.label_revisions import TRIED_THROUGH, waiting_labels
 from sightline.lake.intake.match_labels import Predictions, match_labels
-from sightline.lake.intake.normalize import CLOCK_SKEW, normalize
-from sightline.lake.intake.read import json_field, read_chunks, scan_csv
+from sightline.lake.intake.normalize import CLOCK_SKEW
+from sightline.lake.intake.read import decoded, read_chunks, scan_csv
 from sightline.lake.intake.roles import roles
 from sightline.lake.intake.segments import rejected_rows
 from sightline.lake.intake.sources import Batch
+from sightline.lake.intake.unpack import plain
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import Staging, recover_if_needed, window_key_expr, window_starts
 from sightline.log.events import REJECTED
@@ -92,6 +94,8 @@ def _inferences(spec: MonitorSpec, batch: Batch, home: Home) -> set[str]:
 
 def _time_columns(spec: MonitorSpec, batch: Batch, home: Home, column: str) -> list[tuple[pl.Series, bool]]:
     """The raw time column alone where the format allows it, else out of the decoded chunks."""
+    if batch.flaw:
+        return []
     if batch.format == "ndjson":
         values = json_field(batch, home, column)
         if values is not None:
@@ -104,7 +108,8 @@ def _time_columns(spec: MonitorSpec, batch: Batch, home: Home, column: str) -> l
             return [
                 (pl.scan_parquet(file, glob=False, hive_partitioning=False).select(column).collect().to_series(), False)
             ]
-        return [(scan_csv(batch, home).select(column).collect().to_series(), True)]
+        with plain(batch, home) as unpacked:
+            return [(scan_csv(unpacked, home).select(column).collect().to_series(), True)]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise UnreadableError("unreadable_file", str(error)) from error
 
@@ -123,8 +128,8 @@ def _labels(spec: MonitorSpec, paths: MonitorPaths, batch: Batch, home: Home) ->
     keys: set[str] = set()
     with open_ledger(paths.ledger, create=False) as ledger:
         predictions = Predictions(spec, ledger.parts("inferences"), lambda part: paths.root / part.path)
-        for chunk in read_chunks(spec, batch, home):
-            keys |= _matched_keys(spec, normalize(spec, chunk).frame, predictions)
+        for _, ready in decoded(spec, batch, home):
+            keys |= _matched_keys(spec, ready.frame, predictions)
     return keys
 
 

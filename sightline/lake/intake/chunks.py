@@ -84,7 +84,10 @@ class Chunk:
 
 def to_json(row: Any) -> str:
     """A rejected row as JSON, at most 4 kB."""
-    return msgspec.json.encode(row, enc_hook=str).decode()[:MAX_PAYLOAD_BYTES]
+    try:
+        return msgspec.json.encode(row, enc_hook=str).decode()[:MAX_PAYLOAD_BYTES]
+    except RecursionError:
+        return '"nested too deeply to be shown"'
 
 
 @contextmanager
@@ -102,9 +105,11 @@ def no_gc() -> Generator[None]:
 def typed_series(name: str, values: list[Any], kind: str) -> pl.Series:
     """Python values to a column.
 
-    It has the kind's own type if all fit, one common type else, ``Object`` when they are mixed.
+    It has the kind's own type if all fit, one common type else, ``Object`` when they are mixed or nested.
     """
     for dtype in (NATIVE.get(kind), None):
+        if dtype is None and any(isinstance(value, list | dict) for value in values):
+            break  # Polars takes exponential time to find a type for lists nested deeply
         try:
             return pl.Series(name, values, dtype=dtype, strict=True)
         except (TypeError, OverflowError, pl.exceptions.PolarsError):

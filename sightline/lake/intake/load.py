@@ -20,7 +20,7 @@ from sightline.lake.intake.chunks import Chunk, UnreadableError
 from sightline.lake.intake.dedupe import add_buckets, split_duplicates
 from sightline.lake.intake.label_revisions import LabelWork
 from sightline.lake.intake.normalize import Normalized, normalize
-from sightline.lake.intake.read import read_chunks
+from sightline.lake.intake.read import decoded
 from sightline.lake.intake.report import IntakeReport, Tally
 from sightline.lake.intake.request_response import HalfWork, HalvesDone, unpaired_notes
 from sightline.lake.intake.segments import inference_chunk, rejected_rows
@@ -111,6 +111,7 @@ class Loader:
         self.quarantine: list[pl.DataFrame] = []
         self.windows: Counter[str] = Counter()
         self.n_held = 0
+        self.reasons: Counter[str] = Counter()
         self.labels = LabelWork(self.spec, self.staging) if self.kind == "labels" else None
         self.halves = HalfWork(self.staging)
 
@@ -135,8 +136,7 @@ class Loader:
         held: tuple[Chunk, Normalized] | None = None
         is_large = False
         try:
-            for chunk in read_chunks(self.spec, batch, self.home):
-                ready = normalize(self.spec, chunk)
+            for chunk, ready in decoded(self.spec, batch, self.home):
                 if held is None and not is_large:
                     held = chunk, ready
                     continue
@@ -208,7 +208,7 @@ class Loader:
         if self.kind == "labels":
             frame = frame.with_columns(revision_order(tally.seq, pl.col("revision_order")))
         self.frames.append(frame)
-        self.n_held += len(frame)
+        self.n_held += len(frame) + sum(map(len, ready.quarantine))
 
     def _refuse(self, batch: Batch, error: UnreadableError) -> None:
         tally = self._start(batch)
@@ -261,6 +261,8 @@ class Loader:
         """Write the rows held so far as hidden parts of the open commit."""
         frames = [frame for frame in self.frames if len(frame)]
         self.frames, self.n_held = [], 0
+        if sum(map(len, self.quarantine)) >= COMMIT_ROWS:
+            self._stage_quarantine()
         if not frames:
             return
         frame = pl.concat(frames)
@@ -307,16 +309,22 @@ class Loader:
         self.halves.finish(newest)
         if self.labels:
             self.labels.finish(newest)
-        if self.quarantine:
-            rows = pl.concat(self.quarantine)
-            self.staging.add("quarantine", None, rows, newest)
-            is_counted = (pl.col("severity") != "file") | pl.struct("severity", "batch_id").is_first_distinct()
-            self.report.add_reasons(rows.filter(is_counted).group_by("reason").len().rows())
-            self._touch(rows)
+        self._stage_quarantine()
         self.staging.batches = [tally.row(self.mark, self.now) for tally in self.tallies.values()]
         self.staging.commit()
         self.report.add(self.tallies.values(), self.windows)
+        self.report.add_reasons(self.reasons.items())
         self.begin()
+
+    def _stage_quarantine(self) -> None:
+        """Write the quarantine rows held so far as a hidden part of the open commit."""
+        if not self.quarantine:
+            return
+        rows, self.quarantine = pl.concat(self.quarantine), []
+        self.staging.add("quarantine", None, rows, self._newest_seq())
+        is_counted = (pl.col("severity") != "file") | pl.struct("severity", "batch_id").is_first_distinct()
+        self.reasons.update(dict(rows.filter(is_counted).group_by("reason").len().rows()))
+        self._touch(rows)
 
     def _newest_seq(self) -> int:
         return max((tally.seq for tally in self.tallies.values()), default=self.next_seq - 1)

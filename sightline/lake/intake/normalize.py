@@ -245,13 +245,20 @@ def _labels(work: _Work) -> pl.DataFrame:
     )
 
 
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except RecursionError:
+        return "nested too deeply to be shown"
+
+
 def _shown(values: pl.Series) -> list[str | None]:
     shown: list[str | None] = []
     for value in values.to_list():
         if isinstance(value, datetime):
             shown.append(value.isoformat())
         else:
-            shown.append(None if value is None else str(value)[:VALUE_LIMIT])
+            shown.append(None if value is None else _text(value)[:VALUE_LIMIT])
     return shown
 
 

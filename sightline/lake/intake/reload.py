@@ -16,8 +16,7 @@ from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.chunks import UnreadableError
 from sightline.lake.intake.label_revisions import TRIED_THROUGH
 from sightline.lake.intake.load import Loader
-from sightline.lake.intake.normalize import normalize
-from sightline.lake.intake.read import read_chunks
+from sightline.lake.intake.read import decoded
 from sightline.lake.intake.report import IntakeReport
 from sightline.lake.intake.sources import KINDS, Batch, list_batches
 from sightline.lake.store.compaction import compact_touched
@@ -132,8 +131,7 @@ def _keys(spec: MonitorSpec, home: Home, batch: Batch) -> pl.DataFrame:
     frames: list[pl.DataFrame] = []
     n_rows, n_halves = 0, 0
     try:
-        for chunk in read_chunks(spec, batch, home):
-            ready = normalize(spec, chunk)
+        for chunk, ready in decoded(spec, batch, home):
             n_rows, n_halves = n_rows + ready.n_rows, n_halves + len(chunk.halves)
             frames.append(ready.frame.select(columns).unique())
     except UnreadableError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +56,8 @@ class Batch:
         Bytes.
     received_at : datetime
         Modification time, for segments the time in their name (UTC, aware).
+    flaw : str
+        Why it must not even be opened; empty if it may.
     """
 
     batch_id: str
@@ -64,6 +67,7 @@ class Batch:
     signature: str
     size: int
     received_at: datetime
+    flaw: str = ""
 
     def file(self, home: Home) -> Path:
         """The file on disk."""
@@ -75,19 +79,38 @@ class Batch:
         return self.path.partition("::")[2]
 
 
+def path_text(home: Home, file: Path) -> str:
+    """A file's path, relative to the home folder where it lies below it; bytes that are no UTF-8 as their numbers."""
+    path = file.relative_to(home.root).as_posix() if file.is_relative_to(home.root) else file.as_posix()
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def _batch(
-    home: Home, kind: str, file: Path, form: str, *, table: str = "", received_at: datetime | None = None
+    home: Home,
+    kind: str,
+    file: Path,
+    form: str,
+    *,
+    table: str = "",
+    received_at: datetime | None = None,
+    flaw: str = "",
 ) -> Batch | None:
     try:
-        stat = file.stat()
+        found = file.lstat() if flaw else file.stat()
     except FileNotFoundError:
         return None
-    path = file.relative_to(home.root).as_posix() if file.is_relative_to(home.root) else file.as_posix()
+    except OSError as error:
+        flaw, found = flaw or f"it cannot be opened: {error.strerror}", file.lstat()
+    if not flaw and not stat.S_ISREG(found.st_mode):
+        flaw = "it is no regular file"
+    path = path_text(home, file)
+    if not flaw and any("\ud800" <= sign <= "\udfff" for sign in os.fspath(file)):
+        flaw = "its name is no UTF-8: rename it"
     path = f"{path}::{table}" if table else path
-    signature = str(stat.st_size) if form == "segment" else f"{stat.st_size}:{stat.st_mtime_ns}"
+    signature = str(found.st_size) if form == "segment" else f"{found.st_size}:{found.st_mtime_ns}"
     digest = hashlib.md5(f"{kind}\0{path}\0{signature}".encode(), usedforsecurity=False).hexdigest()
-    moment = received_at or datetime.fromtimestamp(stat.st_mtime_ns / 1e9, UTC)
-    return Batch(digest, kind, path, form, signature, stat.st_size, moment)
+    moment = received_at or datetime.fromtimestamp(found.st_mtime_ns / 1e9, UTC)
+    return Batch(digest, kind, path, UNSUPPORTED if flaw else form, signature, found.st_size, moment, flaw)
 
 
 def format_of(name: str) -> str:
@@ -100,16 +123,41 @@ def format_of(name: str) -> str:
 
 
 def _landed(home: Home, kind: str, folder: Path) -> Iterator[Batch]:
+    """What lies in a landing folder; links that lead out of it, pipes and the like are listed with their flaw."""
+    for file in _dropped(folder):
+        batch = _batch(home, kind, file, format_of(file.name), flaw=_flaw_of_link(folder, file))
+        if batch:
+            yield batch
+
+
+def _dropped(folder: Path) -> Iterator[Path]:
+    """Files of a landing folder that are not hidden or unfinished, and links to folders."""
     if not folder.is_dir():
         return
     for parent, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
-        for name in files:
-            if name.startswith((".", "_")) or name.lower().endswith(UNFINISHED):
-                continue
-            batch = _batch(home, kind, Path(parent) / name, format_of(name))
-            if batch:
-                yield batch
+        for name in (*files, *links):
+            if not name.startswith((".", "_")) and not name.lower().endswith(UNFINISHED):
+                yield Path(parent) / name
+
+
+def _flaw_of_link(folder: Path, file: Path) -> str:
+    if not file.is_symlink():
+        return ""
+    target = Path(os.path.realpath(file))
+    if not target.is_relative_to(Path(os.path.realpath(folder))):
+        return "it is a link that leads out of the landing folder: move or copy the file itself"
+    return "it is a link to a folder" if target.is_dir() else ""
+
+
+def lies_there(home: Home, path: str) -> bool:
+    """Whether the file of a batch's path is still there."""
+    file = home.root / path.partition("::")[0]
+    if os.path.lexists(file):
+        return True
+    folder = next(parent for parent in file.parents if parent.is_dir())
+    return "\\x" in path and any(path_text(home, found) == path for found in _dropped(folder))
 
 
 def _segments(home: Home, paths: MonitorPaths, kind: str) -> Iterator[Batch]:
