@@ -17,11 +17,13 @@ import polars as pl
 from sightline.lake.intake.roles import Role
 from sightline.lake.intake.sources import Batch
 from sightline.log.events import InferenceEvent
+from sightline.narrowing import Json
 
 OBJECT_ROWS = 50_000
 """Rows per chunk while they are Python objects: these take ten times the memory of columns."""
 GATHER_ROWS = 256
 MAX_PAYLOAD_BYTES = 4096
+NESTS = frozenset({list, dict})
 NATIVE = {
     "numeric": pl.Float64,
     "categorical": pl.String,
@@ -102,14 +104,18 @@ def no_gc() -> Generator[None]:
             gc.enable()
 
 
+def _is_nested(value: Json) -> bool:
+    """Whether a value is neither one thing nor a list of such."""
+    return isinstance(value, dict) or (isinstance(value, list) and not NESTS.isdisjoint(map(type, value)))
+
+
 def typed_series(name: str, values: list[Any], kind: str) -> pl.Series:
     """Python values to a column.
 
     It has the kind's own type if all fit, one common type else, ``Object`` when they are mixed or nested.
     """
-    for dtype in (NATIVE.get(kind), None):
-        if dtype is None and any(isinstance(value, list | dict) for value in values):
-            break  # Polars takes exponential time to find a type for lists nested deeply
+    is_nested = any(map(_is_nested, values)) if kind == "embedding" else not NESTS.isdisjoint(map(type, values))
+    for dtype in () if is_nested else (NATIVE.get(kind), None):  # Polars takes minutes to refuse a list nested deeply
         try:
             return pl.Series(name, values, dtype=dtype, strict=True)
         except (TypeError, OverflowError, pl.exceptions.PolarsError):
