@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from sightline_client.client import Client
 
 ROLES = ("feature", "prediction", "target")
-DATA_TYPES = ("numerical", "categorical", "numerical_sequence")
 
 
 class Monitor:

@@ -2,7 +2,7 @@
 
 An entry names the function, what it needs, how a pair of columns is measured (value, test, effect, interval), how large
 an effect is tolerated, and whether monitors report it daily. The registry (names, docs/metrics.md), `compare`, suites,
-the monitor's file (``drift.methods``) and the daily judgement read the same entry. The interval of an effect is
+the monitor's file (``drift.method``) and the daily judgement read the same entry. The interval of an effect is
 compared with the tolerance: beyond it is drift, within it is stable, across it is unclear. Distances are positive;
 rates and locations change in either direction.
 """
@@ -68,7 +68,7 @@ class DriftMethod(Metric):
     allows_for_entities : bool, default False
         Does it allow for rows of one entity that depend on each other?
     daily : tuple of str, default ()
-        Profile kinds for which monitors report it unless ``drift.methods`` says otherwise.
+        Profile kinds for which monitors report it.
     """
 
     kinds: tuple[str, ...] = ALL_KINDS
@@ -78,6 +78,11 @@ class DriftMethod(Metric):
     no_change: float = 0.0
     allows_for_entities: bool = False
     daily: tuple[str, ...] = ()
+
+    @property
+    def can_decide(self) -> bool:
+        """Whether ``drift.method`` may name it: it has a tolerance, and needs no more than counts, of any column."""
+        return self.tolerance is not None and self.from_counts is not None and self.kinds == ALL_KINDS
 
     def applies_to(self, pair: ColumnPair) -> bool:
         """Whether the method can say anything about this column.

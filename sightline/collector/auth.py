@@ -20,7 +20,6 @@ from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 
 WRITE, READ, REPLAY = "write", "read", "replay"
-SCOPES = (WRITE, READ, REPLAY)
 """``write``: send events. ``read``: fetch ``/metrics``. ``replay``: send events, also logged ones
 with their own times of receipt.
 """

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from sightline.alerts.delivery.webhook import Webhook
+from sightline.alerts.delivery.channels import Channel
 from sightline.collector.guards import GuardAlert, RateGuard, RowGuards
 from sightline.collector.screening import Findings, KnownColumn
 from sightline.home import MonitorPaths
@@ -58,12 +58,12 @@ class GuardDesk:
         The monitor.
     paths : MonitorPaths
         Where its files lie.
-    webhook : Webhook, optional
+    channel : Channel, optional
         Also told of every alert line.
     """
 
-    def __init__(self, spec: MonitorSpec, paths: MonitorPaths, webhook: Webhook | None = None) -> None:
-        self.paths, self.webhook = paths, webhook
+    def __init__(self, spec: MonitorSpec, paths: MonitorPaths, channel: Channel | None = None) -> None:
+        self.paths, self.channel = paths, channel
         self._profile = _signature(paths)
         self.guards = RowGuards(spec, known_columns(paths))
         self.rates = RateGuard(spec)
@@ -119,8 +119,8 @@ class GuardDesk:
         self.alerts += len(lines)
         for line in lines:
             logger.warning("guard: %s", line["message"])
-            if self.webhook is not None:
-                self.webhook.send(json.dumps(line, allow_nan=False, default=str).encode())
+            if self.channel is not None:
+                self.channel.send(json.dumps(line, allow_nan=False, default=str).encode())
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         self.paths.guards.mkdir(parents=True, exist_ok=True)

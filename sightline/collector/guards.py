@@ -211,14 +211,18 @@ class RateGuard:
 
     There is one stream per (column, soft rule).
 
-    The budget is the monitor's own. A stream starts when its rule is first broken and may alarm after `warmup`
-    minutes in which events came in.
+    The budget is as large as the monitor's and held beside it. A stream starts when its rule is first broken and may
+    alarm after `warmup` minutes in which events came in.
     """
 
     def __init__(self, spec: MonitorSpec, warmup: int = 120) -> None:
-        minutes = spec.alerts.budget.per / timedelta(minutes=1) / spec.alerts.budget.incidents
+        minute = timedelta(minutes=1)
         config = EngineConfig(
-            threshold_windows=minutes, window=timedelta(minutes=1), season=None, warmup=warmup, new_normal_after=60
+            threshold_windows=spec.alerts.budget.windows(minute),
+            window=minute,
+            season=None,
+            warmup=warmup,
+            new_normal_after=60,
         )
         self._engine = Engine(config)
         self._keys: dict[str, tuple[str, str]] = {}

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
 
 from metrics_py.class_names import ClassNames, binary_classes, class_text, several_classes
-from sightline.spec.durations import Budget, format_duration, parse_budget, parse_duration
+from sightline.spec.budget import Budget, parse_budget
+from sightline.spec.durations import format_duration, parse_duration
 
 Task = Literal["binary_classification", "multiclass_classification", "regression", "ranking"]
 FeatureKind = Literal["numeric", "categorical", "boolean", "datetime", "text", "embedding"]
@@ -338,11 +339,6 @@ class MonitorSpec(Part):
     def warmup_windows(self) -> int:
         """Windows a stream must teach before it may alarm; the defaults are those of the alert engine."""
         return self.alerts.warmup or {"hourly": 336, "daily": 28, "weekly": 12}[self.schedule]
-
-    @property
-    def budget_windows(self) -> float:
-        """Windows of this schedule in which one false incident is allowed: the alert engine's threshold."""
-        return self.alerts.budget.per / self.window / self.alerts.budget.incidents
 
     @property
     def deadlines(self) -> dict[str, timedelta]:

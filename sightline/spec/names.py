@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from sightline.spec.model import MonitorSpec
 
@@ -65,18 +65,6 @@ def digest(column: str) -> str:
 def is_exact(column: str) -> bool:
     """Whether the slug is the column's own name (special columns: without their ``@``)."""
     return slug(column) == column.removeprefix(SPECIAL_PREFIX)
-
-
-def check_slug(column: str, taken: Collection[str]) -> str:
-    """Name part for one column that is a valid Dagster name and not in `taken`.
-
-    A name that is taken or has no ASCII letter or digit gets a digest of the column's name behind it. Where all columns
-    are known, prefer `check_slugs`, whose result does not depend on the order.
-    """
-    base = slug(column) or "column"
-    if slug(column) and base not in taken:
-        return base
-    return f"{base}_{digest(column)}"
 
 
 def check_slugs(columns: Iterable[str]) -> dict[str, str]:

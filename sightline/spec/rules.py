@@ -1,4 +1,4 @@
-"""Rules between the keys of a monitor, which no single field can hold.
+"""Rules of a monitor that the type of a field does not hold: between keys, and what a value may mean.
 
 Each problem names its key path, so that the loader can tell the line.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 from metrics_py.class_names import class_text
 from sightline.errors import nearest
+from sightline.spec.durations import format_duration
 from sightline.spec.model import MonitorSpec
 from sightline.spec.yaml_lines import KeyPath
 
@@ -272,9 +273,9 @@ def _sources(spec: MonitorSpec) -> Iterator[Problem]:
 def _drift(spec: MonitorSpec) -> Iterator[Problem]:
     if "method" not in spec.drift.model_fields_set:
         return
-    from metrics_py.drift.methods import ALL_KINDS, METHODS  # costs scipy: only where the file names a method
+    from metrics_py.drift.methods import METHODS  # costs scipy: only where the file names a method
 
-    able = [m.name for m in METHODS if m.tolerance and m.from_counts and m.kinds == ALL_KINDS]
+    able = [method.name for method in METHODS if method.can_decide]
     if spec.drift.method not in able:
         what = f"{spec.drift.method!r} cannot decide about drift from counts of every kind of column"
         yield Problem(("drift", "method"), what, nearest(spec.drift.method, able))
@@ -371,6 +372,10 @@ def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
 
 
 def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
+    if spec.alerts.budget.windows(spec.window) < 1:
+        window = format_duration(spec.window)
+        what = f"a budget of {spec.alerts.budget} is more than one false incident per window of {window}"
+        yield Problem(("alerts", "budget"), what, f"write at most `1 per {window}`; `1 per 90d` is usual")
     judged = judged_columns(spec)
     for pattern, weight in spec.alerts.weights.items():
         first, slash, rest = pattern.partition("/")

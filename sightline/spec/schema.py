@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from sightline.spec.durations import Budget, format_duration
+from sightline.spec.budget import Budget
+from sightline.spec.durations import format_duration
 from sightline.spec.model import FeatureKind, MonitorSpec
 
 SCHEMA_FILE = "monitor.schema.json"

@@ -1,4 +1,4 @@
-"""Access to a monitor's DuckDB file, the views over its lake, the frozen reference, and the published results."""
+"""Access to a monitor's DuckDB file, the views over its lake, and the frozen reference."""
 
 from sightline.warehouse.connection import connect
 from sightline.warehouse.control import write_control

@@ -53,7 +53,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "custom_metrics": {"name": pl.String, "sql": pl.String, "needs_label": pl.Boolean},
     "settings": {"key": pl.String, "value": pl.String},
 }
-"""Columns and types of the control tables; docs/marts.md describes them."""
+"""Columns and types of the control tables; docs/tables.md describes them."""
 
 
 def write_control(

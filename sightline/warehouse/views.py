@@ -13,21 +13,16 @@ from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import recover_if_needed
 from sightline.lake.store.schema import QUARANTINE_SCHEMA, duckdb_schema, fingerprint, lake_schema, literal, quote
 from sightline.spec.model import MonitorSpec
+from sightline.warehouse.current_labels import CURRENT_LABELS
 
 CASTABLE = {"VARCHAR", "DOUBLE", "BOOLEAN", "BIGINT", "UTINYINT", "TIMESTAMP"}
 
 
-CURRENT_LABELS = """SELECT window_key, window_start, prediction_id,
-    max_by(label_class, revision_order) AS label_class, max_by(label_value, revision_order) AS label_value,
-    min(received_at) AS first_received_at, count(*) AS n_revisions
-FROM raw.labels GROUP BY window_key, window_start, prediction_id"""
-"""The current label of a prediction: its revision with the largest `revision_order`. dbt and
-Python read this relation alone.
-"""
-
-
 def prepare(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, paths: MonitorPaths) -> None:
-    """Create or refresh the views ``raw.inferences``, ``raw.labels``, ``raw.unmatched`` and ``raw.quarantine``.
+    """Create or refresh the views of schema ``raw``.
+
+    ``inferences``, ``labels``, ``unmatched`` and ``quarantine`` show the parts that count, ``current_labels`` one label
+    per prediction.
 
     They work on an empty lake, and on parts that were written before a column of the spec existed (null) or
     when it had another kind (cast; null where a value will not go). A commit that a killed process left

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from metrics_py.drift.methods import METHODS
 from sightline.errors import SightlineError
 from sightline.spec.docs import EXAMPLE, SECTIONS, spec_page
 from sightline.spec.loader import load_monitor
@@ -38,6 +39,12 @@ def test_every_key_is_on_the_page_with_a_meaning():
             assert node.get("description"), key
             assert f"| `{key}` |" in page
     assert all(section in MonitorSpec.model_fields for section in SECTIONS)
+
+
+def test_the_methods_that_can_decide_are_named():
+    text = json_schema()["$defs"]["Drift"]["properties"]["method"]["description"]
+    able = [method.name for method in METHODS if method.can_decide]
+    assert text.startswith(f"Distance that decides: {', '.join(able[:-1])} or {able[-1]}.")
 
 
 def test_defaults_are_written_as_a_user_writes_them():

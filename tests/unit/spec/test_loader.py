@@ -60,7 +60,7 @@ def test_example_of_the_documentation_loads(tmp_path):
     assert spec.reference.start == datetime(2026, 1, 1, tzinfo=UTC)
     assert spec.first_window == datetime(2026, 1, 1, tzinfo=UTC)
     assert str(spec.alerts.budget) == "1 per 90d"
-    assert spec.budget_windows == 90
+    assert spec.alerts.budget.windows(spec.window) == 90
     assert spec.warmup_windows == 28
     assert spec.deadlines == {
         "inferences": timedelta(days=2),
@@ -107,6 +107,8 @@ def test_keys_need_no_quotes(tmp_path):
          "Did you mean 'max'?"),
         ("labels: {}", "labels: {expected_delay: 12}", 5, "labels.expected_delay: 12 is no duration", ""),
         ("labels: {}", "labels: {expected_delay: -1d}", 5, "'-1d' is no duration", ""),
+        ("labels: {}", "labels: {}\nalerts: {budget: 10 per 1d}", 6, "more than one false incident per window of 1d",
+         "`1 per 1d`"),
         ("labels: {}", "labels:", 5, "the section 'labels' is empty", "labels: {}"),
         ("labels: {}", "labels: 3", 5, "labels must be a section, not a number (3)", "write keys: column"),
         ("labels: {}", "lables: {}", 5, "unknown key 'lables' at the top level", "Did you mean 'labels'?"),

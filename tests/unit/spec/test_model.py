@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from metrics_py.class_names import class_text
-from sightline.spec.durations import Budget, format_duration, parse_budget, parse_duration
+from sightline.spec.budget import Budget, parse_budget
+from sightline.spec.durations import format_duration, parse_duration
 from sightline.spec.model import MonitorSpec, parse_moment
 
 
@@ -93,8 +94,10 @@ def test_budgets():
 
 @pytest.mark.parametrize(("schedule", "windows"), [("hourly", 2160), ("daily", 90), ("weekly", 90 / 7)])
 def test_budget_in_windows(schedule, windows):
-    assert spec(schedule=schedule).budget_windows == pytest.approx(windows)
-    assert spec(schedule=schedule, alerts={"budget": "2 per 90d"}).budget_windows == pytest.approx(windows / 2)
+    monitor = spec(schedule=schedule)
+    assert monitor.alerts.budget.windows(monitor.window) == pytest.approx(windows)
+    twice = spec(schedule=schedule, alerts={"budget": "2 per 90d"}).alerts.budget
+    assert twice.windows(monitor.window) == pytest.approx(windows / 2)
 
 
 def test_deadlines_follow_schedule_and_label_delay():

@@ -50,12 +50,6 @@ def test_valid_names_keep_theirs_and_rivals_get_a_digest():
     assert slugs["@class_score:on time"] == "class_score_on_time"
 
 
-def test_check_slug_with_taken_names():
-    assert names.check_slug("Wind Speed", set()) == "wind_speed"
-    assert names.check_slug("Wind Speed", {"wind_speed"}) == f"wind_speed_{names.digest('Wind Speed')}"
-    assert names.check_slug("气温", set()) == f"column_{names.digest('气温')}"
-
-
 @given(
     st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=12, unique=True), st.randoms(use_true_random=False)
 )
