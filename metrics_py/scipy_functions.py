@@ -186,3 +186,21 @@ def digamma(x: FloatArray) -> FloatArray:
         Of the same shape.
     """
     return _function("scipy.special", "digamma")(x)
+
+
+def median_filter(values: FloatArray, size: int) -> FloatArray:
+    """Running median (``scipy.ndimage.median_filter``); the ends are repeated.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Finite values.
+    size : int
+        Width of the window.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Median of the values around each.
+    """
+    return np.asarray(_function("scipy.ndimage", "median_filter")(values, size=size, mode="nearest"), dtype=np.float64)

@@ -19,6 +19,12 @@ MOVED_AGAIN = 4.0
 LASTED = 2
 """Windows that a second change must have lasted before it is told."""
 
+SHIFT_WINDOWS = 14
+"""Fewest windows on either side of a level shift that is looked for in the whole past."""
+
+SHIFT_GAIN = 40.0
+"""Gain (twice the log-likelihood) from which such a shift is clear."""
+
 BACK = 2.0
 """Standard deviations within which a stream that moved again is called back at its old level."""
 
@@ -134,6 +140,7 @@ def take_out(streams: Streams, stream: int, live_from: int) -> Change:
     windows: Floats = np.where(count > 0, count, np.nan)
     level: Floats = total / windows + baseline.center[stream] + baseline.local[stream]
     level = np.where(np.isfinite(level), level, history.value[stream, rows])
+    yearly = float(streams.yearly(stream, history.window[stream, rows]).mean())
     one = np.array([stream])
     spread = baseline.deviation_sum[one] / np.maximum(baseline.deviation_count[one], 1)
     sigma = float(np.sqrt(np.maximum(spread, baseline.sampling_variance(one))[0]))
@@ -142,8 +149,8 @@ def take_out(streams: Streams, stream: int, live_from: int) -> Change:
     return Change(
         rows=rows,
         window=int(history.window[stream, rows[0]]),
-        before=float(level.mean()),
-        after=float(history.value[stream, rows].mean()),
+        before=float(level.mean()) + yearly,
+        after=float(history.value[stream, rows].mean()) + yearly,
         sigma=sigma,
         half_width=1.96 * sigma * float(np.sqrt(1 / n_eff + 1 / max(float(count.mean()), 1.0))),
     )
@@ -180,3 +187,30 @@ def moved_again(streams: Streams, stream: int, member: Member) -> tuple[int, flo
     if len(rows) - k < LASTED or abs(after - before) < MOVED_AGAIN:
         return None
     return int(history.window[stream, rows[k]]), after
+
+
+def last_level_shift(values: Floats) -> int:
+    """Where the latest clear shift of a level begins.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        Finite, oldest first.
+
+    Returns
+    -------
+    int
+        0 without one; a shift has at least `SHIFT_WINDOWS` windows on either side, and a gain of `SHIFT_GAIN`.
+    """
+    center = np.median(values)
+    scale = 1.4826 * np.median(np.abs(values - center))
+    n = len(values)
+    if scale <= 0 or n <= 2 * SHIFT_WINDOWS:
+        return 0
+    z = np.clip((values - center) / scale, -4.0, 4.0)
+    k = np.arange(SHIFT_WINDOWS, n - SHIFT_WINDOWS)
+    total = np.cumsum(z)
+    left, right = total[k - 1] / k, (total[-1] - total[k - 1]) / (n - k)
+    gain = (left - right) ** 2 * k * (n - k) / n
+    best = int(np.argmax(gain))
+    return int(k[best]) if gain[best] > SHIFT_GAIN else 0

@@ -16,14 +16,15 @@ from scipy.special import ndtr, ndtri
 
 from metrics_py.alerting.baseline import Prediction
 from metrics_py.alerting.config import EngineConfig
-from metrics_py.alerting.evidence import adjusted_evidence
+from metrics_py.alerting.evidence import LAMBDAS, adjusted_evidence
 from metrics_py.alerting.incidents import Incident
 from metrics_py.alerting.lifecycle import Lifecycle
+from metrics_py.alerting.predictive import Ranks, predictive_ranks
 from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 3
+STATE_VERSION = 4
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 
@@ -143,9 +144,10 @@ class Engine:
     Notes
     -----
     Each value becomes a one-step residual against the stream's own past (season, lag-one correlation, scale), the
-    residual a normal score by the pooled tail of all residuals, the scores a Shiryaev-Roberts e-detector per stream,
-    and the evidence of all streams one decision by the e-d-BH rule. Nothing looks ahead: the same values in the same
-    order give the same incidents, one window at a time or all at once (`replay`).
+    residual a p-value per side by its rank in the stream's own past and the pooled tail of all residuals, the p-values
+    a Shiryaev-Roberts e-detector per stream, and the evidence of all streams one decision by the e-d-BH rule.
+    Nothing looks ahead: the same values in the same order give the same incidents, one window at a time or all at
+    once (`replay`).
 
     References
     ----------
@@ -361,6 +363,9 @@ class Engine:
         windows: Integers,
         may_alarm: NDArray[np.bool_] | None,
     ) -> Decision:
+        self.lifecycle.learn_seasons(i, windows)
+        yearly = self.states.yearly(i, windows)
+        value = value - yearly
         first = ~np.isfinite(self.states.baseline.center[i])
         self.states.baseline.center[i[first]] = value[first]
         slot = self.config.slot(windows)
@@ -368,10 +373,14 @@ class Engine:
         prediction = self.states.baseline.predict(i, value, variance, slot, windows)
         off = self._holidays(windows)
         live = self._live(i, prediction) & ~muted & ~off
-        z, p_value = self._score(i, prediction, live)
-        self._gather(i, z, windows, live)
+        up, down = self._ranks(i[live], value[live], variance[live], prediction.take(live))
+        self._gather(i[live], up, down, windows[live])
+        z, p_value = np.full(len(i), np.nan), np.full(len(i), np.nan)
+        z[live] = (up.normal_scores() - down.normal_scores()) / 2
+        p_value[live] = np.minimum(1.0, 2.0 * np.minimum(up.high, down.high))
         taught = ~muted & ~off
         self._learn(i, value, variance, slot, windows, prediction, z, taught, muted)
+        self.states.season.add(i[~off], self.states.weeks(windows[~off]), value[~off] + yearly[~off])
         ended = self.lifecycle.observe(decided, i, windows, prediction, muted & ~off)
         adjusted, rejected = self._reject(i, may_alarm)
         evidence = self.states.evidence.total(i)
@@ -384,8 +393,8 @@ class Engine:
             window=decided,
             streams=i,
             windows=windows,
-            value=value,
-            expected=shown,
+            value=value + yearly,
+            expected=shown + yearly,
             z=apart,
             p_value=p_value,
             evidence=evidence,
@@ -413,29 +422,32 @@ class Engine:
         enough &= self.states.baseline.square_count[i] >= self.config.residuals
         return enough & np.isfinite(prediction.residual)
 
-    def _score(self, i: Integers, prediction: Prediction, live: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Normal scores and two-sided p-values of the live streams, NaN elsewhere."""
-        z = np.full(len(i), np.nan)
-        if not live.any():
-            return z, z.copy()
-        self.states.tails.refit()
-        streams, u = i[live], prediction.score[live]
-        scores = self.states.tails.normal_score(self.states.pool[streams], u)
+    def _ranks(self, streams: Integers, value: Floats, variance: Floats, prediction: Prediction) -> tuple[Ranks, Ranks]:
+        """P-values of live streams, upwards and downwards."""
+        states = self.states
+        states.tails.refit()
+        scores = states.tails.normal_score(states.pool[streams], prediction.score)
         # A stream that has never varied, without a sampling variance, has no scale: the rank of its newest value counts
-        flat = prediction.sigma[live] <= 0
+        flat = prediction.sigma <= 0
         if flat.any():
-            rank = -ndtri(0.5 / (self.states.baseline.history[streams] + 2.0))
-            scores = np.where(flat, np.sign(u) * rank, scores)
-        z[live] = scores
-        return z, 2.0 * ndtr(-np.abs(z))
+            rank = -ndtri(0.5 / (states.baseline.history[streams] + 2.0))
+            scores = np.where(flat, np.sign(prediction.score) * rank, scores)
+        return predictive_ranks(
+            states.history,
+            streams,
+            value,
+            np.maximum(variance, states.baseline.sampling_variance(streams)),
+            prediction.score,
+            ndtr(-scores),
+            states.weight[streams] * states.evidence.total(streams) / self.config.threshold_windows,
+        )
 
-    def _gather(self, i: Integers, z: Floats, windows: Integers, live: NDArray[np.bool_]) -> None:
-        """Evidence of the live streams; a gap counts as the windows that passed, up to `max_gap`."""
-        streams = i[live]
+    def _gather(self, streams: Integers, up: Ranks, down: Ranks, windows: Integers) -> None:
+        """Evidence of live streams; a gap counts as the windows that passed, up to `max_gap`."""
         before = self.states.last_scored[streams]
-        elapsed = np.where(before == NEVER, 1, np.clip(windows[live] - before, 1, self.config.max_gap))
-        self.states.evidence.update(streams, z[live], elapsed.astype(np.float64))
-        self.states.last_scored[streams] = windows[live]
+        elapsed = np.where(before == NEVER, 1, np.clip(windows - before, 1, self.config.max_gap)).astype(np.float64)
+        self.states.evidence.update(streams, up.e_values(LAMBDAS), down.e_values(LAMBDAS), elapsed * (1 - up.width))
+        self.states.last_scored[streams] = windows
 
     def _learn(
         self,
@@ -453,6 +465,7 @@ class Engine:
         warming = self.states.baseline.history[i] < self.config.taught
         self.states.history.append(i, windows, value, variance, z)
         u = prediction.score
+        self.states.history.set_latest("score", i, u)
         usable = taught & prediction.is_pooled(self.states.baseline.square_count[i])
         pools = self.states.pool[i]
         usable &= warming | (self.states.tails.sizes()[pools] < POOL_TARGET)

@@ -17,8 +17,8 @@ _CAP = 1e15
 class Evidence(Columns):
     """U (upwards) and D (downwards) of shape (streams, lambdas): M = (mean U + mean D) / 2.
 
-    Each e-value exp(lambda z - lambda^2 / 2) has mean at most 1 while the stream follows its own past, so that
-    E[M_t | past] <= M_{t-1} + dt.
+    Each e-value exp(lambda z - lambda^2 / 2), z the normal score of a p-value, has mean at most 1 while the stream
+    follows its own past, so that E[M_t | past] <= M_{t-1} + dt.
 
     Parameters
     ----------
@@ -39,22 +39,21 @@ class Evidence(Columns):
     def __init__(self, size: int = 0, width: int = len(LAMBDAS)) -> None:
         super().__init__(size, width)
 
-    def update(self, i: NDArray[np.int64], z: Floats, elapsed: Floats) -> None:
-        """Take one normal score per stream.
+    def update(self, i: NDArray[np.int64], up: Floats, down: Floats, starts: Floats) -> None:
+        """Take the e-values of one window.
 
         Parameters
         ----------
         i : integer ndarray, shape (k,)
             Streams.
-        z : ndarray, shape (k,)
-            Normal scores.
-        elapsed : ndarray, shape (k,)
-            Windows that passed since the score before.
+        up, down : ndarray, shape (k, lambdas)
+            E-values for a level that is higher, and for one that is lower.
+        starts : ndarray, shape (k,)
+            How many changes may begin here: the windows that passed since the one before; less where the window says
+            little, since all else would let the evidence of a stream that never varies grow with time alone.
         """
-        step = z[:, None] * LAMBDAS
-        half = LAMBDAS**2 / 2
-        self.up[i] = np.minimum((self.up[i] + elapsed[:, None]) * np.exp(step - half), _CAP)
-        self.down[i] = np.minimum((self.down[i] + elapsed[:, None]) * np.exp(-step - half), _CAP)
+        self.up[i] = np.minimum((self.up[i] + starts[:, None]) * up, _CAP)
+        self.down[i] = np.minimum((self.down[i] + starts[:, None]) * down, _CAP)
 
     def reset(self, i: NDArray[np.int64]) -> None:
         """Start again from nothing.

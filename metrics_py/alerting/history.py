@@ -31,6 +31,7 @@ class History(Columns):
         "variance": (np.float64, 0.0, True),
         "z": (np.float64, np.nan, True),
         "u": (np.float64, np.nan, True),
+        "score": (np.float64, np.nan, True),
         "apart": (np.float64, np.nan, True),
         "weight": (np.float64, 0.0, True),
         "taught": (np.float64, 0.0, True),
@@ -45,6 +46,7 @@ class History(Columns):
     variance: Floats
     z: Floats
     u: Floats
+    score: Floats
     apart: Floats
     weight: Floats
     taught: Floats
@@ -75,6 +77,7 @@ class History(Columns):
         self.variance[i, at] = variance
         self.z[i, at] = z
         self.u[i, at] = np.nan
+        self.score[i, at] = np.nan
         self.apart[i, at] = np.nan
         self.weight[i, at] = 0.0
         self.seen[i] += 1

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics_py.alerting.baseline import Prediction
-from metrics_py.alerting.changes import moved_again, take_out
+from metrics_py.alerting.changes import last_level_shift, moved_again, take_out
 from metrics_py.alerting.columns import Columns
 from metrics_py.alerting.incidents import Incident, Member, Status, change_gain, change_point, incident_id
 from metrics_py.alerting.streams import Streams
@@ -423,6 +423,46 @@ class Lifecycle:
             self.states.forget(stream, rows)
             states.baseline.restart(np.array([stream]))
             self.states.teach(stream, rows[belongs], pooled=True)
+
+    def learn_seasons(self, i: Integers, windows: Integers) -> None:
+        """Look for the season of the year in the streams that are due, and begin anew under it where it has changed.
+
+        The kept values are expressed without it, the baseline is built again from them, from the last clear level shift
+        on, and follows no longer: only what the season does not explain may be followed. Evidence starts from nothing,
+        which can only remove alarms. Members of an open incident wait.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams with a value.
+        windows : integer ndarray, shape (k,)
+            The window each value is about.
+        """
+        states = self.states
+        free = self.columns.incident[i] < 0
+        weeks = states.weeks(windows)
+        for stream in states.season.due(i[free], weeks[free]).tolist():
+            kept = states.history.window[stream]
+            before = states.yearly(stream, kept)
+            if states.season.fit(stream, int(np.floor(weeks.max()))):
+                states.history.value[stream] += before - states.yearly(stream, kept)
+                self._begin_anew(stream)
+
+    def _begin_anew(self, stream: int) -> None:
+        states, one = self.states, np.array([stream])
+        rows = states.history.rows(stream, np.iinfo(np.int64).min)
+        rows = rows[np.isfinite(states.history.value[stream, rows])]
+        rows = rows[last_level_shift(states.history.value[stream, rows]) :]
+        pooled = states.history.u[stream]
+        pooled = pooled[np.isfinite(pooled)]
+        states.tails.learn(np.full(len(pooled), states.pool[stream]), pooled, -1)
+        states.history.u[stream] = np.nan
+        states.history.score[stream] = np.nan
+        states.baseline.local[stream], states.baseline.near[stream] = 0.0, 0
+        self._restart(stream, int(states.history.window[stream, rows[0]]))
+        states.evidence.reset(one)
+        self.columns.live_from[stream] = states.last_window[stream]
+        states.last_scored[stream] = np.iinfo(np.int64).min
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

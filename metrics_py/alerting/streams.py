@@ -13,6 +13,7 @@ from metrics_py.alerting.columns import decode, encode
 from metrics_py.alerting.config import EngineConfig
 from metrics_py.alerting.evidence import Evidence
 from metrics_py.alerting.history import History
+from metrics_py.alerting.season import Season
 from metrics_py.alerting.tails import Tails
 
 Floats = NDArray[np.float64]
@@ -20,6 +21,7 @@ Integers = NDArray[np.int64]
 NEVER = np.iinfo(np.int64).min
 PER_STREAM = ("pool", "family", "raw_weight", "weight", "may_follow", "reference", "last_window", "last_scored")
 """Arrays kept here, one entry per stream."""
+PARTS = ("baseline", "tails", "evidence", "history", "season")
 
 
 class Streams:
@@ -62,6 +64,7 @@ class Streams:
         self.tails = Tails(0)
         self.evidence = Evidence(0)
         self.history = History(0, config.kept)
+        self.season = Season(0)
 
     def add(
         self,
@@ -105,7 +108,7 @@ class Streams:
         self.reference = np.concatenate([self.reference, [config.reference(name) for name in names]])
         self.last_window = np.concatenate([self.last_window, np.full(new, NEVER)])
         self.last_scored = np.concatenate([self.last_scored, np.full(new, NEVER)])
-        for part in (self.baseline, self.evidence, self.history):
+        for part in (self.baseline, self.evidence, self.history, self.season):
             part.grow(new)
         self.tails.grow(int(self.pool.max()) + 1 - self.tails.size)
         self.weight = self.raw_weight / np.bincount(self.family, weights=self.raw_weight)[self.family]
@@ -130,6 +133,38 @@ class Streams:
             Position in `names`.
         """
         return self._position[name]
+
+    def weeks(self, windows: Integers) -> Floats:
+        """The middle of windows, in weeks.
+
+        Parameters
+        ----------
+        windows : integer ndarray
+            Window numbers.
+
+        Returns
+        -------
+        ndarray
+            Of the same shape.
+        """
+        return np.asarray((windows + 0.5) * self.config.days_per_window / 7.0, dtype=np.float64)
+
+    def yearly(self, i: Integers | int, windows: Integers) -> Floats:
+        """The season of the year of streams in windows.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,), or int
+            Streams.
+        windows : integer ndarray, shape (k,)
+            Window numbers.
+
+        Returns
+        -------
+        ndarray, shape (k,)
+            In units of the value; 0 for streams without a season.
+        """
+        return self.season.at(np.broadcast_to(np.asarray(i, dtype=np.int64), windows.shape), self.weeks(windows))
 
     def forget(self, stream: int, rows: Integers) -> None:
         """Take what some windows of a stream have taught back, out of its baseline and out of the tails.
@@ -173,6 +208,7 @@ class Streams:
             slot = self.config.slot(window)
             value, variance = history.value[stream, at], history.variance[stream, at]
             prediction = baseline.predict(one, value, variance, slot, window)
+            history.score[stream, at] = prediction.score
             if pooled and prediction.is_pooled(baseline.square_count[one])[0]:
                 self.tails.learn(self.pool[one], prediction.score)
                 history.u[stream, at] = prediction.score
@@ -190,7 +226,7 @@ class Streams:
             "names": self.names,
             "groups": self.groups,
             **{name: encode(getattr(self, name)) for name in PER_STREAM},
-            **{name: getattr(self, name).pack() for name in ("baseline", "tails", "evidence", "history")},
+            **{name: getattr(self, name).pack() for name in PARTS},
         }
 
     def unpack(self, packed: dict[str, Any]) -> None:
@@ -210,7 +246,7 @@ class Streams:
         self._position = {name: k for k, name in enumerate(self.names)}
         for name in PER_STREAM:
             setattr(self, name, decode(packed[name]))
-        for name in ("baseline", "tails", "evidence", "history"):
+        for name in PARTS:
             getattr(self, name).unpack(packed[name])
         if self.baseline.count.shape[1] != self.config.slots or self.history.width != self.history.z.shape[1]:
             raise ValueError(

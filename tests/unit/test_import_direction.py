@@ -132,7 +132,7 @@ def test_rooms_keep_their_order(package, order):
 
 
 def test_the_statistics_of_alerts_need_no_other_room():
-    assert rooms("metrics_py")["metrics_py.alerting"] == {"metrics_py.reasons"}
+    assert rooms("metrics_py")["metrics_py.alerting"] == {"metrics_py.reasons", "metrics_py.scipy_functions"}
 
 
 def test_a_circle_would_be_seen(tmp_path, monkeypatch):

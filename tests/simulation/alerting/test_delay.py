@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.simulation.alerting.worlds import FAMILIES, FIRST, WARMUP, daily, simulate
-from tests.support.measured import record
+from tests.simulation.alerting.worlds import FAMILIES, FIRST, WARMUP, daily, seasonal, simulate
+from tests.support.measured import interval, record
 
 SECTION = "Alert delay and incidents"
 CHANGE = WARMUP + 100
@@ -136,3 +136,19 @@ def test_a_followed_stream_tells_sudden_changes(runs):
     promise = "share of changes of a followed stream found within 14 days, messy, c = 9000: at least .9 at 5 sd"
     record("alert-delay-followed", promise, measured, runs, SECTION)
     assert measured["5 sd"] >= 0.9
+
+
+@pytest.mark.parametrize("monitors", [12, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_shift_after_a_year_with_a_season(monitors, size):
+    """One of 40 streams shifts for good, 400 days after the warm-up, in a monitor whose streams all have a season."""
+    streams, at = 40 * monitors, WARMUP + 400
+    world = seasonal(1.0)(np.random.default_rng([43, size]), at + 40, streams)
+    shifted = np.arange(monitors) * 40
+    world.values[at:, shifted] += size
+    run = simulate(world, daily(90, follows=("*",)), monitor=40, watch_from=at)
+    first = run.first_alarm[shifted]
+    found = int(((first >= 0) & (first < at + 14)).sum())
+    promise = "share of sustained shifts found within 14 days in a year with a season of 1 sd: at least .8"
+    record("alert-delay-season", promise, {f"{size} sd": round(found / monitors, 3)}, monitors, SECTION)
+    assert (found / monitors if monitors >= 200 else interval(found, monitors)[1]) >= 0.8

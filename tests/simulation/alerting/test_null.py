@@ -12,6 +12,8 @@ from metrics_py.alerting import EngineConfig
 from tests.simulation.alerting.worlds import (
     DAYS,
     FAMILIES,
+    FIRST,
+    UNSMOOTH,
     WARMUP,
     YEAR,
     World,
@@ -19,6 +21,7 @@ from tests.simulation.alerting.worlds import (
     daily,
     gaussian,
     messy,
+    seasonal,
     side_by_side,
     simulate,
     unit_noise,
@@ -164,3 +167,39 @@ def test_incidents_when_every_stream_follows_its_level(monitors, name):
     run = simulate(world, daily(90, memory=128, follows=("*",)), follow_from=WARMUP)
     slug = "following-" + "".join(letter if letter.isalnum() else "-" for letter in name.lower())
     hold_the_budget(run, monitors, monitors >= 100, slug, " over 100 streams that all follow their level", name)
+
+
+@pytest.mark.parametrize("monitors", [12, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", list(UNSMOOTH))
+def test_two_years_of_streams_that_no_smooth_law_fits(monitors, name):
+    """40 streams a monitor; the second year by itself too, since a wrong law costs more the longer it is believed."""
+    world = UNSMOOTH[name](np.random.default_rng([41, len(name)]), WARMUP + 2 * YEAR, 40 * monitors, monitor=40)
+    run = simulate(world, daily(90), monitor=40)
+    opened = np.array([incident.opened_at for incident in run.incidents], dtype=np.int64) - FIRST
+    late = int((opened >= WARMUP + YEAR).sum())
+    measured = {
+        f"{name}: incidents per 90 days": round(len(opened) / monitors * 90 / (2 * YEAR), 3),
+        f"{name}: in the second year": round(late / monitors * 90 / YEAR, 3),
+    }
+    record("alert-unsmooth", "at most 1 incident per 90 days, over two years", measured, monitors, SECTION)
+    full = monitors >= 60
+    assert holds(len(opened), monitors * 2 * YEAR / 90, full), measured
+    assert holds(late, monitors * YEAR / 90, full), measured
+
+
+@pytest.mark.parametrize("monitors", [8, pytest.param(40, marks=pytest.mark.long)])
+@pytest.mark.parametrize("amplitude", [0.0, 1.0])
+def test_the_years_after_a_season_was_learnt(monitors, amplitude):
+    """Of three years the second and third: in the first, a season is a change to whoever has never seen one."""
+    world = seasonal(amplitude)(np.random.default_rng([42, int(amplitude)]), WARMUP + 3 * YEAR, 40 * monitors)
+    run = simulate(world, daily(90, follows=("*",)), monitor=40)
+    opened = np.array([incident.opened_at for incident in run.incidents], dtype=np.int64) - FIRST
+    late = int((opened >= WARMUP + YEAR).sum())
+    share = float((run.engine.states.season.sin1 != 0).mean())
+    measured = {
+        f"season of {amplitude:g} sd: incidents per 90 days": round(late / monitors * 90 / (2 * YEAR), 3),
+        f"season of {amplitude:g} sd: streams with a season": round(share, 3),
+    }
+    record("alert-season", "at most 1 incident per 90 days in the years after the first", measured, monitors, SECTION)
+    assert holds(late, monitors * 2 * YEAR / 90, monitors >= 40), measured
+    assert share >= 0.95 if amplitude else share <= 0.05

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +99,59 @@ def rate(events: float) -> Callable[..., World]:
 def log_lognormal(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -> World:
     """Lognormal(.5) statistics on the log scale."""
     return World(np.log(np.exp(0.5 * rng.standard_normal((days, streams)))))
+
+
+def counts(arcsine_of: Callable[[np.random.Generator, tuple[int, int]], NDArray[Any]]) -> Callable[..., World]:
+    """Arcsine rates of counts out of 5,000 rows a day."""
+
+    def draw(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -> World:
+        x = arcsine_of(rng, (days, streams)).astype(float)
+        return World(np.arcsin(np.sqrt((x + 0.375) / 5000.75)), np.full((days, streams), 1 / 20_000))
+
+    return draw
+
+
+def zero_inflated(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[Any]:
+    """85 % of days without any, else Poisson(8)."""
+    return np.where(rng.random(shape) < 0.85, 0, rng.poisson(8, shape))
+
+
+def gamma_poisson(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[Any]:
+    """Half of the days without any, else Poisson with an exponential mean of 10."""
+    return rng.poisson(np.where(rng.random(shape) < 0.5, 0.0, rng.gamma(1.0, 10.0, shape)))
+
+
+def raw_lognormal(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -> World:
+    """Lognormal(1) on its raw scale: nothing has stabilised it."""
+    return World(np.exp(rng.standard_normal((days, streams))))
+
+
+def bursts(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -> World:
+    """Normal days, and bursts of 4 to 12 standard deviations on 3 % of days."""
+    size = 8 * rng.uniform(0.5, 1.5, (days, streams))
+    return World(rng.standard_normal((days, streams)) + np.where(rng.random((days, streams)) < 0.03, size, 0.0))
+
+
+UNSMOOTH: dict[str, Callable[..., World]] = {
+    "85 % zero days, else Poisson(8)": counts(zero_inflated),
+    "gamma-Poisson, half zeros": counts(gamma_poisson),
+    "lognormal(1), raw": raw_lognormal,
+    "bursts on 3 % of days": bursts,
+}
+"""Streams that no smooth law on any scale fits."""
+
+
+def seasonal(amplitude: float) -> Callable[..., World]:
+    """AR(1) .3, weekdays, and a season of the year of so many standard deviations, of a phase of its own per stream."""
+
+    def draw(rng: np.random.Generator, days: int, streams: int, monitor: int = 100) -> World:
+        time = np.arange(days)[:, None]
+        noise = autoregress(rng.standard_normal((days, streams)), np.full(streams, 0.3))
+        weekday = 0.5 * rng.standard_normal((7, streams))[np.arange(days) % 7]
+        wave = np.sin(2 * np.pi * time / 365.2425 + rng.uniform(0, 2 * np.pi, streams))
+        return World(noise + weekday + amplitude * np.sqrt(2) * wave)
+
+    return draw
 
 
 FAMILIES: dict[str, Callable[..., World]] = {

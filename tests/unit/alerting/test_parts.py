@@ -278,7 +278,8 @@ def test_evidence_is_the_shiryaev_roberts_sum():
     z, elapsed = rng.standard_normal(12), rng.integers(1, 4, 12).astype(float)
     evidence = Evidence(1)
     for score, dt in zip(z, elapsed, strict=True):
-        evidence.update(ONE, np.array([score]), np.array([dt]))
+        up, down = (np.exp(sign * LAMBDAS * score - LAMBDAS**2 / 2)[None, :] for sign in (1, -1))
+        evidence.update(ONE, up, down, np.array([dt]))
     total = 0.0
     for sign in (1, -1):
         for lam in LAMBDAS:
