@@ -68,6 +68,9 @@ class QualityMetric:
         Variance for independent rows, used as a floor where few rows carry the information.
     binning : callable, optional
         Guaranteed distances (below, above) from the binned value to the value of the raw scores.
+    tail : callable, optional
+        Mean squared error, and the square of the mean absolute one: where few rows decide the former, there is no
+        interval.
     noise : callable, optional
         What noise alone adds to a value that cannot be negative; the lower bound allows for it.
     """
@@ -87,6 +90,7 @@ class QualityMetric:
     size: Callable[[Aggregates], FloatArray] | None = None
     formula_variance: Callable[[Aggregates], FloatArray] | None = None
     binning: Callable[[Aggregates], tuple[FloatArray, FloatArray]] | None = None
+    tail: Callable[[Aggregates], tuple[FloatArray, FloatArray]] | None = None
     noise: Callable[[Aggregates], FloatArray] | None = None
 
     @property

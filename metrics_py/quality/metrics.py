@@ -7,6 +7,8 @@ the plan of a monitor's checks read the same entries. To add one: `binary_metric
 
 from __future__ import annotations
 
+import numpy as np
+
 from metrics_py.quality import classification
 from metrics_py.quality.binary_metrics import BINARY
 from metrics_py.quality.definition import QualityMetric, Scale
@@ -40,7 +42,7 @@ LABELLED_RATE = QualityMetric(
 BUSINESS_VALUE, PINBALL = "business_value", "pinball_"
 
 
-def custom_metric(name: str) -> QualityMetric:
+def custom_metric(name: str, *, is_bounded: bool = False) -> QualityMetric:
     """Definition of a row of the custom sums: the mean of a per-row value.
 
     Parameters
@@ -48,6 +50,8 @@ def custom_metric(name: str) -> QualityMetric:
     name : str
         As in the mart: ``value`` is the business value of the value matrix, ``pinball_<quantile>`` a loss, any other
         name a metric of the user's, whose direction the monitor's file says.
+    is_bounded : bool, default False
+        Do all values lie between 0 and 1? Then the interval does, too.
 
     Returns
     -------
@@ -71,6 +75,8 @@ def custom_metric(name: str) -> QualityMetric:
             "lower_is_better",
             "error",
         )
+    if is_bounded:
+        scale = "proportion"
     return QualityMetric(
         name=shown,
         summary=summary,
@@ -78,6 +84,7 @@ def custom_metric(name: str) -> QualityMetric:
         value=lambda a: classification.divide(a["sum_value"], a["n"]),
         needs=("n",),
         scale=scale,
+        counts=(lambda a: (np.clip(a["sum_value"], 0.0, a["n"]), a["n"])) if is_bounded else None,
     )
 
 

@@ -122,9 +122,10 @@ def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> 
 
     Notes
     -----
-    Queries are hashed into 64 buckets, and the mean over queries has the delete-one-bucket jackknife t interval. The
-    interval is that of a mean without limits: with few queries it can reach beyond [0, 1], and where all queries have
-    one value it has no width.
+    Queries are hashed into 64 buckets. The interval is Wilson's for the number of zeros and ones that would give the
+    mean the delete-one-bucket jackknife's standard error: it stays within [0, 1]. With fewer than 20 queries' worth of
+    either, or where all queries have one value, it is not taken to be shorter than that of as many zeros and ones,
+    which no values between 0 and 1 vary more than.
 
     Queries are independent and count alike, whatever their number of rows; queries without a relevant row do not count,
     so a rise of their number is not seen here. Relevance that is only known of rows that were shown makes recall too
@@ -134,7 +135,7 @@ def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> 
     ----------
     Jarvelin & Kekalainen (2002), ACM TOIS 20:422 (NDCG). Manning, Raghavan & Schuetze (2008), Introduction to
     Information Retrieval, ch. 8. Voorhees (1999), TREC-8 (reciprocal rank). McSherry & Najork (2008), ECIR, LNCS
-    4956:414 (ties).
+    4956:414 (ties). Wilson (1927), JASA 22:209. Franco, Little, Louis & Slud (2019), JSSAM 7:334.
 
     Examples
     --------
@@ -155,7 +156,9 @@ def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> 
     if sums.is_empty():  # the metrics are named even though nothing is known of them
         sums = pl.DataFrame({"_all": "all", "bucket": 0, "metric": NAMES, "n": 0, "sum_value": 0.0})
     known = pl.DataFrame({"_all": ["all"], "n_labelled": [found.height]})
-    table = quality_table(custom=sums, label_counts=known, task="ranking", min_labels=min_queries, by=["_all"])
+    table = quality_table(
+        custom=sums, label_counts=known, task="ranking", min_labels=min_queries, by=["_all"], bounded=NAMES
+    )
     return table.drop("_all")
 
 

@@ -18,6 +18,7 @@ def _of_errors(
     *,
     is_watched: bool = False,
     undefined: str = UNDEFINED,
+    tail: Callable[[Aggregates], tuple[FloatArray, FloatArray]] | None = None,
 ) -> QualityMetric:
     """A regression metric; errors and identities are in units of the label."""
     unit = "units of the label" if scale in ("error", "identity") else ""
@@ -31,7 +32,14 @@ def _of_errors(
         unit=unit,
         is_watched=is_watched,
         undefined=undefined,
+        tail=tail,
     )
+
+
+def _squared_and_absolute(a: Aggregates) -> tuple[FloatArray, FloatArray]:
+    """Mean squared error, and the square of the mean absolute one."""
+    absolute = regression.mae(a["sum_abs_error"], a["n_score"])
+    return classification.divide(a["sum_squared_error"], a["n_score"]), absolute**2
 
 
 REGRESSION: tuple[QualityMetric, ...] = (
@@ -50,6 +58,7 @@ REGRESSION: tuple[QualityMetric, ...] = (
         lambda a: regression.rmse(a["sum_squared_error"], a["n_score"]),
         "error",
         is_watched=True,
+        tail=_squared_and_absolute,
     ),
     _of_errors(
         "r2",
@@ -59,6 +68,7 @@ REGRESSION: tuple[QualityMetric, ...] = (
         "skill",
         is_watched=True,
         undefined="the labels are constant, or vary too little beside their mean",
+        tail=_squared_and_absolute,
     ),
     _of_errors(
         "mean_error",

@@ -6,16 +6,18 @@ sums and on all delete-one-bucket replicates at once, and the result is one tidy
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from metrics_py.intervals import (
     N_BUCKETS,
     N_SEGMENT_BUCKETS,
+    NO_SPREAD,
     JackknifeInterval,
     jackknife_from_replicates,
     proportion_interval,
@@ -33,11 +35,15 @@ from metrics_py.quality.aggregates import (
 from metrics_py.quality.definition import Aggregates, QualityMetric
 from metrics_py.quality.metrics import BY_TASK, custom_metric
 from metrics_py.reasons import ReasonCode
+from metrics_py.skewed_intervals import bucket_skewness, has_heavy_tail, skewed_interval
 
 FloatArray = NDArray[np.float64]
 
 DEFAULT_BY = ("window_key", "window_start", "model_version", "segment")
 FORMULA_FLOOR_ROWS = 64
+HEAVY_TAIL = "heavy tail: a few rows decide the value and no interval holds; mae and its interval do"
+NO_INTERVAL = ("heavy_tail", "no_spread")
+"""Reason codes under which the value is good and only its interval is missing."""
 
 Columns = dict[str, NDArray[Any]]
 _RESULT_SCHEMA = {
@@ -66,6 +72,7 @@ def quality_table(
     positive: str = "1",
     min_labels: int = 100,
     by: Sequence[str] = DEFAULT_BY,
+    bounded: Collection[str] = (),
 ) -> pl.DataFrame:
     """Realised quality with intervals, one row per group and metric.
 
@@ -92,6 +99,8 @@ def quality_table(
         Fewer rows behind a metric give ``insufficient_data``; the value is still shown where it is defined.
     by : sequence of str
         Key columns, all present in every table. Rows with equal keys are added up.
+    bounded : collection of str, optional
+        Custom metrics whose per-row values all lie between 0 and 1; their intervals do, too.
 
     Returns
     -------
@@ -100,7 +109,8 @@ def quality_table(
         ``metric, value, ci_low, ci_high, n, status, reason, reason_code, stabilised_value, variance,
         binning_bound``. `n` is the
         denominator of a proportion, else the rows behind the metric. `stabilised_value` (arcsine, logit, log; see
-        `metrics_py.quality.definition`) and its sampling `variance` feed the alert engine; null unless status is ok.
+        `metrics_py.quality.definition`) and its sampling `variance` feed the alert engine; null unless status is ok, or
+        only the interval is missing (reason codes `no_spread` and `heavy_tail`).
 
     Raises
     ------
@@ -110,9 +120,12 @@ def quality_table(
     Notes
     -----
     Intervals are 95 %: Wilson on the effective sample size for proportions, else delete-one-bucket jackknife t (64
-    buckets, 16 where `segment` is not 'all'), widened by `binning_bound`: the guaranteed distance to the value of the
-    raw scores. Where fewer than 64 rows carry the information of an area, its standard error is not taken below
-    DeLong's. The lower bound of the calibration error allows for what noise adds to it.
+    buckets, 16 where `segment` is not 'all'), for areas and F1 on the logit scale, for errors and custom means with the
+    ends moved by the skewness of the buckets (`metrics_py.skewed_intervals`). They are widened by `binning_bound`: the
+    guaranteed distance to the value of the raw scores. Where fewer than 64 rows carry the information of an area, its
+    standard error is not taken below DeLong's. The lower bound of the calibration error allows for what noise adds to
+    it. Where a few rows decide the mean squared error, RMSE and R2 have no interval; MAE's beside them holds. Nor has a
+    mean of values that are all equal.
 
     Rows of one entity stand in one bucket; buckets are independent. An interval is that of one window: reading many
     windows in a row for one that stands out needs the alert engine. Custom means have no limits, so their interval may
@@ -122,7 +135,7 @@ def quality_table(
     ----------
     Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 11. Wilson (1927), JASA 22:209. Franco, Little,
     Louis & Slud (2019), JSSAM 7:334. DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837. Anscombe (1948),
-    Biometrika 35:246 (arcsine).
+    Biometrika 35:246 (arcsine). Hall (1992), JRSS B 54:221 (skewness).
 
     Examples
     --------
@@ -163,7 +176,7 @@ def quality_table(
     for n_buckets, members in ((N_BUCKETS, groups.filter(~segmented)), (N_SEGMENT_BUCKETS, groups.filter(segmented))):
         if members.height:
             keyed = members.with_row_index("_group")
-            results.append(_judge(keyed, present, by, task, positive, min_labels, n_buckets))
+            results.append(_judge(keyed, present, by, task, positive, min_labels, n_buckets, bounded))
     return pl.concat(results, how="vertical_relaxed").sort([*by, "metric"])
 
 
@@ -186,6 +199,7 @@ def _judge(
     positive: str,
     min_labels: int,
     n_buckets: int,
+    bounded: Collection[str],
 ) -> pl.DataFrame:
     """Result rows of the groups that share a number of buckets."""
     keyed = {
@@ -209,7 +223,7 @@ def _judge(
         ]
         for index, name in enumerate(names):
             own = Buckets({"sum_value": dense["custom"][..., index, 0], "n": dense["custom"][..., index, 1]})
-            judged = _evaluate(custom_metric(name), own, start, known, min_labels)
+            judged = _evaluate(custom_metric(name, is_bounded=name in bounded), own, start, known, min_labels)
             parts += [judged, _total(judged)] if name == "value" else [judged]
     return _tidy(groups.select(by), parts)
 
@@ -239,7 +253,8 @@ def _evaluate(
     rows = bucket_rows.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.asarray(metric.value(total), dtype=float)
-        interval = jackknife_from_replicates(value, metric.value(buckets.replicates), bucket_rows > 0)
+        replicates = np.asarray(metric.value(buckets.replicates), dtype=float)
+        interval = jackknife_from_replicates(value, replicates, bucket_rows > 0)
         if metric.counts:
             successes, n = metric.counts(total)
             degrees = interval.degrees_of_freedom
@@ -248,14 +263,21 @@ def _evaluate(
             variance = np.maximum(design_effect, 1.0) / (4 * n)
         else:
             n = rows
-            low, high, standard_error = _interval(metric, interval, total, rows)
+            if metric.scale == "unit":
+                low, high, standard_error = _unit_interval(metric, interval, total, rows)
+            else:
+                skewness, standard_error = bucket_skewness(replicates, bucket_rows > 0), interval.standard_error
+                low, high = skewed_interval(interval, skewness)
             stabilised, variance = _stabilise(metric.scale, value, standard_error, rows)
         below, above = metric.binning(total) if metric.binning else (np.zeros(1), np.zeros(1))
         noise = metric.noise(total) if metric.noise else 0.0
         lowest, highest = metric.range
         low, high = np.clip(low - below - noise, lowest, highest), np.clip(high + above, lowest, highest)
-    reasons = _reasons(metric, value, low, rows, labelled, min_labels)
+        heavy = _heavy(metric, buckets, replicates, bucket_rows)
+        low, high = (np.where(heavy, np.nan, end) for end in (low, high))
+    reasons = _reasons(metric, value, low, rows, labelled, min_labels, heavy, interval.standard_error)
     ok = np.array([reason is None for reason in reasons])
+    is_fed = np.array([reason is None or reason[0] in NO_INTERVAL for reason in reasons])
     return {
         "group": np.arange(first_group, first_group + len(value)),
         "metric": np.full(len(value), metric.name, dtype=object),
@@ -266,29 +288,39 @@ def _evaluate(
         "status": np.where(ok, "ok", "insufficient_data").astype(object),
         "reason": np.array([why and why[1] for why in reasons], dtype=object),
         "reason_code": np.array([why and why[0] for why in reasons], dtype=object),
-        "stabilised_value": np.where(ok, stabilised, np.nan),
-        "variance": np.where(ok, variance, np.nan),
+        "stabilised_value": np.where(is_fed, stabilised, np.nan),
+        "variance": np.where(is_fed, variance, np.nan),
         "binning_bound": np.broadcast_to(np.maximum(below, above), value.shape),
     }
 
 
-def _interval(
+def _unit_interval(
     metric: QualityMetric, jackknife: JackknifeInterval, total: Aggregates, rows: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Jackknife t interval, with the formula variance as floor and Wilson's bound at a perfect score."""
+    """Jackknife t interval on the logit scale, with the formula variance as floor; Wilson's where nothing varies."""
     value, standard_error = jackknife.value, jackknife.standard_error
     size = rows if metric.size is None else metric.size(total)
     if metric.formula_variance is not None:
         formula = np.sqrt(metric.formula_variance(total))
         floored = np.where(np.isnan(formula), standard_error, np.maximum(standard_error, formula))
         standard_error = np.where(size < FORMULA_FLOOR_ROWS, floored, standard_error)
-    half = t_quantile(jackknife.degrees_of_freedom) * standard_error
-    low, high = value - half, value + half
-    if metric.scale == "unit":
-        extreme = (standard_error == 0) & ((value == 0) | (value == 1)) & (size > 0)
-        bound_low, bound_high = wilson(np.where(extreme, value, 0) * size, size)
-        low, high = np.where(extreme, bound_low, low), np.where(extreme, bound_high, high)
-    return low, high, standard_error
+    half = t_quantile(jackknife.degrees_of_freedom) * standard_error / (value * (1 - value))
+    low, high = expit(logit(value) - half), expit(logit(value) + half)
+    flat = (standard_error == 0) & (size > 0)
+    bound_low, bound_high = wilson(np.where(flat, value, 0) * size, size)
+    return np.where(flat, bound_low, low), np.where(flat, bound_high, high), standard_error
+
+
+def _heavy(
+    metric: QualityMetric, buckets: Buckets, replicates: FloatArray, bucket_rows: FloatArray
+) -> NDArray[np.bool_]:
+    """Groups in which a few rows decide the metric."""
+    if metric.tail is None:
+        return np.zeros(len(bucket_rows), dtype=bool)
+    occupied = bucket_rows > 0
+    squared = bucket_skewness(metric.tail(buckets.replicates)[0], occupied)
+    skewness = np.fmax(squared, np.abs(bucket_skewness(replicates, occupied)))
+    return has_heavy_tail(skewness, *metric.tail(buckets.total), bucket_rows.sum(axis=1), occupied.sum(axis=1))
 
 
 def _stabilise(
@@ -315,6 +347,8 @@ def _reasons(
     rows: FloatArray,
     labelled: FloatArray,
     min_labels: int,
+    heavy: NDArray[np.bool_],
+    standard_error: FloatArray,
 ) -> list[tuple[ReasonCode, str] | None]:
     """Why each group has no (trustworthy) value, code and words; None where it has one."""
     reasons: list[tuple[ReasonCode, str] | None] = [None] * len(value)
@@ -330,6 +364,10 @@ def _reasons(
         elif rows[i] < min_labels:
             what = "labelled rows" if metric.reads_labels else "rows"
             reasons[i] = "too_few_rows", f"{int(rows[i])} {what}, {min_labels} needed"
+        elif heavy[i]:
+            reasons[i] = "heavy_tail", HEAVY_TAIL
+        elif standard_error[i] == 0:
+            reasons[i] = "no_spread", NO_SPREAD
         else:
             reasons[i] = "one_bucket", "everything the metric needs stands in one bucket of entities: no interval"
     return reasons

@@ -21,6 +21,7 @@ from metrics_py.comparison.compare import compare
 from metrics_py.comparison.reading import NotComparable, looks_like_key
 from metrics_py.comparison.tables import Table, read_table
 from metrics_py.quality.rows import Roles, quality_of_rows
+from metrics_py.quality.table import NO_INTERVAL
 from metrics_py.registry import Direction, Task
 from metrics_py.results import Estimate
 from metrics_py.suite.facts import COLUMN_FACTS, TABLE_FACTS, Column, Fact, column_reading
@@ -327,7 +328,13 @@ class _Measured:
                 return _unknown(f"the current table: {str(error).removeprefix('quality_of_rows: ')}")
             self._quality[which] = {
                 row["metric"]: Estimate(
-                    row["value"], row["ci_low"], row["ci_high"], row["n"] or 0, row["status"], row["reason"]
+                    row["value"],
+                    row["ci_low"],
+                    row["ci_high"],
+                    row["n"] or 0,
+                    "ok" if row["reason_code"] in NO_INTERVAL else row["status"],
+                    row["reason"],
+                    row["reason_code"],
                 )
                 for row in table.to_dicts()
             }
@@ -359,7 +366,7 @@ def _judge(check: Check, column: str | None, measured: _Measured, roles: Roles |
     if isinstance(bounds, str):
         return row | {"status": "insufficient_data", "reason": bounds}
     fixed, relative = bounds
-    status, reason = _verdict(check, found, before, fixed, relative)
+    status, reason = _verdict(check, found, before, fixed, relative, roles)
     low, high = max(fixed[0], relative[0]), min(fixed[1], relative[1])
     low, high = (None if abs(b) == float("inf") else b for b in (low, high))
     return row | {"bound_low": low, "bound_high": high, "status": status, "reason": reason or found.reason}
@@ -408,8 +415,33 @@ def direction_of(metric: str, roles: Roles | None) -> Direction:
     return registry.get(metric, cast("Task", roles.task) if roles and not _is_drift(metric) else "drift").direction
 
 
+def range_of(metric: str, roles: Roles | None) -> Bounds:
+    """Possible values of a metric.
+
+    Parameters
+    ----------
+    metric : str
+        Name of a fact, a drift metric or a quality metric.
+    roles : Roles or None
+        Label and model output of the suite.
+
+    Returns
+    -------
+    low, high : float
+        Rates lie between 0 and 1; other facts have no limits.
+
+    Raises
+    ------
+    ValueError
+        If there is no such metric.
+    """
+    if metric in TABLE_FACTS or metric in COLUMN_FACTS:
+        return (0.0, 1.0) if metric.endswith("_rate") else registry.UNBOUNDED
+    return registry.get(metric, cast("Task", roles.task) if roles and not _is_drift(metric) else "drift").range
+
+
 def _verdict(
-    check: Check, found: Estimate, before: Estimate | None, fixed: Bounds, relative: Bounds
+    check: Check, found: Estimate, before: Estimate | None, fixed: Bounds, relative: Bounds, roles: Roles | None
 ) -> tuple[str, str | None]:
     value, low, high = found.value, max(fixed[0], relative[0]), min(fixed[1], relative[1])
     assert value is not None  # the caller knows
@@ -419,8 +451,10 @@ def _verdict(
     strict_high = check.lt is not None and value >= check.lt
     holds = low - slack <= value <= high + slack and is_in and not strict_low and not strict_high
     if check.judge == "interval" and found.ci_low is not None and found.ci_high is not None and is_in:
-        own, beside = (found.ci_low, found.ci_high), _beside(found, before)
+        own, beside = (found.ci_low, found.ci_high), _beside(found, before, range_of(check.metric, roles))
         return _interval_verdict([(fixed, own), (relative, beside)], slack, strict=strict_low or strict_high)
+    if check.judge == "interval" and found.reason_code in NO_INTERVAL:
+        return "unclear", found.reason
     if holds:
         return "pass", None
     if not is_in:
@@ -439,13 +473,13 @@ def _interval_verdict(compared: list[tuple[Bounds, Bounds]], slack: float, *, st
     return "pass", None
 
 
-def _beside(found: Estimate, before: Estimate | None) -> Bounds:
+def _beside(found: Estimate, before: Estimate | None, limits: Bounds) -> Bounds:
     """Interval of a value beside that of the reference, which is a sample too: squared distances add."""
     assert found.value is not None and found.ci_low is not None and found.ci_high is not None  # _verdict asks before
     below, above = found.value - found.ci_low, found.ci_high - found.value
     if before is not None and before.value is not None and before.ci_low is not None and before.ci_high is not None:
         below, above = hypot(below, before.ci_high - before.value), hypot(above, before.value - before.ci_low)
-    return found.value - below, found.value + above
+    return max(found.value - below, limits[0]), min(found.value + above, limits[1])
 
 
 def _spelled(interval: Bounds) -> str:

@@ -128,3 +128,28 @@ def test_nonsense_is_refused():
         per_query(rows.drop("relevance"))
     with pytest.raises(ValueError, match="negative"):
         per_query(rows.with_columns(relevance=pl.lit(-1)))
+
+
+@pytest.mark.parametrize("second", [1, 3])
+def test_intervals_of_two_queries_stay_in_their_range(second):
+    """The relevant row is first of one query; of the other it is at `second`: equal queries are no certainty."""
+    relevance = [1, 0, 0, *(int(place == second) for place in (1, 2, 3))]
+    rows = pl.DataFrame({"query": ["a"] * 3 + ["b"] * 3, "score": [3.0, 2.0, 1.0] * 2, "relevance": relevance})
+    for row in ranking_table(rows, min_queries=2).to_dicts():
+        assert 0 <= row["ci_low"] <= row["value"] <= row["ci_high"] <= 1, row
+        assert row["ci_high"] - row["ci_low"] > 0.3, row
+    told = ranking_table(rows)
+    assert set(told["status"]) == {"insufficient_data"}
+    assert set(told["reason"]) == {"2 rows, 100 needed"}
+
+
+def test_queries_that_are_all_alike_are_as_uncertain_as_zeros_and_ones():
+    from metrics_py.intervals import wilson
+
+    n = 400
+    rows = pl.DataFrame(
+        {"query": [i for i in range(n) for _ in range(2)], "score": [2.0, 1.0] * n, "relevance": [0, 1] * n}
+    )
+    found = {row["metric"]: row for row in ranking_table(rows).to_dicts()}
+    low, high = wilson(200, 400, degrees_of_freedom=63)
+    assert (found["mrr"]["ci_low"], found["mrr"]["ci_high"]) == pytest.approx((float(low), float(high)), abs=1e-9)

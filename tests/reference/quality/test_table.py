@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose
-from scipy.stats import t
+from scipy.stats import skew, t
 from sklearn import metrics as sk
 
 from metrics_py.intervals import jackknife, wilson
@@ -105,6 +105,14 @@ def test_denominators_are_the_n_of_proportions():
     assert found["accuracy"]["n"] == found["roc_auc"]["n"] == found["brier"]["n"] == rows.height
 
 
+def hall(value, standard_error, without):
+    """Student's ends, or Hall's (1992, his equation 2.4) where these lie further out."""
+    n = len(without)
+    g, point = skew(-without) / np.sqrt(n), t.ppf(0.975, n - 1)
+    ends = [value - standard_error * 3 / g * (np.cbrt(1 + g * (x - g / 6)) - 1) for x in (point, -point)]
+    return min(ends[0], value - standard_error * point), max(ends[1], value + standard_error * point)
+
+
 def test_the_interval_is_the_textbook_jackknife():
     rows = binary_rows()
     found = by_metric(judge(rows))["log_loss"]
@@ -114,8 +122,11 @@ def test_the_interval_is_the_textbook_jackknife():
     losses, buckets = per_bucket["loss"].to_numpy(), per_bucket["bucket"].to_numpy()
     without = np.array([losses[buckets != b].mean() for b in range(64)])
     standard_error = np.sqrt(63 / 64 * ((without - without.mean()) ** 2).sum())
+    low, high = hall(losses.mean(), standard_error, without)
+    assert_allclose([found["ci_low"], found["ci_high"]], [low, high], rtol=1e-9)
     half = t.ppf(0.975, 63) * standard_error
-    assert_allclose([found["ci_low"], found["ci_high"]], [losses.mean() - half, losses.mean() + half], rtol=1e-9)
+    assert low == losses.mean() - half  # losses are skewed to the right: only the upper end moves
+    assert 0 < high - (losses.mean() + half) < 0.1 * half
     assert_allclose(found["stabilised_value"], np.log(losses.mean()), rtol=1e-12)
     assert_allclose(found["variance"], (standard_error / losses.mean()) ** 2, rtol=1e-9)
 
@@ -125,8 +136,9 @@ def test_segments_use_sixteen_buckets():
     found = by_metric(judge(rows))["brier"]
     squared, buckets = ((rows["score"] - rows["label"]) ** 2).to_numpy(), rows["bucket"].to_numpy()
     without = np.array([squared[buckets != b].mean() for b in range(16)])
-    half = t.ppf(0.975, 15) * np.sqrt(15 / 16 * ((without - without.mean()) ** 2).sum())
-    assert_allclose(found["ci_high"] - found["value"], half, rtol=1e-9)
+    standard_error = np.sqrt(15 / 16 * ((without - without.mean()) ** 2).sum())
+    low, high = hall(found["value"], standard_error, without)
+    assert_allclose([found["ci_low"], found["ci_high"]], [low, high], rtol=1e-9)
     with pytest.raises(ValueError, match="'bucket' must hold whole numbers from 0 to 15"):
         judge(binary_rows().with_columns(segment=pl.lit("origin=JFK")))
 
@@ -375,3 +387,58 @@ def test_a_year_of_segments_takes_seconds():
     table = quality_table(**tables, task="binary_classification", by=BY, min_labels=10)
     assert table.height == 365 * 21 * 14
     assert time.process_time() - start < 15
+
+
+@pytest.mark.parametrize(("tp", "fp", "fn"), [(1, 3, 4), (1, 0, 1), (30, 1, 0), (2, 90, 1)])
+def test_the_interval_of_f1_stays_between_zero_and_one_and_is_not_cut_off(tp, fp, fn):
+    """Few rows, one per bucket: the ends are of the logit scale, so none of them is the limit itself."""
+    cells = [("1", "1")] * tp + [("1", "0")] * fp + [("0", "1")] * fn + [("0", "0")] * 30
+    keys = {"window_key": "a", "segment": "all", "bucket": np.arange(len(cells)) % 64, "n": 1}
+    frame = pl.DataFrame(
+        keys | {f"{side}_class": [cell[i] for cell in cells] for i, side in enumerate(("predicted", "actual"))}
+    )
+    found = by_metric(quality_table(frame, task="binary_classification", min_labels=1, by=BY))["f1"]
+    assert found["value"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert 0 < found["ci_low"] < found["value"] < found["ci_high"] < 1
+
+
+def regression_sums(error, bucket, label=None):
+    label = error if label is None else label
+    frame = pl.DataFrame({"window_key": "a", "segment": "all", "bucket": bucket, "e": error, "y": label})
+    return frame.group_by("window_key", "segment", "bucket").agg(
+        n=pl.len(),
+        n_score=pl.len(),
+        sum_label=pl.col("y").sum(),
+        sum_label_sq=(pl.col("y") ** 2).sum(),
+        sum_error=pl.col("e").sum(),
+        sum_abs_error=pl.col("e").abs().sum(),
+        sum_squared_error=(pl.col("e") ** 2).sum(),
+    )
+
+
+def test_a_tail_that_one_row_decides_has_no_interval_and_says_so():
+    rng = np.random.default_rng(71)
+    error, bucket = rng.normal(size=2000), rng.integers(0, 64, 2000)
+    label = rng.normal(0, 2, 2000) + error
+    plain = by_metric(quality_table(sums=regression_sums(error, bucket, label), task="regression", by=BY))
+    assert {plain[name]["status"] for name in ("rmse", "r2", "mae", "mean_error")} == {"ok"}
+    label[7] += 200 - error[7]
+    error[7] = 200.0
+    found = by_metric(quality_table(sums=regression_sums(error, bucket, label), task="regression", by=BY))
+    for name in ("rmse", "r2"):
+        row = found[name]
+        assert (row["status"], row["reason_code"], row["ci_low"]) == ("insufficient_data", "heavy_tail", None)
+        assert row["reason"].startswith("heavy tail: ") and "mae" in row["reason"]
+        assert row["stabilised_value"] is not None  # how it changes from day to day is the engine's question
+    assert found["rmse"]["value"] == pytest.approx(np.sqrt(np.mean(error**2)))
+    assert (found["mae"]["status"], found["mae"]["ci_low"] < found["mae"]["value"]) == ("ok", True)
+
+
+def test_errors_that_are_all_equal_have_no_interval():
+    found = by_metric(
+        quality_table(sums=regression_sums(np.full(640, 0.1), np.arange(640) % 64), task="regression", by=BY)
+    )
+    for name in ("mae", "rmse", "mean_error", "mean_label"):
+        row = found[name]
+        assert row["value"] == pytest.approx(0.1)
+        assert (row["status"], row["reason_code"], row["ci_high"]) == ("insufficient_data", "no_spread", None)
