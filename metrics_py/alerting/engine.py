@@ -87,6 +87,8 @@ class Decision:
         Normal score; for a muted stream its distance from the old level in standard deviations.
     p_value : ndarray, shape (k,)
         Two-sided.
+    distance : ndarray, shape (k,)
+        Standard deviations from what was expected; for a muted stream from its old level.
     evidence : ndarray, shape (k,)
         M in windows: this much appears by chance at most once in M windows for the stream alone.
     adjusted_evidence : ndarray, shape (k,)
@@ -112,6 +114,7 @@ class Decision:
     expected: Floats
     z: Floats
     p_value: Floats
+    distance: Floats
     evidence: Floats
     adjusted_evidence: Floats
     history: Integers
@@ -397,6 +400,7 @@ class Engine:
             expected=shown + yearly,
             z=apart,
             p_value=p_value,
+            distance=np.where(live, prediction.score, np.where(muted, apart, np.nan)),
             evidence=evidence,
             adjusted_evidence=adjusted[i],
             history=self.states.baseline.history[i],

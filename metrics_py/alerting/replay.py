@@ -16,6 +16,7 @@ from metrics_py.alerting.incidents import Incident
 from metrics_py.reasons import ReasonCode
 
 _TIME = pl.Datetime("us")
+NUMBERS = ("window", "decided", "value", "expected", "z", "p_value", "distance", "evidence")
 STREAMS_SCHEMA = pl.Schema(
     {
         "stream": pl.String,
@@ -25,6 +26,7 @@ STREAMS_SCHEMA = pl.Schema(
         "expected": pl.Float64,
         "z": pl.Float64,
         "p_value": pl.Float64,
+        "distance": pl.Float64,
         "evidence": pl.Float64,
         "evidence_days": pl.Float64,
         "adjusted_evidence": pl.Float64,
@@ -357,6 +359,7 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
         "expected": np.r_[decision.expected, gap],
         "z": np.r_[decision.z, gap],
         "p_value": np.r_[decision.p_value, gap],
+        "distance": np.r_[decision.distance, gap],
         "evidence": np.r_[decision.evidence, gap],
         "adjusted_evidence": np.r_[decision.adjusted_evidence, gap],
         "muted": np.r_[decision.muted, incident[empty_position] >= 0],
@@ -385,7 +388,7 @@ def _streams_frame(engine: Engine, chunks: list[dict[str, Any]]) -> pl.DataFrame
     frame = pl.DataFrame(
         {
             "stream": names[data["stream"]].tolist(),
-            **{name: data[name] for name in ("window", "decided", "value", "expected", "z", "p_value", "evidence")},
+            **{name: data[name] for name in NUMBERS},
             "adjusted_evidence": data["adjusted_evidence"],
             "muted": data["muted"],
             "in_incident": data["incident"] >= 0,

@@ -14,6 +14,7 @@ import polars as pl
 
 import sightline
 from metrics_py.alerting import EngineConfig, Replay, SavedReplay, replay
+from metrics_py.alerting.engine import STATE_VERSION
 from sightline.durable import replace_file
 from sightline.home import MonitorPaths
 from sightline.results.actions import read_actions
@@ -166,6 +167,7 @@ def _fingerprint(
     early = [action for action in actions if _index(settings, action["at"]) <= _index(settings, through)]
     content = [
         sightline.__version__,
+        str(STATE_VERSION),
         repr(settings),
         str(len(rows)),
         str(rows.hash_rows(seed=1).sum()),

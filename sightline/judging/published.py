@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 import polars as pl
@@ -42,7 +43,10 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamState:
-    """One stream in one window, as the alert engine decided it (snapshot `alert_streams`)."""
+    """One stream in one window, as the alert engine decided it (snapshot `alert_streams`).
+
+    `spike_limit` is the distance from which the monitor's file calls a single window a spike, None where it names none.
+    """
 
     stream: str
     asset: str | None
@@ -53,6 +57,14 @@ class StreamState:
     in_incident: bool
     incident_id: str | None = None
     adjusted_evidence_days: float | None = None
+    distance: float | None = None
+    spike_limit: float | None = None
+
+    @property
+    def is_spike(self) -> bool:
+        """Is this window by itself as far out as `spike_limit`? A stream in an incident is away already."""
+        is_far = self.spike_limit is not None and self.distance is not None and abs(self.distance) >= self.spike_limit
+        return is_far and not self.in_incident
 
     @property
     def evidence_days(self) -> float:
@@ -118,9 +130,17 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
     named = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()
     return Published(
         _typed(judgements.filter(pl.col("model_version") == ALL_VERSIONS), Judgement),
-        _typed(inside.join(named, on="stream", how="left"), StreamState),
+        [
+            replace(s, spike_limit=spike_limit(spec, s.stream))
+            for s in _typed(inside.join(named, on="stream", how="left"), StreamState)
+        ],
         _typed(members.with_columns(evidence_days=pl.col("adjusted_evidence") * (spec.window / DAY)), IncidentMember),
     )
+
+
+def spike_limit(spec: MonitorSpec, stream: str) -> float | None:
+    """Standard deviations from which a window of this stream is a spike; the first pattern that matches decides."""
+    return next((limit for pattern, limit in spec.alerts.spikes.items() if fnmatchcase(stream, pattern)), None)
 
 
 Row = TypeVar("Row", Judgement, StreamState, IncidentMember)

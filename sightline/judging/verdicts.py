@@ -1,8 +1,8 @@
 """From judgements and the engine's decisions to one verdict per check and window: no Dagster here.
 
-A check fails when the alert engine has rejected one of its streams (until the incident ends) or when a hard rule
-is broken. Below that it warns: a drift known to exceed its tolerance, a value beyond what the reference's
-windows show, not enough data.
+A check fails when the alert engine has rejected one of its streams (until the incident ends), when a hard rule is
+broken, or when a window is a spike by a rule of the monitor's file. Below that it warns: a drift known to exceed its
+tolerance, a value beyond what the reference's windows show, not enough data.
 """
 
 from __future__ import annotations
@@ -200,8 +200,9 @@ def _verdict(
         default=None,
     )
     hard = main.status == "alert"
+    spikes = [s for s in streams if s.is_spike]
     is_warned = any(s.status == "warn" for s in streams)
-    if rejected or hard:
+    if rejected or hard or spikes:
         level: Level = "error"
     elif main.status == "insufficient_data":
         if main.reason_code not in LOUD:
@@ -217,7 +218,8 @@ def _verdict(
     if level == "error":
         facts |= _incident_facts(rejected, incidents, main.window_start)
         facts["what to do"] = REMEDIES[family(check)]
-    return Verdict(level, _text(main, check.unit, rejected, strongest, hard, incidents), facts)
+    text = _text(main, check.unit, rejected, strongest, hard, incidents)
+    return Verdict(level, f"{_spike_words(spikes)}{text}", facts)
 
 
 def _facts(row: Judgement, strongest: StreamState | None) -> dict[str, Any]:
@@ -331,6 +333,15 @@ def _text(
     elif strongest is not None and strongest.status == "warn":
         text += f" Evidence {evidence_words(strongest.evidence_days)}."
     return text
+
+
+def _spike_words(spikes: list[StreamState]) -> str:
+    """Which streams are too far out in this one window; the rule is the user's own (`alerts.spikes`)."""
+    told = [
+        f"{s.stream} lies {deviations(s.distance or 0.0, sign=True)} from what was expected (limit {s.spike_limit:g})"
+        for s in sorted(spikes, key=lambda s: -abs(s.distance or 0.0))
+    ]
+    return f"Spike: {'; '.join(told)}. " if told else ""
 
 
 def _incident_words(row: Judgement, rejected: list[StreamState], incidents: Mapping[str, list[IncidentMember]]) -> str:

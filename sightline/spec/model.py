@@ -268,6 +268,14 @@ class Alerts(Part):
             "Stream pattern (`drift/*`, `*/carrier/*`) -> relative weight; the first that matches counts, 0 silences."
         ),
     )
+    spikes: dict[str, float] = Field(
+        default={},
+        description=(
+            "Stream pattern (`data_quality/*`, `*/amount/*`) -> standard deviations; the first that matches counts. A "
+            "single window at least this far from what its past expects fails its check, outside of the budget: for "
+            "those who must hear of one bad day, which the budget spends its evidence on changes that last."
+        ),
+    )
     holidays: tuple[date, ...] = Field(default=(), description="Days that neither alarm nor teach the baseline.")
     warmup: int | None = Field(
         default=None,

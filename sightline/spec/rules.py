@@ -378,27 +378,35 @@ def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
         yield Problem(("alerts", "budget"), what, f"write at most `1 per {window}`; `1 per 90d` is usual")
     judged = judged_columns(spec)
     for pattern, weight in spec.alerts.weights.items():
-        first, slash, rest = pattern.partition("/")
-        is_literal = not any(sign in first for sign in "*?[")
-        if is_literal and not (slash and first in JUDGED_ASSETS):
-            what = f"the pattern {pattern!r} matches no stream: they begin with {', '.join(JUDGED_ASSETS)}"
-            yield Problem(
-                ("alerts", "weights", pattern), what, f"write it like `drift/*`. {nearest(first, JUDGED_ASSETS)}"
-            )
-        column, has_statistic, _ = rest.partition("/")
-        # a stream of a column has three parts; a column whose name holds a slash cannot be told from them
-        if first in JUDGED_ASSETS and has_statistic and not any(fnmatchcase(c, column) or "/" in c for c in judged):
-            what = f"the pattern {pattern!r} matches no stream: there is no column {column!r}"
-            yield Problem(("alerts", "weights", pattern), what, nearest(column, judged))
+        yield from _pattern("weights", pattern, judged)
         if not 0 <= weight < float("inf"):
             yield Problem(
                 ("alerts", "weights", pattern), f"the weight {weight:g} is negative or infinite", "write 0 or more"
             )
+    for pattern, distance in spec.alerts.spikes.items():
+        yield from _pattern("spikes", pattern, judged)
+        if not 3 <= distance < float("inf"):
+            what = f"{distance:g} standard deviations are no spike: ordinary windows lie that far out"
+            yield Problem(("alerts", "spikes", pattern), what, "write 3 or more; 6 is usual")
     for column, share in spec.alerts.max_null_rate.items():
         if column not in judged:
             yield Problem(("alerts", "max_null_rate", column), f"{column!r} is no feature", nearest(column, judged))
         if not 0 <= share <= 1:
             yield Problem(("alerts", "max_null_rate", column), f"{share:g} is no share", "write a number from 0 to 1")
+
+
+def _pattern(key: str, pattern: str, judged: list[str]) -> Iterator[Problem]:
+    """What keeps a pattern from matching any stream."""
+    first, slash, rest = pattern.partition("/")
+    is_literal = not any(sign in first for sign in "*?[")
+    if is_literal and not (slash and first in JUDGED_ASSETS):
+        what = f"the pattern {pattern!r} matches no stream: they begin with {', '.join(JUDGED_ASSETS)}"
+        yield Problem(("alerts", key, pattern), what, f"write it like `drift/*`. {nearest(first, JUDGED_ASSETS)}")
+    column, has_statistic, _ = rest.partition("/")
+    # a stream of a column has three parts; a column whose name holds a slash cannot be told from them
+    if first in JUDGED_ASSETS and has_statistic and not any(fnmatchcase(c, column) or "/" in c for c in judged):
+        what = f"the pattern {pattern!r} matches no stream: there is no column {column!r}"
+        yield Problem(("alerts", key, pattern), what, nearest(column, judged))
 
 
 def judged_columns(spec: MonitorSpec) -> list[str]:

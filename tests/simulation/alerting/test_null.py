@@ -181,7 +181,8 @@ def test_two_years_of_streams_that_no_smooth_law_fits(monitors, name):
         f"{name}: incidents per 90 days": round(len(opened) / monitors * 90 / (2 * YEAR), 3),
         f"{name}: in the second year": round(late / monitors * 90 / YEAR, 3),
     }
-    record("alert-unsmooth", "at most 1 incident per 90 days, over two years", measured, monitors, SECTION)
+    slug = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+    record(f"alert-unsmooth-{slug}", "at most 1 incident per 90 days, over two years", measured, monitors, SECTION)
     full = monitors >= 60
     assert holds(len(opened), monitors * 2 * YEAR / 90, full), measured
     assert holds(late, monitors * YEAR / 90, full), measured
@@ -200,6 +201,7 @@ def test_the_years_after_a_season_was_learnt(monitors, amplitude):
         f"season of {amplitude:g} sd: incidents per 90 days": round(late / monitors * 90 / (2 * YEAR), 3),
         f"season of {amplitude:g} sd: streams with a season": round(share, 3),
     }
-    record("alert-season", "at most 1 incident per 90 days in the years after the first", measured, monitors, SECTION)
+    promise = "at most 1 incident per 90 days in the years after the first"
+    record(f"alert-season-{amplitude:.0f}", promise, measured, monitors, SECTION)
     assert holds(late, monitors * 2 * YEAR / 90, monitors >= 40), measured
     assert share >= 0.95 if amplitude else share <= 0.05

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from sightline.judging.drift import NO_REFERENCE
-from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
+from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, spike_limit
 from sightline.judging.verdicts import REMEDIES, family, verdicts
 from sightline.spec import plan
+from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck
 
 DAY = datetime(2026, 1, 31)
@@ -228,3 +229,37 @@ def test_a_member_of_an_incident_without_a_value_says_why():
     assert found.level == "error"
     assert found.text.startswith("In incident i1 since 2026-01-29")
     assert found.text.endswith("Not enough data: no labelled rows.")
+
+
+def test_a_spike_fails_its_own_window_only_and_says_by_whose_rule():
+    spike = stream("drift", "location", "age", distance=-7.25, spike_limit=6.0)
+    found = verdict(DRIFT, [judged("psi", "age")], [spike])
+    assert found.level == "error"
+    assert found.text.startswith("Spike: drift/age/location lies -7.2 sd from what was expected (limit 6). ")
+    assert found.facts["what to do"] == REMEDIES["drift"]
+    for ordinary in (
+        stream("drift", "location", "age", distance=5.9, spike_limit=6.0),
+        stream("drift", "location", "age", distance=-7.25),
+        stream("drift", "location", "age", distance=None, spike_limit=6.0),
+    ):
+        assert verdict(DRIFT, [judged("psi", "age")], [ordinary]).level == "ok"
+
+
+def test_a_stream_in_an_incident_is_no_spike():
+    away = stream("drift", "location", "age", distance=9.0, spike_limit=6.0, in_incident=True, incident_id="i1")
+    found = verdict(DRIFT, [judged("psi", "age")], [away], [member("drift/age/location")])
+    assert "Spike" not in found.text
+
+
+def test_the_first_pattern_gives_the_limit():
+    spec = MonitorSpec.model_validate(
+        {
+            "model": {"id": "m", "task": "binary_classification"},
+            "columns": {"score": "p", "features": {"age": "numeric"}},
+            "reference": {"path": "r.parquet"},
+            "alerts": {"spikes": {"drift/age/*": 4, "drift/*": 8}},
+        }
+    )
+    assert spike_limit(spec, "drift/age/location") == 4
+    assert spike_limit(spec, "drift/score/location") == 8
+    assert spike_limit(spec, "data_quality//n_rows") is None

@@ -109,6 +109,8 @@ def test_keys_need_no_quotes(tmp_path):
         ("labels: {}", "labels: {expected_delay: -1d}", 5, "'-1d' is no duration", ""),
         ("labels: {}", "labels: {}\nalerts: {budget: 10 per 1d}", 6, "more than one false incident per window of 1d",
          "`1 per 1d`"),
+        ("labels: {}", "labels: {}\nalerts: {spikes: {drift/*: 2}}", 6, "2 standard deviations are no", "3 or more"),
+        ("labels: {}", "labels: {}\nalerts: {spikes: {drfit/*: 6}}", 6, "matches no stream", "Did you mean 'drift'?"),
         ("labels: {}", "labels:", 5, "the section 'labels' is empty", "labels: {}"),
         ("labels: {}", "labels: 3", 5, "labels must be a section, not a number (3)", "write keys: column"),
         ("labels: {}", "lables: {}", 5, "unknown key 'lables' at the top level", "Did you mean 'labels'?"),
