@@ -147,7 +147,7 @@ def psi_interval(
     value : array_like
         Observed PSI.
     degrees : array_like
-        Bins minus one; 0 (a single bin) gives the interval [0, 0].
+        Bins minus one; 0 counts as 1: that no row has been seen in a second bin does not say that none can be.
     unit : array_like
         ``deff / n + deff_reference / m``.
     confidence : float, default 0.95
@@ -169,15 +169,16 @@ def psi_interval(
     of freedom has ``value / unit`` as its upper and lower ``(1 - confidence) / 2`` point; 0 where there is none. Beyond
     2e4 the normal law of the square root stands in (five digits).
 
-    Where the observed value is below the lower point of pure noise both ends are 0. That happens by chance in
-    ``(1 - confidence) / 2`` of all unchanged windows; the interval is then short because it is empty, not because much
-    is known. Other divergences of the same kind use it scaled: 2 KL, 8 Jensen-Shannon, 8 squared Hellinger, X2 (1/m +
-    1/n).
+    The upper end is not taken below that of a value as large as the median of pure noise (a power-constrained limit):
+    without it the end would be 0 in ``(1 - confidence) / 2`` of all unchanged windows, because the rows happened to
+    agree, however few they are. So the interval of [1, 1] against [1, 1] is [0, 6.9], which is what two rows say; where
+    there are enough rows to call half of the unchanged windows stable, none of those is changed. Other divergences of
+    the same kind use it scaled: 2 KL, 8 Jensen-Shannon, 8 squared Hellinger, X2 (1/m + 1/n).
 
     References
     ----------
     Yurdakul (2018), Western Michigan University dissertation 3208. du Pisanie, Allison & Visagie (2023), arXiv
-    2303.01227.
+    2303.01227. Cowan, Cranmer, Gross & Vitells (2011), arXiv 1105.3166 (power-constrained limits).
 
     Examples
     --------
@@ -191,16 +192,16 @@ def psi_interval(
     value, degrees, unit = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in (value, degrees, unit)))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = value / unit
-    tail = (1 - confidence) / 2
-    return _noncentrality(ratio, degrees, 1 - tail) * unit, _noncentrality(ratio, degrees, tail) * unit
+    tail, df = (1 - confidence) / 2, np.maximum(degrees, 1.0)
+    usual = np.maximum(ratio, chdtri(df, 0.5))  # NaN stays NaN
+    return _noncentrality(ratio, df, 1 - tail) * unit, _noncentrality(usual, df, tail) * unit
 
 
-def _noncentrality(x: FloatArray, degrees: FloatArray, p: float) -> FloatArray:
+def _noncentrality(x: FloatArray, df: FloatArray, p: float) -> FloatArray:
     """Noncentrality at which the noncentral chi-square cdf at `x` is `p`; 0 if there is none, NaN where x is."""
-    df = np.maximum(degrees, 1.0)
     result = np.where(np.isfinite(x), 0.0, np.nan)
     with np.errstate(invalid="ignore"):
-        rooted = np.isfinite(x) & (degrees > 0) & (chdtr(df, np.maximum(x, 0.0)) > p)
+        rooted = np.isfinite(x) & (chdtr(df, np.maximum(x, 0.0)) > p)
     small = rooted & (x <= _LARGE)
     result[small] = chndtrinc(x[small], df[small], p)
     # Far from zero sqrt(X - (df - 1) / 2) is normal with unit variance around sqrt(lambda + (df - 1) / 2), exact to 5

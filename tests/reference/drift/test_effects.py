@@ -30,11 +30,12 @@ RNG = np.random.default_rng(31)
 def test_psi_interval_inverts_the_noncentral_chi_square(degrees, ratio):
     unit = 0.001
     low, high = (float(x) for x in psi_interval(ratio * unit, degrees, unit))
-    for limit, level in ((low, 0.975), (high, 0.025)):
-        if limit > 0:
-            assert stats.ncx2.cdf(ratio, degrees, limit / unit) == pytest.approx(level, abs=2e-3)
-        else:
-            assert stats.chi2.cdf(ratio, degrees) <= level + 1e-12
+    if low > 0:
+        assert stats.ncx2.cdf(ratio, degrees, low / unit) == pytest.approx(0.975, abs=2e-3)
+    else:
+        assert stats.chi2.cdf(ratio, degrees) <= 0.975 + 1e-12
+    usual = max(ratio, stats.chi2.median(degrees))  # rows that agree by chance do not say more than rows usually do
+    assert stats.ncx2.cdf(usual, degrees, high / unit) == pytest.approx(0.025, abs=2e-3)
 
 
 def test_psi_effect_by_hand():
@@ -55,7 +56,23 @@ def test_psi_effect_without_rows_or_bins_is_undefined_or_nothing():
     assert np.isnan(empty.psi[0]) and np.isnan(empty.ci_low[0]) and np.isnan(empty.p_value[0])
     assert np.isfinite(empty.psi[1])
     one_bin = psi_effect([10, 0], [7, 0])
-    assert (float(one_bin.psi), float(one_bin.ci_low), float(one_bin.ci_high), float(one_bin.p_value)) == (0, 0, 0, 1)
+    assert (float(one_bin.psi), float(one_bin.ci_low), float(one_bin.p_value)) == (0, 0, 1)
+    assert float(one_bin.ci_high) > 1
+
+
+@pytest.mark.parametrize(("reference", "current"), [([1, 1], [1, 1]), ([2, 0], [2, 0]), ([5000, 5000], [1, 1])])
+def test_two_rows_do_not_make_a_column_stable(reference, current):
+    """The other rows could all be of one bin: a PSI of 0.1 is a share of 0.66 instead of 0.5."""
+    effect = psi_effect(reference, current)
+    assert (float(effect.psi), float(effect.ci_low)) == (0, 0)
+    assert float(effect.ci_high) > 3
+    assert three_states(effect.ci_low, effect.ci_high) == "unclear"
+    many = psi_effect(np.multiply(reference, 50_000), np.multiply(current, 50_000))
+    assert three_states(many.ci_low, many.ci_high) == "stable"
+
+
+def test_states_of_windows_without_rows_are_unclear():
+    empty = psi_effect([5, 5], [[0, 0], [4, 6]])
     assert three_states(empty.ci_low, empty.ci_high).tolist()[0] == "unclear"
 
 

@@ -16,6 +16,7 @@ from metrics_py.drift.effects import psi_effect, rao_scott, three_states
 from metrics_py.drift.exact_distances import ks_distance
 from metrics_py.drift.smooth_components import smooth_components
 from metrics_py.profile.build import build_profile, count
+from tests.support import acceptance
 from tests.support.measured import interval, record
 
 SECTION = "Effect sizes and their intervals"
@@ -94,6 +95,21 @@ def test_wrong_verdicts_at_the_boundary_are_rare(size):
     record("psi_states_at_the_boundary", "wrong 'drift' and wrong 'stable' at most 4 % each", measured, runs, SECTION)
     for case, rate in measured.items():
         assert interval(round(rate * runs), runs)[0] <= 0.04, (case, rate)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_handful_of_rows_is_never_called_stable_wrongly(size):
+    """The true PSI is the tolerance; bins are not joined, as `compare` would do."""
+    promise = 0.025
+    runs = round(acceptance.repetitions(promise) * size)
+    measured = {}
+    for bins in (2, 20):
+        for n in (2, 5, 10, 30, 100):
+            wrong = boundary_states(runs, n, 0.1, bins=bins, seed=13)["stable"]
+            measured[f"{bins} bins, n={n}, wrong stable"] = wrong
+    record("psi_handful_of_rows", f"true PSI 0.1, few rows: 'stable' in at most {promise}", measured, runs, SECTION)
+    for case, rate in measured.items():
+        acceptance.check(round(rate * runs), runs, promise, case)
 
 
 @pytest.mark.parametrize("size", SIZES)
