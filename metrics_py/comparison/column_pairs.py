@@ -17,6 +17,7 @@ from metrics_py.intervals import N_BUCKETS
 from metrics_py.profile.build import build_profile
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.profile.counts import bins_of_categories, bins_of_numbers, counts_of_categories, counts_of_numbers
+from metrics_py.profile.resolution import resolution_of, snap
 from metrics_py.profile.values import Kind, categories_of, numbers_of
 
 FloatArray = NDArray[np.float64]
@@ -228,8 +229,10 @@ def pair_column(
     """
     if kind == "numeric":
         old, new = (numbers_of(series, name).rechunk() for series in columns)
-        profile = _numeric_profile(name, old, bins)
-        values = partial(_group_values, _Values(old, sides[0].groups), _Values(new, sides[1].groups))
+        resolution = resolution_of(*(series.dtype for series in columns))
+        profile = _numeric_profile(name, old, bins, resolution)
+        known = _Known(old, profile.scale, resolution)
+        values = partial(_group_values, _Values(old, sides[0].groups), _Values(new, sides[1].groups), known)
     else:
         old, new = (categories_of(series, kind, name) for series in columns)
         profile = build_profile(columns[0], kind, column=name, bins=bins)
@@ -242,23 +245,40 @@ def pair_column(
     return ColumnPair(profile, reference, current, reference_buckets, current_buckets, values)
 
 
-def _group_values(old: _Values, new: _Values, t: int) -> tuple[FloatArray, FloatArray]:
-    return old[t], new[t]
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """The distinct values of the reference: what is within their reach is no other value."""
+
+    numbers: pl.Series
+    scale: float | None
+    resolution: float
+
+    @cached_property
+    def distinct(self) -> tuple[FloatArray, FloatArray]:
+        found = self.numbers.filter(self.numbers.is_finite()).alias("x").value_counts().sort("x")
+        return found["x"].to_numpy(), found["count"].to_numpy().astype(float)
+
+    def snap(self, values: FloatArray) -> FloatArray:
+        return snap(values, *self.distinct, self.scale, self.resolution)
 
 
-def _numeric_profile(name: str, numbers: pl.Series, bins: int) -> ColumnProfile:
+def _group_values(old: _Values, new: _Values, known: _Known, t: int) -> tuple[FloatArray, FloatArray]:
+    return old[t], known.snap(new[t])
+
+
+def _numeric_profile(name: str, numbers: pl.Series, bins: int, resolution: float) -> ColumnProfile:
     """Bins of a long column from a random part of it and its extremes.
 
     The edges hardly move, and counts are of all rows anyway.
     """
     if numbers.len() <= 2 * PROFILE_ROWS:
-        return build_profile(numbers, "numeric", column=name, bins=bins)
+        return build_profile(numbers, "numeric", column=name, bins=bins, resolution=resolution)
     extremes = [numbers.min(), numbers.max()]
     if not np.isfinite(np.array(extremes, dtype=float)).all():
         finite = numbers.filter(numbers.is_finite())
         extremes = [finite.min(), finite.max()]
     part = pl.concat([numbers.sample(PROFILE_ROWS, seed=0), pl.Series(numbers.name, extremes, dtype=pl.Float64)])
-    profile = build_profile(part, "numeric", column=name, bins=bins)
+    profile = build_profile(part, "numeric", column=name, bins=bins, resolution=resolution)
     counts = counts_of_numbers(profile, numbers)
     n_finite = int(counts.sum() - counts[profile.where("null", "not_finite")].sum())
     unseen, error = 2 / (n_finite + 1), float(np.sqrt(2)) / (n_finite + 1)

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 from metrics_py.profile.column_profile import BIN_SCHEMA, SPECIAL_LABELS, BinKind, ColumnProfile, FloatArray
 from metrics_py.profile.counts import count, counts_of_levels, levels_of
 from metrics_py.profile.edges import just_below, numeric_edges
+from metrics_py.profile.resolution import RESOLUTION, reach
 from metrics_py.profile.values import WEEK_HOURS, Kind, categories_of, check_weights, numbers_of
 from metrics_py.wording import numbers
 
@@ -40,6 +41,7 @@ def build_profile(
     weights: ArrayLike | None = None,
     design_effect: float = 1.0,
     rows_per_window: float | None = None,
+    resolution: float = RESOLUTION,
 ) -> ColumnProfile:
     """Freeze the bins of one reference column.
 
@@ -61,6 +63,8 @@ def build_profile(
         See `ColumnProfile`.
     rows_per_window : float, optional
         Usual rows of one window; the reference's rows divided by its number of windows.
+    resolution : float, default 2**-22
+        Numbers so close to a value of the reference, relative to it, are that value (`metrics_py.profile.resolution`).
 
     Returns
     -------
@@ -78,9 +82,10 @@ def build_profile(
     -----
     Numeric values: a value with more than ``1 / bins`` of the mass becomes an atom, a bin of its own; between atoms lie
     intervals ``(lower, upper]`` of about equal mass, whose edges are quantiles of the reference. A small reference gets
-    fewer bins, of at least five rows. Categories: the `top` most frequent, ``(other)`` for the rest of the reference's,
-    ``(unseen)`` for those it does not hold. Nulls, infinities and values below and above the reference's range have
-    bins of their own.
+    fewer bins, of at least five rows. A number as close to a value of the reference as single precision can tell is
+    that value: the same rows as 32-bit floats are in the same bins. Categories: the `top` most frequent, ``(other)``
+    for the rest of the reference's, ``(unseen)`` for those it does not hold. Nulls, infinities and values below and
+    above the reference's range have bins of their own.
 
     The share of rows to be expected outside what the reference holds is kept with the profile: Good and Turing's share
     of categories seen once, ``2 / (n + 1)`` for a range. Make a profile once, from a reference that is thought good: a
@@ -107,14 +112,16 @@ def build_profile(
     if bins < 2 or top < 1:
         raise ValueError(f"build_profile: bins={bins} must be at least 2 and top={top} at least 1")
     if kind == "numeric":
-        empty = _numeric_profile(values, weights, bins, column)
+        empty = _numeric_profile(values, weights, bins, column, resolution)
         profile = replace(empty, n_reference=count(empty, values, weights=weights))
     else:
         profile = _category_profile(values, weights, cast(Kind, kind), top, column)
     return replace(profile, design_effect=float(design_effect), rows_per_window=rows_per_window)
 
 
-def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, column: str) -> ColumnProfile:
+def _numeric_profile(
+    values: object, weights: ArrayLike | None, bins: int, column: str, resolution: float
+) -> ColumnProfile:
     series = numbers_of(values, column)
     numbers = series.fill_null(np.nan).to_numpy()
     finite = np.isfinite(numbers)
@@ -161,8 +168,20 @@ def _numeric_profile(values: object, weights: ArrayLike | None, bins: int, colum
         n_singletons=int((mass == 1).sum()),
         expected_unseen=2 / (total + 1),
         expected_unseen_error=float(np.sqrt(2)) / (total + 1),
+        reach=_reach(reach(distinct, mass, scale, resolution), distinct, kinds, upper),
     )
     return replace(profile, center=_centers(profile, distinct, share, clipped))
+
+
+def _reach(
+    of_values: tuple[FloatArray, FloatArray], distinct: FloatArray, kinds: list[BinKind], upper: FloatArray
+) -> FloatArray:
+    """Reach of the value at the end of each bin; of the lowest value where the values below it end."""
+    ends = np.where(np.array(kinds) == "below", distinct[0], upper)
+    is_value = np.isfinite(ends)
+    found = np.zeros((2, len(kinds)))
+    found[:, is_value] = np.array(of_values)[:, np.searchsorted(distinct, ends[is_value])]
+    return found
 
 
 def _centers(profile: ColumnProfile, distinct: FloatArray, share: FloatArray, clipped: FloatArray) -> FloatArray:

@@ -68,6 +68,9 @@ class ColumnProfile:
         Variance of bin counts relative to independent rows; see `metrics_py.drift.effects.design_effect`.
     rows_per_window : float or None
         Usual number of rows of one window, from the reference.
+    reach : ndarray, shape (2, K)
+        How far below and above the value at the end of a numeric bin a number is still that value
+        (`metrics_py.profile.resolution`).
     """
 
     column: str
@@ -89,10 +92,13 @@ class ColumnProfile:
     other: tuple[str, ...] = ()
     design_effect: float = 1.0
     rows_per_window: float | None = None
+    reach: FloatArray = field(default_factory=lambda: np.zeros((2, 0)))
     _lookup: dict[str, int] = field(init=False, repr=False, default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
-        for array in (self.lower, self.upper, self.n_reference, self.center):
+        if self.reach.shape != (2, len(self.bin_kind)):
+            object.__setattr__(self, "reach", np.zeros((2, len(self.bin_kind))))
+        for array in (self.lower, self.upper, self.n_reference, self.center, self.reach):
             array.setflags(write=False)
         for i, (kind, label) in enumerate(zip(self.bin_kind, self.label, strict=True)):
             if kind == "category":
@@ -221,16 +227,29 @@ class ColumnProfile:
         """
         ends: dict[float, int] = {}
         for i in self.where("below", "interval", "above"):
-            ends[np.inf if self.bin_kind[i] == "above" else float(self.upper[i])] = int(i)
+            ends[self._end(int(i))] = int(i)
         spans = np.array(sorted(ends))
         for i in self.where("atom"):
-            value = float(self.lower[i])
-            start = just_below(value)
+            start = self._start(float(self.lower[i]), int(i))
             owner = ends[float(spans[np.searchsorted(spans, start)])]
             ends.setdefault(start, owner)
-            ends[value] = int(i)
+            ends[self._end(int(i))] = int(i)
         cuts = np.array(sorted(ends))
         return cuts, np.array([ends[c] for c in cuts], dtype=np.int64)
+
+    def _end(self, i: int) -> float:
+        """Largest value of a numeric bin."""
+        if self.bin_kind[i] == "above":
+            return np.inf
+        if self.bin_kind[i] == "below":
+            return float(self.upper[i]) if self.minimum is None else self._start(self.minimum, i)
+        end = float(self.upper[i]) + float(self.reach[1, i])
+        return end if np.isfinite(end) else float(self.upper[i])
+
+    def _start(self, value: float, i: int) -> float:
+        """Largest number that is not this value any more."""
+        start = value - float(self.reach[0, i])
+        return min(just_below(value), start) if np.isfinite(start) else just_below(value)
 
     def categories(self) -> pl.DataFrame:
         """Known categories (value, bin_id), those of ``other`` included; all the rest is ``unseen``.
@@ -288,6 +307,7 @@ class ColumnProfile:
             "other": list(self.other),
             "design_effect": self.design_effect,
             "rows_per_window": self.rows_per_window,
+            "reach": self.reach.tolist() if self.kind == "numeric" else [],
         }
 
     @classmethod
@@ -331,6 +351,7 @@ class ColumnProfile:
             inside = np.isin(bin_kind, ["interval", "atom"])
             center = np.where(inside, lower / 2 + upper / 2, np.nan)
         known["other"] = tuple(known.get("other", ()))
+        known["reach"] = np.array(known.get("reach") or np.zeros((2, 0)), dtype=float)
         return cls(
             column=names[0],
             bin_kind=bin_kind,

@@ -15,6 +15,7 @@ from scipy.special import ndtri
 
 from metrics_py.comparison.reading import Reading, infer_reading, read_as
 from metrics_py.intervals import wilson
+from metrics_py.profile.resolution import reach, resolution_of
 from metrics_py.profile.values import categories_of
 from metrics_py.registry import Direction
 from metrics_py.results import Estimate
@@ -212,10 +213,15 @@ def out_of_range_rate(column: Column) -> Estimate:
     Estimate
         Of the finite values, with Wilson's interval.
     """
-    low, high = (getattr(_finite(read_as(column.reference, column.reading)), end)() for end in ("min", "max"))
+    known = _finite(read_as(column.reference, column.reading))
     numbers = _numbers(column)
-    if low is None:
+    if not known.len():
         return Estimate(None, None, None, numbers.len(), "insufficient_data", "the reference has no values")
+    counts = known.alias("x").value_counts().sort("x")
+    values, mass = counts["x"].to_numpy(), counts["count"].to_numpy().astype(float)
+    resolution = resolution_of(column.values.dtype, column.reference.dtype)
+    down, up = reach(values, mass, float(values.std()), resolution)
+    low, high = float(values[0] - down[0]), float(values[-1] + up[-1])
     return _rate(int(((numbers < low) | (numbers > high)).sum()), numbers.len())
 
 
@@ -320,7 +326,10 @@ def standard_deviation(column: Column) -> Estimate:
     Estimate
         Without an interval; undefined below two values.
     """
-    return _number(_numbers(column).std(), _numbers(column).len())
+    numbers = _numbers(column)
+    if numbers.len() > 1 and numbers.min() == numbers.max():  # not the rounding of their mean
+        return _number(0.0, numbers.len())
+    return _number(numbers.std(), numbers.len())
 
 
 def median(column: Column) -> Estimate:

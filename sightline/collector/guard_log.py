@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from metrics_py.profile.resolution import RESOLUTION
 from sightline.alerts.delivery.channels import Channel
 from sightline.collector.guards import GuardAlert, RateGuard, RowGuards
 from sightline.collector.screening import Findings, KnownColumn
@@ -157,9 +159,18 @@ def known_columns(paths: MonitorPaths) -> dict[str, KnownColumn]:
                 values=values if complete else None
             )  # with an `other` bin not every known value is listed
         elif "interval" in kinds or "atom" in kinds:
-            edges = [*bins["lower"].drop_nulls().to_list(), *bins["upper"].drop_nulls().to_list()]
-            known[str(name)] = KnownColumn(low=min(edges), high=max(edges)) if edges else KnownColumn()
+            known[str(name)] = _range_of(pl.concat([bins["lower"], bins["upper"]]).drop_nulls().unique().sort())
     return known
+
+
+def _range_of(edges: pl.Series) -> KnownColumn:
+    """Range of the reference; its ends as 32-bit floats are no values outside of it."""
+    ends = edges.to_list()
+    if not ends:
+        return KnownColumn()
+    low, high = float(ends[0]), float(ends[-1])
+    room = (high - low) / 4 / max(len(ends) - 1, 1) if low < high else math.inf
+    return KnownColumn(low=low - min(RESOLUTION * abs(low), room), high=high + min(RESOLUTION * abs(high), room))
 
 
 def read_counts(paths: MonitorPaths, start: datetime, end: datetime) -> pl.DataFrame:

@@ -417,3 +417,37 @@ def test_intervals_of_shares_stay_within_one():
         metric="out_of_range_rate", column="age"
     )
     assert row["ci_high"].item() <= 1
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2, None])
+@pytest.mark.parametrize("change", ["float32", "moved", "other order"])
+def test_the_last_digits_of_a_float_are_no_drift(decimals, change):
+    rng = np.random.default_rng(71)
+    values = rng.normal(5, 2, 4000)
+    values = values if decimals is None else np.round(values, decimals)
+    same = {
+        "float32": values.astype(np.float32), "moved": values + 1e-9, "other order": (values * 3 + 0.1 - 0.1) / 3
+    }[change]  # fmt: skip
+    result = compare({"x": values}, {"x": same}, metrics=["psi", "ks", "wasserstein_scaled", "out_of_range_rate"])
+    rows = {row["metric"]: row for row in result.to_dicts()}
+    assert rows["psi"]["value"] == pytest.approx(0, abs=1e-12 if decimals is not None else 1e-4)
+    assert rows["ks"]["value"] <= (0 if decimals is not None else 1 / 4000)
+    assert rows["wasserstein_scaled"]["value"] == pytest.approx(0, abs=1e-7)
+    assert rows["out_of_range_rate"]["value"] <= (0 if decimals is not None else 1 / 4000)
+    assert rows["psi"]["state"] == "stable"
+    assert rows["psi"]["direction"] == "no visible change"
+
+
+def test_half_precision_has_its_own_resolution():
+    values = np.round(np.random.default_rng(72).normal(5, 2, 4000), 1)
+    row = compare({"x": values}, {"x": values.astype(np.float16)}, metrics=["psi"]).to_dicts()[0]
+    assert (row["value"], row["state"]) == (0, "stable")
+
+
+def test_values_that_the_reference_tells_apart_stay_apart():
+    rng = np.random.default_rng(73)
+    old = 1.7e9 + rng.choice([0.0, 1.0, 2.0], 3000)
+    row = compare({"x": old}, {"x": old + 1}, metrics=["psi"]).to_dicts()[0]
+    assert row["state"] == "drift"
+    same = compare({"x": old}, {"x": old.copy()}, metrics=["psi"]).to_dicts()[0]
+    assert (same["value"], same["state"]) == (0, "stable")

@@ -1,0 +1,123 @@
+"""How far a number may lie from a value of the reference and still be that value.
+
+The same rows in another floating-point type, or after another order of additions, differ in their last digits. Values
+that repeat would then all be new ones, and a bin that ends at such a value would lose it. So a value of the reference
+reaches as far as the resolution of single precision goes, and never further than a quarter of the way to the next
+value that the reference holds: what the reference tells apart stays apart.
+
+References
+----------
+IEEE 754-2019 (binary32: 24 significant bits, an error of 2^-24 by rounding).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+RESOLUTION = 2.0**-22
+"""Single precision, and two bits for what arithmetic in it leaves."""
+HALF_RESOLUTION = 2.0**-9
+"""Half precision (11 significant bits), and two bits for arithmetic."""
+SHARE_OF_GAP = 0.25
+SHARE_OF_SCALE = 0.25
+MEAN_ROWS = 1.5
+"""Rows per value from which all values of a column count as such that repeat."""
+
+
+def resolution_of(*dtypes: pl.DataType) -> float:
+    """Relative resolution of the coarsest of some types.
+
+    Parameters
+    ----------
+    *dtypes : polars.DataType
+        Of the columns that are compared.
+
+    Returns
+    -------
+    float
+        `RESOLUTION`, or that of half precision.
+    """
+    return HALF_RESOLUTION if pl.Float16 in dtypes else RESOLUTION
+
+
+def reach(
+    distinct: FloatArray, mass: FloatArray, scale: float | None, resolution: float = RESOLUTION
+) -> tuple[FloatArray, FloatArray]:
+    """How far each value reaches downwards and upwards.
+
+    Parameters
+    ----------
+    distinct : ndarray, shape (D,)
+        Finite values of the reference, ascending.
+    mass : ndarray, shape (D,)
+        Rows of each value.
+    scale : float or None
+        Their standard deviation: what is far below it is no difference where values repeat, also around 0.
+    resolution : float, default 2**-22
+        Relative to the value, or to a quarter of the scale.
+
+    Returns
+    -------
+    down, up : ndarray, shape (D,)
+        Not negative.
+
+    Examples
+    --------
+    >>> down, up = reach(np.array([0.0, 1e-9, 1.0]), np.array([2, 1, 1]), 1.0)
+    >>> bool(up[0] == 2.5e-10), bool(up[2] == 2.0**-22), bool(down[1] == 2.0**-22 * 1e-9)
+    (True, True, True)
+    """
+    with np.errstate(over="ignore"):  # gaps between the largest floats
+        repeats = (mass > 1) | (mass.sum() >= MEAN_ROWS * len(mass))
+        repeated = np.where(repeats, (scale or 0.0) * SHARE_OF_SCALE, 0.0)
+        widest = np.maximum(np.abs(distinct), repeated) * resolution
+        gap = np.diff(distinct) * SHARE_OF_GAP
+    if not len(gap):
+        return widest, widest
+    return np.minimum(widest, np.append(gap[:1], gap)), np.minimum(widest, np.append(gap, gap[-1:]))
+
+
+def snap(
+    numbers: FloatArray,
+    distinct: FloatArray,
+    mass: FloatArray,
+    scale: float | None,
+    resolution: float = RESOLUTION,
+) -> FloatArray:
+    """Numbers, with those within reach of a value of the reference replaced by it.
+
+    Parameters
+    ----------
+    numbers : ndarray, shape (n,)
+        Finite.
+    distinct : ndarray, shape (D,)
+        Finite values of the reference, ascending.
+    mass : ndarray, shape (D,)
+        As of `reach`.
+    scale : float or None
+        As of `reach`.
+    resolution : float, default 2**-22
+        As of `reach`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        All others as they are.
+
+    Examples
+    --------
+    >>> snap(np.array([np.float32(0.1), 0.15]), np.array([0.1, 0.2]), np.ones(2), 0.05).tolist()
+    [0.1, 0.15]
+    """
+    if not len(distinct):
+        return numbers
+    down, up = reach(distinct, mass, scale, resolution)
+    place = np.searchsorted(distinct, numbers)
+    above, below = np.minimum(place, len(distinct) - 1), np.maximum(place - 1, 0)
+    with np.errstate(over="ignore"):
+        is_above = np.abs(distinct[above] - numbers) <= down[above]
+        is_below = np.abs(numbers - distinct[below]) <= up[below]
+    return np.where(is_above, distinct[above], np.where(is_below, distinct[below], numbers))
