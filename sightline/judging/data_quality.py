@@ -6,11 +6,12 @@ Volume, errors and latency; per column missing, unseen, out-of-range and constan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
 
 import duckdb
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from metrics_py.drift.measures import Z
 from metrics_py.profile.column_profile import ColumnProfile
@@ -25,6 +26,7 @@ from sightline.judging.service import LATENCY_QUANTILES, judge_service, service_
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at
 
+FloatArray = NDArray[np.float64]
 ASSET = "data_quality"
 RATE_LIMITS = dict.fromkeys(
     ("error_rate", "rejected_rate", "null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate"), (0.0, 1.0)
@@ -109,8 +111,6 @@ def _expected_outside(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile
     Of n values, those beyond the smallest and the largest of m others of the same continuous distribution are
     beta-binomial (n, 2, m - 1). A share warns when so many or more have a probability below that of any other bound.
     """
-    from scipy.stats import betabinom  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
-
     known = {
         name: int(profile.n_reference.sum() - profile.n_reference[profile.where("null", "not_finite")].sum())
         for name, profile in profiles.items()
@@ -118,8 +118,8 @@ def _expected_outside(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile
     is_ours = (pl.col("metric") == "out_of_range_rate") & (pl.col("n") > 0)
     rows = judged.filter(is_ours)
     m = np.array([max(known.get(name, 2), 2) for name in rows["column"]], dtype=float)
-    n = rows["n"].to_numpy()
-    chance = cast("Any", betabinom).isf(1 - BOUND_LEVEL, n, 2, m - 1) / np.maximum(n, 1)
+    n = rows["n"].to_numpy().astype(float)
+    chance = most_outside(n, m, 1 - BOUND_LEVEL) / np.maximum(n, 1)
     ours = rows.with_columns(chance=pl.Series(chance, dtype=pl.Float64))
     tolerable = (pl.col("status") == "warn") & (pl.col("value") <= pl.col("chance"))
     ours = ours.with_columns(
@@ -129,6 +129,30 @@ def _expected_outside(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile
         reason_code=pl.when(tolerable).then(None).otherwise("reason_code"),
     )
     return pl.concat([judged.filter(~is_ours.fill_null(False)), conform(ours)])
+
+
+def most_outside(n: FloatArray, m: FloatArray, level: float) -> FloatArray:
+    """The most of n values that lie beyond the second-smallest place of m others, but for a chance of `level`.
+
+    The smallest k with P(K > k) <= level, K beta-binomial (n, 2, m - 1). More than k lie outside if at most one of the
+    others is among the outermost k + 2 of all n + m: a hypergeometric probability, no sum over n terms.
+    """
+    low, high = np.zeros_like(n), n.copy()  # the answer lies in (low - 1, high]
+    while (low < high).any():
+        middle = np.floor((low + high) / 2)
+        outermost = middle + 2
+        ways = _log_choose(n + m, outermost)
+        none_of_them = np.exp(_log_choose(n, outermost) - ways)
+        one_of_them = np.exp(np.log(m) + _log_choose(n, outermost - 1) - ways)
+        more = none_of_them + one_of_them
+        high, low = np.where(more <= level, middle, high), np.where(more <= level, low, middle + 1)
+    return high
+
+
+def _log_choose(n: FloatArray, k: FloatArray) -> FloatArray:
+    """Logarithm of the number of ways to choose k of n; -inf where k > n."""
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(np.maximum(n - k, 0) + 1)
+    return np.where(k > n, -np.inf, ways)
 
 
 def _hard_rules(spec: MonitorSpec, judged: pl.DataFrame) -> pl.DataFrame:

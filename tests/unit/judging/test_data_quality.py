@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import betabinom
 from scipy.stats import t as student
 
 from metrics_py.profile.build import build_profile, count
@@ -91,6 +92,25 @@ class TestColumns:
         defaults = {"n_rows": 500, "n_null": 0, "n_not_finite": 0, "n_contract": 0, "n_true": None}
         numbers = {"sum_x": 20000.0, "sum_xx": 850000.0, "min_x": 10.0, "max_x": 70.0} if column == "age" else {}
         put(con, "column_moments", window, column_name=column, **{**defaults, **numbers, **values})
+
+    @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-9, 1.7e9])
+    def test_a_constant_column_has_no_deviation(self, spec, home, con, profiles, value):
+        x = np.full(300, value)
+        window_sums = {"sum_x": float(x.sum()), "sum_xx": float((x**2).sum()), "min_x": value, "max_x": value}
+        self.moments(con, 0, "age", n_rows=300, **window_sums)
+        row = one(judge(spec, home, con, [0], profiles).judgements, "standard_deviation", 0, "age")
+        assert (row["value"], row["status"]) == (0.0, "ok")
+
+    def test_a_deviation_that_the_sums_cannot_tell_is_none(self, spec, home, con, profiles):
+        """Second stamps of one minute: the squares need 62 bits, so their sum holds no trace of the deviation."""
+        for window, start, status in ((0, 1.7e9, "insufficient_data"), (1, 1.7e4, "ok")):
+            x = start + np.arange(300) % 60
+            window_sums = {"sum_x": float(x.sum()), "sum_xx": float((x**2).sum())}
+            window_sums |= {"min_x": float(x.min()), "max_x": float(x.max())}
+            self.moments(con, window, "age", n_rows=300, **window_sums)
+            row = one(judge(spec, home, con, [window], profiles).judgements, "standard_deviation", window, "age")
+            assert row["status"] == status
+            assert row["value"] == (None if status == "insufficient_data" else pytest.approx(x.std(ddof=1), rel=1e-5))
 
     def test_moments(self, spec, home, con, profiles):
         x = np.random.default_rng(3).normal(40, 10, 500)
@@ -297,3 +317,12 @@ class TestReferenceFile:
         assert last["bound_low"] == pytest.approx(inside.mean() - half)
         assert last["reference_value"] == pytest.approx(((frame["p"] >= 0.5) == (frame["churned"] == 1)).mean())
         assert last["status"] == "warn"
+
+
+def test_the_expected_values_outside_a_sample_are_the_beta_binomial_quantile():
+    rng = np.random.default_rng(82)
+    n = np.concatenate([np.arange(1, 60), rng.integers(1, 3000, 200), [66_666]]).astype(float)
+    m = np.concatenate([rng.integers(2, 50, 59), rng.integers(2, 20_000, 200), [466_662]]).astype(float)
+    for level in (0.0001, 0.001, 0.3):
+        expected = betabinom.isf(level, n.astype(int), 2, m - 1)
+        np.testing.assert_array_equal(data_quality.most_outside(n, m, level), expected)
