@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from metrics_py.profile.column_profile import ColumnProfile
+from metrics_py.quality.regression import SMALLEST_RELATIVE_VARIANCE
 from sightline.judging.frames import BY, conform, rate
 from sightline.spec.model import Feature, MonitorSpec
 
@@ -49,17 +50,33 @@ def _column_rates(spec: MonitorSpec, moments: pl.DataFrame) -> pl.DataFrame:
         pl.col("n") > 0
     )
     mean = pl.col("sum_x") / pl.col("n")
-    spread = (pl.col("sum_xx") / pl.col("n") - mean**2).clip(0) * pl.col("n") / (pl.col("n") - 1)
-    facts = {
-        "mean": mean,
-        "standard_deviation": pl.when(pl.col("n") > 1).then(spread.sqrt()),
-        "minimum": pl.col("min_x"),
-        "maximum": pl.col("max_x"),
-    }
+    facts = {"mean": mean, "minimum": pl.col("min_x"), "maximum": pl.col("max_x")}
     for metric, value in facts.items():
         rows = finite.select(*by, metric=pl.lit(metric), value=value, n="n").filter(pl.col("value").is_finite())
         parts.append(conform(rows.with_columns(status=pl.lit("ok"))))
-    return pl.concat(parts)
+    return pl.concat([*parts, _deviations(finite)])
+
+
+def _deviations(finite: pl.DataFrame) -> pl.DataFrame:
+    """Standard deviations from sums: 0 of equal values, and none where the sums are too coarse to tell."""
+    square = pl.col("sum_xx") / pl.col("n")
+    variance = square - (pl.col("sum_x") / pl.col("n")) ** 2
+    deviation = (variance * pl.col("n") / (pl.col("n") - 1)).sqrt()
+    is_constant = pl.col("min_x") == pl.col("max_x")
+    is_known = is_constant | (variance > SMALLEST_RELATIVE_VARIANCE * square)
+    rows = finite.filter((pl.col("n") > 1) & square.is_finite()).select(
+        *BY,
+        "column",
+        metric=pl.lit("standard_deviation"),
+        value=pl.when(is_constant).then(0.0).when(is_known).then(deviation),
+        n="n",
+        status=pl.when(is_known).then(pl.lit("ok")).otherwise(pl.lit("insufficient_data")),
+        reason=pl.when(~is_known).then(
+            pl.lit("the values vary too little beside their size for sums of squares to tell")
+        ),
+        reason_code=pl.when(~is_known).then(pl.lit("undefined")),
+    )
+    return conform(rows)
 
 
 def has_contract(feature: Feature) -> bool:
