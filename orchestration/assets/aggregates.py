@@ -17,6 +17,7 @@ from orchestration.resources import dbt_environment, environment, quietly
 from sightline.clock import utc_now
 from sightline.durable import exclusive
 from sightline.lake.store.progress import open_progress
+from sightline.lake.store.stored_spec import require_current
 from sightline.spec import names
 from sightline.spec.flows import DELAYED
 from sightline.warehouse import connect, ensure_reference, prepare, write_control
@@ -25,7 +26,7 @@ from sightline.warehouse.reference import reference_id
 SOURCES = {"inferences": "inferences", "labels": "labels", "current_labels": "labels", "quarantine": "inferences"}
 """Which asset fills a dbt source of schema ``raw``."""
 
-SHARED_VIEWS = ("stg_inferences",)
+SHARED_VIEWS = ("stg_inferences", "stg_quarantine")
 """Views that both flows read, and an asset of the immediate one: either flow may be the first to run."""
 
 WITHOUT_PARTITION = 30
@@ -127,6 +128,7 @@ def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, flow: str, 
     Returns the ledger's position and the reference's id as the aggregates will know them.
     """
     spec, paths = monitor.spec, monitor.paths
+    require_current(spec, paths)
     with open_progress(paths.ledger) as progress:
         position = progress.position()
     with connect(paths) as con:

@@ -19,6 +19,7 @@ from sightline.judging.verdicts import FactTable, Verdict, verdicts
 from sightline.spec import plan
 from sightline.spec.flows import INTAKE_ASSETS
 from sightline.spec.plan import PlannedCheck
+from sightline.spec.windows import is_key
 
 DAY = timedelta(days=1)
 WITHOUT_PARTITION = 30
@@ -85,7 +86,7 @@ def windows_to_check(
     if keys:
         return keys, True
     known = context.instance.get_materialized_partitions(monitor.key(asset))
-    return sorted(known)[-WITHOUT_PARTITION:], False
+    return sorted(key for key in known if is_key(monitor.spec, key))[-WITHOUT_PARTITION:], False
 
 
 def judge_checks(monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]) -> Found:

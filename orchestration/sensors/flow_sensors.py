@@ -13,6 +13,7 @@ from sightline.clock import utc_now
 from sightline.lake.intake.affected_windows import label_windows_waiting, peek_windows
 from sightline.lake.intake.sources import Batch, pending
 from sightline.lake.store.progress import open_progress
+from sightline.lake.store.stored_spec import require_current
 from sightline.spec import names
 from sightline.spec.flows import DELAYED, FLOWS
 from sightline.warehouse.reference import reference_id
@@ -48,7 +49,8 @@ def build(monitor: Monitor, flow: str) -> dg.SensorDefinition:
         description=f"New {watched}, closed windows and a new reference start runs of just the affected windows.",
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        cursor = Cursor.load(context.cursor)
+        require_current(monitor.spec, monitor.paths)
+        cursor = Cursor.load(context.cursor).of(monitor.spec)
         decided = plan(monitor.spec, flow, cursor, look(monitor, flow, cursor, context.instance))
         requests = [run_request(monitor, flow, request) for request in decided.requests]
         return dg.SensorResult(

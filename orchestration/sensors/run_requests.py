@@ -18,7 +18,7 @@ from enum import Enum
 from sightline.lake.store.progress import Done
 from sightline.spec.flows import DELAYED, IMMEDIATE
 from sightline.spec.model import MonitorSpec
-from sightline.spec.windows import closes_at, contiguous, keys_between, matures_at, next_key
+from sightline.spec.windows import closes_at, contiguous, is_key, keys_between, matures_at, next_key
 
 MAX_ATTEMPTS = 3
 MAX_OPEN = 4
@@ -105,6 +105,13 @@ class Cursor:
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
         return cls(**parts)
+
+    def of(self, spec: MonitorSpec) -> Cursor:
+        """Without requests for windows of another schedule."""
+        kept = [
+            tuple(r for r in rs if is_key(spec, r.first) and is_key(spec, r.last)) for rs in (self.open, self.given_up)
+        ]
+        return Cursor(*kept)
 
     def dump(self) -> str:
         """The cursor as JSON."""

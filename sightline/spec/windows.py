@@ -11,6 +11,14 @@ SETTLE = {"hourly": timedelta(minutes=10), "daily": timedelta(hours=1), "weekly"
 """After its end a window waits this long for the last events before it is judged for good."""
 
 
+def is_key(spec: MonitorSpec, key: str) -> bool:
+    """Whether a text is the key of one of the monitor's windows, and not of another schedule's."""
+    try:
+        return spec.key(spec.window_start(key)) == key
+    except ValueError:
+        return False
+
+
 def next_key(spec: MonitorSpec, key: str, steps: int = 1) -> str:
     """The key `steps` windows later (earlier if negative)."""
     return spec.key(spec.window_start(key) + steps * spec.window)

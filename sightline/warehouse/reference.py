@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -235,6 +235,8 @@ def ensure_reference(
 ) -> ReferenceProfile | None:
     """Freeze the reference as soon as its rows are complete, and its label bins as soon as its labels are.
 
+    Columns that the monitor's file named later are added, if rows of the reference hold them.
+
     Rows are complete when the lake holds data at or after the reference's end; or when the end has passed and the last
     window of the reference holds rows. Until then bins are unknown and None is returned.
     """
@@ -243,11 +245,15 @@ def ensure_reference(
 
     if frozen is not None:
         waits = spec.labels is not None and "@label" not in frozen.columns and frozen.kind != "file"
-        if not waits:
+        later = [r for r in column_roles(spec) if r.role != "label" and r.column_name not in frozen.columns]
+        if not waits and not later:
             return frozen
+    else:
+        waits, later = False, []
     with _raw(spec, paths, con) as prepared:
         if frozen is not None:
-            return _with_label(spec, paths, frozen, prepared, moment)
+            frozen = _with_columns(spec, paths, home, frozen, prepared, later) if later else frozen
+            return _with_label(spec, paths, frozen, prepared, moment) if waits else frozen
         if spec.reference.kind != "file" and not _is_complete(spec, prepared, moment):
             return None
         return _build(spec, paths, home, prepared, moment)
@@ -333,6 +339,28 @@ def _build(
         quality=quality,
         is_new=True,
     )
+    _write(paths, profile)
+    return profile
+
+
+def _with_columns(
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    home: Home,
+    frozen: ReferenceProfile,
+    con: duckdb.DuckDBPyConnection,
+    later: Sequence[ColumnRole],
+) -> ReferenceProfile:
+    """Add the bins of columns named later, leaving all others as they are; those without a value stay unknown."""
+    try:
+        data = file_data(spec, home) if frozen.kind == "file" else lake_data(con, spec, frozen.start, frozen.end)
+    except SightlineError:  # the file has no such column: the judgement says that the reference does not know it
+        return frozen
+    known = [role for role in later if data.column(role)["value"].is_not_null().any()]
+    if not known:
+        return frozen
+    columns = {**frozen.columns, **{role.column_name: _profile(spec, data, role) for role in known}}
+    profile = replace(frozen, id=_content_id(columns, frozen.segments), columns=columns, is_new=True)
     _write(paths, profile)
     return profile
 

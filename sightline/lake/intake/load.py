@@ -23,12 +23,14 @@ from sightline.lake.intake.normalize import Normalized, normalize
 from sightline.lake.intake.read import decoded
 from sightline.lake.intake.report import IntakeReport, Tally
 from sightline.lake.intake.request_response import HalfWork, HalvesDone, unpaired_notes
+from sightline.lake.intake.reread import take_over
 from sightline.lake.intake.segments import inference_chunk, rejected_rows
 from sightline.lake.intake.sources import Batch, mapping_mark
 from sightline.lake.store.compaction import compact_touched
 from sightline.lake.store.ledger import Ledger, open_ledger
 from sightline.lake.store.parts import Staging, lake_lock, quarantine_frame, recover, window_key_expr
 from sightline.lake.store.schema import revision_order
+from sightline.lake.store.stored_spec import require_current
 from sightline.log.events import REJECTED, InferenceEvent
 from sightline.spec.model import MonitorSpec
 
@@ -68,10 +70,12 @@ def intake(
     Raises
     ------
     SightlineError
-        Another process is loading, or ledger and lake disagree. A bad file is no error: it is quarantined.
+        Another process is loading, ledger and lake disagree, or the monitor's file says otherwise than when the data
+        were stored. A bad file is no error: it is quarantined.
     """
     with lake_lock(paths), open_ledger(paths.ledger) as ledger:
         recover(paths, ledger)
+        take_over(spec, paths, home, ledger, require_current(spec, paths, ledger))
         waiting = sources.pending(spec, paths, kind, home)
         if batches is not None:
             wanted = {batch.batch_id for batch in batches}

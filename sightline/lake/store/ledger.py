@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sightline.errors import SightlineError
 
@@ -37,6 +38,7 @@ CREATE TABLE IF NOT EXISTS schemas(fingerprint TEXT PRIMARY KEY, columns TEXT NO
 CREATE TABLE IF NOT EXISTS reloads(
     number INTEGER PRIMARY KEY AUTOINCREMENT, reloaded_at TEXT NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL,
     batch_id TEXT NOT NULL, n_superseded INTEGER NOT NULL, before TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
@@ -192,6 +194,18 @@ class Ledger:
         position = self.con.execute("SELECT coalesce(max(seq), 0) FROM window_changes").fetchone()[0]
         return dict(rows), position
 
+    def facts(self) -> dict[str, Any]:
+        """What the stored data were made with, by name."""
+        return {name: json.loads(value) for name, value in self.con.execute("SELECT name, value FROM facts")}
+
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        """Keep some facts."""
+        with self.transaction() as con:
+            con.executemany(
+                "INSERT OR REPLACE INTO facts(name, value) VALUES (?, ?)",
+                [(name, json.dumps(value, sort_keys=True)) for name, value in facts.items()],
+            )
+
     def get(self, key: str) -> int:
         """A stored number, 0 when never set."""
         row = self.con.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
@@ -236,7 +250,7 @@ def open_ledger(path: Path, *, create: bool = True) -> Generator[Ledger]:
         try:
             con.execute("PRAGMA journal_mode = WAL")
             con.execute("PRAGMA synchronous = FULL")
-            if con.execute("SELECT count(*) FROM sqlite_master WHERE name = 'reloads'").fetchone()[0] == 0:
+            if con.execute("SELECT count(*) FROM sqlite_master WHERE name = 'facts'").fetchone()[0] == 0:
                 con.executescript(f"BEGIN;{SCHEMA}COMMIT;")
         except sqlite3.DatabaseError as error:
             raise SightlineError(

@@ -87,6 +87,12 @@ class Progress:
         with self._transaction():
             self.con.execute("UPDATE judged SET alerted = 1 WHERE run_id = ?", [run_id])
 
+    def forget(self) -> None:
+        """All windows are to be aggregated and judged again."""
+        with self._transaction():
+            self.con.execute("DELETE FROM aggregated")
+            self.con.execute("DELETE FROM judged")
+
     def reference_of(self, flow: str, keys: Iterable[str]) -> dict[str, str]:
         """Window key -> id of the reference its aggregates were binned by."""
         wanted = set(keys)

@@ -42,6 +42,14 @@ def spec(make_spec):
     return make_spec()
 
 
+def test_requests_for_windows_of_another_schedule_are_forgotten(spec):
+    asked = plan(spec, "immediate", Cursor(), listing(pending={"a": frozenset({"2026-01-30"})})).cursor
+    assert asked.of(spec) == asked and asked.open
+    for schedule in ("hourly", "weekly"):
+        other = spec.model_copy(update={"schedule": schedule})
+        assert asked.of(other) == Cursor()
+
+
 class TestNewData:
     def test_one_request_per_contiguous_range(self, spec):
         known = {"2026-01-20": done(0)}

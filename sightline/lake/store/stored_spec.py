@@ -1,0 +1,130 @@
+"""What stored data were made with: the parts of a monitor's file that decided how they were read and filed.
+
+The ledger keeps them. A file that says something else later is told, so that no row vanishes from sight unnoticed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.errors import SightlineError
+from sightline.home import MonitorPaths
+from sightline.lake.store.ledger import Ledger, open_ledger
+from sightline.narrowing import is_object
+from sightline.spec.model import MonitorSpec
+
+UNFINISHED = "migration"
+"""Fact that stands in the ledger while a migration has not ended."""
+ADDABLE = ("features", "class_scores", "segments")
+"""Columns that may be added at any time: what was logged of them is read again. Those left out stay where they are."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that the monitor's file now says otherwise.
+
+    Attributes
+    ----------
+    name : str
+        Which fact.
+    before, now : object
+        Its values.
+    is_harmless : bool
+        It is applied as it is, with what was added read again.
+    """
+
+    name: str
+    before: Any
+    now: Any
+    is_harmless: bool
+
+    def __str__(self) -> str:
+        if is_object(self.before) and is_object(self.now):
+            parts = [
+                f"{self.name}.{key} was {_word(self.before.get(key))}, is {_word(self.now.get(key))}"
+                for key in dict.fromkeys([*self.before, *self.now])
+                if self.before.get(key) != self.now.get(key)
+            ]
+            return ", ".join(parts)
+        return f"{self.name} was {_word(self.before)}, is {_word(self.now)}"
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def facts_of(spec: MonitorSpec) -> dict[str, Any]:
+    """The facts of a monitor's file that stored data depend on, as plain JSON."""
+    columns, labels = spec.columns, spec.labels
+    named = ("prediction_id", "timestamp", "model_version", "entity_id", "query_id")
+    return {
+        "schedule": spec.schedule,
+        "start": spec.first_window.isoformat(),
+        "task": spec.model.task,
+        "columns": {name: getattr(columns, name) for name in named},
+        "labels": {"column": labels.column, "prediction_id": labels.prediction_id} if labels else None,
+        "positive": spec.positive_class if labels and spec.model.task == "binary_classification" else None,
+        "class_scores": dict.fromkeys(columns.class_scores, "numeric"),
+        "features": {name: feature.kind for name, feature in columns.features.items()},
+        "segments": dict.fromkeys(columns.segments, "categorical"),
+        "reference": spec.reference.model_dump(mode="json"),
+    }
+
+
+def changes(spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger) -> list[Change]:
+    """What the file says otherwise than when the data were stored."""
+    before, now = ledger.facts(), facts_of(spec)
+    found = [
+        Change(name, before[name], value, _is_harmless(name, before[name], value, paths))
+        for name, value in now.items()
+        if name in before and before[name] != value
+    ]
+    if UNFINISHED in before:
+        found.append(Change(UNFINISHED, "begun", "not ended", is_harmless=False))
+    return found
+
+
+def _is_harmless(name: str, before: Any, now: Any, paths: MonitorPaths) -> bool:
+    if name in ADDABLE:
+        return all(now.get(key, kind) == kind for key, kind in before.items())
+    if name == "reference":
+        return not (paths.reference / "profile.json").exists()
+    if name in ("labels", "positive"):
+        return before is None or now is None
+    return name == "start" and now > before
+
+
+def require_current(spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger | None = None) -> list[Change]:
+    """Refuse to go on with data that were stored under another file of the monitor.
+
+    Parameters
+    ----------
+    spec, paths
+        The monitor.
+    ledger : Ledger, optional
+        Its open ledger.
+
+    Returns
+    -------
+    list of Change
+        Harmless changes that the next intake applies.
+
+    Raises
+    ------
+    SightlineError
+        What is stored does not fit the file; the text names the command that migrates.
+    """
+    if ledger is None:
+        with open_ledger(paths.ledger, create=False) as opened:
+            return require_current(spec, paths, opened)
+    found = changes(spec, paths, ledger)
+    bad = [change for change in found if not change.is_harmless]
+    if bad:
+        raise SightlineError(
+            f"the data of {spec.id} were stored under another file: {'; '.join(map(str, bad))}",
+            where=f"monitors/{spec.id}.yaml",
+            fix=f"take the change back, or run `sightline migrate {spec.id}`: it files what is stored anew",
+        )
+    return found

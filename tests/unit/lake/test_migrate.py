@@ -1,0 +1,221 @@
+"""A monitor's file that changed after data were stored: told, never silently; migrated on demand, or taken over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from sightline.cli import cli
+from sightline.errors import SightlineError
+from sightline.lake.intake.load import intake
+from sightline.lake.intake.migrate import migrate
+from sightline.lake.store.parts import scan_lake
+from sightline.lake.store.progress import open_progress
+from sightline.lake.store.stored_spec import require_current
+from sightline.log.events import InferenceEvent
+from sightline.log.writer import SegmentWriter
+from sightline.spec.model import Columns, Feature, Labels, MonitorSpec
+from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
+
+SPEC = make_spec()
+EVERY = timedelta(hours=5)
+
+
+def load(root: Path, spec: MonitorSpec = SPEC) -> None:
+    home, paths = make_paths(root)
+    intake(spec, paths, "inferences", home)
+    intake(spec, paths, "labels", home)
+
+
+def stored(root: Path, n: int = 100) -> pl.DataFrame:
+    """Five hours apart over three weeks, every second one labelled; what a fresh start under the file of now holds."""
+    _, paths = make_paths(root)
+    land(paths.landing_inferences, "a.parquet", rows(n, every=EVERY))
+    truth = pl.DataFrame({"id": [f"id-{i}" for i in range(0, n, 2)], "y": [i % 3 == 0 for i in range(0, n, 2)]})
+    land(paths.landing_labels, "y.parquet", truth)
+    return rows(n, every=EVERY)
+
+
+def tables(root: Path, spec: MonitorSpec) -> dict[str, Any]:
+    paths = make_paths(root)[1]
+    found: dict[str, Any] = {}
+    for kind, keys in (("inferences", ["prediction_id", "model_version"]), ("labels", ["prediction_id"])):
+        frame = scan_lake(spec, paths, kind).collect().sort(keys)
+        found[kind] = frame.drop("batch_id", "revision_order", "received_at", "observed_at", strict=False).to_dicts()
+        with open_progress(paths.ledger) as progress:
+            counted = progress.rows(kind, progress.changes([kind]))
+        there = frame.group_by("window_start").len()
+        assert {key: n for key, n in counted.items() if n} == {spec.key(at): n for at, n in there.iter_rows()}
+    return found
+
+
+@pytest.mark.parametrize("schedule", ["weekly", "hourly"])
+def test_another_schedule_is_refused_and_migrated_to_what_a_fresh_start_holds(tmp_path: Path, schedule: str) -> None:
+    old, fresh = tmp_path / "old", tmp_path / "fresh"
+    stored(old)
+    load(old)
+    now = make_spec(schedule=schedule)
+    home, paths = make_paths(old)
+    told = f"schedule was daily, is {schedule}"
+    with pytest.raises(SightlineError, match=f"{told}(.|\n)*sightline migrate m"):
+        intake(now, paths, "inferences", home)
+    with pytest.raises(SightlineError, match=told):
+        require_current(now, paths)
+    report = migrate(now, paths, home)
+    assert [str(change) for change in report.changes] == [told]
+    require_current(now, paths)
+    stored(fresh)
+    load(fresh, now)
+    assert tables(old, now) == tables(fresh, now)
+    assert scan_lake(now, paths, "inferences").collect().height == 100
+    ledger_adds_up(old)
+    assert not migrate(now, paths, home).changes
+
+
+def test_ids_that_meet_in_a_longer_window_are_told(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    for day in range(9):
+        land(paths.landing_inferences, f"{day}.parquet", rows(10, start=START + timedelta(days=day), seed=day))
+    load(tmp_path)
+    weekly = make_spec(schedule="weekly")
+    report = migrate(weekly, paths, home)
+    assert report.repeated == 70
+    assert scan_lake(weekly, paths, "inferences").collect().group_by("window_start").len()["len"].to_list() == [10, 10]
+    assert quarantine(tmp_path)["reason"].value_counts().rows() == [("conflicting_duplicate", 70)]
+    ledger_adds_up(tmp_path)
+
+
+def with_features(**kinds: str) -> MonitorSpec:
+    features = {name: Feature(kind=kind) for name, kind in kinds.items()}  # type: ignore[arg-type]
+    return make_spec(columns=SPEC.columns.model_copy(update={"features": features}))
+
+
+def test_an_added_feature_is_read_from_what_was_logged(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    first = with_features(x="numeric")
+    told = rows(30)
+    land(paths.landing_inferences, "a.csv", told)
+    gone = land(paths.landing_inferences, "b.parquet", rows(5, first=100))
+    clock = START + timedelta(days=1)
+    with SegmentWriter(paths.log, "m", "inferences") as log:
+        events = [InferenceEvent(id=f"s{i}", at=START, features={"x": 1.0, "c": "blue"}, score=0.5) for i in range(3)]
+        log.append(events, received_at=clock)
+    intake(first, paths, "inferences", home)
+    gone.unlink()
+    now = with_features(x="numeric", c="categorical")
+    assert [change.is_harmless for change in require_current(now, paths)] == [True]
+    intake(now, paths, "inferences", home)
+    assert require_current(now, paths) == []
+    found = scan_lake(now, paths, "inferences").collect()
+    values = dict(found.select("prediction_id", "f_c").iter_rows())
+    assert [values[f"id-{i}"] for i in range(30)] == told["c"].to_list()
+    assert {values[f"s{i}"] for i in range(3)} == {"blue"}
+    assert {values[f"id-{i}"] for i in range(100, 105)} == {None}
+    with open_progress(paths.ledger) as progress:
+        assert progress.rows("inferences", ["2026-01-05"]) == {"2026-01-05": 38}
+
+
+def test_another_kind_is_migrated_from_the_files_and_from_the_lake_where_they_are_gone(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    first = with_features(x="numeric", zip="numeric")
+    data = rows(30).with_columns(zip=pl.Series([f"{i:05d}" for i in range(30)]))
+    land(paths.landing_inferences, "a.csv", data.head(20))
+    gone = land(paths.landing_inferences, "b.csv", data.tail(10))
+    intake(first, paths, "inferences", home)
+    gone.unlink()
+    now = with_features(x="numeric", zip="categorical")
+    with pytest.raises(SightlineError, match=r"features\.zip was numeric, is categorical"):
+        intake(now, paths, "inferences", home)
+    assert migrate(now, paths, home).gone == 10
+    found = scan_lake(now, paths, "inferences").collect().sort("predicted_at")["f_zip"].to_list()
+    assert found == [f"{i:05d}" for i in range(20)] + [str(i) for i in range(20, 30)]
+    assert not migrate(now, paths, home).changes
+
+
+def test_another_positive_class_turns_the_labels(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    stored(tmp_path)
+    load(tmp_path)
+    before = scan_lake(SPEC, paths, "labels").collect().sort("prediction_id")["label_value"]
+    now = make_spec(labels=Labels(column="y", give_up_after=timedelta(days=3), positive=0))
+    with pytest.raises(SightlineError, match="positive was 1, is 0"):
+        intake(now, paths, "labels", home)
+    migrate(now, paths, home)
+    after = scan_lake(now, paths, "labels").collect().sort("prediction_id")["label_value"]
+    assert after.to_list() == (1 - before).to_list()
+
+
+def test_another_id_loads_the_files_again(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    data = rows(30).with_columns(key=pl.format("k-{}", "id"))
+    land(paths.landing_inferences, "a.parquet", data)
+    land(paths.landing_labels, "y.parquet", data.select("id", "key", y=pl.lit(1)))
+    load(tmp_path)
+    columns = SPEC.columns.model_copy(update={"prediction_id": "key"})
+    now = make_spec(columns=columns)
+    with pytest.raises(SightlineError, match=r"columns\.prediction_id was id, is key"):
+        intake(now, paths, "inferences", home)
+    report = migrate(now, paths, home)
+    assert (len(report.reloaded), report.kept) == (2, [])
+    for kind in ("inferences", "labels"):
+        found = scan_lake(now, paths, kind).collect()
+        assert sorted(found["prediction_id"]) == sorted(f"k-id-{i}" for i in range(30)), kind
+    ledger_adds_up(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        make_spec(columns=SPEC.columns.model_copy(update={"score": "probability"})),
+        with_features(x="numeric"),
+        make_spec(start=START + timedelta(days=1)),
+        make_spec(labels=None),
+        make_spec(columns=Columns(**{**SPEC.columns.model_dump(), "features": {"x": {"kind": "numeric", "max": 3}}})),
+    ],
+    ids=["a column called otherwise", "a feature left out", "a later start", "no labels", "a contract"],
+)
+def test_what_touches_no_stored_row_is_taken_over(tmp_path: Path, now: MonitorSpec) -> None:
+    home, paths = make_paths(tmp_path)
+    stored(tmp_path, 10)
+    load(tmp_path)
+    intake(now, paths, "inferences", home)
+    assert require_current(now, paths) == []
+    assert scan_lake(now, paths, "inferences").collect().height == 10
+
+
+def test_an_earlier_start_loads_what_was_out_of_range(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    late = make_spec(start=START + timedelta(days=2))
+    stored(tmp_path)
+    load(tmp_path, late)
+    assert scan_lake(late, paths, "inferences").collect().height == 90
+    with pytest.raises(SightlineError, match="start was 2026-01-07"):
+        intake(SPEC, paths, "inferences", home)
+    migrate(SPEC, paths, home)
+    assert scan_lake(SPEC, paths, "inferences").collect().height == 100
+    assert scan_lake(SPEC, paths, "labels").collect().height == 50
+
+
+def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, _ = make_paths(tmp_path)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    home.monitors.mkdir()
+    text = (
+        "model: {id: m, task: binary_classification}\n"
+        "columns: {prediction_id: id, timestamp: ts, score: p, model_version: version,"
+        " features: {x: numeric, c: categorical}, segments: [c]}\n"
+        "labels: {column: y, give_up_after: 3d}\n"
+        "reference: {kind: window, start: 2026-01-05, end: 2026-01-07}\n"
+    )
+    stored(tmp_path)
+    load(tmp_path)
+    (home.monitors / "m.yaml").write_text(text + "schedule: weekly\n")
+    done = CliRunner().invoke(cli, ["migrate", "m"], catch_exceptions=False)
+    assert done.exit_code == 0 and "schedule was daily, is weekly" in done.output
+    again = CliRunner().invoke(cli, ["migrate", "m"], catch_exceptions=False)
+    assert "nothing to migrate" in again.output
