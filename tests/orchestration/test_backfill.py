@@ -8,15 +8,21 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from orchestration import jobs, partitions
-from orchestration.backfill import dagster_instance
+from orchestration.backfill import dagster_instance, materialize_range
+from sightline.errors import SightlineError
+from sightline.home import MonitorPaths
+from sightline.lake.intake.migrate import migrate
 from sightline.lake.store.progress import open_progress
 from sightline.results.evidence import read_evidence
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
 from sightline.spec import names, plan
 from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import keys_between
+from sightline.warehouse import connect
 from tests.support.workshop import (
     AWKWARD,
     DAYS,
@@ -87,6 +93,13 @@ def evaluation(
         if isinstance(found, dg.AssetCheckEvaluation) and found.partition == partition:
             return found
     raise AssertionError(f"no result of {check} for {partition}")
+
+
+def marts(paths: MonitorPaths) -> dict[str, pl.DataFrame]:
+    """All marts of a monitor."""
+    with connect(paths, read_only=True) as con:
+        names = con.sql("select table_name from information_schema.tables where table_schema = 'marts'").fetchall()
+        return {name: con.sql(f"select * from marts.{name}").pl() for (name,) in names}
 
 
 class TestHistory:
@@ -336,6 +349,25 @@ class TestBadData:
         assert not found.passed
         assert "damaged.parquet: unreadable_file (" in found.description
 
+    def test_one_run_and_two_make_the_same_marts(self, workshop):
+        spec, paths = workshop.churn, workshop.home.monitor("churn")
+        known = churn_rows(spec.first_window)[1].head(6).drop("day")
+        flipped = pl.Series([1, 1, 1, 1, 0, 0])
+        odd = known.with_columns(churned=(pl.col("churned") - flipped).abs())
+        land(workshop.home, "churn", "labels", "odd", odd)
+        repeated = churn_rows(spec.first_window)[0].head(4)
+        land(workshop.home, "churn", "inferences", "again", repeated)
+        made = []
+        for _ in range(2):
+            materialize_range(workshop.home, spec, workshop.day(0), workshop.day(1))
+            made.append(marts(paths))
+        assert made[0].keys() == made[1].keys() and {"rejections", "label_rejections"} <= made[0].keys()
+        for name, frame in made[0].items():
+            assert_frame_equal(frame, made[1][name], check_row_order=False, rel_tol=1e-9)
+        labels = made[0]["label_rejections"].select("kind", "reason", "n").rows()
+        assert sorted(labels) == [("labels", "conflicting_label", 4), ("labels", "duplicate", 2)]
+        assert made[0]["rejections"].select("kind", "reason", "n").rows() == [("inferences", "duplicate", 4)]
+
     def test_a_closed_window_without_predictions_fails_the_volume_check(self, workshop, instance, built):
         spec, day = workshop.churn, workshop.day(DAYS)
         run(built, instance, spec, "immediate", day, only=[key.path[-1] for key in _judged(built, spec)])
@@ -347,6 +379,22 @@ class TestBadData:
             pl.col("window_key") == day, pl.col("stream") == "data_quality/n_rows"
         )
         assert evidence["display_value"].to_list() == [0.0]
+
+
+def test_another_schedule_is_refused_until_the_stored_data_are_migrated(workshop):
+    paths = workshop.home.monitor("churn")
+    weekly = workshop.churn.model_copy(update={"schedule": "weekly"})
+    first, last = weekly.key(weekly.first_window), weekly.key(workshop.churn.window_start(workshop.day(DAYS - 1)))
+    with pytest.raises(SightlineError, match=r"schedule was daily, is weekly(.|\n)*sightline migrate churn"):
+        materialize_range(workshop.home, weekly, first, last)
+    report = migrate(weekly, paths, workshop.home)
+    assert (report.repeated, report.kept) == (0, [])
+    materialize_range(workshop.home, weekly, first, last)
+    judged = read_judgements(paths, metric="n_rows", segment="all").filter(pl.col("model_version") == "all")
+    assert judged["value"].sum() == DAYS * ROWS_PER_DAY
+    assert {weekly.key(at) for at in judged["window_start"]} == set(keys_between(weekly, first, last))
+    assert (judged["window_end"] - judged["window_start"]).unique().to_list() == [timedelta(days=7)]
+    assert report.archive is not None and list((report.archive / "results" / "judgements").iterdir())
 
 
 def _judged(built: dg.Definitions, spec: MonitorSpec) -> list[dg.AssetKey]:

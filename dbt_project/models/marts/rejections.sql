@@ -1,11 +1,12 @@
 with issues as (
     select
-        kind,
+        'inferences' as kind,
         coalesce("column", '') as column_name,
         reason,
         severity,
         coalesce(window_start, received_at) as counted_at
     from {{ ref('stg_quarantine') }}
+    where kind <> 'labels'
 ),
 
 final as (
