@@ -148,6 +148,8 @@ def decode_base64(text: str, where: str) -> bytes:
 
 
 def _number(text: str) -> Any:
+    if not text.strip():
+        return None  # an empty field of CSV is no value
     try:
         return float(text)
     except ValueError:
@@ -212,6 +214,7 @@ def _split(value: Any, where: str) -> list[Row]:
             value.get("columns") or [UNNAMED.format(i) for i in range(len(data[0]) if data else 0)], f"{where}.columns"
         )
     ]
+    tensors.check_names(columns, f"{where}.columns")
     for i, row in enumerate(data):
         if len(row) != len(columns):
             raise SightlineError(f"a row of {len(row)} values under {len(columns)} columns", where=f"{where}.data[{i}]")
@@ -275,6 +278,7 @@ def _seldon(body: Mapping[str, Any], where: str, of_json: Any) -> list[Row]:
         return [_row(row, where) for row in rows]
     if len(names) == len(rows) > 1 and not any(is_array(row) for row in rows):
         rows = [rows]  # one row without an axis for rows
+    tensors.check_names(names, f"{where}.data.names")
     named: list[Row] = []
     for i, row in enumerate(rows):
         values = row if is_array(row) else [row]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from sightline.collector.formats import bodies, lenient, rows, tensors
+from sightline.collector.formats import bodies, errors, lenient, rows, tensors
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.narrowing import is_array, is_object
@@ -104,6 +104,10 @@ def _event(
     common: dict[str, Any] = {"at": at, "version": version, "trace": trace, "source": "cloudevents"}
     if kind in REQUEST or kind in RESPONSE:
         part = "request" if kind in REQUEST else "response"
+        status = _failed(attributes, data, spec) if part == "response" else None
+        if status:
+            failed = rows.inference_event(spec, None, None, id=base, part=part, status=status, **common)
+            return [failed]
         found = (bodies.request_rows if part == "request" else bodies.response_rows)(data, f"{where}.data")
         return [
             rows.inference_event(
@@ -133,6 +137,14 @@ def _event(
     raise SightlineError(
         f"CloudEvent type {kind!r} is not known", where=f"{where}.type", fix=f"send one of {', '.join(allowed)}"
     )
+
+
+def _failed(attributes: Mapping[str, str], data: Any, spec: MonitorSpec) -> int | str | None:
+    """Status of a call that failed, by the extension ``statuscode`` or by its answer."""
+    code = attributes.get("statuscode", "")
+    if code.isdigit() and int(code[:4]) >= 400:
+        return int(code[:4])
+    return errors.failure(data, spec)
 
 
 def _judged_call(feedback: Any) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sightline.collector.formats import bodies, rows, tensors
+from sightline.collector.formats import bodies, errors, rows, tensors
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.narrowing import is_object
@@ -56,7 +56,8 @@ def _call(
     wrapped = "request" in call or "response" in call
     request, response = (call.get("request"), call.get("response")) if wrapped else (call, None)
     inputs = bodies.request_rows(request, f"{where}.request") if request is not None else None
-    outputs = bodies.response_rows(response, f"{where}.response") if response is not None else None
+    status = errors.failure(response, spec)
+    outputs = bodies.response_rows(response, f"{where}.response") if response is not None and not status else None
     if inputs is not None and outputs is not None and len(inputs) != len(outputs):
         raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
     base = _id(headers, call, request, response)
@@ -68,11 +69,12 @@ def _call(
         "at": rows.moment(call.get("time") or headers.get("x-timestamp"), f"{where}.time"),
         "version": version,
         "source": source,
+        "status": status,
         "part": None
-        if (inputs is None) == (outputs is None)
-        else ("request" if outputs is None and wrapped else "response" if inputs is None else None),
+        if (inputs is None) == (response is None)
+        else ("request" if response is None and wrapped else "response" if inputs is None else None),
     }
-    count = len(inputs if inputs is not None else outputs or [])
+    count = 1 if inputs is None and outputs is None else len(inputs if inputs is not None else outputs or [])
     events: list[InferenceEvent | LabelEvent | RejectedEvent] = []
     for i in range(count):
         row = inputs[i] if inputs is not None else None

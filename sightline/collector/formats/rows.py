@@ -30,6 +30,8 @@ from sightline.narrowing import Json, is_array
 from sightline.spec.model import MonitorSpec
 
 MAX_PAYLOAD = 4000
+ROUNDED = 0.0101
+"""Two probabilities that are rounded to two digits add up to 1 within this."""
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 FIRST_SECOND = 100_000_000
 """March 1973: from here to 2200 no number is a moment in two units. The lake reads the
@@ -254,7 +256,7 @@ def with_times(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _named_inputs(spec: MonitorSpec, row: Row) -> Row:
     unnamed = [k for k in row if k.startswith("@")]
     names = list(spec.columns.features)
-    if len(unnamed) > len(names):
+    if unnamed and len(unnamed) != len(names):
         raise SightlineError(
             f"{len(unnamed)} unnamed values for {len(names)} features",
             where="inputs",
@@ -275,9 +277,16 @@ def _named_outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
     scores = {c: row.pop(column) for c, column in columns.class_scores.items() if column in row}
     if scores:
         found["class_scores"] = scores
-    if isinstance(found.get("score"), list) and found["score"]:  # [P(negative), P(positive)]
-        found["score"] = found["score"][-1]
+    score: Any = found.get("score")
+    if is_array(score) and (len(score) == 1 or is_pair(score)):  # [P(negative), P(positive)]
+        found["score"] = score[-1]
     return found
+
+
+def is_pair(values: list[Any]) -> bool:
+    """Whether two values are the probabilities of the negative and the positive class: they add up to 1."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return len(numbers) == len(values) == 2 and min(numbers) >= 0 and abs(sum(numbers) - 1) <= ROUNDED
 
 
 def _outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
@@ -296,7 +305,7 @@ def _unnamed_outputs(spec: MonitorSpec, values: list[Any], named: Mapping[str, A
     task, classes = spec.model.task, list(spec.columns.class_scores)
     if task == "multiclass_classification" and len(values) > 1 and len(values) == len(classes):
         return {"class_scores": {**named.get("class_scores", {}), **dict(zip(classes, values, strict=True))}}
-    if task == "binary_classification" and len(values) == 2:
+    if task == "binary_classification" and is_pair(values):
         return {"score": values[1]}
     if len(values) != 1:
         raise SightlineError(

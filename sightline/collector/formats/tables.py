@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sightline.collector.formats import bodies, rows
+from sightline.collector.formats import bodies, errors, rows
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.narrowing import is_object
@@ -58,12 +59,14 @@ def _served(
     status = item.get("status_code")
     if status in (None, 200, "200"):  # a failed call answers with an error document
         response = _json_field(item, "response", where)
+        if found := errors.failure(response, spec):
+            status, response = found, None
     inputs = None if request is None else bodies.request_rows(request, f"{where}.request")
     outputs = None if response is None else bodies.response_rows(response, f"{where}.response")
-    if inputs is None and outputs is None:
+    if inputs is None and outputs is None and status in (None, 200, "200"):
         codes = item.get("logging_error_codes") or "no logging_error_codes"
         raise SightlineError(f"the row holds neither request nor response: {codes!s:.200}", where=where)
-    count = len(inputs if inputs is not None else outputs or [])
+    count = 1 if inputs is None and outputs is None else len(inputs if inputs is not None else outputs or [])
     if inputs is not None and outputs is not None and len(inputs) != len(outputs):
         raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
     known: dict[str, Any] = {
@@ -172,19 +175,22 @@ def _captured(
     if not is_object(captured):
         raise SightlineError("neither `captureData` nor `groundTruthData`", where=where)
     sides: dict[str, list[bodies.Row]] = {}
+    status = None
     for side in ("Input", "Output"):
         payload = captured.get(f"endpoint{side}")
         if payload is not None:
-            sides[side] = _payload(payload, f"{where}.captureData.{side}", request=side == "Input")
+            place = f"{where}.captureData.{side}"
+            status = errors.failure(_document(payload), spec) if side == "Output" else None
+            sides[side] = [] if status else _payload(payload, place, request=side == "Input")
     if not sides:
         raise SightlineError("captureData holds neither input nor output", where=where)
-    inputs, outputs = sides.get("Input"), sides.get("Output")
+    inputs, outputs = sides.get("Input"), None if status else sides.get("Output")
     if inputs and outputs and len(outputs) == 1 < len(inputs) == len(outputs[0]) and "@0" in outputs[0]:
         outputs = [{"@0": value} for value in outputs[0].values()]  # some containers answer with one line for all rows
     if inputs is not None and outputs is not None and len(inputs) != len(outputs):
         raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
     part = None if len(sides) == 2 else ("request" if inputs is not None else "response")
-    count = len(inputs if inputs is not None else outputs or [])
+    count = 1 if inputs is None and outputs is None else len(inputs if inputs is not None else outputs or [])
     return [
         rows.inference_event(
             spec,
@@ -193,10 +199,23 @@ def _captured(
             id=rows.exploded_id(base, i, count),
             at=at,
             part=part,
+            status=status,
             source="sagemaker",
         )
         for i in range(count)
     ]
+
+
+def _document(payload: Any) -> Any:
+    """The JSON document of a captured answer; None of any other."""
+    data = payload.get("data") if is_object(payload) else None
+    if isinstance(data, str) and str(payload.get("encoding", "JSON")).upper() == "BASE64":
+        with contextlib.suppress(SightlineError):
+            data = bodies.decode_base64(data, "data").decode("utf-8", errors="replace")
+    if isinstance(data, str) and data.lstrip()[:1] == "{":
+        with contextlib.suppress(SightlineError):
+            return bodies.decode_json(data, "data")
+    return data
 
 
 def _payload(payload: Any, where: str, *, request: bool) -> list[bodies.Row]:

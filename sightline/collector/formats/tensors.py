@@ -43,7 +43,21 @@ def columns(tensors: Sequence[Mapping[str, Any]], where: str) -> dict[str, list[
     SightlineError
         A tensor has no data, or other data than its shape says.
     """
+    check_names([str(t["name"]) for t in tensors], where)
     return {str(t["name"]): rows_of_shape(t, "data", f"{where}[{i}]") for i, t in enumerate(tensors)}
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Refuse names that occur twice: one of the values would be lost.
+
+    Raises
+    ------
+    SightlineError
+        With the first of them.
+    """
+    if len(set(names)) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise SightlineError(f"the column name {twice!r} occurs twice", where=where, fix="name each column once")
 
 
 def rows_of_shape(tensor: Any, field: str, where: str) -> list[Any]:

@@ -155,7 +155,7 @@ EVENT = {"specversion": "1.0", "id": "c", "source": "x", "type": "io.sightline.i
         ("sagemaker", capture("1,2,x", "0.5", "CSV", "text/csv"), None,
          lambda rs: json.dumps(rs[0]).encode() + b"\n{torn"),
         ("bentoml", {"a": 1, "request_id": "7"}, {"a": 1}, list),
-        ("mlflow", {"id": "q", "inputs": [[1]]}, {"id": "q"}, list),
+        ("mlflow", {"id": "q", "inputs": [[1, 2, "x"]]}, {"id": "q"}, list),
     ],
 )  # fmt: skip
 def test_one_record_that_cannot_be_read_does_not_cost_the_others(name, good, bad, wrap):

@@ -18,7 +18,7 @@ from sightline.errors import SightlineError
 from sightline.lake.intake.load import intake
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.loader import load_monitor
-from sightline.spec.model import MonitorSpec
+from sightline.spec.model import Feature, MonitorSpec
 from tests.support.collector_site import Site, logged, make_home, run
 
 CAPTURED = Path(__file__).parent / "captured"
@@ -137,7 +137,6 @@ def test_feedback_of_seldon_belongs_to_the_call_it_repeats():
     ("body", "features"),
     [
         ({"jsonData": {"instances": [[1, 2]]}}, {"sepal_length": 1, "sepal_width": 2}),
-        ({"strData": "hello", "meta": {}}, {"sepal_length": "hello"}),
         ({"data": {"names": list(NAMES), "ndarray": [1, 2]}}, {"sepal_length": 1, "sepal_width": 2}),
         ({"data": {"ndarray": [[1, 2]]}}, {"sepal_length": 1, "sepal_width": 2}),
         ({"data": "of a feature of this name"}, {"data": "of a feature of this name"}),
@@ -146,6 +145,17 @@ def test_feedback_of_seldon_belongs_to_the_call_it_repeats():
 def test_payloads_of_seldon_core_1(body, features):
     (event,) = read("cloudevents", json.dumps(body).encode(), **seldon("inference.request"))
     assert event.features == features
+
+
+def test_a_text_of_seldon_core_1_is_the_value_of_the_only_feature():
+    body = json.dumps({"strData": "hello", "meta": {}}).encode()
+    with pytest.raises(SightlineError, match="1 unnamed values for 2 features"):
+        read("cloudevents", body, **seldon("inference.request"))
+    one = SPEC.model_copy(
+        update={"columns": SPEC.columns.model_copy(update={"features": {"text": Feature(kind="text")}})}
+    )
+    (event,) = read("cloudevents", body, one, **seldon("inference.request"))
+    assert event.features == {"text": "hello"}
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_bins_mean_what_their_limits_say(reference, current, bins):
         if x is None or not np.isfinite(x):
             continue
         (i,) = np.flatnonzero(count(profile, floats([x])))
-        kind, low, high = profile.bin_kind[i], profile.lower[i], profile.upper[i]
+        kind, low, high = profile.bin_kind[i], float(profile.lower[i]), float(profile.upper[i])
         assert {
             "atom": abs(x - low) <= around(profile, low),
             "interval": low - around(profile, low) < x <= high + around(profile, high) and x not in atoms,

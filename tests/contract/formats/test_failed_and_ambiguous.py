@@ -1,0 +1,168 @@
+"""Error answers are no predictions; values that could belong to several columns are refused, not put somewhere."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sightline.collector.formats import cloudevents, invocations, tables
+from sightline.errors import SightlineError
+from sightline.log.events import InferenceEvent, RejectedEvent
+from sightline.spec.model import MonitorSpec
+
+FEATURES = {name: {"kind": "numeric"} for name in ("sl", "sw", "pl", "pw")}
+SEVERAL = MonitorSpec.model_validate(
+    {
+        "model": {"id": "ks", "task": "multiclass_classification"},
+        "columns": {
+            "prediction": "predict",
+            "status": "status",
+            "class_scores": {"0": "p0", "1": "p1", "2": "p2"},
+            "features": FEATURES,
+        },
+        "labels": {"column": "y"},
+        "reference": {"start": "2026-11-01", "end": "2026-11-08"},
+    }
+)
+BINARY = MonitorSpec.model_validate(
+    {
+        "model": {"id": "sm", "task": "binary_classification"},
+        "columns": {
+            "score": "score",
+            "prediction": "predicted_label",
+            "features": {name: {"kind": "numeric"} for name in ("f0", "f1", "f2")},
+        },
+        "labels": {"column": "y"},
+        "reference": {"start": "2026-11-01", "end": "2026-11-08"},
+    }
+)
+VALUES = [5.1, 3.5, 1.4, 0.2]
+ERRORS = [
+    ({"error": "model not ready"}, "error"),
+    ({"error": {"code": 503, "message": "overloaded"}}, "error"),
+    ({"detail": "Not Found"}, "error"),
+    ({"detail": [{"loc": ["body"], "msg": "field required", "type": "value_error"}]}, "error"),
+    ({"error_code": "BAD_REQUEST", "message": "Failed to convert"}, "error"),
+    ({"error": "boom", "code": 500}, 500),
+    ({"ErrorCode": "CLIENT_ERROR", "OriginalStatusCode": 400, "OriginalMessage": "x", "Message": "y"}, 400),
+    ({"status": {"status": "FAILURE", "code": 500, "info": "x", "reason": "y"}}, 500),
+]
+
+
+def one(events):
+    (event,) = events
+    assert isinstance(event, InferenceEvent), event
+    return event
+
+
+def check_failed(event, status):
+    assert (event.status, event.prediction, event.score, event.class_scores) == (status, None, None, None)
+
+
+@pytest.mark.parametrize(("answer", "status"), ERRORS)
+def test_an_error_answer_is_a_failed_call_without_a_prediction(answer, status):
+    call = {"id": "o1", "request": {"instances": [VALUES]}, "response": answer}
+    for read in (invocations.open_inference, invocations.mlflow):
+        event = one(read({}, json.dumps(call).encode(), SEVERAL))
+        check_failed(event, status)
+        assert event.features == dict(zip(FEATURES, VALUES, strict=True))
+    row = {"databricks_request_id": "o1", "request": {"instances": [VALUES]}, "response": json.dumps(answer)}
+    check_failed(one(tables.databricks({}, json.dumps(row).encode(), SEVERAL)), status)
+    capture = {
+        "captureData": {
+            "endpointInput": {"observedContentType": "text/csv", "data": "1,2,3,4", "encoding": "CSV"},
+            "endpointOutput": {
+                "observedContentType": "application/json",
+                "data": json.dumps(answer),
+                "encoding": "JSON",
+            },
+        },
+        "eventMetadata": {"eventId": "e3"},
+    }
+    event = one(tables.sagemaker({}, json.dumps(capture).encode(), SEVERAL))
+    check_failed(event, status)
+    assert event.features == {"sl": 1, "sw": 2, "pl": 3, "pw": 4}
+
+
+def response_event(data, **more):
+    headers = {
+        "content-type": "application/json",
+        "ce-id": "k1",
+        "ce-source": "kserve",
+        "ce-type": "org.kubeflow.serving.inference.response",
+        "ce-specversion": "1.0",
+        **{f"ce-{name}": value for name, value in more.items()},
+    }
+    return one(cloudevents.parse(headers, json.dumps(data).encode(), SEVERAL))
+
+
+def test_a_cloudevent_of_a_failed_call():
+    event = response_event({"error": "no key 'instances'"})
+    check_failed(event, "error")
+    assert (event.id, event.part) == ("k1", "response")
+    check_failed(response_event({"error": "no key 'instances'"}, statuscode="400"), 400)
+    check_failed(response_event({"predictions": [1]}, statuscode="503"), 503)
+    assert response_event({"predictions": [1]}, statuscode="200").prediction == 1
+
+
+def test_an_output_called_like_an_error_is_an_output():
+    spec = SEVERAL.model_copy(update={"columns": SEVERAL.columns.model_copy(update={"prediction": "error"})})
+    call = {"id": "o1", "request": {"instances": [VALUES]}, "response": {"error": "2"}}
+    assert one(invocations.mlflow({}, json.dumps(call).encode(), spec)).prediction == "2"
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3], [1, 2, 3, 4, 5]])
+def test_unnamed_values_are_as_many_as_the_features_or_refused(values):
+    tensor = {"name": "x", "shape": [1, len(values)], "datatype": "FP64", "data": values}
+    for request in (
+        {"instances": [values]},
+        {"inputs": [tensor]},
+        {"inputs": [values]},
+        {"dataframe_split": {"data": [values]}},
+    ):
+        call = {"id": "o6", "request": request, "response": {"predictions": [1]}}
+        with pytest.raises(SightlineError, match=f"{len(values)} unnamed values for 4 features"):
+            invocations.open_inference({}, json.dumps(call).encode(), SEVERAL)
+    with pytest.raises(SightlineError, match=f"{len(values)} unnamed values for 4 features"):
+        tables.sagemaker({}, captured(",".join(map(str, values)), "1"), SEVERAL)
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [
+        {"dataframe_split": {"columns": ["sl", "sl", "pl", "pw"], "data": [[1, 2, 3, 4]]}},
+        {"data": {"names": ["sl", "sl", "pl", "pw"], "ndarray": [[1, 2, 3, 4]]}},
+        {"inputs": [{"name": "sl", "shape": [1], "datatype": "FP64", "data": [v]} for v in (1, 2)]},
+    ],
+)
+def test_a_name_that_occurs_twice_is_refused(request_body):
+    call = {"id": "o3", "request": request_body, "response": {"predictions": [1]}}
+    with pytest.raises(SightlineError, match="the column name 'sl' occurs twice"):
+        invocations.mlflow({}, json.dumps(call).encode(), SEVERAL)
+    good = {"id": "o4", "request": {"instances": [VALUES]}, "response": {"predictions": [1]}}
+    events = invocations.mlflow({}, json.dumps([call, good]).encode(), SEVERAL)
+    assert [type(event) for event in events] == [RejectedEvent, InferenceEvent]
+
+
+def captured(inputs: str, outputs: str) -> bytes:
+    sides = {"endpointInput": inputs, "endpointOutput": outputs}
+    data = {n: {"observedContentType": "text/csv", "data": text, "encoding": "CSV"} for n, text in sides.items()}
+    return json.dumps({"captureData": data, "eventMetadata": {"eventId": "e3"}, "eventVersion": "0"}).encode()
+
+
+def test_an_empty_field_of_csv_is_no_value():
+    event = one(tables.sagemaker({}, captured("0.4,,0.6", "0.2"), BINARY))
+    assert event.features == {"f0": 0.4, "f1": None, "f2": 0.6}
+    assert event.score == 0.2
+
+
+@pytest.mark.parametrize(("answer", "score"), [("0.2,0.8", 0.8), ("0.33,0.67", 0.67), ("0,1", 1.0)])
+def test_two_values_that_add_up_to_1_are_a_pair_of_probabilities(answer, score):
+    assert one(tables.sagemaker({}, captured("1,2,3", answer), BINARY)).score == score
+
+
+@pytest.mark.parametrize("answer", ["1,0.83", "0.9,0.83", "-0.5,1.5", "yes,0.4"])
+def test_two_values_that_do_not_are_refused(answer):
+    with pytest.raises(SightlineError, match="2 outputs for one prediction"):
+        tables.sagemaker({}, captured("1,2,3", answer), BINARY)
