@@ -33,6 +33,9 @@ RARE = 0.01
 ROOM = 0.05
 NULL_ROOM = 0.25
 OUTSIDE = 0.02
+FLAG_ROOM, FLAG_SHARE = 0.02, 0.25
+"""How far the rate of a rare value may move: in itself, and as a share of it."""
+
 FALSE_ALARM = 1e-4
 COMMON = 0.8
 MIN_KEY_ROWS = 20
@@ -57,9 +60,9 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
     Returns
     -------
     Suite
-        Columns, rows, duplicates of key columns, missing, not finite, out-of-range and unseen values, constants, drift
-        and, with `roles`, model quality relative to the reference. `Suite.notes` say what the reference itself cannot
-        give.
+        Columns, rows, duplicates of key columns, missing, not finite, out-of-range and unseen values, constants, rates
+        of flags, drift and, with `roles`, model quality relative to the reference. `Suite.notes` say what the
+        reference itself cannot give.
 
     Raises
     ------
@@ -70,7 +73,9 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
     -----
     Rates are bounded with room for noise and judged by their interval: the share outside the range of m reference
     values is Beta(2, m - 1) without any change, and its bound is exceeded with a probability of 1e-4; the bound of
-    unseen categories follows from those seen once. PSI is bounded by 0.1, quality by 5 % worse than the reference.
+    unseen categories follows from those seen once. PSI is bounded by 0.1, quality by 5 % worse than the reference. Of a
+    column in which one value has 80 % or more of the rows the rate of all others may move by 0.02 and a quarter of
+    itself, up or down: the PSI hardly sees a flag that goes from 3 % to 12 % of 500 rows.
 
     The reference is taken for good: a fault in it becomes part of the bounds. A draft is to be read and tightened by
     someone who knows the data; it asks nothing that chance can break, so it lets small faults pass.
@@ -111,6 +116,10 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
     checks += _unseen_checks(table, categorical)
     if varying:
         checks.append(Check("n_distinct", varying, ge=2))
+    rare = tuple(name for name in judged if _is_flag(table[name], readings[name].kind))
+    if rare:
+        room = {"absolute_tolerance": FLAG_ROOM, "relative_tolerance": FLAG_SHARE}
+        checks.append(Check("minority_rate", rare, **room, judge="interval"))
     if compared:
         checks.append(Check("psi", compared, le=PSI_TOLERANCE, judge="interval"))
     return _measurable(Suite((*checks, *_quality_checks(roles)), roles), table)
@@ -172,6 +181,15 @@ def _varies(values: pl.Series) -> bool:
     if held.dtype.is_nested() or not held.len():
         return False
     return cast("int", held.value_counts()["count"].max()) <= COMMON * held.len()
+
+
+def _is_flag(values: pl.Series, kind: str | None) -> bool:
+    """Whether one value has most of the rows and the rest are of a few others."""
+    held = values.drop_nulls()
+    if kind not in ("numeric", "categorical", "boolean") or held.n_unique() < 2:
+        return False
+    few = kind != "numeric" or held.n_unique() == 2
+    return few and cast("int", held.value_counts()["count"].max()) >= COMMON * held.len()
 
 
 def _range_checks(table: pl.DataFrame, names: list[str]) -> list[Check]:

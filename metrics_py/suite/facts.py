@@ -365,6 +365,27 @@ def true_rate(column: Column) -> Estimate:
     return _rate(int((texts == "true").sum()), texts.len())
 
 
+def minority_rate(column: Column) -> Estimate:
+    """Share of the values that are not the most frequent one of the reference.
+
+    Parameters
+    ----------
+    column : Column
+        Numeric, categorical or boolean; of a flag it is the rate of its rarer value.
+
+    Returns
+    -------
+    Estimate
+        With Wilson's interval.
+    """
+    kind = "boolean" if column.reading.kind == "boolean" else "categorical"
+    now, before = (categories_of(v, kind, v.name).drop_nulls() for v in (column.values, column.reference))
+    if not before.len():
+        return Estimate(None, None, None, now.len(), "insufficient_data", "the reference has no values")
+    usual = before.alias("value").value_counts(name="n").sort(["n", "value"], descending=[True, False])["value"][0]
+    return _rate(int((now != usual).sum()), now.len())
+
+
 def _summary(function: Callable[..., Estimate]) -> str:
     return (function.__doc__ or "").splitlines()[0]
 
@@ -391,6 +412,7 @@ COLUMN_FACTS = _facts(
     ("sd", standard_deviation, MEASURED, "none"),
     ("median", median, MEASURED, "none"),
     ("true_rate", true_rate, ("boolean",), "none"),
+    ("minority_rate", minority_rate, ("numeric", "categorical", "boolean"), "none"),
 )
 
 

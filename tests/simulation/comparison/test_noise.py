@@ -5,6 +5,8 @@ Small and unequal samples are included.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from metrics_py import compare
 from metrics_py.suite.checks import run_suite
 from metrics_py.suite.draft import draft_suite
+from tests.support import acceptance
 from tests.support.measured import interval, record
 
 SECTION = "Ad hoc comparison"
@@ -138,3 +141,38 @@ def test_a_generated_suite_passes_fresh_data_of_the_same_kind(n):
         f"generated_suite_{n}", "runs with a failed check at most 0.05", sum(failures.values()) / runs, runs, SECTION
     )
     assert sum(failures.values()) <= 3, failures
+
+
+MOVES = {"3 % to 12 %": (0.03, 0.12), "10 % to 1 %": (0.10, 0.01), "97 % to 88 %": (0.97, 0.88)}
+
+
+@pytest.mark.parametrize("size", [pytest.param(0.03, id="small"), pytest.param(1.0, id="full", marks=pytest.mark.long)])
+def test_a_generated_suite_finds_a_flag_that_changes_its_rate(size):
+    """Either way: what a flag means is unknown. A flag that keeps its rate is left alone."""
+    promise, n = 0.05, 500
+    runs = round(acceptance.repetitions(promise) * size)
+    rng = np.random.default_rng(704)
+    wrong = {}
+    for name, (before, after) in MOVES.items():
+        reference = pl.DataFrame({"flag": rng.random(4000) < before})
+        suite = draft_suite(reference)
+        rates = [check for check in suite.checks if check.metric == "minority_rate"]
+        assert [check.columns for check in rates] == [("flag",)]
+        only = replace(suite, checks=tuple(rates))
+        for rate, is_moved in ((after, True), (before, False)):
+            failed = 0
+            for _ in range(runs):
+                result = run_suite(only, reference, pl.DataFrame({"flag": rng.random(n) < rate}))
+                failed += result.frame["status"][0] == "fail"
+            wrong[f"{name}: {'missed' if is_moved else 'failed without a change'}"] = (
+                runs - failed if is_moved else failed
+            )
+    record(
+        "generated_suite_flag",
+        f"500 rows against 4,000: a change is missed, and no change fails, in at most {promise}",
+        {case: n_wrong / runs for case, n_wrong in wrong.items()},
+        runs,
+        SECTION,
+    )
+    for case, n_wrong in wrong.items():
+        acceptance.check(n_wrong, runs, promise, case)

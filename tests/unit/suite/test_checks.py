@@ -127,7 +127,7 @@ def test_facts_of_tables_and_columns():
         ("new_columns", ()): 0, ("null_rate", ("x",)): 0.25, ("not_finite_rate", ("x",)): 0.25,
         ("out_of_range_rate", ("x",)): 1, ("unseen_rate", ("c",)): 1 / 3, ("n_distinct", ("c",)): 3, ("min", ("x",)): 0,
         ("max", ("x",)): 9, ("mean", ("x",)): 4.5, ("median", ("x",)): 4.5, ("sd", ("x",)): np.sqrt(40.5),
-        ("true_rate", ("b",)): 2 / 3,
+        ("true_rate", ("b",)): 2 / 3, ("minority_rate", ("b",)): 1 / 3,
     }  # fmt: skip
     for (metric, columns), value in expected.items():
         row = run(Check(metric, columns, ge=-1), current, reference)
@@ -135,6 +135,26 @@ def test_facts_of_tables_and_columns():
     assert {metric for metric, _ in expected} == {*TABLE_FACTS, *COLUMN_FACTS}
     assert run(Check("missing_columns", eq=0), current.drop("c"), reference)["value"] == 1
     assert run(Check("new_columns", eq=0), current.with_columns(y=1), reference)["value"] == 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda f: f, lambda f: f.astype(int), lambda f: f.astype(float), lambda f: np.where(f, "yes", "no")],
+    ids=["boolean", "0 and 1", "0.0 and 1.0", "yes and no"],
+)
+@pytest.mark.parametrize("turn", [False, True])
+def test_a_draft_bounds_the_rate_of_a_flag_in_every_spelling(write, turn):
+    """3 % of 4,000 rows, then 3 %, 12 %, none and 5.5 % of 2,000; by hand the bounds are 0.03 -+ (0.02 + 0.03 / 4)."""
+
+    def flags(n, events):
+        return pl.DataFrame({"flag": write((np.arange(n) < events) ^ turn)})
+
+    suite = draft_suite(flags(4000, 120))
+    for events, status in ((60, "pass"), (240, "fail"), (0, "unclear"), (110, "unclear")):
+        result = run_suite(suite, flags(4000, 120), flags(2000, events)).frame.filter(metric="minority_rate")
+        row = result.to_dicts()[0]
+        assert (row["value"], row["status"]) == (pytest.approx(events / 2000), status), events
+        assert (row["bound_low"], row["bound_high"]) == (pytest.approx(0.0025), pytest.approx(0.0575))
 
 
 def test_a_star_is_every_column_that_has_the_metric():
