@@ -309,7 +309,8 @@ class _Measured:
         if (metric, column) not in self._drift:
             result = compare(self.reference.frame, self.current.frame, metrics=[metric], columns=[column])
             row = result.to_dicts()[0]
-            shown = row["effect"] if registry.get(metric, "drift").returns == "test" else row["value"]
+            is_effect = row["ci_low"] is not None or registry.get(metric, "drift").returns == "test"
+            shown = row["effect"] if is_effect else row["value"]
             reason = row["reason"] if row["state"] == "insufficient_data" or shown is None else None
             status = "insufficient_data" if reason else "ok"
             found = Estimate(shown, row["ci_low"], row["ci_high"], row["n_current"], status, reason)

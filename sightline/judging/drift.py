@@ -264,7 +264,7 @@ def _states(
     status_of = {"drift": "warn", "stable": "ok", "unclear": "insufficient_data"}
     return {
         "metric": pl.lit(method.name),
-        "value": _numbers(found.value),
+        "value": _numbers(_point(found)),
         "ci_low": _numbers(found.ci_low),
         "ci_high": _numbers(found.ci_high),
         "n": pl.Series(n).cast(pl.Int64),
@@ -291,7 +291,7 @@ def _from_counts(method: DriftMethod, pair: ColumnPair) -> Findings:
 def _fact(base: pl.DataFrame, method: DriftMethod, pair: ColumnPair) -> pl.DataFrame:
     """A method that is shown, not judged."""
     found = _from_counts(method, pair)
-    numbers = {"value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high}
+    numbers = {"value": _point(found), "ci_low": found.ci_low, "ci_high": found.ci_high}
     rows = base.with_columns(
         metric=pl.lit(method.name),
         **{name: _numbers(values) for name, values in numbers.items()},
@@ -313,6 +313,13 @@ def _reason(
     if state == "unclear":
         return "unclear", f"the interval holds the tolerance of {tolerance:g}: more rows are needed to tell"
     return ("drift", "all of the interval lies above the tolerance") if state == "drift" else None
+
+
+def _point(found: Findings) -> NDArray[np.float64]:
+    """The estimate that belongs to the interval: without the part that sampling noise alone gives to a distance."""
+    point = np.where(np.isfinite(found.effect), found.effect, found.value)
+    known = np.isfinite(found.ci_low) & np.isfinite(found.ci_high)
+    return np.where(known, np.clip(point, found.ci_low, found.ci_high), point)
 
 
 def _numbers(values: NDArray[np.float64]) -> pl.Series:

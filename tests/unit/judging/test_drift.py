@@ -41,7 +41,8 @@ class TestDrift:
             )
             effect = psi_effect(before, now)
             row = one(judged, "psi", window, "age")
-            assert row["value"] == pytest.approx(float(effect.psi[0]))
+            assert row["value"] == pytest.approx(float(effect.debiased[0]))
+            assert row["ci_low"] <= row["value"] <= row["ci_high"]
             assert (row["ci_low"], row["ci_high"]) == pytest.approx((float(effect.ci_low[0]), float(effect.ci_high[0])))
         assert [one(judged, "psi", w, "age")["status"] for w in samples] == ["ok", "warn"]
         assert one(judged, "psi", 21, "age")["reason"].startswith("higher by 0.7")
@@ -107,8 +108,19 @@ class TestDrift:
         assert one(judged, "psi", 19, "age")["status"] == "ok"
         before = np.sum([count(profile, samples[w]) for w in range(7, 12)], axis=0)
         a, b = coarsen(profile.merged(before)[None], profile.merged(count(profile, samples[12]))[None], is_ordered=True)
-        assert one(judged, "psi", 12, "age")["value"] == pytest.approx(float(psi_effect(a, b).psi[0]))
+        assert one(judged, "psi", 12, "age")["value"] == pytest.approx(float(psi_effect(a, b).debiased[0]))
         assert one(judged, "psi", 0, "age")["reason"] == drift.NO_REFERENCE
+
+    @pytest.mark.parametrize("method", ["psi", "js_distance", "hellinger", "kl_divergence", "js_divergence"])
+    def test_every_point_lies_in_its_interval(self, make_spec, con, profile, method):
+        spec = make_spec(columns={"score": "p", "features": {"age": "numeric"}}, drift={"method": method})
+        rng = np.random.default_rng(9)
+        samples = {w: rng.normal(0.02 * (w % 10), 1, 250) for w in range(40)}
+        self.fill(con, profile, samples)
+        judged = drift.judge(spec, con, [key(w) for w in samples], {"age": profile}).judgements
+        known = judged.drop_nulls(["value", "ci_low", "ci_high"])
+        assert len(known) >= 40
+        assert known.filter((pl.col("value") < pl.col("ci_low")) | (pl.col("value") > pl.col("ci_high"))).is_empty()
 
     def test_few_rows_are_not_enough_and_not_a_pass(self, spec, con, profile):
         self.fill(con, profile, {20: np.zeros(50)})
