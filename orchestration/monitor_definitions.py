@@ -36,9 +36,10 @@ def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Def
     assets += [aggregates.build(monitor, flow, manifest) for flow in own]
     assets += [judgements.build(monitor, name) for flow in own for name in FLOWS[flow].judges]
     assets += [reference.build(monitor), alerts.build(monitor)]
+    own_jobs = jobs.build(monitor, own)
     return dg.Definitions(
         assets=assets,
         asset_checks=asset_checks.build(monitor),
-        jobs=jobs.build(monitor, own),
-        sensors=[flow_sensors.build(monitor, flow) for flow in own],
+        jobs=own_jobs,
+        sensors=[flow_sensors.build(monitor, flow, own_jobs) for flow in own],
     )

@@ -1,26 +1,37 @@
 """The sensors of a monitor: look, `plan`, ask for runs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterRunStatus
 
 from orchestration import jobs, partitions
 from orchestration.monitor import Monitor
-from orchestration.sensors.run_requests import Cursor, Listing, Request, RunState, open_batches, plan
+from orchestration.sensors.run_requests import (
+    MAX_ATTEMPTS,
+    Cursor,
+    Listing,
+    Request,
+    RunState,
+    open_batches,
+    plan,
+)
 from sightline.clock import utc_now
 from sightline.lake.intake.affected_windows import label_windows_waiting, peek_windows
 from sightline.lake.intake.sources import Batch, pending
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
 from sightline.spec import names
-from sightline.spec.flows import DELAYED, FLOWS
+from sightline.spec.flows import BACKFILL, DELAYED, FLOWS, IMMEDIATE
+from sightline.spec.windows import is_key, keys_between
 from sightline.warehouse.reference import reference_id
 
 REQUEST_TAG = "sightline/request"
 WAITING_LABELS = "waiting labels"
 """Stands for a batch: labels that once found no prediction and would find one now."""
+RECENT_FAILURES = 100
 SENSOR_SECONDS = 10
 """Default interval of the sensors. Dagster's daemon looks every 5 s which of them are due."""
 
@@ -34,16 +45,18 @@ _STATES = {
 }
 
 
-def build(monitor: Monitor, flow: str) -> dg.SensorDefinition:
+def build(monitor: Monitor, flow: str, jobs_of: Sequence[Any]) -> dg.SensorDefinition:
     """The sensor that starts runs of one flow.
 
     ``<id>__inferences`` for ``immediate``, ``<id>__labels`` for ``delayed``.
     """
     watched = FLOWS[flow].intake
+    targets = (flow, BACKFILL) if flow == IMMEDIATE.name else (flow,)
+    wanted = {names.job_name(monitor.spec, target) for target in targets}
 
     @dg.sensor(
         name=names.sensor_name(monitor.spec, watched),
-        job_name=names.job_name(monitor.spec, flow),
+        jobs=[job for job in jobs_of if job.name in wanted],
         minimum_interval_seconds=int(os.environ.get("SIGHTLINE_SENSOR_SECONDS", SENSOR_SECONDS)),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"New {watched}, closed windows and a new reference start runs of just the affected windows.",
@@ -67,6 +80,7 @@ def run_request(monitor: Monitor, flow: str, request: Request) -> dg.RunRequest:
     """
     return dg.RunRequest(
         run_key=request.run_key,
+        job_name=names.job_name(monitor.spec, BACKFILL if request.is_history else flow),
         tags={REQUEST_TAG: request.run_key, **partitions.run_tags(request.first, request.last)},
         asset_selection=None if request.has_data else jobs.asset_keys(monitor, flow, with_intake=False),
     )
@@ -84,11 +98,15 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
     with open_progress(paths.ledger) as progress:
         done = progress.done(flow)
         inferences = progress.changes(["inferences"])
+        newest = max((key for key in inferences if is_key(spec, key)), default=None)
+        fed_at = progress.first_loaded("inferences", newest) if newest else None
         changes = inferences
         if flow == DELAYED.name:
             changes = {key: position for key, position in inferences.items() if key in done}
             for key, position in progress.changes(["labels"]).items():
                 changes[key] = max(position, changes.get(key, 0))
+        judged = progress.done(IMMEDIATE.name)
+    never_judged = {key for key in inferences if key not in judged} if flow == DELAYED.name else set()
     return Listing(
         pending=peeked,
         changes=changes,
@@ -97,7 +115,23 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         reference=reference_id(paths, with_label=flow == DELAYED.name),
         runs=runs,
         now=utc_now(),
+        fed_at=fed_at,
+        inputs_wait=never_judged - given_up_windows(monitor, instance) if never_judged else (),
     )
+
+
+def given_up_windows(monitor: Monitor, instance: dg.DagsterInstance) -> set[str]:
+    """Windows whose run of the immediate flow failed as often as it is tried: labels need not wait for them."""
+    tags = {"sightline/monitor": monitor.id}
+    failed = instance.get_runs(dg.RunsFilter(tags=tags, statuses=[DagsterRunStatus.FAILURE]), limit=RECENT_FAILURES)
+    found: set[str] = set()
+    for run in failed:
+        parts = run.tags.get(REQUEST_TAG, "").split("|")
+        if parts[1:2] != [IMMEDIATE.name] or not parts[-1].endswith(f"#{MAX_ATTEMPTS}"):
+            continue
+        if is_key(monitor.spec, parts[2]) and is_key(monitor.spec, parts[3]):
+            found.update(keys_between(monitor.spec, parts[2], parts[3]))
+    return found
 
 
 def bounded(batches: Iterable[Batch]) -> list[Batch]:

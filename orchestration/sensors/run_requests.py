@@ -29,6 +29,9 @@ MAX_BRIDGED = 30
 A run costs as much as 90 windows, and sparse labels touch every other day.
 """
 
+HISTORY = 3
+"""So many windows in one range that were never judged are history: their labels may have come with them."""
+
 MAX_SILENCE = {"hourly": 72, "daily": 14, "weekly": 4}
 """So many empty windows after the last data are still judged (and alarm); from then on freshness alone tells."""
 
@@ -61,6 +64,10 @@ class Listing:
         Requested runs that exist.
     now : datetime
         The clock, UTC.
+    fed_at : datetime or None
+        When the data of the newest window that holds some came into the lake.
+    inputs_wait : collection of window keys
+        Delayed flow: windows whose inferences the immediate flow has never judged, and has not given up.
     """
 
     pending: Mapping[str, frozenset[str]]
@@ -70,6 +77,8 @@ class Listing:
     reference: str
     runs: Mapping[str, RunState]
     now: datetime
+    fed_at: datetime | None = None
+    inputs_wait: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,8 @@ class Request:
     has_data: bool
     """Something arrived for these windows; otherwise they are only judged anew, and no intake is recorded."""
     batches: tuple[str, ...] = ()
+    is_history: bool = False
+    """Several of its windows were never judged: one run works up inputs and labels, so both are decided in order."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +164,8 @@ def plan(spec: MonitorSpec, flow: str, cursor: Cursor, listing: Listing) -> Plan
     if flow == DELAYED.name and not listing.with_data and not listing.changes:
         return Plan((), cursor, "labels wait: no predictions are loaded yet")
     tokens = stale_windows(spec, flow, listing)
+    if listing.inputs_wait:  # labels must not overtake inputs: the alert engine dates what it learns by its last window
+        tokens = {key: why for key, why in tokens.items() if key < min(listing.inputs_wait)}
     requests, still_open, given_up = _settle(spec, cursor, listing, tokens)
     taken = {key for r in (*still_open, *requests) for key in keys_between(spec, r.first, r.last)}
     given_up = [r for r in given_up if _cause(spec, r.first, r.last, tokens) == r.cause]
@@ -197,14 +210,21 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
 def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]:
     """Windows that must be judged when they close.
 
-    Those with data and, without labels to wait for, the silent ones between them and for a while after them.
+    Those with data and, without labels to wait for, the silent ones between them and, where data came in as they were
+    made, for a while after them: the end of a history that was loaded later is no outage.
     """
     first, current = spec.key(spec.first_window), spec.key(listing.now)
     known = sorted(key for key in {*listing.changes, *listing.with_data} if first <= key <= current)
     if flow == DELAYED.name or not known:
         return known
-    silent_until = next_key(spec, known[-1], MAX_SILENCE[spec.schedule])
+    is_history = listing.fed_at is not None and listing.fed_at > _late(spec, known[-1])
+    silent_until = next_key(spec, known[-1], 0 if is_history else MAX_SILENCE[spec.schedule])
     return keys_between(spec, known[0], min(current, silent_until))
+
+
+def _late(spec: MonitorSpec, key: str) -> datetime:
+    """Data of a window that come into the lake after this moment are history."""
+    return closes_at(spec, key) + spec.deadlines["inferences"]
 
 
 def _must_wait(spec: MonitorSpec, first: str, under_way: Collection[Request], listing: Listing) -> bool:
@@ -275,7 +295,9 @@ def _request(
     batches = tuple(
         sorted(b for b, windows in listing.pending.items() if windows & keys or (not windows and current in keys))
     )
-    return Request(f"{spec.id}|{flow}|{first}|{last}|{cause}#1", first, last, 1, cause, has_data, batches)
+    fresh = [key for key in keys if key not in listing.done]
+    is_history = flow == IMMEDIATE.name and spec.labels is not None and has_data and len(fresh) >= HISTORY
+    return Request(f"{spec.id}|{flow}|{first}|{last}|{cause}#1", first, last, 1, cause, has_data, batches, is_history)
 
 
 def _cause(spec: MonitorSpec, first: str, last: str, tokens: Mapping[str, Why]) -> str:

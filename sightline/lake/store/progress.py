@@ -57,6 +57,13 @@ class Progress:
         )
         return dict(self.con.execute(sql, list(kinds)))
 
+    def first_loaded(self, kind: str, key: str) -> datetime | None:
+        """When the first rows of a window came into the lake; None while there are none."""
+        sql = """SELECT min(loaded_at) FROM window_changes JOIN batches USING (batch_id)
+                 WHERE window_changes.kind = ? AND window_key = ? AND window_changes.n_rows > 0"""
+        found = self.con.execute(sql, [kind, key]).fetchone()[0]
+        return None if found is None else datetime.fromisoformat(found).astimezone(UTC)
+
     def rows(self, kind: str, keys: Iterable[str]) -> dict[str, int]:
         """Window key -> rows of a kind accepted so far."""
         sql = "SELECT window_key, sum(n_rows) FROM window_changes WHERE kind = ? GROUP BY 1"

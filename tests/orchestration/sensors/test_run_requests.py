@@ -17,6 +17,7 @@ from orchestration.sensors.run_requests import (
     RunState,
     open_batches,
     plan,
+    stale_windows,
 )
 from sightline.lake.store.progress import Done
 
@@ -258,3 +259,31 @@ def test_a_new_reference_works_every_window_up_again(spec):
 @pytest.mark.parametrize("text", [None, "", "not json", "[]", json.dumps({"open": [{"first": 1}]})])
 def test_an_unreadable_cursor_is_an_empty_one(text):
     assert Cursor.load(text) == Cursor()
+
+
+class TestHistory:
+    """Days of a history that is loaded long after it was made, every second one absent."""
+
+    days = ("2026-01-03", "2026-01-05", "2026-01-07", "2026-01-09")
+
+    def test_labels_wait_for_the_inputs_of_their_and_earlier_windows(self, spec):
+        seen = {"with_data": self.days, "changes": dict.fromkeys(self.days, 1), "pending": {"y": frozenset(self.days)}}
+        assert spans(plan(spec, "delayed", Cursor(), listing(**seen, inputs_wait=self.days))) == []
+        later = plan(spec, "delayed", Cursor(), listing(**seen, inputs_wait=("2026-01-07",)))
+        assert spans(later) == [("2026-01-03", "2026-01-05")]
+        assert spans(plan(spec, "delayed", Cursor(), listing(**seen))) == [("2026-01-03", "2026-01-09")]
+
+    def test_its_end_is_no_outage(self, spec):
+        seen = listing(with_data=self.days, changes=dict.fromkeys(self.days, 1))
+        keys = [("2026-01-03", "2026-01-09")]
+        assert spans(plan(spec, "immediate", Cursor(), replace(seen, fed_at=NOW))) == keys
+        weekly = spec.model_copy(update={"schedule": "weekly"})
+        weeks = listing(with_data=["2026-01-05"], changes={"2026-01-05": 1}, fed_at=datetime(2026, 3, 1, tzinfo=UTC))
+        weeks = replace(weeks, now=datetime(2026, 3, 2, tzinfo=UTC))
+        assert spans(plan(weekly, "immediate", Cursor(), weeks)) == [("2026-01-05", "2026-01-05")]
+
+    def test_silence_after_data_that_came_as_they_were_made_is_one(self, spec):
+        seen = listing(with_data=self.days, changes=dict.fromkeys(self.days, 1))
+        live = replace(seen, fed_at=datetime(2026, 1, 10, 3, tzinfo=UTC))
+        found = set(stale_windows(spec, "immediate", live))
+        assert {"2026-01-10", "2026-01-23"} <= found and "2026-01-24" not in found
