@@ -193,7 +193,11 @@ def drive(
 @contextmanager
 def server(arguments: list[str], port: int, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A server process on the first core, until the end of the block."""
-    env = {**os.environ, "SIGHTLINE_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    env = {
+        **os.environ,
+        "SIGHTLINE_HOME": str(home),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
     process = subprocess.Popen(  # noqa: S603 (its own command)
         [sys.executable, *arguments], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

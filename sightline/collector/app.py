@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sightline.collector.admission import PREFIX, Gate, format_of, is_ingest
+from sightline.collector.connection import BoundedProtocol
 from sightline.collector.formats import ADAPTERS
 from sightline.collector.guard_feed import GuardFeed
 from sightline.collector.ingest import State, Upload, problem
@@ -28,7 +29,6 @@ from sightline.collector.limits import HTTPError, Limits, read_body
 from sightline.collector.metrics import Labels, Metrics
 from sightline.collector.monitors import Registry
 from sightline.collector.openapi import openapi_document
-from sightline.collector.protocol import IngestProtocol
 from sightline.collector.request_heads import Heads
 
 logger = logging.getLogger(__name__)
@@ -65,8 +65,7 @@ class Collector:
         self.heads = Heads(self.gate)
         metrics = Metrics()
         self.state = State(limits, metrics, GuardFeed(metrics))
-        self.connections: set[IngestProtocol] = set()
-        """Those that bring events; see `sightline.collector.protocol`."""
+        self.connections: set[BoundedProtocol] = set()
         self._pages = Starlette(
             routes=[
                 Route("/", self._index),
@@ -112,7 +111,8 @@ class Collector:
 
         upload = Upload(self.state, admission, respond)
         try:
-            upload.take(await read_body(headers, receive, self.state.limits))
+            await read_body(headers, receive, self.state.limits, upload.add)
+            upload.complete()
         except HTTPError as error:
             upload.fail(error)
         except asyncio.CancelledError:
@@ -213,7 +213,7 @@ class Collector:
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
             for connection in list(self.connections):
-                connection.expire(self.state.limits.body_timeout_seconds)
+                connection.expire()
             try:
                 self.state.low_disk = self._is_disk_low()
                 for monitor in self.registry.monitors.values():

@@ -11,6 +11,9 @@ from typing import Any
 import zstandard
 
 GZIP_WINDOW = 31
+STEP_BYTES = 16 * 1024
+MAX_MEMBERS = 1_000
+"""Parts of a compressed body, each with a header of its own: one costs as much as a kilobyte, and may hold nothing."""
 ZSTD_STEP_BYTES = 1024
 ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
 
@@ -19,9 +22,15 @@ ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
 class Limits:
     """Limits of the collector; those of single rows stand in `sightline.collector.formats.native`."""
 
+    max_head_bytes: int = 32 * 1024
     max_body_bytes: int = 8 * 1024 * 1024
     max_decompressed_bytes: int = 32 * 1024 * 1024
     max_rows: int = 10_000
+    max_drained_bytes: int = 64 * 1024 * 1024
+    """Bytes of a refused body that are read and thrown away, so that its sender gets the answer."""
+    max_held_bytes: int = 256 * 1024 * 1024
+    """Of all bodies that are coming in or wait to be read."""
+    head_timeout_seconds: float = 10.0
     body_timeout_seconds: float = 30.0
     max_in_flight: int = 1024
     max_pending_bytes: int = 64 * 1024 * 1024
@@ -47,37 +56,30 @@ class HTTPError(Exception):
         self.status, self.message, self.fix, self.headers = status, message, fix, headers or {}
 
 
-async def read_body(headers: Mapping[str, str], receive: Callable[[], Awaitable[Any]], limits: Limits) -> bytes:
-    """Receive a request body within the limits.
+async def read_body(
+    headers: Mapping[str, str], receive: Callable[[], Awaitable[Any]], limits: Limits, take: Callable[[bytes], None]
+) -> None:
+    """Receive a request body and hand its pieces to `take`, which raises where they become too much.
 
     Raises
     ------
     HTTPError
         400 (the client went away), 408, 413.
     """
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limits.max_body_bytes:
+        raise too_large(limits.max_body_bytes)
     try:
         async with asyncio.timeout(limits.body_timeout_seconds):
-            return await _read_body(headers, receive, limits.max_body_bytes)
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise HTTPError(400, "the client went away")
+                take(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
     except TimeoutError:
         raise too_slow(limits.body_timeout_seconds) from None
-
-
-async def _read_body(headers: Mapping[str, str], receive: Callable[[], Awaitable[Any]], limit: int) -> bytes:
-    declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_large(limit)
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise HTTPError(400, "the client went away")
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        if size > limit:
-            raise too_large(limit)
-        if not message.get("more_body"):
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:
@@ -101,28 +103,34 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
+    """All members. Their input is given in steps, because what a member leaves over is copied each time."""
     pieces: list[bytes] = []
-    size = 0
-    while body:
+    size = position = members = 0
+    while position < len(body):
+        members = _count_member(members, "gzip members")
         member = zlib.decompressobj(GZIP_WINDOW)
-        try:
-            piece = member.decompress(body, limit - size + 1)
-        except zlib.error as error:
-            raise HTTPError(400, f"the gzip data are damaged: {error}") from error
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            raise too_large(limit, "decompressed ")
-        if not member.eof:
-            raise HTTPError(400, "the gzip data end too early")
-        body = member.unused_data
+        while not member.eof:
+            step = member.unconsumed_tail or body[position : position + STEP_BYTES]
+            if not step:
+                raise HTTPError(400, "the gzip data end too early")
+            if not member.unconsumed_tail:
+                position += len(step)
+            try:
+                pieces.append(member.decompress(step, limit - size + 1))
+            except zlib.error as error:
+                raise HTTPError(400, f"the gzip data are damaged: {error}") from error
+            size += len(pieces[-1])
+            if size > limit:
+                raise too_large(limit, "decompressed ")
+        position -= len(member.unused_data)
     return b"".join(pieces)
 
 
 def _unzstd(body: bytes, limit: int) -> bytes:
     pieces: list[bytes] = []
-    size = offset = 0
+    size = offset = frames = 0
     while offset < len(body):
+        frames = _count_member(frames, "zstd frames")
         frame = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
         # In small steps, because what a step makes cannot be bounded otherwise; the claimed length of a frame proves
         # nothing.
@@ -139,6 +147,12 @@ def _unzstd(body: bytes, limit: int) -> bytes:
             raise HTTPError(400, "the zstd data end too early")
         offset -= len(frame.unused_data)
     return b"".join(pieces)
+
+
+def _count_member(number: int, what: str) -> int:
+    if number >= MAX_MEMBERS:
+        raise HTTPError(413, f"the body has more than {MAX_MEMBERS} {what}", "compress it as a whole")
+    return number + 1
 
 
 def too_large(limit: int, what: str = "") -> HTTPError:

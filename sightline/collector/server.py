@@ -11,10 +11,11 @@ from types import FrameType
 
 import uvicorn
 
-from sightline.alerts.delivery.webhook import Webhook
+from sightline.alerts.delivery.channels import open_channel
 from sightline.clock import utc_now
 from sightline.collector.app import Collector
 from sightline.collector.auth import read_tokens
+from sightline.collector.connection import BoundedProtocol
 from sightline.collector.guard_log import GuardDesk
 from sightline.collector.limits import Limits
 from sightline.collector.monitors import Clock, MakeObserver, Observer, Registry
@@ -31,11 +32,11 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 def make_guards(webhook_url: str | None) -> MakeObserver:
-    """Guards for each monitor; they share one webhook."""
-    webhook = Webhook(webhook_url) if webhook_url else None
+    """Guards for each monitor; they share one channel."""
+    channel = open_channel(webhook_url) if webhook_url else None
 
     def make(spec: MonitorSpec, paths: MonitorPaths) -> Observer:
-        return GuardDesk(spec, paths, webhook)
+        return GuardDesk(spec, paths, channel)
 
     return make
 
@@ -86,8 +87,11 @@ def _exit(number: int, frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10) -> None:
-    """Run until SIGTERM or SIGINT: then stop listening, answer what came in, seal the segments."""
+def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10, *, plain: bool = False) -> None:
+    """Run until SIGTERM or SIGINT: then stop listening, answer what came in, seal the segments.
+
+    `plain` leads all requests through ASGI.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is loaded now lives to the end; requests leave hardly any cycles behind
     gc.set_threshold(20_000, 20, 50)
@@ -99,7 +103,8 @@ def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10) -
         collector,
         host=host,
         port=port,
-        http=IngestProtocol,
+        http=BoundedProtocol if plain else IngestProtocol,
+        ws="none",
         proxy_headers=False,
         log_config=None,
         access_log=False,

@@ -47,6 +47,13 @@ from sightline.home import Home
     type=click.IntRange(0),
     help="Time for running requests at the end.",
 )
+@click.option(
+    "--server",
+    type=click.Choice(["direct", "plain"]),
+    default="direct",
+    show_default=True,
+    help="plain: lead every request through ASGI; slower for small requests, the same limits.",
+)
 def command(
     host: str,
     port: int,
@@ -57,6 +64,7 @@ def command(
     guards: bool,
     webhook: str | None,
     drain_seconds: int,
+    server: str,
 ) -> None:
     """Take inferences and labels over HTTP and log them; a 200 means they are on disk.
 
@@ -70,10 +78,12 @@ def command(
     limits = Limits(
         max_body_bytes=max_body_mb * megabyte,
         max_decompressed_bytes=4 * max_body_mb * megabyte,
+        max_drained_bytes=8 * max_body_mb * megabyte,
+        max_held_bytes=max(256, 4 * max_body_mb) * megabyte,
         max_rows=max_rows,
         min_free_bytes=min_free_mb * megabyte,
     )
     collector = make_collector(
         Home.from_env(), host=host, limits=limits, seal_seconds=seal_seconds, guards=guards, webhook_url=webhook
     )
-    serve(collector, host, port, drain_seconds)
+    serve(collector, host, port, drain_seconds, plain=server == "plain")

@@ -33,7 +33,7 @@ def parse(
     """Adapter: features and predictions become an inference, a target becomes a label with the same id."""
     roles, place = None, "body"
     if "ndjson" in headers.get("content-type", "") or b"\n{" in body.strip():
-        found: Any = [line for line in body.split(b"\n") if line.strip()]
+        found: Any = [line for line in lenient.lines(body) if line.strip()]
     else:
         found = bodies.decode_records(body, "body")
         if len(found) == 1 and is_object(found[0]) and "schema" in found[0]:

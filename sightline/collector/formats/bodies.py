@@ -49,6 +49,7 @@ def decode_document(body: bytes, where: str, json_length: str | None = None) -> 
     SightlineError
         It is no JSON, or its tensors and the bytes do not fit.
     """
+    lenient.check_values(body)
     if json_length is None:
         with contextlib.suppress(*lenient.UNREADABLE):
             return msgspec.json.decode(body)
@@ -129,6 +130,7 @@ def response_rows(body: Any, where: str) -> list[Row]:
 def csv_rows(text: str) -> list[Row]:
     """Rows of header-less CSV (SageMaker built-in containers): unnamed values, numbers parsed."""
     rows: list[Row] = []
+    lenient.check_values(text.encode("utf-8", "surrogatepass"))
     try:
         for line in csv.reader(io.StringIO(text)):
             if line:

@@ -146,13 +146,19 @@ def _decoders(event: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decod
 
 def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[Event]:
     """Events and rejected rows of a body, in its order."""
-    is_lines = "ndjson" in headers.get("content-type", "") or "jsonl" in headers.get("content-type", "")
+    events = sound(kind, headers, body, spec)
+    return row_by_row(kind, headers, body, spec) if events is None else events
+
+
+def sound(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[Event] | None:
+    """Events of a body whose rows are all sound events; None where each row has to be looked at on its own."""
     names = feature_names(spec.columns) if kind == INFERENCES else ()
-    is_replay = REPLAY_HEADER in headers
-    types = () if is_replay else _types(kind, names)
+    types = () if REPLAY_HEADER in headers else _types(kind, names)
+    if lenient.has_long_rows(body, _is_lines(headers)):
+        return None
     for left, event_type in enumerate(types, 1 - len(types)):
         try:
-            events = _decode(event_type, body, is_lines)
+            events = _decode(event_type, body, _is_lines(headers))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if left == 0 and not _read_numbers(kind, events):
@@ -161,8 +167,15 @@ def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec)
             for event in events:
                 event.features = canonical(event.features, names)
         return _timed(kind, events)
+    return None
+
+
+def row_by_row(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> list[Event]:
+    """Events and rejected rows of a body; much slower than `sound`."""
+    names = feature_names(spec.columns) if kind == INFERENCES else ()
+    is_replay = REPLAY_HEADER in headers
     found: list[Event] = []
-    for number, row in enumerate(_loose_rows(body, is_lines, types)):
+    for number, row in enumerate(_loose_rows(body, _is_lines(headers), () if is_replay else _types(kind, names))):
         if isinstance(row, InferenceEvent | LabelEvent):
             found += _timed(kind, [row], number)
             continue
@@ -171,6 +184,10 @@ def parse(kind: str, headers: Mapping[str, str], body: bytes, spec: MonitorSpec)
             event.features = canonical(event.features, names)
         found.append(event)
     return found
+
+
+def _is_lines(headers: Mapping[str, str]) -> bool:
+    return "ndjson" in headers.get("content-type", "") or "jsonl" in headers.get("content-type", "")
 
 
 def _decode(event: Any, body: bytes, is_lines: bool) -> list[Any]:
@@ -227,10 +244,10 @@ def _out_of_range(kind: str, event: InferenceEvent | LabelEvent, number: int) ->
 
 
 class _BadRow:
-    """A row that is no JSON."""
+    """A row that is no JSON, or is not read."""
 
-    def __init__(self, text: bytes, message: str) -> None:
-        self.text, self.message = text, message
+    def __init__(self, text: bytes, message: str, reason: str = "bad_json") -> None:
+        self.text, self.message, self.reason = text, message, reason
 
 
 def _loose_rows(body: bytes, is_lines: bool, types: tuple[Any, ...]) -> list[Any]:
@@ -241,7 +258,7 @@ def _loose_rows(body: bytes, is_lines: bool, types: tuple[Any, ...]) -> list[Any
     try:
         if document[:1] == b"[":
             return [_loose_row(row, types) for row in lenient.elements(document)]
-        return [lenient.decode(document)]
+        return [_too_long(document) or lenient.decode(document)]
     except RecursionError as error:
         raise SightlineError("the body is nested too deeply", where="body") from error
     except lenient.UNREADABLE as error:
@@ -253,24 +270,35 @@ def _loose_rows(body: bytes, is_lines: bool, types: tuple[Any, ...]) -> list[Any
 
 
 def _lines(body: bytes, types: tuple[Any, ...]) -> list[Any]:
-    lines = [line for line in body.split(b"\n") if line.strip()]
+    lines = [line for line in lenient.lines(body) if line.strip()]
     lenient.check_rows(len(lines), "body")
     return [_loose_row(line, types) for line in lines]
 
 
 def _loose_row(text: bytes, types: tuple[Any, ...]) -> Any:
+    if (too_long := _too_long(text)) is not None:
+        return too_long
     if types:
         with contextlib.suppress(*lenient.UNREADABLE):
             return _decoders(types[0])[0].decode(text)
     try:
         return lenient.decode(text)
     except lenient.UNREADABLE as error:
-        return _BadRow(text, str(error))
+        return _BadRow(text, f"the row is no JSON: {error}")
+    except lenient.TooMuchError as error:
+        return _BadRow(text, error.what, "limit_exceeded")
+
+
+def _too_long(text: bytes) -> _BadRow | None:
+    """What stands for a row of too many values."""
+    if lenient.has_more_values(text, lenient.MAX_ROW_VALUES):
+        return _BadRow(text, f"the row holds more than {lenient.MAX_ROW_VALUES} values", "limit_exceeded")
+    return None
 
 
 def _event(kind: str, row: Json | _BadRow, spec: MonitorSpec, number: int, is_replay: bool = False) -> Event:
     if isinstance(row, _BadRow):
-        return _rejected(kind, number, "bad_json", f"the row is no JSON: {row.message}", row.text)
+        return _rejected(kind, number, row.reason, row.message, row.text)
     try:
         event = build_event(kind, row, stored=True) if is_replay else _build(kind, row, spec)
         if isinstance(event, RejectedEvent):
@@ -382,5 +410,5 @@ def _rejected(
         value=None if value is None else str(value)[:200],
         id=None if identity is None else str(identity)[:MAX_ID_LENGTH],
         row=number,
-        payload=payload.decode("utf-8", "replace")[:MAX_PAYLOAD],
+        payload=payload[: 4 * MAX_PAYLOAD].decode("utf-8", "replace")[:MAX_PAYLOAD],
     )

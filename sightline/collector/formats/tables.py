@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sightline.collector.formats import bodies, errors, rows
+from sightline.collector.formats import bodies, errors, lenient, rows
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.narrowing import is_object
@@ -24,7 +24,7 @@ def _lines(body: bytes) -> Iterator[tuple[str, Any]]:
         for i, item in enumerate(bodies.decode_records(body, "body")):
             yield f"body[{i}]", item
         return
-    for i, line in enumerate(body.split(b"\n")):
+    for i, line in enumerate(lenient.lines(body)):
         if line.strip():
             yield f"line {i + 1}", line
 
@@ -233,7 +233,8 @@ def _payload(payload: Any, where: str, *, request: bool) -> list[bodies.Row]:
             f"encoding {encoding[:40]!r} is not supported", where=where, fix="capture CSV or JSON content types"
         )
     if isinstance(data, str) and "jsonlines" in media:
-        value: Any = [bodies.decode_json(line, f"{where}.data") for line in data.split("\n") if line.strip()]
+        lines = [line for line in lenient.lines(data.encode("utf-8", "surrogatepass")) if line.strip()]
+        value: Any = [bodies.decode_json(line, f"{where}.data") for line in lines]
     else:
         value = bodies.decode_json(data, f"{where}.data") if isinstance(data, str) else data
     return (

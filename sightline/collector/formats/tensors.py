@@ -143,6 +143,8 @@ def _values(datatype: Any, data: bytes, where: str) -> list[Any]:
     if len(data) % kind.itemsize:
         raise SightlineError(f"{len(data)} bytes are no whole number of {datatype}", where=where)
     values = np.frombuffer(data, kind)
+    if len(values) > lenient.MAX_VALUES:
+        raise lenient.TooMuchError(f"{len(values)} values; at most {lenient.MAX_VALUES}", where)
     if datatype == "BF16":
         values = (values.astype("<u4") << 16).view("<f4")
     return values.tolist()
@@ -152,6 +154,8 @@ def _texts(data: bytes, where: str) -> list[str]:
     texts: list[str] = []
     position = 0
     while position < len(data):
+        if len(texts) > lenient.MAX_VALUES:
+            raise lenient.TooMuchError(f"more than {lenient.MAX_VALUES} values", where)
         start = position + 4
         position = start + struct.unpack_from("<I", data, position)[0] if start <= len(data) else len(data) + 1
         if position > len(data):

@@ -240,7 +240,7 @@ def test_too_many_rows_are_refused_before_anything_is_made_of_them():
     }
     for name, body in bodies.items():
         headers = {"content-type": "application/x-ndjson" if body[:2] == b"1\n" else "application/json"}
-        with pytest.raises(SightlineError, match="at most 100000"):
+        with pytest.raises(SightlineError, match="at most 10000"):
             ADAPTERS[name](headers, body, SPEC)
 
 
