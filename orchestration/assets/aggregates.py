@@ -23,7 +23,7 @@ from sightline.spec.flows import DELAYED
 from sightline.warehouse import connect, ensure_reference, prepare, write_control
 from sightline.warehouse.reference import reference_id
 
-SOURCES = {"inferences": "inferences", "labels": "labels", "current_labels": "labels", "quarantine": "inferences"}
+SOURCES = {"inferences": "inferences", "labels": "labels", "quarantine": "inferences"}
 """Which asset fills a dbt source of schema ``raw``."""
 
 SHARED_VIEWS = ("stg_inferences", "stg_quarantine")

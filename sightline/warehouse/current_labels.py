@@ -1,4 +1,4 @@
-"""Which label of a prediction counts: one relation, ``raw.current_labels``, which dbt and Python read.
+"""Which label of a prediction counts: ``raw.current_labels``, which Python reads.
 
 Every revision of a label is kept in the lake; `sightline.lake.store.schema` says in which order they stand.
 """

@@ -9,6 +9,10 @@
 {%- set is_binary = task() == 'binary_classification' %}
 {%- set is_regression = task() == 'regression' %}
 {%- set null_number = as_double('null') %}
+{%- set has_label_bins = label and label['kind'] == 'numeric' and label['cuts'] %}
+{%- set optional_keys = {'score_bin': is_binary, 'label_bin': has_label_bins, 'score_group': is_regression or has_class_scores()} %}
+{%- set present, absent = [], [] %}
+{%- for name, is_there in optional_keys.items() %}{% do (present if is_there else absent).append(name) %}{% endfor %}
 
 with joined as (
     {{ labelled_predictions([
@@ -44,18 +48,15 @@ forecasts as (
 outcomes as (
     select
         *,
-        {{ score_bin('score', 256) if is_binary else as_int('null') }} as score_bin,
-        {%- if is_regression %}
+        {%- if is_binary %}
+        {{ score_bin('score', 256) }} as score_bin,
+        {%- elif is_regression %}
         case when forecast is null or outcome is null then -1 else {{ error_group('forecast - outcome') }} end as score_group,
         {%- elif has_class_scores() %}
         coalesce({{ score_bin('(' ~ largest(class_score_names()) ~ ')', 10) }}, -1) as score_group,
-        {%- else %}
-        {{ as_int('null') }} as score_group,
         {%- endif %}
-        {%- if label and label['kind'] == 'numeric' and label['cuts'] %}
+        {%- if has_label_bins %}
         case when label_value is not null then {{ bin_of('label_value', label['cuts'], label['cut_bins']) }} end as label_bin,
-        {%- else %}
-        {{ as_int('null') }} as label_bin,
         {%- endif %}
         {%- if is_binary %}
         -ln({{ clipped('case when outcome = 1e0 then forecast else 1e0 - forecast end') }}) as log_loss,
@@ -68,7 +69,7 @@ outcomes as (
 ),
 
 counted as (
-    {{ by_segment('outcomes', ['predicted_class', 'label_class', 'score_bin', 'label_bin', 'delay_bin', 'score_group'], [
+    {{ by_segment('outcomes', ['predicted_class', 'label_class', 'delay_bin'] + present, [
         'count(*) as n',
         count_where('n_revisions > 1') ~ ' as n_revised',
     ] + ([
@@ -98,6 +99,9 @@ counted as (
 final as (
     select
         *
+        {%- for name in absent %},
+        {{ as_int('null') }} as {{ name }}
+        {%- endfor %}
         {%- if is_binary %},
         case when label_class = {{ string_literal(setting('positive')) }} then n_score else 0 end as sum_label,
         case when label_class = {{ string_literal(setting('positive')) }} then n_score else 0 end as sum_label_sq,

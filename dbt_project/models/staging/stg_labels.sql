@@ -1,1 +1,1 @@
-{{ raw_scan(source('raw', 'current_labels')) }}
+{{ raw_scan(source('raw', 'labels')) }}
