@@ -35,9 +35,11 @@ from metrics_py.comparison.tables import Table, read_table
 from metrics_py.drift.methods import DEFAULT_METHODS, PSI_TOLERANCE, DriftMethod, MethodFailed, drift_method
 from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
+from metrics_py.profile.resolution import is_lossy
 from metrics_py.profile.texts import odd_spelling, present
 
 Row = dict[str, Any]
+LOSSY = "values that differ are one and the same as 64-bit floats: subtract a constant, or compare them as categories"
 SHARES_OF_ALL = ("null_rate", "not_finite_rate")
 """Metrics that do not look at the values: judged for every column."""
 
@@ -198,7 +200,7 @@ def _judge_column(
         named = {"segment": "all", "metric": chosen[0].name, "state": unjudged.state, "reason": unjudged.reason}
         return [base | rows | named]
     note = "" if given else _note(name, sides[0].table)
-    withheld = None if given else _withheld(reading, *(side.table.frame[name] for side in sides))
+    withheld = _withheld(reading, *(side.table.frame[name] for side in sides), is_given=given is not None)
     words = [_words(pair, t, reading, rates_only=withheld is not None) for t in range(len(labels))]
     clustered = sides[1].buckets is not None
     found: list[Row] = []
@@ -228,8 +230,12 @@ def _note(name: str, old: Table) -> str:
     return odd_spelling(held) if held.len() else ""
 
 
-def _withheld(reading: Reading, old: pl.Series, new: pl.Series) -> tuple[str | None, str] | None:
+def _withheld(reading: Reading, old: pl.Series, new: pl.Series, *, is_given: bool) -> tuple[str | None, str] | None:
     """State and reason where the shares of the values tell nothing about the data."""
+    if reading.kind == "numeric" and is_lossy(old, new):
+        return "insufficient_data", LOSSY
+    if is_given:
+        return None
     if looks_like_key(old) and looks_like_key(new):
         return None, "an identifier, different in every row: not compared unless its kind is given"
     if reading.kind == "datetime":

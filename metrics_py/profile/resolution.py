@@ -21,6 +21,8 @@ RESOLUTION = 2.0**-22
 """Single precision, and two bits for what arithmetic in it leaves."""
 HALF_RESOLUTION = 2.0**-9
 """Half precision (11 significant bits), and two bits for arithmetic."""
+EXACT_UP_TO = 2.0**53
+LOST = 0.01
 SHARE_OF_GAP = 0.25
 SHARE_OF_SCALE = 0.25
 MEAN_ROWS = 1.5
@@ -41,6 +43,37 @@ def resolution_of(*dtypes: pl.DataType) -> float:
         `RESOLUTION`, or that of half precision.
     """
     return HALF_RESOLUTION if pl.Float16 in dtypes else RESOLUTION
+
+
+def is_lossy(*columns: pl.Series) -> bool:
+    """Whether whole numbers or decimals that differ become one double: more than 1 % of their distinct values.
+
+    Parameters
+    ----------
+    *columns : polars.Series
+        Of the tables that are compared, of any type.
+
+    Returns
+    -------
+    bool
+        False of floats, and of numbers up to 2^53.
+
+    Examples
+    --------
+    >>> is_lossy(pl.Series([2**53 + k for k in range(8)])), is_lossy(pl.Series([2**60, 2**61]))
+    (True, False)
+    """
+    exact = [series for series in columns if series.dtype.is_integer() or series.dtype.is_decimal()]
+    if len({str(series.dtype) for series in exact}) == 1:
+        exact = [pl.concat([series.rename("x") for series in exact])]
+    return any(_loses(series) for series in exact)
+
+
+def _loses(series: pl.Series) -> bool:
+    doubles = series.cast(pl.Float64)
+    if series.dtype.is_integer() and not (doubles.abs() > EXACT_UP_TO).any():
+        return False
+    return doubles.n_unique() < (1 - LOST) * series.n_unique()
 
 
 def reach(

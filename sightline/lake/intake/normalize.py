@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from metrics_py.profile.resolution import is_lossy
 from metrics_py.profile.values import read_classes
 from sightline.lake.intake.chunks import BadRecord, Chunk
 from sightline.lake.intake.convert import Converted, convert, without_nan
@@ -44,6 +45,7 @@ class _Work:
         self.rejected = pl.Series([False], dtype=pl.Boolean).new_from_index(0, self.n)
         self.rejections: list[tuple[str, str, pl.Series]] = []
         self.issues: list[tuple[str, str, pl.Series]] = []
+        self.imprecise: list[str] = []
         batch_time = chunk.batch.received_at.astimezone(UTC).replace(tzinfo=None)
         self.received = self.constant(batch_time, TIMESTAMP)
         if "received_at" in self.raw.columns:
@@ -69,6 +71,8 @@ class _Work:
     def value(self, name: str, kind: str | None = None) -> pl.Series:
         """Convert one column whose bad values become null and are reported."""
         found = self.take(name, kind)
+        if self.has(name) and (kind or self.kinds.get(name)) == "numeric" and is_lossy(self.raw[name]):
+            self.imprecise.append(self.sources.get(name, name))
         for reason, mask in found.issues:
             self.issues.append((name, reason, mask))
         return found.values
@@ -312,6 +316,7 @@ def _notes(work: _Work) -> list[pl.DataFrame]:
     notes = [(name, "unknown_column") for name in work.chunk.unknown] + [
         (role.column, "missing_column") for role in work.chunk.missing
     ]
+    notes += [(name, "imprecise_number") for name in work.imprecise]
     if not notes or work.n == 0:
         return []
     row = {

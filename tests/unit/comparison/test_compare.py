@@ -451,3 +451,31 @@ def test_values_that_the_reference_tells_apart_stay_apart():
     assert row["state"] == "drift"
     same = compare({"x": old}, {"x": old.copy()}, metrics=["psi"]).to_dicts()[0]
     assert (same["value"], same["state"]) == (0, "stable")
+
+
+@pytest.mark.parametrize("kind", ["integer", "decimal", "csv"])
+def test_whole_numbers_that_doubles_cannot_tell_apart_are_never_stable(kind, tmp_path):
+    rng = np.random.default_rng(74)
+    old = [10**18 + 2 * int(k) for k in rng.integers(0, 50, 2000)]
+    new = [value + int(k) for value, k in zip(old, rng.integers(0, 2, 2000), strict=True)]
+    if kind == "csv":
+        for name, values in (("old", old), ("new", new)):
+            (tmp_path / f"{name}.csv").write_text("x\n" + "\n".join(map(str, values)) + "\n")
+        sides = [tmp_path / "old.csv", tmp_path / "new.csv"]
+    else:
+        dtype = pl.Int64 if kind == "integer" else pl.Decimal(38, 2)
+        sides = [pl.DataFrame({"x": pl.Series(values).cast(dtype)}) for values in (old, new)]
+    row = compare(*sides, metrics=["psi"]).to_dicts()[0]
+    assert row["state"] == "insufficient_data"
+    assert row["reason"].startswith("values that differ are one and the same as 64-bit floats")
+    rows = compare(*sides, metrics=["unseen_rate"], kinds={"x": "categorical"}).to_dicts()
+    assert rows[0]["value"] == pytest.approx(0.5, abs=0.05)
+    assert rows[0]["state"] == "drift"
+
+
+def test_large_numbers_that_stay_apart_are_compared():
+    rng = np.random.default_rng(75)
+    nanoseconds = 1_760_000_000_000_000_000 + rng.integers(0, 10**15, 3000)
+    row = compare({"t": nanoseconds[:1500]}, {"t": nanoseconds[1500:]}, metrics=["psi"]).to_dicts()[0]
+    assert row["state"] in ("stable", "unclear")
+    assert "64-bit" not in (row["reason"] or "")

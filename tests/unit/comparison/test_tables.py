@@ -186,12 +186,12 @@ def test_column_names_are_kept_and_never_repeated():
 
 
 def test_a_type_that_polars_cannot_hold_stops_no_other_column():
-    wide = pa.array([decimal.Decimal(1)] * 50, type=pa.decimal256(50, 2))
-    table = pa.table({"wide": wide, "x": list(range(50))})
+    wide = pa.array([decimal.Decimal(1)] * 1000, type=pa.decimal256(50, 2))
+    table = pa.table({"wide": wide, "x": list(range(1000))})
     rows = {row["column"]: row for row in compare(table, table, metrics=["psi"]).to_dicts()}
     assert rows["x"]["state"] == "stable"
     assert rows["wide"]["reason"].startswith("cannot be read")
-    sparse = pd.DataFrame({"x": pd.arrays.SparseArray([0, 0, 1] * 50), "z": np.arange(150) * 1j})
+    sparse = pd.DataFrame({"x": pd.arrays.SparseArray([0, 0, 1] * 500), "z": np.arange(1500) * 1j})
     rows = {row["column"]: row for row in compare(sparse, sparse, metrics=["psi"]).to_dicts()}
     assert rows["x"]["state"] == "stable"
     assert rows["z"]["reason"].endswith("cast the column to numbers, texts or times")

@@ -268,3 +268,15 @@ def test_columns_of_a_csv_of_a_spreadsheet_and_of_folders(tmp_path: Path) -> Non
     lake = scan_lake(spec, paths, "inferences").collect().sort("prediction_id")
     assert lake["f_c"].to_list() == ["0123"] * 3 + ["0456"] * 3
     assert lake["f_x"].to_list() == data["x"].to_list()
+
+
+def test_numbers_that_a_double_cannot_tell_apart_are_noted(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(8).with_columns(x=pl.Series([2**53 + k for k in range(8)])))
+    land(
+        paths.landing_inferences, "b.parquet", rows(8, first=8).with_columns(x=pl.Series([2**40 + k for k in range(8)]))
+    )
+    report = intake(make_spec(), paths, "inferences", home)
+    assert (report.accepted, report.rejected) == (16, 0)
+    noted = quarantine(tmp_path).filter(reason="imprecise_number")
+    assert noted.select("column", "severity", "value").rows() == [("x", "note", "8 rows")]
