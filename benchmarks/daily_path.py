@@ -192,6 +192,7 @@ def judge(spec: MonitorSpec, paths: MonitorPaths) -> None:
 def import_judges() -> None:
     """Import what judging needs."""
     import scipy.stats  # noqa: F401
+
     from sightline.judging import model_quality  # noqa: F401
 
 
