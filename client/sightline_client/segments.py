@@ -35,6 +35,7 @@ _CHECKSUM = struct.Struct("<I")
 HEAD_BYTES = _CHECKED.size + _CHECKSUM.size
 HEADER, RECORDS, FOOTER = 1, 2, 3
 FRAME_EVENTS = 64
+FRAME_BYTES = 1024 * 1024
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 _NAME = re.compile(r"([a-z]+)-(\d{8}T\d{12}Z)-(\d+)-([A-Za-z0-9_.-]+)\.seg")
 
@@ -62,10 +63,17 @@ def pack_frame(frame_type: int, count: int, payload: bytes) -> bytes:
 
 
 def pack_records(rows: list[bytes], received_at: str, source: str) -> bytes:
-    """Records frames of at most 64 events (what one damaged byte can cost)."""
+    """Records frames of at most 64 events (what one damaged byte can cost) and, if there are several, 1 MiB."""
     prefix = json.dumps([received_at, source])[:-1].encode() + b",["
-    pieces = (rows[start : start + FRAME_EVENTS] for start in range(0, len(rows), FRAME_EVENTS))
-    return b"".join(pack_frame(RECORDS, len(piece), prefix + b",".join(piece) + b"]]") for piece in pieces)
+    frames: list[bytes] = []
+    start = 0
+    while start < len(rows):
+        piece = rows[start : start + FRAME_EVENTS]
+        while len(piece) > 1 and sum(map(len, piece)) > FRAME_BYTES:
+            piece = piece[: len(piece) // 2]
+        frames.append(pack_frame(RECORDS, len(piece), prefix + b",".join(piece) + b"]]"))
+        start += len(piece)
+    return b"".join(frames)
 
 
 def read_frames(data: bytes) -> Iterator[tuple[int, int, bytes]]:

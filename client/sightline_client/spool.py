@@ -9,10 +9,21 @@ from __future__ import annotations
 import json
 import logging
 import os
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Callable
 
-from sightline_client.segments import HEAD_BYTES, MAGIC, RECORDS, SegmentWriter, is_segment_name, lock, read_frames
+from sightline_client.segments import (
+    HEAD_BYTES,
+    MAGIC,
+    RECORDS,
+    SegmentWriter,
+    is_segment_name,
+    lock,
+    make_writer_id,
+    read_frames,
+    utc_text,
+)
 
 logger = logging.getLogger("sightline_client")
 
@@ -38,12 +49,14 @@ class Spool:
         self._progress: dict[str, int] = {}
         self._own: set[str] = set()
         self._size = self._measure()
+        self._name = make_writer_id()
 
     def forget(self) -> None:
         """In a forked child: what was spooled so far is the parent's to replay."""
         for writer in self._writers.values():
             writer.forget()
         self._writers, self._progress, self._own = {}, {}, set()
+        self._name = make_writer_id()
 
     @property
     def has_own_backlog(self) -> bool:
@@ -76,6 +89,44 @@ class Spool:
             self._own.add(writer.open_path.name)
         self._seal(writer, writer.seal_if_due)
         return True
+
+    def set_aside(self, kind: str, refused: list[tuple[bytes, str]]) -> Path | None:
+        """Write down events that the collector will never take, one JSON object a line.
+
+        Parameters
+        ----------
+        kind : str
+            ``inferences`` or ``labels``.
+        refused : list of (bytes, str)
+            Events and reasons.
+
+        Returns
+        -------
+        Path or None
+            The file; None if such files have the size of a full spool already.
+
+        Raises
+        ------
+        OSError
+            If the disk does not take them.
+        """
+        folder = self.folder / "refused"
+        folder.mkdir(parents=True, exist_ok=True)
+        now = utc_text(datetime.now(timezone.utc))
+        start = json.dumps({"at": now, "kind": kind})[:-1].encode()
+        lines = [
+            b"".join((start, b', "reason": ', json.dumps(reason).encode(), b', "event": ', row, b"}\n"))
+            for row, reason in refused
+        ]
+        size = sum(path.stat().st_size for path in folder.glob("*.ndjson"))
+        if size + sum(map(len, lines)) > self.max_bytes:
+            return None
+        path = folder / f"{self._name}.ndjson"
+        with path.open("ab") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        return path
 
     def seal(self) -> None:
         """Seal the own segments; one that cannot be sealed is found later, when its lock is free."""

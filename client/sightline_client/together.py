@@ -94,12 +94,6 @@ class SharedSender:
         outcome, failure = Outcome(0), None
         try:
             outcome = self._transport.send(kind, [call.row for call in calls])
-        except Refused as error:
-            if len(calls) > 1:  # one of them may spoil it for the others
-                for call in calls:
-                    self._deliver(kind, [call])
-                return
-            failure = error
         except SightlineClientError as error:
             failure = error
         except Exception as error:  # one type of error for the callers
@@ -107,6 +101,8 @@ class SharedSender:
         for number, call in enumerate(calls):
             if failure is not None:
                 call.error = failure
+            elif number in outcome.refused:
+                call.error = Refused(outcome.refused[number])
             elif number in outcome.reasons or outcome.rejected == len(calls):
                 reason = outcome.reasons.get(number, "the reason is in the quarantine")
                 call.error = SightlineClientError(

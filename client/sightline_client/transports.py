@@ -11,14 +11,20 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sightline_client.errors import Refused, SightlineClientError, Unavailable
+from sightline_client.errors import SightlineClientError, Unavailable
 from sightline_client.segments import SegmentWriter, has_locks
 
 logger = logging.getLogger("sightline_client")
 
 KINDS = ("inferences", "labels")
 GZIP_FROM_BYTES = 1024
+ANSWERED_EARLY_FROM_BYTES = 64 * 1024
+"""A server may refuse a body that does not fit into the buffers of a connection before it has read all of it."""
+
 AGAIN_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+SPLIT_STATUSES = frozenset({400, 413, 422})
+"""One row may be the reason: a batch is halved until the row stands alone."""
+
 SETUP_STATUSES = frozenset({301, 302, 307, 308, 401, 403, 404, 405, 415})
 """The user can mend these (token, address, monitor file) while events wait; they are not thrown away."""
 
@@ -26,15 +32,32 @@ SETUP_STATUSES = frozenset({301, 302, 307, 308, 401, 403, 404, 405, 415})
 class Outcome:
     """What became of one batch: rows the log has taken, had already, and has rejected (it keeps those in quarantine).
 
-    ``reasons`` tells why rows were rejected, by position; of many the first ones only.
+    ``reasons`` tells why rows were rejected, by position; of many the first ones only. ``refused`` are rows that the
+    collector will never take nor keep, too large for it for example, by position and with the reason.
     """
 
-    __slots__ = ("accepted", "duplicate", "reasons", "rejected")
+    __slots__ = ("accepted", "duplicate", "reasons", "refused", "rejected")
 
     def __init__(
-        self, accepted: int, duplicate: int = 0, rejected: int = 0, reasons: dict[int, str] | None = None
+        self,
+        accepted: int,
+        duplicate: int = 0,
+        rejected: int = 0,
+        reasons: dict[int, str] | None = None,
+        refused: dict[int, str] | None = None,
     ) -> None:
-        self.accepted, self.duplicate, self.rejected, self.reasons = accepted, duplicate, rejected, reasons or {}
+        self.accepted, self.duplicate, self.rejected = accepted, duplicate, rejected
+        self.reasons, self.refused = reasons or {}, refused or {}
+
+    def followed_by(self, other: Outcome, first: int) -> Outcome:
+        """Of both batches together; the other one's rows begin at `first`."""
+        return Outcome(
+            self.accepted + other.accepted,
+            self.duplicate + other.duplicate,
+            self.rejected + other.rejected,
+            {**self.reasons, **{first + row: reason for row, reason in other.reasons.items()}},
+            {**self.refused, **{first + row: reason for row, reason in other.refused.items()}},
+        )
 
 
 class HttpTransport:
@@ -70,9 +93,8 @@ class HttpTransport:
         Raises
         ------
         Unavailable
-            Try again later: not reachable, overloaded, disk full, or set up wrongly.
-        Refused
-            The collector will never take these rows.
+            Try again later: not reachable, overloaded, disk full, or set up wrongly. Rows of the batch may have been
+            taken; sent again, they are duplicates.
         """
         body = b"[" + b",".join(rows) + b"]"
         headers = self._headers
@@ -82,18 +104,12 @@ class HttpTransport:
         if status == 200:
             return _outcome(answer, len(rows))
         text = f"{self.url} answered {status}: {answer[:300].decode('utf-8', 'replace').strip()}"
-        if status == 413 and len(rows) > 1:
-            half = len(rows) // 2
-            first, second = self.send(kind, rows[:half]), self.send(kind, rows[half:])
-            return Outcome(
-                first.accepted + second.accepted,
-                first.duplicate + second.duplicate,
-                first.rejected + second.rejected,
-                {**first.reasons, **{half + row: reason for row, reason in second.reasons.items()}},
-            )
         if status in AGAIN_STATUSES or status in SETUP_STATUSES:
             raise Unavailable(text, retry_after)
-        raise Refused(text)
+        if status in SPLIT_STATUSES and len(rows) > 1:
+            half = len(rows) // 2
+            return self.send(kind, rows[:half]).followed_by(self.send(kind, rows[half:]), half)
+        return Outcome(0, refused=dict.fromkeys(range(len(rows)), text))
 
     def tick(self) -> None:
         """Nothing to do between batches."""
@@ -129,7 +145,11 @@ class HttpTransport:
         if self._connection is None:
             cls = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             self._connection = cls(self._host, self._port, timeout=self._timeout)
-        self._connection.request("POST", path, body, headers)
+        try:
+            self._connection.request("POST", path, body, headers)
+        except ConnectionError:  # the collector may have closed early, but not without an answer
+            if len(body) < ANSWERED_EARLY_FROM_BYTES:
+                raise
         response = self._connection.getresponse()
         answer = response.read()
         if response.will_close:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from typing import Any, Callable
 
-from sightline_client.errors import Refused, Unavailable
+from sightline_client.errors import Unavailable
 from sightline_client.rows import Row
 from sightline_client.spool import Spool
 from sightline_client.transports import KINDS, HttpTransport, PathTransport
@@ -29,6 +29,9 @@ REPLAY_SECONDS = 0.2
 """How long one round may replay before the queue is looked after again."""
 
 ORPHAN_CHECK_SECONDS = 30.0
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+"""No collector takes a larger one, and no frame of a segment has room for one."""
+
 YIELD_EVENTS = 16
 """After encoding so many events the thread lets the others run: a request waits for about 0.2 ms of encoding at most.
 """
@@ -248,7 +251,11 @@ class Worker:
                 self.counters.dropped += 1
                 continue
             for kind, row in encoded:
-                rows[kind].append(row)
+                if len(row) <= MAX_EVENT_BYTES:
+                    rows[kind].append(row)
+                else:
+                    self.counters.refused += 1
+                    self._keep_refused(kind, [(row, f"the event has {len(row)} bytes; at most {MAX_EVENT_BYTES}")])
             if count % YIELD_EVENTS == 0:
                 time.sleep(0)
         return [(kind, batch) for kind, batch in rows.items() if batch], tickets
@@ -262,33 +269,43 @@ class Worker:
         is_away = time.monotonic() < self._next_attempt
         if not is_away and not (self.spool is not None and self.spool.has_own_backlog):
             try:
-                self._send(kind, rows)
-                self.counters.sent += len(rows)
-                return
-            except Refused as error:
-                self.counters.refused += len(rows)
-                logger.error("%d events were refused for good: %s", len(rows), error)
+                refused = self._send(kind, rows)
+                self.counters.sent += len(rows) - refused
+                self.counters.refused += refused
                 return
             except Unavailable as error:
                 self._back_off(error)
         if not self._to_spool(kind, rows):
             self._held.append((kind, rows))
 
-    def _send(self, kind: str, rows: list[bytes]) -> None:
+    def _send(self, kind: str, rows: list[bytes]) -> int:
+        """Send a batch; returns how many of its rows the collector will never take."""
         outcome = self.transport.send(kind, rows)
         self.counters.duplicate += outcome.duplicate
         self.counters.rejected += outcome.rejected
         if self._attempts:
             logger.warning("events are delivered again after %d failures", self._attempts)
         self._attempts, self._next_attempt = 0, 0.0
+        self._keep_refused(kind, [(rows[number], reason) for number, reason in outcome.refused.items()])
+        return len(outcome.refused)
 
     def _send_spooled(self, kind: str, rows: list[bytes]) -> None:
-        try:
-            self._send(kind, rows)
-            self.counters.replayed += len(rows)
-        except Refused as error:
-            self.counters.refused_later += len(rows)
-            logger.error("%d spooled events were refused for good: %s", len(rows), error)
+        refused = self._send(kind, rows)
+        self.counters.replayed += len(rows) - refused
+        self.counters.refused_later += refused
+
+    def _keep_refused(self, kind: str, refused: list[tuple[bytes, str]]) -> None:
+        """Set aside what can never be sent, so that it holds up nothing and its sender can look at it."""
+        if not refused:
+            return
+        kept = None
+        if self.spool is not None:
+            try:
+                kept = self.spool.set_aside(kind, refused)
+            except OSError as error:
+                logger.warning("refused events cannot be written down: %s", error)
+        where = f"they are kept in {kept}" if kept else "they are lost"
+        logger.error("%d events were refused for good, %s: %s", len(refused), where, refused[0][1])
 
     def _back_off(self, error: Exception) -> None:
         self._attempts += 1

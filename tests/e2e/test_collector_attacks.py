@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import random
 import socket
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+from sightline_client import Client
 
 from sightline.collector.auth import create_token
 from sightline.home import Home
@@ -65,6 +67,16 @@ def test_a_body_that_is_too_large_is_told_so(collector):
         for size in (9, 18, 60):
             assert post(collector.port, ("inferences", b" " * (size * MEGABYTE), JSON_TYPE)) == 413
     assert watch.slowest < SECONDS and watch.peak_bytes < before + 40 * MEGABYTE
+
+
+def test_an_event_of_18_megabytes_does_not_hold_up_the_client(collector, tmp_path):
+    with Client("m", url=collector.url, spool=tmp_path / "spool", interval=0.01) as log:
+        for number in range(200):
+            noise = random.Random(number).randbytes(9_000_000).hex() if number == 50 else "y"
+            log.prediction(f"p-{number}", features={"x": 1.0, "c": noise})
+        until(lambda: log.stats()["refused"] == 1 and log.stats()["sent"] + log.stats()["replayed"] == 199, 60)
+    (kept,) = (tmp_path / "spool" / "m" / "refused").iterdir()
+    assert '"id":"p-50"' in kept.read_text() and "413" in kept.read_text()
 
 
 def test_bodies_of_refused_requests_take_no_memory(collector):

@@ -26,8 +26,8 @@ Attack = tuple[str, bytes, dict[str, str]]
 
 
 def gz(data: bytes) -> bytes:
-    """Strongly compressed."""
-    return gzip.compress(data, 9, mtime=0)
+    """Compressed."""
+    return gzip.compress(data, 6, mtime=0)
 
 
 def _array(item: bytes, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import threading
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sightline_client import Client
 from sightline_client import segments as client_segments
+from sightline_client.spool import Spool
 
 from tests.support.fake_collector import adds_up, collecting, logged, until
 
@@ -129,3 +132,53 @@ def test_the_default_spool_folder_follows_the_environment(monkeypatch, tmp_path)
     assert default_folder() == tmp_path / "sightline" / "spool"
     monkeypatch.setenv("SIGHTLINE_SPOOL", str(tmp_path / "own"))
     assert default_folder() == tmp_path / "own"
+
+
+@pytest.mark.parametrize("is_away_first", [False, True])
+def test_an_event_that_can_never_be_sent_is_set_aside_and_holds_up_none(tmp_path, is_away_first, caplog):
+    def answer(kind: str, rows: list[Any]) -> Any:
+        if sum(len(json.dumps(row)) for row in rows) > 2000:
+            return 413, {"Connection": "close"}, {"error": "too large"}
+        return collector.accept(kind, rows)
+
+    with collecting() as collector, Client("m", url=collector.url, spool=tmp_path, interval=0.01) as log:
+        collector.answer = (lambda kind, rows: (503, {}, {"error": "busy"})) if is_away_first else answer
+        for number in range(100):
+            log.prediction(f"p{number}", version="x" * (3000 if number in (3, 70) else 10), features={"é": number})
+        if is_away_first:
+            until(lambda: log.stats()["spooled"] == 100)
+            collector.answer = answer
+        until(lambda: log.stats()["refused"] == 2 and log.stats()["queued"] == 0)
+        until(lambda: len(collector.ids()) == 98)
+        stats = log.stats()
+        assert stats["sent"] + stats["replayed"] == 98 and stats["dropped"] == 0
+        assert stats["refused"] == 2 and (is_away_first or adds_up(stats))
+    assert sorted(collector.ids()) == sorted(f"p{i}" for i in range(100) if i not in (3, 70))
+    (file,) = (tmp_path / "m" / "refused").iterdir()
+    kept = [json.loads(line) for line in file.read_text().splitlines()]
+    assert sorted((k["kind"], k["event"]["id"], "413" in k["reason"]) for k in kept) == [
+        ("inferences", "p3", True), ("inferences", "p70", True),
+    ]  # fmt: skip
+    assert list((tmp_path / "m").rglob("*.seg")) == [] and str(file) in caplog.text
+
+
+def test_what_is_set_aside_is_bounded_like_the_spool(tmp_path, caplog):
+    with collecting() as collector:
+        collector.answer = lambda kind, rows: (413, {}, {})
+        with Client("m", url=collector.url, spool=tmp_path, spool_bytes=5000, interval=0.01) as log:
+            for number in range(10):
+                log.prediction(f"p{number}", version="x" * 1000)
+                assert log.flush(10)
+            assert log.stats()["refused"] == 10
+    size = sum(path.stat().st_size for path in (tmp_path / "m" / "refused").iterdir())
+    assert 3000 < size <= 5000 and "they are lost" in caplog.text
+
+
+def test_large_events_stay_readable_in_the_spool(tmp_path):
+    spool = Spool(tmp_path, "m", 1 << 30)
+    rows = [json.dumps({"id": str(i), "x": "y" * 2_000_000}).encode() for i in range(40)]
+    assert spool.append("inferences", rows)
+    found: list[bytes] = []
+    assert spool.replay(lambda kind, batch: found.extend(batch), lambda: False)
+    assert [json.loads(row)["id"] for row in found] == [str(i) for i in range(40)]
+    assert not (tmp_path / "damaged").exists()
