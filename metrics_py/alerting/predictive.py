@@ -126,7 +126,8 @@ def predictive_ranks(
     -----
     Of n past scores, k above and t tied with the newest one, the p-value lies in (k / (n + 1), (k + t + 1) / (n + 1)):
     uniform there it is exactly uniform where the scores are exchangeable. Where ties are rare the pooled tail takes its
-    place, kept within the same limits from below by k + t / 2, so that it can only tell apart what ranks cannot.
+    place, but not below the rank r = k + t / 2 less its standard error, (r - sqrt(r)) / (n + 1): a window is news only if it is far out in standard deviations and rare
+    among the stream's own past. Ranks alone would make an incident of one row more a day in a stream that had none.
 
     References
     ----------
@@ -147,7 +148,8 @@ def predictive_ranks(
 
 def _ranks(n: NDArray[np.int64], beyond: NDArray[np.int64], ties: NDArray[np.int64], tail: Floats) -> Ranks:
     low, high = beyond / (n + 1.0), (beyond + ties + 1.0) / (n + 1.0)
-    point = np.clip(tail, low + 0.5 * ties / (n + 1.0), high)
+    rank = beyond + 0.5 * ties
+    point = np.maximum(tail, (rank - np.sqrt(rank)) / (n + 1.0))
     point = np.where(n < MIN_RANKS, tail, point)
     is_atom = (n >= MIN_RANKS) & (ties >= MASS * n)
     return Ranks(np.where(is_atom, low, point), np.maximum(np.where(is_atom, high, point), SMALLEST))
