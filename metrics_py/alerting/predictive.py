@@ -126,8 +126,9 @@ def predictive_ranks(
     -----
     Of n past scores, k above and t tied with the newest one, the p-value lies in (k / (n + 1), (k + t + 1) / (n + 1)):
     uniform there it is exactly uniform where the scores are exchangeable. Where ties are rare the pooled tail takes its
-    place, but not below the rank r = k + t / 2 less its standard error, (r - sqrt(r)) / (n + 1): a window is news only if it is far out in standard deviations and rare
-    among the stream's own past. Ranks alone would make an incident of one row more a day in a stream that had none.
+    place, but not below the rank r = k + t / 2 less its standard error, (r - sqrt(r)) / (n + 1): a window is news only
+    if it is far out in standard deviations and rare among the stream's own past. Ranks alone would make an incident of
+    one row more a day in a stream that had none.
 
     References
     ----------
