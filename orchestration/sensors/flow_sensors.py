@@ -12,12 +12,11 @@ from orchestration.monitor import Monitor
 from orchestration.sensors.run_requests import (
     MAX_ATTEMPTS,
     Cursor,
-    Listing,
     Request,
-    RunState,
     open_batches,
     plan,
 )
+from orchestration.sensors.stale_windows import Listing, RunState
 from sightline.clock import utc_now
 from sightline.lake.intake.affected_windows import label_windows_waiting, peek_windows
 from sightline.lake.intake.sources import Batch, pending

@@ -10,15 +10,12 @@ import pytest
 
 from orchestration.sensors.run_requests import (
     MAX_OPEN,
-    MAX_SILENCE,
     MAX_WINDOWS_PER_RUN,
     Cursor,
-    Listing,
-    RunState,
     open_batches,
     plan,
-    stale_windows,
 )
+from orchestration.sensors.stale_windows import MAX_SILENCE, Listing, RunState, stale_windows
 from sightline.lake.store.progress import Done
 
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)

@@ -1,0 +1,116 @@
+"""Which windows must be worked up, or worked up again: a pure function of what a sensor sees.
+
+A window needs a run of a flow when data for it waits in the landing folder, when the ledger holds changes its latest
+complete run did not know (late labels among them), when it has closed (or its labels have become due) since it was last
+judged, or when its aggregates were binned by another reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from sightline.lake.store.progress import Done
+from sightline.spec.flows import DELAYED, IMMEDIATE
+from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import closes_at, keys_between, matures_at, next_key
+
+MAX_SILENCE = {"hourly": 72, "daily": 14, "weekly": 4}
+"""So many empty windows after the last data are still judged (and alarm); from then on freshness alone tells."""
+
+
+class RunState(Enum):
+    """State of a requested run, as far as a sensor cares."""
+
+    ACTIVE = "active"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a sensor sees at one moment.
+
+    Parameters
+    ----------
+    pending : mapping of batch id to window keys
+        Batches not yet loaded and the windows they touch (empty: nothing could be read or routed).
+    changes : mapping of window key to position
+        Newest change in the ledger that concerns this flow.
+    done : mapping of window key to Done
+        What the latest complete run of this flow knew.
+    with_data : collection of window keys
+        Windows that hold inferences.
+    reference : str
+        Id of the current reference profile; empty when there is none.
+    runs : mapping of run key to RunState
+        Requested runs that exist.
+    now : datetime
+        The clock, UTC.
+    fed_at : datetime or None
+        When the data of the newest window that holds some came into the lake.
+    inputs_wait : collection of window keys
+        Delayed flow: windows whose inferences the immediate flow has never judged, and has not given up.
+    """
+
+    pending: Mapping[str, frozenset[str]]
+    changes: Mapping[str, int]
+    done: Mapping[str, Done]
+    with_data: Collection[str]
+    reference: str
+    runs: Mapping[str, RunState]
+    now: datetime
+    fed_at: datetime | None = None
+    inputs_wait: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a window needs a run."""
+
+    has_data: bool
+    token: str
+    """Changes whenever the cause changes."""
+
+
+def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, Why]:
+    """Windows that need a run, in time order."""
+    first, current = spec.key(spec.first_window), spec.key(listing.now)
+    due = closes_at if flow == IMMEDIATE.name else matures_at
+    batches: dict[str, list[str]] = {}
+    for batch, keys in sorted(listing.pending.items()):
+        for key in {k for k in keys if first <= k <= current} or {current}:
+            batches.setdefault(key, []).append(batch)
+    tokens: dict[str, Why] = {}
+    for key in sorted({*_judged_windows(spec, flow, listing), *batches}):
+        done, change = listing.done.get(key), listing.changes.get(key, 0)
+        closed = listing.now >= due(spec, key)
+        waits = batches.get(key, [])
+        changed = change > (done.position if done else 0)
+        unclosed = closed and (done is None or done.at < due(spec, key))
+        other_reference = done is not None and done.reference != listing.reference
+        if waits or changed or unclosed or other_reference:
+            tokens[key] = Why(bool(waits) or changed, f"{change}|{','.join(waits)}|{closed}|{listing.reference}")
+    return tokens
+
+
+def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]:
+    """Windows that must be judged when they close.
+
+    Those with data and, without labels to wait for, the silent ones between them and, where data came in as they were
+    made, for a while after them: the end of a history that was loaded later is no outage.
+    """
+    first, current = spec.key(spec.first_window), spec.key(listing.now)
+    known = sorted(key for key in {*listing.changes, *listing.with_data} if first <= key <= current)
+    if flow == DELAYED.name or not known:
+        return known
+    is_history = listing.fed_at is not None and listing.fed_at > late(spec, known[-1])
+    silent_until = next_key(spec, known[-1], 0 if is_history else MAX_SILENCE[spec.schedule])
+    return keys_between(spec, known[0], min(current, silent_until))
+
+
+def late(spec: MonitorSpec, key: str) -> datetime:
+    """Data of a window that come into the lake after this moment are history."""
+    return closes_at(spec, key) + spec.deadlines["inferences"]
