@@ -51,7 +51,8 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 @click.option("--asset", help="Only data_quality, drift or model_quality.")
 @click.option("--from", "start", callback=_moment, help="Windows from this day or moment on (UTC).")
 @click.option("--to", "end", callback=_moment, help="Windows before this day or moment (UTC).")
-@click.option("--as-of", callback=_moment, help="What was known then: later revisions are left out.")
+@click.option("--as-of", callback=_moment, help="What labels that had arrived (were observed) by then say of quality.")
+@click.option("--processed-by", callback=_moment, help="What had been worked up by then: later revisions are left out.")
 @click.option("--revisions", is_flag=True, help="Every revision instead of the newest one.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "parquet"]), default="table", show_default=True)
 @click.option(
@@ -66,6 +67,7 @@ def command(
     start: datetime | None,
     end: datetime | None,
     as_of: datetime | None,
+    processed_by: datetime | None,
     revisions: bool,
     form: str,
     output: Path | None,
@@ -77,7 +79,14 @@ def command(
         raise SightlineError(
             f"there is no folder {output.parent}", where=f"--output {output}", fix="make it, or name another"
         )
-    found = read_judgements(paths, metric, column, start, end, as_of, asset, latest=not revisions, segment=segment)
+    if as_of is not None:
+        if revisions or processed_by is not None:
+            raise click.UsageError("--as-of goes by when labels arrived: leave --processed-by and --revisions out")
+        found = _as_of(home, monitor, as_of, start, end, asset=asset, metric=metric, column=column, segment=segment)
+    else:
+        found = read_judgements(
+            paths, metric, column, start, end, processed_by, asset, latest=not revisions, segment=segment
+        )
     found = found.sort("window_start", "segment", "model_version", "column", "metric", "revision")
     if found.is_empty():
         _explain(paths, metric=metric, column=column, segment=segment, asset=asset)
@@ -85,6 +94,17 @@ def command(
         _write_parquet(found, output)
     else:
         _write_text(_as_json(found) if form == "json" else _as_table(found), output)
+
+
+def _as_of(
+    home: Home, monitor: str, as_of: datetime, start: datetime | None, end: datetime | None, **wanted: str | None
+) -> pl.DataFrame:
+    """What was known then, without looking at when it was worked up."""
+    from sightline.judging.as_of import judgements_as_of
+    from sightline.spec.loader import find_monitor
+
+    found = judgements_as_of(find_monitor(home, monitor), home.monitor(monitor), as_of, start=start, end=end)
+    return found.filter(pl.col(name) == value for name, value in wanted.items() if value is not None).drop("asset")
 
 
 def _paths(home: Home, monitor: str) -> MonitorPaths:

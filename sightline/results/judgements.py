@@ -61,7 +61,7 @@ def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_
     run_id : str
         Run that computed them.
     computed_at : datetime
-        Moment of computation (aware, or naive UTC): what "as of" queries compare with.
+        Moment of computation (aware, or naive UTC): what `processed_by` compares with.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def read_judgements(
     column: str | None = None,
     start: datetime | date | None = None,
     end: datetime | date | None = None,
-    as_of: datetime | None = None,
+    processed_by: datetime | None = None,
     asset: str | None = None,
     latest: bool = True,
     segment: str | None = None,
@@ -168,8 +168,8 @@ def read_judgements(
         Only these.
     start, end : datetime or date, optional
         Windows that start in ``[start, end)`` (naive: UTC).
-    as_of : datetime, optional
-        What was known then: later revisions are left out.
+    processed_by : datetime, optional
+        What had been worked up then: later revisions are left out.
     asset : str, optional
         Only from this asset's folder.
     latest : bool
@@ -191,8 +191,8 @@ def read_judgements(
         wanted.append(pl.col("window_start") >= naive_utc(start))
     if end is not None:
         wanted.append(pl.col("window_start") < naive_utc(end))
-    if as_of is not None:
-        wanted.append(pl.col("computed_at") <= naive_utc(as_of))
+    if processed_by is not None:
+        wanted.append(pl.col("computed_at") <= naive_utc(processed_by))
 
     def use(lazy: pl.LazyFrame) -> pl.LazyFrame:
         found = lazy.filter(wanted) if wanted else lazy

@@ -109,16 +109,16 @@ def test_any_change_is_a_revision(paths: MonitorPaths, change: dict[str, Any]) -
     assert sorted(read_judgements(paths, latest=False)["revision"].to_list()) == [0, 0, 1, 1, 2, 2]
 
 
-def test_as_of_shows_what_was_known(paths: MonitorPaths) -> None:
+def test_processed_by_shows_what_had_been_worked_up(paths: MonitorPaths) -> None:
     append_judgements(paths, "drift", judgements(2), "run-1", NOON)
     append_judgements(paths, "drift", judgements(1, value=0.7), "run-2", NOON + DAY)
     values = [
-        read_judgements(paths, metric="accuracy", as_of=NOON + shift)["value"].to_list()
+        read_judgements(paths, metric="accuracy", processed_by=NOON + shift)["value"].to_list()
         for shift in (-DAY, timedelta(0), DAY)
     ]
     assert values == [[], [0.5, 0.5], [0.7, 0.5]]
     tokyo = (NOON + DAY).astimezone(tz=None)
-    assert read_judgements(paths, metric="accuracy", as_of=tokyo)["value"].to_list() == [0.7, 0.5]
+    assert read_judgements(paths, metric="accuracy", processed_by=tokyo)["value"].to_list() == [0.7, 0.5]
 
 
 def test_filters_and_assets(paths: MonitorPaths) -> None:
@@ -360,13 +360,13 @@ def test_table(filled: Path) -> None:
     ]
 
 
-def test_json_as_of_and_revisions(filled: Path) -> None:
+def test_json_processed_by_and_revisions(filled: Path) -> None:
     args = ["m", "--metric", "accuracy", "--asset", "model_quality", "--to", "2026-01-06", "--format", "json"]
     _, text, _ = run(filled, *args)
     (record,) = json.loads(text)
     assert list(record) == list(JUDGEMENT_SCHEMA)
     assert (record["value"], record["revision"], record["window_start"]) == (0.7, 1, "2026-01-05T00:00:00Z")
-    _, text, _ = run(filled, *args, "--as-of", "2026-02-01T18:00:00")
+    _, text, _ = run(filled, *args, "--processed-by", "2026-02-01T18:00:00")
     assert [r["value"] for r in json.loads(text)] == [0.5]
     _, text, _ = run(filled, *args, "--revisions")
     assert [r["value"] for r in json.loads(text)] == [0.5, 0.7]

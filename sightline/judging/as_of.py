@@ -1,0 +1,157 @@
+"""What was known at an earlier moment, by when labels arrived and not by when they were worked up.
+
+A history that is loaded at once has one revision of every judgement, made today. What its quality was known to be last
+March follows from the labels whose time of observation lies before: their aggregates are made anew, in a warehouse of
+their own that is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+import sightline
+from sightline.errors import SightlineError
+from sightline.home import MonitorPaths
+from sightline.judging import model_quality
+from sightline.judging.frames import Work
+from sightline.lake.store.schema import literal
+from sightline.results.judgements import JUDGEMENT_SCHEMA, read_judgements
+from sightline.spec.flows import DELAYED
+from sightline.spec.model import MonitorSpec
+from sightline.warehouse import prepare, write_control
+from sightline.warehouse.reference import load_reference
+
+PROJECT = Path(sightline.__file__).resolve().parent.parent / "dbt_project"
+DBT = Path(sysconfig.get_path("scripts")) / "dbt"
+VIEWS = ("stg_inferences", "stg_quarantine")
+
+
+def judgements_as_of(
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    moment: datetime,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> pl.DataFrame:
+    """Judgements of the windows that had ended by a moment, quality from the labels that had arrived by then.
+
+    Parameters
+    ----------
+    spec, paths
+        The monitor.
+    moment : datetime
+        Aware, or naive UTC.
+    start, end : datetime, optional
+        Windows that start in ``[start, end)``.
+
+    Returns
+    -------
+    polars.DataFrame
+        `JUDGEMENT_SCHEMA`, with ``asset``. Of windows all of whose labels had arrived, the newest published revision;
+        of the others the quality is judged anew, with `moment` as ``computed_at`` and no revision.
+
+    Notes
+    -----
+    A label arrived when it was observed: the column `labels.observed_at`, else the time of receipt.
+    """
+    at = moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    published = _published(paths, start, end).filter(pl.col("window_end") <= at)
+    if spec.labels is None:
+        return published
+    with tempfile.TemporaryDirectory(prefix=".as-of-", dir=paths.root) as folder:
+        warehouse = Path(folder) / "warehouse.duckdb"
+        with duckdb.connect(str(warehouse)) as con:
+            con.execute("SET TimeZone = 'UTC'")
+            keys = _unsettled(con, spec, paths, at, start, end)
+            if not keys:
+                return published
+            profile = load_reference(paths)
+            write_control(con, spec, profile, keys)
+        _aggregate(Path(folder), warehouse)
+        with duckdb.connect(str(warehouse), read_only=True) as con:
+            work = Work(spec, paths, con, keys, profile.columns if profile else {}, at.replace(tzinfo=UTC))
+            judged = model_quality.judge(work).judgements
+    redone = judged.with_columns(
+        monitor=pl.lit(spec.id),
+        window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us")),
+        revision=pl.lit(None),
+        computed_at=pl.lit(at),
+        run_id=pl.lit("as of"),
+    ).select(*(pl.col(name).cast(dtype) for name, dtype in JUDGEMENT_SCHEMA.items()), asset=pl.lit(model_quality.ASSET))
+    starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
+    is_old = (pl.col("asset") == model_quality.ASSET) & pl.col("window_start").is_in(starts)
+    return pl.concat([published.filter(~is_old), redone])
+
+
+def _published(paths: MonitorPaths, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+    base = paths.results / "judgements"
+    assets = sorted(folder.name for folder in base.iterdir() if folder.is_dir()) if base.is_dir() else []
+    frames = [
+        read_judgements(paths, asset=asset, start=start, end=end).with_columns(asset=pl.lit(asset)) for asset in assets
+    ]
+    return pl.concat([pl.DataFrame(schema={**JUDGEMENT_SCHEMA, "asset": pl.String()}), *frames])
+
+
+def _unsettled(
+    con: duckdb.DuckDBPyConnection,
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    at: datetime,
+    start: datetime | None,
+    end: datetime | None,
+) -> list[str]:
+    """Windows that had ended and some of whose labels arrived later; the raw views then show the earlier ones alone."""
+    prepare(con, spec, paths)
+    late = con.sql("SELECT DISTINCT window_key FROM raw.labels WHERE observed_at > ?", params=[at]).fetchall()
+    text = con.sql("SELECT sql FROM duckdb_views() WHERE schema_name = 'raw' AND view_name = 'labels'").fetchall()[0][0]
+    query = text.partition(" AS ")[2].rstrip().rstrip(";")
+    con.execute(
+        f"CREATE OR REPLACE VIEW raw.labels AS SELECT * FROM ({query}) "  # noqa: S608 (our own view)
+        f"WHERE observed_at <= TIMESTAMP {literal(at.isoformat(sep=' '))}"
+    )
+    return sorted(key for (key,) in late if _is_wanted(spec, key, at, start, end))
+
+
+def _is_wanted(spec: MonitorSpec, key: str, at: datetime, start: datetime | None, end: datetime | None) -> bool:
+    first = spec.window_start(key)
+    is_over = first + spec.window <= at.replace(tzinfo=UTC)
+    return is_over and (start is None or first >= _aware(start)) and (end is None or first < _aware(end))
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _aggregate(folder: Path, warehouse: Path) -> None:
+    """Run the models of the delayed flow on a warehouse."""
+    chosen: Sequence[str] = (f"tag:{DELAYED.name}", *VIEWS)
+    variables = json.dumps({"monitor": "as_of"})
+    command = [os.fspath(DBT), "run", "--select", *chosen, "--vars", variables, "--project-dir", os.fspath(PROJECT)]
+    command += ["--profiles-dir", os.fspath(PROJECT), "--target-path", os.fspath(folder / "target")]
+    command += ["--log-path", os.fspath(folder / "logs")]
+    environment = {
+        **os.environ,
+        "SIGHTLINE_WAREHOUSE": os.fspath(warehouse),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
+        "DO_NOT_TRACK": "1",
+    }
+    done = subprocess.run(  # noqa: S603 (our own command)
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SightlineError(
+            "the aggregates of an earlier moment cannot be made",
+            where=os.fspath(PROJECT),
+            fix=(done.stdout + done.stderr).strip(),
+        )
