@@ -45,7 +45,7 @@ rests on:
   `alerts.holidays`.
 - A warm-up: 28 days (two weeks of hours, twelve weeks) before a stream may alarm; 56 days are better.
 - A season of the year is a change to whoever has never seen one: in its first year it is an incident. From a year of
-  windows on, two yearly harmonics are taken out of the values where they explain the weeks better than level shifts do.
+  windows on, two yearly harmonics are taken out of the values, where they explain the weeks better than level shifts.
 - A process that wanders (a random walk, a first season) alarms, and rightly so. If nobody attends to it, an input is judged
   against its own recent level from then on (docs/decisions/0007): only sudden changes are told. Quality gets a new
   fixed level instead.
