@@ -109,9 +109,12 @@ class Gate:
         """The monitor, if the request may write to it. Without a token nobody learns which monitors exist."""
         monitor = self._registry.monitors.get(monitor_id)
         authorization = headers.get("authorization", "")
-        if self.require_tokens or (monitor is not None and monitor.tokens):
+        if self.require_tokens or (monitor is not None and monitor.tokens.is_closed):
             scope = monitor.tokens.scope(authorization) if monitor is not None else None
             if scope is None:
+                if monitor is not None and monitor.tokens.is_damaged and not self.require_tokens:
+                    what = f"the token file of monitor {monitor_id!r} cannot be read: see the collector's log"
+                    raise HTTPError(503, what, "mend the file", {"retry-after": "30"})
                 fix = "send `Authorization: Bearer <token>`; make one with `sightline token create MONITOR`"
                 raise HTTPError(401, "no valid token for this monitor", fix, {"www-authenticate": "Bearer"})
             if scope not in (WRITE, REPLAY):

@@ -30,6 +30,7 @@ from sightline.collector.metrics import Labels, Metrics
 from sightline.collector.monitors import Registry
 from sightline.collector.openapi import openapi_document
 from sightline.collector.request_heads import Heads
+from sightline.errors import SightlineError
 
 logger = logging.getLogger(__name__)
 
@@ -240,7 +241,11 @@ class Collector:
 
     def _recover(self) -> None:
         for name, monitor in list(self.registry.monitors.items()):
-            report = monitor.recover()
+            try:
+                report = monitor.recover()
+            except (SightlineError, OSError):  # of one monitor: the others go on, and a later round tries again
+                logger.exception("the log of %s cannot be recovered", name)
+                continue
             self.state.metrics.recovered_events += report.events
             if report.sealed or report.damaged:
                 logger.warning("%s: recovered %d events of killed writers", name, report.events)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ import msgspec
 from sightline.durable import replace_file
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
+
+logger = logging.getLogger(__name__)
 
 WRITE, READ, REPLAY = "write", "read", "replay"
 """``write``: send events. ``read``: fetch ``/metrics``. ``replay``: send events, also logged ones
@@ -71,6 +74,8 @@ def create_token(paths: MonitorPaths, scope: str = WRITE, note: str = "") -> str
 def revoke_token(paths: MonitorPaths, identifier: str) -> None:
     """Remove a token by its id (the part between the underscores).
 
+    Without the last one, nobody may write any more, until there is a new one or `open_monitor` is called.
+
     Raises
     ------
     SightlineError
@@ -84,6 +89,21 @@ def revoke_token(paths: MonitorPaths, identifier: str) -> None:
             f"there is no token {identifier!r}", where=str(tokens_path(paths)), fix=f"known ids: {known}"
         )
     _write(paths, kept)
+
+
+def open_monitor(paths: MonitorPaths) -> None:
+    """Let everybody on this machine write again to a monitor whose tokens are all revoked.
+
+    Raises
+    ------
+    SightlineError
+        If it has a token.
+    """
+    records = read_tokens(paths)
+    if records:
+        known = ", ".join(record.id for record in records)
+        raise SightlineError("the monitor has tokens", where=str(tokens_path(paths)), fix=f"revoke them first: {known}")
+    tokens_path(paths).unlink(missing_ok=True)
 
 
 def _write(paths: MonitorPaths, records: list[TokenRecord]) -> None:
@@ -104,22 +124,37 @@ class TokenFile:
         self._records: dict[str, TokenRecord] = {}
         self.version = 0
         """Grows when the tokens change: what was decided under another version is to be decided again."""
+        self.is_closed = False
+        """Whether a token is wanted: there is one, or there was one."""
+        self.is_damaged = False
         self.reload()
 
     def reload(self) -> None:
-        """Look at the file again; a damaged one keeps the tokens known so far."""
+        """Look at the file again; one that cannot be read keeps the tokens known so far, and the door shut."""
         try:
             stat = tokens_path(self._paths).stat()
             signature = (stat.st_mtime_ns, stat.st_ino)
         except FileNotFoundError:
             signature = (0, 0)
-        if signature != self._signature:
-            self._records = {record.id: record for record in read_tokens(self._paths)}
-            self._signature = signature
-            self.version += 1
+        except OSError as error:
+            self._keep(str(error), (-1, error.errno or 0))
+            return
+        if signature == self._signature:
+            return
+        try:
+            records = read_tokens(self._paths)
+        except (SightlineError, OSError) as error:
+            self._keep(str(error), signature)
+            return
+        self._records = {record.id: record for record in records}
+        self._signature, self.is_closed, self.is_damaged = signature, signature != (0, 0), False
+        self.version += 1
 
-    def __bool__(self) -> bool:
-        return bool(self._records)
+    def _keep(self, error: str, signature: tuple[int, int]) -> None:
+        if signature != self._signature:
+            logger.error("the tokens stay as they were known: %s", error)
+            self._signature, self.is_closed, self.is_damaged = signature, True, True
+            self.version += 1
 
     def scope(self, authorization: str) -> str | None:
         """Scope of the token in an ``Authorization`` header; None if it is not one of this monitor's."""

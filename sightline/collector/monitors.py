@@ -145,7 +145,13 @@ class Registry:
                 served[name] = monitor
             else:
                 old.append(monitor)
-        served |= {name: self._serve(spec) for name, spec in specs.items() if name not in served}
+        for name, spec in specs.items():
+            if name not in served:
+                try:
+                    served[name] = self._serve(spec)
+                except (SightlineError, OSError, ValueError) as error:
+                    logger.exception("the monitor %s cannot be served; the others are", name)
+                    self.broken[name] = BrokenMonitor(self.home.monitors / f"{name}.yaml", SightlineError(str(error)))
         self.monitors, self._signature = served, signature  # exchanged at once: requests are handled meanwhile
         return old
 

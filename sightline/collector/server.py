@@ -14,7 +14,7 @@ import uvicorn
 from sightline.alerts.delivery.channels import open_channel
 from sightline.clock import utc_now
 from sightline.collector.app import Collector
-from sightline.collector.auth import read_tokens
+from sightline.collector.auth import TokenFile
 from sightline.collector.connection import BoundedProtocol
 from sightline.collector.guard_log import GuardDesk
 from sightline.collector.limits import Limits
@@ -72,7 +72,7 @@ def make_collector(
     is_open = not is_loopback(host)
     if is_open:
         ids = [path.stem for path in monitor_files(home)]
-        if not any(read_tokens(home.monitor(name)) for name in ids):
+        if not any(TokenFile(home.monitor(name)).is_closed for name in ids):
             raise SightlineError(
                 f"{host} can be reached from other machines, and no monitor has a token",
                 fix="run `sightline token create MONITOR` first, or listen on 127.0.0.1",

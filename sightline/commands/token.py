@@ -47,13 +47,27 @@ def show(monitor: str) -> None:
 
 @command.command("revoke")
 @click.argument("monitor")
-@click.argument("token_id")
-def revoke(monitor: str, token_id: str) -> None:
-    """Revoke a token of MONITOR by its id (see `list`); a running collector notices within a second."""
-    from sightline.collector.auth import revoke_token
+@click.argument("token_id", required=False)
+@click.option("--open", "is_open", is_flag=True, help="Without its last token, let everybody on this machine write.")
+def revoke(monitor: str, token_id: str | None, is_open: bool) -> None:
+    """Revoke a token of MONITOR by its id (see `list`); a running collector notices within a second.
+
+    When the last one is revoked, nobody may write to the monitor until a new one is made, or --open is said.
+    """
+    from sightline.collector.auth import open_monitor, read_tokens, revoke_token
     from sightline.spec.loader import find_monitor
 
     home = Home.from_env()
-    spec = find_monitor(home, monitor)
-    revoke_token(home.monitor(spec.id), token_id)
-    click.echo(f"revoked {token_id}")
+    paths = home.monitor(find_monitor(home, monitor).id)
+    if token_id is None and not is_open:
+        raise click.UsageError("name the token to revoke (see `sightline token list`)")
+    if token_id is not None:
+        revoke_token(paths, token_id)
+        click.echo(f"revoked {token_id}")
+    if is_open:
+        open_monitor(paths)
+        click.echo(f"{monitor} is open to everybody on this machine")
+    elif not read_tokens(paths):
+        click.echo(
+            f"no token is left: nobody may write to {monitor} (`sightline token revoke {monitor} --open` opens it)"
+        )

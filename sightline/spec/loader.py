@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import types
 import typing
@@ -20,6 +21,8 @@ from sightline.spec import kinds
 from sightline.spec.model import MonitorSpec
 from sightline.spec.rules import problems
 from sightline.spec.yaml_lines import Document, KeyPath, read_yaml
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -103,6 +106,10 @@ def load_monitors(home: Home, *, freeze: bool = True) -> tuple[dict[str, Monitor
                 raise SightlineError(what, where=str(path), fix=fix)
         except SightlineError as error:
             broken.append(BrokenMonitor(path, error))
+        except Exception as error:  # a defect that one file brings to light must not stop the other monitors
+            logger.exception("the monitor file %s cannot be read", path)
+            what = f"the file cannot be read: {type(error).__name__}: {error}"
+            broken.append(BrokenMonitor(path, SightlineError(what, where=str(path))))
         else:
             specs[spec.id] = spec
     return specs, broken

@@ -16,6 +16,14 @@ import yaml
 from sightline.errors import SightlineError
 from sightline.narrowing import Json
 
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 50
+MAX_DIGITS = 400
+"""A longer integer is beyond any double, and stays text."""
+
+MAX_VALUES = 100_000
+"""Of a file, aliases written out: a few lines of them can stand for billions."""
+
 KeyPath = tuple[str | int, ...]
 
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -35,6 +43,7 @@ class Document:
     value: Json = None
     lines: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int])
     problems: list[SightlineError] = field(default_factory=list[SightlineError])
+    n_values: int = 0
 
     def where(self, key_path: KeyPath) -> str:
         """``file:line`` of the longest known beginning of `key_path`."""
@@ -50,14 +59,18 @@ def read_yaml(path: Path) -> Document:
     Raises
     ------
     SightlineError
-        If the file cannot be opened, is not UTF-8, or is no YAML. Duplicate and complex keys are collected in
-        ``Document.problems`` instead, so that all mistakes of a file can be told at once.
+        If the file cannot be opened, is not UTF-8, is no YAML, or is too large or too deep. Duplicate and complex keys
+        are collected in ``Document.problems`` instead, so that all mistakes of a file can be told at once.
     """
     document = Document(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            fix = "a monitor file describes one model; data belong into files of their own"
+            raise SightlineError(f"the file is larger than {MAX_BYTES} bytes", where=str(path), fix=fix)
         compose = cast("Any", yaml).compose  # it has no types
-        node: yaml.Node | None = compose(text, yaml.SafeLoader)
+        node: yaml.Node | None = compose(content.decode("utf-8"), _BoundedLoader)
     except OSError as error:
         raise SightlineError(f"cannot read the file: {error.strerror}", where=str(path)) from error
     except UnicodeDecodeError as error:
@@ -74,6 +87,22 @@ def read_yaml(path: Path) -> Document:
         document.lines[()] = node.start_mark.line + 1
         document.value = _build(node, (), document, frozenset())
     return document
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    """PyYAML's loader, which goes down only so deep: it would otherwise end in a RecursionError."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """One node with all below it."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            mark = cast("Any", self).peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark)
+        node: yaml.Node | None = cast("Any", super()).compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _yaml_hint(error: yaml.MarkedYAMLError) -> str:
@@ -94,6 +123,10 @@ def _build(node: yaml.Node, path: KeyPath, document: Document, parents: frozense
     if id(node) in parents:
         document.problems.append(SightlineError("an alias refers to the section it stands in", where=where))
         return None
+    document.n_values += 1
+    if document.n_values > MAX_VALUES or len(path) > MAX_DEPTH:
+        what = f"with its aliases written out, the file holds more than {MAX_VALUES} values or {MAX_DEPTH} levels"
+        raise SightlineError(what, where=where, fix="write out what is meant instead of aliases")
     parents = parents | {id(node)}
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node)
@@ -137,7 +170,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
         value = None
     elif text in _BOOLEANS:
         value = _BOOLEANS[text]
-    elif _INTEGER.fullmatch(text):
+    elif _INTEGER.fullmatch(text) and len(text) <= MAX_DIGITS:
         value = int(text)
     elif _OCTAL.fullmatch(text):
         value = int(text[2:], 8)

@@ -21,6 +21,20 @@ from tests.support.collector_process import CollectorProcess
 JSON_TYPE = {"Content-Type": "application/json"}
 MEGABYTE = 1024 * 1024
 
+HOSTILE_FILES = {
+    "brackets": b"[" * 20_000,
+    "maps": b"a: " + b"{a: " * 20_000,
+    "dashes": b"- " * 20_000,
+    "30 MB": b"#" * 30_000_000,
+    "a long number": b"x: " + b"9" * 9_999,
+    "no text": b"\xff",
+    "a null byte": b"\0",
+    "aliases": b"a0: &a0 [x]\n"
+    + b"".join(b"a%d: &a%d [%b]\n" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 10)) for i in range(1, 40)),
+    "a chain of aliases": b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [*a%d]\n" % (i, i, i - 1) for i in range(1, 2_000)),
+}
+"""Contents of a monitor's YAML file."""
+
 Attack = tuple[str, bytes, dict[str, str]]
 """Format, body as it is sent, and further headers."""
 

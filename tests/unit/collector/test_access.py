@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from sightline.collector.auth import create_token, read_tokens, revoke_token, tokens_path
+from sightline.collector.auth import create_token, open_monitor, read_tokens, revoke_token, tokens_path
 from sightline.collector.server import is_loopback, make_collector
 from sightline.errors import SightlineError
 from sightline.home import Home
@@ -78,11 +78,57 @@ def test_other_addresses_than_loopback_need_tokens(home):
     ]  # fmt: skip
 
 
-def test_a_damaged_token_file_keeps_the_door_shut(home):
-    create_token(home.monitor("m"))
-    tokens_path(home.monitor("m")).write_text("{")
-    with pytest.raises(SightlineError, match="damaged"):
-        read_tokens(home.monitor("m"))
+@pytest.mark.parametrize("damage", ["{", "[1]", '[{"id": 1}]', "", b"\xff", "folder"])
+def test_a_damaged_token_file_keeps_its_door_shut_and_no_other(home, damage):
+    token = create_token(home.monitor("m"))
+    path = tokens_path(home.monitor("m"))
+
+    def break_it() -> None:
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+
+    async def known(site: Site) -> None:
+        break_it()
+        site.collector.registry.monitors["m"].tokens.reload()
+        assert (await site.post(INFER, EVENT, authorization=f"Bearer {token}")).status_code == 200
+        assert (await site.post(INFER, EVENT)).status_code == 503
+
+    async def unknown(site: Site) -> None:
+        for headers in ({}, {"authorization": f"Bearer {token}"}):
+            answer = await site.post(INFER, EVENT, **headers)
+            assert answer.status_code == 503 and "token file" in answer.text
+        assert (await site.post("/v1/monitors/other/inferences", EVENT)).status_code == 200
+
+    run(home, known)
+    run(home, unknown)
+    run(home, lambda site: site.web.get("/healthz"), host="0.0.0.0")
+    if damage != "folder":
+        with pytest.raises(SightlineError, match="damaged"):
+            read_tokens(home.monitor("m"))
+
+
+def test_a_monitor_without_its_last_token_stays_closed_until_it_is_opened(home):
+    paths = home.monitor("m")
+    token = create_token(paths)
+
+    async def talk(site: Site) -> None:
+        tokens = site.collector.registry.monitors["m"].tokens
+        with pytest.raises(SightlineError, match="has tokens"):
+            open_monitor(paths)
+        revoke_token(paths, token.split("_")[1])
+        tokens.reload()
+        for headers in ({}, {"authorization": f"Bearer {token}"}):
+            assert (await site.post(INFER, EVENT, **headers)).status_code == 401
+        assert (await site.post("/v1/monitors/other/inferences", EVENT)).status_code == 200
+        open_monitor(paths)
+        tokens.reload()
+        assert (await site.post(INFER, EVENT)).status_code == 200
+
+    run(home, talk)
+    make_collector(home, host="127.0.0.1", guards=False)
 
 
 def test_only_a_replay_token_sets_the_time_of_receipt(home):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sightline.collector import app
 from sightline.collector.limits import Limits
 from sightline.collector.monitors import Registry
 from sightline.home import Home
+from tests.support.attacks import HOSTILE_FILES
 from tests.support.collector_site import EVENT, INFER, LABEL, MONITOR, Site, make_home, run
 
 
@@ -44,6 +46,30 @@ def test_a_monitor_that_never_was_sound_is_503(home):
     async def talk(site: Site) -> None:
         answer = await site.post("/v1/monitors/bad/labels", [])
         assert (answer.status_code, "sightline validate" in answer.text) == (503, True)
+
+    run(home, talk)
+
+
+@pytest.mark.parametrize("content", HOSTILE_FILES.values(), ids=HOSTILE_FILES)
+def test_one_file_that_cannot_be_read_stops_no_other_monitor(home, content):
+    (home.monitors / "bad.yaml").write_bytes(content)
+    started = time.monotonic()
+
+    async def talk(site: Site) -> None:
+        assert (await site.post(INFER, EVENT)).status_code == 200
+        assert (await site.post("/v1/monitors/bad/labels", [])).status_code == 503
+
+    run(home, talk)
+    assert time.monotonic() - started < 10
+
+
+def test_a_monitor_whose_folder_cannot_be_used_stops_no_other(home):
+    home.data.mkdir()
+    (home.data / "m").write_text("no folder")
+
+    async def talk(site: Site) -> None:
+        assert (await site.post("/v1/monitors/other/inferences", EVENT)).status_code == 200
+        assert (await site.post(INFER, EVENT)).status_code == 503
 
     run(home, talk)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 
 import polars as pl
@@ -14,6 +15,7 @@ from sightline.spec import plan
 from sightline.spec.docs import EXAMPLE
 from sightline.spec.loader import load_monitor
 from sightline.spec.model import MonitorSpec
+from tests.support.attacks import HOSTILE_FILES
 
 REGRESSION = """\
 model: {id: demand, task: regression, owner: team:ops}
@@ -270,3 +272,13 @@ def test_mistakes_in_sql_metrics_are_told_with_line_and_fix(home):
     assert (
         f"flight_delay.yaml:{line}: metric 'kpi': " in err and '"f_distance"' in err and "fix: the columns are" in err
     )
+
+
+@pytest.mark.parametrize("content", HOSTILE_FILES.values(), ids=HOSTILE_FILES)
+def test_a_file_that_would_cost_too_much_is_told_in_one_line(tmp_path, content):
+    path = tmp_path / "m.yaml"
+    path.write_bytes(content)
+    started = time.process_time()
+    result = CliRunner().invoke(cli, ["validate", str(path)], env={"SIGHTLINE_HOME": str(tmp_path)})
+    assert (result.exit_code, time.process_time() - started < 10) == (2, True)
+    assert f"error: {path}" in result.stderr and "1 of 1 monitor files have mistakes" in result.stderr
