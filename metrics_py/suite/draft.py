@@ -118,8 +118,15 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
         checks.append(Check("n_distinct", varying, ge=2))
     rare = tuple(name for name in judged if _is_flag(table[name], readings[name].kind))
     if rare:
-        room = {"absolute_tolerance": FLAG_ROOM, "relative_tolerance": FLAG_SHARE}
-        checks.append(Check("minority_rate", rare, **room, judge="interval"))
+        checks.append(
+            Check(
+                "minority_rate",
+                rare,
+                absolute_tolerance=FLAG_ROOM,
+                relative_tolerance=FLAG_SHARE,
+                judge="interval",
+            )
+        )
     if compared:
         checks.append(Check("psi", compared, le=PSI_TOLERANCE, judge="interval"))
     return _measurable(Suite((*checks, *_quality_checks(roles)), roles), table)
