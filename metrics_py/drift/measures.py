@@ -75,7 +75,7 @@ def divergence(
 def _chi_square_p(pair: ColumnPair, statistic: FloatArray, degrees: FloatArray) -> FloatArray:
     p_value = np.where(degrees > 0, chdtrc(np.maximum(degrees, 1), statistic), 1.0)
     if pair.current_buckets is not None:
-        reference = pair.profile.merged(pair.reference)
+        reference = pair.profile.merged(pair.compared)
         for t in np.flatnonzero((degrees > 0) & np.isfinite(statistic)):
             counts = pair.profile.merged(pair.current_buckets[t])
             if (counts.sum(axis=1) > 0).sum() < 4:

@@ -52,6 +52,9 @@ class ColumnPair:
         Finite values of both sides of a group, for tests that need them (numeric columns).
     design_effect : float, default 1
         Of both sides, where there are no buckets to measure it by.
+    has_own_reference : bool, default True
+        Are the reference's rows those that the profile was made from? Then distances leave out the ones that chose the
+        profile's categories.
     """
 
     profile: ColumnProfile
@@ -61,13 +64,27 @@ class ColumnPair:
     current_buckets: IntArray | None = None
     values: Callable[[int], tuple[FloatArray, FloatArray]] | None = None
     design_effect: float = 1.0
+    has_own_reference: bool = True
+
+    @cached_property
+    def compared(self) -> IntArray:
+        """Reference rows per bin that distances compare with: none of those that chose the categories; shape (T, K)."""
+        if self.profile.n_choosing is None or not self.has_own_reference:
+            return self.reference
+        return self.profile.unchosen(self.reference)
 
     @cached_property
     def merged(self) -> tuple[IntArray, IntArray]:
         """Counts of the groups that distances compare (no nulls), so coarse that none is nearly empty."""
-        both = (self.profile.merged(counts) for counts in (self.reference, self.current))
-        rest = -1 if "other" in self.profile.bin_kind else None
-        return coarsen(*both, is_ordered=self.profile.kind == "numeric", rest=rest)
+        profile = self.profile
+        both = (profile.merged(counts) for counts in (self.compared, self.current))
+        if profile.kind == "numeric":
+            return coarsen(*both, is_ordered=True)
+        rest, shares = (-1 if "other" in profile.bin_kind else None), None
+        if profile.n_choosing is not None:
+            choosing = profile.merged(profile.n_choosing)
+            shares = choosing / max(choosing.sum(), 1)
+        return coarsen(*both, is_ordered=False, rest=rest, shares=shares)
 
     @property
     def hardly_repeats(self) -> NDArray[np.bool_]:

@@ -2,7 +2,8 @@
 
 A bin that should hold fewer than five rows (ten, from 200 rows on) joins a neighbour. With many nearly empty bins the
 PSI of a small window is no longer about chi-square, and its interval would call a changed column stable. Which bins
-join depends on the reference's shares and the number of rows alone, never on the current values.
+join depends on shares of the reference (edges are quantiles) or of both sides together (categories): given those, which
+rows are whose is pure chance if nothing has changed, so the choice does not make a difference by itself.
 
 References
 ----------
@@ -27,6 +28,7 @@ def coarsen(
     is_ordered: bool,
     rest: int | None = None,
     min_expected: float | None = None,
+    shares: ArrayLike | None = None,
 ) -> tuple[IntArray, IntArray]:
     """Join bins until each should hold enough rows of the smaller side.
 
@@ -42,6 +44,10 @@ def coarsen(
         alone.
     min_expected : float, optional
         Reference share times rows. By default a twentieth of the rows, at least 5 and at most 10.
+    shares : array_like, shape (G,), optional
+        Shares that tell which bins are rare, from rows that neither side holds. By default those of the reference
+        where bins are ordered, else those of both sides together: categories that one side alone chooses seem to have
+        changed.
 
     Returns
     -------
@@ -63,8 +69,13 @@ def coarsen(
     if min_expected is not None:
         wanted[:] = min_expected
     with np.errstate(divide="ignore", invalid="ignore"):
-        expected = a / m[:, None] * smaller[:, None]
-    small = ((expected < wanted[:, None]) & (a > 0)).any(axis=1) & (m > 0) & (n > 0)
+        if shares is not None:
+            told_by = np.asarray(shares, dtype=float)
+        else:
+            told_by = a / m[:, None] if is_ordered else (a + b) / (m + n)[:, None]
+        expected = told_by * smaller[:, None]
+    held = (a > 0) | (expected > 0)
+    small = ((expected < wanted[:, None]) & held).any(axis=1) & (m > 0) & (n > 0)
     for t in np.flatnonzero(small):
         target = _ordered(expected[t], wanted[t]) if is_ordered else _into_rest(a[t], expected[t], wanted[t], rest)
         a[t] = np.bincount(target, weights=a[t], minlength=a.shape[1]).astype(np.int64)
@@ -98,7 +109,7 @@ def _into_rest(reference: IntArray, expected: NDArray[np.float64], wanted: float
     if rest is None:
         return _unordered(expected, wanted)
     rest %= len(expected)
-    rare = (expected < wanted) & (expected > 0)
+    rare = (expected < wanted) & ((expected > 0) | (reference > 0))
     named = np.arange(len(expected)) != rest
     chance = expected[named & (reference == 1)].sum() + expected[rest]
     if (named & (expected >= wanted)).any() or chance >= wanted:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
+from hashlib import blake2b
 from typing import cast, get_args
 
 import numpy as np
@@ -29,6 +30,7 @@ from metrics_py.wording import numbers
 
 __all__ = ["BIN_SCHEMA", "BinKind", "ColumnProfile", "build_profile", "count"]
 MAX_KNOWN = 100_000
+CHOOSING = 0.25
 
 
 def build_profile(
@@ -86,6 +88,10 @@ def build_profile(
     that value: the same rows as 32-bit floats are in the same bins. Categories: the `top` most frequent, ``(other)``
     for the rest of the reference's, ``(unseen)`` for those it does not hold. Nulls, infinities and values below and
     above the reference's range have bins of their own.
+
+    Where there are more than `top` categories, a quarter of the rows, drawn at random (always the same), chooses them,
+    and distances compare with the other three quarters (`ColumnProfile.unchosen`): to the rows that chose them the
+    chosen categories seem more frequent than they are, and every later window would differ. Weighted rows all choose.
 
     The share of rows to be expected outside what the reference holds is kept with the profile: Good and Turing's share
     of categories seen once, ``2 / (n + 1)`` for a range. Make a profile once, from a reference that is thought good: a
@@ -227,13 +233,16 @@ def _category_profile(values: object, weights: ArrayLike | None, kind: Kind, top
     total = float(levels["n"].sum())
     singletons = int((levels["n"] == 1).sum())
     doubletons = int((levels["n"] == 2).sum())
-    error = 0.0
+    error, choosing = 0.0, None
     if kind == "categorical":
         error = float(np.sqrt(singletons + 2 * doubletons) / total) if total else 0.0
-        named = levels["value"].head(top).to_list()
-        other = levels["value"].slice(top, MAX_KNOWN).to_list()
+        choosing = _choosing(levels) if levels.height > top and weights is None else None
+        chosen = levels if choosing is None else choosing
+        is_named = pl.col("value").is_in(chosen["value"].head(top).implode())
+        named, rest = levels.filter(is_named)["value"].to_list(), levels.filter(~is_named)
+        other = rest["value"].head(MAX_KNOWN).to_list()
         kinds = cast("list[BinKind]", [*["category"] * len(named), "other", "unseen", "null"])
-        forgotten = float(levels["n"].slice(top + MAX_KNOWN).sum())
+        forgotten = float(rest["n"].slice(MAX_KNOWN).sum())
         unseen = min(1.0, (singletons + forgotten) / total) if total else 1.0
     else:
         named, other, unseen = list(WEEK_HOURS) if kind == "datetime" else ["false", "true"], [], 0.0
@@ -255,4 +264,16 @@ def _category_profile(values: object, weights: ArrayLike | None, kind: Kind, top
         expected_unseen_error=error,
         other=tuple(other),
     )
-    return replace(profile, n_reference=counts_of_levels(profile, found))
+    profile = replace(profile, n_reference=counts_of_levels(profile, found))
+    if choosing is None:
+        return profile
+    return replace(profile, n_choosing=counts_of_levels(profile, choosing))
+
+
+def _choosing(levels: pl.DataFrame) -> pl.DataFrame:
+    """Rows per category (value, n) of a random quarter of all rows, whatever their order, most frequent first."""
+    by_name = levels.sort("value")
+    counts = by_name["n"].to_numpy().astype(np.int64)
+    seed = int.from_bytes(blake2b(counts.tobytes(), digest_size=16).digest(), "little")
+    drawn = np.random.default_rng(seed).binomial(counts, CHOOSING)  # one seed for all would tie the draw to the counts
+    return by_name.select("value", n=pl.Series(drawn)).sort(["n", "value"], descending=[True, False])

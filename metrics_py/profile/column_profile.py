@@ -64,6 +64,9 @@ class ColumnProfile:
         ``sqrt(2) / (n + 1)``.
     other : tuple of str
         Categories that count as ``other``, most frequent first.
+    n_choosing : integer ndarray, shape (K,), optional
+        Rows among `n_reference` by which the categories with a bin of their own were chosen; None where nothing was
+        chosen, because all have one.
     design_effect : float
         Variance of bin counts relative to independent rows; see `metrics_py.drift.effects.design_effect`.
     rows_per_window : float or None
@@ -90,6 +93,7 @@ class ColumnProfile:
     expected_unseen: float = 0.0
     expected_unseen_error: float = 0.0
     other: tuple[str, ...] = ()
+    n_choosing: IntArray | None = None
     design_effect: float = 1.0
     rows_per_window: float | None = None
     reach: FloatArray = field(default_factory=lambda: np.zeros((2, 0)))
@@ -149,7 +153,7 @@ class ColumnProfile:
         Parameters
         ----------
         counts : array_like of int, shape (..., K)
-            Rows per bin.
+            Rows per bin; of the reference itself those of `unchosen`.
 
         Returns
         -------
@@ -175,6 +179,35 @@ class ColumnProfile:
         elif "unseen" in self.bin_kind:
             groups[..., -1] += array[..., self.bin_kind.index("unseen")]
         return groups
+
+    def unchosen(self, counts: ArrayLike) -> IntArray:
+        """Reference counts without the rows that chose the categories: chosen ones seem more frequent to those.
+
+        Distances between the reference and other rows take these. Of `n_reference` they are exact; of a part of the
+        reference (a segment, a bucket) each bin keeps the same share as of the whole, rounded.
+
+        Parameters
+        ----------
+        counts : array_like of int, shape (..., K)
+            Reference rows per bin.
+
+        Returns
+        -------
+        integer ndarray, shape (..., K)
+            The counts themselves where there are no such rows.
+
+        Examples
+        --------
+        >>> from metrics_py.profile.build import build_profile
+        >>> profile = build_profile(list("aaaaaaaabbbbbbcccd"), "categorical", top=2)
+        >>> int(profile.n_reference.sum()), int(profile.unchosen(profile.n_reference).sum())
+        (18, 14)
+        """
+        array = np.asarray(counts, dtype=np.int64)
+        if self.n_choosing is None:
+            return array
+        kept = np.where(self.n_reference > 0, 1 - self.n_choosing / np.maximum(self.n_reference, 1), 1.0)
+        return np.rint(array * kept).astype(np.int64)
 
     def ordered(self, counts: ArrayLike) -> tuple[IntArray, NDArray[np.bool_], NDArray[np.bool_]]:
         """Counts of all bins of finite values, in the order of the values, as `ks_bounds` takes them.
@@ -305,6 +338,7 @@ class ColumnProfile:
             "expected_unseen": self.expected_unseen,
             "expected_unseen_error": self.expected_unseen_error,
             "other": list(self.other),
+            "n_choosing": None if self.n_choosing is None else self.n_choosing.tolist(),
             "design_effect": self.design_effect,
             "rows_per_window": self.rows_per_window,
             "reach": self.reach.tolist() if self.kind == "numeric" else [],
@@ -351,6 +385,7 @@ class ColumnProfile:
             inside = np.isin(bin_kind, ["interval", "atom"])
             center = np.where(inside, lower / 2 + upper / 2, np.nan)
         known["other"] = tuple(known.get("other", ()))
+        choosing = known.pop("n_choosing", None)
         known["reach"] = np.array(known.get("reach") or np.zeros((2, 0)), dtype=float)
         return cls(
             column=names[0],
@@ -360,6 +395,7 @@ class ColumnProfile:
             upper=upper,
             n_reference=rows["n_reference"].to_numpy().astype(np.int64),
             center=np.array([np.nan if c is None else c for c in center], dtype=float),
+            n_choosing=None if choosing is None else np.array(choosing, dtype=np.int64),
             **known,
         )
 

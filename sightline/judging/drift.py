@@ -6,6 +6,7 @@ All of it comes from counts per frozen bin.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -224,12 +225,13 @@ def _judge_column(
     judged_by, *others = methods_of(spec, profile.kind)
     base = groups.with_columns(column=pl.lit(name))
     whole = (groups["segment"] == "all").to_numpy()
-    pair = ColumnPair(profile, reference, counts, design_effect=profile.design_effect)
+    is_own = spec.reference.kind != "rolling"
+    pair = ColumnPair(profile, reference, counts, design_effect=profile.design_effect, has_own_reference=is_own)
     states = _states(spec, name, judged_by, pair, whole)
     known = whole & (counts.sum(axis=1) > 0) & (reference.sum(axis=1) > 0)
     if not known.any():
         return conform(base.with_columns(**states))
-    part = ColumnPair(profile, reference[known], counts[known], design_effect=profile.design_effect)
+    part = replace(pair, reference=reference[known], current=counts[known])
     facts = [_fact(base.filter(pl.Series(known)), method, part) for method in others]
     return pl.concat([conform(base.with_columns(**states)), *facts])
 

@@ -109,7 +109,14 @@ def test_every_category_is_counted_once(reference, current, top):
     assert profile.n_reference[profile.where("unseen")].sum() == 0
     named = [profile.label[i] for i in profile.where("category")]
     frequency = {x: reference.count(x) for x in known}
-    assert named == sorted(known, key=lambda x: (-frequency[x], x))[:top]
+    ordered = sorted(known, key=lambda x: (-frequency[x], x))
+    assert named == [x for x in ordered if x in named] and len(named) == min(top, len(known))
+    if len(known) > top:  # a part of the rows has chosen them
+        assert (profile.n_choosing <= profile.n_reference).all()
+        kept = profile.unchosen(profile.n_reference)
+        np.testing.assert_allclose(kept, profile.n_reference - profile.n_choosing, atol=1e-9)
+    else:
+        assert named == ordered and profile.n_choosing is None
     singletons = sum(f == 1 for f in frequency.values())
     total = sum(frequency.values())
     assert profile.expected_unseen == pytest.approx(singletons / total if total else 1.0)
@@ -149,8 +156,8 @@ def test_a_weight_is_a_repetition_of_numbers(rows, bins):
 def test_a_weight_is_a_repetition_of_categories(rows):
     values, weights = [v for v, _ in rows], [w for _, w in rows]
     repeated = [v for v, w in rows for _ in range(w)]
-    weighted = build_profile(texts(values), "categorical", top=3, weights=weights)
-    plain = build_profile(texts(repeated), "categorical", top=3)
+    weighted = build_profile(texts(values), "categorical", top=7, weights=weights)
+    plain = build_profile(texts(repeated), "categorical", top=7)
     assert weighted.to_frame().equals(plain.to_frame())
     assert weighted.facts() == plain.facts()
 
@@ -284,3 +291,15 @@ def test_bad_options_are_refused():
         profile.merged([1, 2])
     with pytest.raises(ValueError, match="no order"):
         build_profile(["a"], "categorical").ordered([1, 0, 0, 0])
+
+
+@SETTINGS
+@given(counts=st.lists(st.integers(1, 30), min_size=6, max_size=12), seed=st.integers(0, 9))
+def test_the_chosen_categories_are_those_of_a_quarter_of_the_rows_in_any_order(counts, seed):
+    values = [f"c{i}" for i, n in enumerate(counts) for _ in range(n)]
+    profile = build_profile(texts(values), "categorical", top=4)
+    shuffled = np.random.default_rng(seed).permutation(values).tolist()
+    again = build_profile(texts(shuffled), "categorical", top=4)
+    assert again.to_frame().equals(profile.to_frame()) and again.facts() == profile.facts()
+    read = ColumnProfile.from_frame(profile.to_frame(), profile.facts())
+    assert (read.n_choosing == profile.n_choosing).all()

@@ -14,6 +14,8 @@ from metrics_py.drift import binned_distances
 from metrics_py.drift.categorical_tests import chi_square
 from metrics_py.drift.effects import psi_effect, rao_scott, three_states
 from metrics_py.drift.exact_distances import ks_distance
+from metrics_py.drift.methods import drift_method
+from metrics_py.drift.pair import ColumnPair
 from metrics_py.drift.smooth_components import smooth_components
 from metrics_py.profile.build import build_profile, count
 from tests.support import acceptance
@@ -201,31 +203,68 @@ def test_fifty_levels_and_few_rows_do_not_flag_without_drift(size):
     assert interval(round(flagged * runs), runs)[0] <= 0.05
 
 
+def zipf(levels: int) -> np.ndarray:
+    shares = 1 / np.arange(1, levels + 1) ** 1.1
+    return shares / shares.sum()
+
+
+# law -> (shares, reference rows, current rows)
+CATEGORIES = {
+    "200 equal levels": (np.full(200, 1 / 200), 2000, 2000),
+    "500 equal levels": (np.full(500, 1 / 500), 20_000, 20_000),
+    "40 equal levels, few rows": (np.full(40, 1 / 40), 400, 400),
+    "500 levels, Zipf": (zipf(500), 2000, 2000),
+    "5,000 levels, Zipf": (zipf(5000), 5000, 5000),
+}
+
+
 @pytest.mark.parametrize("size", SIZES)
-def test_high_cardinality_and_unseen_share_hold_without_drift(size):
-    runs = round(300 * size)
-    rng = np.random.default_rng(7)
-    shares = 1 / np.arange(1, 5001) ** 1.1
-    shares /= shares.sum()
-    labels = np.array([f"c{i}" for i in range(5000)])
-    significant, outside = 0, 0
+@pytest.mark.parametrize("law", CATEGORIES)
+def test_p_values_of_many_categories_hold_their_level(law, size):
+    """The 50 categories with a bin of their own are chosen by the reference: by rows that are not compared."""
+    shares, m, n = CATEGORIES[law]
+    promise = 0.06
+    runs = round(acceptance.repetitions(promise) * size)
+    rng = np.random.default_rng([14, list(CATEGORIES).index(law)])
+    significant = dict.fromkeys(("psi", "chi_square"), 0)
     for _ in range(runs):
-        profile = build_profile(rng.choice(labels, size=5000, p=shares), "categorical")
-        counts = count(profile, rng.choice(labels, size=5000, p=shares))
-        significant += float(psi_effect(profile.merged(profile.n_reference), profile.merged(counts)).p_value) < 0.05
-        unseen = counts[profile.where("unseen")].sum() / counts.sum()
-        expected, error = profile.expected_unseen, profile.expected_unseen_error
-        outside += abs(unseen - expected) > 1.96 * np.sqrt(expected * (1 - expected) / 5000 + error**2)
-    measured = {"PSI p < 0.05": significant / runs, "unseen share outside Good-Turing": outside / runs}
+        profile = build_profile(category_names(rng.multinomial(m, shares)), "categorical")
+        counts = count(profile, category_names(rng.multinomial(n, shares)))
+        pair = ColumnPair(profile, profile.n_reference[None], counts[None])
+        for method in significant:
+            significant[method] += int(drift_method(method).measure(pair).p_value[0] < 0.05)
     record(
-        "high_cardinality",
-        "5,000 levels, no drift: about 5 % (the 50 most frequent are picked by the same reference: up to 8 %)",
-        measured,
+        f"many_categories_{law.replace(' ', '_').replace(',', '')}",
+        f"no drift: p < 0.05 in at most {promise}",
+        {method: hits / runs for method, hits in significant.items()},
         runs,
         SECTION,
     )
-    assert interval(significant, runs)[0] <= 0.06
-    assert interval(outside, runs)[0] <= 0.06
+    for method, hits in significant.items():
+        acceptance.check(hits, runs, promise, (law, method))
+
+
+def category_names(counts: np.ndarray) -> np.ndarray:
+    return np.repeat(np.array([f"c{i}" for i in range(len(counts))]), counts)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_unseen_share_is_good_and_turings_without_drift(size):
+    promise = 0.05
+    runs = round(acceptance.repetitions(promise) * size)
+    rng = np.random.default_rng(7)
+    shares, outside = zipf(5000), 0
+    for _ in range(runs):
+        profile = build_profile(category_names(rng.multinomial(5000, shares)), "categorical")
+        counts = count(profile, category_names(rng.multinomial(5000, shares)))
+        unseen = counts[profile.where("unseen")].sum() / counts.sum()
+        expected, error = profile.expected_unseen, profile.expected_unseen_error
+        outside += abs(unseen - expected) > 1.96 * np.sqrt(expected * (1 - expected) / 5000 + error**2)
+    measured = {"unseen share outside Good-Turing": outside / runs}
+    record(
+        "unseen_share", f"5,000 levels, no drift: outside of its interval in at most {promise}", measured, runs, SECTION
+    )
+    acceptance.check(outside, runs, promise)
 
 
 def clustered_p_values(runs: int, *, users: int, rows: int, keep: float, seed: int) -> dict[str, float]:
