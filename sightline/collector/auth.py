@@ -129,6 +129,11 @@ class TokenFile:
         self.is_damaged = False
         self.reload()
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether there is a token, or may be one in a file that cannot be read."""
+        return bool(self._records) or self.is_damaged
+
     def reload(self) -> None:
         """Look at the file again; one that cannot be read keeps the tokens known so far, and the door shut."""
         try:

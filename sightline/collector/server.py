@@ -72,7 +72,7 @@ def make_collector(
     is_open = not is_loopback(host)
     if is_open:
         ids = [path.stem for path in monitor_files(home)]
-        if not any(TokenFile(home.monitor(name)).is_closed for name in ids):
+        if not any(TokenFile(home.monitor(name)).has_tokens for name in ids):
             raise SightlineError(
                 f"{host} can be reached from other machines, and no monitor has a token",
                 fix="run `sightline token create MONITOR` first, or listen on 127.0.0.1",

@@ -120,6 +120,8 @@ def test_a_monitor_without_its_last_token_stays_closed_until_it_is_opened(home):
             open_monitor(paths)
         revoke_token(paths, token.split("_")[1])
         tokens.reload()
+        with pytest.raises(SightlineError, match="no monitor has a token"):
+            make_collector(home, host="0.0.0.0", guards=False)
         for headers in ({}, {"authorization": f"Bearer {token}"}):
             assert (await site.post(INFER, EVENT, **headers)).status_code == 401
         assert (await site.post("/v1/monitors/other/inferences", EVENT)).status_code == 200
