@@ -20,7 +20,7 @@ class Budget:
         return f"{self.incidents:g} per {format_duration(self.per)}"
 
     def windows(self, window: timedelta) -> float:
-        """Windows of this length per false incident: the threshold of the alert engine."""
+        """Windows of this length per false incident; `sightline.alerts.decisions.config` gives it to the engine."""
         return self.per / window / self.incidents
 
 

@@ -1,4 +1,7 @@
-"""Which label of a prediction counts: ``raw.current_labels``, which Python reads.
+"""Which label of a prediction counts: the relation ``raw.current_labels``, which Python reads.
+
+dbt's ``int_labels_current`` says the same of the windows of a run without grouping labels that were never revised; a
+test holds the two equal.
 
 Every revision of a label is kept in the lake; `sightline.lake.store.schema` says in which order they stand.
 """

@@ -78,7 +78,11 @@ def test_labels_arrive_late_change_and_meet_bins_frozen_later(bench):
     assert counts.filter(pl.col("window_key") == "2026-01-05").select("n_predictions", "n_labelled", "n_revised").row(
         0
     ) == (10, 10, 1)
-    assert bench.mart("confusion").filter(actual_class="1").select(pl.col("n").sum()).item() == 1
+    confusion = bench.mart("confusion")
+    assert confusion.filter(actual_class="1").select(pl.col("n").sum()).item() == 1
+    with connect(bench.paths, read_only=True) as con:
+        current = con.sql("SELECT label_class, count(*) FROM raw.current_labels GROUP BY 1 ORDER BY 1").fetchall()
+    assert confusion.group_by("actual_class").agg(pl.col("n").sum()).sort("actual_class").rows() == current
     assert bench.mart("label_delays").group_by("delay_bin").agg(pl.col("n").sum()).rows() == [(0, 10)]
     assert bench.mart("label_bins")["n"].sum() == 10
     bins = bench.mart("column_bins")

@@ -1,4 +1,8 @@
-"""Every channel, one entry each; add one here: what an address begins with, and what sends lines there."""
+"""Every channel, one entry each; add one here: what an address begins with, and what sends lines there.
+
+The collector's row guards send their alert lines this way (`sightline collector --webhook`); incidents
+are not sent yet.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The label side of an intake: match, sort into news and repetitions, keep what found no prediction for later."""
+"""The label side of an intake: match, sort into news and repetitions, keep what found no prediction for later.
+
+Which revision then counts: `sightline.warehouse.current_labels`.
+"""
 
 from __future__ import annotations
 
