@@ -1,45 +1,33 @@
-"""dbt as a resource, with one target folder per monitor.
-
-It is started without asking its version, and its manifest is parsed when stale.
-"""
+"""dbt as a resource, with one target folder per monitor; its manifest is parsed when stale."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
 import subprocess
 import sysconfig
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TypeVar
 
 import sightline
-from orchestration.dagster_private.fast_dbt import FastDbt
+from orchestration.dagster_private.in_process_dbt import InProcessDbt
 from sightline.durable import exclusive
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 
-Event = TypeVar("Event")
 PROJECT_DIR = Path(sightline.__file__).resolve().parent.parent / "dbt_project"
 DBT = Path(sysconfig.get_path("scripts")) / "dbt"
 NO_TELEMETRY = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
 _PARSED_SUFFIXES = {".sql", ".yml", ".yaml", ".md", ".csv"}
 
 
-def dbt_resource() -> FastDbt:
-    """The bundled project with dbt from the environment this Python runs in."""
-    if not DBT.exists():
-        raise SightlineError(
-            "dbt is not installed beside this Python", where=str(DBT), fix="pip install dbt-core dbt-duckdb"
-        )
-    return FastDbt(
-        project_dir=os.fspath(PROJECT_DIR), profiles_dir=os.fspath(PROJECT_DIR), dbt_executable=os.fspath(DBT)
-    )
+def dbt_resource() -> InProcessDbt:
+    """The bundled project."""
+    return InProcessDbt(project_dir=os.fspath(PROJECT_DIR))
 
 
 def dbt_environment(paths: MonitorPaths) -> dict[str, str]:
@@ -64,20 +52,6 @@ def environment(variables: dict[str, str]) -> Iterator[None]:
 
 IS_QUIET: ContextVar[bool] = ContextVar("is_quiet", default=False)
 """Keep dbt's lines off this process's standard output (they stay in its log file)."""
-
-
-def quietly(events: Iterable[Event]) -> Iterator[Event]:
-    """The events; where `IS_QUIET` is set, what producing them prints is dropped."""
-    iterator, sink = iter(events), io.StringIO()
-    while True:
-        with redirect_stdout(sink) if IS_QUIET.get() else nullcontext():
-            try:
-                event = next(iterator)
-            except StopIteration:
-                return
-        sink.seek(0)
-        sink.truncate()
-        yield event
 
 
 def ensure_manifest(home: Home, project_dir: Path = PROJECT_DIR) -> Path:

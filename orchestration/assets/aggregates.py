@@ -11,9 +11,9 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_
 
 from orchestration import partitions
 from orchestration.assets.reference import describe
-from orchestration.dagster_private.fast_dbt import FastDbt
+from orchestration.dagster_private.in_process_dbt import InProcessDbt, asset_events
 from orchestration.monitor import Monitor
-from orchestration.resources import dbt_environment, environment, quietly
+from orchestration.resources import IS_QUIET, dbt_environment, environment
 from sightline.clock import utc_now
 from sightline.durable import exclusive
 from sightline.lake.store.progress import open_progress
@@ -97,9 +97,10 @@ def read_manifest(path: Path, mtime_ns: int) -> Mapping[str, Any]:
 
 def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefinition:
     """The dbt models tagged `flow` (``immediate`` or ``delayed``) as assets of one monitor."""
+    manifest = read_manifest(manifest_path, manifest_path.stat().st_mtime_ns)
 
     @dbt_assets(
-        manifest=read_manifest(manifest_path, manifest_path.stat().st_mtime_ns),
+        manifest=manifest,
         name=f"{monitor.id}__dbt_{flow}",
         select=f"tag:{flow}",
         partitions_def=monitor.partitions,
@@ -107,11 +108,11 @@ def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefiniti
         pool=monitor.pool,
         dagster_dbt_translator=MonitorTranslator(monitor),
     )
-    def aggregates(context: dg.AssetExecutionContext, dbt: FastDbt) -> Iterator[Any]:
+    def aggregates(context: dg.AssetExecutionContext, dbt: InProcessDbt) -> Iterator[Any]:
         keys = windows(context, monitor)
         with exclusive(monitor.paths.root / ".writer.lock"):
             position, reference = prepare_run(context, monitor, flow, keys)
-            events, error = run_dbt(context, monitor, flow, dbt)
+            events, error = run_dbt(context, monitor, flow, dbt, manifest)
         describe_partitions(context, monitor, keys, events)
         yield from events
         if error is not None:
@@ -151,7 +152,7 @@ def windows(context: dg.AssetExecutionContext, monitor: Monitor) -> list[str]:
 
 
 def run_dbt(
-    context: dg.AssetExecutionContext, monitor: Monitor, flow: str, dbt: FastDbt
+    context: dg.AssetExecutionContext, monitor: Monitor, flow: str, dbt: InProcessDbt, manifest: Mapping[str, Any]
 ) -> tuple[list[Any], Exception | None]:
     """Run ``dbt build`` of the whole flow, also when some of its models are asked for.
 
@@ -164,25 +165,23 @@ def run_dbt(
     error : Exception or None
         Why dbt failed.
     """
-    chosen = " ".join((f"tag:{flow}", *SHARED_VIEWS))
-    args = ["build", "--select", chosen, "--exclude-resource-type", "unit_test", "--no-write-json"]
-    args += ["--vars", json.dumps({"monitor": monitor.id})]
+    target_path = monitor.paths.dbt / "target"
+    args = ["build", "--select", f"tag:{flow}", *SHARED_VIEWS, "--exclude-resource-type", "unit_test"]
+    args += ["--no-write-json", "--vars", json.dumps({"monitor": monitor.id}), *(["--quiet"] if IS_QUIET.get() else [])]
     with environment(dbt_environment(monitor.paths)):
-        invocation = dbt.cli(args, context=context, target_path=monitor.paths.dbt / "target")
+        told, error = dbt.invoke(args, target_path)
     outputs = set(context.op_execution_context.selected_output_names)
     checks = context.selected_asset_check_keys
+    translator = MonitorTranslator(monitor)
     events: list[Any] = []
-    try:
-        for event in quietly(invocation.stream()):
-            is_output = isinstance(event, dg.Output) and event.output_name in outputs
-            is_check = (
-                isinstance(event, dg.AssetCheckResult) and dg.AssetCheckKey(event.asset_key, event.check_name) in checks
-            )
-            if is_output or is_check:
-                events.append(event)
-    except Exception as error:
-        return events, error
-    return events, None
+    for event in asset_events(told, context=context, manifest=manifest, translator=translator, target_path=target_path):
+        is_output = isinstance(event, dg.Output) and event.output_name in outputs
+        is_check = (
+            isinstance(event, dg.AssetCheckResult) and dg.AssetCheckKey(event.asset_key, event.check_name) in checks
+        )
+        if is_output or is_check:
+            events.append(event)
+    return events, error
 
 
 def describe_partitions(

@@ -1,14 +1,17 @@
-"""dbt as a resource: no version call, no adapter in this process, a manifest parsed only when stale."""
+"""dbt as a resource: in this process, its manifest parsed only when stale."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import threading
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from orchestration import resources
+from orchestration.dagster_private.in_process_dbt import InProcessDbt
 from sightline.errors import SightlineError
 
 
@@ -16,16 +19,6 @@ def test_dbt_is_found_beside_this_python_without_its_folder_in_the_path(monkeypa
     monkeypatch.setenv("PATH", "")
     assert resources.DBT.exists()
     assert os.access(resources.DBT, os.X_OK)
-
-
-def test_fast_dbt_neither_asks_the_version_nor_loads_an_adapter(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError(f"started {args}")
-
-    monkeypatch.setattr("dagster_dbt.core.resource.check_output", refuse)
-    dbt = resources.dbt_resource()
-    assert dbt._cli_version.major == 1
-    assert dbt._initialize_dbt_core_adapter(["build"]) is None
 
 
 @pytest.fixture
@@ -106,15 +99,31 @@ def test_environment_is_restored():
     assert dict(os.environ) == before
 
 
-def test_quietly_drops_what_is_printed_only_where_asked(capsys):
-    def events():
-        print("dbt's line")
-        yield 1
+class TestInProcess:
+    @pytest.fixture
+    def dbt(self, tmp_path, project, monkeypatch):
+        """dbt over a project of one model, with a warehouse of its own."""
+        monkeypatch.setenv("SIGHTLINE_WAREHOUSE", str(tmp_path / "warehouse.duckdb"))
+        return InProcessDbt(project_dir=str(project))
 
-    before = resources.IS_QUIET.set(False)
-    assert list(resources.quietly(events())) == [1]
-    assert "dbt's line" in capsys.readouterr().out
-    resources.IS_QUIET.set(True)
-    assert list(resources.quietly(events())) == [1]
-    resources.IS_QUIET.reset(before)
-    assert capsys.readouterr().out == ""
+    def test_events_are_told_and_the_warehouse_is_free_again(self, tmp_path, dbt):
+        here = Path.cwd()
+        for _ in range(2):  # a process runs dbt as often as it likes
+            events, error = dbt.invoke(["run", "--quiet"], tmp_path / "target")
+            assert error is None
+            assert "NodeFinished" in [event["info"]["name"] for event in events]
+            with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as con:
+                assert con.sql("select x from one").fetchall() == [(1,)]
+        assert Path.cwd() == here
+
+    def test_a_failure_is_told_in_dbts_words(self, tmp_path, project, dbt):
+        (project / "models" / "one.sql").write_text("select no_such_column")
+        _, error = dbt.invoke(["run", "--quiet"], tmp_path / "target")
+        assert "no_such_column" in str(error)
+
+    def test_another_warehouse_in_the_same_process(self, tmp_path, dbt, monkeypatch):
+        for name in ("a", "b"):
+            monkeypatch.setenv("SIGHTLINE_WAREHOUSE", str(tmp_path / f"{name}.duckdb"))
+            assert dbt.invoke(["run", "--quiet"], tmp_path / name)[1] is None
+            with duckdb.connect(str(tmp_path / f"{name}.duckdb")) as con:
+                assert con.sql("select x from one").fetchall() == [(1,)]
