@@ -33,9 +33,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
 
 def start(root: Path, *args: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.support.lake", str(root), *args]
-    child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     return child
