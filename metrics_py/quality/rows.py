@@ -14,7 +14,7 @@ import polars as pl
 from metrics_py.class_names import ClassNames, binary_classes, several_classes
 from metrics_py.intervals import N_BUCKETS
 from metrics_py.profile.values import categories_of, read_classes
-from metrics_py.quality.classification import N_SCORE_BINS
+from metrics_py.quality.classification import N_SCORE_BINS, average_precision, roc_auc
 from metrics_py.quality.ranking import K, ranking_table
 from metrics_py.quality.table import quality_table
 
@@ -112,8 +112,9 @@ def quality_of_rows(rows: pl.DataFrame, roles: Roles, *, min_labels: int = 100) 
     -----
     Rows are reduced to the aggregates of the warehouse's marts: confusion matrix, histograms of 256 score bins, sums,
     in 64 buckets hashed from the entity (or the position of the row). So values agree with `quality_table` on the same
-    rows, areas are those of binned scores (`binning_bound` says how far the exact one can be), and intervals are as
-    wide as the dependence within entities asks for. Without `Roles.entity` every row counts as independent: with
+    rows, and intervals are as wide as the dependence within entities asks for. The areas of a binary model (`roc_auc`,
+    `average_precision`) are those of the scores themselves; those of several classes are of binned scores, and
+    `binning_bound` says how far the exact one can be. Without `Roles.entity` every row counts as independent: with
     several rows per user intervals are too narrow.
 
     Rows without a label do not count. If labels come sooner for some rows than for others, quality of the labelled rows
@@ -273,6 +274,7 @@ def _binary(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
     confusion = _confusion(keyed.with_columns(pl.col("predicted", "positive").cast(pl.Int8).cast(pl.String)))
     if score is None:
         return quality_table(confusion, label_counts=KNOWN, task=roles.task, min_labels=min_labels, by=["_all"])
+    areas = _areas(keyed.drop_nulls("score"))
     score_bins = keyed.drop_nulls("score").with_columns(class_name=pl.lit(""), is_positive="positive")
     probability = pl.when("positive").then(pl.col("score")).otherwise(1 - pl.col("score"))
     squared = (pl.col("score") - pl.col("positive").cast(pl.Float64)) ** 2
@@ -284,7 +286,21 @@ def _binary(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
         task=roles.task,
         min_labels=min_labels,
         by=["_all"],
+        exact=areas,
     )
+
+
+def _areas(keyed: pl.DataFrame) -> pl.DataFrame:
+    """Areas of the scores themselves: every distinct score is a bin of its own."""
+    counts = (
+        keyed.group_by("score")
+        .agg(positives=pl.col("positive").sum(), negatives=(~pl.col("positive")).sum())
+        .sort("score")
+    )
+    sides = [counts[name].to_numpy().astype(float) for name in ("positives", "negatives")]
+    areas = {"roc_auc": roc_auc, "average_precision": average_precision}
+    values = [float(area(*sides)) if counts.height else float("nan") for area in areas.values()]
+    return pl.DataFrame({"_all": "all", "metric": list(areas), "value": values})
 
 
 def _multiclass(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:

@@ -73,6 +73,7 @@ def quality_table(
     min_labels: int = 100,
     by: Sequence[str] = DEFAULT_BY,
     bounded: Collection[str] = (),
+    exact: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Realised quality with intervals, one row per group and metric.
 
@@ -101,6 +102,9 @@ def quality_table(
         Key columns, all present in every table. Rows with equal keys are added up.
     bounded : collection of str, optional
         Custom metrics whose per-row values all lie between 0 and 1; their intervals do, too.
+    exact : DataFrame, optional
+        ``metric, value`` by `by`: values of the raw scores, which replace those of the binned ones where they are
+        given; the standard error stays that of the bins, and there is no `binning_bound`.
 
     Returns
     -------
@@ -167,6 +171,7 @@ def quality_table(
         "custom": _checked("custom", custom, [*by, "bucket", "metric", "n", "sum_value"]),
         "label_counts": _checked("label_counts", label_counts, [*by, "n_labelled"]),
     }
+    known = _checked("exact", exact, [*by, "metric", "value"])
     present = {name: table for name, table in tables.items() if table is not None}
     if not present:
         raise ValueError("quality_table: no aggregates given; pass at least one table")
@@ -176,7 +181,7 @@ def quality_table(
     for n_buckets, members in ((N_BUCKETS, groups.filter(~segmented)), (N_SEGMENT_BUCKETS, groups.filter(segmented))):
         if members.height:
             keyed = members.with_row_index("_group")
-            results.append(_judge(keyed, present, by, task, positive, min_labels, n_buckets, bounded))
+            results.append(_judge(keyed, present, by, task, positive, min_labels, n_buckets, bounded, known))
     return pl.concat(results, how="vertical_relaxed").sort([*by, "metric"])
 
 
@@ -200,6 +205,7 @@ def _judge(
     min_labels: int,
     n_buckets: int,
     bounded: Collection[str],
+    exact: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """Result rows of the groups that share a number of buckets."""
     keyed = {
@@ -217,7 +223,7 @@ def _judge(
         known = np.maximum(labelled[start:stop], standard.labelled() if standard.total else 0)
         available = available_needs(cells)
         parts += [
-            _evaluate(metric, standard, start, known, min_labels)
+            _evaluate(metric, standard, start, known, min_labels, _exact_values(exact, groups, by, metric, start, stop))
             for metric in BY_TASK[task]
             if available.issuperset(metric.needs)
         ]
@@ -226,6 +232,17 @@ def _judge(
             judged = _evaluate(custom_metric(name, is_bounded=name in bounded), own, start, known, min_labels)
             parts += [judged, _total(judged)] if name == "value" else [judged]
     return _tidy(groups.select(by), parts)
+
+
+def _exact_values(
+    exact: pl.DataFrame | None, groups: pl.DataFrame, by: list[str], metric: QualityMetric, start: int, stop: int
+) -> FloatArray:
+    """Values of the raw scores of the groups in [start, stop); NaN where there is none."""
+    if exact is None or metric.binning is None:
+        return np.full(stop - start, np.nan)
+    own = exact.filter(pl.col("metric") == metric.name).select(*by, "value")
+    joined = groups[start:stop].join(own, on=by, how="left", nulls_equal=True, maintain_order="left")
+    return joined["value"].fill_null(np.nan).to_numpy()
 
 
 def _tidy(keys: pl.DataFrame, parts: list[Columns]) -> pl.DataFrame:
@@ -246,7 +263,12 @@ def _tidy(keys: pl.DataFrame, parts: list[Columns]) -> pl.DataFrame:
 
 
 def _evaluate(
-    metric: QualityMetric, buckets: Buckets, first_group: int, labelled: FloatArray, min_labels: int
+    metric: QualityMetric,
+    buckets: Buckets,
+    first_group: int,
+    labelled: FloatArray,
+    min_labels: int,
+    exact: FloatArray | None = None,
 ) -> Columns:
     """Result columns of one metric for the groups of a chunk."""
     total, bucket_rows = buckets.total, buckets.rows(metric.needs[0])
@@ -254,6 +276,8 @@ def _evaluate(
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.asarray(metric.value(total), dtype=float)
         replicates = np.asarray(metric.value(buckets.replicates), dtype=float)
+        is_exact = np.zeros(len(value), dtype=bool) if exact is None else np.isfinite(exact) & np.isfinite(value)
+        value = value if exact is None else np.where(is_exact, exact, value)
         interval = jackknife_from_replicates(value, replicates, bucket_rows > 0)
         if metric.counts:
             successes, n = metric.counts(total)
@@ -270,6 +294,7 @@ def _evaluate(
                 low, high = skewed_interval(interval, skewness)
             stabilised, variance = _stabilise(metric.scale, value, standard_error, rows)
         below, above = metric.binning(total) if metric.binning else (np.zeros(1), np.zeros(1))
+        below, above = np.where(is_exact, 0.0, below), np.where(is_exact, 0.0, above)
         noise = metric.noise(total) if metric.noise else 0.0
         lowest, highest = metric.range
         low, high = np.clip(low - below - noise, lowest, highest), np.clip(high + above, lowest, highest)

@@ -8,6 +8,7 @@ from datetime import datetime
 import duckdb
 import polars as pl
 
+from metrics_py.quality.classification import N_SCORE_BINS
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
@@ -22,6 +23,7 @@ from sightline.spec.windows import matures_at
 
 ASSET = "model_quality"
 NOT_DUE = "the labels are not due yet"
+SMALLEST_TOLD = 5e-4
 
 
 def directions(spec: MonitorSpec) -> dict[str, int]:
@@ -71,7 +73,8 @@ def _quality(
     gaps = custom_sql.without_value(spec, table, counts, needs_label=True)
     table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
     rates = _label_rates(marts["label_counts"])
-    judged = conform(pl.concat([table, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
+    told = told_bins(table)
+    judged = conform(pl.concat([told, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
     worse = {**directions(spec), **own.directions}
     not_due = pl.col("window_start").is_in(_early(spec, keys, now)) & (pl.col("metric") == "labelled_rate")
     waiting = judged.filter(not_due)
@@ -81,6 +84,20 @@ def _quality(
         pl.col("metric").is_in(plan.quality_metrics(spec))
     )
     return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))
+
+
+def told_bins(table: pl.DataFrame) -> pl.DataFrame:
+    """Say beside a value of binned scores how far that of the scores themselves can be from it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As of `metrics_py.quality.table.quality_table`.
+    """
+    bound = pl.col("binning_bound")
+    told = pl.format("of {} score bins: the value of the scores themselves is within {}", N_SCORE_BINS, bound.round(4))
+    is_told = (pl.col("status") == "ok") & (bound >= SMALLEST_TOLD) & pl.col("reason").is_null()
+    return table.with_columns(reason=pl.when(is_told).then(told).otherwise("reason"))
 
 
 def _not_due(spec: MonitorSpec, judged: pl.DataFrame, keys: Sequence[str], now: datetime) -> pl.DataFrame:
