@@ -4,8 +4,7 @@
 in a process of its own, one after the other in one run; its CPU seconds (user + system) divided by the scan's are the
 figure to trust on a shared machine. The scan counts every column with two threads, the dbt build has two threads and
 700 MB for DuckDB. What dbt itself costs (the same build over no window) is measured and given apart.
-At 2 M rows on a loaded machine the path took 7.0 CPU s (aggregates 5.8, judging 1.2): 5.9 to 8.1 times two scans of all
-that is read taken minutes apart (1.20 and 0.87 CPU s); ratios of one quiet run are the ones to quote. Run:
+Scans of one world measured minutes apart on a loaded machine differ by 40 %: quote ratios of one quiet run only. Run:
 ``python -m benchmarks daily_path [--rows 1000000 10000000]``.
 """
 

@@ -1,7 +1,7 @@
 """dbt in the process of the run, as dagster-dbt's events.
 
 dagster-dbt's own resource starts ``dbt`` in a process of its own, which imports anew what the run has imported already:
-6 CPU seconds for one flow over one small window; in process 3.2, and 1.9 for the second flow of a run. dbt's
+6 CPU seconds for one flow over one small window; in process 3.6 with its import, and 1.9 when it is called again. dbt's
 `dbtRunner` is public; what turns its events into Dagster's (`DbtCoreCliEventMessage`, dagster-dbt 0.29.27) is not. Can
 go when dagster-dbt runs dbt in process.
 """
