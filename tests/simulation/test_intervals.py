@@ -12,6 +12,7 @@ import pytest
 from metrics_py import intervals
 from metrics_py.quality import champion, classification
 from metrics_py.quality.table import quality_table
+from tests.support import acceptance
 from tests.support.measured import interval, record
 
 SECTION = "Metric intervals and comparisons"
@@ -66,9 +67,13 @@ WORLDS = {
 }
 
 
-@pytest.mark.parametrize("world", WORLDS)
+LONG = "1500 users of 8 rows"
+
+
+@pytest.mark.parametrize("world", [pytest.param(w, marks=[pytest.mark.long] if w == LONG else []) for w in WORLDS])
 def test_coverage_of_the_quality_intervals(world):
-    n_runs = 600
+    promise = 0.08  # missed
+    n_runs = acceptance.repetitions(promise)
     rng = np.random.default_rng(501)
     truth_confusion, truth_bins = tables(*draw(rng, 1, **WORLDS[world] | {"n_users": 400_000}))
     by = ["run"]
@@ -93,8 +98,8 @@ def test_coverage_of_the_quality_intervals(world):
         SECTION,
     )
     for metric in METRICS:
-        low, high = interval(hits[metric], n_runs)
-        assert low <= 0.975 and high >= 0.92, f"{metric}: covered {hits[metric]} of {n_runs}"
+        acceptance.check(n_runs - hits[metric], n_runs, promise, f"{metric}: missed")
+        assert interval(hits[metric], n_runs)[0] <= 0.975, f"{metric}: covered {hits[metric]} of {n_runs}"
 
 
 def test_the_binned_area_is_always_within_its_bound():
@@ -116,7 +121,8 @@ def test_the_binned_area_is_always_within_its_bound():
 
 def test_size_and_power_of_the_paired_comparison():
     """Two models of equal quality on 800 users; McNemar ignores the users, the jackknife does not."""
-    n_runs = 2000
+    promise = 0.065
+    n_runs = acceptance.repetitions(promise)
     rng = np.random.default_rng(503)
     rejected = {"accuracy, jackknife": 0, "roc_auc, jackknife": 0, "accuracy, McNemar": 0, "power, roc_auc": 0}
     users = 800
@@ -155,7 +161,7 @@ def test_size_and_power_of_the_paired_comparison():
     rates = {name: count / n_runs for name, count in rejected.items()}
     record("paired_comparison_size", "jackknife rejects equal models in at most 0.065", rates, n_runs, SECTION)
     for name in ("accuracy, jackknife", "roc_auc, jackknife"):
-        assert interval(rejected[name], n_runs)[0] <= 0.065, rates
+        acceptance.check(int(rejected[name]), n_runs, promise, name)
     assert rates["power, roc_auc"] > 0.5
     assert rates["accuracy, McNemar"] > rates["accuracy, jackknife"]
 
@@ -184,8 +190,9 @@ def test_sixty_daily_looks_do_not_promote_by_chance():
         "fixed 95 % interval": fixed / n_runs,
     }
     record("daily_peeking", "ever significant in 60 looks at most 0.05", rates, n_runs, SECTION)
-    assert interval(rowwise, n_runs)[0] <= 0.05, rates
-    assert interval(daywise, n_runs)[0] <= 0.05, rates
+    assert n_runs >= acceptance.repetitions(0.05)
+    acceptance.check(rowwise, n_runs, 0.05, "rows as units")
+    acceptance.check(daywise, n_runs, 0.05, "days as units")
     assert rates["fixed 95 % interval"] > 0.2
 
 

@@ -26,8 +26,10 @@ make test-long                                    # full sizes; `make test` runs
 make evidence                                     # this page
 ```
 
-`n` is the number of repetitions (streams, monitors, data sets) behind each number. The tests compare the counts with
-the promise by exact binomial or Poisson intervals and fail where it does not hold.
+`n` is the number of repetitions (streams, monitors, data sets) behind each number. A promise "at most p" is kept where
+at most so many repetitions fail as a rate of p exceeds with a probability of 1 %, and n is chosen so that a rate of 1.3
+p fails with 90 % (`tests/support/acceptance.py`). Older simulations compare the counts with the promise by exact
+binomial or Poisson intervals and fail where it does not hold.
 """
 
 NOTES = {
