@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import metrics_py
-from metrics_py import intervals, registry
+from metrics_py import intervals, registry, skewed_intervals
 from metrics_py.confidence import check_confidence
 from metrics_py.drift import categorical_tests, effects, numeric_tests
 from metrics_py.quality import champion, custom
@@ -28,6 +28,7 @@ def mean(sums, rows):
     return sums / rows
 
 
+FOUND = intervals.jackknife_from_replicates([3.0], [[4.0, 3.5, 1.5]], [[True, True, True]])
 CALLS = {
     numeric_tests.ks_test: SAMPLES,
     numeric_tests.anderson_darling: SAMPLES,
@@ -50,6 +51,7 @@ CALLS = {
     intervals.t_quantile: (7.0,),
     intervals.wilson: (3, 30),
     intervals.proportion_interval: (3, 30, 0.05, 63),
+    skewed_intervals.skewed_interval: (FOUND, [0.5]),
     champion.paired_difference: (mean, [BUCKETS[0], np.ones(3)], [BUCKETS[0] ** 2, np.ones(3)]),
     champion.mcnemar: (3, 5, 40),
     champion.delong_test: ([0, 0, 1, 1], [1, 3, 2, 4], [1, 2, 3, 4]),
