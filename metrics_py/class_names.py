@@ -8,6 +8,7 @@ taken for the other class.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,12 +23,13 @@ SAME = {
     "t": ("t", "true"),
 }
 """Words that mean the same as the first."""
-NO_VALUE = ("", "nan", "NaN", "None", "null", "NULL", "<NA>", "NaT")
-"""How writers spell that there is no value, where text has no null."""
+NO_VALUE = ("", "nan", "null", "<na>", "nat")
+"""How writers spell that there is no value, where text has no null; in small letters."""
+PYTHON_NONE = "None"
 NO_ANSWER = ("?", "-", "n/a", "na", "none", "unknown", "undefined", "missing")
 """Words that say the truth is not known; of two classes, neither is called so."""
-WHOLE = re.compile(r"([+-]?)0*(\d+)\.0*(?:[eE][+-]?0+)?")
-WHOLE_PLAIN = re.compile(r"-?(?:0|[1-9]\d*)\.0+")
+WHOLE = re.compile(r"([+-]?)([0-9]+)\.0*(?:[eE][+-]?0+)?")
+WHOLE_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)\.0+")
 PYTHON_BOOLEANS = {"True": "true", "False": "false"}
 LARGEST_WHOLE = 2.0**63
 
@@ -123,10 +125,9 @@ class ClassNames:
         """
         if value in self.known.values():
             return value
-        key = _key(value)
-        if key in self.known:
-            return self.known[key]
-        if self.is_closed or self.is_missing(value) or (self.is_binary and key in NO_ANSWER):
+        if (named := self._named(value)) is not None:
+            return named
+        if self.is_closed or self.is_missing(value) or (self.is_binary and _key(value) in NO_ANSWER):
             return None
         return class_text(value)
 
@@ -143,7 +144,12 @@ class ClassNames:
         bool
             False of a word that names a class.
         """
-        return value.strip() in NO_VALUE and _key(value) not in self.known
+        text = value.strip()
+        return (text.casefold() in NO_VALUE or text == PYTHON_NONE) and self._named(value) is None
+
+    def _named(self, value: str) -> str | None:
+        exact = class_text(value)
+        return exact if exact in self.known.values() else self.known.get(_key(value))
 
 
 def counterpart(positive: str) -> str | None:
@@ -199,7 +205,7 @@ def binary_classes(positive: object, negative: Iterable[object] = ()) -> ClassNa
     other = counterpart(name)
     if not others and other is not None:
         others = [other]
-    known = {_key(text): text for text in others} | {_key(name): name}
+    known = _spellings([*others, name])
     if other is not None and counterpart(others[0]) is not None:
         is_true = _key(name) in SAME
         negations = dict(TRUTHS)
@@ -207,6 +213,13 @@ def binary_classes(positive: object, negative: Iterable[object] = ()) -> ClassNa
             known.setdefault(word, name if is_true else others[0])
             known.setdefault(negations[word], others[0] if is_true else name)
     return ClassNames(known, is_closed=bool(others), is_binary=True)
+
+
+def _spellings(names: Iterable[str]) -> dict[str, str]:
+    """Each class by its spelling without case; classes that differ only in case by themselves, as they are."""
+    keys = [(_key(name), name) for name in dict.fromkeys(names)]
+    shared = {key for key, n in Counter(key for key, _ in keys).items() if n > 1}
+    return {name if key in shared else key: name for key, name in keys}
 
 
 def several_classes(names: Iterable[str] = ()) -> ClassNames:
@@ -227,4 +240,4 @@ def several_classes(names: Iterable[str] = ()) -> ClassNames:
     >>> [several_classes(["2", "setosa"]).read(text) for text in ("2.0", " Setosa", "virginica", "nan")]
     ['2', 'setosa', 'virginica', None]
     """
-    return ClassNames({_key(name): name for name in names}, is_closed=False, is_binary=False)
+    return ClassNames(_spellings(names), is_closed=False, is_binary=False)

@@ -102,12 +102,19 @@ def reach(
     >>> down, up = reach(np.array([0.0, 1e-9, 1.0]), np.array([2, 1, 1]), 1.0)
     >>> bool(up[0] == 2.5e-10), bool(up[2] == 2.0**-22), bool(down[1] == 2.0**-22 * 1e-9)
     (True, True, True)
+
+    Whole numbers never reach another one:
+
+    >>> reach(np.array([20260101.0]), np.array([9]), 0.0)[1].tolist()
+    [0.25]
     """
     with np.errstate(over="ignore"):  # gaps between the largest floats
         repeats = (mass > 1) | (mass.sum() >= MEAN_ROWS * len(mass))
         repeated = np.where(repeats, (scale or 0.0) * SHARE_OF_SCALE, 0.0)
         widest = np.maximum(np.abs(distinct), repeated) * resolution
         gap = np.diff(distinct) * SHARE_OF_GAP
+        if (distinct == np.round(distinct)).all():  # the gap between whole numbers, whichever of them are there
+            widest = np.minimum(widest, SHARE_OF_GAP)
     if not len(gap):
         return widest, widest
     return np.minimum(widest, np.append(gap[:1], gap)), np.minimum(widest, np.append(gap, gap[-1:]))

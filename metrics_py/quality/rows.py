@@ -246,7 +246,11 @@ def _told(found: pl.DataFrame, rows: pl.DataFrame, roles: Roles) -> pl.DataFrame
     for name, effect in ((roles.label, "left out"), (roles.prediction, "taken for missing")):
         if name is None:
             continue
-        unknown = classes_of(rows[name], roles)[1]
+        classes, unknown = classes_of(rows[name], roles)
+        if rows[name].dtype in (pl.String, pl.Categorical, pl.Enum):  # also words for "no value", such as None
+            unknown |= (
+                classes.is_null() & rows[name].is_not_null() & (rows[name].cast(pl.String).str.strip_chars() != "")
+            )
         if n := int(unknown.sum()):
             shown = str(rows[name].filter(unknown)[0])[:40]
             told.append(f"{n} of {rows.height} values of {name!r} are no class, such as {shown!r}: {effect}")

@@ -196,11 +196,15 @@ def _outputs(work: _Work) -> None:
     if task in ("regression", "ranking"):
         columns["prediction"] = work.value("prediction", "numeric")
         return
-    classes, _, unknown = read_classes(work.value("prediction", "categorical"), spec.class_names)
+    said = work.value("prediction", "categorical")
+    classes, _, unknown = read_classes(said, spec.class_names)
+    if task != "binary_classification" and spec.columns.class_scores:
+        is_said = said.is_not_null() & (said.str.strip_chars() != "")
+        unknown |= is_said & classes.is_null()  # a word for "no value" may be a class: it is told, and not filled in
+        best = _most_probable(classes, {name: columns[f"p_{name}"] for name in spec.columns.class_scores})
+        classes = classes.zip_with(unknown, best)
     if unknown.any():
         work.issues.append(("prediction", "bad_class", unknown))
-    if task != "binary_classification" and spec.columns.class_scores:
-        classes = _most_probable(classes, {name: columns[f"p_{name}"] for name in spec.columns.class_scores})
     columns["predicted_class"] = classes
 
 

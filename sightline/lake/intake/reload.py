@@ -120,6 +120,11 @@ def _find(spec: MonitorSpec, paths: MonitorPaths, home: Home, files: Sequence[Pa
             fix = nearest(str(given), names) if names else f"drop it into {paths.landing_inferences} first"
             raise SightlineError(f"{spec.id} reads no file {str(given)!r}", where=str(home.root), fix=fix)
         kind, batch = hits[0]
+        if given.is_file() and given.resolve() not in by_file:
+            fix = f"copy it over {batch.path} first, or name that one"
+            raise SightlineError(
+                f"{str(given)!r} is another file than the one that was loaded", where=batch.path, fix=fix
+            )
         if batch not in found.setdefault(kind, []):
             found[kind].append(batch)
     return {kind: found[kind] for kind in kinds if kind in found}

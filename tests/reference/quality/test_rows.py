@@ -193,3 +193,19 @@ def test_areas_of_a_binary_model_are_exact(n, concentration):
         assert found[name]["value"] == pytest.approx(value, abs=1e-12)
         assert found[name]["ci_low"] < value < found[name]["ci_high"]
         assert found[name]["binning_bound"] == 0
+
+
+def test_classes_that_differ_only_in_case_are_two():
+    truth = ["a", "A"] * 150
+    said = ["A"] * 300
+    roles = Roles("binary_classification", "y", prediction="p", positive="A", negative=("a",))
+    found = quality_of_rows(pl.DataFrame({"y": truth, "p": said}), roles).filter(metric="accuracy").row(0, named=True)
+    assert (found["value"], found["n"]) == (0.5, 300)
+
+
+def test_words_for_no_value_are_told_where_they_stand_for_a_label():
+    truth = ["None", "crack"] * 200
+    roles = Roles("multiclass_classification", "y", prediction="p")
+    found = quality_of_rows(pl.DataFrame({"y": truth, "p": truth}), roles).filter(metric="accuracy").row(0, named=True)
+    assert found["n"] == 200
+    assert "200 of 400 values of 'y' are no class, such as 'None': left out" in found["reason"]

@@ -215,16 +215,18 @@ def test_multiclass_takes_the_most_probable_class(tmp_path: Path) -> None:
         columns=Columns(prediction_id="id", timestamp="ts", prediction="said", class_scores={"a": "pa", "b": "pb"}),
     )
     data = (
-        rows(4)
+        rows(5)
         .select("id", "ts")
         .with_columns(
-            pa=pl.Series([0.7, 0.5, 1.5, 0.1]),
-            pb=pl.Series([0.3, 0.5, 0.5, 0.9]),
-            said=pl.Series([None, None, None, "a"]),
+            pa=pl.Series([0.7, 0.5, 1.5, 0.1, 0.9]),
+            pb=pl.Series([0.3, 0.5, 0.5, 0.9, 0.1]),
+            said=pl.Series([None, None, None, "a", "None"]),
         )
     )
     land(paths.landing_inferences, "a.parquet", data)
     intake(spec, paths, "inferences", home)
     lake = scan_lake(spec, paths, "inferences").collect().sort("prediction_id")
-    assert lake["predicted_class"].to_list() == ["a", "a", None, "a"]
-    assert lake["p_a"].to_list() == [0.7, 0.5, None, 0.1]
+    assert lake["predicted_class"].to_list() == ["a", "a", None, "a", None], (
+        "a word for no value may be a class: it is not filled in"
+    )
+    assert lake["p_a"].to_list() == [0.7, 0.5, None, 0.1, 0.9]

@@ -173,3 +173,16 @@ def test_the_command_tells_what_it_did(tmp_path: Path, monkeypatch: pytest.Monke
     assert "data/m/landing/inferences/a.parquet: 30 rows superseded" in done.output
     assert "inferences: 29 rows accepted, 0 left out as known, 0 refused" in done.output
     assert "1 windows changed (2026-01-05 to 2026-01-05)" in done.output
+
+
+def test_another_file_of_the_same_name_is_not_taken_for_the_loaded_one(tmp_path: Path, monkeypatch) -> None:
+    home, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(10))
+    load(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    rows(10, seed=8).write_parquet(elsewhere / "a.parquet")
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(SightlineError, match=r"(?s)another file than the one that was loaded.*copy it over"):
+        reload(SPEC, paths, home, [Path("a.parquet")])
+    assert len(lake(tmp_path)) == 10
