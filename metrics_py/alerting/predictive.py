@@ -29,6 +29,8 @@ MASS = 0.05
 """Share of ties from which a value is an atom of the stream, judged by the whole interval of its ranks."""
 TIE = 0.25
 """Values within this many standard deviations of sampling are ties."""
+SLACK = 2.0
+"""Standard errors by which the pooled tail may contradict the rank of a value in its stream's own past."""
 ROUNDING = 1e-9
 SMALLEST = 1e-16
 MAX_Z = 8.0
@@ -126,9 +128,9 @@ def predictive_ranks(
     -----
     Of n past scores, k above and t tied with the newest one, the p-value lies in (k / (n + 1), (k + t + 1) / (n + 1)):
     uniform there it is exactly uniform where the scores are exchangeable. Where ties are rare the pooled tail takes its
-    place, but not below the rank r = k + t / 2 less its standard error, (r - sqrt(r)) / (n + 1): a window is news only
-    if it is far out in standard deviations and rare among the stream's own past. Ranks alone would make an incident of
-    one row more a day in a stream that had none.
+    place, but not below the rank r = k + t / 2 less two standard errors, (r - 2 sqrt(r)) / (n + 1): a window is news
+    only if it is far out in standard deviations and rare among the stream's own past. Ranks alone would make an
+    incident of one row more a day in a stream that had none.
 
     References
     ----------
@@ -150,7 +152,7 @@ def predictive_ranks(
 def _ranks(n: NDArray[np.int64], beyond: NDArray[np.int64], ties: NDArray[np.int64], tail: Floats) -> Ranks:
     low, high = beyond / (n + 1.0), (beyond + ties + 1.0) / (n + 1.0)
     rank = beyond + 0.5 * ties
-    point = np.maximum(tail, (rank - np.sqrt(rank)) / (n + 1.0))
+    point = np.maximum(tail, (rank - SLACK * np.sqrt(rank)) / (n + 1.0))
     point = np.where(n < MIN_RANKS, tail, point)
     is_atom = (n >= MIN_RANKS) & (ties >= MASS * n)
     return Ranks(np.where(is_atom, low, point), np.maximum(np.where(is_atom, high, point), SMALLEST))

@@ -247,7 +247,7 @@ def _told(found: pl.DataFrame, rows: pl.DataFrame, roles: Roles) -> pl.DataFrame
         if name is None:
             continue
         classes, unknown = classes_of(rows[name], roles)
-        if rows[name].dtype in (pl.String, pl.Categorical, pl.Enum):  # also words for "no value", such as None
+        if isinstance(rows[name].dtype, (pl.String, pl.Categorical, pl.Enum)):  # words for "no value", such as None
             unknown |= (
                 classes.is_null() & rows[name].is_not_null() & (rows[name].cast(pl.String).str.strip_chars() != "")
             )

@@ -48,9 +48,9 @@ rests on:
 - A warm-up: 28 days (two weeks of hours, twelve weeks) before a stream may alarm; 56 days are better.
 - A season of the year is a change to whoever has never seen one: in its first year it is an incident. From a year of
   windows on, two yearly harmonics are taken out of the values, where they explain the weeks better than level shifts.
-- A process that wanders (a random walk, a first season) alarms, and rightly so. If nobody attends to it, an input is judged
-  against its own recent level from then on (docs/decisions/0007): only sudden changes are told. Quality gets a new
-  fixed level instead.
+- A process that wanders (a random walk, a first season) alarms, and rightly so. If nobody attends to it, an input is
+  judged against its own recent level from then on (docs/decisions/0007): only sudden changes are told. Quality gets a
+  new fixed level instead.
 - Streams whose windows come late (labels) are judged after others of the same day; the case is simulated below.
 - What lasts one window is hardly seen: evidence is spent on changes that stay, so a day of 8 standard deviations in one
   stream of 100 alarms in 2 % of cases. Who must hear of single days names a limit under `alerts.spikes`: a rule of the

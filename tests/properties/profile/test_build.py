@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metrics_py.class_names import category_text
 from metrics_py.drift.binned_distances import ks_bounds
 from metrics_py.drift.exact_distances import ks_distance
-from metrics_py.class_names import category_text
 from metrics_py.profile.build import BIN_SCHEMA, ColumnProfile, build_profile, count
 from metrics_py.profile.resolution import RESOLUTION
 

@@ -46,7 +46,9 @@ def test_the_tail_decides_beyond_the_past_and_ranks_bound_it_within():
     past = list(np.arange(39.0))
     assert ranked(past, 100.0, tail=1e-6)[0] == (1e-6, 1e-6)
     assert ranked(past, 100.0, tail=0.4)[0] == (0.4, 0.4), "a new extreme that is not far out is no news"
-    assert ranked(past, 18.5, tail=1e-6)[0] == pytest.approx(((20 - 20**0.5) / 40,) * 2), "half of the past is farther"
+    assert ranked(past, 18.5, tail=1e-6)[0] == pytest.approx(((20 - 2 * 20**0.5) / 40,) * 2), (
+        "half of the past is farther"
+    )
 
 
 def test_few_windows_leave_it_to_the_tail():
