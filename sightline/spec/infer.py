@@ -237,23 +237,22 @@ def _find_score(draft: Draft, sample: pl.DataFrame) -> None:
 
 
 def _find_truth(draft: Draft, sample: pl.DataFrame) -> None:
-    """The label of a scored sample that no name tells: a column of two opposite values that goes with the score.
+    """Keep what may be the label of a scored sample, and is called nothing like it, out of the features.
 
-    As a feature it would be leakage. Where several may be the truth, none becomes a feature unasked.
+    A column of two opposite values that goes with the score is the truth, or an input that the model leans on: nothing
+    in the sample tells which. As a feature the truth would be leakage, and an input is no truth: the user says it.
     """
     score = draft.roles.get("score")
     if score is None or "label" in draft.roles:
         return
     found = [name for name in _free(draft, sample) if _is_truth(sample[name])]
-    told = "two opposite values beside a score may be the truth; --label names it, --no-label says that none is"
-    strength = {name: _z_of_ranks(sample[score], sample[name]) for name in found}
-    strong = [name for name in found if strength[name] > TRUTH_MIN_Z]
-    if len(strong) == 1:
-        draft.roles["label"] = strong[0]
-        draft.reasons["label"] = "two opposite values that go with the score; if it is an input, use --no-label"
-        found = []
-    for name in found:
-        draft.left_out[name] = told
+    strong = [name for name in found if _z_of_ranks(sample[score], sample[name]) > TRUTH_MIN_Z]
+    for name in strong or found:
+        how = "that go with the score" if name in strong else "beside a score"
+        draft.left_out[name] = (
+            f"two opposite values {how} may be the truth or an input: "
+            f"--label {name} takes it for the label, --no-label for a feature"
+        )
 
 
 def _is_truth(column: pl.Series) -> bool:

@@ -237,13 +237,13 @@ def scored(n: int = 600, seed: int = 5, **more) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def test_a_column_of_0_and_1_that_goes_with_the_score_is_proposed_as_the_label():
+def test_a_column_of_0_and_1_that_goes_with_the_score_is_asked_about():
     draft = infer_monitor(scored())
-    assert (draft.roles["label"], draft.positive, list(draft.features)) == ("churned", 1, ["age"])
-    assert "if it is an input, use --no-label" in draft.reasons["label"]
+    assert ("label" in draft.roles, list(draft.features)) == (False, ["age"])
+    assert "--label churned takes it for the label, --no-label for a feature" in draft.left_out["churned"]
     rng = random.Random(6)
     draft = infer_monitor(scored(weekend=[rng.random() < 0.3 for _ in range(600)]))
-    assert (draft.roles["label"], list(draft.features)) == ("churned", ["age", "weekend"])
+    assert (set(draft.left_out), list(draft.features)) == ({"churned"}, ["age", "weekend"])
 
 
 def test_where_several_columns_may_be_the_truth_none_becomes_a_feature_unasked():
@@ -253,7 +253,7 @@ def test_where_several_columns_may_be_the_truth_none_becomes_a_feature_unasked()
     assert "label" not in draft.roles
     assert list(draft.features) == ["age"]
     assert set(draft.left_out) == {"churned", "renewed"}
-    assert "--label names it" in draft.left_out["churned"]
+    assert "--label churned" in draft.left_out["churned"]
     assert list(infer_monitor(frame, has_label=False).features) == ["churned", "age", "renewed"]
     given = infer_monitor(frame, given={"label": "churned"})
     assert (given.roles["label"], "renewed" in given.features) == ("churned", True)
@@ -289,7 +289,7 @@ def test_a_folder_of_partitions(home):
         scored(n, seed=n).with_columns(request_id=pl.lit(country) + pl.col("request_id")).write_parquet(
             folder / "a.parquet"
         )
-    init(str(home.root / "sample"))
+    init(str(home.root / "sample"), "--label", "churned")
     spec = load_monitor(home.monitors / "sample.yaml")
     assert spec.columns.features["country"].kind == "categorical"
     data = file_data(spec, home)
