@@ -33,6 +33,13 @@ def command(monitor: str, files: tuple[Path, ...], replace: bool) -> None:
         click.echo(f"{kind}: {done.accepted} rows accepted, {', '.join(left_out)}")
         for reason, n in sorted(done.quarantined_by_reason.items()):
             click.echo(f"  quarantined: {reason} ({n})")
+    for kind, done in report.files.items():
+        gone = sum(n for (of, _), n in report.superseded.items() if of == kind) - done.accepted
+        if gone > 0:
+            click.echo(
+                f"{kind}: {gone} rows fewer than before. Rows that another file holds too were left out when it came: "
+                "reload that one as well"
+            )
     if report.orphaned:
         click.echo(f"labels: {report.orphaned} lost their prediction and wait for another one")
     keys = sorted(report.windows)

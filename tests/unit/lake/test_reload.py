@@ -172,6 +172,7 @@ def test_the_command_tells_what_it_did(tmp_path: Path, monkeypatch: pytest.Monke
     assert done.exit_code == 0
     assert "data/m/landing/inferences/a.parquet: 30 rows superseded" in done.output
     assert "inferences: 29 rows accepted, 0 left out as known, 0 refused" in done.output
+    assert "inferences: 1 rows fewer than before." in done.output
     assert "1 windows changed (2026-01-05 to 2026-01-05)" in done.output
 
 
