@@ -139,7 +139,7 @@ def test_a_followed_stream_tells_sudden_changes(runs):
     assert measured["5 sd"] >= 0.9
 
 
-@pytest.mark.parametrize("monitors", [20, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("monitors", [20, pytest.param(100, marks=pytest.mark.long)])
 @pytest.mark.parametrize("family", ["Gaussian", "messy"])
 def test_one_bad_day_is_for_the_rule_and_not_for_the_budget(monitors, family):
     """A spike of 8 sd on one day in one of 100 streams: the budget hardly sees it, ``alerts.spikes: {"*": 6}`` does."""
@@ -170,7 +170,7 @@ def test_one_bad_day_is_for_the_rule_and_not_for_the_budget(monitors, family):
     assert interval(by_rule, monitors)[1] >= 0.9
 
 
-@pytest.mark.parametrize("monitors", [12, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("monitors", [12, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_shift_after_a_year_with_a_season(monitors, size):
     """One of 40 streams shifts for good, 400 days after the warm-up, in a monitor whose streams all have a season."""
@@ -183,4 +183,4 @@ def test_a_shift_after_a_year_with_a_season(monitors, size):
     found = int(((first >= 0) & (first < at + 14)).sum())
     promise = "share of sustained shifts found within 14 days in a year with a season of 1 sd: at least .8"
     record(f"alert-delay-season-{size}", promise, {f"{size} sd": round(found / monitors, 3)}, monitors, SECTION)
-    assert (found / monitors if monitors >= 200 else interval(found, monitors)[1]) >= 0.8
+    assert interval(found, monitors)[1] >= 0.8
