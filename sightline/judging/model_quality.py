@@ -97,7 +97,10 @@ def told_bins(table: pl.DataFrame) -> pl.DataFrame:
     bound = pl.col("binning_bound")
     told = pl.format("of {} score bins: the value of the scores themselves is within {}", N_SCORE_BINS, bound.round(4))
     is_told = (pl.col("status") == "ok") & (bound >= SMALLEST_TOLD) & pl.col("reason").is_null()
-    return table.with_columns(reason=pl.when(is_told).then(told).otherwise("reason"))
+    return table.with_columns(
+        reason=pl.when(is_told).then(told).otherwise("reason"),
+        reason_code=pl.when(is_told).then(pl.lit("binned")).otherwise("reason_code"),
+    )
 
 
 def _not_due(spec: MonitorSpec, judged: pl.DataFrame, keys: Sequence[str], now: datetime) -> pl.DataFrame:
