@@ -365,7 +365,7 @@ class Lifecycle:
         if status == "accepted":
             if by == NEW_NORMAL and self.states.may_follow[stream]:
                 self.states.baseline.follow(np.array([stream]), int(self.states.config.follow_windows or 1))
-            self._restart(stream, int(columns.since[stream]))
+            self._restart({stream: int(columns.since[stream])})
         elif by == "user":
             self.states.baseline.last_deviation[stream] = np.nan  # yesterday says nothing about a repaired stream
         if any(other.status == "open" for other in incident.members):
@@ -385,14 +385,17 @@ class Lifecycle:
     def _note_second_change(self, stream: int, member: Member) -> None:
         member.moved_again_at, member.moved_again_effect = moved_again(self.states, stream, member) or (None, None)
 
-    def _restart(self, stream: int, since: int) -> None:
-        """Build the baseline anew from the kept windows since the change point."""
+    def _restart(self, since: dict[int, int]) -> None:
+        """Build the baselines of streams anew from the kept windows since each one's change point."""
         states = self.states
-        rows = states.history.rows(stream, since)
-        working = [row for row in rows if not states.config.is_holiday(int(states.history.window[stream, row]))]
-        states.baseline.restart(np.array([stream]))
-        states.history.weight[stream] = 0.0
-        self.states.teach(stream, working)
+        lessons: dict[int, Integers] = {}
+        for stream, first in since.items():
+            rows = states.history.rows(stream, first)
+            working = [not states.config.is_holiday(int(window)) for window in states.history.window[stream, rows]]
+            lessons[stream] = rows[working]
+            states.history.weight[stream] = 0.0
+        states.baseline.restart(np.array(list(since)))
+        states.teach(lessons)
 
     def clean_warmup(self, streams: Integers) -> None:
         """Take windows that do not belong to the rest out of a warm-up that has just ended (a half-empty first day).
@@ -422,7 +425,7 @@ class Lifecycle:
             belongs = (np.isfinite(value[k]) & ~stray[k])[-len(rows) :]
             self.states.forget(stream, rows)
             states.baseline.restart(np.array([stream]))
-            self.states.teach(stream, rows[belongs], pooled=True)
+            self.states.teach({stream: rows[belongs]}, pooled=True)
 
     def learn_seasons(self, i: Integers, windows: Integers) -> None:
         """Look for the season of the year in the streams that are due, and begin anew under it where it has changed.
@@ -441,15 +444,19 @@ class Lifecycle:
         states = self.states
         free = self.columns.incident[i] < 0
         weeks = states.weeks(windows)
+        since: dict[int, int] = {}
         for stream in states.season.due(i[free], weeks[free]).tolist():
             kept = states.history.window[stream]
             before = states.yearly(stream, kept)
             if states.season.fit(stream, int(np.floor(weeks.max()))):
                 states.history.value[stream] += before - states.yearly(stream, kept)
-                self._begin_anew(stream)
+                since[stream] = self._forget_all(stream)
+        if since:
+            self._restart(since)
 
-    def _begin_anew(self, stream: int) -> None:
-        states, one = self.states, np.array([stream])
+    def _forget_all(self, stream: int) -> int:
+        """Let a stream begin anew; returns the first of the kept windows to begin with."""
+        states = self.states
         rows = states.history.rows(stream, np.iinfo(np.int64).min)
         rows = rows[np.isfinite(states.history.value[stream, rows])]
         rows = rows[last_level_shift(states.history.value[stream, rows]) :]
@@ -459,10 +466,10 @@ class Lifecycle:
         states.history.u[stream] = np.nan
         states.history.score[stream] = np.nan
         states.baseline.local[stream], states.baseline.near[stream] = 0.0, 0
-        self._restart(stream, int(states.history.window[stream, rows[0]]))
-        states.evidence.reset(one)
+        states.evidence.reset(np.array([stream]))
         self.columns.live_from[stream] = states.last_window[stream]
         states.last_scored[stream] = np.iinfo(np.int64).min
+        return int(states.history.window[stream, rows[0]])
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -188,31 +188,29 @@ class Streams:
         history.weight[stream, rows] = 0.0
         history.u[stream, rows] = np.nan
 
-    def teach(self, stream: int, rows: Sequence[int] | Integers, *, pooled: bool = False) -> None:
-        """Teach kept windows of one stream in their order.
+    def teach(self, rows: Mapping[int, Integers], *, pooled: bool = False) -> None:
+        """Teach kept windows of streams, those of each in their order.
 
         Parameters
         ----------
-        stream : int
-            Index of the stream.
-        rows : sequence of int
-            Positions in its history, oldest first.
+        rows : mapping of int to integer ndarray
+            Stream -> positions in its history, oldest first.
         pooled : bool, default False
             Do the tails learn from them too?
         """
         history, baseline = self.history, self.baseline
-        one = np.array([stream])
-        for row in rows:
-            at = np.array([row])
-            window = history.window[stream, at]
+        for k in range(max(map(len, rows.values()), default=0)):
+            i = np.array([stream for stream, places in rows.items() if len(places) > k])
+            at = np.array([rows[stream][k] for stream in i.tolist()])
+            window = history.window[i, at]
             slot = self.config.slot(window)
-            value, variance = history.value[stream, at], history.variance[stream, at]
-            prediction = baseline.predict(one, value, variance, slot, window)
-            history.score[stream, at] = prediction.score
-            if pooled and prediction.is_pooled(baseline.square_count[one])[0]:
-                self.tails.learn(self.pool[one], prediction.score)
-                history.u[stream, at] = prediction.score
-            history.note(one, baseline.teach(one, value, variance, slot, window, prediction), at)
+            value, variance = history.value[i, at], history.variance[i, at]
+            prediction = baseline.predict(i, value, variance, slot, window)
+            history.score[i, at] = prediction.score
+            usable = prediction.is_pooled(baseline.square_count[i]) & pooled
+            self.tails.learn(self.pool[i[usable]], prediction.score[usable])
+            history.u[i[usable], at[usable]] = prediction.score[usable]
+            history.note(i, baseline.teach(i, value, variance, slot, window, prediction), at)
 
     def pack(self) -> dict[str, Any]:
         """JSON-able form.
