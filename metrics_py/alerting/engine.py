@@ -24,7 +24,7 @@ from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 4
+STATE_VERSION = 5
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 
@@ -376,13 +376,16 @@ class Engine:
         prediction = self.states.baseline.predict(i, value, variance, slot, windows)
         off = self._holidays(windows)
         live = self._live(i, prediction) & ~muted & ~off
-        up, down = self._ranks(i[live], value[live], variance[live], prediction.take(live))
+        pooled = np.full(len(i), np.nan)
+        pooled[live] = self._pooled(i[live], prediction.take(live))
+        up, down = self._ranks(i[live], value[live], variance[live], prediction.score[live], pooled[live])
         self._gather(i[live], up, down, windows[live])
         z, p_value = np.full(len(i), np.nan), np.full(len(i), np.nan)
         z[live] = (up.normal_scores() - down.normal_scores()) / 2
         p_value[live] = np.minimum(1.0, 2.0 * np.minimum(up.high, down.high))
         taught = ~muted & ~off
         self._learn(i, value, variance, slot, windows, prediction, z, taught, muted)
+        self.states.history.set_latest("pooled", i, pooled)
         self.states.season.add(i[~off], self.states.weeks(windows[~off]), value[~off] + yearly[~off])
         ended = self.lifecycle.observe(decided, i, windows, prediction, muted & ~off)
         adjusted, rejected = self._reject(i, may_alarm)
@@ -426,8 +429,8 @@ class Engine:
         enough &= self.states.baseline.square_count[i] >= self.config.residuals
         return enough & np.isfinite(prediction.residual)
 
-    def _ranks(self, streams: Integers, value: Floats, variance: Floats, prediction: Prediction) -> tuple[Ranks, Ranks]:
-        """P-values of live streams, upwards and downwards."""
+    def _pooled(self, streams: Integers, prediction: Prediction) -> Floats:
+        """Probability of a score at least as high as that of each live stream, by the tail of its pool."""
         states = self.states
         states.tails.refit()
         scores = states.tails.normal_score(states.pool[streams], prediction.score)
@@ -436,15 +439,16 @@ class Engine:
         if flat.any():
             rank = -ndtri(0.5 / (states.baseline.history[streams] + 2.0))
             scores = np.where(flat, np.sign(prediction.score) * rank, scores)
-        return predictive_ranks(
-            states.history,
-            streams,
-            value,
-            np.maximum(variance, states.baseline.sampling_variance(streams)),
-            prediction.score,
-            ndtr(-scores),
-            states.weight[streams] * states.evidence.total(streams) / self.config.threshold_windows,
-        )
+        return np.asarray(ndtr(-scores), dtype=np.float64)
+
+    def _ranks(
+        self, streams: Integers, value: Floats, variance: Floats, score: Floats, pooled: Floats
+    ) -> tuple[Ranks, Ranks]:
+        """P-values of live streams, upwards and downwards."""
+        states = self.states
+        usual = np.maximum(variance, states.baseline.sampling_variance(streams))
+        heat = states.weight[streams] * states.evidence.total(streams) / self.config.threshold_windows
+        return predictive_ranks(states.history, streams, value, usual, score, pooled, heat)
 
     def _gather(self, streams: Integers, up: Ranks, down: Ranks, windows: Integers) -> None:
         """Evidence of live streams; a gap counts as the windows that passed, up to `max_gap`."""

@@ -14,7 +14,10 @@ Floats = NDArray[np.float64]
 
 
 class History(Columns):
-    """Ring buffers of shape (streams, kept). `weight` is 0 for a window that is not part of the baseline.
+    """Ring buffers of shape (streams, kept).
+
+    `weight` is 0 for a window that is not part of the baseline. `pooled` is the probability of a score at least as high
+    by the pooled tail of its day, NaN where the stream was not judged or has begun anew since.
 
     Parameters
     ----------
@@ -32,6 +35,7 @@ class History(Columns):
         "z": (np.float64, np.nan, True),
         "u": (np.float64, np.nan, True),
         "score": (np.float64, np.nan, True),
+        "pooled": (np.float64, np.nan, True),
         "apart": (np.float64, np.nan, True),
         "weight": (np.float64, 0.0, True),
         "taught": (np.float64, 0.0, True),
@@ -47,6 +51,7 @@ class History(Columns):
     z: Floats
     u: Floats
     score: Floats
+    pooled: Floats
     apart: Floats
     weight: Floats
     taught: Floats
@@ -78,6 +83,7 @@ class History(Columns):
         self.z[i, at] = z
         self.u[i, at] = np.nan
         self.score[i, at] = np.nan
+        self.pooled[i, at] = np.nan
         self.apart[i, at] = np.nan
         self.weight[i, at] = 0.0
         self.seen[i] += 1

@@ -31,6 +31,9 @@ TIE = 0.25
 """Values within this many standard deviations of sampling are ties."""
 SLACK = 2.0
 """Standard errors by which the pooled tail may contradict the rank of a value in its stream's own past."""
+MISFIT = 1.63
+"""Distance of a stream's past p-values by the pooled tail from uniform, times the root of their number, from which on
+the tail may no longer contradict: the 1 % point of the Kolmogorov-Smirnov test."""
 ROUNDING = 1e-9
 SMALLEST = 1e-16
 MAX_Z = 8.0
@@ -130,7 +133,8 @@ def predictive_ranks(
     uniform there it is exactly uniform where the scores are exchangeable. Where ties are rare the pooled tail takes its
     place, but not below the rank r = k + t / 2 less two standard errors, (r - 2 sqrt(r)) / (n + 1): a window is news
     only if it is far out in standard deviations and rare among the stream's own past. Ranks alone would make an
-    incident of one row more a day in a stream that had none.
+    incident of one row more a day in a stream that had none. Two standard errors every day would add up where the tail
+    does not fit a stream, so it has no such slack once the stream's own past p-values by the tail are not uniform.
 
     References
     ----------
@@ -146,16 +150,42 @@ def predictive_ranks(
     above = (used & ~tied & (past > score[:, None])).sum(axis=1)
     ties = tied.sum(axis=1)
     n = used.sum(axis=1)
-    return _ranks(n, above, ties, upper), _ranks(n, n - above - ties, ties, 1.0 - upper)
+    slack = np.where(misfit(np.where(used, history.pooled[i], np.nan)) < MISFIT, SLACK, 0.0)
+    return _ranks(n, above, ties, upper, slack), _ranks(n, n - above - ties, ties, 1.0 - upper, slack)
 
 
-def _ranks(n: NDArray[np.int64], beyond: NDArray[np.int64], ties: NDArray[np.int64], tail: Floats) -> Ranks:
+def _ranks(
+    n: NDArray[np.int64], beyond: NDArray[np.int64], ties: NDArray[np.int64], tail: Floats, slack: Floats
+) -> Ranks:
     low, high = beyond / (n + 1.0), (beyond + ties + 1.0) / (n + 1.0)
     rank = beyond + 0.5 * ties
-    point = np.maximum(tail, (rank - SLACK * np.sqrt(rank)) / (n + 1.0))
+    point = np.maximum(tail, (rank - slack * np.sqrt(rank)) / (n + 1.0))
     point = np.where(n < MIN_RANKS, tail, point)
     is_atom = (n >= MIN_RANKS) & (ties >= MASS * n)
     return Ranks(np.where(is_atom, low, point), np.maximum(np.where(is_atom, high, point), SMALLEST))
+
+
+def misfit(p: Floats) -> Floats:
+    """How far p-values are from uniform.
+
+    Parameters
+    ----------
+    p : ndarray, shape (k, m)
+        One stream per row; NaN where there is none.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        Kolmogorov-Smirnov distance times the root of the number of p-values; 0 for fewer than `MIN_RANKS`.
+    """
+    ordered: Floats = np.sort(p, axis=1)
+    n: NDArray[np.int64] = np.isfinite(ordered).sum(axis=1)
+    place: NDArray[np.int64] = np.arange(ordered.shape[1], dtype=np.int64)
+    share: Floats = place / np.maximum(n, 1)[:, None]
+    step: Floats = 1.0 / np.maximum(n, 1)[:, None]
+    distance: Floats = np.maximum(np.abs(ordered - share), np.abs(ordered - share - step))
+    largest: Floats = np.where(np.less(place, n[:, None]), distance, 0.0).max(axis=1)
+    return np.where(n >= MIN_RANKS, largest * np.sqrt(n), 0.0)
 
 
 def _left_out(history: History, i: NDArray[np.int64], age: NDArray[np.int64], heat: Floats) -> NDArray[np.int64]:

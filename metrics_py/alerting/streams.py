@@ -206,7 +206,7 @@ class Streams:
             slot = self.config.slot(window)
             value, variance = history.value[i, at], history.variance[i, at]
             prediction = baseline.predict(i, value, variance, slot, window)
-            history.score[i, at] = prediction.score
+            history.score[i, at], history.pooled[i, at] = prediction.score, np.nan
             usable = prediction.is_pooled(baseline.square_count[i]) & pooled
             self.tails.learn(self.pool[i[usable]], prediction.score[usable])
             history.u[i[usable], at[usable]] = prediction.score[usable]

@@ -22,7 +22,7 @@ Every number below was measured by a simulation of the test suite, through the c
 written by the tests' own run:
 
 ```
-make test-long                                    # full sizes; `make test` runs a tenth of the long ones
+make test test-full                               # `make test` runs simulations of minutes at a tenth of their size
 make evidence                                     # this page
 ```
 
@@ -40,7 +40,9 @@ rests on:
 
 - One-step predictions: given its past, a stream's next value is no more surprising than its p-value says. The p-value
   is the value's rank in the stream's own past; ties (a count that is zero on most days) get the interval of their
-  ranks, averaged, and beyond the past the pooled tail of all streams decides. So a skewed stream, or one that is zero
+  ranks, averaged, and beyond the past the pooled tail of all streams decides. The tail may put a value two standard
+  errors farther out than its rank, but only in streams whose past p-values by the tail are uniform
+  (Kolmogorov-Smirnov at 1 %): elsewhere two standard errors a day add up to incidents over the years. So a skewed stream, or one that is zero
   on 85 % of its days, keeps the promise too. The statistics are still put on a symmetric scale first (logarithm,
   arcsine): a change is found sooner there.
 - A calendar: weekday (hourly windows: hour of the week) means are learnt; holidays must be listed under

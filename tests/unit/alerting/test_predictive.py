@@ -8,13 +8,16 @@ from scipy import integrate, stats
 
 from metrics_py.alerting.evidence import LAMBDAS
 from metrics_py.alerting.history import History
-from metrics_py.alerting.predictive import LAG, Ranks, predictive_ranks
+from metrics_py.alerting.predictive import LAG, Ranks, misfit, predictive_ranks
 from metrics_py.alerting.replay import replay
 from tests.support.alerting import daily, log
 
 
-def ranked(past, value, tail=0.5, variance=0.0, heat=0.0):
-    """Ranks of one value among past ones (scores are the values), with `LAG` windows of zeros between."""
+def ranked(past, value, tail=0.5, variance=0.0, heat=0.0, pooled=None):
+    """Ranks of one value among past ones (scores are the values), with `LAG` windows of zeros between.
+
+    `pooled` are the p-values that the pooled tail gave to the past.
+    """
     recent = np.full(LAG, np.mean(past))
     history = History(1, len(past) + LAG + 5)
     one = np.array([0])
@@ -22,6 +25,7 @@ def ranked(past, value, tail=0.5, variance=0.0, heat=0.0):
         history.append(one, np.array([k]), np.array([x]), np.zeros(1), np.zeros(1))
         history.score[0, k] = x
         history.weight[0, k] = 1.0
+        history.pooled[0, k] = np.nan if pooled is None or k >= len(past) else pooled[k]
     ranks = predictive_ranks(
         history, one, np.array([value]), np.array([variance]), np.array([value]), np.array([tail]), np.array([heat])
     )
@@ -49,6 +53,25 @@ def test_the_tail_decides_beyond_the_past_and_ranks_bound_it_within():
     assert ranked(past, 18.5, tail=1e-6)[0] == pytest.approx(((20 - 2 * 20**0.5) / 40,) * 2), (
         "half of the past is farther"
     )
+
+
+def test_a_tail_that_does_not_fit_the_stream_may_not_contradict_its_ranks():
+    past = list(np.arange(39.0))
+    fits, not_so = np.linspace(0.99, 0.01, 39), np.linspace(0.9, 0.4, 39)
+    assert stats.kstest(fits, "uniform").pvalue > 0.9
+    assert stats.kstest(not_so, "uniform").pvalue < 0.01
+    assert ranked(past, 18.5, tail=1e-6, pooled=fits)[0] == pytest.approx(((20 - 2 * 20**0.5) / 40,) * 2)
+    assert ranked(past, 18.5, tail=1e-6, pooled=not_so)[0] == pytest.approx((20 / 40,) * 2)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_the_misfit_is_the_statistic_of_the_kolmogorov_smirnov_test(missing):
+    rng = np.random.default_rng([45, int(10 * missing)])
+    p = rng.random((20, 128)) ** rng.uniform(0.5, 1.5, (20, 1))
+    p[rng.random(p.shape) < missing] = np.nan
+    expected = [stats.kstest(row[np.isfinite(row)], "uniform").statistic * np.isfinite(row).sum() ** 0.5 for row in p]
+    np.testing.assert_allclose(misfit(p), expected, rtol=1e-12)
+    assert misfit(np.full((1, 128), np.nan)).tolist() == [0.0]
 
 
 def test_few_windows_leave_it_to_the_tail():
