@@ -431,8 +431,9 @@ class Lifecycle:
         """Look for the season of the year in the streams that are due, and begin anew under it where it has changed.
 
         The kept values are expressed without it, the baseline is built again from them, from the last clear level shift
-        on, and follows no longer: only what the season does not explain may be followed. Evidence starts from nothing,
-        which can only remove alarms. Members of an open incident wait.
+        on, and follows no longer: only what the season does not explain may be followed. Where a season is new or
+        gone, evidence starts from nothing, which can only remove alarms; where it is only known better, evidence stays:
+        each e-value was one under the prediction of its day. Members of an open incident wait.
 
         Parameters
         ----------
@@ -447,15 +448,23 @@ class Lifecycle:
         since: dict[int, int] = {}
         for stream in states.season.due(i[free], weeks[free]).tolist():
             kept = states.history.window[stream]
-            before = states.yearly(stream, kept)
+            before, knew = states.yearly(stream, kept), states.season.is_known(stream)
             if states.season.fit(stream, int(np.floor(weeks.max()))):
                 states.history.value[stream] += before - states.yearly(stream, kept)
                 since[stream] = self._forget_all(stream)
+                if not (knew and states.season.is_known(stream)):
+                    self._start_evidence(stream)
         if since:
             self._restart(since)
 
+    def _start_evidence(self, stream: int) -> None:
+        states = self.states
+        states.evidence.reset(np.array([stream]))
+        self.columns.live_from[stream] = states.last_window[stream]
+        states.last_scored[stream] = np.iinfo(np.int64).min
+
     def _forget_all(self, stream: int) -> int:
-        """Let a stream begin anew; returns the first of the kept windows to begin with."""
+        """Empty what a stream has learnt from its kept windows; returns the first of them to begin with."""
         states = self.states
         rows = states.history.rows(stream, np.iinfo(np.int64).min)
         rows = rows[np.isfinite(states.history.value[stream, rows])]
@@ -465,10 +474,8 @@ class Lifecycle:
         states.tails.learn(np.full(len(pooled), states.pool[stream]), pooled, -1)
         states.history.u[stream] = np.nan
         states.history.score[stream] = np.nan
+        states.history.pooled[stream] = np.nan
         states.baseline.local[stream], states.baseline.near[stream] = 0.0, 0
-        states.evidence.reset(np.array([stream]))
-        self.columns.live_from[stream] = states.last_window[stream]
-        states.last_scored[stream] = np.iinfo(np.int64).min
         return int(states.history.window[stream, rows[0]])
 
     # -- state ---------------------------------------------------------------------------------------------------------

@@ -21,11 +21,13 @@ WEEKS_PER_YEAR = 365.2425 / 7
 KEPT = 157
 """Weeks kept: three years."""
 NEEDED = 52
-REFIT = 13
+REFIT = 8
 """Weeks between two looks at a stream."""
 HARMONICS = 2
 STEPS = 4
 """Most level shifts that may explain the weeks without a season; with one, half as many."""
+STEP_COST = 3
+"""Parameters that a level shift counts for: its height, and its place, which is searched for."""
 SHORTEST = 3
 """Fewest weeks between two level shifts."""
 MARGIN = 10.0
@@ -58,6 +60,7 @@ class Season(Columns):
     References
     ----------
     Harvey (1989), Forecasting, Structural Time Series Models and the Kalman Filter, ch. 2.3 (trigonometric seasonals).
+    Zhang & Siegmund (2007), Biometrics 63:22 (what a searched change point costs).
     Kass & Raftery (1995), JASA 90:773 (differences of BIC).
     """
 
@@ -128,8 +131,23 @@ class Season(Columns):
             + self.cos2[i] * np.cos(twice)
         )
 
+    def is_known(self, stream: int) -> bool:
+        """Whether a season of this stream is believed.
+
+        Parameters
+        ----------
+        stream : int
+            Index of the stream.
+
+        Returns
+        -------
+        bool
+            False before a year has been seen.
+        """
+        return bool(self.sin1[stream] or self.sin2[stream] or self.cos1[stream] or self.cos2[stream])
+
     def due(self, i: Integers, weeks: Floats) -> Integers:
-        """Streams that have a year of weeks and have not been looked at for a quarter.
+        """Streams that have a year of weeks and are due for another look (`REFIT`).
 
         Parameters
         ----------
@@ -210,7 +228,7 @@ def yearly_harmonics(weeks: Floats, means: Floats) -> tuple[Floats, float]:
     def bic(residual: Floats, parameters: int) -> float:
         return n * float(np.log((residual**2).mean())) + parameters * float(np.log(n))
 
-    without = min(bic(means - _levels(means, steps), 1 + 2 * steps) for steps in range(STEPS + 1))
+    without = min(bic(means - _levels(means, steps), 1 + STEP_COST * steps) for steps in range(STEPS + 1))
     best, coefficients = np.inf, none
     for steps in range(STEPS // 2 + 1):
         fitted: Floats = solve @ means
@@ -219,7 +237,7 @@ def yearly_harmonics(weeks: Floats, means: Floats) -> tuple[Floats, float]:
             levels = _levels(means - design @ fitted, steps)
             fitted = solve @ (means - levels)
         levels = _levels(means - design @ fitted, steps)
-        score = bic(means - levels - design @ fitted, 1 + 3 * steps + 2 * HARMONICS)
+        score = bic(means - levels - design @ fitted, 1 + STEP_COST * steps + 2 * HARMONICS)
         if score < best:
             best, coefficients = score, fitted
     return (coefficients if best + MARGIN < without else none), noise

@@ -7,6 +7,7 @@ import pytest
 
 from metrics_py.alerting import Engine
 from tests.simulation.alerting.worlds import FAMILIES, FIRST, WARMUP, daily, seasonal, simulate
+from tests.support import acceptance
 from tests.support.measured import interval, record
 
 SECTION = "Alert delay and incidents"
@@ -38,7 +39,7 @@ def shown(value: float) -> float | str:
     return "longer than the run" if value >= NEVER else float(value)
 
 
-@pytest.mark.parametrize("share", [10, pytest.param(1, marks=pytest.mark.long)], ids=["tenth", "full"])
+@pytest.mark.parametrize("share", [10, pytest.param(1, marks=pytest.mark.full)], ids=["tenth", "full"])
 @pytest.mark.parametrize(("family", "size"), list(LISTED), ids=str)
 def test_median_delay(family, size, share):
     """Shifts of 2 sd and more: at most one day more than listed; smaller ones are recorded. (`messy` is stated in words
@@ -65,7 +66,7 @@ def test_median_delay(family, size, share):
     assert not slow, f"(shift, median, listed): {slow}"
 
 
-@pytest.mark.parametrize("monitors", [10, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("monitors", [10, pytest.param(100, marks=pytest.mark.full)])
 @pytest.mark.parametrize("shifted", [10, 30])
 def test_streams_shifted_together_are_one_pure_incident(monitors, shifted):
     """2 sd in 10 or 30 of 100 streams: purity at least .90, nearly all found in 30 days, one incident."""
@@ -99,7 +100,7 @@ def test_streams_shifted_together_are_one_pure_incident(monitors, shifted):
     assert per_monitor <= 1.5
 
 
-@pytest.mark.parametrize("runs", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("runs", [100, pytest.param(1000, marks=pytest.mark.full)])
 def test_change_point(runs):
     """Estimated change points within one and three days of the truth."""
     listed = {1: (0.50, 0.71), 2: (0.83, 0.95), 3: (0.96, 0.99)}
@@ -124,7 +125,7 @@ def test_change_point(runs):
     )
 
 
-@pytest.mark.parametrize("runs", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("runs", [100, pytest.param(1000, marks=pytest.mark.full)])
 def test_a_followed_stream_tells_sudden_changes(runs):
     """Found within 14 days, one of 100 streams (c = 9000): 5 sd in 90 %; smaller ones are recorded."""
     measured = {}
@@ -139,7 +140,7 @@ def test_a_followed_stream_tells_sudden_changes(runs):
     assert measured["5 sd"] >= 0.9
 
 
-@pytest.mark.parametrize("monitors", [20, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("monitors", [20, pytest.param(100, marks=pytest.mark.full)])
 @pytest.mark.parametrize("family", ["Gaussian", "messy"])
 def test_one_bad_day_is_for_the_rule_and_not_for_the_budget(monitors, family):
     """A spike of 8 sd on one day in one of 100 streams: the budget hardly sees it, ``alerts.spikes: {"*": 6}`` does."""
@@ -170,9 +171,11 @@ def test_one_bad_day_is_for_the_rule_and_not_for_the_budget(monitors, family):
     assert interval(by_rule, monitors)[1] >= 0.9
 
 
-@pytest.mark.parametrize("monitors", [12, pytest.param(40, marks=pytest.mark.long)])
-@pytest.mark.parametrize("size", [2, 3])
-def test_a_shift_after_a_year_with_a_season(monitors, size):
+@pytest.mark.parametrize(
+    ("size", "monitors"),
+    [(2, 12), (3, 12), pytest.param(2, 120, marks=pytest.mark.full), pytest.param(3, 40, marks=pytest.mark.full)],
+)
+def test_a_shift_after_a_year_with_a_season(size, monitors):
     """One of 40 streams shifts for good, 400 days after the warm-up, in a monitor whose streams all have a season."""
     streams, at = 40 * monitors, WARMUP + 400
     world = seasonal(1.0)(np.random.default_rng([43, size]), at + 40, streams)
@@ -183,4 +186,4 @@ def test_a_shift_after_a_year_with_a_season(monitors, size):
     found = int(((first >= 0) & (first < at + 14)).sum())
     promise = "share of sustained shifts found within 14 days in a year with a season of 1 sd: at least .8"
     record(f"alert-delay-season-{size}", promise, {f"{size} sd": round(found / monitors, 3)}, monitors, SECTION)
-    assert interval(found, monitors)[1] >= 0.8
+    acceptance.check(monitors - found, monitors, 0.2)
