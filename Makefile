@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := False
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo ui test-fast test test-long test-long-failed wheel-check lint bench docs evidence clean
+.PHONY: help install demo ui test-fast test test-long test-long-failed test-full wheel-check lint bench docs evidence clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,16 +27,19 @@ ui: install ## Open the Dagster UI on what is in this folder (monitors/, data/)
 	$(BIN)/sightline ui
 
 test-fast: install ## The tests that need no dbt, no Dagster and no simulation (under 90 s)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not browser and not e2e" tests/unit tests/docs
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" tests/unit tests/docs
 
 test: install ## Run the test suite (about 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not browser and not e2e" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" tests
 
-test-long: install ## Full-size simulations, fault runs, real servers and a real browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "long or browser or e2e" --durations 25 tests
+test-long: install ## Fault and load runs, real servers and a real browser (about 15 minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "(long or browser or e2e) and not full" --durations 25 tests
+
+test-full: install ## Simulations and fault runs at their full sizes, those of docs/evidence.md (about 30 minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m full --durations 25 tests
 
 test-long-failed: install ## Run again what the last `make test-long` left failed
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "long or browser or e2e" tests
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "(long or browser or e2e) and not full" tests
 
 wheel-check: install ## Build the wheel and use it in an empty environment and an empty folder
 	$(BIN)/python tests/wheel_check.py
@@ -50,7 +53,7 @@ bench: install ## The daily path as a ratio to a plain scan; `python -m benchmar
 docs: install ## Write schemas/, docs/spec.md and docs/metrics.md anew from the code
 	$(BIN)/python -m sightline.spec.docs
 
-evidence: install ## Write docs/evidence.md anew from what the last `make test-long` measured
+evidence: install ## Write docs/evidence.md anew from what the last `make test-full` measured
 	$(BIN)/python -m tests.simulation.write_evidence
 
 clean: ## Remove what the demo and the tests made (keeps .venv)

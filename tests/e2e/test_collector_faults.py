@@ -86,7 +86,7 @@ def test_kill_9_of_the_collector_loses_nothing_acknowledged(tmp_path):
     kill_again_and_again(tmp_path, 3, seed=1)
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_two_hundred_kills_of_the_collector(tmp_path):
     for seed in range(10):
         kill_again_and_again(tmp_path / str(seed), 20, seed)
@@ -158,7 +158,7 @@ def test_the_intake_finds_what_a_killed_client_without_a_collector_left(tmp_path
     assert {f"p-{i}" for i in range(safe)} <= ids.keys() and set(ids.values()) <= {1}
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_two_hundred_kills_of_clients(tmp_path):
     for seed in range(10):
         kill_clients(tmp_path / str(seed), 20, seed)

@@ -70,7 +70,7 @@ WORLDS = {
 LONG = "1500 users of 8 rows"
 
 
-@pytest.mark.parametrize("world", [pytest.param(w, marks=[pytest.mark.long] if w == LONG else []) for w in WORLDS])
+@pytest.mark.parametrize("world", [pytest.param(w, marks=[pytest.mark.full] if w == LONG else []) for w in WORLDS])
 def test_coverage_of_the_quality_intervals(world):
     promise = 0.08  # missed
     n_runs = acceptance.repetitions(promise)

@@ -44,7 +44,7 @@ def holds(count: int, allowed: float, full: bool) -> bool:
     return (high if full else low) <= allowed
 
 
-@pytest.mark.parametrize("streams", [1000, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("streams", [1000, pytest.param(10_000, marks=pytest.mark.full)])
 @pytest.mark.parametrize("c", [90, 365, 9000])
 def test_alarms_per_stream_and_year(c, streams):
     """Every family, every stream with a budget of its own, tails pooled per 100 streams, state saved on the way."""
@@ -65,7 +65,7 @@ def test_alarms_per_stream_and_year(c, streams):
     assert not broken, f"c = {c}: {broken} exceed {YEAR / c:.4g} alarms per stream: {measured}"
 
 
-MONITORS = [20, pytest.param(200, marks=pytest.mark.long)]
+MONITORS = [20, pytest.param(200, marks=pytest.mark.full)]
 
 
 def hold_the_budget(run, monitors: int, full: bool, slug: str, whose: str, case: str) -> None:
@@ -96,7 +96,7 @@ def test_incidents_per_monitor(monitors, name, family, warmup):
     hold_the_budget(run, monitors, monitors >= 200, slug, " over 100 streams", name)
 
 
-@pytest.mark.parametrize("monitors", [10, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("monitors", [10, pytest.param(100, marks=pytest.mark.full)])
 def test_incidents_when_half_the_streams_come_four_days_late(monitors):
     """Label streams lag: they share each day's common factor with streams already judged; the budget still holds."""
     world = messy(np.random.default_rng(22), DAYS, 100 * monitors)
@@ -106,7 +106,7 @@ def test_incidents_when_half_the_streams_come_four_days_late(monitors):
     hold_the_budget(run, monitors, monitors >= 100, "lagged", whose, "messy, lagged")
 
 
-@pytest.mark.parametrize("streams", [150, pytest.param(1500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("streams", [150, pytest.param(1500, marks=pytest.mark.full)])
 def test_a_monitor_with_one_stream(streams):
     """No neighbours to learn the tails from: the prior (8 degrees of freedom, scale at least 1), default warm-up."""
     measured = {}
@@ -124,7 +124,7 @@ def test_a_monitor_with_one_stream(streams):
     )
 
 
-@pytest.mark.parametrize("streams", [60, pytest.param(600, marks=pytest.mark.long)])
+@pytest.mark.parametrize("streams", [60, pytest.param(600, marks=pytest.mark.full)])
 @pytest.mark.parametrize("rho", [0.0, 0.5])
 def test_hourly_windows(streams, rho):
     """Hour-of-week baseline, t6 noise, c = 2160 hours (90 days), 91 days after two weeks of warm-up."""
@@ -144,7 +144,7 @@ def test_hourly_windows(streams, rho):
     assert holds(len(run.incidents), streams * 91 / 90, streams >= 600)
 
 
-@pytest.mark.parametrize("streams", [100, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("streams", [100, pytest.param(1000, marks=pytest.mark.full)])
 def test_weekly_windows(streams):
     """No season, twelve weeks of warm-up, five years, `1 per 90d`: at most 20.2 alarms per stream."""
     measured = {}
@@ -159,7 +159,7 @@ def test_weekly_windows(streams):
     record("alert-null-weekly", promise, measured, streams, SECTION)
 
 
-@pytest.mark.parametrize("monitors", [10, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("monitors", [10, pytest.param(100, marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", ["messy", "AR(1) .6", "rate, 3 events a day"])
 def test_incidents_when_every_stream_follows_its_level(monitors, name):
     """As after unattended incidents: the one-step predictions of a followed level keep the budget too."""
@@ -169,7 +169,7 @@ def test_incidents_when_every_stream_follows_its_level(monitors, name):
     hold_the_budget(run, monitors, monitors >= 100, slug, " over 100 streams that all follow their level", name)
 
 
-@pytest.mark.parametrize("monitors", [12, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("monitors", [12, pytest.param(30, marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", list(UNSMOOTH))
 def test_two_years_of_streams_that_no_smooth_law_fits(monitors, name):
     """40 streams a monitor; the second year by itself too, since a wrong law costs more the longer it is believed."""
@@ -188,7 +188,7 @@ def test_two_years_of_streams_that_no_smooth_law_fits(monitors, name):
     assert holds(late, monitors * YEAR / 90, full), measured
 
 
-@pytest.mark.parametrize("monitors", [8, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("monitors", [8, pytest.param(20, marks=pytest.mark.full)])
 @pytest.mark.parametrize("amplitude", [0.0, 1.0])
 def test_the_years_after_a_season_was_learnt(monitors, amplitude):
     """Of three years the second and third: in the first, a season is a change to whoever has never seen one."""

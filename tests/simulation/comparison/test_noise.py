@@ -19,7 +19,7 @@ from tests.support.measured import interval, record
 
 SECTION = "Ad hoc comparison"
 WINDOWS = 48
-REFERENCES = [pytest.param(8, id="short"), pytest.param(60, id="full", marks=pytest.mark.long)]
+REFERENCES = [pytest.param(8, id="short"), pytest.param(60, id="full", marks=pytest.mark.full)]
 
 
 def zipf(rng, n, moved=0.0):
@@ -146,7 +146,7 @@ def test_a_generated_suite_passes_fresh_data_of_the_same_kind(n):
 MOVES = {"3 % to 12 %": (0.03, 0.12), "10 % to 1 %": (0.10, 0.01), "97 % to 88 %": (0.97, 0.88)}
 
 
-@pytest.mark.parametrize("size", [pytest.param(0.03, id="small"), pytest.param(1.0, id="full", marks=pytest.mark.long)])
+@pytest.mark.parametrize("size", [pytest.param(0.03, id="small"), pytest.param(1.0, id="full", marks=pytest.mark.full)])
 def test_a_generated_suite_finds_a_flag_that_changes_its_rate(size):
     """Either way: what a flag means is unknown. A flag that keeps its rate is left alone."""
     promise, n = 0.05, 500

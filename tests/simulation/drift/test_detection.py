@@ -94,7 +94,7 @@ def days_to_detect(change: str, runs: int, seed: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("runs", [pytest.param(6, id="tenth"), pytest.param(60, id="full", marks=pytest.mark.long)])
+@pytest.mark.parametrize("runs", [pytest.param(6, id="tenth"), pytest.param(60, id="full", marks=pytest.mark.full)])
 def test_median_days_to_detect(runs):
     measured = {}
     for change, listed in LISTED.items():
@@ -116,7 +116,7 @@ def test_median_days_to_detect(runs):
     assert not late, late
 
 
-@pytest.mark.parametrize("runs", [pytest.param(6, id="tenth"), pytest.param(60, id="full", marks=pytest.mark.long)])
+@pytest.mark.parametrize("runs", [pytest.param(6, id="tenth"), pytest.param(60, id="full", marks=pytest.mark.full)])
 def test_the_budget_holds_when_only_the_volume_changes(runs):
     rng = np.random.default_rng(2)
     incidents = 0

@@ -23,7 +23,7 @@ from tests.support import acceptance
 from tests.support.measured import interval, record
 
 SECTION = "Effect sizes and their intervals"
-SIZES = [pytest.param(0.1, id="tenth"), pytest.param(1.0, id="full", marks=pytest.mark.long)]
+SIZES = [pytest.param(0.1, id="tenth"), pytest.param(1.0, id="full", marks=pytest.mark.full)]
 SHIFTS = (0.0, 0.05, 0.1, 0.3, 0.5)  # of a normal column: true PSI 0, .0025, .010, .088, .245
 
 

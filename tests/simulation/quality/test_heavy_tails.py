@@ -16,7 +16,7 @@ from tests.support import acceptance
 from tests.support.measured import record
 
 SECTION = "Metric intervals and comparisons"
-SIZES = [pytest.param(0.1, id="tenth"), pytest.param(1.0, id="full", marks=pytest.mark.long)]
+SIZES = [pytest.param(0.1, id="tenth"), pytest.param(1.0, id="full", marks=pytest.mark.full)]
 SPREAD = 2  # of the labels, in standard deviations of the error
 
 # error law -> (draw, mean square, mean absolute value, variance)
