@@ -57,7 +57,7 @@ def make_spec(segments: int) -> MonitorSpec:
         {
             "model": {"id": "bench", "task": "binary_classification"},
             "columns": {"score": "score", "latency_ms": "ms", "features": features, "segments": CATEGORICAL[:segments]},
-            "labels": {"column": "label", "positive": 1},
+            "labels": {"column": "label", "positive": 1, "observed_at": "observed_at"},
             "reference": {"start": START.isoformat(), "end": (START + timedelta(days=REFERENCE_DAYS)).isoformat()},
         }
     )

@@ -167,10 +167,10 @@ def category_texts(texts: pl.Series) -> pl.Series:
     >>> category_texts(pl.Series(["2.0", "True", "02134", None])).to_list()
     ['2', 'true', '02134', None]
     """
-    other = texts.str.contains(r"^(?:-?(?:0|[1-9][0-9]*)\.0+|True|False)$").fill_null(False)
-    if not other.any():
+    candidates = texts.filter(texts.str.ends_with("0") | texts.is_in(["True", "False"])).unique()
+    distinct = candidates.filter(candidates.str.contains(r"^(?:-?(?:0|[1-9][0-9]*)\.0+|True|False)$"))
+    if distinct.is_empty():
         return texts
-    distinct = texts.filter(other).unique()
     spelled = pl.Series([category_text(text) for text in distinct.to_list()], dtype=pl.String)
     return texts.replace(distinct, spelled)
 

@@ -57,7 +57,8 @@ def convert(raw: pl.Series, kind: str, *, parse: bool = False) -> Converted:
     """
     if raw.dtype == pl.Null:
         target = {"numeric": pl.Float64, "boolean": pl.Boolean, "datetime": TIMESTAMP, "embedding": pl.List(pl.Float32)}
-        return Converted(pl.Series(raw.name, [None] * len(raw), dtype=target.get(kind, pl.String)))
+        nothing = pl.Series(raw.name, [None], dtype=target.get(kind, pl.String))
+        return Converted(nothing.new_from_index(0, len(raw)))
     if isinstance(raw.dtype, pl.Categorical | pl.Enum):
         raw = raw.cast(pl.String)
     if raw.dtype == pl.Binary and kind in ("categorical", "text"):

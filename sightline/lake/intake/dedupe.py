@@ -37,7 +37,7 @@ def add_buckets(frame: pl.DataFrame) -> pl.DataFrame:
 
         with duckdb.connect() as con:
             con.register("units", to_arrow(units))
-            bucket = f"(md5_number_upper(unit) % 256 % {N_BUCKETS})::UTINYINT AS bucket"
+            bucket = f"('0x' || md5(unit)[1:2])::UTINYINT % {N_BUCKETS} AS bucket"
             buckets = con.sql(f"SELECT {bucket} FROM units").pl()["bucket"]  # noqa: S608 (a constant)
     return frame.with_columns(buckets)
 

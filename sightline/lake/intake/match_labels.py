@@ -42,10 +42,11 @@ class Predictions:
         lazy = pl.scan_parquet(
             files, hive_partitioning=False, glob=False, missing_columns="insert", extra_columns="ignore"
         )
-        found = lazy.select(INDEX_COLUMNS).join(
-            ids.unique().to_frame("prediction_id").lazy(), on="prediction_id", how="semi"
-        )
-        return found.group_by("prediction_id", "window_start").agg(pl.col("predicted_at").min()).collect()
+        wanted_ids = ids.to_frame("prediction_id").lazy()
+        found = lazy.select(INDEX_COLUMNS).join(wanted_ids, on="prediction_id", how="semi").collect()
+        if found["prediction_id"].is_unique().all():
+            return found
+        return found.group_by("prediction_id", "window_start").agg(pl.col("predicted_at").min())
 
 
 def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -106,9 +107,10 @@ def _choose(labels: pl.DataFrame, found: pl.DataFrame, by_hint: bool) -> pl.Data
     pairs = labels.join(slim, on="prediction_id", how="inner")
     if by_hint:
         pairs = pairs.filter(pl.col("found_window") == pl.col("hint_window"))
-    pairs = pairs.sort(pl.col("found_at") <= pl.col("observed_at"), "found_at").unique(
-        "label", keep="last", maintain_order=True
-    )
+    if found["prediction_id"].is_duplicated().any():
+        pairs = pairs.sort(pl.col("found_at") <= pl.col("observed_at"), "found_at").unique(
+            "label", keep="last", maintain_order=True
+        )
     return pairs.with_columns(predicted_at=pl.col("found_at"), window_start=pl.col("found_window")).drop(
         "found_at", "found_window"
     )
@@ -141,6 +143,9 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     """
     value = pl.coalesce("label_class", pl.col("label_value").cast(pl.String))
     known = existing.join(new.select(KEY), on=KEY, how="semi")
+    # Almost all labels are the only one of their prediction: nothing is to be compared
+    is_only = new["prediction_id"].is_unique() & new["prediction_id"].is_in(known["prediction_id"].implode()).not_()
+    only, new = new.filter(is_only), new.filter(~is_only)
     rows = pl.concat([known.with_columns(is_new=pl.lit(False)), new.with_columns(is_new=pl.lit(True))])
     rows = rows.sort(*KEY, "revision_order").with_columns(value=value)
     rows = rows.with_columns(
@@ -154,7 +159,7 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     extra = [*LABEL_SCHEMA, "value", "before", "before_batch"]
     fresh = rows.filter(~pl.col("is_repeated"))
     return Revisions(
-        fresh.select(LABEL_SCHEMA.keys()),
+        pl.concat([only.select(LABEL_SCHEMA.keys()), fresh.select(LABEL_SCHEMA.keys())]),
         rows.filter("is_repeated").select(extra),
         fresh.filter(pl.col("before").is_not_null()).select(extra),
     )
