@@ -41,10 +41,10 @@ rests on:
 - One-step predictions: given its past, a stream's next value is no more surprising than its p-value says. The p-value
   is the value's rank in the stream's own past; ties (a count that is zero on most days) get the interval of their
   ranks, averaged, and beyond the past the pooled tail of all streams decides. The tail may put a value two standard
-  errors farther out than its rank, but only in streams whose past p-values by the tail are uniform (Kolmogorov-
-  Smirnov at 1 %): elsewhere two standard errors a day add up to incidents over the years. So a skewed stream, or one
-  that is zero on 85 % of its days, keeps the promise too. The statistics are still put on a symmetric scale first
-  (logarithm, arcsine): a change is found sooner there.
+  errors farther out than its rank, but only in streams whose past p-values by the tail are uniform
+  (Kolmogorov-Smirnov at 1 %): elsewhere two standard errors a day add up to incidents over the years. So a skewed
+  stream, or one that is zero on 85 % of its days, keeps the promise too. The statistics are still put on a symmetric
+  scale first (logarithm, arcsine): a change is found sooner there.
 - A calendar: weekday (hourly windows: hour of the week) means are learnt; holidays must be listed under
   `alerts.holidays`.
 - A warm-up: 28 days (two weeks of hours, twelve weeks) before a stream may alarm; 56 days are better.

@@ -25,7 +25,8 @@ def add_buckets(frame: pl.DataFrame) -> pl.DataFrame:
 
     It is the same in every engine.
     """
-    units = frame.select(pl.coalesce("entity_id", "prediction_id").alias("unit"))
+    has_entities = frame["entity_id"].null_count() < len(frame)
+    units = frame.select(unit=pl.coalesce("entity_id", "prediction_id") if has_entities else "prediction_id")
     if len(frame) <= SMALL:
         values = [
             hashlib.md5(unit.encode(), usedforsecurity=False).digest()[0] % N_BUCKETS
