@@ -35,11 +35,10 @@ from metrics_py.comparison.tables import Table, read_table
 from metrics_py.drift.methods import DEFAULT_METHODS, PSI_TOLERANCE, DriftMethod, MethodFailed, drift_method
 from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
-from metrics_py.profile.resolution import is_lossy
+from metrics_py.profile.resolution import LOSSY, is_lossy
 from metrics_py.profile.texts import odd_spelling, present
 
 Row = dict[str, Any]
-LOSSY = "values that differ are one and the same as 64-bit floats: subtract a constant, or compare them as categories"
 SHARES_OF_ALL = ("null_rate", "not_finite_rate")
 """Metrics that do not look at the values: judged for every column."""
 
@@ -233,7 +232,7 @@ def _note(name: str, old: Table) -> str:
 def _withheld(reading: Reading, old: pl.Series, new: pl.Series, *, is_given: bool) -> tuple[str | None, str] | None:
     """State and reason where the shares of the values tell nothing about the data."""
     if reading.kind == "numeric" and is_lossy(old, new):
-        return "insufficient_data", LOSSY
+        return "insufficient_data", LOSSY.format(instead="compare them as categories")
     if is_given:
         return None
     if looks_like_key(old) and looks_like_key(new):

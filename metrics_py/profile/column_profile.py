@@ -74,6 +74,8 @@ class ColumnProfile:
     reach : ndarray, shape (2, K)
         How far below and above the value at the end of a numeric bin a number is still that value
         (`metrics_py.profile.resolution`).
+    is_imprecise : bool
+        Different values of the reference are one and the same as 64-bit floats: the counts tell nothing.
     """
 
     column: str
@@ -97,6 +99,7 @@ class ColumnProfile:
     design_effect: float = 1.0
     rows_per_window: float | None = None
     reach: FloatArray = field(default_factory=lambda: np.zeros((2, 0)))
+    is_imprecise: bool = False
     _lookup: dict[str, int] = field(init=False, repr=False, default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
@@ -342,6 +345,7 @@ class ColumnProfile:
             "design_effect": self.design_effect,
             "rows_per_window": self.rows_per_window,
             "reach": self.reach.tolist() if self.kind == "numeric" else [],
+            **({"is_imprecise": True} if self.is_imprecise else {}),
         }
 
     @classmethod

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 RESOLUTION = 2.0**-22
@@ -23,6 +23,7 @@ HALF_RESOLUTION = 2.0**-9
 """Half precision (11 significant bits), and two bits for arithmetic."""
 EXACT_UP_TO = 2.0**53
 LOST = 0.01
+LOSSY = "values that differ are one and the same as 64-bit floats: subtract a constant, or {instead}"
 SHARE_OF_GAP = 0.25
 SHARE_OF_SCALE = 0.25
 MEAN_ROWS = 1.5
@@ -74,6 +75,33 @@ def _loses(series: pl.Series) -> bool:
     if series.dtype.is_integer() and not (doubles.abs() > EXACT_UP_TO).any():
         return False
     return doubles.n_unique() < (1 - LOST) * series.n_unique()
+
+
+def is_dense(n: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:
+    """Whether whole numbers spread over a range lie so close that 64-bit floats make more than 1 % of them equal.
+
+    Parameters
+    ----------
+    n : array_like, shape (...)
+        How many there are.
+    low, high : array_like, shape (...)
+        The smallest and the largest of them, as floats.
+
+    Returns
+    -------
+    ndarray of bool, shape (...)
+        False where the limits are unknown (NaN), or are below 2^53.
+
+    Examples
+    --------
+    >>> bool(is_dense(1000, 2.0**60, 2.0**60 + 2000)), bool(is_dense(10**6, 1.7e18, 1.7e18 + 8.64e13))
+    (True, False)
+    """
+    ends = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    size = np.maximum(np.abs(ends[0]), np.abs(ends[1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.spacing(size)
+        return (size >= EXACT_UP_TO) & (np.asarray(n, dtype=float) * step > 2 * LOST * (ends[1] - ends[0]))
 
 
 def reach(

@@ -31,7 +31,7 @@ MARTS = {
         "column_bins",
         "custom_input_sums",
     ),
-    "drift": ("column_bins",),
+    "drift": ("column_bins", "column_moments", "rejections"),
     "model_quality": (
         "confusion",
         "score_label_bins",

@@ -16,7 +16,7 @@ from scipy.special import gammaln
 from metrics_py.drift.measures import Z
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.quality.table import quality_table
-from sightline.judging import custom_python, custom_sql
+from sightline.judging import custom_python, custom_sql, precision
 from sightline.judging.columns import judge_columns
 from sightline.judging.frames import BY, MIN_RATE_ROWS, SIGN, Judged, Work, conform, quality_evidence, window_frame
 from sightline.judging.marts import read_mart, with_all_versions
@@ -66,9 +66,10 @@ def judge(work: Work) -> Judged:
     judged = with_bounds(spec, paths, ASSET, judged, worse, {**LIMITS, **python.limits})
     judged = _expected_outside(_expected_unseen(judged, profiles), profiles)
     judged = _hard_rules(spec, judged)
-    return Judged(
+    found = Judged(
         judged, pl.concat([service_evidence(spec, judged), quality_evidence(on_scale(custom, scales(spec)), ASSET)])
     )
+    return precision.withheld(found, precision.imprecise(spec, con, keys, profiles))
 
 
 def _custom(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.DataFrame:

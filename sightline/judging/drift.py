@@ -18,6 +18,7 @@ from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.reasons import ReasonCode
+from sightline.judging import precision
 from sightline.judging.evidence import column_evidence
 from sightline.judging.frames import BY, JUDGED, Judged, conform
 from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
@@ -52,9 +53,10 @@ def judge(
     profiles : mapping of column to ColumnProfile
         The frozen reference.
     """
-    return judge_bins(
+    judged = judge_bins(
         spec, con, "column_bins", keys, {name: p for name, p in profiles.items() if name != "@label"}, ASSET
     )
+    return precision.withheld(judged, precision.imprecise(spec, con, keys, profiles))
 
 
 def judge_bins(

@@ -21,9 +21,12 @@ import polars as pl
 from metrics_py.drift.effects import design_effect
 from metrics_py.profile.build import build_profile, count
 from metrics_py.profile.column_profile import BIN_SCHEMA, ColumnProfile
+from metrics_py.profile.resolution import is_dense
 from sightline.durable import replace_file
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
+from sightline.lake.intake.roles import roles
+from sightline.lake.intake.rounding import IMPRECISE
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_data import ColumnRole, ReferenceData, column_roles, file_data, lake_data
 from sightline.warehouse.reference_quality import quality_aggregates
@@ -399,6 +402,7 @@ def _profile(spec: MonitorSpec, data: ReferenceData, role: ColumnRole) -> Column
     profile = build_profile(
         rows["value"], kind, column=role.column_name, bins=spec.drift.bins, rows_per_window=per_window
     )
+    profile = replace(profile, is_imprecise=_is_imprecise(spec, data, role, profile))
     if spec.columns.entity_id is None:
         return profile
     parts = rows.partition_by("bucket", include_key=False)
@@ -407,6 +411,14 @@ def _profile(spec: MonitorSpec, data: ReferenceData, role: ColumnRole) -> Column
         return replace(profile, design_effect=max(1.0, design_effect(counts).value))
     except ValueError:  # fewer than 4 buckets or 2 bins hold rows: nothing to tell dependence from
         return profile
+
+
+def _is_imprecise(spec: MonitorSpec, data: ReferenceData, role: ColumnRole, profile: ColumnProfile) -> bool:
+    sources = {each.name: each.column for each in roles(spec, "inferences")}
+    lost = data.rounding.get(sources.get(role.lake_column, ""), set())
+    if profile.kind != "numeric" or not lost or profile.minimum is None or profile.maximum is None:
+        return False
+    return IMPRECISE in lost or bool(is_dense(profile.n_rows, profile.minimum, profile.maximum))
 
 
 def _segments(spec: MonitorSpec, data: ReferenceData) -> pl.DataFrame:

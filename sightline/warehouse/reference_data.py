@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sized
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sightline.lake.intake.chunks import Chunk
 from sightline.lake.intake.dedupe import add_buckets
 from sightline.lake.intake.normalize import normalize
 from sightline.lake.intake.roles import roles
+from sightline.lake.intake.rounding import ROUNDINGS
 from sightline.lake.intake.sources import Batch, format_of
 from sightline.lake.store.schema import literal, quote
 from sightline.spec.model import FeatureKind, MonitorSpec
@@ -65,6 +66,8 @@ class ReferenceData:
         Where they come from, in words.
     n_rows, n_windows, n_labelled, n_rejected : int
         Rows, windows that hold some, labelled rows, unreadable rows of a file.
+    rounding : mapping of str to set of str
+        What 64-bit floats do to a column of the user's (`sightline.lake.intake.rounding`).
     select : callable
         SQL select list -> frame of all rows (thinned), labels joined only if asked for.
     is_file : bool
@@ -79,6 +82,7 @@ class ReferenceData:
     select: Callable[[str, bool], pl.DataFrame]
     is_file: bool = False
     frame: pl.DataFrame | None = None
+    rounding: Mapping[str, set[str]] = field(default_factory=dict[str, set[str]])
 
     def column(self, role: ColumnRole) -> pl.DataFrame:
         """``value`` as the column is judged (text by length, embedding by norm) and ``bucket``.
@@ -131,7 +135,21 @@ def lake_data(
         thinned = f"SELECT *, hash(batch_id, row_number) % {step} AS thin FROM {rows}"  # noqa: S608 (all quoted)
         return con.sql(f"SELECT {items} FROM ({thinned}) WHERE thin = 0").pl()  # noqa: S608 (all quoted)
 
-    return ReferenceData(source, n_rows, n_windows, n_labelled, 0, select)
+    notes = con.sql(
+        'SELECT "column", reason FROM raw.quarantine WHERE kind = ? AND list_contains(?, reason) '
+        "AND window_start >= ? AND window_start < ?",
+        params=["inferences", list(ROUNDINGS), *(moment and moment.replace(tzinfo=None) for moment in (start, end))],
+    ).pl()
+    return ReferenceData(source, n_rows, n_windows, n_labelled, 0, select, rounding=_roundings([notes]))
+
+
+def _roundings(notes: Iterable[pl.DataFrame]) -> dict[str, set[str]]:
+    """Columns of the user's of which quarantine rows say that a DOUBLE does not hold them, with what it does."""
+    found: dict[str, set[str]] = {}
+    for frame in notes:
+        for column, reason in frame.filter(pl.col("reason").is_in(ROUNDINGS)).select("column", "reason").rows():
+            found.setdefault(column, set()).add(reason)
+    return found
 
 
 def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
@@ -181,7 +199,17 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
             con.register("reference_rows", to_arrow(frame))
             return con.sql(f"SELECT {items} FROM reference_rows WHERE {condition}").pl()  # noqa: S608 (all quoted)
 
-    return ReferenceData(f"file {spec.reference.path}", len(frame), 0, n_labelled, n_rejected, select, True, frame)
+    return ReferenceData(
+        f"file {spec.reference.path}",
+        len(frame),
+        0,
+        n_labelled,
+        n_rejected,
+        select,
+        is_file=True,
+        frame=frame,
+        rounding=_roundings(done.quarantine),
+    )
 
 
 def _no_payload(rows: Sized) -> list[str]:

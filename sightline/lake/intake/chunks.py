@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from metrics_py.profile.resolution import EXACT_UP_TO
 from sightline.lake.intake.roles import Role
+from sightline.lake.intake.rounding import is_whole
 from sightline.lake.intake.sources import Batch
 from sightline.log.events import InferenceEvent
 from sightline.narrowing import Json
@@ -117,10 +119,21 @@ def typed_series(name: str, values: list[Any], kind: str) -> pl.Series:
     is_nested = any(map(_is_nested, values)) if kind == "embedding" else not NESTS.isdisjoint(map(type, values))
     for dtype in () if is_nested else (NATIVE.get(kind), None):  # Polars takes minutes to refuse a list nested deeply
         try:
-            return pl.Series(name, values, dtype=dtype, strict=True)
+            column = pl.Series(name, values, dtype=dtype, strict=True)
         except (TypeError, OverflowError, pl.exceptions.PolarsError):
             continue
+        if dtype == pl.Float64 and (column.abs() >= EXACT_UP_TO).any() and any(map(is_whole, values)):
+            return _whole_series(name, values)
+        return column
     return pl.Series(name, values, dtype=pl.Object)
+
+
+def _whole_series(name: str, values: list[Any]) -> pl.Series:
+    """Numbers of which a DOUBLE rounds some: they stay what they are until that is noted."""
+    try:
+        return pl.Series(name, values, dtype=pl.Int128, strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        return pl.Series(name, values, dtype=pl.Object)
 
 
 def gather(objects: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[Any]]:

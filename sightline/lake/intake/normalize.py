@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from metrics_py.profile.resolution import is_lossy
 from metrics_py.profile.values import read_classes
 from sightline.lake.intake.chunks import BadRecord, Chunk
 from sightline.lake.intake.convert import Converted, convert, without_nan
 from sightline.lake.intake.roles import roles, succeeded
+from sightline.lake.intake.rounding import Rounded, rounded
 from sightline.lake.store.parts import quarantine_frame, window_starts
 from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, TIMESTAMP, inference_schema
 from sightline.spec.model import MonitorSpec
@@ -45,7 +45,7 @@ class _Work:
         self.rejected = pl.Series([False], dtype=pl.Boolean).new_from_index(0, self.n)
         self.rejections: list[tuple[str, str, pl.Series]] = []
         self.issues: list[tuple[str, str, pl.Series]] = []
-        self.imprecise: list[str] = []
+        self.rounded: list[tuple[str, Rounded]] = []
         batch_time = chunk.batch.received_at.astimezone(UTC).replace(tzinfo=None)
         self.received = self.constant(batch_time, TIMESTAMP)
         if "received_at" in self.raw.columns:
@@ -71,8 +71,10 @@ class _Work:
     def value(self, name: str, kind: str | None = None) -> pl.Series:
         """Convert one column whose bad values become null and are reported."""
         found = self.take(name, kind)
-        if self.has(name) and (kind or self.kinds.get(name)) == "numeric" and is_lossy(self.raw[name]):
-            self.imprecise.append(self.sources.get(name, name))
+        if self.has(name) and (kind or self.kinds.get(name)) == "numeric":
+            lost = rounded(self.raw[name], found.values, parse=self.chunk.parse)
+            if lost is not None:
+                self.rounded.append((self.sources.get(name, name), lost))
         for reason, mask in found.issues:
             self.issues.append((name, reason, mask))
         return found.values
@@ -117,6 +119,7 @@ def normalize(spec: MonitorSpec, chunk: Chunk) -> Normalized:
         *_rejections(work, frame),
         *_value_issues(work, frame),
         *_notes(work),
+        *_rounding_notes(work, frame),
         *_bad_records(work, chunk.bad),
     ]
     n_bad = sum(record.n_rows for record in chunk.bad)
@@ -320,7 +323,6 @@ def _notes(work: _Work) -> list[pl.DataFrame]:
     notes = [(name, "unknown_column") for name in work.chunk.unknown] + [
         (role.column, "missing_column") for role in work.chunk.missing
     ]
-    notes += [(name, "imprecise_number") for name in work.imprecise]
     if not notes or work.n == 0:
         return []
     row = {
@@ -339,6 +341,22 @@ def _notes(work: _Work) -> list[pl.DataFrame]:
             ]
         )
     ]
+
+
+def _rounding_notes(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """What DOUBLE cannot hold: one line per column and window."""
+    if not work.rounded:
+        return []
+    batch = work.chunk.batch
+    row = {"kind": batch.kind, "batch_id": batch.batch_id, "source": batch.path, "severity": "note"}
+    found: list[dict[str, object]] = []
+    for name, lost in work.rounded:
+        rows = frame.filter(lost.rows & ~work.rejected)
+        counts = rows.group_by("window_start").agg(n=pl.len(), received_at=pl.col("received_at").min())
+        for start, n, received in counts.sort("window_start").rows():
+            note = {"column": name, "reason": lost.reason, "value": f"{n} rows", "window_start": start}
+            found.append(row | note | {"received_at": received})
+    return [quarantine_frame(found)] if found else []
 
 
 def _bad_records(work: _Work, bad: Sequence[BadRecord]) -> list[pl.DataFrame]:

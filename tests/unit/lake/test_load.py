@@ -19,6 +19,8 @@ from sightline.lake.intake.affected_windows import peek_windows
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.sources import list_batches, pending
 from sightline.lake.store.parts import scan_lake
+from sightline.log.events import InferenceEvent
+from sightline.log.writer import SegmentWriter
 from sightline.spec.model import Columns, Feature
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows, tables
 
@@ -270,13 +272,30 @@ def test_columns_of_a_csv_of_a_spreadsheet_and_of_folders(tmp_path: Path) -> Non
     assert lake["f_x"].to_list() == data["x"].to_list()
 
 
-def test_numbers_that_a_double_cannot_tell_apart_are_noted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "ndjson"])
+def test_numbers_that_a_double_cannot_tell_apart_are_noted_in_each_window(tmp_path: Path, suffix: str) -> None:
     home, paths = make_paths(tmp_path)
-    land(paths.landing_inferences, "a.parquet", rows(8).with_columns(x=pl.Series([2**53 + k for k in range(8)])))
-    land(
-        paths.landing_inferences, "b.parquet", rows(8, first=8).with_columns(x=pl.Series([2**40 + k for k in range(8)]))
-    )
+    apart = {"close": 1, "wide": 10**15, "small": 2.0**-60}
+    for i, (name, step) in enumerate(apart.items()):
+        base = 2**60 + 1 if step >= 1 else 0.5
+        x = pl.Series([base + k * step for k in range(8)])
+        data = rows(8, first=8 * i, every=timedelta(hours=6)).with_columns(x=x)
+        land(paths.landing_inferences, f"{name}.{suffix}", data)
     report = intake(make_spec(), paths, "inferences", home)
-    assert (report.accepted, report.rejected) == (16, 0)
+    assert (report.accepted, report.rejected) == (24, 0)
+    noted = quarantine(tmp_path).filter(severity="note").sort("source", "window_start")
+    windows = [(START + k * DAY).replace(tzinfo=None) for k in range(2)]
+    assert noted.select("column", "reason", "value", "window_start").rows() == [
+        ("x", reason, "4 rows", start) for reason in ("imprecise_number", "rounded_number") for start in windows
+    ]
+
+
+def test_logged_numbers_that_a_double_cannot_tell_apart_are_noted(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    with SegmentWriter(paths.log, "m", "inferences") as log:
+        values = [1.5, *(2**60 + k for k in range(7))]
+        events = [InferenceEvent(id=f"p{k}", at=START, features={"x": x, "c": "red"}) for k, x in enumerate(values)]
+        log.append(events, received_at=START)
+    intake(make_spec(), paths, "inferences", home)
     noted = quarantine(tmp_path).filter(reason="imprecise_number")
-    assert noted.select("column", "severity", "value").rows() == [("x", "note", "8 rows")]
+    assert noted.select("column", "severity", "value").rows() == [("x", "note", "7 rows")]
