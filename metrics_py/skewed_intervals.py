@@ -20,6 +20,8 @@ from metrics_py.intervals import JackknifeInterval, t_quantile
 
 FloatArray = NDArray[np.float64]
 FEW_BUCKETS = 32
+SAME_SIZE = 1e-12
+"""Variance of the sizes of errors, relative to their squared mean, below which they are one size."""
 LIGHT_RATIO = 1.9
 """Mean squared over squared mean absolute error: 1.57 of normal errors, 2 of Laplace's, infinite with a heavy tail."""
 
@@ -130,7 +132,7 @@ def has_heavy_tail(
     Returns
     -------
     ndarray of bool, shape (G,)
-        False where the skewness is NaN.
+        False where the skewness is NaN, and where all errors are of one size: their skewness is that of rounding.
 
     Notes
     -----
@@ -153,4 +155,5 @@ def has_heavy_tail(
         limit = 1 + 1.6 / np.sqrt(np.asarray(rows, dtype=float) / buckets)
         is_skewed = np.asarray(skewness, dtype=float) > limit
         is_wide = np.asarray(mean_squared, dtype=float) > LIGHT_RATIO * np.asarray(squared_mean, dtype=float)
-    return is_skewed | (is_wide & (buckets < FEW_BUCKETS))
+        varies = np.asarray(mean_squared, dtype=float) > (1 + SAME_SIZE) * np.asarray(squared_mean, dtype=float)
+    return varies & (is_skewed | (is_wide & (buckets < FEW_BUCKETS)))

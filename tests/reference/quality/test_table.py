@@ -434,6 +434,24 @@ def test_a_tail_that_one_row_decides_has_no_interval_and_says_so():
     assert (found["mae"]["status"], found["mae"]["ci_low"] < found["mae"]["value"]) == ("ok", True)
 
 
+@pytest.mark.parametrize("offset", [0.1, 1 / 3, -2.7])
+def test_predictions_that_are_all_off_by_the_same_have_no_heavy_tail(offset):
+    """Label and prediction are rounded, so the errors differ in their last digits: that is no tail."""
+    for seed in range(5):
+        rng = np.random.default_rng(900 + seed)
+        label = rng.normal(5, 10, 3000)
+        error = (label + offset) - label
+        sums = regression_sums(error, rng.integers(0, 64, 3000), label)
+        found = by_metric(quality_table(sums=sums, task="regression", by=BY))
+        for name in ("rmse", "mae", "mean_error"):
+            row = found[name]
+            assert (row["ci_low"], row["reason_code"]) == (None, "no_spread"), name
+            assert row["value"] == pytest.approx(offset if name == "mean_error" else abs(offset), rel=1e-12)
+        assert found["r2"]["status"] == "ok"
+        assert found["r2"]["ci_low"] < found["r2"]["value"] < found["r2"]["ci_high"]
+        assert found["r2"]["value"] == pytest.approx(sk.r2_score(label, label + error), rel=1e-9)
+
+
 def test_errors_that_are_all_equal_have_no_interval():
     found = by_metric(
         quality_table(sums=regression_sums(np.full(640, 0.1), np.arange(640) % 64), task="regression", by=BY)
