@@ -210,7 +210,8 @@ def _reason(still_open: list[Request], given_up: list[Request]) -> str:
     for r in given_up:
         how = f"failed {r.attempt} times" if r.attempt >= MAX_ATTEMPTS else "ended, but changed nothing"
         parts.append(
-            f"given up: {_span(r)} ({how}; mend the cause and materialize these partitions, or land new data for them)"
+            f"given up: {_span(r)} ({how}; mend the cause and materialize these partitions or name them to "
+            "`sightline backfill`, or land new data for them)"
         )
     return "; ".join(parts) or "nothing new"
 

@@ -50,7 +50,7 @@ def act(
     found = read_snapshot(paths, decisions.INCIDENTS)
     states = {} if found is None else dict(found.select("incident_id", "status").iter_rows())
     if incident not in states:
-        fix = nearest(incident, states) if states else "there are none yet: materialize the asset `alerts` first"
+        fix = nearest(incident, states) if states else f"there are none: see `sightline incidents {monitor}`"
         raise SightlineError(f"{monitor} has no incident {incident!r}", where=str(paths.results), fix=fix)
     if states[incident] != "open":
         raise SightlineError(

@@ -129,7 +129,7 @@ def _explain(paths: MonitorPaths, **wanted: str | None) -> None:
             raise SightlineError(
                 f"no judgement has the {name} {value!r}", where=str(paths.results), fix=nearest(value, names[name])
             )
-    none_yet = "no judgements yet: materialize data_quality, drift or model_quality of this monitor"
+    none_yet = f"no judgements yet: sightline backfill {paths.root.name}"
     click.echo("no judgement matches" if names["metric"] else none_yet, err=True)
 
 

@@ -43,4 +43,4 @@ def command(monitor: str) -> None:
             click.echo(f"{n} {what}")
     if report.archive:
         click.echo(f"results made under the old file: {report.archive}")
-        click.echo(f"the sensors work all windows up again, or run {spec.id}__backfill over them")
+        click.echo(f"a running UI works all windows up again, or sightline backfill {spec.id}")

@@ -17,7 +17,7 @@ def command(monitor: str, files: tuple[Path, ...], replace: bool) -> None:
     """Load FILES of MONITOR again, in the place of the rows they brought before.
 
     Superseded rows are kept in a history beside the lake and counted in the ledger. The sensors work the windows up
-    again; by hand it is the job MONITOR__backfill.
+    again; from the shell it is `sightline backfill MONITOR`.
     """
     from sightline.lake.intake.reload import reload
     from sightline.spec.loader import find_monitor
@@ -44,6 +44,4 @@ def command(monitor: str, files: tuple[Path, ...], replace: bool) -> None:
         click.echo(f"labels: {report.orphaned} lost their prediction and wait for another one")
     keys = sorted(report.windows)
     span = f" ({keys[0]} to {keys[-1]})" if keys else ""
-    click.echo(
-        f"{len(keys)} windows changed{span}: the sensors work them up again, or run {spec.id}__backfill over them"
-    )
+    click.echo(f"{len(keys)} windows changed{span}: a running UI works them up again, or sightline backfill {spec.id}")

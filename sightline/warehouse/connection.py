@@ -46,7 +46,9 @@ def connect(
     """
     if read_only and not paths.warehouse.exists():
         raise SightlineError(
-            "there is no warehouse yet", where=str(paths.warehouse), fix="materialize the monitor's assets first"
+            "there is no warehouse yet",
+            where=str(paths.warehouse),
+            fix="make it: `sightline backfill MONITOR`, or materialize the monitor's assets in the UI",
         )
     paths.warehouse.parent.mkdir(parents=True, exist_ok=True)
     con = _open(paths, read_only, patience_s)

@@ -1,0 +1,171 @@
+"""What ``sightline backfill`` becomes: ranges of windows through `materialize_range`, and what their checks say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from orchestration import partitions
+from orchestration.backfill import dagster_instance, materialize_range
+from orchestration.monitor import Monitor
+from orchestration.monitor_definitions import models_of
+from orchestration.resources import ensure_manifest
+from orchestration.sensors.flow_sensors import look
+from orchestration.sensors.run_requests import MAX_BRIDGED, MAX_WINDOWS_PER_RUN, Cursor
+from orchestration.sensors.stale_windows import stale_windows
+from sightline.errors import SightlineError
+from sightline.home import Home
+from sightline.lake.store.stored_spec import require_current
+from sightline.spec.flows import flows_of
+from sightline.spec.loader import find_monitor
+from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import contiguous, keys_between
+
+
+@dataclass
+class Outcome:
+    """What some runs did.
+
+    Attributes
+    ----------
+    windows : set of str
+        Those worked up.
+    failed : dict
+        (asset, check) -> window -> what a failed check says. A later run's verdict replaces an earlier one.
+    """
+
+    windows: set[str] = field(default_factory=set[str])
+    failed: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict[tuple[str, str], dict[str, str]])
+
+
+def backfill(home: Home, spec: MonitorSpec, window_range: Sequence[str] = ()) -> Outcome:
+    """Work up a range of windows, or all that are stale, oldest first.
+
+    Parameters
+    ----------
+    home, spec
+        The monitor.
+    window_range : sequence of str
+        Keys of the first and last window. Empty: every window a sensor would start a run for.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    SightlineError
+        A run failed, or the stored data were made under another file of the monitor.
+    """
+    require_current(spec, home.monitor(spec.id))
+    outcome = Outcome()
+    if window_range:
+        keys = keys_between(spec, *window_range)
+        for first, last in contiguous(spec, keys, MAX_WINDOWS_PER_RUN):
+            _work_up(home, spec, first, last, outcome)
+        return outcome
+    seen: set[tuple[str, str, tuple[str, ...]]] = set()
+    while found := _next_range(home, spec):
+        if found in seen:
+            first, last, _ = found
+            raise SightlineError(
+                f"{first} to {last} are still stale after a run",
+                where=spec.id,
+                fix="data come in while they are worked up, or a file cannot be loaded: see their check `contract`",
+            )
+        seen.add(found)
+        _work_up(home, spec, found[0], found[1], outcome)
+    return outcome
+
+
+def _next_range(home: Home, spec: MonitorSpec) -> tuple[str, str, tuple[str, ...]] | None:
+    """The earliest range of stale windows and why they are; a run may change what is stale, so it is asked again."""
+    monitor = Monitor(spec, home, models_of(ensure_manifest(home)))
+    causes: dict[str, list[str]] = {}
+    with dagster_instance(home) as instance:
+        for flow in flows_of(spec):
+            listing = look(monitor, flow, Cursor(), instance)
+            for key, why in stale_windows(spec, flow, listing).items():
+                causes.setdefault(key, []).append(f"{flow}|{why.token}")
+    ranges = contiguous(spec, causes, MAX_WINDOWS_PER_RUN, bridge=MAX_BRIDGED)
+    if not ranges:
+        return None
+    first, last = ranges[0]
+    return first, last, tuple(f"{key}={why}" for key in sorted(causes) if key <= last for why in causes[key])
+
+
+def _work_up(home: Home, spec: MonitorSpec, first: str, last: str, outcome: Outcome) -> None:
+    """One range, with what its runs say."""
+    print(f"working up {_span(first, last)}", flush=True)
+    run_ids = materialize_range(home, spec, first, last)
+    with dagster_instance(home) as instance:
+        for run_id in run_ids:
+            _read(instance, spec, run_id, outcome)
+
+
+def _read(instance: dg.DagsterInstance, spec: MonitorSpec, run_id: str, outcome: Outcome) -> None:
+    run = instance.get_run_by_id(run_id)
+    tags = run.tags if run else {}
+    single = tags.get("dagster/partition")
+    keys = [single] if single else keys_between(spec, tags[partitions.RANGE_START], tags[partitions.RANGE_END])
+    outcome.windows |= set(keys)
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        found = entry.dagster_event.event_specific_data if entry.dagster_event else None
+        if not isinstance(found, dg.AssetCheckEvaluation) or found.partition is None:
+            continue
+        windows = outcome.failed.setdefault((found.asset_key.path[-1], found.check_name), {})
+        windows.pop(found.partition, None)
+        if not found.passed and found.severity is dg.AssetCheckSeverity.ERROR:
+            windows[found.partition] = (found.description or "").strip().partition("\n")[0]
+
+
+def _span(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
+
+
+def _count(n: int) -> str:
+    return f"{n} window{'' if n == 1 else 's'}"
+
+
+def report(spec: MonitorSpec, outcome: Outcome) -> list[str]:
+    """The lines that tell an outcome.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    outcome : Outcome
+
+    Returns
+    -------
+    list of str
+    """
+    keys = sorted(outcome.windows)
+    if not keys:
+        return [f"{spec.id}: nothing to work up: no window has data newer than its judgement"]
+    lines = [f"{spec.id}: {_count(len(keys))} worked up ({_span(keys[0], keys[-1])})"]
+    failed = {check: windows for check, windows in sorted(outcome.failed.items()) if windows}
+    lines.append(f"checks that failed: {len(failed) or 'none'}")
+    for (asset, check), windows in failed.items():
+        first, last = min(windows), max(windows)
+        lines.append(f"  {asset}/{check} in {_count(len(windows))} ({_span(first, last)}): {windows[last]}")
+    return lines
+
+
+def main(monitor_id: str, *window_range: str) -> int:
+    """Work up and tell; the exit code: 0 done, 1 a check failed, 2 a run failed."""
+    home = Home.from_env()
+    try:
+        spec = find_monitor(home, monitor_id)
+        outcome = backfill(home, spec, window_range)
+    except SightlineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(report(spec, outcome)))
+    return 1 if any(outcome.failed.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
