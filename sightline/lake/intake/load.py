@@ -170,6 +170,7 @@ class Loader:
             done = self.halves.add(batch.batch_id, chunk.halves, batch.received_at)
             self._settle(done)
             self._whole(batch, done.events)
+            self.tallies[batch.batch_id].n_rows += done.n_more
 
     def _settle(self, done: HalvesDone) -> None:
         """Count halves that began or ceased to wait."""

@@ -1,12 +1,16 @@
 """Payload loggers send the request and the response of a call as two events; here the halves become one inference.
 
+A call of several rows has one half for each of them, ``<id>:<row>``; where the server answered it with an error there
+is one response for all, ``<id>``, and every row gets it.
+
 Halves wait in the lake (``lake/halves``) until the other one comes. When a day of newer data has gone by, a half is
 loaded as it is, with a note in the quarantine.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +19,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from sightline.lake.intake.roles import SUCCESS
 from sightline.lake.store.parts import Staging, quarantine_frame, scan_parts
 from sightline.lake.store.schema import HALF_SCHEMA
 from sightline.log.events import InferenceEvent
@@ -22,6 +27,8 @@ from sightline.log.events import InferenceEvent
 PATIENCE = timedelta(days=1)
 REQUEST_FIRST = ("at", "entity", "query", "weight", "trace")
 """Fields the request decides if it has them; all others are the response's."""
+
+ROW_OF_CALL = re.compile(r"(.+):(?:0|[1-9][0-9]*)", re.DOTALL)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(InferenceEvent).decode
@@ -49,6 +56,8 @@ class HalvesDone:
         Halves whose other one did not come.
     waiting, paired, repeated : Counter of str
         Halves by batch: those that wait, earlier ones that no longer do, and repetitions of one that waits.
+    n_more : int
+        Rows that error answers completed beyond one each: such an answer counts once for every row that waited for it.
     """
 
     events: list[tuple[int, InferenceEvent]] = field(default_factory=list[tuple[int, InferenceEvent]])
@@ -56,6 +65,7 @@ class HalvesDone:
     waiting: Counter[str] = field(default_factory=Counter[str])
     paired: Counter[str] = field(default_factory=Counter[str])
     repeated: Counter[str] = field(default_factory=Counter[str])
+    n_more: int = 0
 
 
 def join_halves(request: InferenceEvent, response: InferenceEvent) -> InferenceEvent:
@@ -65,10 +75,24 @@ def join_halves(request: InferenceEvent, response: InferenceEvent) -> InferenceE
         first, second = (request, response) if name in REQUEST_FIRST else (response, request)
         value = getattr(first, name)
         joined[name] = getattr(second, name) if value is None else value
+    joined["id"] = request.id  # of an error answer it is that of the call
     joined["features"] = {**response.features, **request.features}
     joined["received_at"] = max(filter(None, (request.received_at, response.received_at)), default=None)
     joined["part"] = None
     return InferenceEvent(**joined)
+
+
+def _call_of(row_id: str) -> str | None:
+    """Id of the call of several rows that a row's half belongs to, if it looks like one."""
+    found = ROW_OF_CALL.fullmatch(row_id)
+    return found[1] if found else None
+
+
+def _answers_all(event: InferenceEvent) -> bool:
+    """Whether this is an error answer: it speaks for all rows of its call."""
+    is_empty = event.prediction is None and event.score is None and event.class_scores is None
+    failed = event.status is not None and str(event.status).strip().lower() not in SUCCESS
+    return event.part == "response" and failed and is_empty
 
 
 class HalfWork:
@@ -77,28 +101,78 @@ class HalfWork:
     def __init__(self, staging: Staging) -> None:
         self.staging = staging
         self.waiting: dict[str, Half] | None = None
+        self.rows_of: defaultdict[str, dict[str, None]] = defaultdict(dict[str, None])
+        """Waiting requests by the id of their call of several rows."""
         self.newest: datetime | None = None
 
     def add(self, batch_id: str, halves: Sequence[tuple[int, InferenceEvent]], fallback: datetime) -> HalvesDone:
         """Take in the halves of a batch, in the order they were logged; `fallback` is its time of receipt."""
         waiting = self._load()
         done = HalvesDone()
+        spent: dict[str, None] = {}
         for row_number, event in halves:
             received = event.received_at or fallback
             self.newest = received if self.newest is None else max(self.newest, received)
             other = waiting.get(event.id)
             if other is None:
-                waiting[event.id] = Half(event, batch_id, row_number, received)
-                done.waiting[batch_id] += 1
+                answer = self._answer_to(event)
+                if answer is not None:  # it is kept for the other rows of the call, which stand beside this one
+                    if answer.event.id not in spent:
+                        done.paired[answer.batch_id] += 1
+                    spent[answer.event.id] = None
+                    done.events.append((row_number, join_halves(event, answer.event)))
+                elif not self._spread(event, row_number, done):
+                    self._wait(Half(event, batch_id, row_number, received))
+                    done.waiting[batch_id] += 1
             elif other.event.part == event.part:
                 done.repeated[batch_id] += 1
             else:
-                del waiting[event.id]
+                self._remove(event.id)
                 done.paired[other.batch_id] += 1
                 is_request = event.part == "request"
                 joined = join_halves(event, other.event) if is_request else join_halves(other.event, event)
                 done.events.append((row_number, joined))
+        for name in spent:
+            self._remove(name)
         return done
+
+    def _answer_to(self, request: InferenceEvent) -> Half | None:
+        """The error answer that waits for the call this request is a row of."""
+        call = _call_of(request.id) if request.part == "request" else None
+        found = None if call is None else self._load().get(call)
+        is_for_all = found is not None and _answers_all(found.event) and found.event.source == request.source
+        return found if is_for_all else None
+
+    def _spread(self, answer: InferenceEvent, row_number: int, done: HalvesDone) -> bool:
+        """Give an error answer to the rows of its call that wait for it; False if there are none."""
+        if not _answers_all(answer):
+            return False
+        waiting = self._load()
+        rows = [waiting[name] for name in self.rows_of.get(answer.id, ())]
+        rows = [half for half in rows if half.event.source == answer.source]
+        for half in rows:
+            self._remove(half.event.id)
+            done.paired[half.batch_id] += 1
+            done.events.append((row_number, join_halves(half.event, answer)))
+        done.n_more += max(len(rows) - 1, 0)
+        return bool(rows)
+
+    def _wait(self, half: Half) -> None:
+        self._load()[half.event.id] = half
+        self._index(half)
+
+    def _index(self, half: Half) -> None:
+        call = _call_of(half.event.id) if half.event.part == "request" else None
+        if call is not None:
+            self.rows_of[call][half.event.id] = None
+
+    def _remove(self, name: str) -> None:
+        del self._load()[name]
+        call = _call_of(name)
+        if call in self.rows_of:
+            self.rows_of[call].pop(name, None)
+            if not self.rows_of[call]:
+                del self.rows_of[call]
 
     def expire(self) -> HalvesDone:
         """Halves that have waited for a day of newer data."""
@@ -106,7 +180,7 @@ class HalfWork:
         if self.waiting is None or self.newest is None:
             return done
         for half in [half for half in self.waiting.values() if half.received_at < self.newest - PATIENCE]:
-            del self.waiting[half.event.id]
+            self._remove(half.event.id)
             done.paired[half.batch_id] += 1
             done.expired.append(half)
         return done
@@ -130,6 +204,8 @@ class HalfWork:
                 )
                 for row in found.iter_rows(named=True)
             }
+            for half in self.waiting.values():
+                self._index(half)
         return self.waiting
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from sightline.collector.formats import cloudevents
 from sightline.home import MonitorPaths
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.request_response import join_halves
@@ -15,7 +17,8 @@ from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import InferenceEvent
 from sightline.log.writer import SegmentWriter
-from tests.support.lake import START, make_paths, make_spec
+from sightline.spec.model import MonitorSpec
+from tests.support.lake import START, ledger_adds_up, make_paths, make_spec
 
 HOUR = timedelta(hours=1)
 
@@ -106,3 +109,54 @@ def test_a_half_that_stays_alone_is_loaded_after_a_day(tmp_path: Path) -> None:
     assert rows[1] == ("lonely", START.replace(tzinfo=None), "unversioned", "me", None, None, 1.5, "red")
     notes = pl.read_parquet(paths.quarantine / "*.parquet")
     assert notes.select("prediction_id", "severity").rows() == [("lonely", "note")]
+
+
+def events_of(body: object, spec: MonitorSpec) -> list[InferenceEvent]:
+    """What the collector makes of one event of a payload logger."""
+    headers = {"content-type": "application/cloudevents+json"}
+    found = cloudevents.parse(headers, json.dumps(body).encode(), spec)
+    assert all(isinstance(event, InferenceEvent) for event in found)
+    return [event for event in found if isinstance(event, InferenceEvent)]
+
+
+def logged_call(n: int, *, error: bool) -> tuple[list[InferenceEvent], list[InferenceEvent]]:
+    """Halves of a call of `n` rows as KServe logs it."""
+    envelope = {"specversion": "1.0", "id": "call", "source": "ks", "time": START.isoformat()}
+    kind = "org.kubeflow.serving.inference."
+    answer = {"error": "out of memory"} if error else {"predictions": [{"p": 0.5}] * n}
+    data = {"request": {"instances": [{"x": float(i), "c": "red"} for i in range(n)]}, "response": answer}
+    found = [events_of({**envelope, "type": kind + part, "data": data[part]}, make_spec()) for part in data]
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("order", ["request first", "response first", "one batch", "one batch, response first"])
+def test_an_error_answer_holds_for_each_row_of_its_call_once(tmp_path: Path, n: int, order: str) -> None:
+    home, paths = make_paths(tmp_path)
+    requests, responses = logged_call(n, error=True)
+    assert (len(requests), len(responses)) == (n, 1)
+    parts = [requests, responses] if "response first" not in order else [responses, requests]
+    others = [request("other:0"), response("other:0"), request("call:x")]
+    batches = [[*parts[0], *parts[1], *others]] if "one batch" in order else [[*parts[0], *others], parts[1]]
+    for k, batch in enumerate(batches):
+        log(paths, batch, START + (1 + k) * HOUR)
+        intake(make_spec(), paths, "inferences", home)
+    log(paths, [request("later", 60 * 26)], START + 27 * HOUR)  # what still waits is loaded alone
+    intake(make_spec(), paths, "inferences", home)
+    rows = scan_lake(make_spec(), paths, "inferences").collect().sort("prediction_id")
+    ids = ["call"] if n == 1 else [f"call:{i}" for i in range(n)]
+    failed = rows.filter("is_error")
+    assert failed["prediction_id"].to_list() == ids
+    assert failed["f_x"].to_list() == [float(i) for i in range(n)]
+    assert failed["score"].null_count() == n
+    assert rows.filter(~pl.col("is_error"))["prediction_id"].to_list() == ["call:x", "other:0"]
+    ledger_adds_up(tmp_path)
+
+
+def test_a_call_that_is_answered_is_none_of_an_error(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    requests, responses = logged_call(3, error=False)
+    log(paths, [*requests, *responses], START + HOUR)
+    report = intake(make_spec(), paths, "inferences", home)
+    rows = scan_lake(make_spec(), paths, "inferences").collect()
+    assert (report.accepted, rows.height, rows["is_error"].any()) == (6, 3, False)
