@@ -65,6 +65,7 @@ def describe(profile: ReferenceProfile) -> dict[str, Any]:
         "source": profile.source,
         "dagster/row_count": profile.n_rows,
         "rows refused": profile.n_rejected,
+        "labels refused": profile.n_bad_labels,
         "windows": profile.n_windows,
         "columns": markdown_table(header, rows),
     }

@@ -24,6 +24,10 @@ from sightline.user_metrics import python_metrics, sql_metrics
 UNIT = {"hourly": "hour", "daily": "day", "weekly": "week"}
 
 
+READ_WHOLE_BYTES = 64 << 20
+"""Larger reference files are not read to count labels: the asset `reference` tells of them."""
+
+
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -176,6 +180,26 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
         if source and source.duckdb and not (home.root / source.duckdb).exists():
             yield f"the file sources.{kind}.duckdb does not exist: {source.duckdb}"
     yield from _column_warnings(spec, home)
+    yield from _label_warnings(spec, home)
+
+
+def _label_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
+    """Labels of the reference's file that cannot be read."""
+    file = home.root / str(spec.reference.path)
+    has_labels = spec.reference.kind == "file" and spec.labels is not None
+    if not has_labels or not file.is_file() or file.stat().st_size > READ_WHOLE_BYTES:
+        return
+    from sightline.warehouse.reference_data import file_data  # loads DuckDB, which most calls do without
+
+    try:
+        data = file_data(spec, home)
+    except SightlineError:
+        return  # what is wrong with the file is told where its columns are compared, or when it is built
+    if data.n_bad_labels:
+        yield (
+            f"{data.n_bad_labels} labels of the reference file {spec.reference.path} cannot be read "
+            f"({spec.labels.column if spec.labels else ''}): their rows count as unlabelled"
+        )
 
 
 def _column_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:

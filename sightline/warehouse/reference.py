@@ -63,6 +63,8 @@ class ReferenceProfile:
         Span of the rows (UTC); None for a file.
     n_rows, n_windows, n_rejected : int
         Rows, windows that hold them, rows of a file that could not be read.
+    n_bad_labels : int
+        Labels of a file that could not be read, such as neither class: their rows count as unlabelled.
     created_at : datetime
         When it was frozen (UTC).
     columns : dict of str to ColumnProfile
@@ -88,6 +90,7 @@ class ReferenceProfile:
     columns: dict[str, ColumnProfile]
     segments: pl.DataFrame
     quality: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
+    n_bad_labels: int = 0
     is_new: bool = False
 
     @property
@@ -167,6 +170,7 @@ def load_reference(paths: MonitorPaths) -> ReferenceProfile | None:
         n_rows=told["n_rows"],
         n_windows=told["n_windows"],
         n_rejected=told["n_rejected"],
+        n_bad_labels=told.get("n_bad_labels", 0),
         created_at=datetime.fromisoformat(told["created_at"]),
         columns=columns,
         segments=segments,
@@ -336,6 +340,7 @@ def _build(
         n_rows=data.n_rows,
         n_windows=data.n_windows,
         n_rejected=data.n_rejected,
+        n_bad_labels=data.n_bad_labels,
         created_at=_utc(now),
         columns=columns,
         segments=segments,
@@ -464,6 +469,7 @@ def _write(paths: MonitorPaths, profile: ReferenceProfile) -> None:
         "n_rows": profile.n_rows,
         "n_windows": profile.n_windows,
         "n_rejected": profile.n_rejected,
+        "n_bad_labels": profile.n_bad_labels,
         "created_at": profile.created_at.isoformat(),
         "good_turing": profile.good_turing,
         "design_effect": {name: column.design_effect for name, column in profile.columns.items()},

@@ -26,6 +26,7 @@ from sightline.spec.model import FeatureKind, MonitorSpec
 MAX_ROWS = 10_000_000
 """Larger references are thinned to every k-th row: more rows would not move a quantile that matters."""
 
+BAD_LABELS = ("bad_label", "label_not_finite")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -66,6 +67,8 @@ class ReferenceData:
         Where they come from, in words.
     n_rows, n_windows, n_labelled, n_rejected : int
         Rows, windows that hold some, labelled rows, unreadable rows of a file.
+    n_bad_labels : int
+        Labels of a file that cannot be read, such as neither class; a missing one is none of them.
     rounding : mapping of str to set of str
         What 64-bit floats do to a column of the user's (`sightline.lake.intake.rounding`).
     select : callable
@@ -82,6 +85,7 @@ class ReferenceData:
     select: Callable[[str, bool], pl.DataFrame]
     is_file: bool = False
     frame: pl.DataFrame | None = None
+    n_bad_labels: int = 0
     rounding: Mapping[str, set[str]] = field(default_factory=dict[str, set[str]])
 
     def column(self, role: ColumnRole) -> pl.DataFrame:
@@ -177,14 +181,15 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
     inputs = raw.select(pl.col(column).alias(name) for name, column in names.items() if column in raw.columns)
     done = normalize(spec, Chunk(batch, inputs.with_columns(numbers), is_text, _no_payload))
     frame = add_buckets(done.frame)
-    n_labelled = 0
+    n_labelled = n_bad = 0
     if spec.labels is not None and spec.labels.column in raw.columns:
         labels = raw.select(
             pl.col(names["prediction_id"]).alias("prediction_id"), pl.col(spec.labels.column).alias("label")
         )
         label_batch = Batch("reference", "labels", batch.path, "parquet", "", 0, batch.received_at)
-        found = normalize(spec, Chunk(label_batch, labels.with_columns(numbers), is_text, _no_payload)).frame
-        found = found.select(pl.col("revision_order").alias("row_number"), "label_class", "label_value")
+        read = normalize(spec, Chunk(label_batch, labels.with_columns(numbers), is_text, _no_payload))
+        n_bad = sum(part.filter(pl.col("reason").is_in(BAD_LABELS)).height for part in read.quarantine)
+        found = read.frame.select(pl.col("revision_order").alias("row_number"), "label_class", "label_value")
         frame = frame.join(found, on="row_number", how="left", maintain_order="left")
         n_labelled = frame.filter(
             pl.coalesce(pl.col("label_class"), pl.col("label_value").cast(pl.String)).is_not_null()
@@ -208,6 +213,7 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
         select,
         is_file=True,
         frame=frame,
+        n_bad_labels=n_bad,
         rounding=_roundings(done.quarantine),
     )
 

@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from metrics_py.quality.table import quality_table
+from orchestration.assets.reference import describe
+from sightline.commands.validate import summarise
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec.model import MonitorSpec
@@ -117,6 +119,32 @@ def test_a_file_without_labels_or_with_bad_rows(tmp_path):
     assert profile.n_rejected == frame.filter(pl.col("x") > 2).height > 0
     assert profile.n_rows + profile.n_rejected == 2_000
     assert "@label" not in profile.columns and profile.quality == {}
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "ndjson"])
+def test_labels_that_cannot_be_read_are_counted_and_told(tmp_path, suffix):
+    home, frame = Home(tmp_path), binary_frame(400)
+    odd = pl.int_range(pl.len())
+    label = pl.when(odd < 30).then(pl.lit("perhaps")).when(odd < 50).then(None).otherwise(pl.col("y").cast(pl.String))
+    getattr(frame.with_columns(y=label), f"write_{suffix}")(tmp_path / f"ref.{suffix}")
+    spec = spec_of("binary_classification", f"ref.{suffix}", **BINARY)
+    profile = build_reference(spec, home.monitor("m"), home)
+    assert (profile.n_rows, profile.n_rejected, profile.n_bad_labels) == (400, 0, 30)
+    assert profile.quality["confusion"].filter(segment="all")["n"].sum() == 350
+    kept = load_reference(home.monitor("m"))
+    assert kept is not None and kept.n_bad_labels == 30
+    assert describe(kept)["labels refused"] == 30
+    warnings = summarise(spec, tmp_path / "m.yaml", home)["warnings"]
+    assert any(
+        warning.startswith(f"30 labels of the reference file ref.{suffix} cannot be read (y)") for warning in warnings
+    )
+
+
+def test_numbers_that_are_no_labels_of_a_regression_are_counted(tmp_path):
+    home = Home(tmp_path)
+    pl.DataFrame({"f": [1.0, 2.0, 3.0, 4.0], "y": ["1.5", "inf", "soon", ""]}).write_csv(tmp_path / "ref.csv")
+    spec = spec_of("regression", "ref.csv", columns={"prediction": "f"})
+    assert build_reference(spec, home.monitor("m"), home).n_bad_labels == 2
 
 
 def test_errors_name_the_file_and_the_column(tmp_path):
