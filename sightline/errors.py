@@ -28,8 +28,25 @@ class SightlineError(Exception):
         return f"{text}\n  fix: {self.fix}" if self.fix else text
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return ``Did you mean 'x'?`` for the closest allowed name, else the sorted allowed names."""
+def nearest(name: str, allowed: Iterable[str], *, most: int | None = None) -> str:
+    """Return ``Did you mean 'x'?`` for the closest allowed name, else the sorted allowed names.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    allowed : iterable of str
+    most : int, optional
+        List no more names than these and say how many there are beside them.
+
+    Returns
+    -------
+    str
+    """
     names = sorted(allowed)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else f"Allowed: {', '.join(names)}."
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    n_more = 0 if most is None else max(len(names) - most, 0)
+    listed = ", ".join(names[: len(names) - n_more])
+    return f"Allowed: {listed} and {n_more} more." if n_more else f"Allowed: {listed}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -16,8 +17,8 @@ from sightline.home import Home
 def command(monitor: str, files: tuple[Path, ...], replace: bool) -> None:
     """Load FILES of MONITOR again, in the place of the rows they brought before.
 
-    Superseded rows are kept in a history beside the lake and counted in the ledger. The sensors work the windows up
-    again; from the shell it is `sightline backfill MONITOR`.
+    A row that another loaded file holds too stays. Superseded rows are kept in a history beside the lake and counted in
+    the ledger. The sensors work the windows up again; from the shell it is `sightline backfill MONITOR`.
     """
     from sightline.lake.intake.reload import reload
     from sightline.spec.loader import find_monitor
@@ -33,13 +34,17 @@ def command(monitor: str, files: tuple[Path, ...], replace: bool) -> None:
         click.echo(f"{kind}: {done.accepted} rows accepted, {', '.join(left_out)}")
         for reason, n in sorted(done.quarantined_by_reason.items()):
             click.echo(f"  quarantined: {reason} ({n})")
+    for path in report.holders:
+        click.echo(f"{path}: loaded again as well, it holds rows that these files no longer hold")
+    if report.blocked:
+        click.echo(
+            f"inferences: {report.blocked} rows left out because other files brought others under the same ids; to put "
+            f"these in their place: sightline reload {spec.id} --replace {' '.join(map(shlex.quote, map(str, files)))}"
+        )
     for kind, done in report.files.items():
-        gone = sum(n for (of, _), n in report.superseded.items() if of == kind) - done.accepted
+        gone = sum(n for (of, _), n in report.superseded.items() if of == kind) - done.accepted - done.unmatched
         if gone > 0:
-            click.echo(
-                f"{kind}: {gone} rows fewer than before. Rows that another file holds too were left out when it came: "
-                "reload that one as well"
-            )
+            click.echo(f"{kind}: {gone} rows fewer than before: no other loaded file holds them")
     if report.orphaned:
         click.echo(f"labels: {report.orphaned} lost their prediction and wait for another one")
     keys = sorted(report.windows)

@@ -13,10 +13,9 @@ import polars as pl
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
-from sightline.lake.intake.chunks import UnreadableError
+from sightline.lake.intake.holders import file_keys, holders, n_blocked
 from sightline.lake.intake.label_revisions import TRIED_THROUGH
 from sightline.lake.intake.load import Loader
-from sightline.lake.intake.read import decoded
 from sightline.lake.intake.report import IntakeReport
 from sightline.lake.intake.sources import KINDS, Batch, list_batches
 from sightline.lake.store.compaction import compact_touched
@@ -26,7 +25,8 @@ from sightline.lake.store.schema import LABEL_SCHEMA, TIMESTAMP
 from sightline.lake.store.supersede import take_out
 from sightline.spec.model import MonitorSpec
 
-KEY = ["window_start", "prediction_id", "model_version"]
+SHOWN_FILES = 10
+"""So many of a monitor's files are listed where an unknown one was named."""
 
 
 @dataclass
@@ -43,12 +43,18 @@ class ReloadReport:
         Labels whose prediction went; they wait for another one.
     windows : set of str
         Windows that changed.
+    holders : list of str
+        Other files that were loaded again because they hold rows that the given files no longer hold.
+    blocked : int
+        Predictions left out because another file brought others under the same ids: `replace` would take them.
     """
 
     files: dict[str, IntakeReport] = field(default_factory=dict[str, IntakeReport])
     superseded: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     orphaned: int = 0
     windows: set[str] = field(default_factory=set[str])
+    holders: list[str] = field(default_factory=list[str])
+    blocked: int = 0
 
 
 def reload(
@@ -77,7 +83,8 @@ def reload(
     -------
     ReloadReport
         Superseded rows are kept below ``lake/superseded_*``, what was known of their batches in the ledger's
-        ``reloads``. Labels are matched anew to predictions that changed their window.
+        ``reloads``. Labels are matched anew to predictions that changed their window. A row that the file no longer
+        holds and another loaded file does stays: that file is loaded again as well.
 
     Raises
     ------
@@ -89,16 +96,19 @@ def reload(
     report = ReloadReport()
     with lake_lock(paths), open_ledger(paths.ledger) as ledger:
         recover(paths, ledger)
-        keys = {batch.batch_id: _keys(spec, home, batch) for batches in found.values() for batch in batches}
+        keys = {batch.batch_id: file_keys(spec, home, batch) for batches in found.values() for batch in batches}
         for kind, batches in found.items():
             loader = Loader(spec, paths, home, ledger, kind, moment)
-            others = (
-                pl.concat([keys[batch.batch_id] for batch in batches]) if replace and kind == "inferences" else None
-            )
-            old = ledger.batches(kind, {batch.path for batch in batches})
+            held = pl.concat([keys[batch.batch_id] for batch in batches])
+            others = held if replace and kind == "inferences" else None
+            also = holders(spec, paths, home, loader.staging, kind, batches, held)
+            report.holders += [batch.path for batch in also]
+            old = ledger.batches(kind, {batch.path for batch in (*batches, *also)})
             _supersede(loader.staging, ledger, kind, old, others, moment, report)
-            loader.run(batches)
+            loader.run([*batches, *also])
             report.files[kind] = loader.report
+            if kind == "inferences":
+                report.blocked = n_blocked(spec, loader.staging, batches)
             report.windows |= set(loader.report.windows)
             compact_touched(spec, paths, ledger, kind, report.windows)
         if "inferences" in found and spec.labels:
@@ -117,7 +127,7 @@ def _find(spec: MonitorSpec, paths: MonitorPaths, home: Home, files: Sequence[Pa
         hits = [by_file[place.resolve()] for place in places if place.resolve() in by_file]
         if not hits:
             names = [batch.path for batches in known.values() for batch in batches]
-            fix = nearest(str(given), names) if names else f"drop it into {paths.landing_inferences} first"
+            fix = nearest(str(given), names, most=SHOWN_FILES) if names else f"drop it into {paths.landing_inferences} first"
             raise SightlineError(f"{spec.id} reads no file {str(given)!r}", where=str(home.root), fix=fix)
         kind, batch = hits[0]
         if given.is_file() and given.resolve() not in by_file:
@@ -128,27 +138,6 @@ def _find(spec: MonitorSpec, paths: MonitorPaths, home: Home, files: Sequence[Pa
         if batch not in found.setdefault(kind, []):
             found[kind].append(batch)
     return {kind: found[kind] for kind in kinds if kind in found}
-
-
-def _keys(spec: MonitorSpec, home: Home, batch: Batch) -> pl.DataFrame:
-    """Keys of the rows of a file; a file that brings none is refused before anything is taken out for it."""
-    columns = KEY if batch.kind == "inferences" else ["prediction_id"]
-    frames: list[pl.DataFrame] = []
-    n_rows, n_halves = 0, 0
-    try:
-        for chunk, ready in decoded(spec, batch, home):
-            n_rows, n_halves = n_rows + ready.n_rows, n_halves + len(chunk.halves)
-            frames.append(ready.frame.select(columns).unique())
-    except UnreadableError as error:
-        raise SightlineError(
-            f"the file is refused ({error.reason}: {error})", where=batch.path, fix="mend it; nothing was changed"
-        ) from error
-    keys = pl.concat(frames)
-    if n_rows and keys.is_empty() and not n_halves:
-        raise SightlineError(
-            f"all {n_rows} rows of the file would be refused", where=batch.path, fix="mend it; nothing was changed"
-        )
-    return keys
 
 
 def _supersede(

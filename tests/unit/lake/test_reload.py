@@ -21,6 +21,12 @@ from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spe
 
 LATER = START + timedelta(days=31)
 SPEC = make_spec()
+MONITOR = """\
+model: {id: m, task: binary_classification}
+columns: {prediction_id: id, timestamp: ts, score: p, model_version: version, features: {x: numeric, c: categorical}, \
+segments: [c]}
+reference: {kind: window, start: 2026-01-05, end: 2026-01-07}
+"""
 
 
 def lake(root: Path, kind: str = "inferences") -> pl.DataFrame:
@@ -159,12 +165,7 @@ def test_the_command_tells_what_it_did(tmp_path: Path, monkeypatch: pytest.Monke
     _, paths = make_paths(tmp_path)
     monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
     (tmp_path / "monitors").mkdir()
-    (tmp_path / "monitors" / "m.yaml").write_text(
-        "model: {id: m, task: binary_classification}\n"
-        "columns: {prediction_id: id, timestamp: ts, score: p, model_version: version,"
-        " features: {x: numeric, c: categorical}, segments: [c]}\n"
-        "reference: {kind: window, start: 2026-01-05, end: 2026-01-07}\n"
-    )
+    (tmp_path / "monitors" / "m.yaml").write_text(MONITOR)
     land(paths.landing_inferences, "a.parquet", rows(30))
     load(tmp_path)
     file = land(paths.landing_inferences, "a.parquet", rows(29, seed=1), LATER)
@@ -172,7 +173,8 @@ def test_the_command_tells_what_it_did(tmp_path: Path, monkeypatch: pytest.Monke
     assert done.exit_code == 0
     assert "data/m/landing/inferences/a.parquet: 30 rows superseded" in done.output
     assert "inferences: 29 rows accepted, 0 left out as known, 0 refused" in done.output
-    assert "inferences: 1 rows fewer than before." in done.output
+    assert "inferences: 1 rows fewer than before: no other loaded file holds them" in done.output
+    assert "--replace" not in done.output
     assert "1 windows changed (2026-01-05 to 2026-01-05)" in done.output
 
 
@@ -187,3 +189,105 @@ def test_another_file_of_the_same_name_is_not_taken_for_the_loaded_one(tmp_path:
     with pytest.raises(SightlineError, match=r"(?s)another file than the one that was loaded.*copy it over"):
         reload(SPEC, paths, home, [Path("a.parquet")])
     assert len(lake(tmp_path)) == 10
+
+
+def test_a_row_that_another_file_holds_too_stays(tmp_path: Path) -> None:
+    """A: 0 to 99, B: 50 to 149, C: 60 to 69; then A holds 0 to 39 alone."""
+    home, paths = make_paths(tmp_path)
+    every = rows(150)
+    land(paths.landing_inferences, "a.parquet", every.head(100))
+    land(paths.landing_inferences, "b.csv", every.slice(50, 100), START + timedelta(days=30, hours=1))
+    land(paths.landing_inferences, "c.parquet", every.slice(60, 10), START + timedelta(days=30, hours=2))
+    land(paths.landing_inferences, "far.parquet", rows(10, first=900), START + timedelta(days=30, hours=3))
+    load(tmp_path)
+    assert (len(lake(tmp_path)), len(quarantine(tmp_path))) == (160, 60)
+    file = land(paths.landing_inferences, "a.parquet", every.head(40).with_columns(p=pl.lit(0.5)), LATER)
+    report = reload(SPEC, paths, home, [file])
+    place = "data/m/landing/inferences"
+    assert report.holders == [f"{place}/b.csv", f"{place}/c.parquet"]
+    assert report.superseded == {("inferences", f"{place}/a.parquet"): 100, ("inferences", f"{place}/b.csv"): 50}
+    assert report.files["inferences"].accepted == 140
+    found = lake(tmp_path)
+    assert set(found["prediction_id"]) == {f"id-{i}" for i in [*range(40), *range(50, 150), *range(900, 910)]}
+    assert found.filter(pl.col("score") == 0.5).height == 40
+    again = found.join(every.select("id", "p"), left_on="prediction_id", right_on="id").filter(pl.col("score") != 0.5)
+    assert (again["score"] - again["p"]).abs().max() < 1e-12 and len(again) == 100
+    assert quarantine(tmp_path)["source"].to_list() == [f"{place}/c.parquet"] * 10
+    assert sum(window_rows(tmp_path).values()) == 150
+    assert pending(SPEC, paths, "inferences", home) == []
+    ledger_adds_up(tmp_path)
+    report = reload(SPEC, paths, home, [file])
+    assert (report.holders, len(lake(tmp_path))) == ([], 150)
+    ledger_adds_up(tmp_path)
+
+
+def test_rows_that_gave_way_to_replace_come_back_when_these_are_gone(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(100).with_columns(p=pl.lit(0.25)))
+    load(tmp_path)
+    file = land(paths.landing_inferences, "corrected.parquet", rows(40), LATER)
+    load(tmp_path)
+    reload(SPEC, paths, home, [file], replace=True)
+    land(paths.landing_inferences, "corrected.parquet", rows(10), LATER + timedelta(hours=1))
+    reload(SPEC, paths, home, [file])
+    found = lake(tmp_path)
+    assert (len(found), found.filter(pl.col("score") == 0.25).height) == (100, 90)
+    ledger_adds_up(tmp_path)
+
+
+def test_a_file_that_is_gone_or_damaged_keeps_what_it_brought(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(30))
+    gone = land(paths.landing_inferences, "b.parquet", rows(20, first=20), START + timedelta(days=30, hours=1))
+    load(tmp_path)
+    gone.unlink()
+    file = land(paths.landing_inferences, "a.parquet", rows(5), LATER)
+    report = reload(SPEC, paths, home, [file])
+    assert report.holders == []
+    assert set(lake(tmp_path)["prediction_id"]) == {f"id-{i}" for i in [*range(5), *range(30, 40)]}
+    ledger_adds_up(tmp_path)
+
+
+def test_a_label_that_another_file_holds_too_stays(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(40))
+    truth = pl.DataFrame({"id": [f"id-{i}" for i in range(40)], "y": [i % 2 for i in range(40)]})
+    file = land(paths.landing_labels, "y.parquet", truth.head(30))
+    land(paths.landing_labels, "z.parquet", truth.slice(20, 20), START + timedelta(days=30, hours=1))
+    load(tmp_path, "inferences", "labels")
+    assert len(lake(tmp_path, "labels")) == 40
+    land(paths.landing_labels, "y.parquet", truth.head(15).with_columns(y=1 - pl.col("y")), LATER)
+    report = reload(SPEC, paths, home, [file])
+    assert report.holders == ["data/m/landing/labels/z.parquet"]
+    found = dict(lake(tmp_path, "labels").select("prediction_id", "label_value").iter_rows())
+    wanted = {f"id-{i}": float(1 - i % 2 if i < 15 else i % 2) for i in [*range(15), *range(20, 40)]}
+    assert found == wanted
+    ledger_adds_up(tmp_path)
+
+
+def test_the_command_names_replace_where_it_would_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, paths = make_paths(tmp_path)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    (tmp_path / "monitors").mkdir()
+    (tmp_path / "monitors" / "m.yaml").write_text(MONITOR)
+    land(paths.landing_inferences, "a.parquet", rows(30))
+    repeated = pl.concat([rows(12, seed=5), rows(2, seed=6)])
+    land(paths.landing_inferences, "new file.parquet", repeated, LATER)
+    load(tmp_path)
+    done = CliRunner().invoke(cli, ["reload", "m", "new file.parquet"], catch_exceptions=False)
+    assert "inferences: 14 rows left out because other files brought others under the same ids" in done.output
+    assert "sightline reload m --replace 'new file.parquet'" in done.output
+    done = CliRunner().invoke(cli, ["reload", "m", "--replace", "new file.parquet"], catch_exceptions=False)
+    assert "inferences: 12 rows accepted" in done.output
+    assert "other files" not in done.output
+
+
+def test_an_unknown_file_is_told_with_ten_of_those_there_are(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    for i in range(14):
+        land(paths.landing_inferences, f"{i:02}.parquet", rows(1, first=i))
+    with pytest.raises(SightlineError) as caught:
+        reload(SPEC, paths, home, [Path("zzz")])
+    text = str(caught.value)
+    assert text.count(".parquet") == 10
+    assert text.endswith("09.parquet and 4 more.")
