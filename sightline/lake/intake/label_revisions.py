@@ -6,6 +6,7 @@ Which revision then counts: `sightline.warehouse.current_labels`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -70,11 +71,11 @@ class LabelWork:
         self.staging.rematched = [(n, n - repeated[batch], repeated[batch], batch) for batch, n in found.items()]
         return self
 
-    def add(self, labels: pl.DataFrame) -> LabelWork:
-        """Match new labels (``predicted_at`` is the hint)."""
+    def add(self, labels: pl.DataFrame, paths_of: Mapping[str, str]) -> LabelWork:
+        """Match new labels (``predicted_at`` is the hint); `paths_of` tells the files of the batches being loaded."""
         self.staging.meta[TRIED_THROUGH] = self.staging.ledger.newest("inferences")
         matched, rest = match_labels(labels, self.predictions)
-        self._sort(matched)
+        self._sort(matched, paths_of)
         if len(rest):
             self.unmatched.append(rest)
             self.done.unmatched_by_batch = dict(Counter(rest["batch_id"].to_list()))
@@ -87,11 +88,13 @@ class LabelWork:
             self.staging.add("unmatched", None, pl.concat(frames), seq)
         self.unmatched = []
 
-    def _sort(self, matched: pl.DataFrame) -> Revisions:
+    def _sort(self, matched: pl.DataFrame, paths_of: Mapping[str, str] | None = None) -> Revisions:
         keys = [self.spec.key(start) for start in matched["window_start"].unique().to_list()]
         files = [self.staging.file(part) for part in self.staging.live("labels", keys)] if keys else []
         existing = scan_parts(files, LABEL_SCHEMA).collect()
-        revisions = sort_revisions(matched, existing)
+        batches = pl.concat([matched["batch_id"], existing["batch_id"]]).unique().to_list()
+        paths = {**self.staging.ledger.batch_paths(batches), **(paths_of or {})}
+        revisions = sort_revisions(*(_with_source(frame, paths) for frame in (matched, existing)))
         self.done.accepted = revisions.accepted
         self.done.duplicates_by_batch = dict(Counter(revisions.duplicates["batch_id"].to_list()))
         self._report(revisions)
@@ -111,6 +114,10 @@ class LabelWork:
         for frame, reason in ((repeats.filter(~is_reload), "duplicate"), (revisions.conflicts, "conflicting_label")):
             if len(frame):
                 self.done.quarantine.append(_label_notes(frame, reason, column, _paths(frame["batch_id"], paths)))
+
+
+def _with_source(labels: pl.DataFrame, paths: dict[str, str]) -> pl.DataFrame:
+    return labels.with_columns(source=_paths(labels["batch_id"], paths))
 
 
 def _paths(batches: pl.Series, paths: dict[str, str]) -> pl.Series:

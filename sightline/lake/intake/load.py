@@ -103,6 +103,8 @@ class Loader:
         current = spec.key(now)
         self.told_in = current if not windows or current in windows else max(windows)
         self.report = IntakeReport()
+        self.places: dict[str, int] = {}
+        """Path -> number of a batch in whose place its labels stand among the revisions; default its own."""
         self.mark = mapping_mark(spec)
         self.begin()
 
@@ -168,9 +170,9 @@ class Loader:
         if chunk.halves:
             self.tallies[batch.batch_id].n_rows += len(chunk.halves)
             done = self.halves.add(batch.batch_id, chunk.halves, batch.received_at)
+            self.tallies[batch.batch_id].n_rows += done.n_more
             self._settle(done)
             self._whole(batch, done.events)
-            self.tallies[batch.batch_id].n_rows += done.n_more
 
     def _settle(self, done: HalvesDone) -> None:
         """Count halves that began or ceased to wait."""
@@ -211,7 +213,8 @@ class Loader:
         self.quarantine += ready.quarantine
         frame = ready.frame
         if self.kind == "labels":
-            frame = frame.with_columns(revision_order(tally.seq, pl.col("revision_order")))
+            place = self.places.get(batch.path, tally.seq)
+            frame = frame.with_columns(revision_order(place, pl.col("revision_order")))
         self.frames.append(frame)
         self.n_held += len(frame) + sum(map(len, ready.quarantine))
 
@@ -271,10 +274,10 @@ class Loader:
         if not frames:
             return
         frame = pl.concat(frames)
-        if self.labels:
-            self._absorb(self.labels.add(frame))
-            return
         paths_of = {tally.batch.batch_id: tally.batch.path for tally in self.tallies.values()}
+        if self.labels:
+            self._absorb(self.labels.add(frame, paths_of))
+            return
         split = split_duplicates(self.spec, add_buckets(frame), self.staging, paths_of)
         for batch_id, n in split.duplicates_by_batch.items():
             self.tallies[batch_id].n_duplicate += n

@@ -14,7 +14,7 @@ import polars as pl
 
 from sightline.lake.store.ledger import Part
 from sightline.lake.store.parts import window_key_expr, window_starts
-from sightline.lake.store.schema import LABEL_SCHEMA, TIMESTAMP
+from sightline.lake.store.schema import LABEL_SCHEMA, TIMESTAMP, row_of_revision
 from sightline.spec.model import MonitorSpec
 
 KEY = ("window_start", "prediction_id")
@@ -54,7 +54,8 @@ def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.Dat
 
     Windows are searched in three steps, each for what the one before has not found: the window of the hint; those
     between ``received_at - labels.give_up_after`` and ``received_at``; all others. An id that was predicted in several
-    windows is given the latest prediction made before the truth was known.
+    windows is given the latest prediction made before the truth was known; only where there is none in any window, one
+    made after it.
 
     Parameters
     ----------
@@ -72,6 +73,7 @@ def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.Dat
     rest = labels.with_row_index("label").with_columns(hint_window=window_starts(pl.col("predicted_at"), spec))
     every = predictions.keys()
     matched: list[pl.DataFrame] = []
+    late: list[pl.DataFrame] = []
     seen: set[str] = set()
     for keys, by_hint in ((_hinted(rest, every, spec), True), (_recent(rest, every, spec), False), (every, False)):
         fresh = keys if by_hint else [key for key in keys if key not in seen]
@@ -81,8 +83,17 @@ def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.Dat
             continue
         candidates = rest.filter(pl.col("hint_window").is_not_null()) if by_hint else rest
         found = _choose(candidates, predictions.lookup(candidates["prediction_id"], fresh), by_hint)
+        if not by_hint:
+            is_late = (found["predicted_at"] > found["observed_at"]).fill_null(False)
+            late.append(found.filter(is_late))
+            found = found.filter(~is_late)
         matched.append(found)
         rest = rest.join(found.select("label"), on="label", how="anti")
+    if late:
+        # Nothing earlier was found anywhere: clocks differ, or the time of the truth has no hours
+        fallback = pl.concat(late).sort("predicted_at").unique("label", keep="last", maintain_order=True)
+        matched.append(fallback.join(rest.select("label"), on="label", how="semi"))
+        rest = rest.join(fallback.select("label"), on="label", how="anti")
     columns = list(LABEL_SCHEMA)
     hits = pl.concat(matched).sort("label").select(columns) if matched else labels.clear()
     return hits, rest.sort("label").select(columns)
@@ -128,13 +139,15 @@ class Revisions:
 def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     """Keep what a label row adds to what is known of its prediction.
 
-    A row repeats if the revision before it says the same, or if the same value with the same ``observed_at`` was
-    already there (a file loaded twice). Everything else is a revision of its own and is kept.
+    A row repeats if the revision before it says the same; if its file said the same when it was read before (a file
+    that grew or was touched is read again as a whole); or if the same value with the same ``observed_at`` was already
+    there and what came since was observed later (a file loaded again under another name). Everything else is a
+    revision of its own and is kept: 1, 0, 1 are three.
 
     Parameters
     ----------
     new, existing : polars.DataFrame
-        `LABEL_SCHEMA`, of the same windows.
+        `LABEL_SCHEMA`, of the same windows, and ``source``: the path of the file, null where it is not known.
 
     Returns
     -------
@@ -147,11 +160,13 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     is_only = new["prediction_id"].is_unique() & new["prediction_id"].is_in(known["prediction_id"].implode()).not_()
     only, new = new.filter(is_only), new.filter(~is_only)
     rows = pl.concat([known.with_columns(is_new=pl.lit(False)), new.with_columns(is_new=pl.lit(True))])
-    rows = rows.sort(*KEY, "revision_order").with_columns(value=value)
+    rows = rows.sort(*KEY, "revision_order").with_columns(
+        value=value, row_number=row_of_revision(pl.col("revision_order"))
+    )
     rows = rows.with_columns(
         before=pl.col("value").shift(1).over(KEY),
         before_batch=pl.col("batch_id").shift(1).over(KEY),
-        is_repeated=pl.struct(*KEY, "value", "observed_at").is_first_distinct().not_(),
+        is_repeated=_is_read_again() | _is_loaded_again(),
     )
     rows = rows.filter("is_new").with_columns(
         is_repeated=pl.col("is_repeated") | (pl.col("before") == pl.col("value")).fill_null(False)
@@ -163,6 +178,26 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
         rows.filter("is_repeated").select(extra),
         fresh.filter(pl.col("before").is_not_null()).select(extra),
     )
+
+
+def _is_read_again() -> pl.Expr:
+    """Rows whose file had the same value for the same prediction when another state of it was read before.
+
+    The row at the same place in the file is compared; where that is new, the file's last one.
+    """
+    value, batch = pl.col("value"), pl.col("batch_id")
+    place, file = [*KEY, "source", "row_number"], [*KEY, "source"]
+    same_row = (value.shift(1).over(place) == value) & (batch.shift(1).over(place) != batch)
+    is_new_row = value.shift(1).over(place).is_null()
+    same_file = (value.shift(1).over(file) == value) & (batch.shift(1).over(file) != batch)
+    return pl.col("source").is_not_null() & (same_row | (is_new_row & same_file)).fill_null(False)
+
+
+def _is_loaded_again() -> pl.Expr:
+    """Rows whose value with its ``observed_at`` is there already, older than what was observed since."""
+    seen = pl.struct(*KEY, "value", "observed_at").is_first_distinct().not_()
+    latest = pl.col("observed_at").shift(1).cum_max().over(KEY)
+    return seen & (pl.col("observed_at") < latest).fill_null(False)
 
 
 def no_labels() -> pl.DataFrame:

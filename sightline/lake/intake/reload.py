@@ -104,6 +104,7 @@ def reload(
             also = holders(spec, paths, home, loader.staging, kind, batches, held)
             report.holders += [batch.path for batch in also]
             old = ledger.batches(kind, {batch.path for batch in (*batches, *also)})
+            loader.places = _places(ledger, kind, old)
             _supersede(loader.staging, ledger, kind, old, others, moment, report)
             loader.run([*batches, *also])
             report.files[kind] = loader.report
@@ -114,6 +115,15 @@ def reload(
         if "inferences" in found and spec.labels:
             _match_anew(spec, paths, home, ledger, moment, report)
     return report
+
+
+def _places(ledger: Ledger, kind: str, old: Sequence[BatchRow]) -> dict[str, int]:
+    """Path -> number of the first batch that its file ever was: its labels stay older than those that came after it."""
+    places: dict[str, int] = {}
+    before = [(row.path, int(json.loads(row.before)["seq"])) for row in ledger.reloads() if row.kind == kind]
+    for path, seq in [*((batch.path, batch.seq) for batch in old), *before]:
+        places[path] = min(seq, places.get(path, seq))
+    return places
 
 
 def _find(spec: MonitorSpec, paths: MonitorPaths, home: Home, files: Sequence[Path]) -> dict[str, list[Batch]]:
@@ -127,7 +137,11 @@ def _find(spec: MonitorSpec, paths: MonitorPaths, home: Home, files: Sequence[Pa
         hits = [by_file[place.resolve()] for place in places if place.resolve() in by_file]
         if not hits:
             names = [batch.path for batches in known.values() for batch in batches]
-            fix = nearest(str(given), names, most=SHOWN_FILES) if names else f"drop it into {paths.landing_inferences} first"
+            fix = (
+                nearest(str(given), names, most=SHOWN_FILES)
+                if names
+                else f"drop it into {paths.landing_inferences} first"
+            )
             raise SightlineError(f"{spec.id} reads no file {str(given)!r}", where=str(home.root), fix=fix)
         kind, batch = hits[0]
         if given.is_file() and given.resolve() not in by_file:

@@ -1,0 +1,148 @@
+"""Which of several labels of a prediction counts: what came last, not what was read last."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sightline.lake.intake.load import intake
+from sightline.lake.intake.reload import reload
+from sightline.lake.store.parts import scan_lake
+from sightline.log.events import LabelEvent
+from sightline.log.writer import SegmentWriter
+from sightline.spec.model import Labels
+from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, rows
+
+DAY = timedelta(days=1)
+N = 10
+SPEC = make_spec()
+SEEN = make_spec(labels=Labels(column="y", observed_at="seen", give_up_after=3 * DAY))
+
+
+def truth(*values: int, n: int = N, **extra: object) -> pl.DataFrame:
+    """Rows of each value in turn for ids 0 to n."""
+    frames = [pl.DataFrame({"id": [f"id-{i}" for i in range(n)], "y": [value] * n}) for value in values]
+    return pl.concat(frames).with_columns(**{name: pl.lit(value) for name, value in extra.items()})
+
+
+def current(root: Path, spec=SPEC) -> list[float]:
+    """The label that counts of each prediction, by id."""
+    labels = scan_lake(spec, make_paths(root)[1], "labels").collect()
+    last = labels.sort("revision_order").unique("prediction_id", keep="last")
+    return last.sort("prediction_id")["label_value"].to_list()
+
+
+def load(root: Path, spec=SPEC) -> None:
+    home, paths = make_paths(root)
+    intake(spec, paths, "inferences", home)
+    intake(spec, paths, "labels", home)
+    ledger_adds_up(root)
+
+
+@pytest.fixture
+def corrected(tmp_path: Path) -> Path:
+    """All labels 1 in one file; a later one corrects the first five to 0."""
+    _, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(N))
+    land(paths.landing_labels, "l1.csv", truth(1), START + 20 * DAY)
+    land(paths.landing_labels, "l2.csv", truth(0, n=5), START + 21 * DAY)
+    load(tmp_path)
+    assert current(tmp_path) == [0.0] * 5 + [1.0] * 5
+    return tmp_path
+
+
+def test_a_file_that_is_touched_takes_no_correction_back(corrected: Path) -> None:
+    os.utime(make_paths(corrected)[1].landing_labels / "l1.csv")
+    load(corrected)
+    assert current(corrected) == [0.0] * 5 + [1.0] * 5
+
+
+def test_a_file_that_grows_takes_no_correction_back(corrected: Path) -> None:
+    folder = make_paths(corrected)[1].landing_labels
+    grown = pl.concat([truth(1), pl.DataFrame({"id": ["id-7"], "y": [0]})])
+    land(folder, "l1.csv", grown, START + 22 * DAY)
+    load(corrected)
+    assert current(corrected) == [0.0] * 5 + [1.0, 1.0, 0.0, 1.0, 1.0], "the row that is new counts"
+
+
+def test_a_file_that_is_corrected_where_it_lies_counts(corrected: Path) -> None:
+    folder = make_paths(corrected)[1].landing_labels
+    for k, value in enumerate((0, 1)):
+        land(folder, "l2.csv", truth(value, n=5), START + (23 + k) * DAY)
+        load(corrected)
+        assert current(corrected) == [float(value)] * 5 + [1.0] * 5
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_file_that_is_loaded_again_keeps_its_place(corrected: Path, times: int) -> None:
+    home, paths = make_paths(corrected)
+    for _ in range(times):
+        reload(SPEC, paths, home, [paths.landing_labels / "l1.csv"])
+        assert current(corrected) == [0.0] * 5 + [1.0] * 5
+    reload(SPEC, paths, home, [paths.landing_labels / "l2.csv"])
+    assert current(corrected) == [0.0] * 5 + [1.0] * 5
+    ledger_adds_up(corrected)
+
+
+@pytest.mark.parametrize("spec", [SPEC, SEEN], ids=["arrival", "observed on one day"])
+@pytest.mark.parametrize("how", ["files", "one file"])
+def test_a_label_may_change_and_change_back(tmp_path: Path, spec, how: str) -> None:
+    _, paths = make_paths(tmp_path)
+    seen = {"seen": "2026-01-08"} if spec is SEEN else {}
+    land(paths.landing_inferences, "a.parquet", rows(N))
+    if how == "one file":
+        land(paths.landing_labels, "l.csv", truth(1, 0, 1, **seen), START + 20 * DAY)
+    else:
+        for k, value in enumerate((1, 0, 1)):
+            land(paths.landing_labels, f"l{k}.csv", truth(value, **seen), START + (20 + k) * DAY)
+    load(tmp_path, spec)
+    assert current(tmp_path, spec) == [1.0] * N
+    assert len(scan_lake(spec, paths, "labels").collect()) == 3 * N
+
+
+def test_a_label_may_change_and_change_back_in_the_log(tmp_path: Path) -> None:
+    _, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(N))
+    with SegmentWriter(paths.log, "m", "labels") as writer:
+        writer.append([LabelEvent(id="id-0", value=value) for value in (1, 0, 1)], received_at=START + 20 * DAY)
+    load(tmp_path)
+    assert current(tmp_path) == [1.0]
+
+
+def test_a_copy_of_an_old_file_takes_no_correction_back(tmp_path: Path) -> None:
+    """The same truth, observed at the same time, under another name; the correction was observed later."""
+    _, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(N))
+    land(paths.landing_labels, "l1.csv", truth(1, seen="2026-01-08"), START + 20 * DAY)
+    land(paths.landing_labels, "l2.csv", truth(0, seen="2026-01-09"), START + 21 * DAY)
+    land(paths.landing_labels, "copy.csv", truth(1, seen="2026-01-08"), START + 22 * DAY)
+    load(tmp_path, SEEN)
+    assert current(tmp_path, SEEN) == [0.0] * N
+
+
+@pytest.mark.parametrize("received", [START + 4 * DAY, START + 100 * DAY])
+def test_an_old_truth_belongs_to_the_prediction_before_it(tmp_path: Path, received) -> None:
+    """Ids are predicted again every month; their labels land when they are known, or with the whole history."""
+    _, paths = make_paths(tmp_path)
+    for k in (0, 98):
+        land(paths.landing_inferences, f"a{k}.parquet", rows(N, start=START + k * DAY), START + 100 * DAY)
+    land(paths.landing_labels, "l.csv", truth(1, seen="2026-01-08"), received)
+    load(tmp_path, SEEN)
+    labels = scan_lake(SEEN, paths, "labels").collect()
+    assert labels["window_start"].unique().to_list() == [START.replace(tzinfo=None)]
+    assert len(labels) == N
+
+
+def test_a_truth_before_all_predictions_still_finds_the_latest(tmp_path: Path) -> None:
+    _, paths = make_paths(tmp_path)
+    for k in (0, 98):
+        land(paths.landing_inferences, f"a{k}.parquet", rows(N, start=START + k * DAY), START + 100 * DAY)
+    land(paths.landing_labels, "l.csv", truth(1, seen="2026-01-01"), START + 100 * DAY)
+    load(tmp_path, SEEN)
+    labels = scan_lake(SEEN, paths, "labels").collect()
+    assert labels["window_start"].unique().to_list() == [(START + 98 * DAY).replace(tzinfo=None)]
+    assert len(labels) == N
