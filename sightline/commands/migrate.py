@@ -33,7 +33,8 @@ def command(monitor: str) -> None:
             "predictions share id, version and window with an earlier one now: left out, in the quarantine",
         ),
         (report.gone, "stored rows keep what was stored: their file is gone"),
-        (len(report.reloaded), "files loaded again"),
+        (report.n_reloaded["inferences"], "files of predictions loaded again"),
+        (report.n_reloaded["labels"], "files of labels loaded again"),
         (
             len(report.kept),
             f"files cannot be read under the file of now and stay as they are: {', '.join(report.kept)}",

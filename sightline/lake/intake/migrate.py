@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -48,6 +49,8 @@ class MigrationReport:
         Stored rows whose file is gone: what could not be read again stays as it was, converted to its new kind.
     reloaded, kept : list of str
         Files read again as a whole, and those that could not be.
+    n_reloaded : Counter of str
+        Kind of data -> number of files read again.
     archive : Path or None
         Where results and reference made under the old file lie.
     """
@@ -57,6 +60,7 @@ class MigrationReport:
     gone: int = 0
     reloaded: list[str] = field(default_factory=list[str])
     kept: list[str] = field(default_factory=list[str])
+    n_reloaded: Counter[str] = field(default_factory=Counter[str])
     archive: Path | None = None
 
 
@@ -191,5 +195,6 @@ def _reload_all(
         if accepted:
             reload(spec, paths, home, [batch.file(home)], now=now)
             report.reloaded.append(batch.path)
+            report.n_reloaded[kind] += 1
         else:
             report.kept.append(batch.path)

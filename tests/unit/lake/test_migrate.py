@@ -161,7 +161,7 @@ def test_another_id_loads_the_files_again(tmp_path: Path) -> None:
     with pytest.raises(SightlineError, match=r"columns\.prediction_id was id, is key"):
         intake(now, paths, "inferences", home)
     report = migrate(now, paths, home)
-    assert (len(report.reloaded), report.kept) == (2, [])
+    assert (report.n_reloaded, len(report.reloaded), report.kept) == ({"inferences": 1, "labels": 1}, 2, [])
     for kind in ("inferences", "labels"):
         found = scan_lake(now, paths, kind).collect()
         assert sorted(found["prediction_id"]) == sorted(f"k-id-{i}" for i in range(30)), kind
@@ -219,3 +219,25 @@ def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.exit_code == 0 and "schedule was daily, is weekly" in done.output
     again = CliRunner().invoke(cli, ["migrate", "m"], catch_exceptions=False)
     assert "nothing to migrate" in again.output
+
+
+def test_the_command_counts_files_of_predictions_and_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, paths = make_paths(tmp_path)
+    data = rows(30).with_columns(key=pl.format("k-{}", "id"))
+    land(paths.landing_inferences, "a.parquet", data)
+    for name, part in (("y", data.head(10)), ("z", data.tail(20))):
+        land(paths.landing_labels, f"{name}.parquet", part.select("id", "key", y=pl.lit(1)))
+    load(tmp_path)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    (tmp_path / "monitors").mkdir()
+    (tmp_path / "monitors" / "m.yaml").write_text(
+        "model: {id: m, task: binary_classification}\n"
+        "columns: {prediction_id: key, timestamp: ts, score: p, model_version: version,"
+        " features: {x: numeric, c: categorical}, segments: [c]}\n"
+        "labels: {column: y, give_up_after: 3d}\n"
+        "reference: {kind: window, start: 2026-01-05, end: 2026-01-07}\n"
+    )
+    done = CliRunner().invoke(cli, ["migrate", "m"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "1 files of predictions loaded again\n2 files of labels loaded again\n" in done.output
+    assert "sightline backfill m" in done.output
