@@ -64,14 +64,15 @@ def read_sample(path: Path, rows: int = SAMPLE_ROWS) -> pl.DataFrame:
     SightlineError
         If the file is missing, of an unknown format, unreadable or empty.
     """
+    if not path.exists():
+        fix = "give the path of a Parquet, CSV or NDJSON file that exists, or of a folder of them"
+        raise SightlineError("No such file", where=str(path.absolute()), fix=fix)
     if not path.is_dir() and format_of(path.name) is None:
         raise SightlineError(
             f"{path.suffix or 'no suffix'} is no known file format",
             where=str(path),
             fix=f"use one of {', '.join(sorted(FORMATS))}",
         )
-    if not path.exists():
-        raise SightlineError("No such file", where=str(path), fix="give the path of a Parquet, CSV or NDJSON file")
     try:
         frame = read_table(path, "sample", rows=rows).frame
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:

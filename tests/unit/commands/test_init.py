@@ -298,3 +298,14 @@ def test_a_folder_of_partitions(home):
         ("DE", 300),
         ("FR", 100),
     ]
+
+
+@pytest.mark.parametrize("name", ["nothere.csv", "nothere", "sub/nothere.parquet"])
+def test_a_sample_that_does_not_exist_is_told_with_the_place_that_was_searched(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SightlineError, match="No such file") as caught:
+        CliRunner().invoke(cli, ["init", name], catch_exceptions=False)
+    assert caught.value.where == str(tmp_path / name)
+    assert "a folder of them" in str(caught.value.fix)
+    assert not list(tmp_path.iterdir())
