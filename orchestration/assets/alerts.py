@@ -73,7 +73,7 @@ def incident_table(incidents: pl.DataFrame) -> dg.MarkdownMetadataValue:
     rows = [
         (
             r["incident_id"],
-            r["status"],
+            "settled" if r.get("settled_at") else r["status"],
             day(r["change_point"]),
             day(r["opened_at"]),
             day(r["closed_at"]),

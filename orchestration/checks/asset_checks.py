@@ -1,7 +1,6 @@
 """The asset checks of a monitor, one Dagster step per asset; results for every partition, also after a ranged run."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +10,8 @@ from orchestration import partitions
 from orchestration.dagster_private import event_storage
 from orchestration.metadata import markdown_table
 from orchestration.monitor import Monitor
-from sightline.judging import row_guards
-from sightline.judging.intake_contract import intake_verdicts
-from sightline.judging.published import read_published
-from sightline.judging.row_guards import guard_verdicts
-from sightline.judging.verdicts import FactTable, Verdict, verdicts
+from sightline.judging import board
+from sightline.judging.verdicts import FactTable, Verdict
 from sightline.spec import plan
 from sightline.spec.flows import INTAKE_ASSETS
 from sightline.spec.plan import PlannedCheck
@@ -24,8 +20,6 @@ from sightline.spec.windows import is_key
 DAY = timedelta(days=1)
 WITHOUT_PARTITION = 30
 """Windows that "Execute all" in the UI, which names no partition, evaluates: the latest materialized ones."""
-
-Found = Iterable[tuple[PlannedCheck, str, Verdict]]
 
 
 def build(monitor: Monitor) -> list[dg.AssetChecksDefinition]:
@@ -45,7 +39,7 @@ def _build(monitor: Monitor, asset: str, planned: list[PlannedCheck]) -> dg.Asse
         selected = {key.name for key in context.selected_asset_check_keys}
         keys, has_partition = windows_to_check(context, monitor, asset)
         wanted = [by_name[name] for name in sorted(selected)]
-        found = list(judge_checks(monitor, asset, wanted, keys)) if keys else []
+        found = list(board.evaluate(monitor.spec, monitor.paths, asset, wanted, keys)) if keys else []
         event_storage.store_evaluations(
             context, evaluations(context, monitor, asset, found, with_latest=not has_partition)
         )
@@ -72,7 +66,7 @@ def _spec(monitor: Monitor, check: PlannedCheck) -> dg.AssetCheckSpec:
         asset=monitor.key(check.asset),
         description=check.description,
         blocking=check.blocking,
-        additional_deps=[] if check.asset in INTAKE_ASSETS else [monitor.key("alerts")],
+        additional_deps=[] if check.asset in {*INTAKE_ASSETS, "alerts"} else [monitor.key("alerts")],
         partitions_def=monitor.partitions,
         metadata={name: value for name, value in (("column", check.column), ("metric", check.metric)) if value},
     )
@@ -87,26 +81,6 @@ def windows_to_check(
         return keys, True
     known = context.instance.get_materialized_partitions(monitor.key(asset))
     return sorted(key for key in known if is_key(monitor.spec, key))[-WITHOUT_PARTITION:], False
-
-
-def judge_checks(monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]) -> Found:
-    """Verdicts of some checks of an asset for some windows."""
-    if asset in INTAKE_ASSETS:
-        guards = [check for check in checks if check.name == row_guards.CHECK]
-        yield from intake_verdicts(
-            monitor.spec, monitor.paths, asset, [check for check in checks if check not in guards], keys
-        )
-        yield from guard_verdicts(monitor.spec, monitor.paths, guards, keys)
-        return
-    spec = monitor.spec
-    wanted = set(keys)
-    for check, start, verdict in verdicts(
-        asset, checks, read_published(spec, monitor.paths, asset, keys), spec.warmup_windows
-    ):
-        key = spec.key(start)
-        if key in wanted:
-            tell = {"tell": ", ".join(spec.alerts.notify)} if verdict.level == "error" and spec.alerts.notify else {}
-            yield check, key, replace(verdict, facts={**verdict.facts, **tell})
 
 
 def evaluations(

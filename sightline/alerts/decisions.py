@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, cast
@@ -57,11 +58,17 @@ def config(spec: MonitorSpec) -> EngineConfig:
         spec.alerts.budget.per,
         window=spec.window,
         warmup=spec.warmup_windows,
+        warn_share=_warn_share(spec),
         holidays=frozenset(spec.alerts.holidays),
         follows=FOLLOWS,
         references=REFERENCES,
         weights={**{p: weight for p, weight in spec.alerts.weights.items() if weight > 0}, **default_weights(spec)},
     )
+
+
+def _warn_share(spec: MonitorSpec) -> float:
+    """Share of the budget's threshold from which evidence warns; at most 1: no warning is later than an incident."""
+    return min(1.0, spec.warnings.windows(spec.window) / spec.alerts.budget.windows(spec.window))
 
 
 def default_weights(spec: MonitorSpec) -> dict[str, float]:
@@ -96,10 +103,54 @@ def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     )
     actions = [read_action(action) for action in read_actions(paths)]
     found = _replay(spec, paths, log, actions)
+    found = replace(
+        found,
+        streams=with_warnings(found.streams),
+        incidents=with_settled(found, spec.settle_windows * spec.window),
+    )
     write_snapshot(paths, STREAMS, found.streams)
     write_snapshot(paths, INCIDENTS, found.incidents)
     write_snapshot(paths, MEMBERS, with_levels(found.members, evidence, spec.window))
     return found
+
+
+def with_warnings(streams: pl.DataFrame) -> pl.DataFrame:
+    """Streams with `warns`: the windows in which a stream's evidence came to exceed the budget of warnings.
+
+    A warning is told once. It can be told again when the evidence has fallen back to chance in between (below one
+    window), or the stream has been in an incident.
+
+    Parameters
+    ----------
+    streams : polars.DataFrame
+        Of `STREAMS_SCHEMA`, sorted by window within each stream.
+
+    Returns
+    -------
+    polars.DataFrame
+        The same rows.
+    """
+    is_over = pl.col("status") == "warn"
+    is_chance = pl.col("adjusted_evidence").fill_null(0.0) < 1
+    state = pl.when(is_over).then(True).when((pl.col("status") != "ok") | is_chance).then(False)
+    on = state.forward_fill().over("stream").fill_null(False)
+    return streams.with_columns(warns=on & ~on.shift(1, fill_value=False).over("stream"))
+
+
+def with_settled(found: Replay, after: timedelta) -> pl.DataFrame:
+    """Incidents with `settled_at`: since when an open one has settled, null for all others.
+
+    That is when the last of its open members had been away, without moving again, for `after`.
+    """
+    if found.streams.is_empty():
+        return found.incidents.with_columns(settled_at=pl.lit(None, dtype=pl.Datetime("us")))
+    settled = (
+        found.members.filter(pl.col("status") == "open")
+        .group_by("incident_id")
+        .agg(settled_at=pl.max_horizontal("joined_at", "moved_again_at").max() + after)
+        .filter(pl.col("settled_at") <= found.streams["decided_at"].max())
+    )
+    return found.incidents.join(settled, on="incident_id", how="left", maintain_order="left")
 
 
 def with_levels(members: pl.DataFrame, evidence: pl.DataFrame, window: timedelta) -> pl.DataFrame:
@@ -145,7 +196,7 @@ def _replay(spec: MonitorSpec, paths: MonitorPaths, log: pl.DataFrame, actions: 
             resume=resume,
             save_through=through if through > start else None,
         )
-        streams = pl.concat([before.filter(pl.col("decided_at") <= start), later.streams])
+        streams = pl.concat([before.filter(pl.col("decided_at") <= start).select(later.streams.columns), later.streams])
         found = Replay(
             streams, later.incidents, later.members, later.ignored, later.unapplied_actions, later.engine, later.saved
         )

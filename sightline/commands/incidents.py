@@ -125,7 +125,9 @@ def _print(incident: dict[str, Any]) -> None:
         if incident["closed_at"]
         else ""
     )
-    click.echo(f"\n{incident['incident_id']}  {incident['status']}")
+    settled = incident.get("settled_at")
+    told = f", settled since {_day(settled)}: no check fails for it any more, say what it was" if settled else ""
+    click.echo(f"\n{incident['incident_id']}  {incident['status']}{told}")
     click.echo(f"  began {_day(incident['change_point'])}, opened {_day(incident['opened_at'])}{ended}")
     click.echo(
         f"  appears by chance at most once in {incident['evidence_days']:,.0f} days; "

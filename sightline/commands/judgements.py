@@ -30,9 +30,12 @@ SHOWN = [
     "status",
     "reason",
 ]
+SAME_ROW = ["window_start", "segment", "model_version", "column", "metric"]
+REVISION = ["revision", "computed_at"]
+"""Shown where a table holds more than one revision of a row."""
 
 
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+def moment_option(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
     """ISO 8601 date or time; without a zone it is UTC."""
     if value is None:
         return None
@@ -49,10 +52,14 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 @click.option("--column", help="Only this column (a feature, @score, @prediction or @label).")
 @click.option("--segment", help="Only this segment: all, or COLUMN=VALUE.")
 @click.option("--asset", help="Only data_quality, drift or model_quality.")
-@click.option("--from", "start", callback=_moment, help="Windows from this day or moment on (UTC).")
-@click.option("--to", "end", callback=_moment, help="Windows before this day or moment (UTC).")
-@click.option("--as-of", callback=_moment, help="What labels that had arrived (were observed) by then say of quality.")
-@click.option("--processed-by", callback=_moment, help="What had been worked up by then: later revisions are left out.")
+@click.option("--from", "start", callback=moment_option, help="Windows from this day or moment on (UTC).")
+@click.option("--to", "end", callback=moment_option, help="Windows before this day or moment (UTC).")
+@click.option(
+    "--as-of", callback=moment_option, help="What labels that had arrived (were observed) by then say of quality."
+)
+@click.option(
+    "--processed-by", callback=moment_option, help="What had been worked up by then: later revisions are left out."
+)
 @click.option("--revisions", is_flag=True, help="Every revision instead of the newest one.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "parquet"]), default="table", show_default=True)
 @click.option(
@@ -153,6 +160,8 @@ def _cell(value: object) -> str:
 def _as_table(found: pl.DataFrame) -> str:
     """Aligned columns; those that are empty throughout are left out."""
     names = [name for name in SHOWN if found[name].null_count() < len(found)] or SHOWN
+    if found.select(pl.struct(SAME_ROW).is_duplicated().any()).item():
+        names = [*names, *(name for name in REVISION if name in found.columns)]
     rows = [[_cell(value) for value in row] for row in found.select(names).iter_rows()]
     widths = [max(len(name), *(len(row[i]) for row in rows)) if rows else len(name) for i, name in enumerate(names)]
     is_number = [found.schema[name].is_numeric() for name in names]

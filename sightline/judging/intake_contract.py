@@ -79,10 +79,10 @@ def _verdict(spec: MonitorSpec, n_accepted: int, left_out: NotTaken) -> Verdict:
         told = "; ".join(f"{path}: {why}" for path, why in list(left_out.files.items())[:SHOWN_FILES])
         n = len(left_out.files)
         what = "A file was refused as a whole" if n == 1 else f"{n} files were refused as a whole"
-        return Verdict("error", f"{what}: {told}. {counts}.", facts, stops=not n_accepted)
+        return Verdict("error", f"{what}: {told}. {counts}.", facts, stops=not n_accepted, cause="rule")
     if n_refused and not n_accepted:
         facts["what to do"] = f"Read data/{spec.id}/quarantine, mend the sender, and land the corrected file."
-        return Verdict("error", f"All {n_refused} rows were refused: {worst[0][0]}.", facts)
+        return Verdict("error", f"All {n_refused} rows were refused: {worst[0][0]}.", facts, cause="rule")
     if left_out.contradicting:
         names = " ".join(map(shlex.quote, left_out.contradicting))
         command = f"sightline reload {spec.id} --replace {names}"

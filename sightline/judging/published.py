@@ -17,7 +17,7 @@ from sightline.judging.marts import ALL_VERSIONS
 from sightline.results.evidence import read_evidence
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
-from sightline.spec.model import MonitorSpec
+from sightline.spec.model import MonitorSpec, Threshold
 
 DAY = timedelta(days=1)
 
@@ -39,13 +39,15 @@ class Judgement:
     status: str = "ok"
     reason: str | None = None
     reason_code: str | None = None
+    thresholds: tuple[Threshold, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamState:
     """One stream in one window, as the alert engine decided it (snapshot `alert_streams`).
 
-    `spike_limit` is the distance from which the monitor's file calls a single window a spike, None where it names none.
+    `warns` marks the window in which its evidence came to exceed the budget of warnings. `spike_limit` is the distance
+    from which the monitor's file calls a single window a spike, None where it names none.
     """
 
     stream: str
@@ -58,6 +60,7 @@ class StreamState:
     incident_id: str | None = None
     adjusted_evidence_days: float | None = None
     distance: float | None = None
+    warns: bool = False
     spike_limit: float | None = None
 
     @property
@@ -92,6 +95,19 @@ class IncidentMember:
     display_after: float | None = None
     moved_again_at: datetime | None = None
     moved_again_effect: float | None = None
+    settle_after: timedelta = timedelta(0)
+
+    @property
+    def settled_at(self) -> datetime | None:
+        """From when on this membership, if it goes on, is a new level: `settle_after` from the last change on."""
+        changes = [moment for moment in (self.joined_at, self.moved_again_at) if moment is not None]
+        return max(changes) + self.settle_after if changes else None
+
+    def has_settled(self, window_start: datetime) -> bool:
+        """Whether it had settled by this window, by what was known then."""
+        again = self.moved_again_at
+        known = replace(self, moved_again_at=None) if again is not None and again > window_start else self
+        return known.settled_at is not None and window_start >= known.settled_at
 
 
 @dataclass(frozen=True)
@@ -129,13 +145,28 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
     inside = streams.filter(pl.col("window_start").is_between(first, last, closed="left"))
     named = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()
     return Published(
-        _typed(judgements.filter(pl.col("model_version") == ALL_VERSIONS), Judgement),
+        _with_thresholds(spec, _typed(judgements.filter(pl.col("model_version") == ALL_VERSIONS), Judgement)),
         [
             replace(s, spike_limit=spike_limit(spec, s.stream))
             for s in _typed(inside.join(named, on="stream", how="left"), StreamState)
         ],
-        _typed(members.with_columns(evidence_days=pl.col("adjusted_evidence") * (spec.window / DAY)), IncidentMember),
+        [
+            replace(m, settle_after=spec.settle_windows * spec.window)
+            for m in _typed(
+                members.with_columns(evidence_days=pl.col("adjusted_evidence") * (spec.window / DAY)), IncidentMember
+            )
+        ],
     )
+
+
+def _with_thresholds(spec: MonitorSpec, rows: list[Judgement]) -> list[Judgement]:
+    by_name: dict[tuple[str, str], tuple[Threshold, ...]] = {}
+    for threshold in spec.alerts.thresholds:
+        name = (threshold.column, threshold.metric)
+        by_name[name] = (*by_name.get(name, ()), threshold)
+    if not by_name:
+        return rows
+    return [replace(row, thresholds=by_name.get((row.column, row.metric), ())) for row in rows]
 
 
 def spike_limit(spec: MonitorSpec, stream: str) -> float | None:

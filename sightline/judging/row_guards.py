@@ -85,7 +85,7 @@ def judge(counts: pl.DataFrame, alerts: pl.DataFrame) -> Verdict:
         )
         rest = f" and {len(hard) - SHOWN_IN_TEXT} more" if len(hard) > SHOWN_IN_TEXT else ""
         text = f"Hard rules were broken, {n_events} events through the collector ({worst}{rest})."
-        return Verdict("error", text, facts | {"what to do": REMEDIES[CHECK]})
+        return Verdict("error", text, facts | {"what to do": REMEDIES[CHECK]}, cause="rule")
     if not rate_alerts.is_empty():
         text = f"A rate left its usual level: {rate_alerts['message'][0]}."
         return Verdict("warn", text, facts | {"alerts": len(rate_alerts), "what to do": REMEDIES[CHECK]})

@@ -1,8 +1,11 @@
 """From judgements and the engine's decisions to one verdict per check and window: no Dagster here.
 
-A check fails when the alert engine has rejected one of its streams (until the incident ends), when a hard rule is
-broken, or when a window is a spike by a rule of the monitor's file. Below that it warns: a drift known to exceed its
-tolerance, a value beyond what the reference's windows show, not enough data.
+A check fails for two causes. A rule: a hard rule is broken, or the window is a spike by a rule of the monitor's file.
+An incident: one of the check's streams is a member of an open incident and away from its old level in this window, for
+at most `alerts.settle_after` windows from the change on; then the incident has settled and waits for somebody's word.
+It warns in the window in which the evidence of a stream comes to exceed the softer budget `alerts.warnings`. All else
+is a report: a distance above the tolerance, a value beyond the reference's windows, an incident that has settled. It is
+told, and fails nothing. What is not judged has no verdict; `sightline.judging.board` tells of it.
 """
 
 from __future__ import annotations
@@ -13,28 +16,15 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from metrics_py.alerting.changes import BACK
-from metrics_py.reasons import ReasonCode
 from metrics_py.wording import day, deviations, number
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
-from sightline.spec.plan import PlannedCheck
+from sightline.spec.plan import PlannedCheck, family, metrics_of
 
 Level = Literal["ok", "warn", "error"]
-FAMILY_METRICS = {
-    "column": ("null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate", "is_constant"),
-    "contract": ("contract_rate", "null_rate"),
-}
+Cause = Literal["rule", "incident", "evidence", ""]
 RANK = {"alert": 3, "warn": 2, "ok": 1, "insufficient_data": 0}
-LOUD: frozenset[ReasonCode] = frozenset({"no_reference", "column_named_later", "no_labels", "metric_failed"})
-"""Missing data that somebody should look into: the check warns.
-
-All else that is not enough for a verdict leaves the check without one, neither passed nor failed; the reason stands
-in the judgement.
-"""
-
-TOO_LITTLE = (
-    "This has not been judged for a long time. Judge longer windows (`schedule`), ask for fewer rows "
-    "(`drift.min_rows`, `quality.min_labels`), or take it as not applicable where the reason says so."
-)
+AWAY = 3.0
+"""Standard deviations from the old level from which a window of a member is away, or half of its effect if less."""
 SHOWN_STREAMS = 8
 REMEDIES = {
     "row_guards": (
@@ -89,21 +79,19 @@ class Verdict:
         What it rests on, by name.
     stops : bool
         An error of a check that blocks keeps everything built on the window from being made; False tells only.
+    cause : {'rule', 'incident', 'evidence', ''}
+        Why it failed or warned; empty where it passed.
     """
 
     level: Level
     text: str
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     stops: bool = True
-
-
-def family(check: PlannedCheck) -> str:
-    """Kind of a check: its name, or what stands before the double underscore."""
-    return check.name.partition("__")[0]
+    cause: Cause = ""
 
 
 def verdicts(
-    asset: str, checks: Sequence[PlannedCheck], published: Published, patience: int | None = None
+    asset: str, checks: Sequence[PlannedCheck], published: Published
 ) -> Iterator[tuple[PlannedCheck, datetime, Verdict]]:
     """Verdicts of an asset's checks.
 
@@ -114,18 +102,12 @@ def verdicts(
     checks : sequence of PlannedCheck
         Those to evaluate.
     published : Published
-    patience : int, optional
-        A check that had not enough data for a verdict in so many windows in a row warns:
-        nobody should take it for a pass.
 
     Yields
     ------
     (check, window_start, Verdict)
-        Nothing for a window about which nothing was judged.
+        Nothing for a window about which nothing was judged, or with too little for a verdict.
     """
-    judged: dict[tuple[str, str], list[Judgement]] = {}
-    for row in published.judgements:
-        judged.setdefault((row.column, row.metric), []).append(row)
     decided: dict[tuple[str | None, str | None], list[StreamState]] = {}
     for state in published.streams:
         if state.asset == asset:
@@ -133,21 +115,35 @@ def verdicts(
     incidents: dict[str, list[IncidentMember]] = {}
     for member in published.members:
         incidents.setdefault(member.incident_id, []).append(member)
-    for check in checks:
-        column = check.column or ""
-        metrics = FAMILY_METRICS.get(family(check), (check.metric or "",))
-        rows = _by_window(judged.get((column, metric), []) for metric in metrics)
+    for check, rows in judged(checks, published):
         streams = _by_window(found for key, found in decided.items() if _belongs(check, key))
-        waited = 0
         for start, candidates in sorted(rows.items()):
             verdict = _verdict(check, candidates, streams.get(start, []), incidents)
-            main = _main(check, candidates)
-            waited = waited + 1 if verdict is None else 0
-            if verdict is None and patience is not None and waited >= patience:
-                text = f"Not judged in {waited} windows in a row, not enough data: {main.reason}."
-                verdict = Verdict("warn", text, {**_facts(main, None), "what to do": TOO_LITTLE})
             if verdict is not None:
                 yield check, start, verdict
+
+
+def judged(
+    checks: Sequence[PlannedCheck], published: Published
+) -> Iterator[tuple[PlannedCheck, dict[datetime, list[Judgement]]]]:
+    """The judgements that each check is about, by window.
+
+    Parameters
+    ----------
+    checks : sequence of PlannedCheck
+        Of one asset.
+    published : Published
+        Of the same asset.
+
+    Yields
+    ------
+    (check, dict of window_start to judgements)
+    """
+    by_name: dict[tuple[str, str], list[Judgement]] = {}
+    for row in published.judgements:
+        by_name.setdefault((row.column, row.metric), []).append(row)
+    for check in checks:
+        yield check, _by_window(by_name.get((check.column or "", metric), []) for metric in metrics_of(check))
 
 
 Row = TypeVar("Row", Judgement, StreamState)
@@ -172,13 +168,25 @@ def _belongs(check: PlannedCheck, stream: tuple[str | None, str | None]) -> bool
     return column == "" and statistic == check.metric
 
 
-def _main(check: PlannedCheck, rows: list[Judgement]) -> Judgement:
-    """The judgement that speaks for the check."""
+def speaker(check: PlannedCheck, rows: list[Judgement]) -> Judgement:
+    """The judgement that speaks for the check.
+
+    Parameters
+    ----------
+    check : PlannedCheck
+    rows : list of Judgement
+        Its judgements of one window, at least one.
+
+    Returns
+    -------
+    Judgement
+        The worst of them, the first of equals.
+    """
     main = max(
         rows,
         key=lambda row: (
             RANK[row.status],
-            -FAMILY_METRICS.get(family(check), (row.metric,)).index(row.metric),
+            -metrics_of(check).index(row.metric),
         ),
     )
     if family(check) == "contract" and main.metric == "null_rate" and main.status != "alert":
@@ -192,34 +200,84 @@ def _verdict(
     streams: list[StreamState],
     incidents: Mapping[str, list[IncidentMember]],
 ) -> Verdict | None:
-    main = _main(check, rows)
-    rejected = [s for s in streams if s.in_incident]
+    main = speaker(check, rows)
+    members = [s for s in streams if s.in_incident]
+    red = [s for s in members if is_red(s, incidents)]
     strongest = max(
         (s for s in streams if s.adjusted_evidence_days is not None),
         key=lambda s: s.evidence_days,
         default=None,
     )
+    crossed = {level: words for row in rows for level, words in _crossed(row)}
     hard = main.status == "alert"
     spikes = [s for s in streams if s.is_spike]
-    is_warned = any(s.status == "warn" for s in streams)
-    if rejected or hard or spikes:
-        level: Level = "error"
+    level: Level = "ok"
+    cause: Cause = ""
+    if hard or spikes or "error" in crossed:
+        level, cause = "error", "rule"
+    elif red:
+        level, cause = "error", "incident"
+    elif "warn" in crossed or main.reason_code == "metric_failed":
+        level, cause = "warn", "rule"
     elif main.status == "insufficient_data":
-        if main.reason_code not in LOUD:
-            return None
-        level = "warn"
-    elif is_warned or (main.status == "warn" and family(check) != "contract"):
-        level = "warn"
-    else:
-        level = "ok"
+        return None
+    elif any(s.warns for s in streams):
+        level, cause = "warn", "evidence"
     facts = _facts(main, strongest)
     if check.unit:
         facts["unit"] = check.unit
+    facts |= _incident_facts(members, incidents, main.window_start)
     if level == "error":
-        facts |= _incident_facts(rejected, incidents, main.window_start)
         facts["what to do"] = REMEDIES[family(check)]
-    text = _text(main, check.unit, rejected, strongest, hard, incidents)
-    return Verdict(level, f"{_spike_words(spikes)}{text}", facts)
+    text = _text(main, check.unit, members, strongest, hard, incidents)
+    if members and not red:
+        text = f"{text} Reported, not failed: {_why_not_red(members, incidents)}."
+    told = "".join(f"{words}. " for words in dict.fromkeys(crossed.values()))
+    return Verdict(level, f"{_spike_words(spikes)}{told}{text}", facts, cause=cause)
+
+
+def _crossed(row: Judgement) -> Iterator[tuple[Level, str]]:
+    """The fixed thresholds of the monitor's file that a judged value crosses, in words."""
+    if row.value is None or row.status == "insufficient_data":
+        return
+    for threshold in row.thresholds:
+        broken = threshold.broken(row.value)
+        if broken:
+            yield broken[0], f"{row.metric.replace('_', ' ').capitalize()} {number(row.value)} is {broken[1]}"
+
+
+def is_red(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> bool:
+    """Whether a stream is, in this window, away from its level as part of an incident that has not settled.
+
+    Parameters
+    ----------
+    state : StreamState
+        Of one window.
+    incidents : mapping of str to list of IncidentMember
+        Members of each incident.
+
+    Returns
+    -------
+    bool
+    """
+    if not state.in_incident:
+        return False
+    member = next((m for m in incidents.get(state.incident_id or "", []) if m.stream == state.stream), None)
+    return member is None or (not member.has_settled(state.window_start) and _is_away(state, member))
+
+
+def _is_away(state: StreamState, member: IncidentMember) -> bool:
+    if state.distance is None:
+        return True
+    return abs(state.distance) >= min(AWAY, abs(member.effect or AWAY) / 2)
+
+
+def _why_not_red(members: list[StreamState], incidents: Mapping[str, list[IncidentMember]]) -> str:
+    state = members[0]
+    member = next((m for m in incidents.get(state.incident_id or "", []) if m.stream == state.stream), None)
+    if member is not None and member.has_settled(state.window_start):
+        return f"settled at a new level since {day(member.settled_at)}, until somebody says what it was"
+    return "in this window near its old level"
 
 
 def _facts(row: Judgement, strongest: StreamState | None) -> dict[str, Any]:

@@ -126,6 +126,11 @@ def spec_page() -> str:
         if name == "sources":
             source = schema["$defs"]["Source"]
             parts += ["### A source\n", source["description"], "", *_table(source["properties"], set()), ""]
+        if name == "alerts":
+            threshold = schema["$defs"]["Threshold"]
+            required = set(threshold["required"])
+            parts += ["### A threshold\n", threshold["description"], ""]
+            parts += [*_table(threshold["properties"], required), ""]
     return "\n".join([*parts, RULES])
 
 

@@ -247,17 +247,71 @@ class CustomMetric(Part):
     )
 
 
+BudgetField = Annotated[
+    Budget,
+    BeforeValidator(parse_budget),
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s+per\s+\S+\s*$", "examples": ["1 per 90d"]}),
+]
+
+
+class Threshold(Part):
+    """A fixed threshold on one judged value: a hard rule, outside of the budget."""
+
+    metric: str = Field(description="Name of the metric, as in the judgements (`roc_auc`, `null_rate`, `psi`, yours).")
+    column: str = Field(default="", description="The column it is about; left out for metrics of the whole model.")
+    fail_above: float | None = Field(default=None, description="A value above fails the check.")
+    fail_below: float | None = Field(default=None, description="A value below fails the check.")
+    warn_above: float | None = Field(default=None, description="A value above warns.")
+    warn_below: float | None = Field(default=None, description="A value below warns.")
+
+    def broken(self, value: float) -> tuple[Severity, str] | None:
+        """The level and the words of the broken limit; None where all hold."""
+        verbs: tuple[tuple[Severity, str], ...] = (("error", "fail"), ("warn", "warn"))
+        for level, verb in verbs:
+            above, below = getattr(self, f"{verb}_above"), getattr(self, f"{verb}_below")
+            if above is not None and value > above:
+                return level, f"above {verb}_above: {above:g}"
+            if below is not None and value < below:
+                return level, f"below {verb}_below: {below:g}"
+        return None
+
+
 class Alerts(Part):
     """The promise: how many false incidents at most, and who hears of the rest."""
 
-    budget: Annotated[
-        Budget,
-        BeforeValidator(parse_budget),
-        PlainSerializer(str, return_type=str, when_used="json"),
-        WithJsonSchema({"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s+per\s+\S+\s*$", "examples": ["1 per 90d"]}),
-    ] = Field(
+    budget: BudgetField = Field(
         default=Budget(incidents=1, per=timedelta(days=90)),
         description="Expected false incidents at most, e.g. `1 per 90d`.",
+    )
+    warnings: BudgetField | None = Field(
+        default=None,
+        description=(
+            "Expected false warnings at most, over the same evidence: a softer budget. Default ten times `budget`: "
+            "`1 per 9d` for `1 per 90d`."
+        ),
+    )
+    thresholds: tuple[Threshold, ...] = Field(
+        default=(),
+        description=(
+            "Fixed thresholds on judged values: hard rules, outside of the budget. They alarm as often as they are "
+            "crossed."
+        ),
+    )
+    settle_after: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Windows after a change for which an incident may keep checks failed; from then on it has settled: it is "
+            "listed, and fails nothing, until somebody says what it was. Default 14 daily, 72 hourly, 4 weekly."
+        ),
+    )
+    not_judged: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Patterns of checks or columns (`carrier`, `drift__*`) that are known not to be judged: the check "
+            "`coverage` stays silent about them."
+        ),
     )
     notify: tuple[str, ...] = Field(
         default=(), description="Names of people or channels to tell: shown on incidents and on checks that fail."
@@ -347,6 +401,17 @@ class MonitorSpec(Part):
     def warmup_windows(self) -> int:
         """Windows a stream must teach before it may alarm; the defaults are those of the alert engine."""
         return self.alerts.warmup or {"hourly": 336, "daily": 28, "weekly": 12}[self.schedule]
+
+    @property
+    def warnings(self) -> Budget:
+        """The softer budget, over the same evidence, from which on a stream warns."""
+        budget = self.alerts.budget
+        return self.alerts.warnings or Budget(incidents=10 * budget.incidents, per=budget.per)
+
+    @property
+    def settle_windows(self) -> int:
+        """Windows after a change from which on an incident has settled."""
+        return self.alerts.settle_after or {"hourly": 72, "daily": 14, "weekly": 4}[self.schedule]
 
     @property
     def deadlines(self) -> dict[str, timedelta]:

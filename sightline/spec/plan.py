@@ -35,6 +35,22 @@ class PlannedCheck:
     """Unit of the metric's values, for those of the user's."""
 
 
+FAMILY_METRICS = {
+    "column": ("null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate", "is_constant"),
+    "contract": ("contract_rate", "null_rate"),
+}
+
+
+def family(check: PlannedCheck) -> str:
+    """Kind of a check: its name, or what stands before the double underscore."""
+    return check.name.partition("__")[0]
+
+
+def metrics_of(check: PlannedCheck) -> tuple[str, ...]:
+    """Metrics of the judgement table that a check speaks for, the most telling first."""
+    return FAMILY_METRICS.get(family(check), (check.metric or "",))
+
+
 def assets(spec: MonitorSpec) -> dict[str, str]:
     """Assets of a monitor besides the dbt models: name -> description."""
     plan = {
@@ -108,6 +124,7 @@ def checks(spec: MonitorSpec) -> list[PlannedCheck]:
         *_column_checks(spec, columns, slugs),
         *_drift_checks(spec, columns, slugs),
         *_quality_checks(spec),
+        *_traffic_light(),
     ]
 
 
@@ -165,6 +182,15 @@ def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
         matters = ": the metric that matters most" if metric == primary else ""
         text = f"Realised {metric.replace('_', ' ')}{matters}."
         yield PlannedCheck("model_quality", name, text, metric=metric, unit=units.get(metric, ""))
+
+
+def _traffic_light() -> Iterator[PlannedCheck]:
+    """Who looks at one thing only looks here."""
+    text = "No incident is open: none whose streams changed within `alerts.settle_after` and nobody has dealt with."
+    yield PlannedCheck("alerts", "open_incidents", text)
+    yield PlannedCheck("alerts", "hard_rules", "No rule of the monitor's file is broken, by any check of the monitor.")
+    text = "What is not judged, and why; warns when that begins or changes. Known ones: `alerts.not_judged`."
+    yield PlannedCheck("alerts", "coverage", text)
 
 
 def _intakes(spec: MonitorSpec) -> tuple[str, ...]:

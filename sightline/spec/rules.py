@@ -56,6 +56,7 @@ def problems(spec: MonitorSpec) -> list[Problem]:
         _quality,
         _metrics,
         _alerts,
+        _thresholds,
     )
     return [problem for rule in rules for problem in rule(spec)]
 
@@ -376,6 +377,9 @@ def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
         window = format_duration(spec.window)
         what = f"a budget of {spec.alerts.budget} is more than one false incident per window of {window}"
         yield Problem(("alerts", "budget"), what, f"write at most `1 per {window}`; `1 per 90d` is usual")
+    if spec.warnings.windows(spec.window) > spec.alerts.budget.windows(spec.window):
+        what = f"fewer warnings ({spec.warnings}) than incidents ({spec.alerts.budget})"
+        yield Problem(("alerts", "warnings"), what, "write a softer budget than `budget`, e.g. ten times as many")
     judged = judged_columns(spec)
     for pattern, weight in spec.alerts.weights.items():
         yield from _pattern("weights", pattern, judged)
@@ -393,6 +397,32 @@ def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
             yield Problem(("alerts", "max_null_rate", column), f"{column!r} is no feature", nearest(column, judged))
         if not 0 <= share <= 1:
             yield Problem(("alerts", "max_null_rate", column), f"{share:g} is no share", "write a number from 0 to 1")
+
+
+def _thresholds(spec: MonitorSpec) -> Iterator[Problem]:
+    """A threshold that no check would ever look at is refused."""
+    if not spec.alerts.thresholds:
+        return
+    from sightline.spec import plan  # it needs this module
+
+    known: dict[str, list[str]] = {}
+    for check in plan.checks(spec):
+        for metric in plan.metrics_of(check):
+            known.setdefault(check.column or "", []).append(metric)
+    for k, threshold in enumerate(spec.alerts.thresholds):
+        path = ("alerts", "thresholds", k)
+        limits = [getattr(threshold, name) for name in ("fail_above", "fail_below", "warn_above", "warn_below")]
+        if all(limit is None for limit in limits):
+            yield Problem(
+                path, "the threshold has no limit", "write `fail_above`, `fail_below`, `warn_above` or `warn_below`"
+            )
+        if threshold.column not in known:
+            what = f"{threshold.column!r} is no judged column"
+            yield Problem((*path, "column"), what, nearest(threshold.column, [name for name in known if name]))
+        elif threshold.metric not in known[threshold.column]:
+            about = f"of the column {threshold.column!r}" if threshold.column else "of the whole model"
+            what = f"no check judges a metric {threshold.metric!r} {about}"
+            yield Problem((*path, "metric"), what, nearest(threshold.metric, known[threshold.column]))
 
 
 def _pattern(key: str, pattern: str, judged: list[str]) -> Iterator[Problem]:

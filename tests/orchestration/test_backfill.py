@@ -138,10 +138,22 @@ class TestHistory:
         assert "higher by" in failed.metadata["reason"].value
         assert failed.target_materialization_data is not None
 
-    def test_checks_that_do_not_fail_below_the_engine_only_warn(self, workshop, instance):
+    def test_the_traffic_light_is_red_on_the_days_of_the_incident_and_tells_its_streams(self, workshop, instance):
+        spec = workshop.churn
+        found = states(instance, spec, "alerts", "open_incidents")
+        assert {key for key, state in found.items() if state == "FAILED"} == {
+            workshop.day(n) for n in range(SHIFT_DAY, DAYS)
+        }
+        last = evaluation(instance, spec, "alerts", "open_incidents", workshop.day(DAYS - 1))
+        assert f"since {workshop.day(SHIFT_DAY)} (open, " in last.description
+        assert "drift/age/" in last.description
+        assert set(states(instance, spec, "alerts", "hard_rules").values()) == {"SUCCEEDED"}
+
+    def test_checks_below_the_engine_only_warn(self, workshop, instance):
         spec = workshop.churn
         for check in plan.checks(spec):
-            if check.column == "age" or check.metric == "labelled_rate" or check.asset in ("inferences", "labels"):
+            overdue = check.metric == "labelled_rate"
+            if check.column == "age" or overdue or check.asset in ("inferences", "labels", "alerts"):
                 continue
             for key, state in states(instance, spec, check.asset, check.name).items():
                 if state == "FAILED":
@@ -150,10 +162,10 @@ class TestHistory:
                     )
 
     def test_days_whose_labels_are_overdue_say_so(self, workshop, instance):
-        found = evaluation(instance, workshop.churn, "model_quality", "quality__roc_auc", workshop.day(DAYS - 1))
-        assert not found.passed
-        assert found.severity is dg.AssetCheckSeverity.WARN
-        assert found.description == "Not enough data: no labelled rows."
+        last = workshop.day(DAYS - 1)
+        assert states(instance, workshop.churn, "model_quality", "quality__roc_auc")[last] == "PLANNED", "no verdict"
+        found = evaluation(instance, workshop.churn, "alerts", "coverage", last)
+        assert "quality__accuracy" in found.description and "(no labels)" in found.description
 
     def test_awkward_names_an_always_missing_column_and_another_schedule(self, workshop, instance):
         spec = workshop.price
@@ -165,7 +177,9 @@ class TestHistory:
         assert judged["window_start"].n_unique() == HOURS
         missing = read_judgements(workshop.home.monitor(spec.id), metric="null_rate", column="nothing", segment="all")
         assert missing["value"].unique().to_list() == [1.0]
-        assert set(states(instance, spec, "drift", "drift__nothing").values()) == {"FAILED"}
+        assert set(states(instance, spec, "drift", "drift__nothing").values()) == {"PLANNED"}, "no verdict"
+        found = evaluation(instance, spec, "alerts", "coverage", workshop.hour(HOURS - 1))
+        assert "drift__nothing" in found.description
 
     def test_custom_metrics_live_like_the_others(self, workshop):
         judged = read_judgements(workshop.home.monitor("price"), metric="dear", segment="all")
@@ -242,7 +256,9 @@ class TestNewLabels:
         auc = read_judgements(paths, metric="roc_auc", segment="all").filter(pl.col("model_version") == "all")
         value = auc.filter(pl.col("window_start") == spec.window_start(landed).replace(tzinfo=None))["value"].item()
         assert value < 0.4
-        assert evaluation(instance, spec, "model_quality", "quality__roc_auc", landed).passed is False
+        found = evaluation(instance, spec, "model_quality", "quality__roc_auc", landed)
+        assert found.passed is False
+        assert "is below fail_below: 0.5. " in found.description
         after = read_judgements(paths, asset="model_quality").filter(
             pl.col("window_start") != spec.window_start(landed).replace(tzinfo=None)
         )

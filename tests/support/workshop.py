@@ -118,7 +118,11 @@ columns:
   segments: [plan]
 labels: {{column: churned, expected_delay: 6h, give_up_after: 10d}}
 reference: {{kind: window, start: {first:%Y-%m-%d}, end: {end:%Y-%m-%d}}}
-alerts: {{budget: 1 per 30d, warmup: 14, max_null_rate: {{plan: 0.5}}}}
+alerts:
+  budget: 1 per 30d
+  warmup: 14
+  max_null_rate: {{plan: 0.5}}
+  thresholds: [{{metric: roc_auc, fail_below: 0.5}}]
 """
 
 

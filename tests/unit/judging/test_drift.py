@@ -13,7 +13,7 @@ from metrics_py.drift.exact_distances import ks_distance
 from metrics_py.drift.methods import drift_method
 from metrics_py.drift.rare_bins import coarsen
 from metrics_py.profile.build import build_profile, count
-from sightline.judging import drift, verdicts
+from sightline.judging import board, drift
 from tests.support.marts import key, one, put
 
 
@@ -54,7 +54,7 @@ class TestDrift:
         judged = drift.judge(spec, con, [key(20)], {"age": profile}).judgements
         told = one(judged, "psi", 20, "income")
         assert told["reason"] == drift.CAME_LATER
-        assert told["reason_code"] in verdicts.LOUD, "its check warns"
+        assert told["reason_code"] in board.LOUD, "the check `coverage` warns at once"
         assert judged.filter(column="note").is_empty()
 
     @pytest.mark.parametrize("method", ["psi", "js_distance", "hellinger", "kl_divergence", "js_divergence"])

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration.checks.asset_checks import judge_checks
 from orchestration.monitor import Monitor
 from sightline.collector.guard_log import GuardDesk
+from sightline.judging.board import evaluate
 from sightline.log.events import InferenceEvent
 from sightline.spec import plan
 
@@ -37,7 +37,8 @@ def check(monitor: Monitor):
 
 
 def verdicts(monitor: Monitor, *keys: str):
-    return {key: verdict for _, key, verdict in judge_checks(monitor, "inferences", [check(monitor)], keys)}
+    found = evaluate(monitor.spec, monitor.paths, "inferences", [check(monitor)], keys)
+    return {key: verdict for _, key, verdict in found}
 
 
 def test_it_fails_and_stops_nothing(monitor):

@@ -62,6 +62,7 @@ def test_example_of_the_documentation_loads(tmp_path):
     assert str(spec.alerts.budget) == "1 per 90d"
     assert spec.alerts.budget.windows(spec.window) == 90
     assert spec.warmup_windows == 28
+    assert (str(spec.warnings), spec.warnings.windows(spec.window), spec.settle_windows) == ("10 per 90d", 9, 14)
     assert spec.deadlines == {
         "inferences": timedelta(days=2),
         "judgements": timedelta(days=3),
@@ -111,6 +112,22 @@ def test_keys_need_no_quotes(tmp_path):
          "`1 per 1d`"),
         ("labels: {}", "labels: {}\nalerts: {spikes: {drift/*: 2}}", 6, "2 standard deviations are no", "3 or more"),
         ("labels: {}", "labels: {}\nalerts: {spikes: {drfit/*: 6}}", 6, "matches no stream", "Did you mean 'drift'?"),
+        (
+            "labels: {}",
+            "labels: {}\nalerts: {thresholds: [{metric: psy, column: a, fail_above: 1}]}",
+            6,
+            "no check judges a metric 'psy'",
+            "Did you mean 'psi'?",
+        ),
+        ("labels: {}", "labels: {}\nalerts: {thresholds: [{metric: n_rows}]}", 6, "has no limit", "`fail_above`"),
+        (
+            "labels: {}",
+            "labels: {}\nalerts: {thresholds: [{metric: psi, column: b, fail_above: 1}]}",
+            6,
+            "no judged column",
+            "Allowed: @label, @score, a.",
+        ),
+        ("labels: {}", "labels: {}\nalerts: {warnings: 1 per 100d}", 6, "fewer warnings (1 per 100d)", "softer"),
         ("labels: {}", "labels:", 5, "the section 'labels' is empty", "labels: {}"),
         ("labels: {}", "labels: 3", 5, "labels must be a section, not a number (3)", "write keys: column"),
         ("labels: {}", "lables: {}", 5, "unknown key 'lables' at the top level", "Did you mean 'labels'?"),

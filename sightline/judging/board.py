@@ -1,0 +1,263 @@
+"""What every check of a monitor says of every window, and the three checks of `alerts`, the traffic light.
+
+`open_incidents` fails while an incident is open and has not settled; `hard_rules` while a rule of the monitor's file is
+broken; `coverage` warns when something ceases to be judged, or is left out for another reason than before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+
+from metrics_py.reasons import ReasonCode
+from metrics_py.wording import day
+from sightline.home import MonitorPaths
+from sightline.judging import row_guards
+from sightline.judging.intake_contract import intake_verdicts
+from sightline.judging.published import IncidentMember, Published, StreamState, read_published
+from sightline.judging.row_guards import guard_verdicts
+from sightline.judging.verdicts import FactTable, Verdict, is_red, judged, speaker, verdicts
+from sightline.spec import plan
+from sightline.spec.flows import INTAKE_ASSETS
+from sightline.spec.model import MonitorSpec
+from sightline.spec.plan import PlannedCheck
+
+ALERTS = "alerts"
+Found = Iterator[tuple[PlannedCheck, str, Verdict]]
+LOUD: frozenset[ReasonCode | str] = frozenset({"no_reference", "column_named_later", "no_labels"})
+"""Reasons that somebody should look into at once; all others count when they last as long as the warm-up."""
+SHOWN = 6
+TO_DO = "Follow the streams that moved first upstream. Mended: `sightline fixed`. A new normal: `sightline accept`."
+ADVICE = (
+    "Judge longer windows (`schedule`), ask for fewer rows (`drift.min_rows`, `quality.min_labels`), mend what the "
+    "reason names, or list it under `alerts.not_judged`."
+)
+
+
+def evaluate(
+    spec: MonitorSpec, paths: MonitorPaths, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]
+) -> Found:
+    """Verdicts of some checks of one asset for some windows.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    paths : MonitorPaths
+    asset : str
+        Name of the asset.
+    checks : sequence of PlannedCheck
+        Those of the asset to evaluate.
+    keys : sequence of str
+        Windows, at least one.
+
+    Yields
+    ------
+    (check, window key, Verdict)
+        Nothing where there is too little for a verdict.
+    """
+    if asset in INTAKE_ASSETS:
+        guards = [check for check in checks if check.name == row_guards.CHECK]
+        yield from intake_verdicts(spec, paths, asset, [check for check in checks if check not in guards], keys)
+        yield from guard_verdicts(spec, paths, guards, keys)
+        return
+    found = _traffic_light(spec, paths, checks, keys) if asset == ALERTS else _judged(spec, paths, asset, checks, keys)
+    for check, key, verdict in found:
+        tell = {"tell": ", ".join(spec.alerts.notify)} if verdict.level == "error" and spec.alerts.notify else {}
+        yield check, key, replace(verdict, facts={**verdict.facts, **tell})
+
+
+def _judged(
+    spec: MonitorSpec, paths: MonitorPaths, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]
+) -> Found:
+    wanted = set(keys)
+    for check, start, verdict in verdicts(asset, checks, read_published(spec, paths, asset, keys)):
+        key = spec.key(start)
+        if key in wanted:
+            yield check, key, verdict
+
+
+def _traffic_light(
+    spec: MonitorSpec, paths: MonitorPaths, checks: Sequence[PlannedCheck], keys: Sequence[str]
+) -> Found:
+    by_asset: dict[str, list[PlannedCheck]] = {}
+    for check in plan.checks(spec):
+        if check.asset != ALERTS:
+            by_asset.setdefault(check.asset, []).append(check)
+    published = {asset: read_published(spec, paths, asset, keys) for asset in by_asset if asset not in INTAKE_ASSETS}
+    for check in checks:
+        if check.name == "open_incidents":
+            found = open_incidents(spec, next(iter(published.values())), keys)
+        elif check.name == "hard_rules":
+            found = _hard_rules(spec, paths, by_asset, keys)
+        else:
+            found = coverage(spec, by_asset, published, keys)
+        for key, verdict in found:
+            yield check, key, verdict
+
+
+# ---------------------------------------------------------------- open_incidents
+
+
+def open_incidents(spec: MonitorSpec, published: Published, keys: Sequence[str]) -> Iterator[tuple[str, Verdict]]:
+    """Verdicts of the check `open_incidents`: it fails on windows in which a member of an open incident is away.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    published : Published
+        Streams of all assets and all members, as from `read_published` for any asset.
+    keys : sequence of str
+        Windows.
+
+    Yields
+    ------
+    (window key, Verdict)
+        Nothing for windows that the alert engine has not decided.
+    """
+    members: dict[str, list[IncidentMember]] = {}
+    for member in published.members:
+        members.setdefault(member.incident_id, []).append(member)
+    states: dict[datetime, list[StreamState]] = {}
+    for state in published.streams:
+        states.setdefault(state.window_start, []).append(state)
+    for key in keys:
+        here = states.get(spec.window_start(key).replace(tzinfo=None))
+        if here is not None:
+            yield key, _of_window(here, members)
+
+
+def _of_window(states: Sequence[StreamState], members: dict[str, list[IncidentMember]]) -> Verdict:
+    by_incident: dict[str, list[StreamState]] = {}
+    for state in states:
+        if state.in_incident and state.incident_id:
+            by_incident.setdefault(state.incident_id, []).append(state)
+    at = states[0].window_start
+    stories: list[tuple[datetime, str, str]] = []
+    for incident, inside in by_incident.items():
+        own = [m for m in members.get(incident, []) if m.stream in {s.stream for s in inside}]
+        n_away = sum(is_red(s, members) for s in inside)
+        has_settled = bool(own) and all(m.has_settled(at) for m in own)
+        state = "open" if n_away else "settled" if has_settled else "near its old level in this window"
+        began = min((m.change_point for m in own), default=at)
+        stories.append(
+            (began, state, _story(incident, own, inside, f"{state}, {n_away} of {len(inside)} streams away"))
+        )
+    stories.sort(key=lambda story: story[0], reverse=True)
+    n_open = sum(state == "open" for _, state, _ in stories)
+    facts = {"open": n_open, "waiting for a word": len(stories) - n_open}
+    if not stories:
+        return Verdict("ok", "No incident is open.", facts)
+    text = " ".join(story for _, _, story in stories)
+    if not n_open:
+        return Verdict("ok", f"Nothing is away from its level as part of an open incident. {text}", facts)
+    return Verdict("error", text, {**facts, "what to do": TO_DO}, cause="incident")
+
+
+def _story(incident: str, own: Sequence[IncidentMember], inside: Sequence[StreamState], state: str) -> str:
+    strongest = sorted(own, key=lambda m: -m.evidence)
+    names = [m.stream for m in strongest[:SHOWN]] or sorted(s.stream for s in inside)[:SHOWN]
+    rest = f" and {len(inside) - len(names)} more" if len(inside) > len(names) else ""
+    began = min((m.change_point for m in own), default=None)
+    since = f" since {day(began)}" if began else ""
+    return f"Incident {incident}{since} ({state}): {', '.join(names)}{rest}."
+
+
+# ---------------------------------------------------------------- hard_rules
+
+
+def _hard_rules(
+    spec: MonitorSpec, paths: MonitorPaths, by_asset: dict[str, list[PlannedCheck]], keys: Sequence[str]
+) -> Iterator[tuple[str, Verdict]]:
+    broken: dict[str, list[tuple[str, str]]] = {key: [] for key in keys}
+    for asset, checks in by_asset.items():
+        for check, key, verdict in evaluate(spec, paths, asset, checks, keys):
+            if verdict.level == "error" and verdict.cause == "rule":
+                broken[key].append((check.name, verdict.text))
+    for key, found in broken.items():
+        if not found:
+            yield key, Verdict("ok", "No hard rule is broken.", {"broken": 0})
+            continue
+        text = " ".join(f"{name}: {said}" for name, said in found[:SHOWN])
+        rest = f" And {len(found) - SHOWN} more." if len(found) > SHOWN else ""
+        table = FactTable(("check", "what it says"), tuple(found))
+        yield key, Verdict("error", text + rest, {"broken": len(found), "rules": table}, cause="rule")
+
+
+# ---------------------------------------------------------------- coverage
+
+
+def coverage(
+    spec: MonitorSpec, by_asset: dict[str, list[PlannedCheck]], published: dict[str, Published], keys: Sequence[str]
+) -> Iterator[tuple[str, Verdict]]:
+    """Verdicts of the check `coverage`: it warns where a check ceases to be judged, or lacks for another reason.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    by_asset : dict
+        Asset -> its checks.
+    published : dict
+        Asset -> what was published of it, also of the windows before.
+    keys : sequence of str
+        Windows.
+
+    Yields
+    ------
+    (window key, Verdict)
+        Nothing for windows of which nothing was judged.
+    """
+    lacking = _lacking(spec, by_asset, published)
+    seen = {row.window_start for found in published.values() for row in found.judgements}
+    for key in keys:
+        start = spec.window_start(key).replace(tzinfo=None)
+        if start not in seen:
+            continue
+        now, before = lacking.get(start, {}), lacking.get(start - spec.window, {})
+        fresh = {name: reason for name, reason in now.items() if before.get(name) != reason}
+        yield key, _coverage_verdict(now, fresh, spec.window)
+
+
+def _coverage_verdict(now: dict[str, str], fresh: dict[str, str], window: timedelta) -> Verdict:
+    facts: dict[str, object] = {"not judged": len(now)}
+    if now:
+        facts |= {"checks": FactTable(("check", "why"), tuple(sorted(now.items()))), "what to do": ADVICE}
+    if fresh:
+        return Verdict("warn", f"No longer judged: {_listed(fresh)}", facts, cause="evidence")
+    return Verdict("ok", f"Not judged, as before: {_listed(now)}" if now else "Everything is judged.", facts)
+
+
+def _listed(reasons: dict[str, str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in sorted(reasons.items()):
+        by_reason.setdefault(reason, []).append(name)
+    parts = [
+        f"{', '.join(names[:SHOWN])}{f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''} ({reason})"
+        for reason, names in by_reason.items()
+    ]
+    return "; ".join(parts) + "."
+
+
+def _lacking(
+    spec: MonitorSpec, by_asset: dict[str, list[PlannedCheck]], published: dict[str, Published]
+) -> dict[datetime, dict[str, str]]:
+    """Per window the checks that are not judged, and the kind of reason, which does not change with the numbers."""
+    found: dict[datetime, dict[str, str]] = {}
+    for asset, known in published.items():
+        for check, rows in judged(by_asset[asset], known):
+            if _is_known(spec, check):
+                continue
+            waited = 0
+            for start, candidates in sorted(rows.items()):
+                main = speaker(check, candidates)
+                waited = waited + 1 if main.status == "insufficient_data" else 0
+                code = main.reason_code or ""
+                if waited and (code in LOUD or waited >= spec.warmup_windows):
+                    found.setdefault(start, {})[check.name] = code.replace("_", " ") or "not enough data"
+    return found
+
+
+def _is_known(spec: MonitorSpec, check: PlannedCheck) -> bool:
+    names = [name for name in (check.name, check.column, check.metric) if name]
+    return any(fnmatchcase(name, pattern) for pattern in spec.alerts.not_judged for name in names)

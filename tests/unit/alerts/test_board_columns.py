@@ -1,0 +1,61 @@
+"""What the published snapshots add for people: warnings told once, and since when an incident has settled."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from metrics_py.alerting import replay
+from sightline.alerts import decisions
+from tests.support.alerting import daily, day, log, noise
+
+
+def streams(*course: tuple[str, float | None]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "stream": ["s"] * len(course),
+            "window_start": [day(k) for k in range(len(course))],
+            "status": [status for status, _ in course],
+            "adjusted_evidence": [evidence for _, evidence in course],
+        },
+        schema_overrides={"adjusted_evidence": pl.Float64},
+    )
+
+
+def test_a_warning_is_told_once_until_the_evidence_has_fallen_back_to_chance():
+    course = [("ok", 0.1), ("warn", 9.5), ("warn", 20.0), ("ok", 8.0), ("warn", 9.2), ("ok", 0.9), ("warn", 9.1)]
+    found = decisions.with_warnings(streams(*course))
+    assert found["warns"].to_list() == [False, True, False, False, False, False, True]
+
+
+def test_a_warning_is_told_again_after_an_incident_and_streams_do_not_mix():
+    course = [("warn", 9.5), ("alert", 100.0), ("muted", None), ("ok", 5.0), ("warn", 9.5)]
+    one = streams(*course)
+    found = decisions.with_warnings(pl.concat([one, one.with_columns(stream=pl.lit("t"))]))
+    assert found["warns"].to_list() == [True, False, False, False, True] * 2
+
+
+def test_an_open_incident_has_settled_so_long_after_its_last_change():
+    values = noise(120, seed=9)
+    values[80:, 0] += 6.0
+    found = replay(log(values), daily(new_normal_after=None))
+    assert found.incidents["status"].to_list() == ["open"]
+    changes = [*found.members["joined_at"], *found.members["moved_again_at"].drop_nulls()]
+    assert decisions.with_settled(found, timedelta(days=60))["settled_at"].to_list() == [None], "not yet"
+    settled = decisions.with_settled(found, timedelta(days=14))
+    assert settled["settled_at"].to_list() == [max(changes) + timedelta(days=14)]
+
+
+def test_an_incident_that_has_ended_has_not_settled():
+    values = noise(140, seed=10)
+    values[80:90, 0] += 8.0
+    found = replay(log(values), daily())
+    ended = decisions.with_settled(found, timedelta(days=1)).filter(pl.col("status") == "closed")
+    assert len(ended) > 0 and ended["settled_at"].null_count() == len(ended)
+
+
+def test_no_streams_no_incidents():
+    found = replay(log(np.zeros((0, 1))), daily())
+    assert decisions.with_settled(found, timedelta(days=1)).is_empty()
