@@ -28,7 +28,7 @@ NO_VALUE = ("", "nan", "null", "<na>", "nat")
 PYTHON_NONE = "None"
 NO_ANSWER = ("?", "-", "n/a", "na", "none", "unknown", "undefined", "missing")
 """Words that say the truth is not known; of two classes, neither is called so."""
-WHOLE = re.compile(r"([+-]?)([0-9]+)\.0*(?:[eE][+-]?0+)?")
+WHOLE = re.compile(r"([+-]?)([0-9]+)(?:\.0*(?:[eE][+-]?0+)?|[eE][+-]?0+)")
 WHOLE_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)\.0+")
 PYTHON_BOOLEANS = {"True": "true", "False": "false"}
 LARGEST_WHOLE = 2.0**63
@@ -74,6 +74,8 @@ def class_text(value: object) -> str:
     --------
     >>> class_text(1.0), class_text(True), class_text("on time"), class_text(" 2.0"), class_text("True")
     ('1', 'true', 'on time', '2', 'true')
+    >>> [class_text(text) for text in ("1.00", "1e0", "1.0E+00", "01", "1e2")]
+    ['1', '1', '1', '01', '1e2']
     """
     if isinstance(value, bool):
         return "true" if value else "false"

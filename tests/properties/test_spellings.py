@@ -199,3 +199,45 @@ def test_suites_give_the_quality_of_every_spelling(label, code, number, flag, fo
     assert by_metric["positive_rate"]["value"] == pytest.approx(table["y"].mean(), abs=1e-12)
     assert by_metric["accuracy"]["n"] == N
     assert by_metric["accuracy"]["reason"] is None
+
+
+OPEN_CLASSES: dict[str, tuple[Any, Any, Any]] = {
+    "integer": (0, 1, 2),
+    "float": (0.0, 1.0, 2.0),
+    "text": ("0", "1", "2"),
+    "float text": ("0.0", "1.0", "2.0"),
+    "two digits": ("0.00", "1.00", "2.00"),
+    "exponent": ("0e0", "1e0", "2E+00"),
+    "decimal": (Decimal("0.00"), Decimal("1.00"), Decimal("2.00")),
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("spelling", list(OPEN_CLASSES))
+def test_classes_of_an_open_list_are_the_same_in_every_spelling(tmp_path: Path, spelling: str, form: str) -> None:
+    home, paths = make_paths(tmp_path)
+    names = OPEN_CLASSES[spelling]
+    columns = Columns(prediction_id="id", timestamp="ts", prediction="said")
+    spec = make_spec(model={"id": "m", "task": "multiclass_classification"}, columns=columns)
+    rng = np.random.default_rng(77)
+    truth, said = rng.integers(0, 3, (2, 60))
+    predictions = pl.DataFrame(
+        {
+            "id": [f"id-{i}" for i in range(60)],
+            "ts": [(START + timedelta(minutes=i)).replace(tzinfo=None) for i in range(60)],
+            "said": [names[k] for k in said],
+        }
+    )
+    labels = pl.DataFrame({"id": predictions["id"], "y": [names[k] for k in truth]})
+    write(predictions, paths.landing_inferences / f"a.{form}")
+    write(labels, paths.landing_labels / f"a.{form}")
+    for kind in ("inferences", "labels"):
+        intake(spec, paths, kind, home)
+    rows = scan_lake(spec, paths, "inferences").collect().sort("row_number")
+    known = scan_lake(spec, paths, "labels").collect().sort("revision_order")
+    assert rows["predicted_class"].to_list() == [str(k) for k in said]
+    assert known["label_class"].to_list() == [str(k) for k in truth]
+    together = predictions.join(labels, on="id")
+    found = quality_of_rows(together, Roles("multiclass_classification", "y", prediction="said"), min_labels=1)
+    accuracy = found.filter(metric="accuracy")["value"].item()
+    assert accuracy == pytest.approx(float((truth == said).mean()))

@@ -10,7 +10,7 @@ import polars as pl
 
 from metrics_py.profile.values import read_classes
 from sightline.lake.intake.chunks import BadRecord, Chunk
-from sightline.lake.intake.convert import Converted, convert, without_nan
+from sightline.lake.intake.convert import Converted, convert, merged_spellings, without_nan
 from sightline.lake.intake.roles import roles, succeeded
 from sightline.lake.intake.rounding import Rounded, rounded
 from sightline.lake.store.parts import quarantine_frame, window_starts
@@ -46,6 +46,7 @@ class _Work:
         self.rejections: list[tuple[str, str, pl.Series]] = []
         self.issues: list[tuple[str, str, pl.Series]] = []
         self.rounded: list[tuple[str, Rounded]] = []
+        self.merged: list[tuple[str, str]] = []
         batch_time = chunk.batch.received_at.astimezone(UTC).replace(tzinfo=None)
         self.received = self.constant(batch_time, TIMESTAMP)
         if "received_at" in self.raw.columns:
@@ -77,6 +78,9 @@ class _Work:
                 self.rounded.append((self.sources.get(name, name), lost))
         for reason, mask in found.issues:
             self.issues.append((name, reason, mask))
+        if name.startswith("f_") and (kind or self.kinds.get(name)) == "categorical":
+            raw = self.raw[name] if self.has(name) else None
+            self.merged += [(self.sources.get(name, name), told) for told in merged_spellings(raw, found)]
         return found.values
 
     def drop(self, name: str, values: pl.Series, reason: str, bad: pl.Series) -> pl.Series:
@@ -320,9 +324,10 @@ def _value_issues(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
 
 def _notes(work: _Work) -> list[pl.DataFrame]:
     """Columns nobody knows, columns that are not there: one line each per chunk."""
-    notes = [(name, "unknown_column") for name in work.chunk.unknown] + [
-        (role.column, "missing_column") for role in work.chunk.missing
-    ]
+    text = f"{work.n} rows"
+    notes = [(name, "unknown_column", text) for name in work.chunk.unknown]
+    notes += [(role.column, "missing_column", text) for role in work.chunk.missing]
+    notes += [(name, "merged_categories", told) for name, told in work.merged]
     if not notes or work.n == 0:
         return []
     row = {
@@ -332,12 +337,11 @@ def _notes(work: _Work) -> list[pl.DataFrame]:
         "severity": "note",
     }
     received = work.received[0]
-    text = f"{work.n} rows"
     return [
         quarantine_frame(
             [
                 {**row, "column": name, "reason": reason, "value": text, "received_at": received}
-                for name, reason in dict.fromkeys(notes)
+                for name, reason, text in dict.fromkeys(notes)
             ]
         )
     ]

@@ -299,3 +299,19 @@ def test_logged_numbers_that_a_double_cannot_tell_apart_are_noted(tmp_path: Path
     intake(make_spec(), paths, "inferences", home)
     noted = quarantine(tmp_path).filter(reason="imprecise_number")
     assert noted.select("column", "severity", "value").rows() == [("x", "note", "7 rows")]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "ndjson"])
+def test_texts_that_become_one_category_are_noted(tmp_path: Path, suffix: str) -> None:
+    home, paths = make_paths(tmp_path)
+    told = rows(6).with_columns(c=pl.Series(["1", "1.00", "1.0", "1e0", "01", "True"]))
+    land(paths.landing_inferences, f"a.{suffix}", told)
+    land(paths.landing_inferences, f"b.{suffix}", rows(2, first=6).with_columns(c=pl.Series(["2.0", "3.0"])))
+    intake(make_spec(), paths, "inferences", home)
+    lake = scan_lake(make_spec(), paths, "inferences").collect().sort("prediction_id")
+    assert lake["f_c"].to_list() == ["1", "1", "1", "1e0", "01", "true", "2", "3"]
+    noted = quarantine(tmp_path).filter(severity="note").sort("value")
+    assert noted.select("column", "reason", "value").rows() == [
+        ("c", "merged_categories", "'1.0' as '1'"),
+        ("c", "merged_categories", "'1.00' as '1'"),
+    ]
