@@ -14,6 +14,8 @@ import click
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
+from sightline.lake.store.ledger import open_ledger
+from sightline.lake.store.stored_spec import changes
 from sightline.spec import kinds, plan
 from sightline.spec.durations import format_duration
 from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, monitor_files
@@ -138,7 +140,15 @@ def _reference(spec: MonitorSpec) -> str:
         return f"the file {reference.path}, frozen once"
     if reference.kind == "rolling":
         return f"the {format_duration(reference.length)} before each window (rolling)"
-    return f"predictions from {reference.start:%Y-%m-%d %H:%M} to {reference.end:%Y-%m-%d %H:%M} UTC, frozen once"
+    if reference.start is None or reference.end is None:
+        return "a window without start or end"
+    start, end = spec.floor(reference.start), spec.floor(reference.end)
+    end = end if end == reference.end else end + spec.window
+    told = f"predictions from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, frozen once"
+    if (start, end) == (reference.start, reference.end):
+        return told
+    given = f"{reference.start:%Y-%m-%d %H:%M} to {reference.end:%Y-%m-%d %H:%M}"
+    return f"{told}; the file says {given}, widened to whole {UNIT[spec.schedule]}s"
 
 
 def _reads(spec: MonitorSpec, home: Home) -> list[str]:
@@ -181,6 +191,15 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
             yield f"the file sources.{kind}.duckdb does not exist: {source.duckdb}"
     yield from _column_warnings(spec, home)
     yield from _label_warnings(spec, home)
+    yield from _stored_warnings(spec, home)
+
+
+def _stored_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
+    """Stored data that do not fit the file."""
+    with open_ledger(home.monitor(spec.id).ledger, create=False) as ledger:
+        found = [str(change) for change in changes(spec, home.monitor(spec.id), ledger) if not change.is_harmless]
+    if found:
+        yield f"the stored data were made under other settings ({'; '.join(found)}): run sightline migrate {spec.id}"
 
 
 def _label_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:

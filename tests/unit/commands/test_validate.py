@@ -11,11 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from sightline.cli import cli
+from sightline.lake.intake.load import intake
 from sightline.spec import plan
 from sightline.spec.docs import EXAMPLE
 from sightline.spec.loader import load_monitor
 from sightline.spec.model import MonitorSpec
 from tests.support.attacks import HOSTILE_FILES
+from tests.support.lake import land, make_paths, rows
 
 REGRESSION = """\
 model: {id: demand, task: regression, owner: team:ops}
@@ -282,3 +284,27 @@ def test_a_file_that_would_cost_too_much_is_told_in_one_line(tmp_path, content):
     result = CliRunner().invoke(cli, ["validate", str(path)], env={"SIGHTLINE_HOME": str(tmp_path)})
     assert (result.exit_code, time.process_time() - started < 10) == (2, True)
     assert f"error: {path}" in result.stderr and "1 of 1 monitor files have mistakes" in result.stderr
+
+
+def test_the_reference_is_told_with_the_dates_that_are_used_and_what_to_migrate(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    made, paths = make_paths(tmp_path)
+    (tmp_path / "monitors").mkdir()
+    file = tmp_path / "monitors" / "m.yaml"
+    text = (
+        "model: {id: m, task: binary_classification}\n"
+        "columns: {prediction_id: id, timestamp: ts, score: p, features: {x: numeric}}\n"
+        "reference: {kind: window, start: 2026-01-07, end: 2026-01-21}\n"
+    )
+    file.write_text(text)
+    land(paths.landing_inferences, "a.parquet", rows(10))
+    intake(load_monitor(file), paths, "inferences", made)
+    code, told, _ = run()
+    assert code == 0
+    assert "from 2026-01-07 00:00 to 2026-01-21 00:00 UTC, frozen once\n" in told
+    assert "migrate" not in told
+    file.write_text(f"{text}schedule: weekly\n")
+    code, told, _ = run()
+    assert "from 2026-01-05 00:00 to 2026-01-26 00:00 UTC, frozen once; the file says 2026-01-07 00:00 to" in told
+    assert "widened to whole weeks" in told
+    assert "schedule was daily, is weekly" in told and "run sightline migrate m\n" in told
