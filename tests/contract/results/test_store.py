@@ -372,6 +372,15 @@ def test_json_processed_by_and_revisions(filled: Path) -> None:
     assert [r["value"] for r in json.loads(text)] == [0.5, 0.7]
 
 
+def test_a_table_of_several_revisions_of_a_row_tells_them_apart(filled: Path) -> None:
+    args = ["m", "--metric", "accuracy", "--asset", "model_quality", "--to", "2026-01-06"]
+    assert "revision" not in run(filled, *args)[1]
+    lines = [line.split() for line in run(filled, *args, "--revisions")[1].splitlines()]
+    assert lines[0][-2:] == ["revision", "computed_at"]
+    at = [line.index("ok") + 1 for line in lines[2:]]
+    assert [line[i] for line, i in zip(lines[2:], at, strict=True)] == ["0", "1"]
+
+
 @pytest.mark.parametrize("form", ["table", "json", "parquet"])
 def test_a_reader_that_goes_away_is_no_error(filled, form):
     """``sightline judgements ... | head`` ends quietly, whatever the format."""
