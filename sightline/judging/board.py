@@ -26,7 +26,7 @@ from sightline.spec.plan import PlannedCheck
 
 ALERTS = "alerts"
 Found = Iterator[tuple[PlannedCheck, str, Verdict]]
-LOUD: frozenset[ReasonCode | str] = frozenset({"no_reference", "column_named_later", "no_labels"})
+LOUD: frozenset[ReasonCode | str] = frozenset({"no_reference", "column_named_later", "no_labels", "imprecise"})
 """Reasons that somebody should look into at once; all others count when they last as long as the warm-up."""
 SHOWN = 6
 TO_DO = "Follow the streams that moved first upstream. Mended: `sightline fixed`. A new normal: `sightline accept`."

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from sightline.home import Home
-from sightline.judging import data_quality, drift
+from sightline.judging import board, data_quality, drift
 from sightline.judging.frames import Judged, Work
 from sightline.warehouse import connect, ensure_reference
 from tests.dbt.support import START, Bench, spec_of
@@ -71,6 +71,7 @@ def test_whole_numbers_that_doubles_cannot_tell_apart_are_not_judged(tmp_path):
     streams = found.evidence.filter(column="account").filter(pl.col("statistic") != "null_rate")
     assert streams.height and streams["value"].null_count() == streams.height
     assert set(streams["reason_code"]) == {"imprecise"}
+    assert "imprecise" in board.LOUD, "the check `coverage` warns at once"
     rates = quality.judgements.filter(column="account", metric="null_rate")
     assert set(rates["status"]) == {"ok"} and set(rates["value"]) == {0.0}
 
