@@ -189,3 +189,26 @@ def snap(
         is_above = np.abs(distinct[above] - numbers) <= down[above]
         is_below = np.abs(numbers - distinct[below]) <= up[below]
     return np.where(is_above, distinct[above], np.where(is_below, distinct[below], numbers))
+
+
+def decision_threshold(threshold: float) -> float:
+    """A threshold that decides 32-bit and 64-bit scores alike.
+
+    A score of 0.7 in 32 bits is 0.699999988: below 0.7, though both are written 0.7.
+
+    Parameters
+    ----------
+    threshold : float
+        As it is written.
+
+    Returns
+    -------
+    float
+        The lower of the threshold and its nearest 32-bit float; the decision is ``score >= decision_threshold(t)``.
+
+    Examples
+    --------
+    >>> decision_threshold(0.5), decision_threshold(0.7) < 0.7
+    (0.5, True)
+    """
+    return min(threshold, float(np.float32(threshold)))

@@ -13,6 +13,7 @@ import polars as pl
 
 from metrics_py.class_names import ClassNames, binary_classes, several_classes
 from metrics_py.intervals import N_BUCKETS
+from metrics_py.profile.resolution import decision_threshold
 from metrics_py.profile.values import categories_of, read_classes
 from metrics_py.quality.classification import N_SCORE_BINS, average_precision, roc_auc
 from metrics_py.quality.ranking import K, ranking_table
@@ -264,7 +265,7 @@ def _binary(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
     label, _ = classes_of(rows[roles.label], roles)
     positive = roles.class_names.read(roles.positive)
     score = rows[roles.score].cast(pl.Float64).fill_nan(None) if roles.score else None
-    decided = score >= roles.threshold if score is not None else None
+    decided = score >= decision_threshold(roles.threshold) if score is not None else None
     if roles.prediction:
         said = classes_of(rows[roles.prediction], roles)[0] == positive
         decided = said if decided is None else said.zip_with(said.is_not_null(), decided)

@@ -15,6 +15,7 @@ import duckdb
 import polars as pl
 
 from metrics_py.intervals import N_SEGMENT_BUCKETS
+from metrics_py.profile.resolution import decision_threshold
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
@@ -177,7 +178,7 @@ def _settings(spec: MonitorSpec, reference: ReferenceProfile | None, token: str)
         "task": spec.model.task,
         "schedule": spec.schedule,
         "window_seconds": repr(spec.window.total_seconds()),
-        "threshold": repr(float(spec.quality.threshold)),
+        "threshold": repr(decision_threshold(spec.quality.threshold)),
         "positive": spec.positive_class,
         "negative": negative_class(spec),
         "score_classes": json.dumps(list(spec.columns.class_scores), ensure_ascii=False),

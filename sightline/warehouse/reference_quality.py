@@ -7,6 +7,7 @@ import math
 import polars as pl
 
 from metrics_py.intervals import N_SEGMENT_BUCKETS
+from metrics_py.profile.resolution import decision_threshold
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_data import ReferenceData
 from sightline.warehouse.settings import negative_class
@@ -67,7 +68,7 @@ def _outcomes(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
     if task == "binary_classification":
         decided = pl.coalesce(
             decided,
-            pl.when(score >= spec.quality.threshold).then(pl.lit(spec.positive_class)),
+            pl.when(score >= decision_threshold(spec.quality.threshold)).then(pl.lit(spec.positive_class)),
             pl.when(score.is_not_null()).then(pl.lit(negative_class(spec))),
         )
         outcome, forecast = pl.col("label_value"), score

@@ -241,3 +241,15 @@ def test_classes_of_an_open_list_are_the_same_in_every_spelling(tmp_path: Path, 
     found = quality_of_rows(together, Roles("multiclass_classification", "y", prediction="said"), min_labels=1)
     accuracy = found.filter(metric="accuracy")["value"].item()
     assert accuracy == pytest.approx(float((truth == said).mean()))
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
+def test_a_score_at_the_threshold_is_decided_alike_in_every_type(threshold, dtype):
+    rng = np.random.default_rng([61, int(10 * threshold)])
+    tenths = rng.integers(0, 11, 400)
+    rows = pl.DataFrame({"y": rng.integers(0, 2, 400), "p": tenths / 10})
+    roles = Roles("binary_classification", "y", score="p", threshold=threshold)
+    expected = float(((tenths >= round(10 * threshold)) == (rows["y"].to_numpy() == 1)).mean())
+    found = quality_of_rows(rows.with_columns(pl.col("p").cast(dtype)), roles).filter(metric="accuracy")
+    assert found["value"].item() == pytest.approx(expected, abs=1e-12)
