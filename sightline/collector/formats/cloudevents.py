@@ -110,7 +110,7 @@ def _event(
             return [failed]
         found = (bodies.request_rows if part == "request" else bodies.response_rows)(data, f"{where}.data")
         return [
-            rows.inference_event(
+            rows.answered_event(
                 spec,
                 row if part == "request" else None,
                 row if part == "response" else None,

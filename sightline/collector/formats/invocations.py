@@ -85,9 +85,7 @@ def _call(
                 fix="send one, so that labels can refer to the prediction",
             )
         identity = rows.exploded_id(base, i, count) if base is not None else ""
-        events.append(
-            rows.inference_event(spec, row, outputs[i] if outputs is not None else None, id=identity, **known)
-        )
+        events.append(rows.answered_event(spec, row, outputs[i] if outputs is not None else None, id=identity, **known))
     return events
 
 

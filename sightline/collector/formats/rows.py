@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from sightline.collector.formats import lenient
+from sightline.collector.formats import errors, lenient
 from sightline.collector.formats.bodies import Row
 from sightline.errors import SightlineError
 from sightline.log.events import (
@@ -93,6 +93,24 @@ def as_json(row: Any) -> bytes:
 def exploded_id(base: str, row: int, rows: int) -> str:
     """A batch call is one request with several predictions: ``<id>`` for one row, ``<id>:<row>`` for more."""
     return base if rows == 1 else f"{base}:{row}"
+
+
+def answered_event(
+    spec: MonitorSpec, inputs: Row | None, outputs: Row | None, *, status: Any = None, **known: Any
+) -> InferenceEvent | RejectedEvent:
+    """The event of a row that a server answered: `inference_event`, where an error in place of outputs has failed.
+
+    Parameters
+    ----------
+    spec, inputs, outputs, **known
+        As in `inference_event`.
+    status : str or int, optional
+        Outcome of the call that the row belongs to; that of a row which failed alone wins.
+    """
+    failed = None if outputs is None else errors.failure(outputs, spec)
+    return inference_event(
+        spec, inputs, outputs if failed is None else None, status=status if failed is None else failed, **known
+    )
 
 
 def inference_event(

@@ -78,7 +78,7 @@ def _served(
         "version": _version(item, where),
     }
     return [
-        rows.inference_event(
+        rows.answered_event(
             spec,
             None if inputs is None else inputs[i],
             None if outputs is None else outputs[i],
@@ -180,7 +180,7 @@ def _captured(
         payload = captured.get(f"endpoint{side}")
         if payload is not None:
             place = f"{where}.captureData.{side}"
-            status = errors.failure(_document(payload), spec) if side == "Output" else None
+            status = errors.failure(_document(payload), spec, may_be_text=True) if side == "Output" else None
             sides[side] = [] if status else _payload(payload, place, request=side == "Input")
     if not sides:
         raise SightlineError("captureData holds neither input nor output", where=where)
@@ -192,7 +192,7 @@ def _captured(
     part = None if len(sides) == 2 else ("request" if inputs is not None else "response")
     count = 1 if inputs is None and outputs is None else len(inputs if inputs is not None else outputs or [])
     return [
-        rows.inference_event(
+        rows.answered_event(
             spec,
             inputs[i] if inputs is not None else None,
             outputs[i] if outputs is not None else None,
@@ -207,15 +207,18 @@ def _captured(
 
 
 def _document(payload: Any) -> Any:
-    """The JSON document of a captured answer; None of any other."""
+    """The JSON document of a captured answer, or its text if it is a single value or a page."""
     data = payload.get("data") if is_object(payload) else None
     if isinstance(data, str) and str(payload.get("encoding", "JSON")).upper() == "BASE64":
         with contextlib.suppress(SightlineError):
             data = bodies.decode_base64(data, "data").decode("utf-8", errors="replace")
-    if isinstance(data, str) and data.lstrip()[:1] == "{":
+    if not isinstance(data, str):
+        return data
+    if data.lstrip()[:1] in ("{", "[", '"'):
         with contextlib.suppress(SightlineError):
             return bodies.decode_json(data, "data")
-    return data
+    is_several = any(mark in data.strip() for mark in (",", "\n")) and data.lstrip()[:1] != "<"
+    return None if is_several or data.lstrip()[:1] in ("{", "[", '"') else data
 
 
 def _payload(payload: Any, where: str, *, request: bool) -> list[bodies.Row]:

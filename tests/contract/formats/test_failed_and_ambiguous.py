@@ -47,6 +47,25 @@ ERRORS = [
     ({"error": "boom", "code": 500}, 500),
     ({"ErrorCode": "CLIENT_ERROR", "OriginalStatusCode": 400, "OriginalMessage": "x", "Message": "y"}, 400),
     ({"status": {"status": "FAILURE", "code": 500, "info": "x", "reason": "y"}}, 500),
+    ({"message": "Internal Server Error"}, "error"),
+    ({"Message": "Rate exceeded", "__type": "ThrottlingException"}, "error"),
+    ({"err": "boom"}, "error"),
+    ({"status": "error", "message": "model not loaded"}, "error"),
+    ({"code": 500, "message": "boom"}, 500),
+    ({"title": "Internal error", "status": 500}, 500),
+    ({"success": False, "hint": "try later"}, "error"),
+    ({"error": {"message": "x"}, "model": "m"}, "error"),
+    ({"error": "x", "request_id": "1", "retryable": True}, "error"),
+    ({"error": "x", "data": None}, "error"),
+    ({"predict": None, "error": "x"}, "error"),
+    ({"predictions": None, "error": "x"}, "error"),
+    ({"predictions": [], "error": "x", "status_code": 503}, 503),
+    ({"predictions": [{"error": "timeout"}]}, "error"),
+    ({"predictions": [{"predict": None, "error": "timeout", "code": 504}]}, 504),
+    ([{"error": "timeout"}], "error"),
+    ("Internal Server Error", 500),
+    ("502 Bad Gateway", 502),
+    ("<html><body>Bad Gateway</body></html>", "error"),
 ]
 
 
@@ -107,9 +126,72 @@ def test_a_cloudevent_of_a_failed_call():
 
 
 def test_an_output_called_like_an_error_is_an_output():
-    spec = SEVERAL.model_copy(update={"columns": SEVERAL.columns.model_copy(update={"prediction": "error"})})
-    call = {"id": "o1", "request": {"instances": [VALUES]}, "response": {"error": "2"}}
-    assert one(invocations.mlflow({}, json.dumps(call).encode(), spec)).prediction == "2"
+    for name in ("error", "message", "status"):
+        spec = SEVERAL.model_copy(update={"columns": SEVERAL.columns.model_copy(update={"prediction": name})})
+        for response in ({name: "failed"}, {"predictions": [{name: "failed"}]}):
+            call = {"id": "o1", "request": {"instances": [VALUES]}, "response": response}
+            event = one(invocations.mlflow({}, json.dumps(call).encode(), spec))
+            assert (event.prediction, event.status) == ("failed", None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "prediction"),
+    [
+        ({"predictions": [2], "error": None, "message": "ok"}, 2),
+        ({"predict": "2", "message": "ok", "status": 200, "success": True}, "2"),
+        ({"predict": "2", "error": "one feature was filled in"}, "2"),
+        ({"predictions": [{"fault": "bearing"}]}, "bearing"),
+        ({"predictions": [{"status": "failed"}]}, "failed"),
+        ({"predictions": [{"success": False}]}, False),
+        ({"predictions": [{"reconstruction_error": 0.35}]}, 0.35),
+        ({"predictions": [{"error": 0.35}]}, 0.35),
+        ({"predictions": [{"message": "1"}]}, "1"),  # a class that the file names
+    ],
+)
+def test_an_answer_with_a_value_beside_words_of_an_error_is_an_answer(answer, prediction):
+    call = {"id": "o1", "request": {"instances": [VALUES]}, "response": answer}
+    event = one(invocations.mlflow({}, json.dumps(call).encode(), SEVERAL))
+    assert (event.status, event.prediction) == (None, prediction)
+
+
+def test_a_row_of_a_batch_fails_alone():
+    call = {
+        "id": "o1",
+        "request": {"instances": [VALUES, VALUES, VALUES]},
+        "response": {"predictions": [{"predict": "1"}, {"error": "timeout", "status": 504}, {"predict": "2"}]},
+    }
+    events = invocations.mlflow({}, json.dumps(call).encode(), SEVERAL)
+    found = [(e.id, e.status, e.prediction) for e in events if isinstance(e, InferenceEvent)]
+    assert found == [("o1:0", None, "1"), ("o1:1", 504, None), ("o1:2", None, "2")]
+
+
+@pytest.mark.parametrize(
+    "text", ["Internal Server Error", "500: Internal Server Error", "<!DOCTYPE html>\n<p>a, b</p>"]
+)
+@pytest.mark.parametrize("spec", [SEVERAL, BINARY])
+def test_a_text_of_csv_that_no_class_is_called_is_a_failed_call(text, spec):
+    inputs = ",".join("1" for _ in spec.columns.features)
+    event = one(tables.sagemaker({}, captured(inputs, text), spec))
+    check_failed(event, "error" if text[0] == "<" else 500)
+    assert one(tables.sagemaker({}, captured(inputs, "setosa"), spec)).prediction == "setosa"
+
+
+def test_a_text_where_a_number_is_expected_is_a_failed_call():
+    model = SEVERAL.model.model_copy(update={"task": "regression"})
+    columns = SEVERAL.columns.model_copy(update={"class_scores": {}})
+    spec = SEVERAL.model_copy(update={"model": model, "columns": columns})
+    check_failed(one(tables.sagemaker({}, captured("1,2,3,4", "model not loaded"), spec)), "error")
+    assert float(one(tables.sagemaker({}, captured("1,2,3,4", "7.5"), spec)).prediction) == 7.5
+
+
+def test_a_feature_called_like_a_sign_keeps_the_value_of_its_request():
+    features = dict.fromkeys(("message", "status"), SEVERAL.columns.features["sl"])
+    spec = SEVERAL.model_copy(update={"columns": SEVERAL.columns.model_copy(update={"features": features})})
+    row = {"message": "buy now", "status": "error"}
+    for response, status in (({"predict": "1"}, None), ({"message": "Internal Server Error"}, "error")):
+        call = {"id": "o1", "request": {"instances": [row]}, "response": response}
+        event = one(invocations.mlflow({}, json.dumps(call).encode(), spec))
+        assert (event.features, event.status) == (row, status)
 
 
 @pytest.mark.parametrize("values", [[1, 2, 3], [1, 2, 3, 4, 5]])
