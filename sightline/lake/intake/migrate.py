@@ -26,12 +26,18 @@ from sightline.lake.store.ledger import Ledger, open_ledger
 from sightline.lake.store.parts import Staging, lake_lock, recover
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.rewindow import rewindow
-from sightline.lake.store.stored_spec import UNFINISHED, Change, changes, facts_of
+from sightline.lake.store.stored_spec import UNFINISHED, Change, changes, keep_facts
+from sightline.lake.store.supersede import take_out
 from sightline.spec.model import MonitorSpec
 
-RELOADED = {"columns": ("inferences", "labels"), "start": ("inferences",), "labels": ("labels",)}
+CLASSES = ("positive", "negative")
+RELOADED = {
+    "columns": ("inferences", "labels"),
+    "start": ("inferences",),
+    **dict.fromkeys(("labels", "observed_at", *CLASSES), ("labels",)),
+}
 """Facts whose change needs the files again, and of which kinds of data."""
-SINCE_REFERENCE = ("schedule", "columns", "features", "positive", "reference", "labels")
+SINCE_REFERENCE = ("schedule", "columns", "features", *CLASSES, "reference", "labels")
 """Facts whose change lets the reference be frozen anew."""
 
 
@@ -106,8 +112,9 @@ def migrate(spec: MonitorSpec, paths: MonitorPaths, home: Home, *, now: datetime
         ledger.write_facts({UNFINISHED: {"names": names, "archive": stamp}})
         _archive(paths, archive, names)
         _rewrite(spec, paths, home, ledger, found, names, report)
-        ledger.write_facts(facts_of(spec))
-    for kind in sorted({kind for name in names for kind in RELOADED.get(name, ())}):
+        keep_facts(spec, ledger)
+    kinds = {kind for name in names for kind in RELOADED.get(name, ()) if kind == "inferences" or spec.labels}
+    for kind in sorted(kinds):
         _reload_all(spec, paths, home, kind, moment, report)
     with open_ledger(paths.ledger) as ledger, ledger.transaction() as con:
         con.execute("DELETE FROM facts WHERE name = ?", [UNFINISHED])
@@ -132,7 +139,9 @@ def _rewrite(
     columns = changed_columns(found)
     if columns:
         report.gone = reread(spec, paths, home, staging, columns)
-    if "positive" in names:
+    if spec.labels and not set(CLASSES).isdisjoint(names):
+        if spec.columns.prediction:  # classes that were none are in the files alone
+            reread(spec, paths, home, staging, {"predicted_class"})
         _respell(spec, staging)
     if "schedule" in names:
         staging.changes.clear()
@@ -147,7 +156,7 @@ def _rewrite(
 
 
 def _respell(spec: MonitorSpec, staging: Staging) -> None:
-    """Spell stored classes and label values by another positive class."""
+    """Spell stored classes and label values by other classes; labels that are none of them go to the history."""
     for kind, column in (("inferences", "predicted_class"), ("labels", "label_class"), ("unmatched", "label_class")):
         for part in staging.live(kind):
             frame = pl.read_parquet(staging.file(part), hive_partitioning=False, glob=False)
@@ -159,6 +168,12 @@ def _respell(spec: MonitorSpec, staging: Staging) -> None:
             staging.add(kind, part.window_key, renewed, part.seq)
             if part.window_key is not None:
                 staging.changes.append((kind, part.window_key, MIGRATED, 0))
+    for kind in ("labels", "unmatched"):
+        for _, rows in take_out(staging, kind, pl.col("label_class").is_null()):
+            counts = rows.group_by("batch_id").len().iter_rows()
+            staging.rematched += [
+                (n, 0, n, batch_id) if kind == "unmatched" else (0, -n, n, batch_id) for batch_id, n in counts
+            ]
 
 
 def _archive(paths: MonitorPaths, archive: Path, names: Sequence[str]) -> None:
@@ -184,7 +199,7 @@ def _reload_all(
 ) -> None:
     """Read every file of a kind again that the file of now can read; the others stay as they were loaded."""
     with open_ledger(paths.ledger) as ledger:
-        known = {batch.path for batch in ledger.batches(kind) if batch.status == "loaded"}
+        known = {batch.path for batch in ledger.batches(kind)}
     for batch in list_batches(spec, paths, kind, home):
         if batch.path not in known or batch.kind != kind:
             continue

@@ -16,7 +16,7 @@ from sightline.lake.intake.sources import list_batches
 from sightline.lake.store.ledger import Ledger
 from sightline.lake.store.parts import Staging
 from sightline.lake.store.schema import inference_schema
-from sightline.lake.store.stored_spec import ADDABLE, Change, facts_of
+from sightline.lake.store.stored_spec import ADDABLE, Change, keep_facts
 from sightline.spec.model import MonitorSpec
 
 ROW = ["batch_id", "row_number"]
@@ -39,8 +39,7 @@ def take_over(spec: MonitorSpec, paths: MonitorPaths, home: Home, ledger: Ledger
         staging = Staging(paths, ledger)
         n_gone = reread(spec, paths, home, staging, columns)
         staging.commit()
-    if found or not ledger.facts():
-        ledger.write_facts(facts_of(spec))
+    keep_facts(spec, ledger)
     return n_gone
 
 

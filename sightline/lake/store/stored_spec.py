@@ -19,6 +19,10 @@ UNFINISHED = "migration"
 """Fact that stands in the ledger while a migration has not ended."""
 ADDABLE = ("features", "class_scores", "segments")
 """Columns that may be added at any time: what was logged of them is read again. Those left out stay where they are."""
+OF_LABELS = ("labels", "observed_at", "positive", "negative")
+"""Facts that a monitor without labels does not have."""
+ARRIVAL = "(arrival)"
+"""Stands for the column of the time the truth was known where there is none."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def _word(value: object) -> str:
 def facts_of(spec: MonitorSpec) -> dict[str, Any]:
     """The facts of a monitor's file that stored data depend on, as plain JSON."""
     columns, labels = spec.columns, spec.labels
+    is_binary = labels is not None and spec.model.task == "binary_classification"
     named = ("prediction_id", "timestamp", "model_version", "entity_id", "query_id")
     return {
         "schedule": spec.schedule,
@@ -65,12 +70,26 @@ def facts_of(spec: MonitorSpec) -> dict[str, Any]:
         "task": spec.model.task,
         "columns": {name: getattr(columns, name) for name in named},
         "labels": {"column": labels.column, "prediction_id": labels.prediction_id} if labels else None,
-        "positive": spec.positive_class if labels and spec.model.task == "binary_classification" else None,
+        "observed_at": (labels.observed_at or ARRIVAL) if labels else None,
+        "positive": spec.positive_class if is_binary else None,
+        "negative": sorted({*spec.class_names.known.values()} - {spec.positive_class}) if is_binary else None,
         "class_scores": dict.fromkeys(columns.class_scores, "numeric"),
         "features": {name: feature.kind for name, feature in columns.features.items()},
         "segments": dict.fromkeys(columns.segments, "categorical"),
         "reference": spec.reference.model_dump(mode="json"),
     }
+
+
+def keep_facts(spec: MonitorSpec, ledger: Ledger) -> None:
+    """Note what the data are stored with from now on; labels that were left out were read as the file said before."""
+    before = ledger.facts()
+    new = {
+        name: value
+        for name, value in facts_of(spec).items()
+        if name not in before or (before[name] != value and not (value is None and name in OF_LABELS))
+    }
+    if new:
+        ledger.write_facts(new)
 
 
 def changes(spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger) -> list[Change]:
@@ -79,7 +98,7 @@ def changes(spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger) -> list[Chan
     found = [
         Change(name, before[name], value, _is_harmless(name, before[name], value, paths))
         for name, value in now.items()
-        if name in before and before[name] != value
+        if name in before and before[name] != value and not (value is None and name in OF_LABELS)
     ]
     if UNFINISHED in before:
         found.append(Change(UNFINISHED, "begun", "not ended", is_harmless=False))
@@ -91,7 +110,7 @@ def _is_harmless(name: str, before: Any, now: Any, paths: MonitorPaths) -> bool:
         return all(now.get(key, kind) == kind for key, kind in before.items())
     if name == "reference":
         return not (paths.reference / "profile.json").exists()
-    if name in ("labels", "positive"):
+    if name in OF_LABELS:
         return before is None or now is None
     return name == "start" and now > before
 

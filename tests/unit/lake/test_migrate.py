@@ -150,6 +150,90 @@ def test_another_positive_class_turns_the_labels(tmp_path: Path) -> None:
     assert after.to_list() == (1 - before).to_list()
 
 
+WORDS = ["late"] * 20 + ["on time"] * 50 + ["early"] * 30
+
+
+def labelled(**changes: Any) -> MonitorSpec:
+    return make_spec(labels=Labels(**{"column": "y", "give_up_after": timedelta(days=3), **changes}))
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["the file is there", "the file is gone"])
+@pytest.mark.parametrize(
+    ("before", "now", "told", "n_lost"),
+    [
+        ({"positive": "late"}, {"positive": "late", "negative": "on time"}, r'negative was \[\], is \["on time"\]', 0),
+        (
+            {"positive": "late", "negative": "on time"},
+            {"positive": "late", "negative": ("on time", "early")},
+            r'negative was \["on time"\], is',
+            30,
+        ),
+        ({}, {"positive": "late"}, "positive was 1, is late", 100),
+    ],
+    ids=["narrowed", "widened", "all were refused"],
+)
+def test_other_classes_read_the_labels_again(
+    tmp_path: Path, before: dict[str, Any], now: dict[str, Any], told: str, n_lost: int, *, is_gone: bool
+) -> None:
+    home, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(100))
+    file = land(paths.landing_labels, "y.csv", pl.DataFrame({"id": [f"id-{i}" for i in range(100)], "y": WORDS}))
+    load(tmp_path, labelled(**before))
+    spec = labelled(**now)
+    with pytest.raises(SightlineError, match=told):
+        intake(spec, paths, "labels", home)
+    if is_gone:
+        file.unlink()
+    migrate(spec, paths, home)
+    intake(spec, paths, "labels", home)
+    known = [word for word in WORDS if word in (spec.class_names.known or WORDS) or not spec.class_names.is_closed]
+    expected = known[: len(known) - n_lost] if is_gone else known
+    found = scan_lake(spec, paths, "labels").collect()
+    assert sorted(found["label_class"]) == sorted(expected)
+    assert found["label_value"].sum() == expected.count("late")
+    ledger_adds_up(tmp_path)
+
+
+def test_other_negatives_read_predicted_classes_again(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    columns = SPEC.columns.model_copy(update={"prediction": "said"})
+    old, now = (
+        make_spec(columns=columns, labels=Labels(column="y", positive="late", negative=words))
+        for words in ("on time", ("on time", "early"))
+    )
+    land(paths.landing_inferences, "a.csv", rows(100).with_columns(said=pl.Series(WORDS)))
+    load(tmp_path, old)
+    assert scan_lake(old, paths, "inferences").collect()["predicted_class"].null_count() == 30
+    migrate(now, paths, home)
+    assert sorted(scan_lake(now, paths, "inferences").collect()["predicted_class"]) == sorted(WORDS)
+
+
+def test_another_time_of_the_truth_is_read_again(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    seen = (START + timedelta(days=2)).replace(tzinfo=None)
+    land(paths.landing_inferences, "a.parquet", rows(10))
+    land(paths.landing_labels, "y.parquet", pl.DataFrame({"id": [f"id-{i}" for i in range(10)], "y": 1, "seen": seen}))
+    load(tmp_path, labelled())
+    now = labelled(observed_at="seen")
+    with pytest.raises(SightlineError, match=r"observed_at was \(arrival\), is seen"):
+        intake(now, paths, "labels", home)
+    migrate(now, paths, home)
+    found = scan_lake(now, paths, "labels").collect()
+    assert found["observed_at"].unique().to_list() == [seen]
+    assert found.height == 10
+
+
+def test_labels_that_were_left_out_for_a_while_are_compared_with_what_was_stored(tmp_path: Path) -> None:
+    paths = make_paths(tmp_path)[1]
+    stored(tmp_path, 10)
+    load(tmp_path)
+    load(tmp_path, make_spec(labels=None))
+    with pytest.raises(SightlineError, match="positive was 1, is 0"):
+        load(tmp_path, labelled(positive=0))
+    load(tmp_path, labelled(negative=0))
+    assert scan_lake(SPEC, paths, "labels").collect().height == 5
+
+
 def test_another_id_loads_the_files_again(tmp_path: Path) -> None:
     home, paths = make_paths(tmp_path)
     data = rows(30).with_columns(key=pl.format("k-{}", "id"))
