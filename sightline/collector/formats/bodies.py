@@ -25,6 +25,7 @@ from sightline.narrowing import is_array, is_object
 
 Row = dict[str, Any]
 UNNAMED = "@{}"  # name of the i-th value of a row that came without names
+NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf(?:inity)?)", re.IGNORECASE)
 GENERATED_NAME = re.compile(r"t:\d+")
 """Names that Seldon's wrapper makes up for outputs of a model that has none."""
 
@@ -128,13 +129,16 @@ def response_rows(body: Any, where: str) -> list[Row]:
 
 
 def csv_rows(text: str) -> list[Row]:
-    """Rows of header-less CSV (SageMaker built-in containers): unnamed values, numbers parsed."""
+    """Rows of header-less CSV (SageMaker built-in containers): unnamed texts, null where a field is empty.
+
+    What they are is told by the kinds of the monitor's file (see `number`): a code keeps its zeros.
+    """
     rows: list[Row] = []
     lenient.check_values(text.encode("utf-8", "surrogatepass"))
     try:
         for line in csv.reader(io.StringIO(text)):
             if line:
-                rows.append({UNNAMED.format(i): _number(v) for i, v in enumerate(line)})
+                rows.append({UNNAMED.format(i): v if v.strip() else None for i, v in enumerate(line)})
                 lenient.check_rows(len(rows), "csv")
     except csv.Error as error:
         raise SightlineError(f"not CSV: {error}", where="csv") from error
@@ -149,13 +153,9 @@ def decode_base64(text: str, where: str) -> bytes:
         raise SightlineError(f"not base64: {error}", where=where) from error
 
 
-def _number(text: str) -> Any:
-    if not text.strip():
-        return None  # an empty field of CSV is no value
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def number(text: Any) -> Any:
+    """The number that a field of CSV spells; anything else as it is (the lake tells a text where a number belongs)."""
+    return float(text) if isinstance(text, str) and NUMBER.fullmatch(text.strip()) else text
 
 
 def _list(value: Any, where: str) -> list[Any]:

@@ -16,6 +16,8 @@ from sightline.spec.model import MonitorSpec
 IDS = ("client_request_id", "databricks_request_id", "invocation_id")
 DURATIONS = ("execution_time_ms", "execution_duration_ms", "latency_ms")
 TIMES = ("request_time", "event_time")
+TRUTHS = {"true": True, "false": False}
+"""Words of CSV where a feature is no text."""
 
 
 def _lines(body: bytes) -> Iterator[tuple[str, Any]]:
@@ -156,6 +158,8 @@ def _monitored(
     # The inference time is that of the prediction; when the truth became known is not told. Merged files hold both.
     captured = _captured(spec, item, where, str(base), at) if "captureData" in item else []
     truth = _payload(item["groundTruthData"], f"{where}.groundTruthData", request=False)
+    if _is_csv(item["groundTruthData"]) and spec.model.task in ("regression", "ranking"):
+        truth = [_numbers(row) for row in truth]
     return captured + [
         rows.label_event(
             spec,
@@ -187,6 +191,10 @@ def _captured(
     inputs, outputs = sides.get("Input"), None if status else sides.get("Output")
     if inputs and outputs and len(outputs) == 1 < len(inputs) == len(outputs[0]) and "@0" in outputs[0]:
         outputs = [{"@0": value} for value in outputs[0].values()]  # some containers answer with one line for all rows
+    if inputs and _is_csv(captured["endpointInput"]):
+        inputs = [_typed_inputs(spec, row) for row in inputs]
+    if outputs and _is_csv(captured["endpointOutput"]):
+        outputs = [_typed_outputs(spec, row) for row in outputs]
     if inputs is not None and outputs is not None and len(inputs) != len(outputs):
         raise SightlineError(f"{len(inputs)} inputs and {len(outputs)} outputs", where=where)
     part = None if len(sides) == 2 else ("request" if inputs is not None else "response")
@@ -204,6 +212,34 @@ def _captured(
         )
         for i in range(count)
     ]
+
+
+def _is_csv(payload: Mapping[str, Any]) -> bool:
+    encoding = str(payload.get("encoding", "JSON")).upper()
+    return encoding == "CSV" or (encoding == "BASE64" and "csv" in str(payload.get("observedContentType", "")).lower())
+
+
+def _numbers(row: bodies.Row) -> bodies.Row:
+    return {name: bodies.number(value) for name, value in row.items()}
+
+
+def _typed_inputs(spec: MonitorSpec, row: bodies.Row) -> bodies.Row:
+    """Fields of CSV as the kinds of the features want them: a category stays the text that it is."""
+    kinds = [feature.kind for feature in spec.columns.features.values()]
+    if len(kinds) != len(row):  # refused later
+        return row
+    texts = ("categorical", "text")
+    return {
+        name: value if kind in texts else TRUTHS.get(str(value).strip().lower(), bodies.number(value))
+        for (name, value), kind in zip(row.items(), kinds, strict=True)
+    }
+
+
+def _typed_outputs(spec: MonitorSpec, row: bodies.Row) -> bodies.Row:
+    """Probabilities and predicted numbers as numbers, a predicted class as the text that it is."""
+    task = spec.model.task
+    is_class = task == "multiclass_classification" or (task == "binary_classification" and not spec.columns.score)
+    return row if is_class and len(row) == 1 else _numbers(row)
 
 
 def _document(payload: Any) -> Any:

@@ -145,7 +145,7 @@ def test_sagemaker_capture_and_truth_meet_by_inference_id():
     first, *exploded = tables.sagemaker({}, captured("sagemaker_capture.jsonl"), SPEC)
     (label,) = tables.sagemaker({}, captured("sagemaker_truth.jsonl"), SPEC)
     assert first.id == label.id == "order-17"
-    assert first.score == 0.0149 and first.features == {"sepal_length": 6.8, "sepal_width": 2.8} and label.value == 1.0
+    assert first.score == 0.0149 and first.features == {"sepal_length": 6.8, "sepal_width": 2.8} and label.value == "1"
     assert [(e.id, e.part) for e in exploded] == [("cccc:0", "request"), ("cccc:1", "request")]
 
 

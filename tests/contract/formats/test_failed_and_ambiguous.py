@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 
 from sightline.collector.formats import cloudevents, invocations, tables
 from sightline.errors import SightlineError
-from sightline.log.events import InferenceEvent, RejectedEvent
-from sightline.spec.model import MonitorSpec
+from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
+from sightline.spec.model import Columns, MonitorSpec
 
 FEATURES = {name: {"kind": "numeric"} for name in ("sl", "sw", "pl", "pw")}
 SEVERAL = MonitorSpec.model_validate(
@@ -248,3 +249,41 @@ def test_two_values_that_add_up_to_1_are_a_pair_of_probabilities(answer, score):
 def test_two_values_that_do_not_are_refused(answer):
     with pytest.raises(SightlineError, match="2 outputs for one prediction"):
         tables.sagemaker({}, captured("1,2,3", answer), BINARY)
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "value"),
+    [
+        ("02134", "categorical", "02134"),
+        ("1_000", "categorical", "1_000"),
+        ("1e5", "categorical", "1e5"),
+        ("12345678901234567890", "text", "12345678901234567890"),
+        ("true", "boolean", True),
+        ("1", "boolean", 1.0),
+        ("1e5", "numeric", 1e5),
+        ("1_000", "numeric", "1_000"),
+    ],
+)
+def test_a_field_of_csv_is_what_its_declared_kind_says(field, kind, value):
+    features = {"f0": {"kind": "numeric"}, "f1": {"kind": kind}}
+    columns = Columns.model_validate(BINARY.columns.model_dump() | {"features": features})
+    spec = BINARY.model_copy(update={"columns": columns})
+    event = one(tables.sagemaker({}, captured(f"1.5,{field}", "0.2"), spec))
+    assert (event.features, event.score) == ({"f0": 1.5, "f1": value}, 0.2)
+    encoded = json.loads(captured(f"1.5,{field}", "0.2"))
+    for side in encoded["captureData"].values():
+        side.update(data=base64.b64encode(side["data"].encode()).decode(), encoding="BASE64")
+    assert one(tables.sagemaker({}, json.dumps(encoded).encode(), spec)).features == event.features
+
+
+def test_a_class_of_csv_keeps_its_zeros():
+    event = one(tables.sagemaker({}, captured("1,2,3,4", "007"), SEVERAL))
+    assert event.prediction == "007"
+    event = one(tables.sagemaker({}, captured("1,2,3,4", "0.1,0.2,0.7"), SEVERAL))
+    assert event.class_scores == {"0": 0.1, "1": 0.2, "2": 0.7}
+    two = tables.sagemaker({}, captured("1,2,3,4\n1,2,3,4", "01,02"), SEVERAL)
+    assert [event.prediction for event in two if isinstance(event, InferenceEvent)] == ["01", "02"]
+    truth = {"groundTruthData": {"data": "007", "encoding": "CSV"}, "eventMetadata": {"eventId": "e3"}}
+    (label,) = tables.sagemaker({}, json.dumps(truth).encode(), SEVERAL)
+    assert isinstance(label, LabelEvent)
+    assert label.value == "007"

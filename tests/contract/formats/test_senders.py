@@ -372,7 +372,7 @@ def test_a_sampling_fraction_that_is_none_costs_its_row(fraction):
 def test_sagemaker_merged_with_its_truth_gives_both():
     prediction, label = read("sagemaker", "sagemaker_merged.jsonl")
     assert (prediction.id, prediction.features, prediction.score, prediction.at) == ("dddd", ROWS[0], 0.25, AT)
-    assert (label.id, label.value, label.at, label.predicted_at) == ("dddd", 1.0, None, AT)
+    assert (label.id, label.value, label.at, label.predicted_at) == ("dddd", "1", None, AT)
 
 
 @pytest.mark.parametrize(
