@@ -62,17 +62,20 @@ def evaluate(
         yield from intake_verdicts(spec, paths, asset, [check for check in checks if check not in guards], keys)
         yield from guard_verdicts(spec, paths, guards, keys)
         return
-    found = _traffic_light(spec, paths, checks, keys) if asset == ALERTS else _judged(spec, paths, asset, checks, keys)
+    if asset == ALERTS:
+        found = _traffic_light(spec, paths, checks, keys)
+    else:
+        found = _judged(spec, asset, checks, keys, read_published(spec, paths, asset, keys))
     for check, key, verdict in found:
         tell = {"tell": ", ".join(spec.alerts.notify)} if verdict.level == "error" and spec.alerts.notify else {}
         yield check, key, replace(verdict, facts={**verdict.facts, **tell})
 
 
 def _judged(
-    spec: MonitorSpec, paths: MonitorPaths, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str]
+    spec: MonitorSpec, asset: str, checks: Sequence[PlannedCheck], keys: Sequence[str], known: Published
 ) -> Found:
     wanted = set(keys)
-    for check, start, verdict in verdicts(asset, checks, read_published(spec, paths, asset, keys)):
+    for check, start, verdict in verdicts(asset, checks, known):
         key = spec.key(start)
         if key in wanted:
             yield check, key, verdict
@@ -90,7 +93,7 @@ def _traffic_light(
         if check.name == "open_incidents":
             found = open_incidents(spec, next(iter(published.values())), keys)
         elif check.name == "hard_rules":
-            found = _hard_rules(spec, paths, by_asset, keys)
+            found = _hard_rules(spec, paths, by_asset, published, keys)
         else:
             found = coverage(spec, by_asset, published, keys)
         for key, verdict in found:
@@ -168,11 +171,20 @@ def _story(incident: str, own: Sequence[IncidentMember], inside: Sequence[Stream
 
 
 def _hard_rules(
-    spec: MonitorSpec, paths: MonitorPaths, by_asset: dict[str, list[PlannedCheck]], keys: Sequence[str]
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    by_asset: dict[str, list[PlannedCheck]],
+    published: dict[str, Published],
+    keys: Sequence[str],
 ) -> Iterator[tuple[str, Verdict]]:
     broken: dict[str, list[tuple[str, str]]] = {key: [] for key in keys}
     for asset, checks in by_asset.items():
-        for check, key, verdict in evaluate(spec, paths, asset, checks, keys):
+        found = (
+            evaluate(spec, paths, asset, checks, keys)
+            if asset in INTAKE_ASSETS
+            else _judged(spec, asset, checks, keys, published[asset])
+        )
+        for check, key, verdict in found:
             if verdict.level == "error" and verdict.cause == "rule":
                 broken[key].append((check.name, verdict.text))
     for key, found in broken.items():

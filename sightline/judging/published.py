@@ -95,13 +95,16 @@ class IncidentMember:
     display_after: float | None = None
     moved_again_at: datetime | None = None
     moved_again_effect: float | None = None
-    settle_after: timedelta = timedelta(0)
+    settle_after: timedelta | None = None
 
     @property
     def settled_at(self) -> datetime | None:
-        """From when on this membership, if it goes on, is a new level: `settle_after` from the last change on."""
+        """From when on this membership, if it goes on, is a new level: `settle_after` from the last change on.
+
+        None without `settle_after`: it never settles.
+        """
         changes = [moment for moment in (self.joined_at, self.moved_again_at) if moment is not None]
-        return max(changes) + self.settle_after if changes else None
+        return max(changes) + self.settle_after if changes and self.settle_after is not None else None
 
     def has_settled(self, window_start: datetime) -> bool:
         """Whether it had settled by this window, by what was known then."""

@@ -208,16 +208,16 @@ def _verdict(
         key=lambda s: s.evidence_days,
         default=None,
     )
-    crossed = {level: words for row in rows for level, words in _crossed(row)}
+    crossed = [found for row in rows for found in _crossed(row)]
     hard = main.status == "alert"
     spikes = [s for s in streams if s.is_spike]
     level: Level = "ok"
     cause: Cause = ""
-    if hard or spikes or "error" in crossed:
+    if hard or spikes or any(level == "error" for level, _ in crossed):
         level, cause = "error", "rule"
     elif red:
         level, cause = "error", "incident"
-    elif "warn" in crossed or main.reason_code == "metric_failed":
+    elif crossed or main.reason_code == "metric_failed":
         level, cause = "warn", "rule"
     elif main.status == "insufficient_data":
         return None
@@ -232,7 +232,7 @@ def _verdict(
     text = _text(main, check.unit, members, strongest, hard, incidents)
     if members and not red:
         text = f"{text} Reported, not failed: {_why_not_red(members, incidents)}."
-    told = "".join(f"{words}. " for words in dict.fromkeys(crossed.values()))
+    told = "".join(f"{words}. " for _, words in crossed)
     return Verdict(level, f"{_spike_words(spikes)}{told}{text}", facts, cause=cause)
 
 

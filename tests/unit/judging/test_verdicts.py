@@ -129,6 +129,16 @@ def test_a_fixed_threshold_is_a_rule(limits, level, words):
     assert found.text.startswith(f"{words}psi 0.2")
 
 
+def test_every_threshold_that_is_crossed_is_told():
+    rows = [
+        judged("contract_rate", "age", thresholds=(Threshold(metric="contract_rate", column="age", fail_above=0.1),)),
+        judged("null_rate", "age", thresholds=(Threshold(metric="null_rate", column="age", fail_above=0.15),)),
+    ]
+    found = verdict(CONTRACT, rows)
+    assert (found.level, found.cause) == ("error", "rule")
+    assert "Contract rate 0.2 is above fail_above: 0.1. Null rate 0.2 is above fail_above: 0.15. " in found.text
+
+
 def test_a_threshold_is_not_held_against_what_was_not_judged():
     row = judged(
         "psi", "age", status="insufficient_data", reason_code="too_few_rows", thresholds=thresholds(fail_above=0.1)
