@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metrics_py.drift.methods import METHODS, DriftMethod, drift_method
-from metrics_py.drift.pair import ColumnPair, Findings
+from metrics_py.drift.pair import ColumnPair
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.reasons import ReasonCode
@@ -22,6 +22,7 @@ from sightline.judging import precision
 from sightline.judging.evidence import column_evidence
 from sightline.judging.frames import BY, JUDGED, Judged, conform
 from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
+from sightline.judging.usual_distance import Usual, estimate, read_windows, usual
 from sightline.judging.weekdays import lacks_weekdays, same_weekdays
 from sightline.spec.model import MonitorSpec
 
@@ -71,6 +72,7 @@ def judge_bins(
     current = with_all_versions(spec, read_mart(con, mart, keys))
     judged_columns = {name: profile for name, profile in profiles.items() if _is_judged(spec, name)}
     history = _history(spec, con, mart, keys)
+    ordinary = read_windows(spec, con, mart, current)
     frames: list[pl.DataFrame] = []
     for name, profile in judged_columns.items():
         rows = current.filter(pl.col("column_name") == name)
@@ -78,7 +80,8 @@ def judge_bins(
             groups, counts = dense(rows, profile)
             reference = reference_counts(spec, history.filter(pl.col("column_name") == name), profile, groups)
             judge_column = _judge_times if profile.kind == "datetime" else _judge_column
-            frames.append(judge_column(spec, name, profile, groups, counts, reference))
+            known = ordinary.filter(pl.col("column_name") == name)
+            frames.append(judge_column(spec, name, profile, groups, counts, reference, known))
     whole = current.filter(pl.col("segment") == "all", pl.col("model_version") == ALL_VERSIONS)
     if asset == ASSET and profiles:
         frames.append(_without_profile(spec, whole, profiles))
@@ -201,35 +204,48 @@ def _rolling(spec: MonitorSpec, history: pl.DataFrame, profile: ColumnProfile, g
 
 
 def _judge_times(
-    spec: MonitorSpec, name: str, profile: ColumnProfile, groups: pl.DataFrame, counts: Counts, reference: Counts
+    spec: MonitorSpec,
+    name: str,
+    profile: ColumnProfile,
+    groups: pl.DataFrame,
+    counts: Counts,
+    reference: Counts,
+    ordinary: pl.DataFrame,
 ) -> pl.DataFrame:
     """Hours of the week, where the window lacks weekdays those of the same weekdays.
 
     Within one hour there is nothing to compare.
     """
     if spec.schedule != "hourly":
-        return _judge_column(spec, name, profile, groups, counts, same_weekdays(profile, reference, counts))
+        alike = same_weekdays(profile, reference, counts)
+        return _judge_column(spec, name, profile, groups, counts, alike, ordinary)
     lacking = lacks_weekdays(profile, reference, counts)
     told, kept = np.flatnonzero(lacking & (groups["segment"] == "all").to_numpy()), np.flatnonzero(~lacking)
-    judged = _judge_column(spec, name, profile, groups[kept], counts[kept], reference[kept])
+    judged = _judge_column(spec, name, profile, groups[kept], counts[kept], reference[kept], ordinary)
     return pl.concat(
         [judged, _not_judged(spec, groups[told].with_columns(column=pl.lit(name)), "not_comparable", WITHIN_A_DAY)]
     )
 
 
 def _judge_column(
-    spec: MonitorSpec, name: str, profile: ColumnProfile, groups: pl.DataFrame, counts: Counts, reference: Counts
+    spec: MonitorSpec,
+    name: str,
+    profile: ColumnProfile,
+    groups: pl.DataFrame,
+    counts: Counts,
+    reference: Counts,
+    ordinary: pl.DataFrame,
 ) -> pl.DataFrame:
     """The first method of the column says in which of three states it is.
 
-    The others are facts about all rows together.
+    The others are facts about all rows together. `ordinary` are the column's rows of `read_windows`.
     """
     judged_by, *others = methods_of(spec, profile.kind)
     base = groups.with_columns(column=pl.lit(name))
     whole = (groups["segment"] == "all").to_numpy()
     is_own = spec.reference.kind != "rolling"
     pair = ColumnPair(profile, reference, counts, design_effect=profile.design_effect, has_own_reference=is_own)
-    states = _states(spec, name, judged_by, pair, whole)
+    states = _states(spec, name, judged_by, pair, whole, usual(spec, ordinary, judged_by, profile, groups))
     known = whole & (counts.sum(axis=1) > 0) & (reference.sum(axis=1) > 0)
     if not known.any():
         return conform(base.with_columns(**states))
@@ -248,33 +264,46 @@ def methods_of(spec: MonitorSpec, kind: str) -> list[DriftMethod]:
 
 
 def _states(
-    spec: MonitorSpec, name: str, method: DriftMethod, pair: ColumnPair, whole: NDArray[np.bool_]
+    spec: MonitorSpec,
+    name: str,
+    method: DriftMethod,
+    pair: ColumnPair,
+    whole: NDArray[np.bool_],
+    ordinary: Usual,
 ) -> dict[str, pl.Series | pl.Expr]:
     """Judgement columns of the method that decides, for every group; `whole` marks those of all rows together."""
-    found, profile = _from_counts(method, pair), pair.profile
+    assert method.from_counts is not None  # the loader refuses others
+    found, profile = method.from_counts(pair), pair.profile
     tolerance = method.tolerance(_tolerance(spec, name)) if method.tolerance else np.inf
+    limit = ordinary.limit(tolerance)
     low, high = (np.nan_to_num(end) - method.no_change for end in (found.ci_low, found.ci_high))
-    state = np.where((low > tolerance) | (high < -tolerance), "drift", "unclear").astype(object)
-    state[(-tolerance < low) & (high < tolerance)] = "stable"
+    state = np.where((low > limit) | (high < -limit), "drift", "unclear").astype(object)
+    state[(-limit < low) & (high < limit)] = "stable"
     n = found.n_current
     state[(found.n_reference == 0) | (n / profile.design_effect < spec.drift.min_rows)] = "unclear"
+    is_far = (low > tolerance) | (high < -tolerance)
     reasons = [
-        _reason(spec, profile, float(m), float(rows), str(each), tolerance)
-        for m, rows, each in zip(found.n_reference, n, state, strict=True)
+        _reason(
+            spec,
+            float(found.n_reference[i]),
+            float(n[i] / profile.design_effect),
+            float(n[i]),
+            str(state[i]),
+            ordinary.words(i, tolerance, spec),
+            describe_shift(profile, pair.current[i]) if whole[i] and is_far[i] else None,
+        )
+        for i in range(len(n))
     ]
-    for i in np.flatnonzero(whole & (state == "drift")):
-        words = describe_shift(profile, pair.current[i])
-        reasons[i] = "drift", f"{words} (all of the interval lies above the tolerance of {tolerance:g})"
     status_of = {"drift": "warn", "stable": "ok", "unclear": "insufficient_data"}
     return {
         "metric": pl.lit(method.name),
-        "value": _numbers(_point(found)),
+        "value": _numbers(estimate(found)),
         "ci_low": _numbers(found.ci_low),
         "ci_high": _numbers(found.ci_high),
         "n": pl.Series(n).cast(pl.Int64),
         "reference_value": pl.lit(method.no_change),
-        "bound_low": pl.lit(method.no_change - tolerance if method.no_change else None, dtype=pl.Float64),
-        "bound_high": pl.lit(method.no_change + tolerance),
+        "bound_low": _numbers(method.no_change - limit) if method.no_change else pl.lit(None, dtype=pl.Float64),
+        "bound_high": _numbers(method.no_change + limit),
         "status": pl.Series([status_of[each] for each in state], dtype=pl.String),
         "reason": pl.Series([why and why[1] for why in reasons], dtype=pl.String),
         "reason_code": pl.Series([why and why[0] for why in reasons], dtype=pl.String),
@@ -287,15 +316,11 @@ def _tolerance(spec: MonitorSpec, column: str) -> float:
     return (feature.tolerance if feature else None) or spec.drift.tolerance
 
 
-def _from_counts(method: DriftMethod, pair: ColumnPair) -> Findings:
-    assert method.from_counts is not None  # the loader refuses others
-    return method.from_counts(pair)
-
-
 def _fact(base: pl.DataFrame, method: DriftMethod, pair: ColumnPair) -> pl.DataFrame:
     """A method that is shown, not judged."""
-    found = _from_counts(method, pair)
-    numbers = {"value": _point(found), "ci_low": found.ci_low, "ci_high": found.ci_high}
+    assert method.from_counts is not None  # the loader refuses others
+    found = method.from_counts(pair)
+    numbers = {"value": estimate(found), "ci_low": found.ci_low, "ci_high": found.ci_high}
     rows = base.with_columns(
         metric=pl.lit(method.name),
         **{name: _numbers(values) for name, values in numbers.items()},
@@ -306,24 +331,19 @@ def _fact(base: pl.DataFrame, method: DriftMethod, pair: ColumnPair) -> pl.DataF
 
 
 def _reason(
-    spec: MonitorSpec, profile: ColumnProfile, n_reference: float, n: float, state: str, tolerance: float
+    spec: MonitorSpec, n_reference: float, effective: float, n: float, state: str, limit: str, shift: str | None
 ) -> tuple[ReasonCode, str] | None:
+    """Why there is no verdict, or what was found; `limit` is the larger of tolerance and the usual, in words."""
     if n_reference == 0:
         return "no_reference", NO_REFERENCE
-    effective = n / profile.design_effect
     if effective < spec.drift.min_rows:
-        clustered = f", as good as {effective:.0f} independent ones" if profile.design_effect > 1 else ""
+        clustered = f", as good as {effective:.0f} independent ones" if effective < n else ""
         return "too_few_rows", f"{n:.0f} rows{clustered}; {spec.drift.min_rows} needed"
     if state == "unclear":
-        return "unclear", f"the interval holds the tolerance of {tolerance:g}: more rows are needed to tell"
-    return ("drift", "all of the interval lies above the tolerance") if state == "drift" else None
-
-
-def _point(found: Findings) -> NDArray[np.float64]:
-    """The estimate that belongs to the interval: without the part that sampling noise alone gives to a distance."""
-    point = np.where(np.isfinite(found.effect), found.effect, found.value)
-    known = np.isfinite(found.ci_low) & np.isfinite(found.ci_high)
-    return np.where(known, np.clip(point, found.ci_low, found.ci_high), point)
+        return "unclear", f"the interval holds {limit}: more rows are needed to tell"
+    if state == "drift":
+        return "drift", f"{shift} (all of the interval lies above {limit})" if shift else f"above {limit}"
+    return ("usual", f"{shift}: no more than is {limit.removeprefix('what is ')}") if shift else None
 
 
 def _numbers(values: NDArray[np.float64]) -> pl.Series:

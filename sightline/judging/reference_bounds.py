@@ -111,7 +111,7 @@ def reference_facts(spec: MonitorSpec, paths: MonitorPaths, asset: str, judged: 
     """
     group = ["segment", "column", "metric"]
     span = reference_span(spec, judged)
-    if span is None or judged.is_empty():
+    if span is None:
         numbers = dict.fromkeys(("reference_value", "mean", "sd", "k", "t"), pl.Float64)
         return pl.DataFrame(schema={**dict.fromkeys(group, pl.String), **numbers})
     start, end = span
@@ -195,18 +195,18 @@ def _with_t(facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def reference_span(spec: MonitorSpec, judged: pl.DataFrame) -> tuple[datetime, datetime] | None:
-    """Windows ``[start, end)`` (naive UTC) that bounds come from: the reference's.
+    """Windows ``[start, end)`` (naive UTC) that tell what is ordinary: the reference's.
 
-    Rolling: from `length` before the run's first window to its last; of a file: the first ones of the history.
+    Rolling: from `length` before the run's first window to its last; of a file: the first ones of the history. None
+    where nothing was judged, or without a reference.
     """
     reference = spec.reference
+    first, last = judged["window_start"].min(), judged["window_start"].max()
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
+        return None
     if reference.kind == "window" and reference.start and reference.end:
         return spec.floor(reference.start).replace(tzinfo=None), reference.end.replace(tzinfo=None)
     if reference.kind == "file":
         start = spec.first_window.replace(tzinfo=None)
         return start, start + spec.warmup_windows * spec.window
-    if reference.kind == "rolling" and not judged.is_empty():
-        first, last = judged["window_start"].min(), judged["window_start"].max()
-        assert isinstance(first, datetime) and isinstance(last, datetime)
-        return first - reference.length, last
-    return None
+    return (first - reference.length, last) if reference.kind == "rolling" else None

@@ -384,7 +384,7 @@ def _text(
         text += f", reference {number(row.reference_value)}"
     text += f" {unit}." if unit else "."
     is_pause = row.metric == "n_rows" and row.status == "ok"
-    if row.reason and (hard or is_pause or row.status == "warn"):
+    if row.reason and (hard or is_pause or row.status == "warn" or row.reason_code == "usual"):
         text = f"{row.reason[0].upper()}{row.reason[1:]}. {text}"
     if rejected:
         text = _incident_words(row, rejected, incidents) + text

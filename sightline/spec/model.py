@@ -186,7 +186,10 @@ class Drift(Part):
     """Defaults of drift judgement."""
 
     tolerance: float = Field(
-        default=0.1, gt=0, description="PSI that is no drift yet (states: drift, stable, unclear)."
+        default=0.1,
+        gt=0,
+        description="PSI that is no drift yet (states: drift, stable, unclear); where the reference's own windows lie "
+        "farther from the rest of it, the farthest of them is the limit: what is usual for a day is no drift.",
     )
     method: str = Field(
         default="psi",
