@@ -26,8 +26,11 @@ SAME = {
 NO_VALUE = ("", "nan", "null", "<na>", "nat")
 """How writers spell that there is no value, where text has no null; in small letters."""
 PYTHON_NONE = "None"
-NO_ANSWER = ("?", "-", "n/a", "na", "none", "unknown", "undefined", "missing")
-"""Words that say the truth is not known; of two classes, neither is called so."""
+NO_ANSWER = (
+    *("?", "??", "-", "--", ".", "n/a", "#n/a", "na", "n.a.", "<none>", "none", "nil", "unknown", "unk", "undefined"),
+    *("missing", "not available", "not known", "unlabeled", "unlabelled"),
+)
+"""Words that say the truth is not known: no class is called so unless it is named among the classes."""
 WHOLE = re.compile(r"([+-]?)([0-9]+)(?:\.0*(?:[eE][+-]?0+)?|[eE][+-]?0+)")
 WHOLE_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)\.0+")
 PYTHON_BOOLEANS = {"True": "true", "False": "false"}
@@ -104,13 +107,10 @@ class ClassNames:
         Spelling without case -> class.
     is_closed : bool
         There are no other classes.
-    is_binary : bool
-        Two classes, of which neither is called ``unknown``.
     """
 
     known: Mapping[str, str]
     is_closed: bool
-    is_binary: bool
 
     def read(self, value: str) -> str | None:
         """Class that a text spells; None if it spells none.
@@ -129,7 +129,7 @@ class ClassNames:
             return value
         if (named := self._named(value)) is not None:
             return named
-        if self.is_closed or self.is_missing(value) or (self.is_binary and _key(value) in NO_ANSWER):
+        if self.is_closed or self.is_missing(value) or _key(value) in NO_ANSWER:
             return None
         return class_text(value)
 
@@ -214,7 +214,7 @@ def binary_classes(positive: object, negative: Iterable[object] = ()) -> ClassNa
         for word in SAME[_key(name) if is_true else _key(other)]:
             known.setdefault(word, name if is_true else others[0])
             known.setdefault(negations[word], others[0] if is_true else name)
-    return ClassNames(known, is_closed=bool(others), is_binary=True)
+    return ClassNames(known, is_closed=bool(others))
 
 
 def _spellings(names: Iterable[str]) -> dict[str, str]:
@@ -225,21 +225,29 @@ def _spellings(names: Iterable[str]) -> dict[str, str]:
 
 
 def several_classes(names: Iterable[str] = ()) -> ClassNames:
-    """How the classes of a task of several may be spelled: the truth may hold others than those that are named.
+    """How the classes of a task of several may be spelled.
 
     Parameters
     ----------
     names : iterable of str, optional
-        Classes that have a column of probabilities.
+        All classes, the first spelling of each as it is named; none: they are not known, and every name is a class but
+        the words for no answer (`NO_ANSWER`).
 
     Returns
     -------
     ClassNames
-        Open: a name that is not among them is a class of its own.
+        Closed if classes are named.
 
     Examples
     --------
     >>> [several_classes(["2", "setosa"]).read(text) for text in ("2.0", " Setosa", "virginica", "nan")]
-    ['2', 'setosa', 'virginica', None]
+    ['2', 'setosa', None, None]
+    >>> [several_classes().read(text) for text in ("2.0", "virginica", "nan", "unknown", "N/A", "?")]
+    ['2', 'virginica', None, None, None, None]
+    >>> several_classes(["known", "unknown"]).read("Unknown")
+    'unknown'
     """
-    return ClassNames(_spellings(names), is_closed=False, is_binary=False)
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(class_text(name), name)
+    return ClassNames(_spellings(first.values()), is_closed=bool(first))

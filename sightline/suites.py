@@ -21,6 +21,7 @@ QUALITY_KEYS = (
     "score",
     "prediction",
     "class_scores",
+    "classes",
     "positive",
     "negative",
     "threshold",
@@ -137,9 +138,14 @@ class _Reader:
         positive = class_text(given.get("positive", 1))
         others: Json = given.get("negative", [])
         negative = tuple(class_text(value) for value in (others if isinstance(others, list) else [others]))
+        named: Json = given.get("classes") or []
+        if not isinstance(named, list):
+            self.refuse("`classes` is no list", ("quality", "classes"), "write classes: [a, b, c]")
+            return None, 100
         class_scores = {str(name): str(column) for name, column in scores.items()}
         roles = Roles(
-            str(given["task"]), str(given["label"]), class_scores=class_scores, positive=positive, negative=negative,
+            str(given["task"]), str(given["label"]), class_scores=class_scores,
+            classes=tuple(map(class_text, named)), positive=positive, negative=negative,
             threshold=threshold, k=int(places), **texts,
         )  # fmt: skip
         return roles, int(min_labels)
@@ -216,6 +222,8 @@ def dump_suite(suite: Suite) -> str:
         quality |= {key: value for key, value in optional.items() if value}
         if roles.class_scores:
             quality["class_scores"] = dict(roles.class_scores)
+        if roles.classes:
+            quality["classes"] = list(roles.classes)
         if roles.task == "binary_classification":
             quality |= {"positive": roles.positive, **({"negative": list(roles.negative)} if roles.negative else {})}
             quality |= {"threshold": roles.threshold}

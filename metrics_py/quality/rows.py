@@ -11,7 +11,7 @@ from typing import cast
 
 import polars as pl
 
-from metrics_py.class_names import ClassNames, binary_classes, several_classes
+from metrics_py.class_names import ClassNames, binary_classes, class_text, several_classes
 from metrics_py.intervals import N_BUCKETS
 from metrics_py.profile.resolution import decision_threshold
 from metrics_py.profile.values import categories_of, read_classes
@@ -46,6 +46,9 @@ class Roles:
         class.
     class_scores : mapping of class to column
         Multiclass: columns with the probability of each class.
+    classes : tuple of str, default ()
+        Multiclass: all classes; default: those of `class_scores`, else every name but words for no answer (``unknown``,
+        ``N/A``, ``?``). A label that is none of them is left out, and the reason says how many.
     positive : str, default "1"
         The positive class; 1, 1.0, ``"1.0"`` and ``True`` are one (`metrics_py.class_names`).
     negative : tuple of str, default ()
@@ -66,6 +69,7 @@ class Roles:
     score: str | None = None
     prediction: str | None = None
     class_scores: Mapping[str, str] = field(default_factory=dict[str, str])
+    classes: tuple[str, ...] = ()
     positive: str = "1"
     negative: tuple[str, ...] = ()
     threshold: float = 0.5
@@ -84,7 +88,7 @@ class Roles:
         """How the classes may be spelled."""
         if self.task == "binary_classification":
             return binary_classes(self.positive, self.negative)
-        return several_classes(self.class_scores)
+        return several_classes([*self.class_scores, *map(class_text, self.classes)])
 
 
 def quality_of_rows(rows: pl.DataFrame, roles: Roles, *, min_labels: int = 100) -> pl.DataFrame:

@@ -93,6 +93,7 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
     """
     table = read_table(reference, "reference").frame
     _check_positive(table, roles)
+    roles = _with_classes(table, roles)
     inputs = [name for name in table.columns if roles is None or name != roles.label]
     readings = {name: infer_reading(table[name]) for name in inputs}
     keys = [name for name in inputs if _is_key(table[name])]
@@ -143,6 +144,15 @@ def _check_positive(table: pl.DataFrame, roles: Roles | None) -> None:
             f"draft_suite: the column {roles.label!r} never holds the positive class {roles.positive!r}; "
             f"it holds {', '.join(classes[:5])}: name the positive one of them"
         )
+
+
+def _with_classes(table: pl.DataFrame, roles: Roles | None) -> Roles | None:
+    """Roles with the classes of the reference, where a task of several names none: what comes later is none of them."""
+    if roles is None or roles.task != "multiclass_classification" or roles.class_names.is_closed:
+        return roles
+    named = [table[name] for name in (roles.label, roles.prediction) if name in table.columns]
+    found = {name for values in named for name in classes_of(values, roles)[0].drop_nulls().unique()}
+    return replace(roles, classes=tuple(sorted(found)))
 
 
 def _measurable(suite: Suite, table: pl.DataFrame) -> Suite:

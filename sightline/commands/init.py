@@ -158,6 +158,9 @@ def _rest(draft: Draft, reference: str) -> Iterator[str]:
         yield _line(f"{hash_}  positive: {_value(draft.positive)}", "the value that counts as positive")
         if draft.negative is not None:
             yield _line(f"{hash_}  negative: {_value(draft.negative)}", "the other one; what is neither is refused")
+    if draft.classes:
+        named = ", ".join(map(quote, draft.classes))
+        yield _line(f"{hash_}  classes: [{named}]", "all classes: add what the sample lacks; other labels are refused")
     yield _line(f"{hash_}  expected_delay: 1d", "usual time from prediction to label")
     yield _line(f"{hash_}  give_up_after: 30d", "labels later than this are not waited for")
     yield _line("reference:", "what production is compared with; also: {kind: window, start: ..., end: ...}")

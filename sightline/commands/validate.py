@@ -171,8 +171,7 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
         yield "no labels: realised quality is never known"
     elif spec.labels.column in spec.columns.features:
         yield f"the label column {spec.labels.column!r} is listed as a feature: does the model see the truth?"
-    if spec.model.task == "binary_classification" and spec.labels and not spec.class_names.is_closed:
-        yield f"no labels.negative: every label but {spec.positive_class!r} counts as negative, misspelled ones too"
+    yield from _class_warnings(spec)
     for role in ("score", "prediction"):
         name = getattr(spec.columns, role)
         if name in spec.columns.features:
@@ -192,6 +191,19 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
     yield from _column_warnings(spec, home)
     yield from _label_warnings(spec, home)
     yield from _stored_warnings(spec, home)
+
+
+def _class_warnings(spec: MonitorSpec) -> Iterator[str]:
+    """Labels that count as a class only because no file says otherwise."""
+    if spec.labels is None or spec.class_names.is_closed:
+        return
+    if spec.model.task == "binary_classification":
+        yield f"no labels.negative: every label but {spec.positive_class!r} counts as negative, misspelled ones too"
+    if spec.model.task == "multiclass_classification":
+        yield (
+            "no classes are named: every label is a class of its own, misspelled ones too, and words such as unknown, "
+            "none, N/A and ? are none; name all under labels.classes"
+        )
 
 
 def _stored_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import cast, get_args
 
 import polars as pl
 
-from metrics_py.class_names import class_text, counterpart
+from metrics_py.class_names import class_text, counterpart, several_classes
 from sightline.errors import SightlineError, nearest
 from sightline.spec.kinds import TEXT_TYPES, Inferred, PolarsType, infer_kind, parse_times
 from sightline.spec.model import Task
@@ -59,6 +59,7 @@ class Draft:
     segments: list[str] = field(default_factory=list[str])
     positive: object = 1
     negative: object = None
+    classes: list[str] = field(default_factory=list[str])
     schedule: str = "daily"
     first: str = ""
     last: str = ""
@@ -284,6 +285,8 @@ def _find_task(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
         draft.task, draft.task_reason = _guess_task(draft, sample)
     _drop_roles(draft)
     label = draft.roles.get("label")
+    if draft.task == "multiclass_classification" and label and not draft.class_scores:
+        draft.classes = _classes(sample, [label, *filter(None, [draft.roles.get("prediction")])])
     if draft.task == "binary_classification":
         values = sorted(sample[label].drop_nulls().unique().to_list(), key=class_text) if label else []
         draft.positive = _positive(values)
@@ -293,6 +296,13 @@ def _find_task(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
             draft.notes.append(
                 f"{label} has {len(values)} values in the sample: all but {draft.positive!r} count as negative"
             )
+
+
+def _classes(sample: pl.DataFrame, columns: Iterable[str]) -> list[str]:
+    """Classes of labels and predictions, without words for no answer."""
+    names = several_classes()
+    texts = {class_text(value) for column in columns for value in sample[column].drop_nulls().unique().to_list()}
+    return sorted({name for text in texts if (name := names.read(text)) is not None})
 
 
 def _guess_task(draft: Draft, sample: pl.DataFrame) -> tuple[Task, str]:

@@ -141,6 +141,11 @@ class Labels(Part):
         description="Negative value, or a list of several; other labels are refused as `bad_label`. Default: the "
         "counterpart of 1, true, yes (0, false, no) in `positive`, and every other value where it has none.",
     )
+    classes: tuple[str | int | float | bool, ...] | None = Field(
+        default=None,
+        description="Multiclass: all classes; other labels are refused as `bad_label`. Default: those of "
+        "columns.class_scores, else of value_matrix, else every name but words for no answer (`unknown`, `N/A`, `?`).",
+    )
     expected_delay: Duration = Field(default=timedelta(days=1), description="Usual time from prediction to label.")
     give_up_after: Duration = Field(
         default=timedelta(days=30), description="Later labels are kept, but not waited for."
@@ -398,7 +403,9 @@ class MonitorSpec(Part):
         """How the classes of labels and predictions may be spelled (classification)."""
         if self.model.task == "binary_classification":
             return binary_classes(self.positive_class, self.negative_classes)
-        return several_classes(self.columns.class_scores)
+        given = (self.labels.classes if self.labels else None) or ()
+        scored = self.columns.class_scores
+        return several_classes([*scored, *map(class_text, given)] or self.value_matrix or ())
 
     @property
     def warmup_windows(self) -> int:

@@ -98,6 +98,7 @@ def _task_refuses(spec: MonitorSpec) -> Iterator[Problem]:
         ("columns", "query_id"): {"ranking"},
         ("labels", "positive"): {"binary_classification"},
         ("labels", "negative"): {"binary_classification"},
+        ("labels", "classes"): {"multiclass_classification"},
         ("quality", "threshold"): {"binary_classification"},
         ("quality", "quantiles"): {"regression"},
         ("value_matrix",): {"binary_classification", "multiclass_classification"},
@@ -229,9 +230,25 @@ def _labels(spec: MonitorSpec) -> Iterator[Problem]:
     if spec.model.task == "binary_classification" and spec.positive_class in spec.negative_classes:
         what = f"{spec.positive_class!r} is the positive value and a negative one"
         yield Problem(("labels", "negative"), what, "name the other class")
+    yield from _classes(spec, labels.classes)
     if labels.give_up_after < labels.expected_delay:
         fix = "give_up_after must not be shorter than the usual delay"
         yield Problem(("labels", "give_up_after"), "labels are given up before they are expected", fix)
+
+
+def _classes(spec: MonitorSpec, given: Iterable[object] | None) -> Iterator[Problem]:
+    """Classes that are named one by one: each once, and those with a column of probabilities among them."""
+    if given is None:
+        return
+    path: KeyPath = ("labels", "classes")
+    names = [class_text(name) for name in given]
+    if len(set(names)) < 2:
+        yield Problem(path, "labels.classes names fewer than two classes", "name all classes, or leave it out")
+    yield from _repeated(path, names, "a class")
+    for key, named in (("columns.class_scores", spec.columns.class_scores), ("value_matrix", spec.value_matrix or {})):
+        for name in map(class_text, named):
+            if name not in names:
+                yield Problem(path, f"{name!r} of {key} is not among labels.classes", "name all classes")
 
 
 def _reference(spec: MonitorSpec) -> Iterator[Problem]:

@@ -30,7 +30,7 @@ from sightline.lake.store.stored_spec import UNFINISHED, Change, changes, keep_f
 from sightline.lake.store.supersede import take_out
 from sightline.spec.model import MonitorSpec
 
-CLASSES = ("positive", "negative")
+CLASSES = ("positive", "negative", "classes")
 RELOADED = {
     "columns": ("inferences", "labels"),
     "start": ("inferences",),
@@ -162,7 +162,7 @@ def _respell(spec: MonitorSpec, staging: Staging) -> None:
             frame = pl.read_parquet(staging.file(part), hive_partitioning=False, glob=False)
             classes, _, _ = read_classes(frame[column], spec.class_names)
             renewed = frame.with_columns(classes.alias(column))
-            if column == "label_class":
+            if column == "label_class" and spec.model.task == "binary_classification":
                 renewed = renewed.with_columns(label_value=(pl.col(column) == spec.positive_class).cast(pl.Float64))
             staging.replace(part)
             staging.add(kind, part.window_key, renewed, part.seq)

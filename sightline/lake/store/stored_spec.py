@@ -19,7 +19,7 @@ UNFINISHED = "migration"
 """Fact that stands in the ledger while a migration has not ended."""
 ADDABLE = ("features", "class_scores", "segments")
 """Columns that may be added at any time: what was logged of them is read again. Those left out stay where they are."""
-OF_LABELS = ("labels", "observed_at", "positive", "negative")
+OF_LABELS = ("labels", "observed_at", "positive", "negative", "classes")
 """Facts that a monitor without labels does not have."""
 ARRIVAL = "(arrival)"
 """Stands for the column of the time the truth was known where there is none."""
@@ -63,6 +63,7 @@ def facts_of(spec: MonitorSpec) -> dict[str, Any]:
     """The facts of a monitor's file that stored data depend on, as plain JSON."""
     columns, labels = spec.columns, spec.labels
     is_binary = labels is not None and spec.model.task == "binary_classification"
+    has_several = labels is not None and spec.model.task == "multiclass_classification"
     named = ("prediction_id", "timestamp", "model_version", "entity_id", "query_id")
     return {
         "schedule": spec.schedule,
@@ -73,6 +74,7 @@ def facts_of(spec: MonitorSpec) -> dict[str, Any]:
         "observed_at": (labels.observed_at or ARRIVAL) if labels else None,
         "positive": spec.positive_class if is_binary else None,
         "negative": sorted({*spec.class_names.known.values()} - {spec.positive_class}) if is_binary else None,
+        "classes": sorted({*spec.class_names.known.values()}) if has_several else None,
         "class_scores": dict.fromkeys(columns.class_scores, "numeric"),
         "features": {name: feature.kind for name, feature in columns.features.items()},
         "segments": dict.fromkeys(columns.segments, "categorical"),

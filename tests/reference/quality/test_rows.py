@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from sklearn import metrics as sk
 
 from metrics_py.quality.rows import Roles, quality_of_rows
+from metrics_py.suite.draft import draft_suite
 
 
 def by_metric(table):
@@ -82,6 +83,22 @@ def test_numbers_and_texts_of_several_classes_are_one():
     rows = pl.DataFrame({"y": [f"{k}.0" for k in y], "guess": guess})
     found = by_metric(quality_of_rows(rows, Roles("multiclass_classification", "y", prediction="guess")))
     assert_allclose(found["accuracy"]["value"], sk.accuracy_score(y, guess), atol=1e-12)
+
+
+def test_a_word_for_no_answer_is_no_class_of_several():
+    rng = np.random.default_rng(19)
+    names = np.array(["a", "b", "c"])
+    guess, y = names[rng.integers(0, 3, 300)], names[rng.integers(0, 3, 300)]
+    extra = ["unknown", "N/A", "?", "null", "", "c2"]
+    rows = pl.DataFrame({"y": [*y, *extra], "guess": [*guess, *"aaaaaa"]})
+    roles = Roles("multiclass_classification", "y", prediction="guess")
+    suite = draft_suite(rows.head(300), roles)
+    assert suite.roles is not None and suite.roles.classes == ("a", "b", "c")
+    found = by_metric(quality_of_rows(rows, suite.roles))["f1_macro"]
+    assert found["value"] == pytest.approx(sk.f1_score(y, guess, average="macro"))
+    assert found["n"] == 300
+    assert found["reason"] == "5 of 306 values of 'y' are no class, such as 'unknown': left out"
+    assert by_metric(quality_of_rows(rows, roles))["accuracy"]["n"] == 301, "only what no class is called is left out"
 
 
 def test_multiclass_from_probabilities_and_from_predictions():

@@ -161,6 +161,15 @@ def test_multiclass_sample_with_probabilities(home):
     assert spec.columns.class_scores == {"red": "p_red", "blue": "p_blue", "dark green": "p_dark green"}
 
 
+def test_classes_of_several_are_proposed(home):
+    words = ["red", "blue", 'dark "green"', "unknown"]
+    frame = binary(P_churn=None, label=[words[k % 4] for k in range(N)], prediction=[words[k % 2] for k in range(N)])
+    frame.write_csv(home.root / "s.csv")
+    init(str(home.root / "s.csv"))
+    spec = load_monitor(home.monitors / "s.yaml")
+    assert spec.labels is not None and spec.labels.classes == ("blue", 'dark "green"', "red")
+
+
 def test_sample_without_label(home):
     binary(label=None).write_csv(home.root / "s.csv")
     told = init(str(home.root / "s.csv"))

@@ -308,3 +308,13 @@ def test_the_reference_is_told_with_the_dates_that_are_used_and_what_to_migrate(
     assert "from 2026-01-05 00:00 to 2026-01-26 00:00 UTC, frozen once; the file says 2026-01-07 00:00 to" in told
     assert "widened to whole weeks" in told
     assert "schedule was daily, is weekly" in told and "run sightline migrate m\n" in told
+
+
+def test_tells_that_no_classes_of_several_are_named(home):
+    text = "model: {id: kinds, task: multiclass_classification}\ncolumns: {prediction: said}\nlabels: {LABELS}\n"
+    text += "reference: {kind: rolling}\nstart: 2026-03-02\n"
+    for labels, is_told in (("column: y", True), ("classes: [a, b]", False)):
+        (home / "monitors" / "kinds.yaml").write_text(text.replace("LABELS", labels))
+        code, out, _ = run("kinds")
+        assert code == 0
+        assert ("no classes are named: every label is a class of its own" in out) is is_told

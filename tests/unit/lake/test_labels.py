@@ -230,3 +230,44 @@ def test_multiclass_takes_the_most_probable_class(tmp_path: Path) -> None:
         "a word for no value may be a class: it is not filled in"
     )
     assert lake["p_a"].to_list() == [0.7, 0.5, None, 0.1, 0.9]
+
+
+WORDS = ["unknown", "N/A", "null", "?", "", "  ", "None", "Missing", "-"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "more"),
+    [
+        (Columns(prediction_id="id", timestamp="ts", class_scores={"a": "pa", "b": "pb"}), {}),
+        (Columns(prediction_id="id", timestamp="ts", prediction="said"), {"classes": ("a", "b")}),
+        (Columns(prediction_id="id", timestamp="ts", prediction="said"), {}),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_word_for_no_answer_is_no_class_of_several(
+    tmp_path: Path, columns: Columns, more: dict[str, Any], suffix: str
+) -> None:
+    home, paths = make_paths(tmp_path)
+    labels = Labels(column="y", **more)
+    spec = make_spec(model=Model(id="m", task="multiclass_classification"), columns=columns, labels=labels)
+    said = pl.Series(["a", "b", "error", *WORDS])
+    outputs = {"said": said} if columns.prediction else {"pa": pl.lit(0.9), "pb": pl.lit(0.1)}
+    data = rows(len(said)).select("id", "ts").with_columns(**outputs)
+    land(paths.landing_inferences, "a.parquet", data)
+    predicted = intake(spec, paths, "inferences", home).quarantined_by_reason
+    truth = pl.DataFrame({"id": data["id"], "y": ["a", " B", "typo", *WORDS]})
+    land(paths.landing_labels, f"a.{suffix}", truth)
+    report = intake(spec, paths, "labels", home)
+    is_closed = bool(columns.class_scores or more)
+    found = scan_lake(spec, paths, "labels").collect().sort("prediction_id")["label_class"].to_list()
+    if is_closed:
+        assert found == ["a", "b"]
+        assert report.quarantined_by_reason == {"bad_label": 6, "missing_label": 4}
+    else:
+        assert found == ["a", "B", "typo"], "every name is a class where none are named"
+        assert report.quarantined_by_reason == {"bad_label": 5, "missing_label": 4}
+    if columns.prediction:
+        classes = scan_lake(spec, paths, "inferences").collect().sort("prediction_id")
+        told = classes["predicted_class"].drop_nulls().to_list()
+        assert told == (["a", "b"] if is_closed else ["a", "b", "error"])
+        assert predicted == {"bad_class": 6 if is_closed else 5}

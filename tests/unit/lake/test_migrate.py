@@ -19,7 +19,7 @@ from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
 from sightline.log.events import InferenceEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Columns, Feature, Labels, MonitorSpec
+from sightline.spec.model import Columns, Feature, Labels, Model, MonitorSpec
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 
 SPEC = make_spec()
@@ -206,6 +206,29 @@ def test_other_negatives_read_predicted_classes_again(tmp_path: Path) -> None:
     assert scan_lake(old, paths, "inferences").collect()["predicted_class"].null_count() == 30
     migrate(now, paths, home)
     assert sorted(scan_lake(now, paths, "inferences").collect()["predicted_class"]) == sorted(WORDS)
+
+
+def test_classes_of_several_that_are_named_later_read_the_labels_again(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    columns = SPEC.columns.model_copy(update={"score": None, "prediction": "said"})
+    several = Model(id="m", task="multiclass_classification")
+    old, narrow, wide = (
+        make_spec(model=several, columns=columns, labels=Labels(column="y", classes=classes))
+        for classes in (None, ("late", "on time"), ("late", "on time", "early"))
+    )
+    land(paths.landing_inferences, "a.csv", rows(100).with_columns(said=pl.Series(WORDS)))
+    land(paths.landing_labels, "y.csv", pl.DataFrame({"id": [f"id-{i}" for i in range(100)], "y": WORDS}))
+    load(tmp_path, old)
+    for now, told in ((narrow, r'classes was \[\], is \["late", "on time"\]'), (wide, 'classes was .*, is .*"early"')):
+        with pytest.raises(SightlineError, match=told):
+            intake(now, paths, "labels", home)
+        migrate(now, paths, home)
+        expected = sorted(word for word in WORDS if word in now.class_names.known)
+        assert sorted(scan_lake(now, paths, "labels").collect()["label_class"]) == expected
+        found = scan_lake(now, paths, "inferences").collect()["predicted_class"].drop_nulls()
+        assert sorted(found) == expected
+        assert scan_lake(now, paths, "labels").collect()["label_value"].null_count() == len(expected)
+        ledger_adds_up(tmp_path)
 
 
 def test_another_time_of_the_truth_is_read_again(tmp_path: Path) -> None:

@@ -266,6 +266,17 @@ def test_alias_to_itself_is_refused(tmp_path):
         ("multiclass_classification", "class_scores: {a: p, b: p}", "'p' is named 2 times"),
         ("regression", "entity_id: e", "regression needs columns.prediction"),
         ("regression", "{prediction: y, score: z}", "columns.score has no meaning for regression"),
+        ("multiclass_classification", "prediction: s}\nlabels: {classes: [a]", "names fewer than two classes"),
+        (
+            "multiclass_classification",
+            "prediction: s}\nlabels: {classes: [a, 1, 1.0]",
+            "'1' is named 2 times as a class",
+        ),
+        (
+            "multiclass_classification",
+            "class_scores: {a: p, b: q}}\nlabels: {classes: [a, c]",
+            "'b' of columns.class_scores",
+        ),
         ("ranking", "score: p", "ranking needs columns.score and columns.query_id"),
     ],
 )

@@ -23,10 +23,11 @@ CHECKS = (
 ROLES = Roles(
     "multiclass_classification", "label", prediction="pred", class_scores={"on time": "p_0", "1": "p_1"}, entity="user"
 )
+NAMED = Roles("multiclass_classification", "label", prediction="pred", classes=("1", "on time"))
 
 
 @pytest.mark.parametrize(
-    "roles", [None, ROLES, Roles("binary_classification", "y", score="p", positive="true", threshold=0.3)]
+    "roles", [None, ROLES, NAMED, Roles("binary_classification", "y", score="p", positive="true", threshold=0.3)]
 )
 def test_a_suite_survives_being_written(roles, tmp_path):
     suite = Suite(CHECKS, roles, 100 if roles is None else 50)
