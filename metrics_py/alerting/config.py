@@ -85,7 +85,7 @@ class EngineConfig:
         Memory of a followed level. Default 10, 240, 4.
     join_within : int
         A stream rejected while an incident is open joins it when a change at most this far from the incident's is about
-        as likely as the stream's own best change point.
+        as likely as the stream's own best change point (see `metrics_py.alerting.grouping` for what else joins).
     max_gap : int
         After a gap a stream is credited with at most this many windows (less credit only lowers evidence).
     warn_share : float

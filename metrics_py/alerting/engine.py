@@ -24,7 +24,7 @@ from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 5
+STATE_VERSION = 6
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 
@@ -393,6 +393,7 @@ class Engine:
         returned = self.lifecycle.send_back(rejected)
         rejected = np.setdiff1d(rejected, returned)
         opened, joined = self.lifecycle.open(decided, rejected, adjusted)
+        rejected = rejected[self.lifecycle.columns.incident[rejected] >= 0]
         shown = np.where(muted, prediction.level, prediction.expected)
         apart = np.where(muted, _ratio(prediction.deviation, prediction.deviation_sigma), z)
         return Decision(

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from metrics_py.alerting.baseline import Prediction
 from metrics_py.alerting.changes import last_level_shift, moved_again, take_out
 from metrics_py.alerting.columns import Columns
-from metrics_py.alerting.incidents import Incident, Member, Status, change_gain, change_point, incident_id
+from metrics_py.alerting.grouping import Grouping
+from metrics_py.alerting.incidents import Incident, Member, Status, incident_id
 from metrics_py.alerting.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -34,8 +35,9 @@ STRENGTH: list[Status] = ["open", "closed", "accepted", "fixed"]
 NEW_NORMAL = "new normal"
 """`ended_by` of a membership that ended unasked."""
 
-PLAUSIBLE = 4.0
-"""Loss of `change_gain` (twice the log-likelihood) up to which another change point is as good as the best."""
+GROWS = 2
+"""An incident that took no stream in for so many times `EngineConfig.recovery` windows takes in none that is only kin
+of a member."""
 
 STRAY = 12.0
 """Robust standard deviations from the median beyond which a window of the warm-up does not belong to the rest."""
@@ -121,7 +123,12 @@ class Lifecycle:
     # -- opening -------------------------------------------------------------------------------------------------------
 
     def open(self, decided: int, rejected: Integers, adjusted: Floats) -> tuple[list[Incident], list[Incident]]:
-        """Make incidents of the rejected streams (one per decision family); reset their evidence and mute them.
+        """Let rejected streams join the open incident they belong to, and make incidents of the others, one per cause.
+
+        A group of streams opens an incident if its own evidence would have done so without the streams of other causes:
+        of `m` streams each has at least a share of ``1 / m`` of the threshold. So every incident costs a whole
+        threshold of evidence, which its members lose, and the budget bounds incidents, not rejections. The evidence of
+        the others is kept.
 
         Parameters
         ----------
@@ -138,36 +145,39 @@ class Lifecycle:
             New ones, and open ones that took in streams.
         """
         opened: list[Incident] = []
-        joined: list[Incident] = []
-        if not len(rejected):
-            return opened, joined
-        families = self.states.family[rejected]
-        for family in np.unique(families):
-            members = {int(s): self._leave(decided, int(s), float(adjusted[s])) for s in rejected[families == family]}
-            hosts = {stream: self._host(stream, int(family)) for stream in members}
-            fresh = self._together(members, hosts)
-            for stream, member in members.items():
-                host = hosts[stream]
-                if host is not None and stream not in fresh:
-                    self._enter(host, stream, member)
-                    joined.append(self.incidents[host])
-            if fresh:
-                opened.append(self._new(decided, int(family), fresh, adjusted))
-        return opened, list({id(incident): incident for incident in joined}.values())
-
-    def _together(self, members: dict[int, Member], hosts: dict[int, int | None]) -> dict[int, Member]:
-        """Members of a new incident: those without an open one, and those rejected with them over one change point."""
-        alone = {stream: member for stream, member in members.items() if hosts[stream] is None}
-        if not alone:
-            return {}
-        common = self._common_change_point(list(alone), [member.change_point for member in alone.values()])
-        near = self.states.config.join_within
-        return {s: m for s, m in members.items() if s in alone or abs(m.change_point - common) <= near}
-
-    def _new(self, decided: int, family: int, fresh: dict[int, Member], adjusted: Floats) -> Incident:
+        joined: dict[int, Incident] = {}
         states = self.states
-        streams = list(fresh)
-        names = [states.names[stream] for stream in streams]
+        weighted = states.weight[rejected] * states.evidence.total(rejected)
+        strength = np.zeros(len(states.names))
+        strength[rejected] = weighted
+        grouping = Grouping(states, self.columns.live_from)
+        for family in np.unique(states.family[rejected]).tolist():
+            alone: list[int] = []
+            for stream in rejected[states.family[rejected] == family].tolist():
+                host = self._host(grouping, stream, family, decided)
+                if host is None:
+                    alone.append(stream)
+                else:
+                    self._enter(host, stream, self._leave(decided, stream, float(adjusted[stream])))
+                    joined[host] = self.incidents[host]
+            for group in grouping.clusters(alone, strength):
+                cause = self._enough(group, strength)
+                if cause:
+                    began = grouping.common_change_point(cause)
+                    members = {each: self._leave(decided, each, float(adjusted[each])) for each in cause}
+                    opened.append(self._new(decided, family, began, members))
+        return opened, list(joined.values())
+
+    def _enough(self, group: list[int], strength: Floats) -> list[int]:
+        """The largest part of a group (strongest first) that e-BH rejects by itself."""
+        order = sorted(group, key=lambda stream: -strength[stream])
+        threshold = self.states.config.threshold_windows
+        reaches = [m for m, stream in enumerate(order, 1) if m * strength[stream] >= threshold]
+        return order[: max(reaches, default=0)]
+
+    def _new(self, decided: int, family: int, began: int, members: dict[int, Member]) -> Incident:
+        states = self.states
+        names = [states.names[stream] for stream in members]
         key = f"{states.config.start(decided):%Y-%m-%d}"
         if states.config.days_per_window < 1:
             key = f"{states.config.start(decided):%Y-%m-%d-%H}"
@@ -175,51 +185,33 @@ class Lifecycle:
         incident = Incident(
             incident_id=incident_id(key, names),
             opened_at=decided,
-            change_point=self._common_change_point(streams, [member.change_point for member in fresh.values()]),
-            evidence=float(max(adjusted[stream] for stream in streams)),
+            change_point=began,
+            evidence=max(member.adjusted_evidence for member in members.values()),
         )
         self.incidents.append(incident)
         self.open_numbers.setdefault(family, []).append(number)
-        for stream, member in fresh.items():
+        for stream, member in members.items():
             self._enter(number, stream, member)
         return incident
-
-    def _common_change_point(self, streams: list[int], own: list[int]) -> int:
-        if len(streams) == 1:
-            return own[0]
-        history = self.states.history
-        per_stream: list[tuple[Integers, Floats]] = []
-        for stream in streams:
-            rows = history.rows(stream, int(self.columns.live_from[stream]))
-            per_stream.append((history.window[stream, rows], history.z[stream, rows]))
-        windows = np.unique(np.concatenate([window for window, _ in per_stream]))
-        z = np.full((len(streams), len(windows)), np.nan)
-        for k, (window, scores) in enumerate(per_stream):
-            z[k, np.searchsorted(windows, window)] = scores
-        return int(windows[change_point(z)])
 
     def _leave(self, decided: int, stream: int, adjusted: float) -> Member:
         evidence = float(self.states.evidence.total(np.array([stream]))[0])
         change = take_out(self.states, stream, int(self.columns.live_from[stream]))
         return change.member(self.states.names[stream], decided, evidence, adjusted)
 
-    def _host(self, stream: int, family: int) -> int | None:
-        """The open incident this belongs to: of the same group, or at a change point plausible for this stream too."""
-        states = self.states
-        numbers = self.open_numbers.get(family, [])
-        if not numbers:
-            return None
-        rows = states.history.rows(stream, int(self.columns.live_from[stream]))
-        rows = rows[np.isfinite(states.history.z[stream, rows])]
-        gain = change_gain(states.history.z[stream, rows][None, :])
-        windows = states.history.window[stream, rows]
-        for number in reversed(numbers):
+    def _host(self, grouping: Grouping, stream: int, family: int, decided: int) -> int | None:
+        """The open incident this belongs to, the latest of several: changed with it, or kin of a member of it.
+
+        Kinship counts while the incident grows: nobody looks for the cause of today in a change of last season.
+        """
+        for number in reversed(self.open_numbers.get(family, [])):
             incident = self.incidents[number]
-            groups = {states.groups[states.position(other.stream)] for other in incident.members}
-            if states.groups[stream] in groups:
+            if grouping.changed_at(stream, incident.change_point):
                 return number
-            near = np.abs(windows - incident.change_point) <= states.config.join_within
-            if near.any() and gain[near].max() >= gain.max() - PLAUSIBLE:
+            if decided - incident.members[-1].joined_at > GROWS * self.states.config.back:
+                continue
+            open_members = np.flatnonzero(self.columns.incident == number).tolist()
+            if any(grouping.is_kin(stream, other) for other in open_members):
                 return number
         return None
 

@@ -142,19 +142,53 @@ def test_streams_that_move_together_are_one_incident():
     assert result.incidents["change_point"][0] == day(100)
 
 
-def test_a_later_rejection_of_the_same_column_joins_and_another_column_does_not():
-    values = noise(160, 3)
+def test_changes_of_one_column_within_days_are_one_incident_and_weeks_apart_two():
+    values = noise(200, 3)
     values[100:, 0] += 6
-    values[130:, 1] += 6
-    values[130:, 2] += 6
-    joint = replay(log(values, ["a/mean", "a/null", "b"]).with_columns(group=pl.col("stream").str.slice(0, 1)), daily())
-    first = joint.incidents["streams"].to_list()
-    assert first[0] == ["a/mean"] or first == [["a/mean", "a/null"], ["b"]]
-    alone = values[:, :2]
-    joined = replay(log(alone, ["a/mean", "a/null"], group=pl.lit("a")), daily())
-    assert joined.incidents["streams"].to_list() == [["a/mean", "a/null"]]
-    apart = replay(log(alone, ["a/mean", "a/null"]), daily())
-    assert len(apart.incidents) == 2
+    values[106:, 1] += 6
+    values[140:, 2] += 6
+    names = ["a/mean", "a/null", "a/spread"]
+    grouped = replay(log(values, names, group=pl.lit("a")), daily())
+    assert grouped.incidents["streams"].to_list() == [["a/mean", "a/null"], ["a/spread"]]
+    assert grouped.incidents["change_point"].to_list() == [day(100), day(140)]
+    alone = replay(log(values, names), daily())
+    assert alone.incidents["streams"].to_list() == [["a/mean"], ["a/null"], ["a/spread"]]
+
+
+def test_streams_that_go_up_and_down_together_are_one_incident():
+    values = noise(220, 3)
+    values[:, 1] = 0.95 * values[:, 0] + 0.3 * values[:, 1]
+    values[100:, 0] += 6
+    values[110:, 1:] += 6
+    found = replay(log(values), daily()).incidents["streams"].to_list()
+    assert found == [["s0", "s1"], ["s2"]]
+
+
+def test_streams_rejected_at_once_for_two_causes_are_two_incidents():
+    values = noise(200, 3)
+    values[80:, 0] += 5
+    values[110:, 1:] += 5
+    evidence = log(values).with_columns(may_alarm=pl.col("window_start") >= day(125))
+    result = replay(evidence, daily())
+    assert sorted(sorted(streams) for streams in result.incidents["streams"].to_list()) == [["s0"], ["s1", "s2"]]
+    began = sorted(result.incidents["change_point"].to_list())
+    assert abs(began[0] - day(80)) <= timedelta(days=3) and abs(began[1] - day(110)) <= timedelta(days=3)
+    assert result.incidents["opened_at"].unique().to_list() == [day(125)]
+    assert (result.incidents["evidence_days"] >= 90).all()
+
+
+def test_an_incident_is_worth_a_whole_threshold_by_itself():
+    """Of its first m members each has a share of 1 / m of the threshold, whatever was rejected for other causes."""
+    rng = np.random.default_rng(7)
+    streams, days = 30, 300
+    values = noise(days, streams, seed=8)
+    for stream in range(streams):
+        values[int(rng.integers(60, 250)) :, stream] += rng.uniform(0.7, 4)
+    found = replay(log(values), daily())
+    assert len(found.incidents) >= 8
+    for incident in found.incidents.to_dicts():
+        first = found.members.filter(incident_id=incident["incident_id"], joined_at=incident["opened_at"])
+        assert len(first) * first["evidence"].min() / streams >= 90 * (1 - 1e-9)
 
 
 # -- what is not judged ------------------------------------------------------------------------------------------------
