@@ -52,12 +52,34 @@ class Grouping:
         self._scores: dict[int, tuple[Integers, Floats]] = {}
 
     def change_point(self, stream: int) -> int:
-        """First window after the stream's own most likely change."""
+        """First window after the stream's own most likely change.
+
+        Parameters
+        ----------
+        stream : int
+            Position of the stream.
+
+        Returns
+        -------
+        int
+            Number of the window.
+        """
         windows, gain = self._gain(stream)
         return int(windows[np.argmax(gain)])
 
     def common_change_point(self, streams: list[int]) -> int:
-        """First window after the most likely change of several streams together."""
+        """First window after the most likely change of several streams together.
+
+        Parameters
+        ----------
+        streams : list of int
+            Their positions.
+
+        Returns
+        -------
+        int
+            Number of the window.
+        """
         if len(streams) == 1:
             return self.change_point(streams[0])
         known = [self._normal_scores(stream) for stream in streams]
@@ -71,6 +93,18 @@ class Grouping:
         """Whether a change within `join_within` of a window is about as likely as the stream's own best.
 
         However faint a change is, one that began `FAR` from the window is another.
+
+        Parameters
+        ----------
+        stream : int
+            Position of the stream.
+        window : int
+            Number of the window.
+
+        Returns
+        -------
+        bool
+            False where the stream has no window near it.
         """
         windows, gain = self._gain(stream)
         config = self.states.config
@@ -83,6 +117,18 @@ class Grouping:
         """Whether the changes of two streams from one window to the next go together lately.
 
         Changes, not levels: two that drift for reasons of their own correlate in their levels.
+
+        Parameters
+        ----------
+        stream : int
+            Position of the stream.
+        other : int
+            Position of the other.
+
+        Returns
+        -------
+        bool
+            False where they share too few windows.
         """
         history = self.states.history
         rows = [history.rows(each, int(np.iinfo(np.int64).min))[-CO_MOVING_OVER:] for each in (stream, other)]
@@ -94,7 +140,20 @@ class Grouping:
         return is_together(*np.diff(levels)[:, np.diff(shared) == 1])
 
     def is_kin(self, stream: int, other: int) -> bool:
-        """Whether the streams are of one group (a column), or go together."""
+        """Whether the streams are of one group (a column), or go together.
+
+        Parameters
+        ----------
+        stream : int
+            Position of the stream.
+        other : int
+            Position of the other.
+
+        Returns
+        -------
+        bool
+            Is one enough reason to tell the other with it?
+        """
         return self.states.groups[stream] == self.states.groups[other] or self.co_moves(stream, other)
 
     def clusters(self, streams: list[int], strength: Floats) -> list[list[int]]:

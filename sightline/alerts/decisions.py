@@ -154,10 +154,11 @@ def with_settled(found: Replay, after: timedelta) -> pl.DataFrame:
 
 
 def with_levels(members: pl.DataFrame, evidence: pl.DataFrame, window: timedelta) -> pl.DataFrame:
-    """Members with `display_before` and `display_after`, medians of the displayed value.
+    """Members with `display_before` and `display_after`, medians of the displayed value, and `display_extreme`.
 
     The first is over the `LEVEL_WINDOWS` windows before the change point, the second over those from it until the
-    member joined the incident. Both are null where nothing is displayed.
+    member joined the incident; the third is that one of the latter that lies farthest from the first. All are null
+    where nothing is displayed.
     """
     keyed = members.with_row_index("member")
     seen = (
@@ -166,9 +167,12 @@ def with_levels(members: pl.DataFrame, evidence: pl.DataFrame, window: timedelta
         .join(keyed.select("member", "stream", "change_point", "joined_at"), on="stream")
     )
     start, point = pl.col("window_start"), pl.col("change_point")
+    before = pl.col("display_value").filter(start < point, start >= point - LEVEL_WINDOWS * window).median()
+    since = pl.col("display_value").filter(start >= point, start <= pl.col("joined_at"))
     levels = seen.group_by("member").agg(
-        display_before=pl.col("display_value").filter(start < point, start >= point - LEVEL_WINDOWS * window).median(),
-        display_after=pl.col("display_value").filter(start >= point, start <= pl.col("joined_at")).median(),
+        display_before=before,
+        display_after=since.median(),
+        display_extreme=since.sort_by((since - before).abs()).last(),
     )
     return keyed.join(levels, on="member", how="left", maintain_order="left").drop("member")
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from metrics_py.alerting.changes import BACK
 from metrics_py.wording import deviations
+from sightline.alerts.stream_words import stream_words
 from sightline.home import Home, MonitorPaths
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import find_monitor
@@ -80,7 +81,7 @@ def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        The columns of the snapshot `incidents`, and `members`: those of `incident_members`.
+        The columns of the snapshot `incidents`, and `members`: those of `incident_members` and `words`.
     """
     found, members = read_snapshot(paths, "incidents"), read_snapshot(paths, "incident_members")
     if found is None or members is None:
@@ -88,9 +89,20 @@ def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
     by_incident = {key: part.drop("incident_id").to_dicts() for (key,), part in members.group_by(["incident_id"])}
     rows = found.sort(pl.col("opened_at"), descending=True).to_dicts()
     return [
-        {**row, "members": sorted(by_incident.get(row["incident_id"], []), key=lambda m: -m["evidence"])}
+        {
+            **row,
+            "members": [
+                _told(m) for m in sorted(by_incident.get(row["incident_id"], []), key=lambda m: -m["evidence"])
+            ],
+        }
         for row in rows
     ]
+
+
+def _told(member: dict[str, Any]) -> dict[str, Any]:
+    levels = (member.get(name) for name in ("display_before", "display_after", "display_extreme"))
+    words = stream_words(member["stream"], *levels)
+    return {**member, "words": words}
 
 
 def not_judged(paths: MonitorPaths, patience: int) -> tuple[int, list[dict[str, Any]]]:
@@ -138,10 +150,8 @@ def _print(incident: dict[str, Any]) -> None:
 
 
 def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
-    """One stream: since when, by how much, from which value to which, how it stands, and what came later."""
+    """One stream in words; below it since when, by how much, how it stands, what came later, and its name."""
     effect = deviations(member["effect"], sign=True) if member["effect"] is not None else "new level"
-    before, after = member.get("display_before"), member.get("display_after")
-    levels = f"{_level(before)} -> {_level(after)}" if before is not None and after is not None else ""
     later = [member["status"]]
     if member["joined_at"] > opened_at:
         later.append(f"joined {_day(member['joined_at'])}")
@@ -154,11 +164,7 @@ def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
     elif member.get("latest_effect") is not None and member["status"] == "open":
         later.append(f"last window {deviations(member['latest_effect'], sign=True)}")
     since = _day(member["change_point"])
-    return f"    {member['stream']:<44} since {since}  {effect:>11}  {levels:<20}  {', '.join(later)}"
-
-
-def _level(value: float) -> str:
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.3g}"
+    return f"    {member['words']}\n      since {since}, {effect}, {', '.join(later)}; {member['stream']}"
 
 
 def _count(n: int, noun: str) -> str:

@@ -160,11 +160,11 @@ def _of_window(states: Sequence[StreamState], members: dict[str, list[IncidentMe
 
 def _story(incident: str, own: Sequence[IncidentMember], inside: Sequence[StreamState], state: str) -> str:
     strongest = sorted(own, key=lambda m: -m.evidence)
-    names = [m.stream for m in strongest[:SHOWN]] or sorted(s.stream for s in inside)[:SHOWN]
+    names = [m.words for m in strongest[:SHOWN]] or sorted(s.stream for s in inside)[:SHOWN]
     rest = f" and {len(inside) - len(names)} more" if len(inside) > len(names) else ""
     began = min((m.change_point for m in own), default=None)
     since = f" since {day(began)}" if began else ""
-    return f"Incident {incident}{since} ({state}): {', '.join(names)}{rest}."
+    return f"Incident {incident}{since} ({state}): {'; '.join(names)}{rest}."
 
 
 # ---------------------------------------------------------------- hard_rules

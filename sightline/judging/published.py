@@ -12,6 +12,7 @@ import polars as pl
 
 from metrics_py.alerting import MEMBERS_SCHEMA, STREAMS_SCHEMA
 from sightline.alerts import decisions
+from sightline.alerts.stream_words import stream_words
 from sightline.home import MonitorPaths
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.results.evidence import read_evidence
@@ -93,9 +94,16 @@ class IncidentMember:
     effect: float | None
     display_before: float | None = None
     display_after: float | None = None
+    display_extreme: float | None = None
     moved_again_at: datetime | None = None
     moved_again_effect: float | None = None
     settle_after: timedelta | None = None
+
+    @property
+    def words(self) -> str:
+        """How the stream moved, in words, and its name."""
+        moved = stream_words(self.stream, self.display_before, self.display_after, self.display_extreme)
+        return f"{moved} ({self.stream})"
 
     @property
     def settled_at(self) -> datetime | None:

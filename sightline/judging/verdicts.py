@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from metrics_py.alerting.changes import BACK
 from metrics_py.wording import day, deviations, number
+from sightline.alerts.stream_words import stream_words
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
 from sightline.spec.plan import PlannedCheck, family, metrics_of
 
@@ -321,19 +322,16 @@ def _incident_facts(
         facts["evidence"] = evidence_words(max(m.evidence_days for m in own))
         facts["change point"] = f"{min(m.change_point for m in own):%Y-%m-%d %H:%M} UTC"
         first = max(own, key=lambda m: m.evidence)
-        before, after, scale = first.display_before, first.display_after, ""
-        if before is None or after is None:
-            before, after, scale = first.level_before, first.level_after, " (stabilised scale)"
-        facts["moved"] = f"{first.stream}: {number(before)} to {number(after)}{scale}"
+        facts["moved"] = first.words
         if first.effect is not None:
             facts["effect"] = (
                 f"{deviations(first.effect, sign=True).removesuffix(' sd')} standard deviations of the days before"
             )
         facts |= _later_facts(own, members, start)
-    others = [m.stream for m in sorted(members, key=lambda m: -m.evidence) if m not in own]
+    others = [m.words for m in sorted(members, key=lambda m: -m.evidence) if m not in own]
     if others:
         rest = f" and {len(others) - SHOWN_STREAMS} more" if len(others) > SHOWN_STREAMS else ""
-        facts["moved with it"] = ", ".join(others[:SHOWN_STREAMS]) + rest
+        facts["moved with it"] = "; ".join(others[:SHOWN_STREAMS]) + rest
     return facts
 
 
@@ -396,7 +394,8 @@ def _text(
 def _spike_words(spikes: list[StreamState]) -> str:
     """Which streams are too far out in this one window; the rule is the user's own (`alerts.spikes`)."""
     told = [
-        f"{s.stream} lies {deviations(s.distance or 0.0, sign=True)} from what was expected (limit {s.spike_limit:g})"
+        f"{stream_words(s.stream)} ({s.stream}) lies {deviations(s.distance or 0.0, sign=True)} from what was expected "
+        f"(limit {s.spike_limit:g})"
         for s in sorted(spikes, key=lambda s: -abs(s.distance or 0.0))
     ]
     return f"Spike: {'; '.join(told)}. " if told else ""
@@ -416,4 +415,6 @@ def _incident_words(row: Judgement, rejected: list[StreamState], incidents: Mapp
         moment, effect = max(later, key=lambda moved: moved[0])
         is_back = abs(effect) < BACK
         words += f", {'back at its old level' if is_back else 'moved again'} since {day(moment)}"
-    return f"In incident {rejected[0].incident_id}{words} ({', '.join(sorted(own)[:3])}). "
+    strongest = sorted(members, key=lambda m: -m.evidence)
+    told = [m.words for m in strongest[:3]] or sorted(own)[:3]
+    return f"In incident {rejected[0].incident_id}{words}: {'; '.join(told)}. "

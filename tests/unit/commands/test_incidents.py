@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -90,8 +92,13 @@ def test_the_table_says_it_in_words(monitor):
     assert "1 incident; budget 1 per 90d" in text
     assert "began 2026-03-06" in text
     assert "appears by chance at most once in" in text
-    line = next(line for line in text.splitlines() if "drift/age/location" in line)
-    before, after = (float(level) for level in line.split("sd")[1].split("open")[0].split("->"))
+    told, named = next(
+        (above, line) for above, line in pairwise(text.splitlines()) if line.endswith("drift/age/location")
+    )
+    assert "since 2026-03-06, +" in named and "open" in named
+    moved = re.fullmatch(r" +age: the mean rose from (\S+) to (\S+) standard deviations from the reference's", told)
+    assert moved
+    before, after = (float(level) for level in moved.groups())
     assert abs(before) < 1 and after > 7, "the levels before and after, in the unit of the value"
 
 

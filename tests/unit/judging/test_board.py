@@ -57,7 +57,8 @@ class TestOpenIncidents:
         assert found[0].text == "No incident is open."
         opened = found[1]
         assert opened.cause == "incident"
-        assert opened.text == ("Incident i1 since 2026-01-05 (open, 1 of 1 streams away): drift/age/location.")
+        told = "Incident i1 since 2026-01-05 (open, 1 of 1 streams away): age: the mean (drift/age/location)."
+        assert opened.text == told
         assert "(settled, 0 of 1 streams away)" in found[4].text
 
     def test_a_window_near_the_old_level_is_green(self, spec):
@@ -72,7 +73,7 @@ class TestOpenIncidents:
         members = [*(member(1, name) for name in names), member(2, "data_quality//n_rows", "i2")]
         [verdict] = [v for _, v in open_incidents(spec, Published([], states, members), keys(spec, 3))]
         assert verdict.text.startswith("Incident i2 since 2026-01-06")
-        assert "drift/age/s5 and 2 more." in verdict.text
+        assert "age: s5 (drift/age/s5) and 2 more." in verdict.text
         assert verdict.facts["open"] == 2
 
     def test_a_window_that_was_not_decided_has_no_verdict(self, spec):

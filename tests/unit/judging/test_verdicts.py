@@ -67,11 +67,13 @@ def test_a_rejected_stream_fails_with_evidence_effect_change_point_companions_an
     streams = [stream("drift", "log_psi", "age", in_incident=True, incident_id="i1", status="alert", stream=mine)]
     found = verdict(DRIFT, [judged("psi", "age")], streams, [member(mine), member(other)])
     assert (found.level, found.cause) == ("error", "incident")
-    assert found.text.startswith("In incident i1 since 2026-01-29")
+    assert found.text.startswith(
+        "In incident i1 since 2026-01-29: age: the distance from the reference (PSI) (drift/age/log_psi). "
+    )
     assert found.facts["evidence"] == "appears by chance at most once in 900 days, over all streams"
     assert found.facts["change point"] == "2026-01-29 00:00 UTC"
     assert found.facts["effect"] == "+4.2 standard deviations of the days before"
-    assert found.facts["moved with it"] == other
+    assert found.facts["moved with it"] == f"income: the distance from the reference (PSI) ({other})"
     assert found.facts["what to do"] == REMEDIES["drift"]
 
 
@@ -287,7 +289,8 @@ def test_a_spike_fails_its_own_window_only_and_says_by_whose_rule():
     spike = stream("drift", "location", "age", distance=-7.25, spike_limit=6.0)
     found = verdict(DRIFT, [judged("psi", "age")], [spike])
     assert found.level == "error"
-    assert found.text.startswith("Spike: drift/age/location lies -7.2 sd from what was expected (limit 6). ")
+    told = "Spike: age: the mean (drift/age/location) lies -7.2 sd from what was expected (limit 6). "
+    assert found.text.startswith(told)
     assert found.facts["what to do"] == REMEDIES["drift"]
     for ordinary in (
         stream("drift", "location", "age", distance=5.9, spike_limit=6.0),
