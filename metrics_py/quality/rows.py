@@ -15,7 +15,8 @@ from metrics_py.class_names import ClassNames, binary_classes, class_text, sever
 from metrics_py.intervals import N_BUCKETS
 from metrics_py.profile.resolution import decision_threshold
 from metrics_py.profile.values import categories_of, read_classes
-from metrics_py.quality.classification import N_SCORE_BINS, average_precision, roc_auc
+from metrics_py.quality.areas import areas_of_scores, exact_values
+from metrics_py.quality.classification import N_SCORE_BINS
 from metrics_py.quality.ranking import K, ranking_table
 from metrics_py.quality.table import quality_table
 
@@ -117,9 +118,8 @@ def quality_of_rows(rows: pl.DataFrame, roles: Roles, *, min_labels: int = 100) 
     -----
     Rows are reduced to the aggregates of the warehouse's marts: confusion matrix, histograms of 256 score bins, sums,
     in 64 buckets hashed from the entity (or the position of the row). So values agree with `quality_table` on the same
-    rows, and intervals are as wide as the dependence within entities asks for. The areas of a binary model (`roc_auc`,
-    `average_precision`) are those of the scores themselves; those of several classes are of binned scores, and
-    `binning_bound` says how far the exact one can be. Without `Roles.entity` every row counts as independent: with
+    rows, and intervals are as wide as the dependence within entities asks for. Areas (ROC AUC, average precision) are
+    those of the scores themselves. Without `Roles.entity` every row counts as independent: with
     several rows per user intervals are too narrow.
 
     Rows without a label do not count. If labels come sooner for some rows than for others, quality of the labelled rows
@@ -283,33 +283,24 @@ def _binary(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
     confusion = _confusion(keyed.with_columns(pl.col("predicted", "positive").cast(pl.Int8).cast(pl.String)))
     if score is None:
         return quality_table(confusion, label_counts=KNOWN, task=roles.task, min_labels=min_labels, by=["_all"])
-    areas = _areas(keyed.drop_nulls("score"))
-    score_bins = keyed.drop_nulls("score").with_columns(class_name=pl.lit(""), is_positive="positive")
+    scored = keyed.drop_nulls("score").with_columns(class_name=pl.lit(""), is_positive="positive")
     probability = pl.when("positive").then(pl.col("score")).otherwise(1 - pl.col("score"))
     squared = (pl.col("score") - pl.col("positive").cast(pl.Float64)) ** 2
     return quality_table(
         confusion,
-        _score_bins(score_bins),
+        _score_bins(scored),
         _sums(keyed, probability, squared, pl.col("score")),
         label_counts=KNOWN,
         task=roles.task,
         min_labels=min_labels,
         by=["_all"],
-        exact=areas,
+        exact=_exact(scored, roles.task),
     )
 
 
-def _areas(keyed: pl.DataFrame) -> pl.DataFrame:
-    """Areas of the scores themselves: every distinct score is a bin of its own."""
-    counts = (
-        keyed.group_by("score")
-        .agg(positives=pl.col("positive").sum(), negatives=(~pl.col("positive")).sum())
-        .sort("score")
-    )
-    sides = [counts[name].to_numpy().astype(float) for name in ("positives", "negatives")]
-    areas = {"roc_auc": roc_auc, "average_precision": average_precision}
-    values = [float(area(*sides)) if counts.height else float("nan") for area in areas.values()]
-    return pl.DataFrame({"_all": "all", "metric": list(areas), "value": values})
+def _exact(scored: pl.DataFrame, task: str) -> pl.DataFrame:
+    """Areas of the scores themselves."""
+    return exact_values(areas_of_scores(scored, ["_all", "class_name"]).drop("class_name"), ["_all"], task)
 
 
 def _multiclass(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFrame:
@@ -336,14 +327,16 @@ def _multiclass(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFra
     ]
     truth = pl.coalesce(*(pl.when(pl.col("positive") == name).then(pl.col(name)) for name in names))
     squared = pl.sum_horizontal((pl.col(name) - (pl.col("positive") == name).cast(pl.Float64)) ** 2 for name in names)
+    scored = pl.concat(parts).drop_nulls("score")
     return quality_table(
         confusion,
-        _score_bins(pl.concat(parts).drop_nulls("score")),
+        _score_bins(scored),
         _sums(keyed, truth, squared, truth),
         label_counts=KNOWN,
         task=roles.task,
         min_labels=min_labels,
         by=["_all"],
+        exact=_exact(scored, roles.task),
     )
 
 

@@ -35,6 +35,7 @@ MARTS = {
     "model_quality": (
         "confusion",
         "score_label_bins",
+        "score_areas",
         "quality_sums",
         "custom_sums",
         "label_counts",

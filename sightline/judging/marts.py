@@ -11,6 +11,11 @@ from sightline.spec.model import MonitorSpec
 
 ALL_VERSIONS = "all"
 """`model_version` of the rows over all versions together."""
+AREAS = {
+    **{"window_key": pl.String, "window_start": pl.Datetime("us"), "model_version": pl.String, "segment": pl.String},
+    **{"class_name": pl.String, "n_positive": pl.Int64, "n_negative": pl.Int64},
+    **{"roc_auc": pl.Float64, "average_precision": pl.Float64},
+}
 
 
 def read_mart(con: duckdb.DuckDBPyConnection, name: str, keys: Sequence[str]) -> pl.DataFrame:
@@ -35,3 +40,22 @@ def with_all_versions(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
     """Add the rows again under the version 'all'; without a version column these are the only ones."""
     together = frame.with_columns(model_version=pl.lit(ALL_VERSIONS))
     return together if spec.columns.model_version is None else pl.concat([frame, together])
+
+
+def read_areas(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.DataFrame:
+    """Rows of the mart `score_areas`, which has those of all versions together.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        Without a version column the rows of all versions are the only ones.
+    con, keys
+        As of `read_mart`. A warehouse that no run of this release has worked on has no such mart, and no rows.
+    """
+    known = con.sql(
+        "select 1 from duckdb_tables() where schema_name = 'marts' and table_name = 'score_areas'"
+    ).fetchall()
+    if not known:
+        return pl.DataFrame(schema=AREAS)
+    areas = read_mart(con, "score_areas", keys)
+    return areas.filter(model_version=ALL_VERSIONS) if spec.columns.model_version is None else areas

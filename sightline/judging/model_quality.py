@@ -8,13 +8,14 @@ from datetime import datetime
 import duckdb
 import polars as pl
 
+from metrics_py.quality.areas import exact_values
 from metrics_py.quality.classification import N_SCORE_BINS
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
 from sightline.judging import custom_python, custom_sql, drift
 from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform, quality_evidence
-from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
+from sightline.judging.marts import ALL_VERSIONS, read_areas, read_mart, with_all_versions
 from sightline.judging.reference_bounds import with_bounds
 from sightline.judging.scales import on_scale, scales
 from sightline.spec import plan
@@ -24,6 +25,7 @@ from sightline.spec.windows import matures_at
 ASSET = "model_quality"
 NOT_DUE = "the labels are not due yet"
 SMALLEST_TOLD = 5e-4
+EXACT = "of the scores themselves"
 
 
 def directions(spec: MonitorSpec) -> dict[str, int]:
@@ -54,6 +56,7 @@ def _quality(
         name: _read(spec, con, name, keys)
         for name in ("confusion", "score_label_bins", "quality_sums", "custom_sums", "label_counts")
     }
+    exact = exact_values(read_areas(spec, con, keys), BY, spec.model.task)
     if all(mart.is_empty() for mart in marts.values()):
         return Judged(conform(pl.DataFrame(schema=dict.fromkeys(BY, pl.String))), pl.DataFrame(schema=EVIDENCE))
     table = quality_table(
@@ -66,6 +69,7 @@ def _quality(
         positive=spec.positive_class,
         min_labels=spec.quality.min_labels,
         by=BY,
+        exact=exact,
     )
     own = custom_python.evaluate(spec, paths, con, keys, needs_label=True, min_rows=spec.quality.min_labels)
     counts = marts["label_counts"].filter(model_version=ALL_VERSIONS, segment="all")
@@ -73,7 +77,7 @@ def _quality(
     gaps = custom_sql.without_value(spec, table, counts, needs_label=True)
     table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
     rates = _label_rates(marts["label_counts"])
-    told = told_bins(table)
+    told = told_areas(table, exact)
     judged = conform(pl.concat([told, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
     worse = {**directions(spec), **own.directions}
     not_due = pl.col("window_start").is_in(_early(spec, keys, now)) & (pl.col("metric") == "labelled_rate")
@@ -86,21 +90,31 @@ def _quality(
     return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))
 
 
-def told_bins(table: pl.DataFrame) -> pl.DataFrame:
-    """Say beside a value of binned scores how far that of the scores themselves can be from it.
+def told_areas(table: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:
+    """Say beside a value whether it is of the scores themselves, or how far from that one of binned scores can be.
 
     Parameters
     ----------
     table : DataFrame
         As of `metrics_py.quality.table.quality_table`.
+    exact : DataFrame
+        Values that it was given: keys and ``metric``.
     """
     bound = pl.col("binning_bound")
     told = pl.format("of {} score bins: the value of the scores themselves is within {}", N_SCORE_BINS, bound.round(4))
-    is_told = (pl.col("status") == "ok") & (bound >= SMALLEST_TOLD) & pl.col("reason").is_null()
-    return table.with_columns(
-        reason=pl.when(is_told).then(told).otherwise("reason"),
-        reason_code=pl.when(is_told).then(pl.lit("binned")).otherwise("reason_code"),
-    )
+    is_ok = (pl.col("status") == "ok") & pl.col("reason").is_null()
+    is_told = is_ok & (bound >= SMALLEST_TOLD)
+    keys = [name for name in exact.columns if name != "value"]
+    found = table.join(exact.select(*keys, is_exact=True), on=keys, how="left", nulls_equal=True, maintain_order="left")
+    is_exact = is_ok & pl.col("is_exact").fill_null(False)
+    return found.with_columns(
+        reason=pl.when(is_exact).then(pl.lit(EXACT)).when(is_told).then(told).otherwise("reason"),
+        reason_code=pl.when(is_exact)
+        .then(pl.lit("exact"))
+        .when(is_told)
+        .then(pl.lit("binned"))
+        .otherwise("reason_code"),
+    ).drop("is_exact")
 
 
 def _not_due(spec: MonitorSpec, judged: pl.DataFrame, keys: Sequence[str], now: datetime) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from metrics_py.profile.column_profile import BinKind
+from metrics_py.quality.areas import exact_values
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
 from sightline.judging.frames import conform
@@ -144,12 +145,14 @@ def file_values(spec: MonitorSpec, paths: MonitorPaths, asset: str) -> pl.DataFr
         return pl.DataFrame(schema=schema)
     if asset == "model_quality" and frozen.quality:
         names = ("confusion", "score_label_bins", "quality_sums", "custom_sums")
+        areas = frozen.quality.get("score_areas")  # a reference of an earlier release has none
         table = quality_table(
             *(frozen.quality.get(name) for name in names),
             task=spec.model.task,
             positive=spec.positive_class,
             min_labels=spec.quality.min_labels,
             by=["segment"],
+            exact=exact_values(areas, ["segment"], spec.model.task) if areas is not None else None,
         )
         known = table.filter(pl.col("value").is_not_null())
         return known.select("segment", column=pl.lit(""), metric="metric", known="value")

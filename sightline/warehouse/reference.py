@@ -72,8 +72,8 @@ class ReferenceProfile:
     segments : polars.DataFrame
         ``segment_column, value``: the most frequent values of each segment column.
     quality : dict of str to polars.DataFrame
-        Kind file with labels: ``confusion``, ``score_label_bins``, ``quality_sums``, ``custom_sums`` in the shape of
-        the marts (window_key ``reference``); else empty.
+        Kind file with labels: ``confusion``, ``score_label_bins``, ``score_areas``, ``quality_sums``, ``custom_sums``
+        in the shape of the marts (window_key ``reference``); else empty.
     is_new : bool
         It was frozen or extended by this call.
     """

@@ -8,6 +8,7 @@ import polars as pl
 
 from metrics_py.intervals import N_SEGMENT_BUCKETS
 from metrics_py.profile.resolution import decision_threshold
+from metrics_py.quality.areas import areas_of_scores
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_data import ReferenceData
 from sightline.warehouse.settings import negative_class
@@ -19,7 +20,7 @@ N_SCORE_BINS = 256
 def quality_aggregates(spec: MonitorSpec, data: ReferenceData, segments: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Sums of the labelled rows of a reference file.
 
-    They are ``confusion``, ``score_label_bins``, ``quality_sums`` and ``custom_sums``.
+    They are ``confusion``, ``score_label_bins``, ``score_areas``, ``quality_sums`` and ``custom_sums``.
 
     Parameters
     ----------
@@ -54,6 +55,7 @@ def quality_aggregates(spec: MonitorSpec, data: ReferenceData, segments: pl.Data
     return {
         "confusion": _confusion(spec, everything),
         "score_label_bins": _score_bins(spec, everything),
+        "score_areas": _score_areas(spec, everything),
         "quality_sums": _sums(everything),
         "custom_sums": _custom(spec, everything),
     }
@@ -113,8 +115,8 @@ def _confusion(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
     return _keyed(known.group_by(by).agg(n=pl.len().cast(pl.Int64)).sort(by))
 
 
-def _score_bins(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
-    by = ["segment", "bucket", "class_name", "score_bin", "is_positive"]
+def _scored(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    """Labelled rows by class: ``segment, bucket, class_name, score, is_positive``."""
     named: dict[str, tuple[str, str]] = {}
     if spec.model.task == "binary_classification":
         named = {"": ("score", spec.positive_class)}
@@ -125,7 +127,7 @@ def _score_bins(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
             "segment",
             "bucket",
             class_name=pl.lit(name),
-            score_bin=(pl.col(column) * N_SCORE_BINS).floor().clip(0, N_SCORE_BINS - 1).cast(pl.Int32),
+            score=pl.col(column),
             is_positive=pl.col("actual_class") == positive,
         )
         for name, (column, positive) in named.items()
@@ -135,11 +137,22 @@ def _score_bins(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
             "segment": pl.String,
             "bucket": pl.Int32,
             "class_name": pl.String,
-            "score_bin": pl.Int32,
+            "score": pl.Float64,
             "is_positive": pl.Boolean,
         }
     )
-    return _keyed(pl.concat([empty, *parts]).group_by(by).agg(n=pl.len().cast(pl.Int64)).sort(by))
+    return pl.concat([empty, *parts])
+
+
+def _score_bins(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    by = ["segment", "bucket", "class_name", "score_bin", "is_positive"]
+    score_bin = (pl.col("score") * N_SCORE_BINS).floor().clip(0, N_SCORE_BINS - 1).cast(pl.Int32)
+    binned = _scored(spec, rows).with_columns(score_bin=score_bin)
+    return _keyed(binned.group_by(by).agg(n=pl.len().cast(pl.Int64)).sort(by))
+
+
+def _score_areas(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    return _keyed(areas_of_scores(_scored(spec, rows), ["segment", "class_name"]))
 
 
 def _sums(rows: pl.DataFrame) -> pl.DataFrame:

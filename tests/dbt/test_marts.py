@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from sklearn import metrics as sk
 
 from sightline.warehouse import load_reference
 from tests.dbt import expected, worlds
@@ -171,6 +172,26 @@ def test_score_label_bins(binary, multiclass):
     check(binary, "score_label_bins", aggregate(binned(labelled(binary), "", "score", "yes"), by, n=N))
     parts = [binned(labelled(multiclass), c, column, c) for c, column in multiclass.spec.columns.class_scores.items()]
     check(multiclass, "score_label_bins", aggregate(pl.concat(parts), by, n=N))
+
+
+def test_score_areas(binary, multiclass):
+    """Every area is that of scikit-learn on the rows themselves; all versions together are a group of their own."""
+
+    def areas(frame: pl.DataFrame, name: str, score: str, positive: str) -> pl.DataFrame:
+        scored = frame.drop_nulls(score)
+        together = scored.with_columns(model_version=pl.lit("all"))
+        found: list[dict[str, object]] = []
+        for key, part in pl.concat([scored, together]).group_by(KEYS):
+            y, p = (part["_label"] == positive).to_numpy(), part[score].to_numpy()
+            row = dict(zip(KEYS, key, strict=True)) | {"class_name": name}
+            row |= {"n_positive": int(y.sum()), "n_negative": int((~y).sum())}
+            row |= {"roc_auc": sk.roc_auc_score(y, p) if 0 < y.sum() < len(y) else None}
+            found.append(row | {"average_precision": sk.average_precision_score(y, p) if y.any() else None})
+        return pl.DataFrame(found, infer_schema_length=None)
+
+    check(binary, "score_areas", areas(labelled(binary), "", "score", "yes"))
+    parts = [areas(labelled(multiclass), c, column, c) for c, column in multiclass.spec.columns.class_scores.items()]
+    check(multiclass, "score_areas", pl.concat(parts))
 
 
 def sums(

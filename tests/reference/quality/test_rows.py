@@ -113,7 +113,13 @@ def test_multiclass_from_probabilities_and_from_predictions():
     assert_allclose(found["f1_macro"]["value"], sk.f1_score(y, predicted, average="macro"), atol=1e-12)
     assert_allclose(found["log_loss"]["value"], sk.log_loss(y, scores), atol=1e-9)
     exact = sk.roc_auc_score(y, scores, multi_class="ovr", average="macro")
-    assert abs(found["roc_auc_macro"]["value"] - exact) <= found["roc_auc_macro"]["binning_bound"]
+    assert found["roc_auc_macro"]["value"] == pytest.approx(exact, abs=1e-12)
+    assert found["roc_auc_macro"]["binning_bound"] == 0
+    weighted = sk.roc_auc_score(y, scores, multi_class="ovr", average="weighted")
+    assert found["roc_auc_weighted"]["value"] == pytest.approx(weighted, abs=1e-12)
+    truth = y[:, None] == np.arange(3)
+    ap = sk.average_precision_score(truth, scores, average="macro")
+    assert found["average_precision_macro"]["value"] == pytest.approx(ap, abs=1e-12)
     decided = rows.select("y", guess=pl.Series(np.array(names)[predicted]))
     only = by_metric(quality_of_rows(decided, Roles("multiclass_classification", "y", prediction="guess")))
     assert only["f1_macro"]["value"] == found["f1_macro"]["value"]
