@@ -14,6 +14,7 @@ from sightline.clock import utc_now
 from sightline.judging import data_quality, drift, evidence, model_quality
 from sightline.judging.frames import Judged, Work
 from sightline.judging.marts import ALL_VERSIONS
+from sightline.judging.weights import told_weights
 from sightline.lake.store.progress import open_progress
 from sightline.results.evidence import append_evidence
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
@@ -75,7 +76,8 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
         frozen = load_reference(paths)
         reference = frozen.columns if frozen else {}
         with connect(paths, read_only=True) as con:
-            judged = JUDGES[asset](Work(spec, paths, con, keys, reference, now))
+            work = Work(spec, paths, con, keys, reference, now)
+            judged = told_weights(work, JUDGES[asset](work))
         rows = judged.judgements.with_columns(
             monitor=pl.lit(monitor.id), window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
         )

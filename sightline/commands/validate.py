@@ -171,6 +171,11 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
         yield "no labels: realised quality is never known"
     elif spec.labels.column in spec.columns.features:
         yield f"the label column {spec.labels.column!r} is listed as a feature: does the model see the truth?"
+    if spec.columns.weight:
+        yield (
+            f"columns.weight {spec.columns.weight!r} weighs nothing: it is added up (sum_weight); metrics, rates and "
+            "drift count every row once, and windows of unequal weights say so"
+        )
     yield from _class_warnings(spec)
     for role in ("score", "prediction"):
         name = getattr(spec.columns, role)

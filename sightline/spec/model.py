@@ -116,7 +116,11 @@ class Columns(Part):
         default=None, description="Outcome of the call: ok, 200, true and empty are success, all else an error."
     )
     latency_ms: str | None = Field(default=None, description="Latency of the call in milliseconds.")
-    weight: str | None = Field(default=None, description="Weight of the row (1 / sampling fraction).")
+    weight: str | None = Field(
+        default=None,
+        description="Weight of the row (1 / sampling fraction). It is kept and added up (`sum_weight`) and weighs "
+        "nothing: metrics, rates and drift count each row once, and say so where weights differ (`unweighted`).",
+    )
     features: dict[str, FeatureEntry] = Field(default={}, description="Inputs: name -> kind, or name -> contract.")
     segments: tuple[str, ...] = Field(
         default=(), description="Columns by whose values quality and drift are also reported."

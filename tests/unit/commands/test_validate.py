@@ -318,3 +318,11 @@ def test_tells_that_no_classes_of_several_are_named(home):
         code, out, _ = run("kinds")
         assert code == 0
         assert ("no classes are named: every label is a class of its own" in out) is is_told
+
+
+def test_tells_that_weights_weigh_nothing(home):
+    path = home / "monitors" / "demand.yaml"
+    path.write_text(REGRESSION.replace("  status: outcome\n", "  status: outcome\n  weight: w\n"))
+    code, out, _ = run("demand")
+    assert code == 0
+    assert "columns.weight 'w' weighs nothing" in out
