@@ -93,6 +93,16 @@
 {% macro default__short_key(text) %}{{ return(text) }}{% endmacro %}
 {% macro duckdb__short_key(text) %}{{ return('hash(' ~ text ~ ')') }}{% endmacro %}
 
+{# A sum whose rounding does not grow with the rows: deviations of values that are large beside them come of it. #}
+{% macro steady_sum(x) %}{{ return(adapter.dispatch('steady_sum')(x)) }}{% endmacro %}
+{% macro default__steady_sum(x) %}{{ return('sum(' ~ x ~ ')') }}{% endmacro %}
+{% macro duckdb__steady_sum(x) %}{{ return('fsum(' ~ x ~ ')') }}{% endmacro %}
+
+{# Two values compared one after the other. #}
+{% macro pair(first, second) %}{{ return(adapter.dispatch('pair')(first, second)) }}{% endmacro %}
+{% macro default__pair(first, second) %}{{ return('struct(' ~ first ~ ', ' ~ second ~ ')') }}{% endmacro %}
+{% macro duckdb__pair(first, second) %}{{ return('row(' ~ first ~ ', ' ~ second ~ ')') }}{% endmacro %}
+
 {# Seconds from one timestamp to another. #}
 {% macro seconds_between(start, end) %}{{ return(adapter.dispatch('seconds_between')(start, end)) }}{% endmacro %}
 {% macro duckdb__seconds_between(start, end) %}

@@ -17,7 +17,7 @@ from metrics_py.quality.classification import divide
 FloatArray = NDArray[np.float64]
 
 # Below this share of the summed squares, the variance of the labels is rounding noise of the subtraction.
-SMALLEST_RELATIVE_VARIANCE = 1e-10
+SMALLEST_RELATIVE_VARIANCE = 2e-10
 
 
 def mae(sum_abs_error: ArrayLike, n: ArrayLike) -> FloatArray:

@@ -3,11 +3,14 @@
 dbt's ``int_labels_current`` says the same of the windows of a run without grouping labels that were never revised; a
 test holds the two equal.
 
-Every revision of a label is kept in the lake; `sightline.lake.store.schema` says in which order they stand.
+Every revision of a label is kept in the lake. The one that was observed last counts, of those observed at one time the
+one that arrived last: `sightline.lake.store.schema` says in which order they arrived. So it does not matter in which
+order files are delivered, and what was known at an earlier moment follows from the revisions observed by then.
 """
 
 CURRENT_LABELS = """SELECT window_key, window_start, prediction_id,
-    max_by(label_class, revision_order) AS label_class, max_by(label_value, revision_order) AS label_value,
-    min(received_at) AS first_received_at, count(*) AS n_revisions
+    max_by(label_class, (observed_at, revision_order)) AS label_class,
+    max_by(label_value, (observed_at, revision_order)) AS label_value,
+    min(received_at) AS first_received_at, count(DISTINCT coalesce(label_class, label_value::VARCHAR)) AS n_values
 FROM raw.labels GROUP BY window_key, window_start, prediction_id"""
-"""The revision with the largest `revision_order` of each prediction."""
+"""The revision of each prediction that was observed last, then arrived last."""

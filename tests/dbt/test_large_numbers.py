@@ -85,3 +85,33 @@ def test_a_reference_file_of_such_numbers_is_known_for_it(tmp_path, suffix):
     reference = ensure_reference(spec, bench.paths, bench.home)
     assert reference is not None
     assert {name for name, column in reference.columns.items() if column.is_imprecise} == {"account"}
+
+
+def test_a_deviation_is_good_to_a_millionth_or_not_told(tmp_path):
+    """Values of sd 1 around means of 1e3 to 1e12: sums of their squares tell the deviation up to about 7e4."""
+    rng = np.random.default_rng(541)
+    n = N_DAYS * PER_DAY
+    day = np.repeat(np.arange(N_DAYS), PER_DAY)
+    means = [10.0**k for k in (3, 4, 4.8, 5, 6, 9, 12)]
+    inferences = pl.DataFrame(
+        {
+            "prediction_id": [f"p{i}" for i in range(n)],
+            "timestamp": [START.replace(tzinfo=None) + timedelta(days=float(x)) for x in day + rng.random(n)],
+            "score": rng.random(n),
+            **{f"x{k}": rng.normal(mean, 1, n) for k, mean in enumerate(means)},
+        }
+    )
+    spec = spec_of(
+        model={"id": "offset", "task": "binary_classification"},
+        columns={"score": "score", "features": dict.fromkeys([f"x{k}" for k in range(len(means))], "numeric")},
+        reference={"kind": "window", "start": START.isoformat(), "end": (START + timedelta(days=1)).isoformat()},
+    )
+    bench = Bench(spec, Home(tmp_path), inferences, pl.DataFrame())
+    bench.land("inferences", "all", bench.inferences)
+    _, quality = judge(bench)
+    for k in range(len(means)):
+        found = quality.judgements.filter(metric="standard_deviation", column=f"x{k}", model_version="all")
+        assert found["status"].to_list() == ["ok" if k < 3 else "insufficient_data"] * N_DAYS
+        days = inferences.with_columns(day=day).group_by("day", maintain_order=True)
+        for value, (_, rows) in zip(found.sort("window_start")["value"], days, strict=True):
+            assert value == (pytest.approx(rows[f"x{k}"].std(), rel=1e-6) if k < 3 else None)

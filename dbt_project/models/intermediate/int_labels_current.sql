@@ -1,4 +1,5 @@
-{# The latest revision counts, as in the view raw.current_labels. Most labels are never revised: only those whose short key
+{# The revision observed last counts, then the one that arrived last, as in the view raw.current_labels. Most labels are
+   never revised: only those whose short key
    comes more than once are grouped by their ids. #}
 {{ config(materialized='ephemeral') }}
 
@@ -9,6 +10,7 @@ with labels as (
         label_class,
         label_value,
         received_at,
+        observed_at,
         revision_order,
         {{ short_key('prediction_id') }} as short_key
     from {{ ref('stg_labels') }}
@@ -25,7 +27,7 @@ select
     labels.label_class,
     labels.label_value,
     labels.received_at as first_received_at,
-    {{ as_bigint('1') }} as n_revisions
+    {{ as_bigint('1') }} as n_values
 from labels
 left join repeated on labels.short_key = repeated.short_key
 where repeated.short_key is null
@@ -33,10 +35,10 @@ union all
 select
     labels.window_start,
     labels.prediction_id,
-    max_by(labels.label_class, labels.revision_order) as label_class,
-    max_by(labels.label_value, labels.revision_order) as label_value,
+    max_by(labels.label_class, {{ pair('labels.observed_at', 'labels.revision_order') }}) as label_class,
+    max_by(labels.label_value, {{ pair('labels.observed_at', 'labels.revision_order') }}) as label_value,
     min(labels.received_at) as first_received_at,
-    count(*) as n_revisions
+    count(distinct coalesce(labels.label_class, {{ as_text('labels.label_value') }})) as n_values
 from labels
 inner join repeated on labels.short_key = repeated.short_key
 group by labels.window_start, labels.prediction_id

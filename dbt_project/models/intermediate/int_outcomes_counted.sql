@@ -17,7 +17,7 @@
 with joined as (
     {{ labelled_predictions([
         finite('inferences.prediction') ~ ' as prediction',
-        'labels.n_revisions',
+        'labels.n_values',
         as_int('greatest(0, floor(' ~ seconds_between('inferences.window_start', 'labels.first_received_at') ~ ' / '
             ~ double_literal(setting('window_seconds', '86400')) ~ '))') ~ ' as delay_bin',
         'inferences.predicted_class as logged_class',
@@ -71,7 +71,7 @@ outcomes as (
 counted as (
     {{ by_segment('outcomes', ['predicted_class', 'label_class', 'delay_bin'] + present, [
         'count(*) as n',
-        count_where('n_revisions > 1') ~ ' as n_revised',
+        count_where('n_values > 1') ~ ' as n_revised',
     ] + ([
         'count(error) as n_score',
         'sum(error) as sum_error',
@@ -85,12 +85,12 @@ counted as (
         'sum(brier) as sum_brier',
     ] if has_class_scores() else []) + ([
         'sum(case when error is not null then forecast end) as sum_score',
-        'sum(case when error is not null then outcome end) as sum_label',
-        'sum(case when error is not null then outcome * outcome end) as sum_label_sq',
+        steady_sum('case when error is not null then outcome end') ~ ' as sum_label',
+        steady_sum('case when error is not null then outcome * outcome end') ~ ' as sum_label_sq',
     ] if is_regression else []) + ([
         'count(label_value) as n_label_value',
-        'sum(label_value) as sum_label_value',
-        'sum(label_value * label_value) as sum_label_value_sq',
+        steady_sum('label_value') ~ ' as sum_label_value',
+        steady_sum('label_value * label_value') ~ ' as sum_label_value_sq',
         'min(label_value) as min_label_value',
         'max(label_value) as max_label_value',
     ] if task() in ('regression', 'ranking') else []) + pinball_sums()) }}

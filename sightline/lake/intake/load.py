@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -29,7 +29,7 @@ from sightline.lake.intake.sources import Batch, mapping_mark
 from sightline.lake.store.compaction import compact_touched
 from sightline.lake.store.ledger import Ledger, open_ledger
 from sightline.lake.store.parts import Staging, lake_lock, quarantine_frame, recover, window_key_expr
-from sightline.lake.store.schema import revision_order
+from sightline.lake.store.schema import TIMESTAMP, revision_order
 from sightline.lake.store.stored_spec import require_current
 from sightline.log.events import REJECTED, InferenceEvent
 from sightline.spec.model import MonitorSpec
@@ -86,6 +86,14 @@ def intake(
         return loader.report
 
 
+@dataclass(frozen=True)
+class Place:
+    """Number of a batch in the ledger, and when it was received (naive UTC)."""
+
+    seq: int
+    received_at: datetime
+
+
 class Loader:
     """State of one intake: the open commit, its rows, and the report so far."""
 
@@ -103,8 +111,8 @@ class Loader:
         current = spec.key(now)
         self.told_in = current if not windows or current in windows else max(windows)
         self.report = IntakeReport()
-        self.places: dict[str, int] = {}
-        """Path -> number of a batch in whose place its labels stand among the revisions; default its own."""
+        self.places: dict[str, Place] = {}
+        """Path -> the batch in whose place its labels stand among the revisions; default its own."""
         self.mark = mapping_mark(spec)
         self.begin()
 
@@ -213,8 +221,15 @@ class Loader:
         self.quarantine += ready.quarantine
         frame = ready.frame
         if self.kind == "labels":
-            place = self.places.get(batch.path, tally.seq)
-            frame = frame.with_columns(revision_order(place, pl.col("revision_order")))
+            place = self.places.get(batch.path)
+            frame = frame.with_columns(revision_order(place.seq if place else tally.seq, pl.col("revision_order")))
+            if place is not None and batch.format != "segment":  # the log tells for each event when it was received
+                frame = frame.with_columns(
+                    observed_at=pl.when(pl.col("observed_at") == pl.col("received_at"))
+                    .then(pl.lit(place.received_at, TIMESTAMP))
+                    .otherwise("observed_at"),
+                    received_at=pl.lit(place.received_at, TIMESTAMP),
+                )
         self.frames.append(frame)
         self.n_held += len(frame) + sum(map(len, ready.quarantine))
 

@@ -139,10 +139,12 @@ class Revisions:
 def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     """Keep what a label row adds to what is known of its prediction.
 
-    A row repeats if the revision before it says the same; if its file said the same when it was read before (a file
-    that grew or was touched is read again as a whole); or if the same value with the same ``observed_at`` was already
-    there and what came since was observed later (a file loaded again under another name). Everything else is a
-    revision of its own and is kept: 1, 0, 1 are three.
+    Revisions stand in the order in which they were observed, then arrived. A row repeats if the revision before it says
+    the same, at the same ``observed_at`` or without a time of its own; if its file said the same when it was read
+    before (a file that grew or was touched is read again as a whole); or if the same value with the same
+    ``observed_at`` was already there and another was observed later (a file loaded again under another name).
+    Everything else is a revision of its own and is kept: 1, 0, 1 are three, and so are 1 and 1 observed later, for a 0
+    that was observed between them may still arrive.
 
     Parameters
     ----------
@@ -160,23 +162,28 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     is_only = new["prediction_id"].is_unique() & new["prediction_id"].is_in(known["prediction_id"].implode()).not_()
     only, new = new.filter(is_only), new.filter(~is_only)
     rows = pl.concat([known.with_columns(is_new=pl.lit(False)), new.with_columns(is_new=pl.lit(True))])
-    rows = rows.sort(*KEY, "revision_order").with_columns(
-        value=value, row_number=row_of_revision(pl.col("revision_order"))
+    rows = rows.sort(*KEY, "observed_at", "revision_order").with_columns(
+        value=value,
+        row_number=row_of_revision(pl.col("revision_order")),
+        has_own_time=pl.col("observed_at") != pl.col("received_at"),
     )
     rows = rows.with_columns(
         before=pl.col("value").shift(1).over(KEY),
         before_batch=pl.col("batch_id").shift(1).over(KEY),
-        is_repeated=_is_read_again() | _is_loaded_again(),
+        is_same_time=(pl.col("observed_at").shift(1).over(KEY) == pl.col("observed_at")) | ~pl.col("has_own_time"),
+        came_after=pl.col("revision_order").shift(1).over(KEY) < pl.col("revision_order"),
     )
-    rows = rows.filter("is_new").with_columns(
-        is_repeated=pl.col("is_repeated") | (pl.col("before") == pl.col("value")).fill_null(False)
+    rows = rows.sort(*KEY, "revision_order").with_columns(
+        is_repeated=_is_read_again() | _is_loaded_again() | _is_told_again()
     )
+    says_the_same = (pl.col("before") == pl.col("value")) & pl.col("is_same_time") & pl.col("came_after")
+    rows = rows.filter("is_new").with_columns(is_repeated=pl.col("is_repeated") | says_the_same.fill_null(False))
     extra = [*LABEL_SCHEMA, "value", "before", "before_batch"]
     fresh = rows.filter(~pl.col("is_repeated"))
     return Revisions(
         pl.concat([only.select(LABEL_SCHEMA.keys()), fresh.select(LABEL_SCHEMA.keys())]),
         rows.filter("is_repeated").select(extra),
-        fresh.filter(pl.col("before").is_not_null()).select(extra),
+        fresh.filter(pl.col("before") != pl.col("value")).select(extra),
     )
 
 
@@ -185,12 +192,19 @@ def _is_read_again() -> pl.Expr:
 
     The row at the same place in the file is compared; where that is new, the file's last one.
     """
-    value, batch = pl.col("value"), pl.col("batch_id")
+    own_time = pl.when("has_own_time").then(pl.col("observed_at").cast(pl.String)).otherwise(pl.lit(""))
+    value, batch = pl.concat_str("value", own_time, separator="@"), pl.col("batch_id")
     place, file = [*KEY, "source", "row_number"], [*KEY, "source"]
     same_row = (value.shift(1).over(place) == value) & (batch.shift(1).over(place) != batch)
     is_new_row = value.shift(1).over(place).is_null()
     same_file = (value.shift(1).over(file) == value) & (batch.shift(1).over(file) != batch)
     return pl.col("source").is_not_null() & (same_row | (is_new_row & same_file)).fill_null(False)
+
+
+def _is_told_again() -> pl.Expr:
+    """Rows without a time of their own that say what the row that arrived before, which has none either, says."""
+    same = (pl.col("value").shift(1).over(KEY) == pl.col("value")) & ~pl.col("has_own_time").shift(1).over(KEY)
+    return (same & ~pl.col("has_own_time")).fill_null(False)
 
 
 def _is_loaded_again() -> pl.Expr:

@@ -15,7 +15,7 @@ from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.holders import file_keys, holders, n_blocked
 from sightline.lake.intake.label_revisions import TRIED_THROUGH
-from sightline.lake.intake.load import Loader
+from sightline.lake.intake.load import Loader, Place
 from sightline.lake.intake.report import IntakeReport
 from sightline.lake.intake.sources import KINDS, Batch, list_batches
 from sightline.lake.store.compaction import compact_touched
@@ -117,12 +117,14 @@ def reload(
     return report
 
 
-def _places(ledger: Ledger, kind: str, old: Sequence[BatchRow]) -> dict[str, int]:
-    """Path -> number of the first batch that its file ever was: its labels stay older than those that came after it."""
-    places: dict[str, int] = {}
-    before = [(row.path, int(json.loads(row.before)["seq"])) for row in ledger.reloads() if row.kind == kind]
-    for path, seq in [*((batch.path, batch.seq) for batch in old), *before]:
-        places[path] = min(seq, places.get(path, seq))
+def _places(ledger: Ledger, kind: str, old: Sequence[BatchRow]) -> dict[str, Place]:
+    """Path -> the first batch that its file ever was: its labels stay older than those that came after it."""
+    before = [(row.path, json.loads(row.before)) for row in ledger.reloads() if row.kind == kind]
+    known = [(batch.path, batch.seq, batch.received_at) for batch in old]
+    known += [(path, int(batch["seq"]), str(batch["received_at"])) for path, batch in before]
+    places: dict[str, Place] = {}
+    for path, seq, received_at in sorted(known, key=lambda batch: -batch[1]):
+        places[path] = Place(seq, datetime.fromisoformat(received_at).astimezone(UTC).replace(tzinfo=None))
     return places
 
 

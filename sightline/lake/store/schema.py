@@ -46,7 +46,7 @@ ROW_BITS = 32
 
 
 def revision_order(seq: int, row_number: pl.Expr) -> pl.Expr:
-    """What label revisions are ordered by: the batch's number in the ledger, then the row's place in the batch."""
+    """The order in which label revisions arrived: the batch's number in the ledger, then the row's place in it."""
     return row_number + (seq << ROW_BITS)
 
 

@@ -32,7 +32,7 @@ def truth(*values: int, n: int = N, **extra: object) -> pl.DataFrame:
 def current(root: Path, spec=SPEC) -> list[float]:
     """The label that counts of each prediction, by id."""
     labels = scan_lake(spec, make_paths(root)[1], "labels").collect()
-    last = labels.sort("revision_order").unique("prediction_id", keep="last")
+    last = labels.sort("observed_at", "revision_order").unique("prediction_id", keep="last")
     return last.sort("prediction_id")["label_value"].to_list()
 
 
@@ -146,3 +146,44 @@ def test_a_truth_before_all_predictions_still_finds_the_latest(tmp_path: Path) -
     labels = scan_lake(SEEN, paths, "labels").collect()
     assert labels["window_start"].unique().to_list() == [(START + 98 * DAY).replace(tzinfo=None)]
     assert len(labels) == N
+
+
+@pytest.mark.parametrize("order", ["abc", "acb", "bac", "bca", "cab", "cba"])
+def test_the_order_of_delivery_does_not_matter(tmp_path: Path, order: str) -> None:
+    """1 was known on day 8, 0 on day 9, and 1 again on day 10, whenever the files come."""
+    _, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(N))
+    files = {"a": truth(1, seen="2026-01-08"), "b": truth(0, seen="2026-01-09"), "c": truth(1, seen="2026-01-10")}
+    for k, name in enumerate(order):
+        land(paths.landing_labels, f"{name}.csv", files[name], START + (20 + k) * DAY)
+        load(tmp_path, SEEN)
+    found = scan_lake(SEEN, paths, "labels").collect()
+    known = {day: found.filter(pl.col("observed_at") <= START.replace(tzinfo=None) + day * DAY) for day in (3, 4, 5)}
+    values = {
+        day: rows.sort("observed_at", "revision_order").unique("prediction_id", keep="last")["label_value"].to_list()
+        for day, rows in known.items()
+    }
+    assert values == {3: [1.0] * N, 4: [0.0] * N, 5: [1.0] * N}
+    assert current(tmp_path, SEEN) == [1.0] * N
+
+
+def test_a_corrected_time_of_the_truth_is_a_revision(tmp_path: Path) -> None:
+    _, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "a.parquet", rows(N))
+    for k, day in enumerate(("2026-01-09", "2026-01-08", "2026-01-08")):
+        land(paths.landing_labels, "l.csv", truth(1, seen=day), START + (20 + k) * DAY)
+        load(tmp_path, SEEN)
+    found = scan_lake(SEEN, paths, "labels").collect()
+    assert sorted(found["observed_at"].dt.day()) == [8] * N + [9] * N
+
+
+def test_a_file_that_is_touched_and_loaded_again_keeps_its_place(corrected: Path) -> None:
+    home, paths = make_paths(corrected)
+    for k in range(2):
+        os.utime(paths.landing_labels / "l1.csv", (START.timestamp() + (30 + k) * 86400,) * 2)
+        reload(SPEC, paths, home, [paths.landing_labels / "l1.csv"])
+        assert current(corrected) == [0.0] * 5 + [1.0] * 5
+        os.utime(paths.landing_labels / "l1.csv", (START.timestamp() + (40 + k) * 86400,) * 2)
+        load(corrected)
+        assert current(corrected) == [0.0] * 5 + [1.0] * 5
+    ledger_adds_up(corrected)
