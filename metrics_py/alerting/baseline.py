@@ -133,6 +133,8 @@ class Baseline(Columns):
     seasonal mean, so a slow wander is expected and a sudden change is not. `near` is the number of windows behind that
     level; its weight for a new window is 1 / (near + 1), at least 1 / `follow_windows`.
 
+    A stream's values are `stride` windows apart; gaps and lags are counted in values.
+
     Parameters
     ----------
     size : int, default 0
@@ -140,8 +142,6 @@ class Baseline(Columns):
     width : int, default 1
         Seasonal slots.
     """
-
-    follow_windows: int = 1
 
     FIELDS: ClassVar = {
         "center": (np.float64, np.nan, False),
@@ -160,7 +160,10 @@ class Baseline(Columns):
         "last_deviation": (np.float64, np.nan, False),
         "local": (np.float64, 0.0, False),
         "near": (np.int64, 0, False),
+        "follow_windows": (np.int64, 1, False),
+        "stride": (np.int64, 1, False),
     }
+    KEPT: ClassVar = ("center", "near", "follow_windows", "stride")
     center: Floats
     count: Floats
     total: Floats
@@ -177,6 +180,8 @@ class Baseline(Columns):
     last_deviation: Floats
     local: Floats
     near: NDArray[np.int64]
+    follow_windows: NDArray[np.int64]
+    stride: NDArray[np.int64]
 
     def correlation(self, i: NDArray[np.int64]) -> Floats:
         """Lag-one correlation of the deviations from m consecutive pairs.
@@ -254,7 +259,7 @@ class Baseline(Columns):
             mean = np.where(seen, self.total[i, slot] / np.where(seen, n, 1.0), np.nan) + self.local[i]
             factor = self._factor(i, slot)
             rho = self.correlation(i)
-            gap = np.clip(window - self.last_window[i], 1, MAX_LAG + 1)
+            gap = np.clip((window - self.last_window[i]) // self.stride[i], 1, MAX_LAG + 1)
             linked = np.isfinite(self.last_deviation[i]) & (gap <= MAX_LAG)
             decay = np.where(linked, rho**gap, 0.0)
             carried = np.where(linked, decay * self.last_deviation[i], 0.0)
@@ -320,7 +325,8 @@ class Baseline(Columns):
         factor = self._factor(i, slot)
         taught = x - excess * factor
         deviation = prediction.deviation - excess
-        consecutive = (window - self.last_window[i] == 1) & np.isfinite(self.last_deviation[i]) & np.isfinite(deviation)
+        consecutive = window - self.last_window[i] == self.stride[i]
+        consecutive &= np.isfinite(self.last_deviation[i]) & np.isfinite(deviation)
         cross = np.where(consecutive, deviation * np.where(consecutive, self.last_deviation[i], 0.0), np.nan)
         weight = np.where(np.isfinite(prediction.precision), prediction.precision, 1.0)
         near = self.near[i]
@@ -331,7 +337,7 @@ class Baseline(Columns):
             square=weight * clipped**2,
             deviation=weight * deviation**2,
             cross=cross,
-            step=weight * gap / np.minimum(near + 1, self.follow_windows),
+            step=weight * gap / np.minimum(near + 1, self.follow_windows[i]),
         )
         self._add(i, slot, lesson, variance)
         self.remember(i, window, deviation)
@@ -393,7 +399,7 @@ class Baseline(Columns):
         self.total[i, slot] += lesson.weight * lesson.taught
         self.history[i] += 1
         self.local[i] += lesson.step
-        self.near[i] = np.where(self.near[i] > 0, np.minimum(self.near[i] + 1, self.follow_windows), 0)
+        self.near[i] = np.where(self.near[i] > 0, np.minimum(self.near[i] + 1, self.follow_windows[i]), 0)
         for name, part in (("square", lesson.square), ("deviation", lesson.deviation), ("cross", lesson.cross)):
             known = np.isfinite(part)
             getattr(self, f"{name}_sum")[i] += np.where(known, part, 0.0)
@@ -402,7 +408,7 @@ class Baseline(Columns):
         self.variance_count[i] += variance > 0
 
     def restart(self, i: NDArray[np.int64]) -> None:
-        """Empty the baselines of streams `i`; the center stays, and so does whether they follow.
+        """Empty the baselines of streams `i`; the center stays, and so do their pace and whether they follow.
 
         Parameters
         ----------
@@ -410,7 +416,7 @@ class Baseline(Columns):
             Streams.
         """
         for name, (_, fill, _) in self.FIELDS.items():
-            if name not in ("center", "near"):
+            if name not in self.KEPT:
                 getattr(self, name)[i] = fill
 
     def follow(self, i: NDArray[np.int64], near: NDArray[np.int64] | int, shift: Floats | float = 0.0) -> None:
@@ -426,4 +432,4 @@ class Baseline(Columns):
             Added to the level.
         """
         self.local[i] += shift
-        self.near[i] = np.clip(near, 1, self.follow_windows)
+        self.near[i] = np.clip(near, 1, self.follow_windows[i])

@@ -38,7 +38,7 @@ class Change:
     rows : integer ndarray
         Positions of the windows since the change point in the stream's history, oldest first.
     window : int
-        The first of them.
+        The first of them; of a value over several windows the first of those.
     before, after : float
         Mean of the baseline over those windows, and of their values.
     sigma : float
@@ -148,7 +148,7 @@ def take_out(streams: Streams, stream: int, live_from: int) -> Change:
     n_eff = max(len(rows) * (1 - rho) / (1 + rho), 1.0)
     return Change(
         rows=rows,
-        window=int(history.window[stream, rows[0]]),
+        window=int(streams.begins(stream, history.window[stream, rows[:1]])[0]),
         before=float(level.mean()) + yearly,
         after=float(history.value[stream, rows].mean()) + yearly,
         sigma=sigma,
@@ -186,7 +186,7 @@ def moved_again(streams: Streams, stream: int, member: Member) -> tuple[int, flo
     before, after = float(apart[:k].mean()) if k else member.effect, float(apart[k:].mean())
     if len(rows) - k < LASTED or abs(after - before) < MOVED_AGAIN:
         return None
-    return int(history.window[stream, rows[k]]), after
+    return int(streams.begins(stream, history.window[stream, rows[k : k + 1]])[0]), after
 
 
 def last_level_shift(values: Floats) -> int:

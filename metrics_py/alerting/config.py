@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
+from math import gcd
 from typing import Literal, TypedDict, Unpack
 
 import numpy as np
@@ -28,6 +29,32 @@ def _error(what: str, where: str, fix: str) -> ValueError:
     return ValueError(f"{where}: {what}\n  fix: {fix}")
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How one stream counts: all but `stride` are values of the stream.
+
+    Parameters
+    ----------
+    stride : int
+        Windows between two values.
+    taught, residuals : int
+        Values and one-step residuals needed before the stream may alarm.
+    back : int
+        Fewest values back inside the old baseline before it is live again.
+    settled : int
+        Values at one new level after which its baseline restarts there unasked; 0: never.
+    followed : int
+        Memory of a followed level.
+    """
+
+    stride: int
+    taught: int
+    residuals: int
+    back: int
+    settled: int
+    followed: int
+
+
 class _Settings(TypedDict, total=False):
     """Fields of `EngineConfig` beside the threshold and the window."""
 
@@ -44,6 +71,7 @@ class _Settings(TypedDict, total=False):
     join_within: int
     max_gap: int
     warn_share: float
+    strides: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +115,14 @@ class EngineConfig:
         A stream rejected while an incident is open joins it when a change at most this far from the incident's is about
         as likely as the stream's own best change point (see `metrics_py.alerting.grouping` for what else joins).
     max_gap : int
-        After a gap a stream is credited with at most this many windows (less credit only lowers evidence).
+        After a gap a stream is credited with at most this many values' windows (less credit only lowers evidence).
     warn_share : float
         Status ``warn`` from this share of the threshold on.
+    strides : mapping
+        Ending of a stream's name -> windows that each of its values is over; the value stands in the last of them. Such
+        a stream has the warm-up and the other counts of a monitor whose windows are that long (`pace`), is credited
+        with all of its windows, and neither alarms nor learns from a value over a listed day. Patterns for streams
+        match it with and without the ending.
 
     Raises
     ------
@@ -129,6 +162,7 @@ class EngineConfig:
     join_within: int = 3
     max_gap: int = 7
     warn_share: float = 1 / 3
+    strides: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
         if self.season not in SLOTS:
@@ -164,9 +198,16 @@ class EngineConfig:
             raise _error(
                 f"new_normal_after is {self.new_normal_after}", "EngineConfig", f"give 8 to {self.kept}, or None"
             )
+        self._check_streams()
+
+    def _check_streams(self) -> None:
+        """Refuse settings of streams that are out of range."""
         for pattern, weight in self.weights.items():
             if not (np.isfinite(weight) and weight > 0):
                 raise _error(f"weight of {pattern!r} is {weight}", "EngineConfig.weights", "give a positive number")
+        for ending, stride in self.strides.items():
+            if not ending or stride < 2:
+                raise _error(f"stride of {ending!r} is {stride}", "EngineConfig.strides", "give at least 2 windows")
 
     @classmethod
     def from_budget(
@@ -219,10 +260,39 @@ class EngineConfig:
         """Fewest windows back inside the old baseline before a muted stream is live again."""
         return int(self.recovery or 0)
 
-    @property
-    def residuals(self) -> int:
-        """One-step residuals needed before a stream may alarm."""
-        return max(8, self.slots)
+    def pace(self, stream: str) -> Pace:
+        """How a stream counts.
+
+        Parameters
+        ----------
+        stream : str
+            Name of the stream.
+
+        Returns
+        -------
+        Pace
+            These settings, or those of longer windows where `strides` names the stream.
+
+        Examples
+        --------
+        >>> config = EngineConfig(threshold_windows=90, strides={"@7d": 7})
+        >>> config.pace("x").taught, config.pace("x@7d").taught, config.pace("x@7d").stride
+        (28, 12, 7)
+        """
+        stride = next((n for ending, n in self.strides.items() if stream.endswith(ending)), 1)
+        settled, followed = int(self.new_normal_after or 0), int(self.follow_windows or 0)
+        if stride == 1:
+            return Pace(1, self.taught, max(8, self.slots), self.back, settled, followed)
+        length = stride * self.window
+        usual = _DEFAULTS[None if length >= timedelta(days=7) else "weekday"]
+        return Pace(
+            stride=stride,
+            taught=max(usual["warmup"], -(-self.taught // stride)),
+            residuals=max(8, self.slots // gcd(self.slots, stride)),
+            back=usual["recovery"],
+            settled=min(usual["new_normal_after"], self.kept) if settled else 0,
+            followed=usual["follow_windows"],
+        )
 
     @property
     def days_per_window(self) -> float:
@@ -282,13 +352,15 @@ class EngineConfig:
             return seconds // 3_600 % 168
         return np.zeros_like(seconds)
 
-    def is_holiday(self, index: int) -> bool:
+    def is_holiday(self, index: int, stride: int = 1) -> bool:
         """Whether the window lies entirely in listed days.
 
         Parameters
         ----------
         index : int
             Number of the window.
+        stride : int, default 1
+            Windows up to this one that a value is over: whether one of them does.
 
         Returns
         -------
@@ -297,6 +369,8 @@ class EngineConfig:
         """
         if not self.holidays:
             return False
+        if stride > 1:
+            return any(self.is_holiday(number) for number in range(index - stride + 1, index + 1))
         day, end = self.start(index), self.start(index + 1)
         while day < end:
             if day.date() not in self.holidays:
@@ -317,7 +391,26 @@ class EngineConfig:
         bool
             Does a pattern match?
         """
-        return any(fnmatchcase(stream, pattern) for pattern in self.follows)
+        return any(self.matches(pattern, stream) for pattern in self.follows)
+
+    def matches(self, pattern: str, stream: str) -> bool:
+        """Whether a pattern means a stream, with or without the ending of `strides`.
+
+        Parameters
+        ----------
+        pattern : str
+            As for ``fnmatch``.
+        stream : str
+            Name of the stream.
+
+        Returns
+        -------
+        bool
+            Case counts.
+        """
+        if fnmatchcase(stream, pattern):
+            return True
+        return any(fnmatchcase(stream.removesuffix(end), pattern) for end in self.strides if stream.endswith(end))
 
     def reference(self, stream: str) -> float:
         """Level of the stream's reference.
@@ -332,7 +425,7 @@ class EngineConfig:
         float
             NaN where none is given.
         """
-        return next((level for pattern, level in self.references.items() if fnmatchcase(stream, pattern)), np.nan)
+        return next((level for pattern, level in self.references.items() if self.matches(pattern, stream)), np.nan)
 
     def weight(self, stream: str) -> float:
         """Relative weight of a stream.
@@ -348,6 +441,6 @@ class EngineConfig:
             1 where none is given.
         """
         for pattern, weight in self.weights.items():
-            if fnmatchcase(stream, pattern):
+            if self.matches(pattern, stream):
                 return float(weight)
         return 1.0

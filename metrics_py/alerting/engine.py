@@ -24,7 +24,7 @@ from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 6
+STATE_VERSION = 7
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 
@@ -374,7 +374,7 @@ class Engine:
         slot = self.config.slot(windows)
         muted = self.lifecycle.columns.incident[i] >= 0
         prediction = self.states.baseline.predict(i, value, variance, slot, windows)
-        off = self._holidays(windows)
+        off = self._holidays(i, windows)
         live = self._live(i, prediction) & ~muted & ~off
         pooled = np.full(len(i), np.nan)
         pooled[live] = self._pooled(i[live], prediction.take(live))
@@ -418,16 +418,16 @@ class Engine:
             ended=ended,
         )
 
-    def _holidays(self, windows: Integers) -> NDArray[np.bool_]:
+    def _holidays(self, i: Integers, windows: Integers) -> NDArray[np.bool_]:
         if not self.config.holidays:
             return np.zeros(len(windows), dtype=bool)
-        numbers, inverse = np.unique(windows, return_inverse=True)
-        return np.array([self.config.is_holiday(int(number)) for number in numbers], dtype=bool)[inverse]
+        spans, inverse = np.unique(np.stack([windows, self.states.stride[i]]), axis=1, return_inverse=True)
+        return np.array([self.config.is_holiday(int(last), int(n)) for last, n in spans.T], dtype=bool)[inverse]
 
     def _live(self, i: Integers, prediction: Prediction) -> NDArray[np.bool_]:
         """Streams that have learnt enough to be judged."""
-        enough = self.states.baseline.history[i] >= self.config.taught
-        enough &= self.states.baseline.square_count[i] >= self.config.residuals
+        enough = self.states.baseline.history[i] >= self.states.taught[i]
+        enough &= self.states.baseline.square_count[i] >= self.states.residuals[i]
         return enough & np.isfinite(prediction.residual)
 
     def _pooled(self, streams: Integers, prediction: Prediction) -> Floats:
@@ -452,9 +452,10 @@ class Engine:
         return predictive_ranks(states.history, streams, value, usual, score, pooled, heat)
 
     def _gather(self, streams: Integers, up: Ranks, down: Ranks, windows: Integers) -> None:
-        """Evidence of live streams; a gap counts as the windows that passed, up to `max_gap`."""
-        before = self.states.last_scored[streams]
-        elapsed = np.where(before == NEVER, 1, np.clip(windows - before, 1, self.config.max_gap)).astype(np.float64)
+        """Evidence of live streams; a gap counts as the windows that passed, up to those of `max_gap` values."""
+        before, stride = self.states.last_scored[streams], self.states.stride[streams]
+        passed = np.where(before == NEVER, stride, np.clip(windows - before, 1, self.config.max_gap * stride))
+        elapsed = passed.astype(np.float64)
         self.states.evidence.update(streams, up.e_values(LAMBDAS), down.e_values(LAMBDAS), elapsed * (1 - up.width))
         self.states.last_scored[streams] = windows
 
@@ -471,7 +472,7 @@ class Engine:
         muted: NDArray[np.bool_],
     ) -> None:
         """Append to the history; teach baselines and tails from windows outside incidents and holidays."""
-        warming = self.states.baseline.history[i] < self.config.taught
+        warming = self.states.baseline.history[i] < self.states.taught[i]
         self.states.history.append(i, windows, value, variance, z)
         u = prediction.score
         self.states.history.set_latest("score", i, u)
@@ -488,7 +489,7 @@ class Engine:
             part = prediction.take(taught)
             lesson = self.states.baseline.teach(k, value[taught], variance[taught], slot[taught], windows[taught], part)
             self.states.history.note(k, lesson)
-        self.lifecycle.clean_warmup(i[taught & (self.states.baseline.history[i] == self.config.taught)])
+        self.lifecycle.clean_warmup(i[taught & (self.states.baseline.history[i] == self.states.taught[i])])
         if muted.any():
             self.states.baseline.remember(i[muted], windows[muted], prediction.deviation[muted])
 

@@ -52,7 +52,7 @@ class Grouping:
         self._scores: dict[int, tuple[Integers, Floats]] = {}
 
     def change_point(self, stream: int) -> int:
-        """First window after the stream's own most likely change.
+        """First window after the stream's own most likely change, of a value over several windows the first of them.
 
         Parameters
         ----------
@@ -110,7 +110,8 @@ class Grouping:
         config = self.states.config
         if abs(int(windows[np.argmax(gain)]) - window) > FAR * config.back:
             return False
-        near = np.abs(windows - window) <= config.join_within
+        last = windows + self.states.stride[stream] - 1
+        near = (windows - window <= config.join_within) & (window - last <= config.join_within)
         return bool(near.any()) and bool(gain[near].max() >= gain.max() - PLAUSIBLE)
 
     def co_moves(self, stream: int, other: int) -> bool:
@@ -137,7 +138,8 @@ class Grouping:
         if len(shared) <= FEWEST_STEPS:
             return False
         levels = np.stack([history.value[stream, rows[0][left]], history.value[other, rows[1][right]]])
-        return is_together(*np.diff(levels)[:, np.diff(shared) == 1])
+        step = max(int(self.states.stride[stream]), int(self.states.stride[other]))
+        return is_together(*np.diff(levels)[:, np.diff(shared) == step])
 
     def is_kin(self, stream: int, other: int) -> bool:
         """Whether the streams are of one group (a column), or go together.
@@ -193,7 +195,7 @@ class Grouping:
             history = self.states.history
             rows = history.rows(stream, int(self.live_from[stream]))
             rows = rows[np.isfinite(history.z[stream, rows])]
-            self._scores[stream] = history.window[stream, rows], history.z[stream, rows]
+            self._scores[stream] = self.states.begins(stream, history.window[stream, rows]), history.z[stream, rows]
         return self._scores[stream]
 
 

@@ -263,7 +263,7 @@ class Lifecycle:
         for stream, distance in zip(streams.tolist(), apart.tolist(), strict=True):
             member = self.incidents[columns.incident[stream]].members[columns.member[stream]]
             member.latest_effect = distance if np.isfinite(distance) else None
-        waited = columns.muted_for[streams] >= self.states.config.back
+        waited = columns.muted_for[streams] >= self.states.back[streams]
         ended: list[Incident] = []
         candidates = streams[waited]
         if not len(candidates):
@@ -271,10 +271,9 @@ class Lifecycle:
         recovered = self._recovered(candidates)
         for stream in candidates[recovered]:
             ended += self._end(int(stream), "closed", "recovered", decided)
-        if self.states.config.new_normal_after is not None:
-            rest = candidates[~recovered]
-            for stream in rest[self._new_normal(rest)]:
-                ended += self._end(int(stream), "accepted", NEW_NORMAL, decided)
+        rest = candidates[~recovered]
+        for stream in rest[self._new_normal(rest)]:
+            ended += self._end(int(stream), "accepted", NEW_NORMAL, decided)
         return ended
 
     def _distances(self, streams: Integers, n: int) -> Floats:
@@ -284,17 +283,17 @@ class Lifecycle:
         return np.take_along_axis(apart, order, axis=1)[:, -n:]
 
     def _recovered(self, streams: Integers) -> NDArray[np.bool_]:
-        """Whether the last r windows are within 3 sd of the old level and their mean within half the incident's effect.
+        """Whether the last r values are within 3 sd of the old level and their mean within half the incident's effect.
 
-        r = 25 / effect^2, within [recovery, 4 recovery]: as many windows as tell "back" from "still there".
+        r = 25 / effect^2, within [recovery, 4 recovery]: as many values as tell "back" from "still there".
         """
-        low = self.states.config.back
+        low = self.states.back[streams]
         high = 4 * low
         effect = np.abs(self.columns.effect[streams])
         with np.errstate(divide="ignore"):
             telling = np.clip(np.ceil(25.0 / np.maximum(effect, 1e-9) ** 2), low, high)
         wanted: Floats = np.minimum(telling, self.states.history.width)
-        apart = self._distances(streams, high)
+        apart = self._distances(streams, int(high.max()))
         n: int = apart.shape[1]
         inside = np.arange(n, 0, -1) <= wanted[:, None]
         complete = (np.isfinite(apart) | ~inside).all(axis=1) & (self.columns.muted_for[streams] >= wanted)
@@ -303,12 +302,16 @@ class Lifecycle:
         return complete & near & (np.abs(mean) <= np.minimum(effect / 2, 1.0))
 
     def _new_normal(self, streams: Integers) -> NDArray[np.bool_]:
-        """Whether streams have been away for `new_normal_after` windows, at one level in both halves or may follow."""
-        n = int(self.states.config.new_normal_after or 0)
-        apart = self._distances(streams, n)
-        complete = np.isfinite(apart).all(axis=1) & (self.columns.muted_for[streams] >= n)
-        first, second = (half.mean(axis=1) for half in np.array_split(apart, 2, axis=1))
-        return complete & (self.states.may_follow[streams] | (np.abs(second - first) <= 0.5))
+        """Whether streams have been away for so many values, at one level in both halves or may follow."""
+        settled = np.zeros(len(streams), dtype=bool)
+        for n in np.unique(self.states.settled[streams]):
+            own = (self.states.settled[streams] == n) & (self.columns.muted_for[streams] >= n)
+            if n > 0 and own.any():
+                apart = self._distances(streams[own], int(n))
+                first, second = (half.mean(axis=1) for half in np.array_split(apart, 2, axis=1))
+                is_one_level = self.states.may_follow[streams[own]] | (np.abs(second - first) <= 0.5)
+                settled[own] = np.isfinite(apart).all(axis=1) & is_one_level
+        return settled
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -356,7 +359,7 @@ class Lifecycle:
         self.states.evidence.reset(np.array([stream]))
         if status == "accepted":
             if by == NEW_NORMAL and self.states.may_follow[stream]:
-                self.states.baseline.follow(np.array([stream]), int(self.states.config.follow_windows or 1))
+                self.states.baseline.follow(np.array([stream]), int(self.states.baseline.follow_windows[stream]))
             self._restart({stream: int(columns.since[stream])})
         elif by == "user":
             self.states.baseline.last_deviation[stream] = np.nan  # yesterday says nothing about a repaired stream
@@ -383,7 +386,7 @@ class Lifecycle:
         lessons: dict[int, Integers] = {}
         for stream, first in since.items():
             rows = states.history.rows(stream, first)
-            working = [not states.config.is_holiday(int(window)) for window in states.history.window[stream, rows]]
+            working = [not states.is_off(stream, int(window)) for window in states.history.window[stream, rows]]
             lessons[stream] = rows[working]
             states.history.weight[stream] = 0.0
         states.baseline.restart(np.array(list(since)))

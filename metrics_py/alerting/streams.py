@@ -19,7 +19,9 @@ from metrics_py.alerting.tails import Tails
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 NEVER = np.iinfo(np.int64).min
-PER_STREAM = ("pool", "family", "raw_weight", "weight", "may_follow", "reference", "last_window", "last_scored")
+PACE = ("taught", "residuals", "back", "settled")
+"""Of `metrics_py.alerting.config.Pace`, one entry per stream; stride and memory are the baseline's."""
+PER_STREAM = ("pool", "family", "raw_weight", "weight", "may_follow", "reference", "last_window", "last_scored", *PACE)
 """Arrays kept here, one entry per stream."""
 PARTS = ("baseline", "tails", "evidence", "history", "season")
 
@@ -44,7 +46,14 @@ class Streams:
         Level of the reference, NaN where none is given.
     last_window, last_scored : integer ndarray, shape (streams,)
         Latest window seen, and latest that gave evidence (`NEVER` before the first).
+    taught, residuals, back, settled : integer ndarray, shape (streams,)
+        As in `metrics_py.alerting.config.Pace`.
     """
+
+    taught: Integers
+    residuals: Integers
+    back: Integers
+    settled: Integers
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -59,8 +68,9 @@ class Streams:
         self.reference = np.empty(0)
         self.last_window = np.empty(0, dtype=np.int64)
         self.last_scored = np.empty(0, dtype=np.int64)
+        for name in PACE:
+            setattr(self, name, np.empty(0, dtype=np.int64))
         self.baseline = Baseline(0, config.slots)
-        self.baseline.follow_windows = int(config.follow_windows or 0)
         self.tails = Tails(0)
         self.evidence = Evidence(0)
         self.history = History(0, config.kept)
@@ -110,8 +120,53 @@ class Streams:
         self.last_scored = np.concatenate([self.last_scored, np.full(new, NEVER)])
         for part in (self.baseline, self.evidence, self.history, self.season):
             part.grow(new)
+        paces = [config.pace(name) for name in names]
+        for name in PACE:
+            values = np.array([getattr(pace, name) for pace in paces], dtype=np.int64)
+            setattr(self, name, np.concatenate([getattr(self, name), values]))
+        self.baseline.stride[first:] = [pace.stride for pace in paces]
+        self.baseline.follow_windows[first:] = [pace.followed for pace in paces]
         self.tails.grow(int(self.pool.max()) + 1 - self.tails.size)
         self.weight = self.raw_weight / np.bincount(self.family, weights=self.raw_weight)[self.family]
+
+    @property
+    def stride(self) -> Integers:
+        """Windows between two values of each stream."""
+        return self.baseline.stride
+
+    def begins(self, stream: int, windows: Integers) -> Integers:
+        """First of the windows that values of a stream are over.
+
+        Parameters
+        ----------
+        stream : int
+            Index of the stream.
+        windows : integer ndarray
+            Windows in which the values stand: the last ones.
+
+        Returns
+        -------
+        integer ndarray
+            Of the same shape.
+        """
+        return windows - (self.stride[stream] - 1)
+
+    def is_off(self, stream: int, window: int) -> bool:
+        """Whether a value of a stream neither alarms nor teaches, because of listed days.
+
+        Parameters
+        ----------
+        stream : int
+            Index of the stream.
+        window : int
+            Number of the window in which it stands.
+
+        Returns
+        -------
+        bool
+            A value over several windows is off where one of them is.
+        """
+        return self.config.is_holiday(window, int(self.stride[stream]))
 
     def __len__(self) -> int:
         return len(self.names)
