@@ -67,14 +67,35 @@ def is_lossy(*columns: pl.Series) -> bool:
     exact = [series for series in columns if series.dtype.is_integer() or series.dtype.is_decimal()]
     if len({str(series.dtype) for series in exact}) == 1:
         exact = [pl.concat([series.rename("x") for series in exact])]
-    return any(_loses(series) for series in exact)
+    return any(loses(series) for series in exact)
 
 
-def _loses(series: pl.Series) -> bool:
-    doubles = series.cast(pl.Float64)
-    if series.dtype.is_integer() and not (doubles.abs() > EXACT_UP_TO).any():
+def loses(exact: pl.Series, column: pl.Series | None = None) -> bool:
+    """Whether 64-bit floats make more than 1 % of the different values of a column equal: it is then imprecise.
+
+    Parameters
+    ----------
+    exact : polars.Series
+        Whole numbers or decimals.
+    column : polars.Series, optional
+        The whole column as floats, where `exact` holds only those of its values that may be lost, and null for others.
+
+    Returns
+    -------
+    bool
+        False of whole numbers up to 2^53.
+
+    Examples
+    --------
+    >>> loses(pl.Series([2**53, 2**53 + 1])), loses(pl.Series([1, 2]))
+    (True, False)
+    """
+    doubles = exact.cast(pl.Float64)
+    if exact.dtype.is_integer() and not (doubles.abs() >= EXACT_UP_TO).any():
         return False
-    return doubles.n_unique() < (1 - LOST) * series.n_unique()
+    n = exact.n_unique()
+    n_lost = n - doubles.n_unique()
+    return n_lost > LOST * (n if column is None else column.n_unique() + n_lost)
 
 
 def is_dense(n: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.bool_]:

@@ -131,9 +131,27 @@ def normalize(spec: MonitorSpec, chunk: Chunk) -> Normalized:
     return Normalized(kept, quarantine, work.n + n_bad, int(work.rejected.sum()) + n_bad, n_values)
 
 
+def id_texts(texts: pl.Series) -> pl.Series:
+    """Ids in one spelling for every format: without blanks around, whole numbers without ``.0``.
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Ids; one with zeros in front (``007``) is a name of its own.
+
+    Examples
+    --------
+    >>> id_texts(pl.Series([" 7", "7.0", "007", "a.0"])).to_list()
+    ['7', '7', '007', 'a.0']
+    """
+    stripped = texts.str.strip_chars()
+    is_whole = stripped.str.contains(r"^-?(0|[1-9][0-9]*)\.0+$").fill_null(False)
+    return stripped.zip_with(~is_whole, stripped.str.replace(r"\.0+$", "")) if is_whole.any() else stripped
+
+
 def _identify(work: _Work) -> None:
     ids = work.take("prediction_id", "text")
-    text = ids.values.str.strip_chars() if work.chunk.parse else ids.values
+    text = id_texts(ids.values)
     for _, bad in ids.issues:
         work.reject("prediction_id", "bad_id", bad)
     work.reject("prediction_id", "missing_id", text.is_null() | (text == ""))
@@ -235,6 +253,9 @@ def _labels(work: _Work) -> pl.DataFrame:
         work.reject("label", "bad_label" if reason == "bad_type" else "label_not_finite", bad)
     values = found.values
     if kind == "numeric":
+        lost = rounded(work.raw["label"], values, parse=work.chunk.parse) if work.has("label") else None
+        if lost is not None:
+            work.rounded.append((work.sources["label"], lost))
         work.reject("label", "missing_label", values.is_null())
         columns["label_value"] = values
     else:

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from metrics_py.profile.resolution import EXACT_UP_TO, LOST
+from metrics_py.profile.resolution import EXACT_UP_TO, loses
 from metrics_py.profile.texts import present
 
 IMPRECISE = "imprecise_number"
@@ -59,8 +59,7 @@ def rounded(raw: pl.Series, doubles: pl.Series, *, parse: bool = False) -> Round
     exact = _exact(raw, doubles, parse)
     if exact is None:
         return None
-    n_lost = exact.n_unique() - exact.cast(pl.Float64).n_unique()
-    if n_lost > LOST * (doubles.n_unique() + n_lost):
+    if loses(exact, doubles):
         return Rounded(IMPRECISE, exact.is_not_null())
     if exact.dtype.is_decimal():
         return None

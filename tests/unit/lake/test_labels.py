@@ -276,3 +276,38 @@ def test_a_word_for_no_answer_is_no_class_of_several(
         told = classes["predicted_class"].drop_nulls().to_list()
         assert told == (["a", "b"] if is_closed else ["a", "b", "error"])
         assert predicted == {"bad_class": 6 if is_closed else 5}
+
+
+@pytest.mark.parametrize("predictions", ["parquet", "csv", "ndjson"])
+@pytest.mark.parametrize("labels", ["parquet", "csv", "ndjson"])
+def test_an_id_is_one_in_every_format(tmp_path: Path, predictions: str, labels: str) -> None:
+    """Whole numbers, the same as floats (as pandas writes a column with a gap), as text, and with a blank before."""
+    home, paths = make_paths(tmp_path)
+    spec = make_spec()
+    ids = pl.Series("id", ["7", "8", "9", "007"])
+    land(paths.landing_inferences, f"a.{predictions}", rows(4).with_columns(ids))
+    intake(spec, paths, "inferences", home)
+    spelled: dict[str, pl.Series] = {
+        "whole": pl.Series([7]), "float": pl.Series([8.0, None]), "text": pl.Series([" 9", "9.0 "]),
+        "zeros": pl.Series(["007"]),
+    }  # fmt: skip
+    for name, values in spelled.items():
+        land(paths.landing_labels, f"{name}.{labels}", pl.DataFrame({"id": values, "y": [1] * len(values)}))
+    report = intake(spec, paths, "labels", home)
+    assert (report.accepted, report.unmatched) == (4, 0)
+    found = scan_lake(spec, paths, "labels").collect()
+    assert sorted(found["prediction_id"]) == ["007", "7", "8", "9"]
+
+
+def test_labels_that_doubles_do_not_hold_are_noted(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    columns = Columns(prediction_id="id", timestamp="ts", prediction="x")
+    spec = make_spec(model=Model(id="m", task="regression"), columns=columns, labels=Labels(column="y"))
+    land(paths.landing_inferences, "a.parquet", rows(4))
+    intake(spec, paths, "inferences", home)
+    truth = pl.DataFrame({"id": [f"id-{k}" for k in range(4)], "y": [2**53 + k for k in range(4)]})
+    land(paths.landing_labels, "a.parquet", truth)
+    report = intake(spec, paths, "labels", home)
+    assert report.accepted == 4
+    notes = quarantine(tmp_path).filter(kind="labels")
+    assert notes.select("column", "reason", "value").rows() == [("y", "imprecise_number", "4 rows")]
