@@ -154,6 +154,8 @@ def _rest(draft: Draft, reference: str) -> Iterator[str]:
     )
     hash_ = "" if label else "# "
     yield _line(f"{hash_}  column: {quote(label or 'label')}", "column of the label files (with the id)")
+    if draft.observed_at:
+        yield _line(f"{hash_}  observed_at: {quote(draft.observed_at)}", "assumed by its name: when it was known")
     if draft.task == "binary_classification":
         yield _line(f"{hash_}  positive: {_value(draft.positive)}", "the value that counts as positive")
         if draft.negative is not None:
@@ -183,6 +185,8 @@ def _report(draft: Draft, path: Path, monitor_id: str, home: Home) -> Iterator[s
     for role, column in draft.roles.items():
         option = f"   (--{role.replace('_', '-')} COLUMN)" if role in ROLE_OPTIONS else "   (edit the file)"
         yield f"  {role} = {column!r}: {draft.reasons[role]}{option}"
+    if draft.observed_at:
+        yield f"  labels.observed_at = {draft.observed_at!r}: by its name   (edit the file)"
     if draft.class_scores:
         yield f"  class_scores = {', '.join(draft.class_scores.values())}: {draft.reasons['class_scores']}"
     yield f"  {len(draft.features)} features: " + ", ".join(f"{n} ({i.kind})" for n, i in draft.features.items())

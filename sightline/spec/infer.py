@@ -29,6 +29,10 @@ NAMES: dict[str, tuple[str, ...]] = {
     "status": ("status", "status_code", "http_status"),
     "latency_ms": ("latency_ms", "duration_ms", "response_time_ms"),
     "weight": ("sample_weight", "row_weight"),
+    "observed_at": (
+        "observed_at", "label_observed_at", "labelled_at", "labeled_at", "label_time", "label_timestamp", "label_at",
+        "label_date", "outcome_at", "outcome_time", "outcome_date", "truth_at", "known_at", "resolved_at",
+    ),
 }  # fmt: skip
 """Usual names of the roles, best first; compared without case, spaces and punctuation."""
 
@@ -57,6 +61,7 @@ class Draft:
     features: dict[str, Inferred] = field(default_factory=dict[str, Inferred])
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     segments: list[str] = field(default_factory=list[str])
+    observed_at: str | None = None
     positive: object = 1
     negative: object = None
     classes: list[str] = field(default_factory=list[str])
@@ -97,6 +102,9 @@ def infer_monitor(
     for role in (*roles, "model_version", "entity_id", "status", "latency_ms", "weight", "query_id", "prediction"):
         _by_name(draft, sample, role)
     _find_timestamp(draft, sample)
+    if "label" in draft.roles:
+        times = (c for c in _candidates(draft, sample, "observed_at") if parse_times(sample[c]) is not None)
+        draft.observed_at = next(times, None)
     _find_id(draft, sample)
     _find_class_scores(draft, sample, task)
     _find_score(draft, sample)
@@ -112,7 +120,7 @@ def _plain(name: str) -> str:
 
 
 def _free(draft: Draft, sample: pl.DataFrame) -> list[str]:
-    used = {*draft.roles.values(), *draft.class_scores.values()}
+    used = {*draft.roles.values(), *draft.class_scores.values(), draft.observed_at}
     return [name for name in sample.columns if name not in used]
 
 

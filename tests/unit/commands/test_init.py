@@ -170,6 +170,15 @@ def test_classes_of_several_are_proposed(home):
     assert spec.labels is not None and spec.labels.classes == ("blue", 'dark "green"', "red")
 
 
+def test_the_time_of_the_truth_is_proposed_and_no_feature(home):
+    binary(labelled_at=[t + dt.timedelta(days=9) for t in TIMES]).write_csv(home.root / "s.csv")
+    told = init(str(home.root / "s.csv"))
+    spec = load_monitor(home.monitors / "s.yaml")
+    assert spec.labels is not None and spec.labels.observed_at == "labelled_at"
+    assert "labelled_at" not in spec.columns.features and "labels.observed_at = 'labelled_at'" in told
+    assert spec.columns.timestamp != "labelled_at"
+
+
 def test_sample_without_label(home):
     binary(label=None).write_csv(home.root / "s.csv")
     told = init(str(home.root / "s.csv"))
