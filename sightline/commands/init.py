@@ -13,7 +13,7 @@ import click
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec.infer import Draft, infer_monitor
-from sightline.spec.kinds import read_sample
+from sightline.spec.kinds import format_of, read_sample
 from sightline.spec.loader import load_monitor
 from sightline.spec.model import ID_PATTERN
 from sightline.spec.names import slug
@@ -71,6 +71,7 @@ def command(
         given={role: column for role, column in given.items() if column is not None},
         has_label=not no_label,
     )
+    _require_predictions(sample, draft)
     text = render(draft, monitor_id, owner, _reference_path(sample, home))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".init-", dir=path.parent) as folder:
@@ -80,6 +81,29 @@ def command(
         draft_path.replace(path)
     write_schema(home.root / "schemas")
     click.echo("\n".join(_report(draft, path, monitor_id, home)))
+
+
+def _require_predictions(sample: Path, draft: Draft) -> None:
+    """Refuse a folder in which some files are none of predictions, such as those of labels."""
+    if not sample.is_dir():
+        return
+    files = sorted(file for file in sample.rglob("*") if format_of(file.name) and file.is_file())
+    columns = {file: set(read_sample(file, rows=1).columns) for file in files}
+    roles = [draft.roles.get(role) for role in ("prediction_id", "timestamp", "score", "prediction")]
+    needed = [name for name in (*roles, *draft.class_scores.values()) if name in set[str]().union(*columns.values())]
+    lacking = {file: [name for name in needed if name not in held] for file, held in columns.items()}
+    told = [
+        f"{file.relative_to(sample)} has no {' and no '.join(map(repr, names))}"
+        for file, names in lacking.items()
+        if names
+    ]
+    if told:
+        more = f" and {len(told) - 3} others" if len(told) > 3 else ""
+        raise SightlineError(
+            f"{len(told)} of {len(files)} files are no files of predictions: {'; '.join(told[:3])}{more}",
+            where=str(sample),
+            fix="give a file or folder of predictions alone; files of labels have a landing folder of their own",
+        )
 
 
 def _id_from(sample: Path) -> str:

@@ -179,6 +179,19 @@ def test_the_time_of_the_truth_is_proposed_and_no_feature(home):
     assert spec.columns.timestamp != "labelled_at"
 
 
+def test_a_folder_of_predictions_and_labels_is_refused_by_the_names_of_the_files(home):
+    folder = home.root / "s"
+    folder.mkdir()
+    sample = binary()
+    sample.drop("label").head(20).write_csv(folder / "a.csv")
+    sample.drop("label").tail(20).write_csv(folder / "b.csv")
+    init(str(folder))
+    sample.select(sample.columns[0], "label").head(20).write_csv(folder / "truth.csv")
+    with pytest.raises(SightlineError, match=r"1 of 3 files are no files of predictions: truth\.csv has no ") as caught:
+        init(str(folder), "--force")
+    assert "files of labels have a landing folder of their own" in str(caught.value)
+
+
 def test_sample_without_label(home):
     binary(label=None).write_csv(home.root / "s.csv")
     told = init(str(home.root / "s.csv"))
