@@ -80,9 +80,20 @@
     ~ ' else ' ~ bin_of(x, cuts[middle + 1:], bins[middle + 1:]) ~ ' end') }}
 {% endmacro %}
 
-{# Group 0..9 of a regression error, in doublings: 5 begins at the label's reference standard deviation. #}
+{# Delay d from the start of the window to the arrival of a label, in windows: quarters below 4, whole ones above. #}
+{% macro delay_bin(start, arrived) %}
+  {%- set d = 'greatest(0e0, ' ~ seconds_between(start, arrived) ~ ' / ' ~ double_literal(setting('window_seconds', '86400')) ~ ')' -%}
+  {{ return(as_int('case when ' ~ d ~ ' < 4e0 then floor(4e0 * ' ~ d ~ ') else 12e0 + floor(' ~ d ~ ') end')) }}
+{% endmacro %}
+
+{# What the delay of a label may depend on, beside its class; the score's 256 bins are joined by eights. #}
+{% macro delay_group() %}
+  {{ return(as_int('floor(score_bin / 8e0)') if task() == 'binary_classification' else 'score_group') }}
+{% endmacro %}
+
+{# Group 0..31 of a regression error, in quarters of a doubling: 20 begins at the label's reference standard deviation. #}
 {% macro error_group(error) %}
-  {{ return(as_int('least(9, greatest(0, 5 + floor(log2(greatest(abs(' ~ error ~ '), 1e-300) / '
+  {{ return(as_int('least(31, greatest(0, 20 + floor(4e0 * log2(greatest(abs(' ~ error ~ '), 1e-300) / '
     ~ double_literal(setting('error_scale', '1')) ~ '))))')) }}
 {% endmacro %}
 

@@ -11,13 +11,14 @@ from orchestration.metadata import column_schema, markdown_table, sparkline
 from orchestration.monitor import Monitor
 from sightline.alerts import decisions
 from sightline.clock import utc_now
-from sightline.judging import data_quality, drift, evidence, model_quality
+from sightline.judging import data_quality, drift, evidence, maturity, model_quality
 from sightline.judging.frames import Judged, Work
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.weights import told_weights
 from sightline.lake.store.progress import open_progress
 from sightline.results.evidence import append_evidence
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
+from sightline.results.label_completion import publish_law
 from sightline.spec import plan
 from sightline.spec.flows import DELAYED, flow_of
 from sightline.warehouse import connect
@@ -38,6 +39,8 @@ MARTS = {
         "score_label_bins",
         "score_areas",
         "quality_sums",
+        "quality_cells",
+        "label_arrivals",
         "custom_sums",
         "label_counts",
         "label_bins",
@@ -78,6 +81,8 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
         with connect(paths, read_only=True) as con:
             work = Work(spec, paths, con, keys, reference, now)
             judged = told_weights(work, JUDGES[asset](work))
+            if flow == DELAYED.name:
+                publish_law(paths, maturity.delay_law(spec, con, now))
         rows = judged.judgements.with_columns(
             monitor=pl.lit(monitor.id), window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
         )

@@ -22,6 +22,7 @@ from sightline.lake.intake.affected_windows import label_windows_waiting, peek_w
 from sightline.lake.intake.sources import Batch, pending
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
+from sightline.results.label_completion import mature_after
 from sightline.spec import names
 from sightline.spec.flows import BACKFILL, DELAYED, FLOWS, IMMEDIATE
 from sightline.spec.windows import is_key, keys_between
@@ -116,6 +117,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         now=utc_now(),
         fed_at=fed_at,
         inputs_wait=never_judged - given_up_windows(monitor, instance) if never_judged else (),
+        mature_after=mature_after(paths, spec.window) if flow == DELAYED.name else None,
     )
 
 

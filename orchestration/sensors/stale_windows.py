@@ -1,15 +1,15 @@
 """Which windows must be worked up, or worked up again: a pure function of what a sensor sees.
 
 A window needs a run of a flow when data for it waits in the landing folder, when the ledger holds changes its latest
-complete run did not know (late labels among them), when it has closed (or its labels have become due) since it was last
-judged, or when its aggregates were binned by another reference.
+complete run did not know (late labels among them), when it has closed (or its labels have become due, or complete as
+far as their delay is learnt) since it was last judged, or when its aggregates were binned by another reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from sightline.lake.store.progress import Done
@@ -53,6 +53,8 @@ class Listing:
         When the data of the newest window that holds some came into the lake.
     inputs_wait : collection of window keys
         Delayed flow: windows whose inferences the immediate flow has never judged, and has not given up.
+    mature_after : timedelta or None
+        Delayed flow: how long after its start a window has nearly all of its labels, as far as that is learnt.
     """
 
     pending: Mapping[str, frozenset[str]]
@@ -64,6 +66,7 @@ class Listing:
     now: datetime
     fed_at: datetime | None = None
     inputs_wait: Collection[str] = ()
+    mature_after: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,6 @@ class Why:
 def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, Why]:
     """Windows that need a run, in time order."""
     first, current = spec.key(spec.first_window), spec.key(listing.now)
-    due = closes_at if flow == IMMEDIATE.name else matures_at
     batches: dict[str, list[str]] = {}
     for batch, keys in sorted(listing.pending.items()):
         for key in {k for k in keys if first <= k <= current} or {current}:
@@ -86,14 +88,27 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
     tokens: dict[str, Why] = {}
     for key in sorted({*_judged_windows(spec, flow, listing), *batches}):
         done, change = listing.done.get(key), listing.changes.get(key, 0)
-        closed = listing.now >= due(spec, key)
+        passed = [moment for moment in _due(spec, flow, listing, key) if listing.now >= moment]
         waits = batches.get(key, [])
         changed = change > (done.position if done else 0)
-        unclosed = closed and (done is None or done.at < due(spec, key))
+        unclosed = bool(passed) and (done is None or done.at < max(passed))
         other_reference = done is not None and done.reference != listing.reference
         if waits or changed or unclosed or other_reference:
-            tokens[key] = Why(bool(waits) or changed, f"{change}|{','.join(waits)}|{closed}|{listing.reference}")
+            token = f"{change}|{','.join(waits)}|{_named(passed)}|{listing.reference}"
+            tokens[key] = Why(bool(waits) or changed, token)
     return tokens
+
+
+def _due(spec: MonitorSpec, flow: str, listing: Listing, key: str) -> list[datetime]:
+    """When a window is to be judged even if nothing came: closed, labels due, labels complete."""
+    if flow == IMMEDIATE.name:
+        return [closes_at(spec, key)]
+    complete = [] if listing.mature_after is None else [spec.window_start(key) + listing.mature_after]
+    return [matures_at(spec, key), *complete]
+
+
+def _named(passed: Sequence[datetime]) -> str:
+    return "False" if not passed else "True" if len(passed) == 1 else "mature"
 
 
 def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]:

@@ -24,6 +24,8 @@ SHOWN = [
     "value",
     "ci_low",
     "ci_high",
+    "naive_value",
+    "maturity",
     "n",
     "bound_low",
     "bound_high",

@@ -39,6 +39,8 @@ JUDGED = pl.Schema(
         "status": pl.String(),
         "reason": pl.String(),
         "reason_code": pl.String(),
+        "naive_value": pl.Float64(),
+        "maturity": pl.Float64(),
     }
 )
 """Judgements before the results API adds monitor, window_end, revision, computed_at and run_id."""

@@ -36,6 +36,12 @@ def read_mart(con: duckdb.DuckDBPyConnection, name: str, keys: Sequence[str]) ->
     return con.sql(query, params=[min(keys), max(keys), list(keys)]).pl()
 
 
+def has_mart(con: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Is there such a mart yet? One that came with this release is made by the first run."""
+    query = "select 1 from duckdb_tables() where schema_name = 'marts' and table_name = ?"
+    return bool(con.sql(query, params=[name]).fetchall())
+
+
 def with_all_versions(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
     """Add the rows again under the version 'all'; without a version column these are the only ones."""
     together = frame.with_columns(model_version=pl.lit(ALL_VERSIONS))
@@ -52,10 +58,7 @@ def read_areas(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence
     con, keys
         As of `read_mart`. A warehouse that no run of this release has worked on has no such mart, and no rows.
     """
-    known = con.sql(
-        "select 1 from duckdb_tables() where schema_name = 'marts' and table_name = 'score_areas'"
-    ).fetchall()
-    if not known:
+    if not has_mart(con, "score_areas"):
         return pl.DataFrame(schema=AREAS)
     areas = read_mart(con, "score_areas", keys)
     return areas.filter(model_version=ALL_VERSIONS) if spec.columns.model_version is None else areas

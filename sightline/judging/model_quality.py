@@ -10,10 +10,11 @@ import polars as pl
 
 from metrics_py.quality.areas import exact_values
 from metrics_py.quality.classification import N_SCORE_BINS
+from metrics_py.quality.delay_law import DelayLaw
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
-from sightline.judging import custom_python, custom_sql, drift
+from sightline.judging import custom_python, custom_sql, drift, maturity
 from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform, quality_evidence
 from sightline.judging.marts import ALL_VERSIONS, read_areas, read_mart, with_all_versions
 from sightline.judging.reference_bounds import with_bounds
@@ -45,12 +46,24 @@ def judge(work: Work) -> Judged:
     spec, paths, con, keys, profiles, now = work.spec, work.paths, work.con, work.keys, work.profiles, work.now
     label = {name: profile for name, profile in profiles.items() if name == "@label"}
     moved = drift.judge_bins(spec, con, "label_bins", keys, label, ASSET)
-    quality = _quality(spec, paths, con, keys, now)
+    law = maturity.delay_law(spec, con, now)
+    quality = _quality(spec, paths, con, keys, now, law)
+    late = maturity.immature(spec, con, keys, now, law)
+    moved = Judged(maturity.only_told(moved.judgements, late), _without(moved.evidence, late))
     return Judged(pl.concat([quality.judgements, moved.judgements]), pl.concat([quality.evidence, moved.evidence]))
 
 
+def _without(rows: pl.DataFrame, windows: Sequence[datetime]) -> pl.DataFrame:
+    return rows.filter(~pl.col("window_start").is_in(list(windows)))
+
+
 def _quality(
-    spec: MonitorSpec, paths: MonitorPaths, con: duckdb.DuckDBPyConnection, keys: Sequence[str], now: datetime
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    con: duckdb.DuckDBPyConnection,
+    keys: Sequence[str],
+    now: datetime,
+    law: DelayLaw | None,
 ) -> Judged:
     marts = {
         name: _read(spec, con, name, keys)
@@ -76,15 +89,18 @@ def _quality(
     counts = counts.group_by("window_start").agg(n=pl.col("n_labelled").sum().cast(pl.Int64))
     gaps = custom_sql.without_value(spec, table, counts, needs_label=True)
     table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
+    late = maturity.immature(spec, con, keys, now, law)
     rates = _label_rates(marts["label_counts"])
-    told = told_areas(table, exact)
+    table = maturity.corrected(spec, con, keys, now, table, law)
+    young = table.filter(pl.col(maturity.NAIVE).is_not_null()).select(BY).unique()
+    told = told_areas(table, exact.join(young, on=list(BY), how="anti", nulls_equal=True))
     judged = conform(pl.concat([told, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
     worse = {**directions(spec), **own.directions}
-    not_due = pl.col("window_start").is_in(_early(spec, keys, now)) & (pl.col("metric") == "labelled_rate")
-    waiting = judged.filter(not_due)
+    not_due = pl.col("window_start").is_in(late) & (pl.col("metric") == "labelled_rate")
+    waiting = maturity.only_told(judged.filter(not_due), late)
     judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {**limits(spec), **own.limits})
     table = on_scale(table, scales(spec))
-    streams = pl.concat([table, rates], how="diagonal_relaxed").filter(
+    streams = pl.concat([table, _without(rates, late)], how="diagonal_relaxed").filter(
         pl.col("metric").is_in(plan.quality_metrics(spec))
     )
     return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))

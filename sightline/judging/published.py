@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 import polars as pl
@@ -19,6 +18,7 @@ from sightline.results.evidence import read_evidence
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.model import MonitorSpec, Threshold
+from sightline.spec.stretches import stretch_of
 
 DAY = timedelta(days=1)
 
@@ -40,6 +40,8 @@ class Judgement:
     status: str = "ok"
     reason: str | None = None
     reason_code: str | None = None
+    naive_value: float | None = None
+    maturity: float | None = None
     thresholds: tuple[Threshold, ...] = ()
 
 
@@ -153,7 +155,7 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
     if streams is None or members is None:
         streams, members = pl.DataFrame(schema=STREAMS_SCHEMA), pl.DataFrame(schema=MEMBERS_SCHEMA)
     first, last = (moment.replace(tzinfo=None) for moment in (start, end))
-    inside = streams.filter(pl.col("window_start").is_between(first, last, closed="left"))
+    inside = held(spec, streams).filter(pl.col("window_start").is_between(first, last, closed="left"))
     named = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()
     return Published(
         _with_thresholds(spec, _typed(judgements.filter(pl.col("model_version") == ALL_VERSIONS), Judgement)),
@@ -180,9 +182,38 @@ def _with_thresholds(spec: MonitorSpec, rows: list[Judgement]) -> list[Judgement
     return [replace(row, thresholds=by_name.get((row.column, row.metric), ())) for row in rows]
 
 
+def held(spec: MonitorSpec, streams: pl.DataFrame) -> pl.DataFrame:
+    """Decisions, those on a member of an incident over a stretch also in the windows until the next one ends.
+
+    Between two stretches nothing new is known of it: it is still away, and the incident still open.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    streams : DataFrame
+        Of `STREAMS_SCHEMA`.
+
+    Returns
+    -------
+    DataFrame
+        The same columns; no window that the engine has not decided.
+    """
+    stretch = stretch_of(spec)
+    if stretch is None or streams.is_empty():
+        return streams
+    away = streams.filter(pl.col("stream").str.ends_with(stretch.ending) & pl.col("in_incident"))
+    told_once = {"warns": pl.lit(False)} if "warns" in streams.columns else {}
+    later = [
+        away.with_columns(window_start=pl.col("window_start") + k * spec.window, **told_once)
+        for k in range(1, stretch.n)
+    ]
+    decided = pl.col("window_start") <= streams["window_start"].max()
+    return pl.concat([streams, *(frame.filter(decided) for frame in later)])
+
+
 def spike_limit(spec: MonitorSpec, stream: str) -> float | None:
     """Standard deviations from which a window of this stream is a spike; the first pattern that matches decides."""
-    return next((limit for pattern, limit in spec.alerts.spikes.items() if fnmatchcase(stream, pattern)), None)
+    return next((limit for pattern, limit in spec.alerts.spikes.items() if decisions.matches(pattern, stream)), None)
 
 
 Row = TypeVar("Row", Judgement, StreamState, IncidentMember)

@@ -19,11 +19,13 @@ from metrics_py.alerting.changes import BACK
 from metrics_py.wording import day, deviations, number
 from sightline.alerts.stream_words import stream_words
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
+from sightline.spec.model import Threshold
 from sightline.spec.plan import PlannedCheck, family, metrics_of
+from sightline.spec.stretches import is_over_stretch
 
 Level = Literal["ok", "warn", "error"]
 Cause = Literal["rule", "incident", "evidence", ""]
-RANK = {"alert": 3, "warn": 2, "ok": 1, "insufficient_data": 0}
+RANK = {"alert": 3, "warn": 2, "ok": 1, "provisional": 1, "insufficient_data": 0}
 AWAY = 3.0
 """Standard deviations from the old level from which a window of a member is away, or half of its effect if less."""
 SHOWN_STREAMS = 8
@@ -202,6 +204,8 @@ def _verdict(
     incidents: Mapping[str, list[IncidentMember]],
 ) -> Verdict | None:
     main = speaker(check, rows)
+    if main.reason_code == "judged_later":
+        return None
     members = [s for s in streams if s.in_incident]
     red = [s for s in members if is_red(s, incidents)]
     strongest = max(
@@ -220,7 +224,7 @@ def _verdict(
         level, cause = "error", "incident"
     elif crossed or main.reason_code == "metric_failed":
         level, cause = "warn", "rule"
-    elif main.status == "insufficient_data":
+    elif main.status == "insufficient_data" and not _is_told_by_streams(main, streams):
         return None
     elif any(s.warns for s in streams):
         level, cause = "warn", "evidence"
@@ -237,14 +241,31 @@ def _verdict(
     return Verdict(level, f"{_spike_words(spikes)}{told}{text}", facts, cause=cause)
 
 
+def _is_told_by_streams(row: Judgement, streams: list[StreamState]) -> bool:
+    """Whether the alert engine has judged a stretch whose distance from the reference is not clear."""
+    return _is_unclear_stretch(row) and any(s.status != "insufficient_data" for s in streams)
+
+
+def _is_unclear_stretch(row: Judgement) -> bool:
+    return is_over_stretch(row.reason) and row.reason_code == "unclear"
+
+
 def _crossed(row: Judgement) -> Iterator[tuple[Level, str]]:
     """The fixed thresholds of the monitor's file that a judged value crosses, in words."""
     if row.value is None or row.status == "insufficient_data":
         return
     for threshold in row.thresholds:
         broken = threshold.broken(row.value)
+        if row.status == "provisional" and not _breaks_throughout(threshold, row):
+            continue
         if broken:
             yield broken[0], f"{row.metric.replace('_', ' ').capitalize()} {number(row.value)} is {broken[1]}"
+
+
+def _breaks_throughout(threshold: Threshold, row: Judgement) -> bool:
+    """Whether a value that may still move breaks a threshold with all of its interval."""
+    ends = (row.ci_low, row.ci_high)
+    return all(end is not None and threshold.broken(end) is not None for end in ends)
 
 
 def is_red(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> bool:
@@ -293,6 +314,10 @@ def _facts(row: Judgement, strongest: StreamState | None) -> dict[str, Any]:
         facts["bound"] = bound
     if strongest is not None:
         facts["evidence"] = evidence_words(strongest.evidence_days)
+    if row.naive_value is not None:
+        facts["naive value"] = row.naive_value
+    if row.maturity is not None:
+        facts["maturity"] = row.maturity
     if row.reason:
         facts["reason"] = row.reason
     return facts
@@ -373,7 +398,7 @@ def _text(
     incidents: Mapping[str, list[IncidentMember]],
 ) -> str:
     name = row.metric.replace("_", " ")
-    if row.status == "insufficient_data" and (not rejected or row.value is None):
+    if row.status == "insufficient_data" and (not rejected or row.value is None) and not _is_unclear_stretch(row):
         return f"{_incident_words(row, rejected, incidents)}Not enough data: {row.reason}."
     text = f"{name} {number(row.value)}"
     if row.ci_low is not None and row.ci_high is not None:
@@ -382,7 +407,8 @@ def _text(
         text += f", reference {number(row.reference_value)}"
     text += f" {unit}." if unit else "."
     is_pause = row.metric == "n_rows" and row.status == "ok"
-    if row.reason and (hard or is_pause or row.status == "warn" or row.reason_code == "usual"):
+    is_told = hard or is_pause or row.status in ("warn", "provisional") or row.reason_code == "usual"
+    if row.reason and (is_told or is_over_stretch(row.reason)):
         text = f"{row.reason[0].upper()}{row.reason[1:]}. {text}"
     if rejected:
         text = _incident_words(row, rejected, incidents) + text

@@ -31,6 +31,8 @@ JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
     "status": TEXT,
     "reason": TEXT,
     "reason_code": TEXT,
+    "naive_value": NUMBER,
+    "maturity": NUMBER,
     "revision": pl.Int32(),
     "computed_at": TIMESTAMP,
     "run_id": TEXT,
@@ -39,7 +41,7 @@ JUDGEMENT_KEY = ["monitor", "model_version", "window_start", "window_end", "segm
 JUDGEMENT_CONTENT = [
     name for name in JUDGEMENT_SCHEMA if name not in (*JUDGEMENT_KEY, "revision", "computed_at", "run_id")
 ]
-STATUSES = ("ok", "warn", "alert", "insufficient_data")
+STATUSES = ("ok", "warn", "alert", "provisional", "insufficient_data")
 SAME_TO = 1e-12
 """Relative difference up to which two floats are the same result: parallel sums differ in
 the last bits from run to run.

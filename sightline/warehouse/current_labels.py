@@ -11,6 +11,6 @@ order files are delivered, and what was known at an earlier moment follows from 
 CURRENT_LABELS = """SELECT window_key, window_start, prediction_id,
     max_by(label_class, (observed_at, revision_order)) AS label_class,
     max_by(label_value, (observed_at, revision_order)) AS label_value,
-    min(received_at) AS first_received_at, count(DISTINCT coalesce(label_class, label_value::VARCHAR)) AS n_values
+    min(observed_at) AS first_observed_at, count(DISTINCT coalesce(label_class, label_value::VARCHAR)) AS n_values
 FROM raw.labels GROUP BY window_key, window_start, prediction_id"""
 """The revision of each prediction that was observed last, then arrived last."""

@@ -259,18 +259,31 @@ def test_custom_metrics_value_matrix_and_pinball(binary, regression):
     check(regression, "custom_sums", custom(labelled(regression), losses))
 
 
-def test_label_delays_count_every_labelled_row(benches):
+def test_quality_cells_add_up_to_the_sums(benches):
+    keys = ["window_key", "window_start", "model_version", "segment", "bucket"]
     for bench in benches.values():
-        delays = bench.mart("label_delays")
+        cells, totals = bench.mart("quality_cells"), bench.mart("quality_sums").sort(keys)
+        added = cells.group_by(keys).agg(pl.col(pl.Int64, pl.Float64).sum()).select(totals.columns).sort(keys)
+        assert_frame_equal(added, totals, check_exact=False, rel_tol=1e-9)
+        confusion = bench.mart("confusion")
+        decided = cells.filter(pl.col("predicted_class") != "", pl.col("label_class") != "")
+        assert decided["n"].sum() == confusion["n"].sum()
+
+
+def test_label_arrivals_count_every_labelled_row(benches):
+    for bench in benches.values():
+        delays = bench.mart("label_arrivals")
         wanted = aggregate(labelled(bench), [], n=N)
         assert_frame_equal(aggregate(delays, [], n=pl.col("n").sum()), wanted)
         received = bench.paths.landing_labels / "all.parquet"
-        windows = [
-            (received.stat().st_mtime - bench.spec.window_start(key).timestamp()) // bench.spec.window.total_seconds()
+        waited = [
+            max(0.0, received.stat().st_mtime - bench.spec.window_start(key).timestamp())
+            / bench.spec.window.total_seconds()
             for key in delays["window_key"].to_list()
         ]
-        assert delays["delay_bin"].to_list() == [max(0, int(w)) for w in windows]
-        assert delays["score_group"].is_between(-1, 9).all()
+        assert delays["delay_bin"].to_list() == [int(4 * d) if d < 4 else 12 + int(d) for d in waited]
+        most = 9 if bench.spec.model.task == "multiclass_classification" else 31
+        assert delays["score_group"].is_between(-1, most).all()
 
 
 def test_a_second_run_over_some_windows_changes_nothing(binary):

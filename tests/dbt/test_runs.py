@@ -49,7 +49,7 @@ def test_an_empty_lake_and_no_reference_give_empty_marts_and_unit_tests_pass(ben
     statuses = bench.build()
     assert set(statuses.values()) <= {"success", "pass", "no-op"}
     assert all(mart.is_empty() for mart in bench.all_marts().values())
-    assert len(bench.all_marts()) == 16
+    assert len(bench.all_marts()) == 17
     done = bench.dbt("test --select test_type:unit")
     assert done.returncode == 0, done.stdout[-4000:]
     written = sum(file.read_text().count("    model: ") for file in (ROOT / "dbt_project" / "models").rglob("*.yml"))
@@ -83,7 +83,7 @@ def test_labels_arrive_late_change_and_meet_bins_frozen_later(bench):
     with connect(bench.paths, read_only=True) as con:
         current = con.sql("SELECT label_class, count(*) FROM raw.current_labels GROUP BY 1 ORDER BY 1").fetchall()
     assert confusion.group_by("actual_class").agg(pl.col("n").sum()).sort("actual_class").rows() == current
-    assert bench.mart("label_delays").group_by("delay_bin").agg(pl.col("n").sum()).rows() == [(0, 10)]
+    assert bench.mart("label_arrivals").group_by("delay_bin").agg(pl.col("n").sum()).rows() == [(2, 10)]
     assert bench.mart("label_bins")["n"].sum() == 10
     bins = bench.mart("column_bins")
     assert set(bins["window_key"]) == {"2026-01-05"}  # the other day keeps its rows until it is run with the new bins

@@ -9,7 +9,6 @@ with labels as (
         prediction_id,
         label_class,
         label_value,
-        received_at,
         observed_at,
         revision_order,
         {{ short_key('prediction_id') }} as short_key
@@ -26,7 +25,7 @@ select
     labels.prediction_id,
     labels.label_class,
     labels.label_value,
-    labels.received_at as first_received_at,
+    labels.observed_at as first_observed_at,
     {{ as_bigint('1') }} as n_values
 from labels
 left join repeated on labels.short_key = repeated.short_key
@@ -37,7 +36,7 @@ select
     labels.prediction_id,
     max_by(labels.label_class, {{ pair('labels.observed_at', 'labels.revision_order') }}) as label_class,
     max_by(labels.label_value, {{ pair('labels.observed_at', 'labels.revision_order') }}) as label_value,
-    min(labels.received_at) as first_received_at,
+    min(labels.observed_at) as first_observed_at,
     count(distinct coalesce(labels.label_class, {{ as_text('labels.label_value') }})) as n_values
 from labels
 inner join repeated on labels.short_key = repeated.short_key

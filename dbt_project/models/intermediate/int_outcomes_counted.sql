@@ -18,8 +18,7 @@ with joined as (
     {{ labelled_predictions([
         finite('inferences.prediction') ~ ' as prediction',
         'labels.n_values',
-        as_int('greatest(0, floor(' ~ seconds_between('inferences.window_start', 'labels.first_received_at') ~ ' / '
-            ~ double_literal(setting('window_seconds', '86400')) ~ '))') ~ ' as delay_bin',
+        delay_bin('inferences.window_start', 'labels.first_observed_at') ~ ' as delay_bin',
         'inferences.predicted_class as logged_class',
         finite('inferences.score') ~ ' as score',
     ] + named_class_scores('inferences')) }}

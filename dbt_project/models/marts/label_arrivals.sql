@@ -5,7 +5,7 @@ with outcomes as (
 grouped as (
     select
         *,
-        coalesce({{ as_int('floor(score_bin * 10 / 256e0)') if task() == 'binary_classification' else 'score_group' }}, -1) as delay_group
+        coalesce({{ delay_group() }}, -1) as delay_group
     from outcomes
 ),
 

@@ -1,0 +1,291 @@
+"""How labels arrive: the share that has come by any age of a window, for each kind of row, and how well it is known.
+
+Labels that come first are not like those that come late: bookings are cancelled early and kept late, fraud is reported
+by some and noticed by others. What a window's labels say while others are on their way is biased; by how much depends
+on the delay of each kind of row (its class and its score). That is learnt from windows that are older.
+
+The share F(a) that has come by age a cannot be read off the windows that are still filling up. Conditioning on what has
+arrived, which is right truncation, the *reverse* hazard ``h(u)`` = labels of delay u / labels of delay at most u, over
+the windows old enough to show delay u, is free of that, and ``F(a)`` is the product of ``1 - h(u)`` over all u > a: the
+chain ladder of reserving.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+FINE_WINDOWS = 4
+"""Delays below so many windows are counted in quarters of a window, longer ones in whole windows."""
+
+PARTS = 4
+ROWS_PER_CELL = 200
+"""Kinds of rows are joined with their neighbours until this many labels tell of each."""
+
+MOST_GROUPS = 10
+"""Groups of the score per class, at most."""
+
+AT_ONCE = 8
+"""Windows whose labels come as the first of all, and at one moment, are a history that was loaded."""
+
+IN_AT_END = 0.99
+"""Share of the known labels that must have come by two thirds of the known ages: then no tail is hidden."""
+
+
+def delay_start(bins: IntArray) -> FloatArray:
+    """Delay, in windows, at which bins begin.
+
+    Parameters
+    ----------
+    bins : integer ndarray
+        ``floor(4 d)`` for a delay d below 4 windows, ``12 + floor(d)`` for a longer one.
+
+    Returns
+    -------
+    ndarray
+        Windows since the window began.
+
+    Examples
+    --------
+    >>> delay_start(np.array([0, 3, 15, 16, 17])).tolist()
+    [0.0, 0.75, 3.75, 4.0, 5.0]
+    """
+    fine = FINE_WINDOWS * PARTS
+    return np.where(bins < fine, bins / PARTS, bins - (fine - FINE_WINDOWS))
+
+
+@dataclass(frozen=True, eq=False)
+class DelayLaw:
+    """Completion curves of the cells of one monitor.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        ``label_class, score_group, cell``: which cell each class and score group belongs to.
+    starts : ndarray, shape (bins,)
+        Delay, in windows, at which each bin begins; the last one ends the axis.
+    curve : ndarray, shape (cells, bins)
+        Share of the labels of a cell that has come before each start.
+    log_variance : ndarray, shape (cells, bins)
+        Variance of the logarithm of `curve`.
+    overdispersion : float
+        Pearson's, of the arrivals around the law; at least 1.
+    known_to : float
+        Age, in windows, of the oldest window it was learnt from.
+    n_labels : int
+        Labels it was learnt from.
+    longest : float
+        Delay, in windows, after which no label is waited for.
+    """
+
+    cells: pl.DataFrame
+    starts: FloatArray
+    curve: FloatArray
+    log_variance: FloatArray
+    overdispersion: float
+    known_to: float
+    n_labels: int
+    longest: float = np.inf
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return len(self.curve)
+
+    @cached_property
+    def hides_a_tail(self) -> bool:
+        """Labels are still arriving at the end of what is known: what comes later, nobody can tell."""
+        if not self.n_cells or self.known_to >= self.longest:
+            return False
+        return bool(self.completion(2 * self.known_to / 3)[0].min() < IN_AT_END)
+
+    def completion(self, age: float) -> tuple[FloatArray, FloatArray]:
+        """Share of each cell's labels that has come by an age, and the variance of its logarithm.
+
+        Parameters
+        ----------
+        age : float
+            Windows since the window began.
+
+        Returns
+        -------
+        share, log_variance : ndarray, shape (cells,)
+            Linear within a bin.
+        """
+        return self._at(self.curve, age), self._at(self.log_variance, age)
+
+    def _at(self, curves: FloatArray, age: float) -> FloatArray:
+        found: FloatArray = np.zeros(len(curves))
+        for i, own in enumerate(curves):
+            found[i] = cast("float", np.interp(age, self.starts, own))
+        return found
+
+
+def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) -> DelayLaw:
+    """Learn the law from the labels of many windows.
+
+    Parameters
+    ----------
+    arrivals : DataFrame
+        ``window_start, label_class, score_group, delay_bin, n``: first arrivals (see `delay_start`); classes and
+        groups of a row must be known when its label is.
+    ages : DataFrame
+        ``window_start, age``: windows since each window began, those without any label, too.
+    longest : float
+        Delay, in windows, after which no label is waited for.
+
+    Returns
+    -------
+    DelayLaw
+        Without cells where there is no label at all.
+
+    Notes
+    -----
+    A cell is a class and a range of score groups: at most `MOST_GROUPS` per class, of about equal numbers of labels, at
+    least `ROWS_PER_CELL` each. Assumed: within a cell the delay does not depend on what the metric measures, the law is
+    stable over the windows given, and labels that never come are missing at random.
+
+    References
+    ----------
+    Lagakos, Barraj & De Gruttola (1988), Biometrika 75:515 (reverse time). Mack (1993), ASTIN Bulletin 23:213 (chain
+    ladder). Kalbfleisch & Lawless (1989), JASA 84:360.
+    """
+    waited = pl.Series(delay_start(arrivals["delay_bin"].to_numpy().astype(np.int64))) < longest
+    rows = _watched(arrivals.filter(waited & (pl.col("n") > 0)).join(ages, on="window_start"))
+    ages = ages.filter(pl.col("age") <= (rows["age"].max() if len(rows) else 0.0))
+    cells = _cells(rows)
+    rows = rows.join(cells, on=["label_class", "score_group"])
+    known_to = float(ages["age"].max() or 0.0) if len(ages) else 0.0  # pyright: ignore[reportArgumentType]
+    n_cells = int(cells["cell"].max()) + 1 if len(cells) else 0  # pyright: ignore[reportArgumentType]
+    n_bins = int(rows["delay_bin"].max()) + 2 if len(rows) else 1  # pyright: ignore[reportArgumentType]
+    starts = delay_start(np.arange(n_bins))
+    if not n_cells:
+        return DelayLaw(cells, starts, np.ones((0, n_bins)), np.zeros((0, n_bins)), 1.0, known_to, 0, longest)
+    windows = ages.sort("window_start").with_row_index("window")
+    placed = rows.join(windows.select("window_start", "window"), on="window_start")
+    counts = np.zeros((len(windows), n_cells, n_bins - 1))
+    np.add.at(
+        counts, tuple(placed[name].to_numpy() for name in ("window", "cell", "delay_bin")), placed["n"].to_numpy()
+    )
+    shows = windows["age"].to_numpy()[:, None] >= np.minimum(starts[1:], longest)[None, :]
+    new = np.where(shows[:, None, :], counts, 0.0)
+    upto = np.where(shows[:, None, :], counts.cumsum(axis=2), 0.0)
+    arrived, at_risk = new.sum(axis=0), upto.sum(axis=0)
+    hazard = np.divide(arrived, at_risk, out=np.zeros_like(arrived), where=at_risk > 0)
+    hazard[:, 0] = 0.0
+    later = np.maximum(1 - hazard, 1e-9)
+    upwards = cast("FloatArray", np.cumprod(later[:, ::-1], axis=1))[:, ::-1]
+    curve = np.concatenate([upwards, np.ones((n_cells, 1))], axis=1)
+    spread = hazard / (later * np.maximum(at_risk, 1.0))
+    variance = np.concatenate([np.cumsum(spread[:, ::-1], axis=1)[:, ::-1], np.zeros((n_cells, 1))], axis=1)
+    curve = _from_nothing(curve, starts)
+    phi = _overdispersion(new, upto, hazard)
+    return DelayLaw(cells, starts, curve, phi * variance, phi, known_to, int(rows["n"].sum()), longest)
+
+
+def _watched(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the windows whose labels were watched from the start.
+
+    A history that is loaded at once says of its labels only that they had come by then: where the first arrivals of all
+    are of `AT_ONCE` windows or more, those that had begun before are left out.
+    """
+    ago = pl.col("age") - pl.Series(delay_start(rows["delay_bin"].to_numpy().astype(np.int64)))
+    arrived = rows.with_columns(ago=ago)
+    first = arrived["ago"].max()
+    if not isinstance(first, float):
+        return rows
+    loaded = arrived.filter(pl.col("ago") > first - 1)
+    if loaded["window_start"].n_unique() < AT_ONCE:
+        return rows
+    return arrived.filter(pl.col("age") <= first + 1).drop("ago")
+
+
+def _from_nothing(curve: FloatArray, starts: FloatArray) -> FloatArray:
+    """Before the first bin nothing has come: the share at age 0 is 0, not that of the first bin's end."""
+    found = np.concatenate([np.zeros((len(curve), 1)), curve[:, 1:]], axis=1)
+    assert found.shape == (len(curve), len(starts))
+    return found
+
+
+def _overdispersion(new: FloatArray, upto: FloatArray, hazard: FloatArray) -> float:
+    """Pearson's chi-square of arrivals around their hazard per degree of freedom, where enough are expected."""
+    expected = upto * hazard[None]
+    usable = (expected >= 1) & (hazard[None] < 1)
+    free = int(usable.sum()) - int(usable.any(axis=0).sum())
+    if free < 10:
+        return 1.0
+    chi = np.where(usable, (new - expected) ** 2 / np.where(usable, expected * (1 - hazard[None]), 1.0), 0.0)
+    return max(float(chi.sum()) / free, 1.0)
+
+
+def _cells(rows: pl.DataFrame) -> pl.DataFrame:
+    """Which cell each class and score group belongs to.
+
+    Groups of several classes are joined to about equal numbers of labels. Those of one class alone are sizes of an
+    error: the largest ones weigh most and have cells as narrow as there are labels for.
+    """
+    totals = rows.group_by("label_class", "score_group").agg(pl.col("n").sum()).sort("label_class", "score_group")
+    is_error = totals["label_class"].n_unique() == 1
+    parts: list[pl.DataFrame] = []
+    first = 0
+    for _, own in totals.group_by(["label_class"], maintain_order=True):
+        n = own["n"].to_numpy()
+        ranges = _from_the_top(n) if is_error else _equal_parts(n)
+        dense = np.unique(ranges, return_inverse=True)[1]
+        parts.append(
+            own.select("label_class", "score_group").with_columns(cell=pl.Series(first + dense).cast(pl.Int64))
+        )
+        first += int(dense.max()) + 1
+    schema = {"label_class": pl.String, "score_group": pl.Int32, "cell": pl.Int64}
+    return pl.concat([pl.DataFrame(schema=schema), *(part.cast(schema) for part in parts)])  # pyright: ignore
+
+
+def _equal_parts(n: IntArray) -> IntArray:
+    wanted = int(np.clip(n.sum() // ROWS_PER_CELL, 1, MOST_GROUPS))
+    middle = n.cumsum() - n / 2
+    return np.minimum((middle * wanted / n.sum()).astype(np.int64), wanted - 1)
+
+
+def _from_the_top(n: IntArray) -> IntArray:
+    """Cells of at least `ROWS_PER_CELL` labels, filled from the largest errors down; the rest joins the lowest cell."""
+    ranges, cell, filled = np.zeros(len(n), dtype=np.int64), 0, 0
+    for i in range(len(n) - 1, -1, -1):
+        left = int(n[: i + 1].sum())
+        if filled >= ROWS_PER_CELL and left >= ROWS_PER_CELL:
+            cell, filled = cell - 1, 0
+        ranges[i] = cell
+        filled += int(n[i])
+    return ranges
+
+
+def nearest_cells(law: DelayLaw, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Cell of each class and score group, of those the law has not seen that of the nearest group of its class.
+
+    Parameters
+    ----------
+    law : DelayLaw
+        Whose cells are meant.
+    wanted : DataFrame
+        ``label_class, score_group``.
+
+    Returns
+    -------
+    DataFrame
+        `wanted`, distinct, with ``cell``; null for a class without any label in the law.
+    """
+    pairs = wanted.select("label_class", "score_group").unique()
+    joined = pairs.join(law.cells.rename({"score_group": "known"}), on="label_class", how="left")
+    distance = (pl.col("known") - pl.col("score_group")).abs()
+    return (
+        joined.sort("label_class", "score_group", distance, "known", nulls_last=True)
+        .group_by("label_class", "score_group", maintain_order=True)
+        .agg(pl.col("cell").first())
+    )
