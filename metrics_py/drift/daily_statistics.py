@@ -59,7 +59,12 @@ class Stream:
 
 
 def column_streams(
-    profile: ColumnProfile, counts: ArrayLike, n: ArrayLike | None = None, *, min_rows: int = MIN_ROWS
+    profile: ColumnProfile,
+    counts: ArrayLike,
+    n: ArrayLike | None = None,
+    *,
+    min_rows: int = MIN_ROWS,
+    period: str = "the window",
 ) -> list[Stream]:
     """Decision statistics of one column for T windows.
 
@@ -74,6 +79,8 @@ def column_streams(
         yet) count as null.
     min_rows : int, default 200
         Fewer effective rows (rows / design effect): insufficient data.
+    period : str, default "the window"
+        What the counts are of, for the reasons.
 
     Returns
     -------
@@ -104,7 +111,7 @@ def column_streams(
             "and not be below the rows counted"
         )
     missing = array[:, profile.where("null", "not_finite")].sum(axis=1) + rows - counted
-    window = _Window(profile, array, rows - missing, rows, min_rows)
+    window = _Window(profile, array, rows - missing, rows, min_rows, period)
     streams = [*_distribution_streams(window), window.rate("null_rate", missing, rows)]
     if profile.kind == "numeric":
         outside = array[:, profile.where("below", "above")].sum(axis=1)
@@ -124,6 +131,7 @@ class _Window:
     valid: NDArray[np.int64]
     rows: NDArray[np.int64]
     min_rows: int
+    period: str
 
     def stream(
         self, statistic: str, value: FloatArray, variance: FloatArray, display: FloatArray, n: ArrayLike
@@ -140,11 +148,11 @@ class _Window:
 
     def _reason(self, rows: int, effective: float) -> str:
         if rows == 0:
-            return "no rows with a value in the window"
+            return f"no rows with a value in {self.period}"
         if self.profile.design_effect == 1:
-            return f"{rows} rows in the window, {self.min_rows} needed: judge longer windows"
+            return f"{rows} rows in {self.period}, {self.min_rows} needed: judge longer windows"
         return (
-            f"{rows} rows in the window count as {effective:.0f} independent ones, {self.min_rows} needed: "
+            f"{rows} rows in {self.period} count as {effective:.0f} independent ones, {self.min_rows} needed: "
             "judge longer windows"
         )
 

@@ -22,6 +22,7 @@ from sightline.results.actions import read_actions
 from sightline.results.evidence import read_evidence
 from sightline.results.snapshots import read_snapshot, write_snapshot
 from sightline.spec.model import MonitorSpec
+from sightline.spec.stretches import split, stretch_of
 
 DEFAULT_WEIGHTS = {"model_quality/*": 8.0, "data_quality/*": 3.0, "drift/*": 1.0}
 """So weighted, each of the three assets holds about a third of the budget (15 columns).
@@ -53,12 +54,14 @@ REPLAYED = 8
 
 def config(spec: MonitorSpec) -> EngineConfig:
     """Settings of the engine: the budget is the promise, the weights and holidays are the user's."""
+    stretch = stretch_of(spec)
     return EngineConfig.from_budget(
         spec.alerts.budget.incidents,
         spec.alerts.budget.per,
         window=spec.window,
         warmup=spec.warmup_windows,
         warn_share=_warn_share(spec),
+        strides={stretch.ending: stretch.n} if stretch else {},
         holidays=frozenset(spec.alerts.holidays),
         follows=FOLLOWS,
         references=REFERENCES,
@@ -79,9 +82,14 @@ def default_weights(spec: MonitorSpec) -> dict[str, float]:
 def is_silenced(spec: MonitorSpec, stream: str) -> bool:
     """Does the spec give this stream the weight 0? The first pattern that matches decides."""
     for pattern, weight in spec.alerts.weights.items():
-        if fnmatchcase(stream, pattern):
+        if matches(pattern, stream):
             return weight == 0
     return False
+
+
+def matches(pattern: str, stream: str) -> bool:
+    """Whether a pattern of the spec means a stream, one over a stretch also by the name that it has by window."""
+    return fnmatchcase(stream, pattern) or fnmatchcase(split(stream)[0], pattern)
 
 
 def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:

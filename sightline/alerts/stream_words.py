@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metrics_py.wording import number, percent
+from sightline.spec.stretches import split
 
 ROLES = {"@score": "the model's score", "@prediction": "the prediction", "@label": "the label"}
 ACRONYMS = {
@@ -95,10 +96,14 @@ def stream_words(
     'temp: the share of missing values, usually 0 %, was 34 % in one window'
     >>> stream_words("data_quality/n_rows")
     'the number of predictions'
+    >>> stream_words("data_quality/carrier/unseen_rate@7d", 0.0, 0.12)
+    'carrier: the share of values that the reference does not hold, over 7 days, rose from 0 % to 12 %'
     """
-    _, column, statistic = parts(stream)
+    name, long = split(stream)
+    _, column, statistic = parts(name)
     known = _statistic(statistic)
     subject = f"{ROLES.get(column, column)}: {known.phrase}" if column else known.phrase
+    subject += f", over {long}{'' if before is None or after is None else ','}" if long else ""
     if before is None or after is None:
         return subject
     first, last = (percent(x) if known.unit == "share" else number(x) for x in (before, after))

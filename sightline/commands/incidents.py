@@ -15,6 +15,8 @@ from sightline.alerts.stream_words import stream_words
 from sightline.home import Home, MonitorPaths
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import find_monitor
+from sightline.spec.model import MonitorSpec
+from sightline.spec.stretches import split
 
 WARMUP = "warm-up"
 """How the engine's reason begins while a baseline is not known yet."""
@@ -35,7 +37,7 @@ def command(monitor: str, only_open: bool, form: str) -> None:
     home = Home.from_env()
     spec = find_monitor(home, monitor)
     found = incidents(home.monitor(monitor))
-    n_streams, silent = not_judged(home.monitor(monitor), spec.warmup_windows)
+    n_streams, silent = not_judged(home.monitor(monitor), spec)
     if only_open:
         found = [incident for incident in found if incident["status"] == "open"]
     if form == "json":
@@ -105,17 +107,26 @@ def _told(member: dict[str, Any]) -> dict[str, Any]:
     return {**member, "words": words}
 
 
-def not_judged(paths: MonitorPaths, patience: int) -> tuple[int, list[dict[str, Any]]]:
+def not_judged(paths: MonitorPaths, spec: MonitorSpec) -> tuple[int, list[dict[str, Any]]]:
     """Number of streams, and those that could raise no alarm lately (`stream`, `reason`).
 
-    Lately means in any of their last `patience` windows.
+    Lately means in any of as many of their last windows (or stretches of windows) as their warm-up has.
 
-    No incident says nothing about them: they have too few rows, no value, or are still in their warm-up.
+    No incident says nothing about them: they have too few rows, no value, or are still in their warm-up. A stream that
+    is judged over stretches by now is no longer one by window.
     """
+    from sightline.alerts import decisions  # costs scipy
+
     streams = read_snapshot(paths, "alert_streams")
     if streams is None or streams.is_empty():
         return 0, []
-    latest = streams.sort("window_start").group_by("stream", maintain_order=True).tail(patience)
+    names = streams["stream"].unique().to_list()
+    former = {split(name)[0] for name in names if split(name)[1]}
+    settings = decisions.config(spec)
+    needed = {name: settings.pace(name).taught for name in names if name not in former}
+    patience = pl.DataFrame({"stream": list(needed), "needed": list(needed.values())})
+    newest = pl.col("window_start").rank("ordinal", descending=True).over("stream")
+    latest = streams.join(patience, on="stream").filter(newest <= pl.col("needed")).sort("window_start")
     facts = latest.group_by("stream").agg(
         silent=(pl.col("status") == "insufficient_data").all(),
         warm=(pl.col("reason_code") == "warm_up").any(),
@@ -125,10 +136,15 @@ def not_judged(paths: MonitorPaths, patience: int) -> tuple[int, list[dict[str, 
     return len(facts), [
         {
             "stream": row["stream"],
-            "reason": f"{WARMUP}, {patience} windows with a value are needed" if row["warm"] else row["reason"],
+            "reason": _warm_up(row["stream"], needed[row["stream"]]) if row["warm"] else row["reason"],
         }
         for row in rows
     ]
+
+
+def _warm_up(stream: str, needed: int) -> str:
+    long = split(stream)[1]
+    return f"{WARMUP}, {needed} {f'stretches of {long}' if long else 'windows'} with a value are needed"
 
 
 def _print(incident: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from metrics_py.reasons import ReasonCode
@@ -16,13 +16,14 @@ from metrics_py.wording import day
 from sightline.home import MonitorPaths
 from sightline.judging import row_guards
 from sightline.judging.intake_contract import intake_verdicts
-from sightline.judging.published import IncidentMember, Published, StreamState, read_published
+from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, read_published
 from sightline.judging.row_guards import guard_verdicts
 from sightline.judging.verdicts import FactTable, Verdict, is_red, judged, speaker, verdicts
 from sightline.spec import plan
 from sightline.spec.flows import INTAKE_ASSETS
 from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck
+from sightline.spec.stretches import is_over_stretch, stretch_of
 
 ALERTS = "alerts"
 Found = Iterator[tuple[PlannedCheck, str, Verdict]]
@@ -220,7 +221,7 @@ def coverage(
     (window key, Verdict)
         Nothing for windows of which nothing was judged.
     """
-    lacking = _lacking(spec, by_asset, published)
+    lacking, long = _lacking(spec, by_asset, published)
     seen = {row.window_start for found in published.values() for row in found.judgements}
     for key in keys:
         start = spec.window_start(key).replace(tzinfo=None)
@@ -228,16 +229,23 @@ def coverage(
             continue
         now, before = lacking.get(start, {}), lacking.get(start - spec.window, {})
         fresh = {name: reason for name, reason in now.items() if before.get(name) != reason}
-        yield key, _coverage_verdict(now, fresh, spec.window)
+        yield key, _coverage_verdict(spec, now, fresh, sorted(long.get(start, set())))
 
 
-def _coverage_verdict(now: dict[str, str], fresh: dict[str, str], window: timedelta) -> Verdict:
+def _coverage_verdict(spec: MonitorSpec, now: dict[str, str], fresh: dict[str, str], long: Sequence[str]) -> Verdict:
     facts: dict[str, object] = {"not judged": len(now)}
+    stretch = stretch_of(spec)
+    every = ""
+    if long and stretch:
+        facts[f"judged every {stretch.words}"] = ", ".join(long)
+        rest = f" and {len(long) - SHOWN} more" if len(long) > SHOWN else ""
+        every = f" Judged every {stretch.words}: {', '.join(long[:SHOWN])}{rest}."
     if now:
         facts |= {"checks": FactTable(("check", "why"), tuple(sorted(now.items()))), "what to do": ADVICE}
     if fresh:
-        return Verdict("warn", f"No longer judged: {_listed(fresh)}", facts, cause="evidence")
-    return Verdict("ok", f"Not judged, as before: {_listed(now)}" if now else "Everything is judged.", facts)
+        return Verdict("warn", f"No longer judged: {_listed(fresh)}{every}", facts, cause="evidence")
+    text = f"Not judged, as before: {_listed(now)}" if now else "Everything is judged."
+    return Verdict("ok", text + every, facts)
 
 
 def _listed(reasons: dict[str, str]) -> str:
@@ -253,21 +261,49 @@ def _listed(reasons: dict[str, str]) -> str:
 
 def _lacking(
     spec: MonitorSpec, by_asset: dict[str, list[PlannedCheck]], published: dict[str, Published]
-) -> dict[datetime, dict[str, str]]:
-    """Per window the checks that are not judged, and the kind of reason, which does not change with the numbers."""
+) -> tuple[dict[datetime, dict[str, str]], dict[datetime, set[str]]]:
+    """Per window the checks that are not judged, and those that are judged over several windows.
+
+    The former with the kind of reason, which does not change with the numbers.
+    """
     found: dict[datetime, dict[str, str]] = {}
+    long: dict[datetime, set[str]] = {}
     for asset, known in published.items():
         for check, rows in judged(by_asset[asset], known):
             if _is_known(spec, check):
                 continue
-            waited = 0
+            lasting = _Lasting(spec.warmup_windows)
             for start, candidates in sorted(rows.items()):
                 main = speaker(check, candidates)
-                waited = waited + 1 if main.status == "insufficient_data" else 0
-                code = main.reason_code or ""
-                if waited and (code in LOUD or waited >= spec.warmup_windows):
-                    found.setdefault(start, {})[check.name] = code.replace("_", " ") or "not enough data"
-    return found
+                if main.reason_code == "judged_later" or is_over_stretch(main.reason):
+                    long.setdefault(start, set()).add(check.name)
+                reason = lasting.reason(main)
+                if reason:
+                    found.setdefault(start, {})[check.name] = reason
+    return found, long
+
+
+class _Lasting:
+    """For how long one check has lacked, window by window."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.waited = 0
+        self.between = 0
+        self.told = ""
+
+    def reason(self, row: Judgement) -> str:
+        """Why the check is not judged, empty while that is not known: between two stretches it is as it was."""
+        code = row.reason_code or ""
+        if code == "judged_later":
+            self.between += 1
+            return self.told
+        is_judged = row.status != "insufficient_data" or (is_over_stretch(row.reason) and code == "unclear")
+        self.waited = 0 if is_judged else self.waited + self.between + 1
+        self.between = 0
+        is_lasting = self.waited and (code in LOUD or self.waited >= self.patience)
+        self.told = (code.replace("_", " ") or "not enough data") if is_lasting else ""
+        return self.told
 
 
 def _is_known(spec: MonitorSpec, check: PlannedCheck) -> bool:

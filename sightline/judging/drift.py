@@ -22,6 +22,7 @@ from sightline.judging import precision
 from sightline.judging.evidence import column_evidence
 from sightline.judging.frames import BY, JUDGED, Judged, conform
 from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
+from sightline.judging.stretches import Stretches, read_stretches
 from sightline.judging.usual_distance import Usual, estimate, read_windows, usual
 from sightline.judging.weekdays import lacks_weekdays, same_weekdays
 from sightline.spec.model import MonitorSpec
@@ -54,10 +55,11 @@ def judge(
     profiles : mapping of column to ColumnProfile
         The frozen reference.
     """
-    judged = judge_bins(
-        spec, con, "column_bins", keys, {name: p for name, p in profiles.items() if name != "@label"}, ASSET
-    )
-    return precision.withheld(judged, precision.imprecise(spec, con, keys, profiles))
+    columns = {name: p for name, p in profiles.items() if name != "@label"}
+    stretches = read_stretches(spec, con, "column_bins", keys, columns)
+    judged = judge_bins(spec, con, "column_bins", keys, columns, ASSET, stretches)
+    lost = precision.imprecise(spec, con, stretches.keys(keys), profiles)
+    return precision.withheld(judged, precision.with_stretches(lost, stretches))
 
 
 def judge_bins(
@@ -67,26 +69,37 @@ def judge_bins(
     keys: Sequence[str],
     profiles: Mapping[str, ColumnProfile],
     asset: str,
+    stretches: Stretches | None = None,
 ) -> Judged:
-    """Drift from one mart of bin counts (``column_bins``, ``label_bins``)."""
+    """Drift from one mart of bin counts (``column_bins``, ``label_bins``); without `stretches` all is by window."""
+    stretches = stretches or Stretches(spec)
     current = with_all_versions(spec, read_mart(con, mart, keys))
     judged_columns = {name: profile for name, profile in profiles.items() if _is_judged(spec, name)}
-    history = _history(spec, con, mart, keys)
+    history = _history(spec, con, mart, stretches.keys(keys))
     ordinary = read_windows(spec, con, mart, current)
     frames: list[pl.DataFrame] = []
     for name, profile in judged_columns.items():
         rows = current.filter(pl.col("column_name") == name)
+        past, known = (frame.filter(pl.col("column_name") == name) for frame in (history, ordinary))
+        pooling = stretches.of_values(name)
+        if pooling is not None:
+            is_pooled = _is_whole() & (pl.col("window_start") >= pooling.since)
+            frames.append(_judge_stretches(stretches, profile, rows.filter(is_pooled), past, known))
+            rows = rows.filter(~is_pooled)
         if not rows.is_empty():
             groups, counts = dense(rows, profile)
-            reference = reference_counts(spec, history.filter(pl.col("column_name") == name), profile, groups)
+            reference = reference_counts(spec, past, profile, groups)
             judge_column = _judge_times if profile.kind == "datetime" else _judge_column
-            known = ordinary.filter(pl.col("column_name") == name)
             frames.append(judge_column(spec, name, profile, groups, counts, reference, known))
-    whole = current.filter(pl.col("segment") == "all", pl.col("model_version") == ALL_VERSIONS)
+    whole = current.filter(_is_whole())
     if asset == ASSET and profiles:
         frames.append(_without_profile(spec, whole, profiles))
     judged = pl.concat([conform(pl.DataFrame(schema={name: JUDGED[name] for name in BY})), *frames])
-    return Judged(judged, column_evidence(spec, whole, profiles, asset))
+    return Judged(judged, column_evidence(spec, whole, profiles, asset, stretches))
+
+
+def _is_whole() -> pl.Expr:
+    return (pl.col("segment") == "all") & (pl.col("model_version") == ALL_VERSIONS)
 
 
 def _without_profile(spec: MonitorSpec, whole: pl.DataFrame, profiles: Mapping[str, ColumnProfile]) -> pl.DataFrame:
@@ -203,6 +216,35 @@ def _rolling(spec: MonitorSpec, history: pl.DataFrame, profile: ColumnProfile, g
 # ---------------------------------------------------------------- judgement
 
 
+def _judge_stretches(
+    stretches: Stretches, profile: ColumnProfile, rows: pl.DataFrame, history: pl.DataFrame, ordinary: pl.DataFrame
+) -> pl.DataFrame:
+    """A column over stretches: judged in the last window of each, and told in the others that it will be.
+
+    `rows` are those of all rows together in the windows of the run; `history` and `ordinary` the column's.
+    """
+    spec, name, stretch = stretches.spec, profile.column, stretches.stretch
+    assert stretch is not None
+    long = stretches.bins.filter(pl.col("column_name") == name).with_columns(
+        segment=pl.lit("all"), model_version=pl.lit(ALL_VERSIONS)
+    )
+    frames: list[pl.DataFrame] = []
+    if not long.is_empty():
+        groups, counts = dense(long, profile)
+        before = groups.with_columns(window_start=stretches.begins(pl.col("window_start")))
+        reference = reference_counts(spec, history, profile, before)
+        judge_column = _judge_times if profile.kind == "datetime" else _judge_column
+        known = stretches.pooled(ordinary)
+        judged = judge_column(spec, name, profile, groups, counts, reference, known, stretch.words)
+        told = pl.concat_str(pl.lit(stretch.over), pl.col("reason"), separator=": ", ignore_nulls=True)
+        frames.append(judged.with_columns(reason=told, reason_code=pl.col("reason_code").fill_null("pooled")))
+    between = rows.select("window_start").unique().join(long, on="window_start", how="anti").sort("window_start")
+    last = stretch.last(spec, pl.col("window_start"))
+    reason = pl.format("judged {}, with the window of {}", pl.lit(stretch.over), last.dt.strftime(stretch.moment))
+    waiting = between.with_columns(model_version=pl.lit(ALL_VERSIONS), segment=pl.lit("all"), column=pl.lit(name))
+    return pl.concat([*frames, _not_judged(spec, waiting, "judged_later", "").with_columns(reason=reason)])
+
+
 def _judge_times(
     spec: MonitorSpec,
     name: str,
@@ -211,14 +253,15 @@ def _judge_times(
     counts: Counts,
     reference: Counts,
     ordinary: pl.DataFrame,
+    over: str = "",
 ) -> pl.DataFrame:
     """Hours of the week, where the window lacks weekdays those of the same weekdays.
 
     Within one hour there is nothing to compare.
     """
-    if spec.schedule != "hourly":
+    if spec.schedule != "hourly" or over:
         alike = same_weekdays(profile, reference, counts)
-        return _judge_column(spec, name, profile, groups, counts, alike, ordinary)
+        return _judge_column(spec, name, profile, groups, counts, alike, ordinary, over)
     lacking = lacks_weekdays(profile, reference, counts)
     told, kept = np.flatnonzero(lacking & (groups["segment"] == "all").to_numpy()), np.flatnonzero(~lacking)
     judged = _judge_column(spec, name, profile, groups[kept], counts[kept], reference[kept], ordinary)
@@ -235,17 +278,19 @@ def _judge_column(
     counts: Counts,
     reference: Counts,
     ordinary: pl.DataFrame,
+    over: str = "",
 ) -> pl.DataFrame:
     """The first method of the column says in which of three states it is.
 
-    The others are facts about all rows together. `ordinary` are the column's rows of `read_windows`.
+    The others are facts about all rows together. `ordinary` are the column's rows of `read_windows`, `over` is how long
+    a stretch is, where that is judged.
     """
     judged_by, *others = methods_of(spec, profile.kind)
     base = groups.with_columns(column=pl.lit(name))
     whole = (groups["segment"] == "all").to_numpy()
     is_own = spec.reference.kind != "rolling"
     pair = ColumnPair(profile, reference, counts, design_effect=profile.design_effect, has_own_reference=is_own)
-    states = _states(spec, name, judged_by, pair, whole, usual(spec, ordinary, judged_by, profile, groups))
+    states = _states(spec, name, judged_by, pair, whole, usual(spec, ordinary, judged_by, profile, groups, over))
     known = whole & (counts.sum(axis=1) > 0) & (reference.sum(axis=1) > 0)
     if not known.any():
         return conform(base.with_columns(**states))
@@ -289,7 +334,7 @@ def _states(
             float(n[i] / profile.design_effect),
             float(n[i]),
             str(state[i]),
-            ordinary.words(i, tolerance, spec),
+            ordinary.words(i, tolerance),
             describe_shift(profile, pair.current[i]) if whole[i] and is_far[i] else None,
         )
         for i in range(len(n))

@@ -10,10 +10,12 @@ from datetime import datetime
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from metrics_py.drift.daily_statistics import column_streams
+from metrics_py.drift.daily_statistics import Stream, column_streams
 from metrics_py.profile.column_profile import ColumnProfile
 from sightline.judging.frames import EVIDENCE
+from sightline.judging.stretches import Stretches
 from sightline.results.evidence import EVIDENCE_SCHEMA
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at, matures_at
@@ -23,9 +25,9 @@ RATES_OF_QUALITY = ("null_rate", "out_of_range_rate", "unseen_rate")
 
 
 def column_evidence(
-    spec: MonitorSpec, bins: pl.DataFrame, profiles: Mapping[str, ColumnProfile], asset: str
+    spec: MonitorSpec, bins: pl.DataFrame, profiles: Mapping[str, ColumnProfile], asset: str, stretches: Stretches
 ) -> pl.DataFrame:
-    """Decision statistics of every column in every window.
+    """Decision statistics of every column in every window, or over stretches where a window has too few rows.
 
     Parameters
     ----------
@@ -37,49 +39,67 @@ def column_evidence(
     asset : str
         ``drift``: rates of missing, unseen and out-of-range values then go to ``data_quality``;
         else all streams are the asset's.
+    stretches : Stretches
+        What is judged over several windows; it stands in the last of them.
 
     Returns
     -------
     DataFrame
         Shape `EVIDENCE`.
     """
-    frames: list[pl.DataFrame] = []
+    frames = [pl.DataFrame(schema=EVIDENCE)]
     for name, profile in profiles.items():
-        rows = bins.filter(pl.col("column_name") == name)
-        if rows.is_empty():
-            continue
-        starts = rows["window_start"].unique().sort()
-        counts = np.zeros((len(starts), len(profile)), dtype=np.int64)
-        np.add.at(
-            counts,
-            (starts.search_sorted(rows["window_start"]).to_numpy(), rows["bin_id"].to_numpy()),
-            rows["n"].to_numpy(),
-        )
-        feature = spec.columns.features.get(name)
+        pooling = stretches.by_stretch(name)
+        starts, counts = _counts(bins, profile)
         for stream in column_streams(profile, counts, min_rows=spec.drift.min_rows):
-            is_quality = stream.statistic in RATES_OF_QUALITY
-            if feature is not None and not feature.drift and not is_quality:
-                continue
-            if name == "@label" and stream.statistic == "null_rate":
-                continue  # a label that is there is never null: its absence is the stream labelled_rate
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "asset": ["data_quality" if is_quality and asset == "drift" else asset] * len(starts),
-                        "column": [name] * len(starts),
-                        "statistic": [stream.statistic] * len(starts),
-                        "window_start": starts,
-                        "value": pl.Series(stream.value).fill_nan(None),
-                        "display_value": pl.Series(stream.display).fill_nan(None),
-                        "n": stream.n,
-                        "variance": pl.Series(stream.variance).fill_nan(None),
-                        "reason": pl.Series(stream.reason, dtype=pl.String),
-                        "reason_code": pl.Series([why and "too_few_rows" for why in stream.reason], dtype=pl.String),
-                    },
-                    schema=EVIDENCE,
-                )
-            )
-    return pl.concat([pl.DataFrame(schema=EVIDENCE), *frames])
+            by_window = _stream_frame(spec, asset, name, stream, starts)
+            if by_window is not None:
+                is_pooled = pl.lit(pooling.holds(stream.statistic)) & (pl.col("window_start") >= pooling.since)
+                frames.append(by_window.filter(~is_pooled))
+        if stretches.stretch is None or name not in stretches.columns:
+            continue
+        ends, counts = _counts(stretches.bins, profile)
+        needed, period = stretches.spec.drift.min_rows, stretches.stretch.words
+        for stream in column_streams(stretches.long_profile(profile), counts, min_rows=needed, period=period):
+            frame = _stream_frame(spec, asset, name, stream, ends)
+            if frame is not None and pooling.holds(stream.statistic):
+                frames.append(frame.with_columns(statistic=pl.col("statistic") + stretches.stretch.ending))
+    return pl.concat(frames)
+
+
+def _counts(bins: pl.DataFrame, profile: ColumnProfile) -> tuple[pl.Series, NDArray[np.int64]]:
+    """Windows in which a column has rows, and its counts per bin in them."""
+    rows = bins.filter(pl.col("column_name") == profile.column)
+    starts = rows["window_start"].unique().sort()
+    counts = np.zeros((len(starts), len(profile)), dtype=np.int64)
+    at = starts.search_sorted(rows["window_start"]).to_numpy()
+    np.add.at(counts, (at, rows["bin_id"].to_numpy()), rows["n"].to_numpy())
+    return starts, counts
+
+
+def _stream_frame(spec: MonitorSpec, asset: str, column: str, stream: Stream, starts: pl.Series) -> pl.DataFrame | None:
+    """One statistic as evidence, None for those that nobody watches."""
+    is_quality = stream.statistic in RATES_OF_QUALITY
+    feature = spec.columns.features.get(column)
+    if feature is not None and not feature.drift and not is_quality:
+        return None
+    if column == "@label" and stream.statistic == "null_rate":
+        return None  # a label that is there is never null: its absence is the stream labelled_rate
+    return pl.DataFrame(
+        {
+            "asset": ["data_quality" if is_quality and asset == "drift" else asset] * len(starts),
+            "column": [column] * len(starts),
+            "statistic": [stream.statistic] * len(starts),
+            "window_start": starts,
+            "value": pl.Series(stream.value).fill_nan(None),
+            "display_value": pl.Series(stream.display).fill_nan(None),
+            "n": stream.n,
+            "variance": pl.Series(stream.variance).fill_nan(None),
+            "reason": pl.Series(stream.reason, dtype=pl.String),
+            "reason_code": pl.Series([why and "too_few_rows" for why in stream.reason], dtype=pl.String),
+        },
+        schema=EVIDENCE,
+    )
 
 
 def stream_name() -> pl.Expr:

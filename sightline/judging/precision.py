@@ -12,9 +12,11 @@ from metrics_py.profile.resolution import LOSSY, is_dense
 from metrics_py.reasons import ReasonCode
 from sightline.judging.frames import EVIDENCE, Judged, conform
 from sightline.judging.marts import read_mart
+from sightline.judging.stretches import Stretches
 from sightline.lake.intake.roles import roles
 from sightline.lake.intake.rounding import IMPRECISE, ROUNDED, ROUNDINGS
 from sightline.spec.model import MonitorSpec
+from sightline.spec.stretches import STRETCHES
 from sightline.warehouse.reference_data import column_roles
 
 CODE: ReasonCode = "imprecise"
@@ -22,6 +24,7 @@ REASON = LOSSY.format(instead="declare the column categorical")
 OF_REFERENCE = f"in the reference {REASON}"
 OF_ROWS = ("null_rate", "not_finite_rate", "contract_rate", "unseen_rate", "true_rate")
 """What does not look at the distance between numbers stays as it is."""
+STREAMS_OF_ROWS = (*OF_ROWS, *(f"{name}{stretch.ending}" for stretch in STRETCHES.values() for name in OF_ROWS))
 SCHEMA = {"window_start": pl.Datetime("us"), "column": pl.String, "imprecise": pl.String}
 
 
@@ -73,6 +76,27 @@ def imprecise(
     return lost.unique(["window_start", "column"], keep="first", maintain_order=True)
 
 
+def with_stretches(lost: pl.DataFrame, stretches: Stretches) -> pl.DataFrame:
+    """The same, and the stretches that hold such a window of a column that is judged over them.
+
+    Parameters
+    ----------
+    lost : DataFrame
+        From `imprecise`, of all windows of the stretches.
+    stretches : Stretches
+
+    Returns
+    -------
+    DataFrame
+        As of `imprecise`.
+    """
+    if stretches.stretch is None or lost.is_empty():
+        return lost
+    last = stretches.stretch.last(stretches.spec, pl.col("window_start"))
+    long = lost.filter(pl.col("column").is_in(list(stretches.columns))).with_columns(window_start=last)
+    return pl.concat([lost, long]).unique(["window_start", "column"], keep="first", maintain_order=True)
+
+
 def withheld(judged: Judged, lost: pl.DataFrame) -> Judged:
     """Judgements and evidence without what looks at the values of some windows and columns.
 
@@ -92,7 +116,7 @@ def withheld(judged: Judged, lost: pl.DataFrame) -> Judged:
         status=pl.when(is_lost).then(pl.lit("insufficient_data")).otherwise("status")
     )
     streams = judged.evidence.join(lost, on=on, how="left", maintain_order="left")
-    is_lost = pl.col("imprecise").is_not_null() & ~pl.col("statistic").is_in(OF_ROWS)
+    is_lost = pl.col("imprecise").is_not_null() & ~pl.col("statistic").is_in(STREAMS_OF_ROWS)
     streams = _without(streams, is_lost, ("value", "display_value", "variance"))
     return Judged(conform(rows), streams.select(EVIDENCE.names()))
 

@@ -39,21 +39,24 @@ class Usual:
     ----------
     low, high : ndarray, shape (T,)
         Smallest and largest distance from no change.
+    noun : str
+        What they are distances of.
     """
 
     low: FloatArray
     high: FloatArray
+    noun: str
 
     def limit(self, tolerance: float) -> FloatArray:
         """The larger of the tolerance and what is usual; shape (T,)."""
         return np.fmax(tolerance, self.high)
 
-    def words(self, group: int, tolerance: float, spec: MonitorSpec) -> str:
+    def words(self, group: int, tolerance: float) -> str:
         """The limit of one group, as people read it."""
         if not self.high[group] > tolerance:
             return f"the tolerance of {tolerance:g}"
         low, high = (number(float(end[group])) for end in (self.low, self.high))
-        return f"what is usual for {NOUNS[spec.schedule]}, {low} to {high}"
+        return f"what is usual for {self.noun}, {low} to {high}"
 
 
 def read_windows(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, mart: str, judged: pl.DataFrame) -> pl.DataFrame:
@@ -77,7 +80,12 @@ def read_windows(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, mart: str, j
 
 
 def usual(
-    spec: MonitorSpec, windows: pl.DataFrame, method: DriftMethod, profile: ColumnProfile, groups: pl.DataFrame
+    spec: MonitorSpec,
+    windows: pl.DataFrame,
+    method: DriftMethod,
+    profile: ColumnProfile,
+    groups: pl.DataFrame,
+    noun: str = "",
 ) -> Usual:
     """What is usual for each judged group: among the reference's windows of its segment, without itself.
 
@@ -92,6 +100,8 @@ def usual(
         Of the column.
     groups : DataFrame
         Columns window_start and segment; T rows.
+    noun : str, optional
+        What is judged, where that is no window of the schedule.
     """
     low, high = (np.full(len(groups), np.nan) for _ in range(2))
     segments, starts = groups["segment"].to_numpy(), groups["window_start"].to_numpy()
@@ -104,7 +114,7 @@ def usual(
             ordinary = distances[_is_told_by(spec, days, starts[i]) & np.isfinite(distances)]
             if len(ordinary) >= MIN_REFERENCE_WINDOWS:
                 low[i], high[i] = ordinary.min(), ordinary.max()
-    return Usual(low, high)
+    return Usual(low, high, noun or NOUNS[spec.schedule])
 
 
 def _is_told_by(spec: MonitorSpec, days: NDArray[np.datetime64], start: np.datetime64) -> NDArray[np.bool_]:

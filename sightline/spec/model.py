@@ -208,7 +208,7 @@ class Drift(Part):
         ),
     )
     bins: int = Field(default=32, ge=4, le=256, description="Reference-quantile bins per numeric column.")
-    min_rows: int = Field(default=200, ge=1, description="Fewer effective rows in a window: insufficient_data.")
+    min_rows: int = Field(default=200, ge=1, description="Fewer effective rows in a window: too few to judge it alone.")
 
 
 class Quality(Part):

@@ -77,7 +77,7 @@ class TestDrift:
             return np.where(rng.random(rows) < share, 0.0, rng.normal(0.02, 1, rows))
 
         old = mixed(3000, 0.9)
-        profile = build_profile(old, "numeric", column="age", bins=8, rows_per_window=60)
+        profile = build_profile(old, "numeric", column="age", bins=8, rows_per_window=400)
         samples = {20 + i: mixed(60, share) for i, share in enumerate((0.9, 0.6, 0.2, 0.0))}
         self.fill(con, profile, samples)
         judged = drift.judge(spec, con, [key(w) for w in samples], {"age": profile}).judgements
