@@ -18,7 +18,8 @@ from sightline.spec.durations import format_duration
 from sightline.spec.model import MonitorSpec
 from sightline.spec.yaml_lines import KeyPath
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Z|a-z]{2,7}\b")
+"""What Dagster takes for an address: another one would stop the code location, all monitors with it."""
 _TEAM = re.compile(r"team:[A-Za-z0-9_]+")
 
 

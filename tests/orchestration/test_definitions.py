@@ -12,9 +12,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.utils import is_valid_owner
 
 from sightline.home import Home
-from sightline.spec import plan
+from sightline.spec import plan, rules
+from sightline.spec.model import MonitorSpec
 from tests.support.workshop import Workshop, make_workshop, write
 
 GOLDEN = Path(__file__).parent / "golden" / "definitions.json"
@@ -179,3 +181,18 @@ def test_importing_the_code_location_does_not_import_what_only_runs_need(worksho
         check=True,
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "owner", ["ml@example.com", "team:ml", "a.b+c@x-y.example", "a@b.c", "ml@shop.technology", "x@y.zz"]
+)
+def test_an_owner_is_valid_where_dagster_takes_it(owner):
+    given = MonitorSpec.model_validate(
+        {
+            "model": {"id": "m", "task": "regression", "owner": owner},
+            "columns": {"prediction": "p", "features": {"x": "numeric"}},
+            "reference": {"path": "r.parquet"},
+        }
+    )
+    is_refused = any(problem.key_path == ("model", "owner") for problem in rules.problems(given))
+    assert is_refused is not is_valid_owner(owner)

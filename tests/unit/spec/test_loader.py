@@ -190,6 +190,8 @@ def test_keys_need_no_quotes(tmp_path):
         ("labels: {}", "labels: {}\nvalue_matrix: {a: {a: 2, b: 1}, b: {a: 1, b: 1}}", 6, "positive class '1'",
          "spell"),
         ("id: m,", "id: m, owner: bob,", 1, "'bob' is no owner", "team:name"),
+        ("id: m,", "id: m, owner: a@b.c,", 1, "'a@b.c' is no owner", "team:name"),
+        ("id: m,", "id: m, owner: ml@shop.technology,", 1, "'ml@shop.technology' is no owner", "team:name"),
         ("id: m,", "id: other,", 1, "called m.yaml, but model.id is 'other'", "rename the file to other.yaml"),
         ("id: m,", "id: My Model,", 1, "model.id is 'My Model'", "lower-case"),
         ("task: binary_classification", "task: binary", 1, "model.task is 'binary'", "binary_classification"),
