@@ -16,6 +16,7 @@ from sightline.home import Home
 from sightline.lake.store.ledger import open_ledger
 from sightline.spec.loader import find_monitor
 from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import keys_between
 
 LEVELS = ("error", "warn", "ok")
 
@@ -54,7 +55,7 @@ def verdict_rows(spec: MonitorSpec, home: Home, start: datetime | None, end: dat
     spec : MonitorSpec
     home : Home
     start, end : datetime, optional
-        Windows from `start` on and before `end`. Default: all that hold data.
+        Windows from `start` on and before `end`. Default: all that hold data, and the silent ones between them.
 
     Returns
     -------
@@ -71,10 +72,10 @@ def verdict_rows(spec: MonitorSpec, home: Home, start: datetime | None, end: dat
 
     paths = home.monitor(spec.id)
     with open_ledger(paths.ledger, create=False) as ledger:
-        keys = sorted({*ledger.window_keys("inferences"), *ledger.window_keys("labels")})
+        known = sorted({*ledger.window_keys("inferences"), *ledger.window_keys("labels")})
     keys = [
         key
-        for key in keys
+        for key in (keys_between(spec, known[0], known[-1]) if known else [])
         if (start is None or spec.window_start(key) >= start) and (end is None or spec.window_start(key) < end)
     ]
     if not keys:

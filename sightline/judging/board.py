@@ -7,7 +7,7 @@ broken; `coverage` warns when something ceases to be judged, or is left out for 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -221,15 +221,11 @@ def coverage(
     (window key, Verdict)
         Nothing for windows of which nothing was judged.
     """
-    lacking, long = _lacking(spec, by_asset, published)
-    seen = {row.window_start for found in published.values() for row in found.judgements}
+    found = _covered(spec, by_asset, published)
     for key in keys:
-        start = spec.window_start(key).replace(tzinfo=None)
-        if start not in seen:
-            continue
-        now, before = lacking.get(start, {}), lacking.get(start - spec.window, {})
-        fresh = {name: reason for name, reason in now.items() if before.get(name) != reason}
-        yield key, _coverage_verdict(spec, now, fresh, sorted(long.get(start, set())))
+        here = found.get(spec.window_start(key).replace(tzinfo=None))
+        if here is not None:
+            yield key, _coverage_verdict(spec, here.lacking, here.fresh, sorted(here.long))
 
 
 def _coverage_verdict(spec: MonitorSpec, now: dict[str, str], fresh: dict[str, str], long: Sequence[str]) -> Verdict:
@@ -259,50 +255,73 @@ def _listed(reasons: dict[str, str]) -> str:
     return "; ".join(parts) + "."
 
 
-def _lacking(
-    spec: MonitorSpec, by_asset: dict[str, list[PlannedCheck]], published: dict[str, Published]
-) -> tuple[dict[datetime, dict[str, str]], dict[datetime, set[str]]]:
-    """Per window the checks that are not judged, and those that are judged over several windows.
+@dataclass
+class _Coverage:
+    """What is not judged in one window: check -> kind of reason, which does not change with the numbers."""
 
-    The former with the kind of reason, which does not change with the numbers.
-    """
-    found: dict[datetime, dict[str, str]] = {}
-    long: dict[datetime, set[str]] = {}
+    lacking: dict[str, str] = field(default_factory=dict[str, str])
+    fresh: dict[str, str] = field(default_factory=dict[str, str])
+    """Those that were judged, or lacked for another reason, when the check was last looked at."""
+    long: list[str] = field(default_factory=list[str])
+    """Checks that are judged over several windows together."""
+
+
+def _covered(
+    spec: MonitorSpec, by_asset: dict[str, list[PlannedCheck]], published: dict[str, Published]
+) -> dict[datetime, _Coverage]:
+    found = {row.window_start: _Coverage() for known in published.values() for row in known.judgements}
     for asset, known in published.items():
         for check, rows in judged(by_asset[asset], known):
             if _is_known(spec, check):
                 continue
-            lasting = _Lasting(spec.warmup_windows)
+            lasting = _Lasting(spec, is_long=check.column in known.long)
             for start, candidates in sorted(rows.items()):
-                main = speaker(check, candidates)
-                if main.reason_code == "judged_later" or is_over_stretch(main.reason):
-                    long.setdefault(start, set()).add(check.name)
+                main, before = speaker(check, candidates), lasting.told
                 reason = lasting.reason(main)
+                here = found[start]
+                if lasting.is_over_stretches(main):
+                    here.long.append(check.name)
                 if reason:
-                    found.setdefault(start, {})[check.name] = reason
-    return found, long
+                    here.lacking[check.name] = reason
+                if reason and reason != before:
+                    here.fresh[check.name] = reason
+    return found
 
 
 class _Lasting:
-    """For how long one check has lacked, window by window."""
+    """Since when one check has lacked, window by window.
 
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
-        self.waited = 0
-        self.between = 0
+    Parameters
+    ----------
+    spec : MonitorSpec
+    is_long : bool
+        Whether streams of the check are over stretches: they judge what a window has too few rows for.
+    """
+
+    def __init__(self, spec: MonitorSpec, *, is_long: bool) -> None:
+        self.patience = (spec.warmup_windows - 1) * spec.window
+        self.is_long = is_long
+        self.since: datetime | None = None
         self.told = ""
+
+    def is_over_stretches(self, row: Judgement) -> bool:
+        """Whether the check is judged over stretches, by what it says of one window."""
+        is_short = self.is_long and row.status == "insufficient_data" and row.reason_code == "too_few_rows"
+        return is_short or row.reason_code == "judged_later" or is_over_stretch(row.reason)
 
     def reason(self, row: Judgement) -> str:
         """Why the check is not judged, empty while that is not known: between two stretches it is as it was."""
-        code = row.reason_code or ""
-        if code == "judged_later":
-            self.between += 1
-            return self.told
-        is_judged = row.status != "insufficient_data" or (is_over_stretch(row.reason) and code == "unclear")
-        self.waited = 0 if is_judged else self.waited + self.between + 1
-        self.between = 0
-        is_lasting = self.waited and (code in LOUD or self.waited >= self.patience)
-        self.told = (code.replace("_", " ") or "not enough data") if is_lasting else ""
+        code, is_over = row.reason_code or "", is_over_stretch(row.reason)
+        is_told_by_streams = (is_over and code == "unclear") or (
+            self.is_long and not is_over and code == "too_few_rows"
+        )
+        if row.status != "insufficient_data" or is_told_by_streams:
+            self.since, self.told = None, ""
+            return ""
+        self.since = self.since or row.window_start
+        if code != "judged_later":
+            is_lasting = code in LOUD or row.window_start - self.since >= self.patience
+            self.told = (code.replace("_", " ") or "not enough data") if is_lasting else ""
         return self.told
 
 

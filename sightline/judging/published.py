@@ -18,7 +18,7 @@ from sightline.results.evidence import read_evidence
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.model import MonitorSpec, Threshold
-from sightline.spec.stretches import stretch_of
+from sightline.spec.stretches import split, stretch_of
 
 DAY = timedelta(days=1)
 
@@ -135,11 +135,14 @@ class Published:
         Decisions on the windows in question.
     members : sequence of IncidentMember
         Of all incidents.
+    long : frozenset of str
+        Columns of the asset with streams over stretches.
     """
 
     judgements: Sequence[Judgement]
     streams: Sequence[StreamState]
     members: Sequence[IncidentMember]
+    long: frozenset[str] = frozenset()
 
 
 def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Sequence[str]) -> Published:
@@ -147,8 +150,9 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
 
     Judgements are also of those before, to tell how long one has lacked.
     """
+    stretch = stretch_of(spec)
     start, end = spec.window_start(min(keys)), spec.window_start(max(keys)) + spec.window
-    earlier = start - spec.warmup_windows * spec.window
+    earlier = start - (spec.warmup_windows + (stretch.n if stretch else 0)) * spec.window
     judgements = read_judgements(paths, asset=asset, start=earlier, end=end, segment="all")
     streams = read_snapshot(paths, decisions.STREAMS)
     members = read_snapshot(paths, decisions.MEMBERS)
@@ -169,6 +173,7 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
                 members.with_columns(evidence_days=pl.col("adjusted_evidence") * (spec.window / DAY)), IncidentMember
             )
         ],
+        frozenset(c for a, c, s in named.select("asset", "column", "statistic").rows() if a == asset and split(s)[1]),
     )
 
 

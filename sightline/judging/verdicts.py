@@ -21,7 +21,7 @@ from sightline.alerts.stream_words import stream_words
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
 from sightline.spec.model import Threshold
 from sightline.spec.plan import PlannedCheck, family, metrics_of
-from sightline.spec.stretches import is_over_stretch
+from sightline.spec.stretches import is_over_stretch, split
 
 Level = Literal["ok", "warn", "error"]
 Cause = Literal["rule", "incident", "evidence", ""]
@@ -206,6 +206,7 @@ def _verdict(
     main = speaker(check, rows)
     if main.reason_code == "judged_later":
         return None
+    long = [s for s in streams if split(s.stream)[1] and s.status != "insufficient_data"]
     members = [s for s in streams if s.in_incident]
     red = [s for s in members if is_red(s, incidents)]
     strongest = max(
@@ -224,7 +225,7 @@ def _verdict(
         level, cause = "error", "incident"
     elif crossed or main.reason_code == "metric_failed":
         level, cause = "warn", "rule"
-    elif main.status == "insufficient_data" and not _is_told_by_streams(main, streams):
+    elif main.status == "insufficient_data" and not long:
         return None
     elif any(s.warns for s in streams):
         level, cause = "warn", "evidence"
@@ -235,15 +236,12 @@ def _verdict(
     if level == "error":
         facts["what to do"] = REMEDIES[family(check)]
     text = _text(main, check.unit, members, strongest, hard, incidents)
+    if long and main.status == "insufficient_data" and not is_over_stretch(main.reason):
+        text = f"Watched over {split(long[0].stream)[1]}. {text}"
     if members and not red:
         text = f"{text} Reported, not failed: {_why_not_red(members, incidents)}."
     told = "".join(f"{words}. " for _, words in crossed)
     return Verdict(level, f"{_spike_words(spikes)}{told}{text}", facts, cause=cause)
-
-
-def _is_told_by_streams(row: Judgement, streams: list[StreamState]) -> bool:
-    """Whether the alert engine has judged a stretch whose distance from the reference is not clear."""
-    return _is_unclear_stretch(row) and any(s.status != "insufficient_data" for s in streams)
 
 
 def _is_unclear_stretch(row: Judgement) -> bool:

@@ -98,7 +98,16 @@ class TestVerdicts:
 
     def test_an_unclear_window_has_none_as_before(self):
         rows = [row(6, "unclear", "insufficient_data", "the interval holds the tolerance of 0.1")]
-        assert list(verdicts("drift", [DRIFT], Published(rows, [state(6)], []))) == []
+        by_window = state(6, stream="drift/age/location", statistic="location")
+        assert list(verdicts("drift", [DRIFT], Published(rows, [by_window], []))) == []
+
+    def test_a_check_of_few_rows_speaks_for_its_streams_over_seven_days(self):
+        few = {"status": "insufficient_data", "reason": "15 rows, 20 needed", "reason_code": "too_few_rows"}
+        rows = [Judgement(window_start=day(6), column="age", metric="null_rate", value=0.0, **few)]
+        there = {"stream": "data_quality/age/null_rate@7d", "asset": "data_quality", "statistic": "null_rate@7d"}
+        [(_, _, found)] = verdicts("data_quality", [COLUMN], Published(rows, [state(6, **there)], []))
+        assert (found.level, found.text) == ("ok", "Watched over 7 days. Not enough data: 15 rows, 20 needed.")
+        assert list(verdicts("data_quality", [COLUMN], Published(rows, [], []))) == []
 
 
 class TestBoard:
@@ -128,6 +137,37 @@ class TestBoard:
         assert found[13].text.startswith("No longer judged: drift__age (too few rows). Judged every 7 days")
         assert all("Not judged, as before" in v.text for v in found[14:34])
         assert [v.text[:20] for v in found[34:]] == ["Everything is judged"] * 2
+
+    def test_a_check_whose_streams_are_over_stretches_is_judged_by_them(self, spec):
+        few = {"status": "insufficient_data", "reason": "15 rows, 20 needed", "reason_code": "too_few_rows"}
+        rows = [Judgement(window_start=day(k), column="age", metric="null_rate", value=0.0, **few) for k in range(30)]
+        keys = [spec.key(day(k).replace(tzinfo=UTC)) for k in range(30)]
+        for long, text in ((["age"], "Everything is judged. Judged every 7 days: column__age."), ([], "Not judged")):
+            published = {"data_quality": Published(rows, [], [], frozenset(long))}
+            found = dict(coverage(spec, {"data_quality": [COLUMN]}, published, keys))
+            assert found[keys[-1]].text.startswith(text)
+
+    def test_silent_windows_begin_nothing_anew(self, spec):
+        """A monitor of working days: what lacks on Friday lacks on Monday."""
+        rows = [
+            Judgement(window_start=day(k), column="age", metric="psi", value=None, status="insufficient_data",
+                      reason="5 rows; 200 needed", reason_code="too_few_rows")
+            for k in range(40) if k % 7 < 5
+        ]  # fmt: skip
+        keys = [spec.key(day(k).replace(tzinfo=UTC)) for k in range(40)]
+        found = dict(coverage(spec, {"drift": [DRIFT]}, {"drift": Published(rows, [], [])}, keys))
+        assert [key for key, verdict in found.items() if verdict.level == "warn"] == [keys[14]]
+
+    def test_day_by_day_coverage_says_what_it_says_at_once(self, spec):
+        few = ("too_few_rows", "insufficient_data", "over 7 days: 30 rows; 50 needed")
+        rows = [row(k, *few) if k % 7 == 6 else later(k) for k in range(70)]
+        at_once = self.covered(spec, rows, 70)
+        reach = spec.warmup_windows + 7
+        for k in range(70):
+            key = spec.key(day(k).replace(tzinfo=UTC))
+            known = Published(rows[max(k - reach, 0) : k + 1], [], [])
+            [(_, alone)] = coverage(spec, {"drift": [DRIFT]}, {"drift": known}, [key])
+            assert alone == at_once[k]
 
     def test_between_two_stretches_an_incident_stays_open(self, spec):
         frame = pl.DataFrame(
