@@ -48,6 +48,8 @@ rests on:
 - A calendar: weekday (hourly windows: hour of the week) means are learnt; holidays must be listed under
   `alerts.holidays`.
 - A warm-up: 28 days (two weeks of hours, twelve weeks) before a stream may alarm; 56 days are better.
+- A stream over seven days (columns with few rows) is credited with seven windows for each value, and warms up for
+  twelve of them. Right after that a change may hide in the few values that it is compared with.
 - A season of the year is a change to whoever has never seen one: in its first year it is an incident. From a year of
   windows on, two yearly harmonics are taken out of the values, where they explain the weeks better than level shifts.
 - A process that wanders (a random walk, a first season) alarms, and rightly so. If nobody attends to it, an input is
