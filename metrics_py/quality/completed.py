@@ -26,9 +26,6 @@ MATURE_SHARE = 0.95
 IDENTIFIABLE_SHARE = 0.10
 """Below it the rows that have a label tell nothing of the others."""
 
-MATTERS = 0.01
-"""A cell with less than this share of the window's rows decides no state."""
-
 Z95 = 1.959964
 Tables = Mapping[str, pl.DataFrame]
 Evaluate = Callable[[Tables, Sequence[str]], pl.DataFrame]
@@ -43,8 +40,7 @@ class Completed:
     table : DataFrame
         As of `metrics_py.quality.table.quality_table`, of the weighted sums, with intervals that know of the delay.
     states : DataFrame
-        One row per group: ``share_in`` (labels in, of those expected), ``slowest`` (the least share of a kind of row
-        that matters).
+        One row per group: ``share_in``, the labels that are in of those expected.
     """
 
     table: pl.DataFrame
@@ -130,12 +126,7 @@ def complete(
     """
     keys = list(by)
     cells = weighed.filter(pl.col("kind") == "cells")
-    states = cells.group_by(keys).agg(
-        share_in=pl.col("n").sum() / pl.col("completed").sum(),
-        slowest=pl.col("share")
-        .filter(pl.col("completed").sum().over("cell") >= MATTERS * pl.col("completed").sum())
-        .min(),
-    )
+    states = cells.group_by(keys).agg(share_in=pl.col("n").sum() / pl.col("completed").sum())
     table = evaluate(make(weighed), keys)
     errors = _error_of_law(weighed if whole is None else weighed.filter(whole), make, evaluate, keys)
     on = keys if shared is None else [shared]
@@ -185,4 +176,4 @@ def _widened(
         ci_high=high,
         variance=pl.col("variance") * factor,
         final_half=Z95 * (overdispersion * missing * error**2 + law).sqrt(),
-    ).drop("law_variance", "share_in", "slowest")
+    ).drop("law_variance", "share_in")

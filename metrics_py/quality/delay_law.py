@@ -36,6 +36,9 @@ MOST_GROUPS = 10
 AT_ONCE = 8
 """Windows whose labels come as the first of all, and at one moment, are a history that was loaded."""
 
+MATTERS = 0.01
+"""A cell with less than this share of all labels decides no state."""
+
 IN_AT_END = 0.99
 """Share of the known labels that must have come by two thirds of the known ages: then no tail is hidden."""
 
@@ -76,6 +79,8 @@ class DelayLaw:
         Share of the labels of a cell that has come before each start.
     log_variance : ndarray, shape (cells, bins)
         Variance of the logarithm of `curve`.
+    mass : ndarray, shape (cells,)
+        Share of all labels that are of each cell.
     overdispersion : float
         Pearson's, of the arrivals around the law; at least 1.
     known_to : float
@@ -90,6 +95,7 @@ class DelayLaw:
     starts: FloatArray
     curve: FloatArray
     log_variance: FloatArray
+    mass: FloatArray
     overdispersion: float
     known_to: float
     n_labels: int
@@ -105,7 +111,7 @@ class DelayLaw:
         """Labels are still arriving at the end of what is known: what comes later, nobody can tell."""
         if not self.n_cells or self.known_to >= self.longest:
             return False
-        return bool(self.completion(2 * self.known_to / 3)[0].min() < IN_AT_END)
+        return self.slowest(2 * self.known_to / 3) < IN_AT_END
 
     def completion(self, age: float) -> tuple[FloatArray, FloatArray]:
         """Share of each cell's labels that has come by an age, and the variance of its logarithm.
@@ -121,6 +127,21 @@ class DelayLaw:
             Linear within a bin.
         """
         return self._at(self.curve, age), self._at(self.log_variance, age)
+
+    def slowest(self, age: float) -> float:
+        """Share that has come of the labels of the slowest cell that matters, seen in the window or not.
+
+        Parameters
+        ----------
+        age : float
+            Windows since the window began.
+
+        Returns
+        -------
+        float
+            1 without cells.
+        """
+        return float(self.completion(age)[0][self.mass >= MATTERS].min(initial=1.0))
 
     def _at(self, curves: FloatArray, age: float) -> FloatArray:
         found: FloatArray = np.zeros(len(curves))
@@ -168,7 +189,8 @@ def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) 
     n_bins = int(rows["delay_bin"].max()) + 2 if len(rows) else 1  # pyright: ignore[reportArgumentType]
     starts = delay_start(np.arange(n_bins))
     if not n_cells:
-        return DelayLaw(cells, starts, np.ones((0, n_bins)), np.zeros((0, n_bins)), 1.0, known_to, 0, longest)
+        nothing = np.zeros((0, n_bins))
+        return DelayLaw(cells, starts, nothing, nothing, np.zeros(0), 1.0, known_to, 0, longest)
     windows = ages.sort("window_start").with_row_index("window")
     placed = rows.join(windows.select("window_start", "window"), on="window_start")
     counts = np.zeros((len(windows), n_cells, n_bins - 1))
@@ -188,7 +210,9 @@ def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) 
     variance = np.concatenate([np.cumsum(spread[:, ::-1], axis=1)[:, ::-1], np.zeros((n_cells, 1))], axis=1)
     curve = _from_nothing(curve, starts)
     phi = _overdispersion(new, upto, hazard)
-    return DelayLaw(cells, starts, curve, phi * variance, phi, known_to, int(rows["n"].sum()), longest)
+    labels = counts.sum(axis=(0, 2))
+    mass = labels / labels.sum()
+    return DelayLaw(cells, starts, curve, phi * variance, mass, phi, known_to, int(labels.sum()), longest)
 
 
 def _watched(rows: pl.DataFrame) -> pl.DataFrame:
@@ -205,7 +229,7 @@ def _watched(rows: pl.DataFrame) -> pl.DataFrame:
     loaded = arrived.filter(pl.col("ago") > first - 1)
     if loaded["window_start"].n_unique() < AT_ONCE:
         return rows
-    return arrived.filter(pl.col("age") <= first + 1).drop("ago")
+    return arrived.filter(pl.col("age") <= first).drop("ago")
 
 
 def _from_nothing(curve: FloatArray, starts: FloatArray) -> FloatArray:

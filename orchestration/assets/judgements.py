@@ -82,7 +82,7 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
             work = Work(spec, paths, con, keys, reference, now)
             judged = told_weights(work, JUDGES[asset](work))
             if flow == DELAYED.name:
-                publish_law(paths, maturity.delay_law(spec, con, now))
+                publish_law(paths, maturity.delays(spec, con, now).law)
         rows = judged.judgements.with_columns(
             monitor=pl.lit(monitor.id), window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
         )

@@ -100,11 +100,12 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
 
 
 def _due(spec: MonitorSpec, flow: str, listing: Listing, key: str) -> list[datetime]:
-    """When a window is to be judged even if nothing came: closed, labels due, labels complete."""
+    """When a window is to be judged even if nothing came: closed; labels due, and complete if that is later."""
     if flow == IMMEDIATE.name:
         return [closes_at(spec, key)]
-    complete = [] if listing.mature_after is None else [spec.window_start(key) + listing.mature_after]
-    return [matures_at(spec, key), *complete]
+    due = matures_at(spec, key)
+    complete = spec.window_start(key) + (listing.mature_after or timedelta(0))
+    return [due, complete] if complete > due else [due]
 
 
 def _named(passed: Sequence[datetime]) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import duckdb
 import polars as pl
 
-from metrics_py.quality.completed import IDENTIFIABLE_SHARE, MATURE_SHARE, Completed, Evaluate, Tables, complete, weigh
+from metrics_py.quality.completed import IDENTIFIABLE_SHARE, MATURE_SHARE, Evaluate, Tables, complete, weigh
 from metrics_py.quality.delay_law import DelayLaw, fit
-from metrics_py.quality.table import quality_table
+from metrics_py.quality.table import NO_INTERVAL, quality_table
 from metrics_py.wording import percent
 from sightline.judging.frames import BY
 from sightline.judging.marts import has_mart, read_mart, with_all_versions
@@ -25,6 +26,9 @@ from sightline.spec.windows import matures_at
 
 LEARNT_FROM = 180
 """Windows that the law is learnt from; twice `labels.give_up_after` where that is longer."""
+
+SETTLED = 0.01
+"""Half-width of what is still to come up to which a mature number is settled, or a third of its own interval's."""
 
 ALL_IN = 0.999
 """Share of the labels of every kind of row from which on nothing is corrected."""
@@ -35,71 +39,98 @@ NO_LAW = "the labels are not due yet, and how they come is not known yet: not co
 NOT_CORRECTED = "not corrected for the labels that are missing"
 """What is said of metrics whose sums are not kept by what the delay depends on."""
 
+STILL_COMING = f"labels are still coming: {NOT_CORRECTED}"
+HOUR = 3600
 
-def delay_law(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> DelayLaw | None:
+
+@dataclass(frozen=True)
+class Delays:
+    """What is known of the labels that are still coming.
+
+    Parameters
+    ----------
+    law : DelayLaw or None
+        None without labels, and while nothing is known.
+    until : datetime
+        Up to when labels are known.
+    """
+
+    law: DelayLaw | None
+    until: datetime
+
+    def slowest(self, spec: MonitorSpec, start: datetime) -> float:
+        """Share of the labels of every kind of row that is in, of the window that begins at `start`."""
+        assert self.law is not None
+        age = (self.until - start) / spec.window
+        return 1.0 if age >= _give_up(spec) else self.law.slowest(age)
+
+
+def delays(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> Delays:
     """How the labels of a monitor arrive, learnt from its latest windows.
 
     Parameters
     ----------
     spec : MonitorSpec
     con : duckdb.DuckDBPyConnection
-        The monitor's warehouse.
+        The monitor's warehouse; one that no run of this release has worked on tells nothing.
     now : datetime
-        Up to when arrivals are known.
-
-    Returns
-    -------
-    DelayLaw or None
-        None without labels, or in a warehouse that no run of this release has worked on.
+        Moment of the judgement.
     """
+    nothing = Delays(None, now)
     if spec.labels is None or not has_mart(con, "label_arrivals"):
-        return None
-    n = max(LEARNT_FROM, 2 * math.ceil(spec.labels.give_up_after / spec.window))
-    since = now.replace(tzinfo=None) - n * spec.window
+        return nothing
     newest = con.sql("select max(window_start) as newest from marts.label_arrivals").pl()["newest"][0]
     if newest is None:
-        return None
-    since = min(since, newest - n * spec.window)
-    until = known_until(con, now)
+        return nothing
+    n = max(LEARNT_FROM, 2 * math.ceil(spec.labels.give_up_after / spec.window))
+    since = min(now.replace(tzinfo=None), newest) - n * spec.window
     arrivals = con.sql(
         "select window_start, label_class, score_group, delay_bin, sum(n)::bigint as n from marts.label_arrivals "
         "where segment = 'all' and window_start >= ? group by all",
         params=[since],
     ).pl()
     windows = con.sql("select distinct window_start from marts.label_counts where window_start >= ?", params=[since])
-    ages = _with_age(spec, windows.pl(), until)
-    law = fit(_by_outcome(spec, arrivals), ages, longest=_give_up(spec))
-    return law if law.n_cells else None
+    until = _known_until(con, since, now)
+    law = fit(_by_outcome(spec, arrivals), _with_age(spec, windows.pl(), until), longest=_give_up(spec))
+    return Delays(law if law.n_cells else None, until)
 
 
-def known_until(con: duckdb.DuckDBPyConnection, now: datetime) -> datetime:
-    """Up to when labels are known: when the latest one was observed; `now` without any.
+def _known_until(con: duckdb.DuckDBPyConnection, since: datetime, now: datetime) -> datetime:
+    """Up to when labels are known: `now`, or when the latest one was observed if that is unusually long ago.
 
-    So labels that come in batches, or have ceased to come, are not taken for all there are.
+    So nights and weekends are waited through, and labels that come in batches, or have ceased to come, are not taken
+    for all there are. Unusual is a silence longer than 99 % of those between two hours with labels.
     """
-    latest = con.sql("select max(observed_at) as latest from raw.labels").pl()["latest"][0]
-    return now if latest is None else min(now, latest.replace(tzinfo=UTC))
+    hours = con.sql(
+        "select distinct date_trunc('hour', observed_at) as hour from raw.labels where window_start >= ? order by hour",
+        params=[since],
+    ).pl()["hour"]
+    if hours.is_empty():
+        return now
+    latest = con.sql("select max(observed_at) as latest from raw.labels where window_start >= ?", params=[since])
+    seen = min(now, latest.pl()["latest"][0].replace(tzinfo=UTC))
+    silences = hours.diff().drop_nulls().dt.total_seconds()
+    usual = silences.quantile(0.99, "higher")
+    return now if usual is None or (now - seen).total_seconds() <= usual + HOUR else seen
 
 
-def immature(
-    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str], now: datetime, law: DelayLaw | None
-) -> list[datetime]:
+def immature(spec: MonitorSpec, keys: Sequence[str], now: datetime, known: Delays) -> list[datetime]:
     """Windows (naive UTC) with labels of some kind of row still to come; without a law those that are not due."""
-    if law is None:
-        late = [key for key in keys if spec.labels is not None and now < matures_at(spec, key)]
+    if spec.labels is None:
+        return []
+    if known.law is None:
+        late = [key for key in keys if now < matures_at(spec, key)]
     else:
-        until = known_until(con, now)
-        late = [key for key in keys if _is_young(spec, law, key, until, MATURE_SHARE)]
+        late = [key for key in keys if _is_young(spec, known, key, MATURE_SHARE)]
     return [spec.window_start(key).replace(tzinfo=None) for key in late]
 
 
-def only_told(judged: pl.DataFrame, windows: Sequence[datetime]) -> pl.DataFrame:
+def only_told(judged: pl.DataFrame, windows: Sequence[datetime], reason: str = STILL_COMING) -> pl.DataFrame:
     """Say of what depends on all labels, and is not corrected, that it is provisional in these windows."""
     waits = pl.col("window_start").is_in(list(windows)) & pl.col("status").is_in(["ok", "warn"])
+    told = {"status": "provisional", "reason": reason, "reason_code": "provisional"}
     return judged.with_columns(
-        status=pl.when(waits).then(pl.lit("provisional")).otherwise("status"),
-        reason=pl.when(waits).then(pl.lit(f"labels are still coming: {NOT_CORRECTED}")).otherwise("reason"),
-        reason_code=pl.when(waits).then(pl.lit("provisional")).otherwise("reason_code"),
+        **{name: pl.when(waits).then(pl.lit(text)).otherwise(name) for name, text in told.items()}
     )
 
 
@@ -109,7 +140,7 @@ def corrected(
     keys: Sequence[str],
     now: datetime,
     naive: pl.DataFrame,
-    law: DelayLaw | None,
+    known: Delays,
 ) -> pl.DataFrame:
     """Quality of some windows as all their labels will tell it.
 
@@ -121,57 +152,46 @@ def corrected(
     keys : sequence of str
         Window keys.
     now : datetime
-        Up to when labels are known.
+        Moment of the judgement.
     naive : DataFrame
         Result of `quality_table` and rows like its own, from the labels that are there.
-    law : DelayLaw or None
-        Result of `delay_law`.
+    known : Delays
+        Result of `delays`.
 
     Returns
     -------
     DataFrame
         `naive` with ``naive_value`` and ``maturity`` (labels in, of those expected; both null where nothing is
-        missing), and with the corrected value, interval and status where labels are missing.
+        missing), and with the corrected value, interval and status where labels are missing; ``is_biased`` marks what
+        could not be corrected.
     """
-    plain = naive.with_columns(pl.lit(None, dtype=pl.Float64).alias(NAIVE), maturity=pl.lit(None, dtype=pl.Float64))
-    if law is None:
-        return _not_due(spec, plain, keys, now)
-    now = known_until(con, now)
-    young = [key for key in keys if _is_young(spec, law, key, now)]
+    nothing = pl.lit(None, dtype=pl.Float64)
+    plain = naive.with_columns(nothing.alias(NAIVE), maturity=nothing, is_biased=pl.lit(False))
+    if known.law is None:
+        return only_told(plain, immature(spec, keys, now, known), NO_LAW)
+    young = [key for key in keys if _is_young(spec, known, key, ALL_IN)]
     if not young or not has_mart(con, "quality_cells"):
         return plain
     rows = _joint_rows(spec, con, young)
     if rows.is_empty():
         return plain
-    ages = _with_age(spec, rows.select("window_start").unique(), now)
-    found = complete(
-        weigh(rows, law, ages, [*BY, "kind"]),
-        _tables,
-        _evaluate(spec),
-        law,
-        BY,
-        pl.col("segment") == "all",
+    ages = _with_age(spec, rows.select("window_start").unique(), known.until)
+    weighed = weigh(rows, known.law, ages, [*BY, "kind"])
+    whole = pl.col("segment") == "all"
+    found = complete(weighed, _tables, _evaluate(spec), known.law, BY, whole, "window_start")
+    slowest = ages.select(
         "window_start",
+        slowest=pl.Series([known.slowest(spec, start.replace(tzinfo=UTC)) for start in ages["window_start"]]),
     )
-    return _joined(spec, law, plain, found)
+    return _joined(spec, known.law, plain, found.table, found.states.join(slowest, on="window_start"))
 
 
-def _not_due(spec: MonitorSpec, plain: pl.DataFrame, keys: Sequence[str], now: datetime) -> pl.DataFrame:
-    """While no law is known, what the labels say before they are due is provisional."""
-    if spec.labels is None:
-        return plain
-    early = [spec.window_start(key).replace(tzinfo=None) for key in keys if now < matures_at(spec, key)]
-    waits = (pl.col("status") == "ok") & pl.col("window_start").is_in(early)
-    return plain.with_columns(
-        status=pl.when(waits).then(pl.lit("provisional")).otherwise("status"),
-        reason=pl.when(waits).then(pl.lit(NO_LAW)).otherwise("reason"),
-        reason_code=pl.when(waits).then(pl.lit("provisional")).otherwise("reason_code"),
-    )
-
-
-def _is_young(spec: MonitorSpec, law: DelayLaw, key: str, now: datetime, share: float = ALL_IN) -> bool:
-    age = (now - spec.window_start(key)) / spec.window
-    return age < _give_up(spec) and (law.hides_a_tail or float(law.completion(age)[0].min()) < share)
+def _is_young(spec: MonitorSpec, known: Delays, key: str, share: float) -> bool:
+    """Whether labels of some kind of row, up to this share, are still to come."""
+    assert known.law is not None
+    start = spec.window_start(key)
+    is_waited_for = (known.until - start) / spec.window < _give_up(spec)
+    return is_waited_for and (known.law.hides_a_tail or known.slowest(spec, start) < share)
 
 
 def _give_up(spec: MonitorSpec) -> float:
@@ -243,53 +263,49 @@ def _evaluate(spec: MonitorSpec) -> Evaluate:
     return evaluate
 
 
-def _joined(spec: MonitorSpec, law: DelayLaw, naive: pl.DataFrame, found: Completed) -> pl.DataFrame:
+def _joined(
+    spec: MonitorSpec, law: DelayLaw, naive: pl.DataFrame, table: pl.DataFrame, states: pl.DataFrame
+) -> pl.DataFrame:
     """The naive table with corrected numbers and states where labels are missing."""
-    names = ("value", "ci_low", "ci_high", "stabilised_value", "variance")
-    news = found.table.select(
-        *BY, "metric", *(pl.col(name).alias(f"_{name}") for name in names), "final_half", _status="status", is_new=True
-    )
+    numbers = ("value", "ci_low", "ci_high", "stabilised_value", "variance")
+    news = table.select(*BY, "metric", "final_half", **{f"new_{name}": name for name in numbers}, is_new=pl.lit(True))
     joined = naive.join(news, on=[*BY, "metric"], how="left", maintain_order="left").join(
-        found.states, on=list(BY), how="left", maintain_order="left"
+        states, on=list(BY), how="left", maintain_order="left"
     )
     is_young = pl.col("slowest").is_not_null()
-    is_new = pl.col("is_new").fill_null(False) & (pl.col("status") == "ok")
-    is_blind = is_young & ((pl.col("slowest") < IDENTIFIABLE_SHARE) | pl.lit(law.hides_a_tail))
-    settled = pl.col("final_half") <= pl.max_horizontal(pl.lit(0.01), (pl.col("_ci_high") - pl.col("_ci_low")) / 6)
-    is_mature = (pl.col("slowest") >= MATURE_SHARE) & (settled | ~is_new).fill_null(False)
-    keeps = is_young & (pl.col("status") == "ok")
-    few = is_young & (pl.col("status") == "insufficient_data")
-    provisional = keeps & ~is_blind & ~is_mature
-    blind = keeps & is_blind
+    is_good = (pl.col("status") == "ok") | pl.col("reason_code").is_in(NO_INTERVAL).fill_null(False)
+    is_blind = is_young & is_good & ((pl.col("slowest") < IDENTIFIABLE_SHARE) | pl.lit(law.hides_a_tail))
+    is_new = is_young & is_good & pl.col("is_new").fill_null(False)
+    narrow = pl.max_horizontal(pl.lit(SETTLED), (pl.col("new_ci_high") - pl.col("new_ci_low")) / 6)
+    is_settled = ~is_new | (pl.col("final_half") <= narrow).fill_null(True)
+    is_mature = (pl.col("slowest") >= MATURE_SHARE) & is_settled
+    is_provisional = is_young & (pl.col("status") == "ok") & ~is_blind & ~is_mature
     share = pl.col("share_in").map_elements(percent, return_dtype=pl.String)
-    told = pl.format("{} of the labels that are expected are in; ", share)
     words = pl.when(is_new).then(pl.lit("corrected for which come first")).otherwise(pl.lit(NOT_CORRECTED))
-    unknown = (
-        f"labels still come after {law.known_to:.0f} windows, the oldest that are known: how late they come at last is "
-        "not known yet"
-        if law.hides_a_tail
-        else f"of some kind of row less than {percent(IDENTIFIABLE_SHARE)} of the labels are in"
-    )
+    told = pl.concat_str(pl.format("{} of the labels that are expected are in; ", share), words)
+    states_told = {
+        "status": (pl.lit("insufficient_data"), pl.lit("provisional")),
+        "reason": (pl.lit(_unknown(law)), told),
+        "reason_code": (pl.lit("not_identifiable"), pl.lit("provisional")),
+    }
+    nothing = is_blind | (is_young & ~is_good)
     return joined.with_columns(
         pl.when(is_young).then("value").alias(NAIVE),
         maturity=pl.when(is_young).then("share_in"),
+        is_biased=is_provisional & ~is_new,
+        **{name: pl.when(nothing).then(None).when(is_new).then(f"new_{name}").otherwise(name) for name in numbers},
         **{
-            name: pl.when(blind | few).then(None).when(is_new & is_young).then(f"_{name}").otherwise(name)
-            for name in names
+            name: pl.when(is_blind).then(blind).when(is_provisional).then(open_).otherwise(name)
+            for name, (blind, open_) in states_told.items()
         },
-        status=pl.when(blind)
-        .then(pl.lit("insufficient_data"))
-        .when(provisional)
-        .then(pl.lit("provisional"))
-        .otherwise("status"),
-        reason=pl.when(blind)
-        .then(pl.lit(unknown))
-        .when(provisional)
-        .then(pl.concat_str(told, words))
-        .otherwise("reason"),
-        reason_code=pl.when(blind)
-        .then(pl.lit("not_identifiable"))
-        .when(provisional)
-        .then(pl.lit("provisional"))
-        .otherwise("reason_code"),
-    ).drop("is_new", "_status", "final_half", "slowest", "share_in", *(f"_{name}" for name in names))
+    ).drop("is_new", "final_half", "slowest", "share_in", *(f"new_{name}" for name in numbers))
+
+
+def _unknown(law: DelayLaw) -> str:
+    """Why there is no number."""
+    if law.hides_a_tail:
+        return (
+            f"labels still come after {law.known_to:.0f} windows, the oldest that are known: how late they come at "
+            "last is not known yet"
+        )
+    return f"of some kind of row less than {percent(IDENTIFIABLE_SHARE)} of the labels are in"

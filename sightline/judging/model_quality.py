@@ -10,7 +10,6 @@ import polars as pl
 
 from metrics_py.quality.areas import exact_values
 from metrics_py.quality.classification import N_SCORE_BINS
-from metrics_py.quality.delay_law import DelayLaw
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
@@ -46,9 +45,9 @@ def judge(work: Work) -> Judged:
     spec, paths, con, keys, profiles, now = work.spec, work.paths, work.con, work.keys, work.profiles, work.now
     label = {name: profile for name, profile in profiles.items() if name == "@label"}
     moved = drift.judge_bins(spec, con, "label_bins", keys, label, ASSET)
-    law = maturity.delay_law(spec, con, now)
-    quality = _quality(spec, paths, con, keys, now, law)
-    late = maturity.immature(spec, con, keys, now, law)
+    known = maturity.delays(spec, con, now)
+    quality = _quality(spec, paths, con, keys, now, known)
+    late = maturity.immature(spec, keys, now, known)
     moved = Judged(maturity.only_told(moved.judgements, late), _without(moved.evidence, late))
     return Judged(pl.concat([quality.judgements, moved.judgements]), pl.concat([quality.evidence, moved.evidence]))
 
@@ -63,7 +62,7 @@ def _quality(
     con: duckdb.DuckDBPyConnection,
     keys: Sequence[str],
     now: datetime,
-    law: DelayLaw | None,
+    known: maturity.Delays,
 ) -> Judged:
     marts = {
         name: _read(spec, con, name, keys)
@@ -89,9 +88,9 @@ def _quality(
     counts = counts.group_by("window_start").agg(n=pl.col("n_labelled").sum().cast(pl.Int64))
     gaps = custom_sql.without_value(spec, table, counts, needs_label=True)
     table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
-    late = maturity.immature(spec, con, keys, now, law)
+    late = maturity.immature(spec, keys, now, known)
     rates = _label_rates(marts["label_counts"])
-    table = maturity.corrected(spec, con, keys, now, table, law)
+    table = _in_range(spec, maturity.corrected(spec, con, keys, now, table, known))
     young = table.filter(pl.col(maturity.NAIVE).is_not_null()).select(BY).unique()
     told = told_areas(table, exact.join(young, on=list(BY), how="anti", nulls_equal=True))
     judged = conform(pl.concat([told, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
@@ -100,10 +99,26 @@ def _quality(
     waiting = maturity.only_told(judged.filter(not_due), late)
     judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {**limits(spec), **own.limits})
     table = on_scale(table, scales(spec))
-    streams = pl.concat([table, _without(rates, late)], how="diagonal_relaxed").filter(
+    waits = pl.col("window_start").is_in(late) & (pl.col("is_biased") | pl.col("stabilised_value").is_null())
+    streams = pl.concat([table.filter(~waits), _without(rates, late)], how="diagonal_relaxed").filter(
         pl.col("metric").is_in(plan.quality_metrics(spec))
     )
     return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))
+
+
+def _in_range(spec: MonitorSpec, table: pl.DataFrame) -> pl.DataFrame:
+    """Intervals that were widened for missing labels end where the metric does."""
+    ranges = limits(spec)
+    least, most = (
+        pl.col("metric").replace_strict(
+            {m: float(r[i]) for m, r in ranges.items()}, default=None, return_dtype=pl.Float64
+        )
+        for i in (0, 1)
+    )
+    return table.with_columns(
+        ci_low=pl.max_horizontal("ci_low", pl.when(pl.col("ci_low").is_not_null()).then(least.cast(pl.Float64))),
+        ci_high=pl.min_horizontal("ci_high", pl.when(pl.col("ci_high").is_not_null()).then(most.cast(pl.Float64))),
+    )
 
 
 def told_areas(table: pl.DataFrame, exact: pl.DataFrame) -> pl.DataFrame:

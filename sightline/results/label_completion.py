@@ -15,9 +15,10 @@ SNAPSHOT = "label_completion"
 
 
 def publish_law(paths: MonitorPaths, law: DelayLaw | None) -> None:
-    """Keep the curve of the slowest kind of row: ``age`` in windows, ``slowest`` share of its labels that is in."""
+    """Keep ``slowest``, the share of labels of every kind of row that is in, by ``age`` (windows since one began)."""
     if law is not None:
-        write_snapshot(paths, SNAPSHOT, pl.DataFrame({"age": law.starts, "slowest": law.curve.min(axis=0)}))
+        slowest = [law.slowest(age) for age in law.starts.tolist()]
+        write_snapshot(paths, SNAPSHOT, pl.DataFrame({"age": law.starts, "slowest": slowest}))
 
 
 def mature_after(paths: MonitorPaths, window: timedelta) -> timedelta | None:

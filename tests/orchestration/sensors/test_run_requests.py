@@ -240,6 +240,22 @@ class TestClock:
         decided = plan(spec, "delayed", Cursor(), listing(with_data=data))
         assert spans(decided) == [("2026-01-30", "2026-01-30")]  # 01-31 is due on 02-02 at 01:00
 
+    def test_a_window_is_judged_again_once_its_labels_are_complete_as_far_as_is_learnt(self, spec):
+        key, ripe = "2026-01-20", datetime(2026, 1, 30, tzinfo=UTC)
+        at_due = done(3, datetime(2026, 1, 22, 1, tzinfo=UTC))
+        seen = listing(changes={key: 3}, with_data={key}, done={key: at_due}, mature_after=timedelta(days=10), now=ripe)
+        early = replace(seen, now=ripe - timedelta(minutes=1))
+        assert spans(plan(spec, "delayed", Cursor(), early)) == []
+        assert spans(plan(spec, "delayed", Cursor(), seen)) == [(key, key)]
+        again = replace(seen, done={key: done(3, ripe)}, now=NOW)
+        assert spans(plan(spec, "delayed", Cursor(), again)) == [], "once"
+        assert spans(plan(spec, "immediate", Cursor(), seen)) != [(key, key)], "inputs do not wait for labels"
+
+    def test_labels_that_are_complete_before_they_are_due_change_nothing(self, spec):
+        data = {"2026-01-30", "2026-01-31"}
+        decided = plan(spec, "delayed", Cursor(), listing(with_data=data, mature_after=timedelta(hours=6)))
+        assert spans(decided) == [("2026-01-30", "2026-01-30")]
+
     def test_new_data_and_closing_are_separate_runs(self, spec):
         seen = listing(pending={"a": frozenset({TODAY})}, changes={"2026-01-31": 1}, with_data={"2026-01-31"})
         seen = replace(seen, done={"2026-01-31": done(1, datetime(2026, 1, 31, 12, tzinfo=UTC))})
