@@ -108,13 +108,11 @@ def _work_up(home: Home, spec: MonitorSpec, first: str, last: str, outcome: Outc
 
 def _read(instance: dg.DagsterInstance, spec: MonitorSpec, run_id: str, outcome: Outcome) -> None:
     run = instance.get_run_by_id(run_id)
-    tags = run.tags if run else {}
-    single = tags.get("dagster/partition")
-    keys = [single] if single else keys_between(spec, tags[partitions.RANGE_START], tags[partitions.RANGE_END])
+    keys = partitions.windows_in(spec, run.tags if run else {})
     outcome.windows |= set(keys)
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         found = entry.dagster_event.event_specific_data if entry.dagster_event else None
-        if not isinstance(found, dg.AssetCheckEvaluation) or found.partition is None:
+        if not isinstance(found, dg.AssetCheckEvaluation) or found.partition not in keys:
             continue
         windows = outcome.failed.setdefault((found.asset_key.path[-1], found.check_name), {})
         windows.pop(found.partition, None)

@@ -15,6 +15,7 @@ from orchestration import partitions
 from sightline.home import Home, MonitorPaths
 from sightline.spec import names
 from sightline.spec.model import MonitorSpec
+from sightline.spec.plan import PlannedCheck
 
 KINDS = {
     "inferences": {"python", "parquet"},
@@ -81,6 +82,10 @@ class Monitor:
     def key(self, name: str) -> dg.AssetKey:
         """Asset key ``[monitor id, name]``."""
         return dg.AssetKey(names.asset_key(self.spec, name))
+
+    def check_key(self, check: PlannedCheck) -> dg.AssetCheckKey:
+        """Dagster's key of one of the monitor's checks."""
+        return dg.AssetCheckKey(self.key(check.asset), check.name)
 
     def asset_args(self, name: str, *, partitioned: bool = True) -> dict[str, Any]:
         """Keyword arguments that ``@dg.asset`` gets for every asset of the monitor."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import keys_between
 
+PARTITION = "dagster/partition"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 
@@ -27,7 +29,7 @@ def definition(spec: MonitorSpec) -> dg.TimeWindowPartitionsDefinition:
 
 def run_tags(first: str, last: str) -> dict[str, str]:
     """Run tags that select a partition, or a range of them."""
-    return {"dagster/partition": first} if first == last else {RANGE_START: first, RANGE_END: last}
+    return {PARTITION: first} if first == last else {RANGE_START: first, RANGE_END: last}
 
 
 def windows_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Sequence[str]:
@@ -41,3 +43,10 @@ def windows_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext
     if op.has_partition_key_range:
         return list(op.partition_keys)
     return []
+
+
+def windows_in(spec: MonitorSpec, tags: Mapping[str, str]) -> list[str]:
+    """Windows that a run's tags select; empty when they select none."""
+    if PARTITION in tags:
+        return [tags[PARTITION]]
+    return keys_between(spec, tags[RANGE_START], tags[RANGE_END]) if RANGE_START in tags else []

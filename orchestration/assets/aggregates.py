@@ -9,8 +9,9 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
-from orchestration import partitions
+from orchestration import partitions, silent_windows
 from orchestration.assets.reference import describe
+from orchestration.dagster_private import event_storage
 from orchestration.dagster_private.in_process_dbt import InProcessDbt, asset_events
 from orchestration.monitor import Monitor
 from orchestration.resources import IS_QUIET, dbt_environment, environment
@@ -61,8 +62,8 @@ class MonitorTranslator(DagsterDbtTranslator):
         return self.monitor.key(name)
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """The monitor's group."""
-        return names.group_name(self.monitor.spec)
+        """A group of their own, folded inside the monitor's."""
+        return names.tables_group_name(self.monitor.spec)
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
         """The monitor's owner."""
@@ -113,7 +114,10 @@ def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefiniti
         with exclusive(monitor.paths.root / ".writer.lock"):
             position, reference = prepare_run(context, monitor, flow, keys)
             events, error = run_dbt(context, monitor, flow, dbt, manifest)
+        silent_windows.report(context, monitor, flow, context.selected_asset_keys, keys)
         describe_partitions(context, monitor, keys, events)
+        if error is None:
+            event_storage.forget_planned(context, context.selected_asset_check_keys)
         yield from events
         if error is not None:
             raise error

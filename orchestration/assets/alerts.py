@@ -5,13 +5,13 @@ import polars as pl
 
 from metrics_py.alerting import Replay
 from metrics_py.wording import day, number
-from orchestration import partitions
+from orchestration import partitions, silent_windows
 from orchestration.metadata import markdown_table, sparkline
 from orchestration.monitor import Monitor
 from sightline.alerts import decisions
 from sightline.lake.store.progress import open_progress
 from sightline.spec import plan
-from sightline.spec.flows import FLOWS, flows_of
+from sightline.spec.flows import FLOWS, IMMEDIATE, flows_of
 
 SHOWN_STREAMS = 10
 SHOWN_INCIDENTS = 20
@@ -35,6 +35,7 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
     )
     def alerts(context: dg.AssetExecutionContext) -> None:
         keys = partitions.windows_of(context)
+        silent_windows.report(context, monitor, IMMEDIATE.name, [monitor.key("alerts")], list(keys))
         found = decisions.run(monitor.spec, monitor.paths)
         with open_progress(monitor.paths.ledger) as progress:
             progress.write_alerted(context.run.run_id)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration import freshness, partitions
+from orchestration import freshness, partitions, silent_windows
 from orchestration.metadata import column_schema, markdown_table
 from orchestration.monitor import Monitor
 from sightline.clock import utc_now
@@ -10,6 +10,7 @@ from sightline.lake.intake.load import intake
 from sightline.lake.intake.report import IntakeReport
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.schema import lake_schema
+from sightline.spec.flows import FLOWS
 
 DESCRIPTIONS = {
     "inferences": (
@@ -23,6 +24,7 @@ DESCRIPTIONS = {
 def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
     """The asset ``inferences`` or ``labels`` of a monitor."""
     upstream = [monitor.key("inferences")] if kind == "labels" else []
+    flow = next(flow.name for flow in FLOWS.values() if flow.intake == kind)
 
     @dg.asset(
         **monitor.asset_args(kind),
@@ -39,6 +41,7 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
         report = intake(monitor.spec, monitor.paths, kind, monitor.home, now=utc_now(), windows=keys)
         with open_progress(monitor.paths.ledger) as progress:
             rows = progress.rows(kind, keys)
+        silent_windows.report(context, monitor, flow, [monitor.key(kind)], list(keys))
         for key in keys:
             facts = {"dagster/partition_row_count": rows.get(key, 0), "new rows": report.windows.get(key, 0)}
             context.add_asset_metadata(facts, partition_key=key)

@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from metrics_py.wording import number
-from orchestration import freshness, partitions
+from orchestration import freshness, partitions, silent_windows
 from orchestration.metadata import column_schema, markdown_table, sparkline
 from orchestration.monitor import Monitor
 from sightline.alerts import decisions
@@ -76,6 +76,7 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
     def judgement(context: dg.AssetExecutionContext) -> None:
         spec, paths = monitor.spec, monitor.paths
         keys, now = list(partitions.windows_of(context)), utc_now()
+        silent_windows.report(context, monitor, flow, [monitor.key(asset)], keys)
         frozen = load_reference(paths)
         reference = frozen.columns if frozen else {}
         with connect(paths, read_only=True) as con:

@@ -1,7 +1,9 @@
-"""The asset checks of a monitor, one Dagster step per asset; results for every partition, also after a ranged run."""
+"""The asset checks of a monitor, one Dagster step per asset.
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+A result is stored for every window, also after a ranged run; the UI shows that of the newest window judged.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,14 +14,14 @@ from orchestration.metadata import markdown_table
 from orchestration.monitor import Monitor
 from sightline.judging import board
 from sightline.judging.verdicts import FactTable, Verdict
+from sightline.lake.store.progress import open_progress
 from sightline.spec import plan
-from sightline.spec.flows import INTAKE_ASSETS
+from sightline.spec.flows import DELAYED, IMMEDIATE, INTAKE_ASSETS
 from sightline.spec.plan import PlannedCheck
 from sightline.spec.windows import is_key
 
-DAY = timedelta(days=1)
 WITHOUT_PARTITION = 30
-"""Windows that "Execute all" in the UI, which names no partition, evaluates: the latest materialized ones."""
+"""Windows that "Execute all" in the UI, which names no partition, evaluates: the latest ones worked up."""
 
 
 def build(monitor: Monitor) -> list[dg.AssetChecksDefinition]:
@@ -36,15 +38,15 @@ def _build(monitor: Monitor, asset: str, planned: list[PlannedCheck]) -> dg.Asse
 
     @dg.multi_asset_check(name=f"{monitor.id}__{asset}_checks", specs=specs, can_subset=True, pool=monitor.pool)
     def evaluate(context: dg.AssetCheckExecutionContext) -> Iterator[Any]:
-        selected = {key.name for key in context.selected_asset_check_keys}
-        keys, has_partition = windows_to_check(context, monitor, asset)
-        wanted = [by_name[name] for name in sorted(selected)]
+        selected = context.selected_asset_check_keys
+        keys = windows_to_check(context, monitor, asset)
+        wanted = [by_name[name] for name in sorted(key.name for key in selected)]
         found = list(board.evaluate(monitor.spec, monitor.paths, asset, wanted, keys)) if keys else []
-        event_storage.store_evaluations(
-            context, evaluations(context, monitor, asset, found, with_latest=not has_partition)
-        )
+        stored = evaluations(context, monitor, asset, found) + still_shown(context, monitor, asset, wanted, found, keys)
+        event_storage.forget_planned(context, selected)
+        event_storage.store_evaluations(context, stored)
         for spec in specs:
-            if spec.name in selected:
+            if spec.key in selected:
                 yield dg.Output(None, output_name=spec.get_python_identifier())
         blocked = [
             (check, key, verdict)
@@ -61,77 +63,90 @@ def _build(monitor: Monitor, asset: str, planned: list[PlannedCheck]) -> dg.Asse
 
 
 def _spec(monitor: Monitor, check: PlannedCheck) -> dg.AssetCheckSpec:
+    """One check, without partitions.
+
+    Of a partitioned check the UI shows the worst of all windows, however old; of others the result stored last, and
+    that is the verdict on the newest window judged.
+    """
     return dg.AssetCheckSpec(
         name=check.name,
         asset=monitor.key(check.asset),
         description=check.description,
         blocking=check.blocking,
         additional_deps=[] if check.asset in {*INTAKE_ASSETS, "alerts"} else [monitor.key("alerts")],
-        partitions_def=monitor.partitions,
         metadata={name: value for name, value in (("column", check.column), ("metric", check.metric)) if value},
     )
 
 
-def windows_to_check(
-    context: dg.AssetCheckExecutionContext, monitor: Monitor, asset: str
-) -> tuple[Sequence[str], bool]:
-    """Windows of this run, and whether it names any; without, the latest materialized ones."""
-    keys = partitions.windows_of(context)
+def windows_to_check(context: dg.AssetCheckExecutionContext, monitor: Monitor, asset: str) -> Sequence[str]:
+    """Windows of this run; of a run that names none ("Execute all") the latest ones that were worked up."""
+    keys = partitions.windows_in(monitor.spec, context.run.tags)
     if keys:
-        return keys, True
-    known = context.instance.get_materialized_partitions(monitor.key(asset))
-    return sorted(key for key in known if is_key(monitor.spec, key))[-WITHOUT_PARTITION:], False
+        return keys
+    flow = DELAYED if asset in (DELAYED.intake, *DELAYED.judges) else IMMEDIATE
+    with open_progress(monitor.paths.ledger) as progress:
+        known = progress.done(flow.name)
+    return sorted(key for key in known if is_key(monitor.spec, key))[-WITHOUT_PARTITION:]
 
 
 def evaluations(
     context: dg.AssetCheckExecutionContext,
     monitor: Monitor,
     asset: str,
-    found: Sequence[tuple[PlannedCheck, str, Verdict]],
-    *,
-    with_latest: bool,
-) -> Iterator[dg.AssetCheckEvaluation]:
-    """Verdicts as Dagster's evaluations, one per check and partition.
-
-    With `with_latest` the latest one without a partition too, because that is what was asked for.
-    """
-    asset_key = monitor.key(asset)
+    found: Iterable[tuple[PlannedCheck, str, Verdict]],
+) -> list[dg.AssetCheckEvaluation]:
+    """Verdicts as Dagster's evaluations, one per check and window, in the order of time."""
+    asset_key, found = monitor.key(asset), sorted(found, key=lambda item: item[1])
     keys = {key for _, key, _ in found}
     stored = (
         context.instance.get_latest_storage_id_by_partition(asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, keys)
         if keys
         else {}
     )
-    latest: dict[str, tuple[PlannedCheck, str, Verdict]] = {}
-    for item in found:
-        check, key, _ = item
-        yield _evaluation(context, asset_key, item, key, stored)
-        if check.name not in latest or key > latest[check.name][1]:
-            latest[check.name] = item
-    if with_latest:
-        for item in latest.values():
-            yield _evaluation(context, asset_key, item, None, stored)
+    return [
+        dg.AssetCheckEvaluation(
+            asset_key=asset_key,
+            check_name=check.name,
+            passed=verdict.level == "ok",
+            severity=dg.AssetCheckSeverity.WARN if verdict.level == "warn" else dg.AssetCheckSeverity.ERROR,
+            partition=key,
+            blocking=check.blocking,
+            description=verdict.text,
+            metadata={name: _shown(fact) for name, fact in verdict.facts.items()} | {"window": key},
+            target_materialization_data=(
+                event_storage.target(stored[key], context.run.run_id) if key in stored else None
+            ),
+        )
+        for check, key, verdict in found
+    ]
 
 
-def _evaluation(
+def still_shown(
     context: dg.AssetCheckExecutionContext,
-    asset_key: dg.AssetKey,
-    item: tuple[PlannedCheck, str, Verdict],
-    partition: str | None,
-    stored: Mapping[str, int],
-) -> dg.AssetCheckEvaluation:
-    check, key, verdict = item
-    return dg.AssetCheckEvaluation(
-        asset_key=asset_key,
-        check_name=check.name,
-        passed=verdict.level == "ok",
-        severity=dg.AssetCheckSeverity.WARN if verdict.level == "warn" else dg.AssetCheckSeverity.ERROR,
-        partition=partition,
-        blocking=check.blocking,
-        description=verdict.text,
-        metadata={name: _shown(fact) for name, fact in verdict.facts.items()} | {"window": key},
-        target_materialization_data=event_storage.target(stored[key], context.run.run_id) if key in stored else None,
-    )
+    monitor: Monitor,
+    asset: str,
+    wanted: Sequence[PlannedCheck],
+    found: Iterable[tuple[PlannedCheck, str, Verdict]],
+    keys: Sequence[str],
+) -> list[dg.AssetCheckEvaluation]:
+    """Where this run judged older windows only, what its checks say now of the newest one judged before.
+
+    The UI shows the result that was stored last; a backfill must not put an old window in the place of the newest.
+    """
+    judged = {monitor.check_key(check) for check, _, _ in found}
+    shown = event_storage.shown_evaluations(context.instance, judged)
+    newer = {
+        key.name: result
+        for key, result in shown.items()
+        if result.partition and is_key(monitor.spec, result.partition) and result.partition > max(keys)
+    }
+    if not newer:
+        return []
+    windows = sorted({result.partition for result in newer.values() if result.partition})
+    again = board.evaluate(monitor.spec, monitor.paths, asset, [c for c in wanted if c.name in newer], windows)
+    fresh = evaluations(context, monitor, asset, [item for item in again if newer[item[0].name].partition == item[1]])
+    renewed = {result.check_name for result in fresh}
+    return fresh + [result for name, result in newer.items() if name not in renewed]
 
 
 def _shown(fact: Any) -> Any:

@@ -24,11 +24,16 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
-from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializationData
 from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.execution.context.system import StepExecutionContext
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecordStatus,
+)
 from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, bindparam, select
@@ -37,6 +42,7 @@ from sightline.errors import SightlineError
 
 BATCH_SIZE = 2000
 _MATERIALIZATION = (DagsterEventType.ASSET_MATERIALIZATION_PLANNED, DagsterEventType.ASSET_MATERIALIZATION)
+PLANNED = AssetCheckExecutionRecordStatus.PLANNED.value
 _EVALUATION = (DagsterEventType.ASSET_CHECK_EVALUATION,)
 
 
@@ -84,9 +90,63 @@ def store_evaluations(context: dg.AssetCheckExecutionContext, evaluations: Itera
     context : dagster.AssetCheckExecutionContext
         Context of the step that plans these checks.
     evaluations : iterable of dagster.AssetCheckEvaluation
-        One per check and partition.
+        One per check and partition. Of each check the last one becomes the one that the UI shows.
     """
-    step, run, now = context.get_step_execution_context(), context.run, time.time()
+    step = context.get_step_execution_context()
+    _store(step, [(DagsterEventType.ASSET_CHECK_EVALUATION, e, _message(e)) for e in evaluations])
+
+
+def store_materializations(
+    context: dg.AssetExecutionContext, materializations: Iterable[dg.AssetMaterialization]
+) -> None:
+    """Store materializations of this step at once, in batches: before the step ends, whose own ones come later."""
+    told = [
+        (
+            DagsterEventType.ASSET_MATERIALIZATION,
+            StepMaterializationData(materialization),
+            f"Materialized {materialization.asset_key.to_user_string()} [{materialization.partition}]",
+        )
+        for materialization in materializations
+    ]
+    _store(context.get_step_execution_context(), told)
+
+
+def forget_planned(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, keys: Iterable[dg.AssetCheckKey]
+) -> None:
+    """Take back that this run planned some checks: what it does not evaluate must not hide what was said before.
+
+    Dagster plans every check of a run for every partition. One that has nothing to say of a partition would stay
+    planned for good, and be shown as skipped. A step that fails before it comes here leaves the plan, and the UI shows
+    "Execution failed".
+    """
+    storage = context.instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage)
+    table = AssetCheckExecutionsTable
+    planned = (table.c.run_id == context.run.run_id, table.c.execution_status == PLANNED)
+    with storage.index_connection() as connection:
+        for key in keys:
+            these = (table.c.asset_key == key.asset_key.to_string(), table.c.check_name == key.name)
+            connection.execute(table.delete().where(*planned, *these))
+
+
+def shown_evaluations(
+    instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]
+) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
+    """The latest result of each check, whatever its partition: the one that the UI shows."""
+    storage, found = instance.event_log_storage, {}
+    for key in keys:
+        for record in storage.get_asset_check_execution_history(
+            key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+        ):
+            if record.evaluation is not None:
+                found[key] = record.evaluation
+    return found
+
+
+def _store(step: StepExecutionContext, told: Sequence[tuple[DagsterEventType, Any, str]]) -> None:
+    """Store events of a step: their type, data and message."""
+    run, now = step.dagster_run, time.time()
     entries = [
         EventLogEntry(
             error_info=None,
@@ -97,22 +157,21 @@ def store_evaluations(context: dg.AssetCheckExecutionContext, evaluations: Itera
             step_key=step.step.key,
             job_name=run.job_name,
             dagster_event=DagsterEvent(
-                event_type_value=DagsterEventType.ASSET_CHECK_EVALUATION.value,
+                event_type_value=kind.value,
                 job_name=run.job_name,
                 step_handle=step.step.handle,
                 node_handle=step.step.node_handle,
                 step_kind_value=step.step.kind.value,
                 logging_tags=step.event_tags,
-                event_specific_data=evaluation,
-                message=_message(evaluation),
+                event_specific_data=data,
+                message=message,
                 pid=os.getpid(),
             ),
         )
-        for evaluation in evaluations
+        for kind, data, message in told
     ]
-    storage = context.instance.event_log_storage
     for start in range(0, len(entries), BATCH_SIZE):
-        storage.store_event_batch(entries[start : start + BATCH_SIZE])
+        step.instance.event_log_storage.store_event_batch(entries[start : start + BATCH_SIZE])
 
 
 def target(storage_id: int, run_id: str) -> AssetCheckEvaluationTargetMaterializationData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -43,6 +44,20 @@ def _check_port(host: str, port: int) -> None:
             raise SightlineError(f"cannot listen: {error.strerror}", where=f"{host}:{port}", fix=fix) from error
 
 
+def lineage_url(server: str, monitors: Sequence[str]) -> str:
+    """The page to begin with: the lineage, of one monitor with its group open, of several one box for each.
+
+    Dagster folds every group unless the address says otherwise, or the browser has opened it before.
+
+    Examples
+    --------
+    >>> lineage_url("http://127.0.0.1:3000", ["churn"])
+    'http://127.0.0.1:3000/asset-groups?expanded=global@global:churn'
+    """
+    opened = f"?expanded=global@global:{monitors[0]}" if len(monitors) == 1 else ""
+    return f"{server}/asset-groups{opened}"
+
+
 def _announce(home: Home, host: str, port: int) -> None:
     specs, broken = load_monitors(home)
     for monitor in broken:
@@ -60,5 +75,7 @@ def _announce(home: Home, host: str, port: int) -> None:
             "then choose Reload in the UI (Deployment > Code locations). Or see a finished one: python -m demo (in "
             "a checkout)."
         )
-    click.echo(f"Dagster UI: http://{host}:{port} (ready in about 20 seconds; Ctrl-C stops it)")
+    click.echo(
+        f"Dagster UI: {lineage_url(f'http://{host}:{port}', list(specs))} (ready in about 20 seconds; Ctrl-C stops it)"
+    )
     sys.stdout.flush()

@@ -18,10 +18,13 @@ import pytest
 from demo.calendar import Calendar
 from demo.facts import score
 from demo.monitor_file import MONITOR_ID
+from sightline.commands.ui import lineage_url
 from sightline.home import Home
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import find_monitor
+from tests.support.browser import lineage_colours, open_page, picture, red_assets
+from tests.support.dagster_server import Server, serving
 
 pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,3 +175,33 @@ def test_running_again_reuses_the_model_and_starts_clean(demo):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "scores of an earlier run used again" in done.stdout
     assert not home.monitor(MONITOR_ID).lake.exists()
+
+
+UNFINISHED = """{ sensorsOrError(repositorySelector:
+  {repositoryName: "__repository__", repositoryLocationName: "sightline"}) { ... on Sensors { results {
+    sensorState { ticks(limit: 1) { status } } } } }
+  runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED, CANCELING]}) {
+    ... on Runs { results { runId } } } }"""
+
+
+def has_loaded_the_last_week(home: Home, server: Server) -> bool:
+    """All sensors have looked, and what they found is worked up."""
+    found = server.ask(UNFINISHED)
+    looks = [sensor["sensorState"]["ticks"] for sensor in found["sensorsOrError"]["results"]]
+    is_idle = not found["runsOrError"]["results"] and all(t and t[0]["status"] == "SKIPPED" for t in looks)
+    landing = home.monitor(MONITOR_ID).root / "landing"
+    return is_idle and any(landing.iterdir())
+
+
+@pytest.mark.browser
+def test_the_lineage_shows_at_its_default_zoom_that_something_is_wrong_and_where(demo):
+    """What `make demo` and `make ui` show once the sensors have loaded the last week: the README's first picture."""
+    home, _ = demo
+    with serving(home.root, SIGHTLINE_SENSOR_SECONDS="5") as server, open_page() as page:
+        server.wait("the last week", lambda: has_loaded_the_last_week(home, server), 900)
+        colours = lineage_colours(page, server, lineage_url("", [MONITOR_ID]))
+        red = red_assets(find_monitor(home, MONITOR_ID), home)
+        assert "alerts" in red, "the weather feed has ended"
+        assert {name for name, colour in colours.items() if colour == "red"} == red
+        assert set(colours.values()) == {"red", "green"}
+        picture(page, "lineage")

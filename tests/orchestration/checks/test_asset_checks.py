@@ -6,15 +6,24 @@ from datetime import timedelta
 
 import dagster as dg
 import polars as pl
+import pytest
+import sqlalchemy
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 
 from metrics_py.reasons import MEANINGS
 from orchestration.backfill import dagster_instance, materialize_range
 from sightline.collector.guard_log import GuardDesk
+from sightline.errors import SightlineError
+from sightline.judging import board
 from sightline.log.events import InferenceEvent
 from sightline.results.evidence import read_evidence
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
-from tests.support.workshop import DAYS
+from sightline.spec import plan
+from tests.support.workshop import DAYS, Workshop
 
 
 def event(at, **features: object) -> InferenceEvent:
@@ -40,6 +49,63 @@ def test_ranged_and_single_runs_store_it_for_each_window(workshop):
     assert found.severity is dg.AssetCheckSeverity.ERROR and not found.blocking
     assert found.metadata["value"].value == 1 and found.metadata["window"].value == days[1]
     assert "out_of_contract" in found.metadata["violations"].value and "what to do" in found.metadata
+
+
+def shown(instance: dg.DagsterInstance, workshop: Workshop) -> dict[str, AssetCheckExecutionRecord]:
+    """What the UI shows of each check of `churn` that has a result."""
+    spec = workshop.churn
+    keys = [dg.AssetCheckKey(dg.AssetKey([spec.id, check.asset]), check.name) for check in plan.checks(spec)]
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    return {f"{key.asset_key.path[-1]}/{key.name}": record for key, record in found.items()}
+
+
+def statuses(instance: dg.DagsterInstance) -> set[tuple[str, str]]:
+    """All statuses of checks in the event log, with their run."""
+    with instance.event_log_storage.index_connection() as connection:
+        query = sqlalchemy.text("SELECT DISTINCT execution_status, run_id FROM asset_check_executions")
+        return {(status, run) for status, run in connection.execute(query)}
+
+
+def test_the_ui_shows_the_newest_window_judged_whatever_is_worked_up_later(workshop):
+    """Of every check, after a backfill of old windows: the verdict that was shown before, of the same window."""
+    spec = workshop.churn
+    with dagster_instance(workshop.home) as instance:
+        before = {name: (r.partition, r.status) for name, r in shown(instance, workshop).items()}
+    assert before["drift/drift__age"] == (workshop.day(DAYS - 1), AssetCheckExecutionRecordStatus.FAILED)
+    assert before["model_quality/quality__roc_auc"][0] == workshop.day(DAYS - 3), "later labels have not come"
+    materialize_range(workshop.home, spec, workshop.day(20), workshop.day(21))
+    with dagster_instance(workshop.home) as instance:
+        records = shown(instance, workshop)
+        [run] = instance.get_runs(limit=1)
+        history = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey([spec.id, "drift"]), "drift__age"), limit=3
+        )
+    assert {name: (r.partition, r.status) for name, r in records.items()} == before
+    assert [(r.partition, r.run_id) for r in history] == [(workshop.day(n), run.run_id) for n in (DAYS - 1, 21, 20)], (
+        "the windows of the run are kept, too"
+    )
+    assert all(r.evaluation.metadata["window"].value == r.partition for r in records.values())
+    assert records["drift/drift__age"].evaluation.target_materialization_data is not None
+
+
+def test_no_check_is_planned_and_never_evaluated(history):
+    """Neither where there is too little for a verdict, nor dbt's tests of windows of a range."""
+    with dagster_instance(history.home) as instance:
+        assert {status for status, _ in statuses(instance)} == {"SUCCEEDED", "FAILED"}
+
+
+def test_what_a_failed_run_planned_stays_visible(workshop, monkeypatch):
+    """A step that fails before its checks are evaluated shows as "Execution failed"."""
+
+    def broken(*_args: object) -> None:
+        raise RuntimeError("no verdicts today")
+
+    monkeypatch.setattr(board, "evaluate", broken)
+    with pytest.raises(SightlineError, match="no verdicts today"):
+        materialize_range(workshop.home, workshop.churn, workshop.day(DAYS - 1), workshop.day(DAYS - 1))
+    with dagster_instance(workshop.home) as instance:
+        [run] = instance.get_runs(limit=1)
+        assert ("PLANNED", run.run_id) in statuses(instance)
 
 
 def test_every_reason_has_a_code_that_is_explained(history):

@@ -56,6 +56,22 @@ def test_empty_folder_opens_and_says_what_to_do(tmp_path, started):
     assert (tmp_path / "monitors").is_dir()
 
 
+@pytest.mark.parametrize(
+    ("monitors", "page"),
+    [
+        ([], "/asset-groups"),
+        (["churn"], "/asset-groups?expanded=global@global:churn"),
+        (["churn", "price"], "/asset-groups"),
+    ],
+)
+def test_begins_with_the_lineage_and_opens_the_group_of_a_single_monitor(tmp_path, started, monitors, page):
+    (tmp_path / "monitors").mkdir()
+    for name in monitors:
+        (tmp_path / "monitors" / f"{name}.yaml").write_text(EXAMPLE.replace("id: flight_delay", f"id: {name}"))
+    port = free_port()
+    assert f"Dagster UI: http://127.0.0.1:{port}{page} (ready" in run("--port", str(port)).stdout
+
+
 def test_own_files_win_and_settings_are_copied_once(tmp_path, started):
     (tmp_path / "workspace.yaml").write_text("load_from: []\n")
     (tmp_path / "dagster.yaml").write_text("# own\n")
