@@ -22,6 +22,7 @@ from sightline.lake.intake.affected_windows import label_windows_waiting, peek_w
 from sightline.lake.intake.sources import Batch, pending
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
+from sightline.results.actions import acted_at
 from sightline.results.label_completion import mature_after
 from sightline.spec import names
 from sightline.spec.flows import BACKFILL, DELAYED, FLOWS, IMMEDIATE
@@ -118,6 +119,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         fed_at=fed_at,
         inputs_wait=never_judged - given_up_windows(monitor, instance) if never_judged else (),
         mature_after=mature_after(paths, spec.window) if flow == DELAYED.name else None,
+        acted_at=acted_at(paths),
     )
 
 

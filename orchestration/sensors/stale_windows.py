@@ -2,7 +2,8 @@
 
 A window needs a run of a flow when data for it waits in the landing folder, when the ledger holds changes its latest
 complete run did not know (late labels among them), when it has closed (or its labels have become due, or complete as
-far as their delay is learnt) since it was last judged, or when its aggregates were binned by another reference.
+far as their delay is learnt) since it was last judged, when its aggregates were binned by another reference, or, the
+newest one, when somebody has said something of an incident since.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Listing:
         Delayed flow: windows whose inferences the immediate flow has never judged, and has not given up.
     mature_after : timedelta or None
         Delayed flow: how long after its start a window has nearly all of its labels, as far as that is learnt.
+    acted_at : datetime or None
+        When somebody last said something of an incident: the newest window is to be checked again.
     """
 
     pending: Mapping[str, frozenset[str]]
@@ -67,6 +70,7 @@ class Listing:
     fed_at: datetime | None = None
     inputs_wait: Collection[str] = ()
     mature_after: timedelta | None = None
+    acted_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
         for key in {k for k in keys if first <= k <= current} or {current}:
             batches.setdefault(key, []).append(batch)
     tokens: dict[str, Why] = {}
+    newest = max(listing.done, default=None)
     for key in sorted({*_judged_windows(spec, flow, listing), *batches}):
         done, change = listing.done.get(key), listing.changes.get(key, 0)
         passed = [moment for moment in _due(spec, flow, listing, key) if listing.now >= moment]
@@ -93,8 +98,10 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
         changed = change > (done.position if done else 0)
         unclosed = bool(passed) and (done is None or done.at < max(passed))
         other_reference = done is not None and done.reference != listing.reference
-        if waits or changed or unclosed or other_reference:
+        answered = key == newest and done is not None and listing.acted_at is not None and done.at < listing.acted_at
+        if waits or changed or unclosed or other_reference or answered:
             token = f"{change}|{','.join(waits)}|{_named(passed)}|{listing.reference}"
+            token += f"|{listing.acted_at}" if answered else ""
             tokens[key] = Why(bool(waits) or changed, token)
     return tokens
 

@@ -1,4 +1,4 @@
-"""What a person says about an incident: it is the new normal, or it is mended."""
+"""What a person says about an incident: it is being looked at, it is the new normal, or it is mended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sightline.results.actions import append_action
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import find_monitor
 
-KINDS = ("accept", "fixed")
+KINDS = ("acknowledge", "accept", "fixed")
 
 
 def act(
@@ -28,9 +28,9 @@ def act(
         Its id.
     incident : str
         Id of the incident, as `sightline incidents` lists it.
-    kind : {'accept', 'fixed'}
-        ``accept``: the baseline starts anew at the change point. ``fixed``: the windows since
-        the change point never taught it.
+    kind : {'acknowledge', 'accept', 'fixed'}
+        ``acknowledge``: somebody is at it; the incident goes on, its checks warn. ``accept``: the baseline starts anew
+        at the change point. ``fixed``: the windows since the change point never taught it.
     at : datetime, optional
         From when on it holds (aware; default now).
     note : str
@@ -61,9 +61,9 @@ def act(
     if moment > now:
         what = f"{moment:%Y-%m-%d %H:%M} UTC lies in the future: the incident {incident} goes on until then"
         raise SightlineError(what, fix="say it when it is so, without --at")
-    append_action(
-        paths, {"kind": kind, "incident": incident, "effective_at": moment.isoformat(), "user": _user(), "note": note}
-    )
+    newest = decisions.published_through(paths)
+    action = {"kind": kind, "incident": incident, "effective_at": moment.isoformat(), "user": _user(), "note": note}
+    append_action(paths, {**action, "from_window": None if newest is None else newest.isoformat()})
     incidents = decisions.run(spec, paths).incidents
     return next(row for row in incidents.iter_rows(named=True) if row["incident_id"] == incident)
 

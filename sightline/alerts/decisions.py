@@ -16,6 +16,8 @@ import polars as pl
 import sightline
 from metrics_py.alerting import EngineConfig, Replay, SavedReplay, replay
 from metrics_py.alerting.engine import STATE_VERSION
+from sightline.alerts import answers
+from sightline.alerts.answers import ENDS
 from sightline.durable import replace_file
 from sightline.home import MonitorPaths
 from sightline.results.actions import read_actions
@@ -109,12 +111,14 @@ def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     log = evidence.filter(~pl.col("stream").is_in(silenced)).with_columns(
         group=group_of(pl.col("asset"), pl.col("column"))
     )
-    actions = [read_action(action) for action in read_actions(paths)]
+    said = read_actions(paths)
+    actions = [read_action(action) for action in said if action["kind"] in ENDS]
     found = _replay(spec, paths, log, actions)
     found = replace(
         found,
         streams=with_warnings(found.streams),
-        incidents=with_settled(found, spec.settle_windows * spec.window),
+        incidents=answers.of_incidents(with_settled(found, spec.settle_windows * spec.window), said),
+        members=answers.of_members(found.members, said),
     )
     write_snapshot(paths, STREAMS, found.streams)
     write_snapshot(paths, INCIDENTS, found.incidents)

@@ -116,7 +116,7 @@ def summarize(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
         ``verdicts``, ``without_incident`` and ``windows``, each level -> number.
     """
     rows = list(rows)
-    busy = {row["window"] for row in rows if row["check"] == "open_incidents" and row["level"] == "error"}
+    busy = {row["window"] for row in rows if row["check"] == "open_incidents" and row["level"] != "ok"}
     worst: dict[str, str] = {}
     for row in rows:
         before = worst.setdefault(row["window"], row["level"])

@@ -73,8 +73,11 @@ def command(monitor: str, only_open: bool, form: str) -> None:
     waiting = next((incident["incident_id"] for incident in found if incident["status"] == "open"), None)
     if waiting:
         click.echo("\nWhat you may say to an open one (streams that return to their level end by themselves):")
-        click.echo(f"  sightline accept {monitor} {waiting}    # the new normal: baselines restart at the change point")
-        click.echo(f"  sightline fixed {monitor} {waiting}     # mended: the bad windows leave the baseline")
+        click.echo(f"  sightline acknowledge {monitor} {waiting}  # somebody is at it: its checks warn and do not fail")
+        click.echo(
+            f"  sightline accept {monitor} {waiting}       # the new normal: baselines restart at the change point"
+        )
+        click.echo(f"  sightline fixed {monitor} {waiting}        # mended: the bad windows leave the baseline")
 
 
 def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
@@ -157,6 +160,9 @@ def _print(incident: dict[str, Any]) -> None:
     told = f", settled since {_day(settled)}: no check fails for it any more, say what it was" if settled else ""
     click.echo(f"\n{incident['incident_id']}  {incident['status']}{told}")
     click.echo(f"  began {_day(incident['change_point'])}, opened {_day(incident['opened_at'])}{ended}")
+    if incident.get("acknowledged_at"):
+        note = f": {incident['acknowledged_note']}" if incident["acknowledged_note"] else ""
+        click.echo(f"  acknowledged {_day(incident['acknowledged_at'])} by {incident['acknowledged_by']}{note}")
     click.echo(
         f"  appears by chance at most once in {incident['evidence_days']:,.0f} days; "
         f"{_count(incident['n_streams'], 'stream')}:"

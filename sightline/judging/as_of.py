@@ -24,6 +24,7 @@ from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.judging import model_quality
 from sightline.judging.frames import Work
+from sightline.judging.maturity import n_learnt_from
 from sightline.lake.store.schema import literal
 from sightline.results.judgements import JUDGEMENT_SCHEMA, read_judgements
 from sightline.spec.flows import DELAYED
@@ -77,7 +78,7 @@ def judgements_as_of(
             if not keys:
                 return published
             profile = load_reference(paths)
-            write_control(con, spec, profile, keys)
+            write_control(con, spec, profile, sorted({*keys, *_learnt_from(con, spec, at)}))
         _aggregate(Path(folder), warehouse)
         with duckdb.connect(str(warehouse), read_only=True) as con:
             work = Work(spec, paths, con, keys, profile.columns if profile else {}, at.replace(tzinfo=UTC))
@@ -121,6 +122,13 @@ def _unsettled(
         f"WHERE observed_at <= TIMESTAMP {literal(at.isoformat(sep=' '))}"
     )
     return sorted(key for (key,) in late if _is_wanted(spec, key, at, start, end))
+
+
+def _learnt_from(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, at: datetime) -> list[str]:
+    """Windows that had ended from which the delays are learnt, whichever are asked for."""
+    keys = con.sql("SELECT DISTINCT window_key FROM raw.inferences").fetchall()
+    over = sorted((spec.window_start(key), key) for (key,) in keys if _is_wanted(spec, key, at, None, None))
+    return [key for start, key in over if start >= over[-1][0] - n_learnt_from(spec) * spec.window]
 
 
 def _is_wanted(spec: MonitorSpec, key: str, at: datetime, start: datetime | None, end: datetime | None) -> bool:

@@ -1,7 +1,8 @@
 """What every check of a monitor says of every window, and the three checks of `alerts`, the traffic light.
 
-`open_incidents` fails while an incident is open and has not settled; `hard_rules` while a rule of the monitor's file is
-broken; `coverage` warns when something ceases to be judged, or is left out for another reason than before.
+`open_incidents` fails while an incident is open and has not settled, and warns where it is acknowledged; `hard_rules`
+fails while a rule of the monitor's file is broken; `coverage` warns when something ceases to be judged, or is left out
+for another reason than before.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sightline.judging import row_guards
 from sightline.judging.intake_contract import intake_verdicts
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, read_published
 from sightline.judging.row_guards import guard_verdicts
-from sightline.judging.verdicts import FactTable, Verdict, is_red, judged, speaker, verdicts
+from sightline.judging.verdicts import FactTable, Standing, Verdict, judged, speaker, standing, verdicts
 from sightline.spec import plan
 from sightline.spec.flows import INTAKE_ASSETS
 from sightline.spec.model import MonitorSpec
@@ -30,7 +31,18 @@ Found = Iterator[tuple[PlannedCheck, str, Verdict]]
 LOUD: frozenset[ReasonCode | str] = frozenset({"no_reference", "column_named_later", "no_labels", "imprecise"})
 """Reasons that somebody should look into at once; all others count when they last as long as the warm-up."""
 SHOWN = 6
-TO_DO = "Follow the streams that moved first upstream. Mended: `sightline fixed`. A new normal: `sightline accept`."
+TO_DO = (
+    "Follow the streams that moved first upstream. You are at it: `sightline acknowledge`. Mended: `sightline fixed`. "
+    "A new normal: `sightline accept`."
+)
+STANDINGS: dict[Standing, str] = {
+    "open": "open",
+    "acknowledged": "acknowledged",
+    "near": "near its old level in this window",
+    "settled": "settled",
+    "answered": "answered",
+}
+"""What is said of an incident in one window: the first of these that one of its streams has."""
 ADVICE = (
     "Judge longer windows (`schedule`), ask for fewer rows (`drift.min_rows`, `quality.min_labels`), mend what the "
     "reason names, or list it under `alerts.not_judged`."
@@ -141,19 +153,21 @@ def _of_window(states: Sequence[StreamState], members: dict[str, list[IncidentMe
     stories: list[tuple[datetime, str, str]] = []
     for incident, inside in by_incident.items():
         own = [m for m in members.get(incident, []) if m.stream in {s.stream for s in inside}]
-        n_away = sum(is_red(s, members) for s in inside)
-        has_settled = bool(own) and all(m.has_settled(at) for m in own)
-        state = "open" if n_away else "settled" if has_settled else "near its old level in this window"
+        standings = [standing(s, members) for s in inside]
+        n_away = standings.count("open") + standings.count("acknowledged")
+        state = next((words for name, words in STANDINGS.items() if name in standings), "open")
         began = min((m.change_point for m in own), default=at)
         stories.append(
             (began, state, _story(incident, own, inside, f"{state}, {n_away} of {len(inside)} streams away"))
         )
     stories.sort(key=lambda story: story[0], reverse=True)
-    n_open = sum(state == "open" for _, state, _ in stories)
-    facts = {"open": n_open, "waiting for a word": len(stories) - n_open}
+    n_open, n_seen = (sum(state == STANDINGS[name] for _, state, _ in stories) for name in ("open", "acknowledged"))
+    facts = {"open": n_open, "acknowledged": n_seen, "waiting for a word": len(stories) - n_open - n_seen}
     if not stories:
         return Verdict("ok", "No incident is open.", facts)
     text = " ".join(story for _, _, story in stories)
+    if n_seen and not n_open:
+        return Verdict("warn", text, facts, cause="incident")
     if not n_open:
         return Verdict("ok", f"Nothing is away from its level as part of an open incident. {text}", facts)
     return Verdict("error", text, {**facts, "what to do": TO_DO}, cause="incident")

@@ -82,8 +82,7 @@ def delays(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> 
     newest = con.sql("select max(window_start) as newest from marts.label_arrivals").pl()["newest"][0]
     if newest is None:
         return nothing
-    n = max(LEARNT_FROM, 2 * math.ceil(spec.labels.give_up_after / spec.window))
-    since = min(now.replace(tzinfo=None), newest) - n * spec.window
+    since = min(now.replace(tzinfo=None), newest) - n_learnt_from(spec) * spec.window
     arrivals = con.sql(
         "select window_start, label_class, score_group, delay_bin, sum(n)::bigint as n from marts.label_arrivals "
         "where segment = 'all' and window_start >= ? group by all",
@@ -93,6 +92,12 @@ def delays(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> 
     until = _known_until(con, since, now)
     law = fit(_by_outcome(spec, arrivals), _with_age(spec, windows.pl(), until), longest=_give_up(spec))
     return Delays(law if law.n_cells else None, until)
+
+
+def n_learnt_from(spec: MonitorSpec) -> int:
+    """How many of the latest windows the law is learnt from."""
+    wait = spec.labels.give_up_after if spec.labels is not None else timedelta(0)
+    return max(LEARNT_FROM, 2 * math.ceil(wait / spec.window))
 
 
 def _known_until(con: duckdb.DuckDBPyConnection, since: datetime, now: datetime) -> datetime:

@@ -82,7 +82,8 @@ class StreamState:
 class IncidentMember:
     """One stream of an incident (snapshot `incident_members`).
 
-    `evidence_days` counts over all streams of the monitor.
+    `evidence_days` counts over all streams of the monitor. From the windows `acknowledged_from` and `answered_from` on
+    somebody has said that the incident is being looked at, or that it is the new normal or mended.
     """
 
     incident_id: str
@@ -99,6 +100,8 @@ class IncidentMember:
     display_extreme: float | None = None
     moved_again_at: datetime | None = None
     moved_again_effect: float | None = None
+    acknowledged_from: datetime | None = None
+    answered_from: datetime | None = None
     settle_after: timedelta | None = None
 
     @property
@@ -106,6 +109,14 @@ class IncidentMember:
         """How the stream moved, in words, and its name."""
         moved = stream_words(self.stream, self.display_before, self.display_after, self.display_extreme)
         return f"{moved} ({self.stream})"
+
+    def is_acknowledged(self, window_start: datetime) -> bool:
+        """Whether somebody is at it in this window."""
+        return self.acknowledged_from is not None and window_start >= self.acknowledged_from
+
+    def is_answered(self, window_start: datetime) -> bool:
+        """Whether somebody has ended it by this window."""
+        return self.answered_from is not None and window_start >= self.answered_from
 
     @property
     def settled_at(self) -> datetime | None:

@@ -3,9 +3,10 @@
 A check fails for two causes. A rule: a hard rule is broken, or the window is a spike by a rule of the monitor's file.
 An incident: one of the check's streams is a member of an open incident and away from its old level in this window, for
 at most `alerts.settle_after` windows from the change on; then the incident has settled and waits for somebody's word.
-It warns in the window in which the evidence of a stream comes to exceed the softer budget `alerts.warnings`. All else
-is a report: a distance above the tolerance, a value beyond the reference's windows, an incident that has settled. It is
-told, and fails nothing. What is not judged has no verdict; `sightline.judging.board` tells of it.
+It warns where such an incident is acknowledged, and in the window in which the evidence of a stream comes to exceed the
+softer budget `alerts.warnings`. All else is a report: a distance above the tolerance, a value beyond the reference's
+windows, an incident that has settled or that somebody has answered. It is told, and fails nothing. What is not judged
+has no verdict; `sightline.judging.board` tells of it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sightline.spec.stretches import is_over_stretch, split
 
 Level = Literal["ok", "warn", "error"]
 Cause = Literal["rule", "incident", "evidence", ""]
+Standing = Literal["open", "acknowledged", "answered", "settled", "near", ""]
 RANK = {"alert": 3, "warn": 2, "ok": 1, "provisional": 1, "insufficient_data": 0}
 AWAY = 3.0
 """Standard deviations from the old level from which a window of a member is away, or half of its effect if less."""
@@ -208,7 +210,7 @@ def _verdict(
         return None
     long = [s for s in streams if split(s.stream)[1] and s.status != "insufficient_data"]
     members = [s for s in streams if s.in_incident]
-    red = [s for s in members if is_red(s, incidents)]
+    standings = {standing(s, incidents) for s in members}
     strongest = max(
         (s for s in streams if s.adjusted_evidence_days is not None),
         key=lambda s: s.evidence_days,
@@ -221,12 +223,14 @@ def _verdict(
     cause: Cause = ""
     if hard or spikes or any(level == "error" for level, _ in crossed):
         level, cause = "error", "rule"
-    elif red:
+    elif "open" in standings:
         level, cause = "error", "incident"
     elif crossed or main.reason_code == "metric_failed":
         level, cause = "warn", "rule"
     elif main.status == "insufficient_data" and not long:
         return None
+    elif "acknowledged" in standings:
+        level, cause = "warn", "incident"
     elif any(s.warns for s in streams):
         level, cause = "warn", "evidence"
     facts = _facts(main, strongest)
@@ -238,8 +242,9 @@ def _verdict(
     text = _text(main, check.unit, members, strongest, hard, incidents)
     if long and main.status == "insufficient_data" and not is_over_stretch(main.reason):
         text = f"Watched over {split(long[0].stream)[1]}. {text}"
-    if members and not red:
-        text = f"{text} Reported, not failed: {_why_not_red(members, incidents)}."
+    if members and "open" not in standings:
+        failed = "Warned, not failed" if "acknowledged" in standings else "Reported, not failed"
+        text = f"{text} {failed}: {_why_not_red(members, incidents)}."
     told = "".join(f"{words}. " for _, words in crossed)
     return Verdict(level, f"{_spike_words(spikes)}{told}{text}", facts, cause=cause)
 
@@ -266,8 +271,8 @@ def _breaks_throughout(threshold: Threshold, row: Judgement) -> bool:
     return all(end is not None and threshold.broken(end) is not None for end in ends)
 
 
-def is_red(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> bool:
-    """Whether a stream is, in this window, away from its level as part of an incident that has not settled.
+def standing(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> Standing:
+    """How a stream stands in this window.
 
     Parameters
     ----------
@@ -278,12 +283,26 @@ def is_red(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) ->
 
     Returns
     -------
-    bool
+    {'open', 'acknowledged', 'answered', 'settled', 'near', ''}
+        Open and acknowledged: away from its level as part of an incident. Answered and settled: away, but somebody
+        said what it was, or it has been so for long. Near: not away. Empty without an incident.
     """
     if not state.in_incident:
-        return False
-    member = next((m for m in incidents.get(state.incident_id or "", []) if m.stream == state.stream), None)
-    return member is None or (not member.has_settled(state.window_start) and _is_away(state, member))
+        return ""
+    member, at = _member(state, incidents), state.window_start
+    if member is None:
+        return "open"
+    if member.is_answered(at):
+        return "answered"
+    if member.has_settled(at):
+        return "settled"
+    if not _is_away(state, member):
+        return "near"
+    return "acknowledged" if member.is_acknowledged(at) else "open"
+
+
+def _member(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> IncidentMember | None:
+    return next((m for m in incidents.get(state.incident_id or "", []) if m.stream == state.stream), None)
 
 
 def _is_away(state: StreamState, member: IncidentMember) -> bool:
@@ -293,9 +312,13 @@ def _is_away(state: StreamState, member: IncidentMember) -> bool:
 
 
 def _why_not_red(members: list[StreamState], incidents: Mapping[str, list[IncidentMember]]) -> str:
-    state = members[0]
-    member = next((m for m in incidents.get(state.incident_id or "", []) if m.stream == state.stream), None)
-    if member is not None and member.has_settled(state.window_start):
+    found = {standing(state, incidents): state for state in members}
+    if "acknowledged" in found:
+        return "the incident is acknowledged"
+    if "answered" in found:
+        return "somebody has said what it was (`sightline incidents`)"
+    member = _member(found["settled"], incidents) if "settled" in found else None
+    if member is not None:
         return f"settled at a new level since {day(member.settled_at)}, until somebody says what it was"
     return "in this window near its old level"
 

@@ -13,7 +13,7 @@ from sightline.results.append_only import locked
 
 
 def append_action(paths: MonitorPaths, action: dict[str, Any]) -> dict[str, Any]:
-    """Add what a person decided (``kind`` accept or fixed, ``incident``, ``user``...) to ``actions.jsonl``, durably.
+    """Add what a person said (``kind`` acknowledge, accept or fixed, ``incident``...) to ``actions.jsonl``, durably.
 
     Returns
     -------
@@ -53,3 +53,8 @@ def read_actions(paths: MonitorPaths) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return actions
+
+
+def acted_at(paths: MonitorPaths) -> datetime | None:
+    """When somebody last said something (UTC); None before."""
+    return max((datetime.fromisoformat(action["at"]) for action in read_actions(paths)), default=None)

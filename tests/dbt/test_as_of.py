@@ -89,3 +89,42 @@ def test_of_windows_whose_labels_had_all_come_it_is_what_was_published(bench: Be
 
 def test_a_moment_before_any_window_had_ended_knows_nothing(bench: Bench):
     assert judgements_as_of(bench.spec, bench.paths, START + timedelta(hours=12)).is_empty()
+
+
+def long_history(root: Path) -> Bench:
+    """Forty days of predictions with labels after one to six days, positive ones later."""
+    rng = np.random.default_rng(71)
+    n_days, per_day = 40, 150
+    n = n_days * per_day
+    made = [START.replace(tzinfo=None) + timedelta(days=i // per_day, seconds=500 * (i % per_day)) for i in range(n)]
+    score = rng.random(n)
+    truth = (rng.random(n) < score).astype(int)
+    waits = rng.uniform(1, np.where(truth == 1, 6, 3))
+    known = [at + timedelta(days=wait) for at, wait in zip(made, waits.tolist(), strict=True)]
+    ids = [f"p{i}" for i in range(n)]
+    spec = spec_of(
+        model={"id": "long", "task": "binary_classification"},
+        columns={"score": "score", "features": {"x": "numeric"}},
+        labels={"column": "label", "observed_at": "known", "expected_delay": "3d", "give_up_after": "7d"},
+        reference={"kind": "window", "start": START.isoformat(), "end": (START + 9 * DAY).isoformat()},
+    )
+    inferences = pl.DataFrame({"prediction_id": ids, "timestamp": made, "score": score, "x": rng.normal(size=n)})
+    return Bench(spec, Home(root), inferences, pl.DataFrame({"prediction_id": ids, "label": truth, "known": known}))
+
+
+def test_delays_are_learnt_from_all_windows_before_whichever_are_asked_for(tmp_path: Path):
+    at = START + 30 * DAY
+    bench = long_history(tmp_path / "all")
+    for kind in ("inferences", "labels"):
+        bench.land(kind, "all", getattr(bench, kind))
+    found = judgements_as_of(bench.spec, bench.paths, at, start=at - 4 * DAY)
+    other = long_history(tmp_path / "then")
+    other.inferences = other.inferences.filter(pl.col("timestamp") < at.replace(tzinfo=None))
+    then = judged(other, other.labels.filter(pl.col("known") <= at.replace(tzinfo=None)), at)
+    columns = ["window_start", "metric", "segment", "value", "ci_low", "ci_high", "n", "status", "reason"]
+    key = ["window_start", "metric", "segment"]
+    asked = then.filter(pl.col("window_start") >= (at - 4 * DAY).replace(tzinfo=None))
+    assert_frame_equal(found.select(columns).sort(key), asked.select(columns).sort(key), rel_tol=1e-9)
+    areas = found.filter(metric="roc_auc", segment="all").sort("window_start")
+    assert areas["status"].to_list() == ["provisional", "provisional", "insufficient_data", "insufficient_data"]
+    assert areas["value"].is_not_null().to_list() == [True, True, False, False]

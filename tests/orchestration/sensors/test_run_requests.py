@@ -251,6 +251,20 @@ class TestClock:
         assert spans(plan(spec, "delayed", Cursor(), again)) == [], "once"
         assert spans(plan(spec, "immediate", Cursor(), seen)) != [(key, key)], "inputs do not wait for labels"
 
+    @pytest.mark.parametrize("flow", ["immediate", "delayed"])
+    def test_the_newest_window_is_checked_again_when_somebody_has_said_something_of_an_incident(self, spec, flow):
+        keys = ("2026-01-20", "2026-01-21")
+        seen = listing(changes=dict.fromkeys(keys, 1), with_data=set(keys), done={key: done(1) for key in keys})
+        seen = replace(seen, fed_at=NOW, now=NOW + timedelta(minutes=5))
+        assert spans(plan(spec, flow, Cursor(), seen)) == []
+        said = replace(seen, acted_at=NOW + timedelta(minutes=1))
+        decided = plan(spec, flow, Cursor(), said)
+        assert spans(decided) == [(keys[1], keys[1])] and not decided.requests[0].has_data
+        checked = replace(said, done={key: done(1, said.now) for key in keys})
+        assert spans(plan(spec, flow, Cursor(), checked)) == [], "once"
+        before = replace(said, acted_at=NOW - timedelta(minutes=1))
+        assert spans(plan(spec, flow, Cursor(), before)) == []
+
     def test_labels_that_are_complete_before_they_are_due_change_nothing(self, spec):
         data = {"2026-01-30", "2026-01-31"}
         decided = plan(spec, "delayed", Cursor(), listing(with_data=data, mature_after=timedelta(hours=6)))

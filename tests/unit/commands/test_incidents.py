@@ -1,4 +1,4 @@
-"""`sightline incidents`, `accept`, `fixed`, as a user types them."""
+"""`sightline incidents`, `acknowledge`, `accept`, `fixed`, as a user types them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from click.testing import CliRunner
 from sightline.alerts import decisions
 from sightline.cli import cli
 from sightline.errors import SightlineError
+from sightline.judging import board
 from sightline.results.actions import read_actions
 from sightline.results.evidence import append_evidence
 from sightline.results.snapshots import read_snapshot
+from sightline.spec import plan
 from sightline.spec.loader import load_monitor
 
 START = datetime(2026, 1, 5)
@@ -118,6 +120,39 @@ def test_an_action_ends_the_incident_is_kept_and_published_at_once(monitor, comm
     assert (action["kind"], action["incident"], action["note"]) == (command, incident, "spring")
     with pytest.raises(SightlineError, match="has ended already"):
         call(command, "churn", incident)
+
+
+def checked(home, *windows: str) -> list[str]:
+    """Level of `open_incidents` in some windows."""
+    spec = load_monitor(home.monitors / "churn.yaml", home=home)
+    checks = [check for check in plan.checks(spec) if check.name == "open_incidents"]
+    found = board.evaluate(spec, home.monitor("churn"), "alerts", checks, windows)
+    return [verdict.level for _, _, verdict in found]
+
+
+def test_an_acknowledged_incident_goes_on_and_warns_from_the_newest_window_on(monitor):
+    paths = monitor.monitor("churn")
+    incident = listed()["incidents"][0]["incident_id"]
+    assert checked(monitor, "2026-03-08", "2026-03-09") == ["error", "error"]
+    said = call("acknowledge", "churn", incident, "--note", "asked the feed's owner").output
+    [now] = listed()["incidents"]
+    assert f"{incident}: acknowledged by {now['acknowledged_by']}. From the newest window on" in said
+    assert (now["status"], now["acknowledged_note"]) == ("open", "asked the feed's owner")
+    assert {m["acknowledged_from"] for m in now["members"]} == {"2026-03-09T00:00:00Z"}
+    assert f"by {now['acknowledged_by']}: asked the feed's owner" in call("incidents", "churn").output
+    assert checked(monitor, "2026-03-08", "2026-03-09") == ["error", "warn"]
+    more = evidence(66, 60).filter(pl.col("window_start") >= START + timedelta(days=64))
+    append_evidence(paths, more, "later")
+    decisions.run(load_monitor(monitor.monitors / "churn.yaml", home=monitor), paths)
+    assert checked(monitor, "2026-03-08", "2026-03-09", "2026-03-10", "2026-03-11") == ["error", "warn", "warn", "warn"]
+
+
+@pytest.mark.parametrize("command", ["accept", "fixed"])
+def test_an_incident_that_somebody_has_ended_is_red_no_longer_in_the_newest_window(monitor, command):
+    incident = listed()["incidents"][0]["incident_id"]
+    call("acknowledge", "churn", incident)
+    call(command, "churn", incident)
+    assert checked(monitor, "2026-03-08", "2026-03-09") == ["error", "ok"]
 
 
 def test_fixed_takes_the_moment_it_was_mended(monitor):

@@ -67,6 +67,17 @@ class TestOpenIncidents:
         assert (verdict.level, verdict.facts["open"], verdict.facts["waiting for a word"]) == ("ok", 0, 1)
         assert "near its old level in this window" in verdict.text
 
+    def test_yellow_once_acknowledged_but_red_again_for_a_stream_that_joins_later(self, spec):
+        late = "drift/age/spread"
+        states = [*(state(k) for k in range(1, 5)), state(3, name=late), state(4, name=late)]
+        members = [member(1, acknowledged_from=day(2), answered_from=day(4)), member(3, late, answered_from=day(4))]
+        found = [v for _, v in open_incidents(spec, Published([], states, members), keys(spec, 5))]
+        assert [v.level for v in found] == ["error", "warn", "error", "ok"]
+        assert "(acknowledged, 1 of 1 streams away)" in found[1].text
+        assert (found[1].facts["open"], found[1].facts["acknowledged"], found[1].cause) == (0, 1, "incident")
+        assert "(open, 2 of 2 streams away)" in found[2].text
+        assert "(answered, 0 of 2 streams away)" in found[3].text
+
     def test_the_newest_incident_comes_first_and_long_lists_are_cut(self, spec):
         names = [f"drift/age/s{k}" for k in range(8)]
         states = [*(state(2, name=name) for name in names), state(2, incident="i2", name="data_quality//n_rows")]

@@ -1,0 +1,88 @@
+"""What people have said of incidents, beside what the alert engine found: from which window on a check is not red.
+
+The engine dates an action by the clock, and a window that has closed before is decided already. A person looks at the
+newest window: from that one on it is known that somebody is at it (`acknowledge`), or was (`accept`, `fixed`). Streams
+that join the incident later are news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+ENDS = ("accept", "fixed")
+"""Actions that end an incident; the alert engine has to know them."""
+ACKNOWLEDGE = "acknowledge"
+MOMENT = pl.Datetime("us")
+
+
+def of_incidents(incidents: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Incidents with ``acknowledged_at`` (UTC), ``acknowledged_by`` and ``acknowledged_note`` of the first such word.
+
+    Parameters
+    ----------
+    incidents : DataFrame
+        With ``incident_id``.
+    actions : sequence of mapping
+        As from `sightline.results.actions.read_actions`.
+
+    Returns
+    -------
+    DataFrame
+        The same rows; null where nobody has acknowledged.
+    """
+    schema = {
+        "incident_id": pl.String,
+        "acknowledged_at": MOMENT,
+        "acknowledged_by": pl.String,
+        "acknowledged_note": pl.String,
+    }
+    rows = [
+        (action["incident"], _naive(action["at"]), action.get("user", ""), action.get("note", ""))
+        for action in actions
+        if action["kind"] == ACKNOWLEDGE
+    ]
+    first = pl.DataFrame(rows, schema=schema, orient="row").unique("incident_id", keep="first", maintain_order=True)
+    return incidents.join(first, on="incident_id", how="left", maintain_order="left")
+
+
+def of_members(members: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Members with ``acknowledged_from`` and ``answered_from``: first window in which a person's word holds for them.
+
+    Parameters
+    ----------
+    members : DataFrame
+        With ``incident_id`` and ``joined_at``.
+    actions : sequence of mapping
+        As from `sightline.results.actions.read_actions`.
+
+    Returns
+    -------
+    DataFrame
+        The same rows; null where no such word was said after the stream had joined.
+    """
+    said = {name: _first_windows(members, actions, kinds) for name, kinds in _KINDS.items()}
+    return members.with_columns(pl.Series(name, windows, dtype=MOMENT) for name, windows in said.items())
+
+
+_KINDS = {"acknowledged_from": (ACKNOWLEDGE,), "answered_from": ENDS}
+
+
+def _first_windows(
+    members: pl.DataFrame, actions: Sequence[Mapping[str, Any]], kinds: Sequence[str]
+) -> list[datetime | None]:
+    windows: dict[str, list[datetime]] = {}
+    for action in actions:
+        if action["kind"] in kinds and action.get("from_window"):
+            windows.setdefault(action["incident"], []).append(_naive(action["from_window"]))
+    return [
+        min((window for window in windows.get(incident, []) if window >= joined), default=None)
+        for incident, joined in members.select("incident_id", "joined_at").iter_rows()
+    ]
+
+
+def _naive(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=None)
