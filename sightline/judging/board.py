@@ -19,7 +19,7 @@ from sightline.judging import row_guards
 from sightline.judging.intake_contract import intake_verdicts
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, read_published
 from sightline.judging.row_guards import guard_verdicts
-from sightline.judging.verdicts import FactTable, Standing, Verdict, judged, speaker, standing, verdicts
+from sightline.judging.verdicts import FactTable, Standing, Verdict, is_away, judged, speaker, standing, verdicts
 from sightline.spec import plan
 from sightline.spec.flows import INTAKE_ASSETS
 from sightline.spec.model import MonitorSpec
@@ -119,6 +119,8 @@ def _traffic_light(
 def open_incidents(spec: MonitorSpec, published: Published, keys: Sequence[str]) -> Iterator[tuple[str, Verdict]]:
     """Verdicts of the check `open_incidents`: it fails on windows in which a member of an open incident is away.
 
+    So it does on those in which the member is not judged yet, as its labels are still to come.
+
     Parameters
     ----------
     spec : MonitorSpec
@@ -136,7 +138,7 @@ def open_incidents(spec: MonitorSpec, published: Published, keys: Sequence[str])
     for member in published.members:
         members.setdefault(member.incident_id, []).append(member)
     states: dict[datetime, list[StreamState]] = {}
-    for state in published.streams:
+    for state in (*published.streams, *published.waiting):
         states.setdefault(state.window_start, []).append(state)
     for key in keys:
         here = states.get(spec.window_start(key).replace(tzinfo=None))
@@ -154,12 +156,9 @@ def _of_window(states: Sequence[StreamState], members: dict[str, list[IncidentMe
     for incident, inside in by_incident.items():
         own = [m for m in members.get(incident, []) if m.stream in {s.stream for s in inside}]
         standings = [standing(s, members) for s in inside]
-        n_away = standings.count("open") + standings.count("acknowledged")
         state = next((words for name, words in STANDINGS.items() if name in standings), "open")
-        began = min((m.change_point for m in own), default=at)
-        stories.append(
-            (began, state, _story(incident, own, inside, f"{state}, {n_away} of {len(inside)} streams away"))
-        )
+        began = min((m.began or m.change_point for m in own), default=at)
+        stories.append((began, state, _story(incident, own, inside, f"{state}, {_how_many(inside, members)}")))
     stories.sort(key=lambda story: story[0], reverse=True)
     n_open, n_seen = (sum(state == STANDINGS[name] for _, state, _ in stories) for name in ("open", "acknowledged"))
     facts = {"open": n_open, "acknowledged": n_seen, "waiting for a word": len(stories) - n_open - n_seen}
@@ -169,15 +168,25 @@ def _of_window(states: Sequence[StreamState], members: dict[str, list[IncidentMe
     if n_seen and not n_open:
         return Verdict("warn", text, facts, cause="incident")
     if not n_open:
-        return Verdict("ok", f"Nothing is away from its level as part of an open incident. {text}", facts)
+        return Verdict("ok", f"No check fails for these. {text}", facts)
     return Verdict("error", text, {**facts, "what to do": TO_DO}, cause="incident")
+
+
+def _how_many(inside: Sequence[StreamState], members: dict[str, list[IncidentMember]]) -> str:
+    """How many of the streams are away, and of how many that is not known yet."""
+    judged_here = [s for s in inside if s.known_to is None]
+    waiting = [s.known_to for s in inside if s.known_to is not None]
+    n_away = sum(is_away(s, members) for s in judged_here)
+    away = f"{n_away} of {len(judged_here)} streams away" if judged_here else ""
+    still = f"{len(waiting)} not judged yet after {day(max(waiting))}" if waiting else ""
+    return ", ".join(filter(None, (away, still)))
 
 
 def _story(incident: str, own: Sequence[IncidentMember], inside: Sequence[StreamState], state: str) -> str:
     strongest = sorted(own, key=lambda m: -m.evidence)
     names = [m.words for m in strongest[:SHOWN]] or sorted(s.stream for s in inside)[:SHOWN]
     rest = f" and {len(inside) - len(names)} more" if len(inside) > len(names) else ""
-    began = min((m.change_point for m in own), default=None)
+    began = min((m.began or m.change_point for m in own), default=None)
     since = f" since {day(began)}" if began else ""
     return f"Incident {incident}{since} ({state}): {'; '.join(names)}{rest}."
 

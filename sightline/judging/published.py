@@ -50,7 +50,8 @@ class StreamState:
     """One stream in one window, as the alert engine decided it (snapshot `alert_streams`).
 
     `warns` marks the window in which its evidence came to exceed the budget of warnings. `spike_limit` is the distance
-    from which the monitor's file calls a single window a spike, None where it names none.
+    from which the monitor's file calls a single window a spike, None where it names none. `known_to` is the window that
+    the state is of where it is told of a later one, in which the stream is not judged yet.
     """
 
     stream: str
@@ -65,6 +66,7 @@ class StreamState:
     distance: float | None = None
     warns: bool = False
     spike_limit: float | None = None
+    known_to: datetime | None = None
 
     @property
     def is_spike(self) -> bool:
@@ -82,8 +84,9 @@ class StreamState:
 class IncidentMember:
     """One stream of an incident (snapshot `incident_members`).
 
-    `evidence_days` counts over all streams of the monitor. From the windows `acknowledged_from` and `answered_from` on
-    somebody has said that the incident is being looked at, or that it is the new normal or mended.
+    `evidence_days` counts over all streams of the monitor; `began` is the change point of the incident as a whole. From
+    the windows `acknowledged_from` and `answered_from` on somebody has said that the incident is being looked at, or
+    that it is the new normal or mended.
     """
 
     incident_id: str
@@ -103,6 +106,12 @@ class IncidentMember:
     acknowledged_from: datetime | None = None
     answered_from: datetime | None = None
     settle_after: timedelta | None = None
+    began: datetime | None = None
+
+    @property
+    def since(self) -> datetime:
+        """When it changed as part of the incident: not before the incident as a whole."""
+        return max(self.change_point, self.began or self.change_point)
 
     @property
     def words(self) -> str:
@@ -148,12 +157,15 @@ class Published:
         Of all incidents.
     long : frozenset of str
         Columns of the asset with streams over stretches.
+    waiting : sequence of StreamState
+        Last decisions on members of incidents, in the windows in question that come after: their labels are not due.
     """
 
     judgements: Sequence[Judgement]
     streams: Sequence[StreamState]
     members: Sequence[IncidentMember]
     long: frozenset[str] = frozenset()
+    waiting: Sequence[StreamState] = ()
 
 
 def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Sequence[str]) -> Published:
@@ -170,7 +182,10 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
     if streams is None or members is None:
         streams, members = pl.DataFrame(schema=STREAMS_SCHEMA), pl.DataFrame(schema=MEMBERS_SCHEMA)
     first, last = (moment.replace(tzinfo=None) for moment in (start, end))
-    inside = held(spec, streams).filter(pl.col("window_start").is_between(first, last, closed="left"))
+    is_inside = pl.col("window_start").is_between(first, last, closed="left")
+    known = held(spec, streams)
+    inside, waiting = known.filter(is_inside), not_judged_yet(known, members).filter(is_inside)
+    members = _with_began(members, read_snapshot(paths, decisions.INCIDENTS))
     named = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()
     return Published(
         _with_thresholds(spec, _typed(judgements.filter(pl.col("model_version") == ALL_VERSIONS), Judgement)),
@@ -185,7 +200,14 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
             )
         ],
         frozenset(c for a, c, s in named.select("asset", "column", "statistic").rows() if a == asset and split(s)[1]),
+        _typed(waiting.join(named, on="stream", how="left"), StreamState),
     )
+
+
+def _with_began(members: pl.DataFrame, incidents: pl.DataFrame | None) -> pl.DataFrame:
+    if incidents is None:
+        return members
+    return members.join(incidents.select("incident_id", began="change_point"), on="incident_id", how="left")
 
 
 def _with_thresholds(spec: MonitorSpec, rows: list[Judgement]) -> list[Judgement]:
@@ -225,6 +247,31 @@ def held(spec: MonitorSpec, streams: pl.DataFrame) -> pl.DataFrame:
     ]
     decided = pl.col("window_start") <= streams["window_start"].max()
     return pl.concat([streams, *(frame.filter(decided) for frame in later)])
+
+
+def not_judged_yet(streams: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Last decisions on members of incidents, in all windows decided since, in which these streams are not judged yet.
+
+    Quality waits for labels. Until they come nothing new is known of it: it is still away, and the incident still open.
+
+    Parameters
+    ----------
+    streams, members : DataFrame
+        Of `STREAMS_SCHEMA` and `MEMBERS_SCHEMA`.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `streams`, with ``window_start`` of the later window, and ``known_to``, the one that was decided.
+    """
+    windows = streams.select(later="window_start").unique()
+    newest = streams.filter(pl.col("window_start") == pl.col("window_start").max().over("stream"))
+    last = newest.filter("in_incident").join_where(windows, pl.col("later") > pl.col("window_start"))
+    ended = members.select("incident_id", "stream", "ended_at")
+    last = last.join(ended, on=["incident_id", "stream"], how="left")
+    last = last.filter((pl.col("later") < pl.col("ended_at")).fill_null(True))
+    moved = last.with_columns(known_to="window_start", window_start="later", distance=pl.lit(None, dtype=pl.Float64))
+    return moved.drop("later", "ended_at").sort("window_start", "stream")
 
 
 def spike_limit(spec: MonitorSpec, stream: str) -> float | None:

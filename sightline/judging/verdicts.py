@@ -296,7 +296,7 @@ def standing(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) 
         return "answered"
     if member.has_settled(at):
         return "settled"
-    if not _is_away(state, member):
+    if not is_away(state, incidents):
         return "near"
     return "acknowledged" if member.is_acknowledged(at) else "open"
 
@@ -305,8 +305,10 @@ def _member(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -
     return next((m for m in incidents.get(state.incident_id or "", []) if m.stream == state.stream), None)
 
 
-def _is_away(state: StreamState, member: IncidentMember) -> bool:
-    if state.distance is None:
+def is_away(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> bool:
+    """Whether a member of an incident is away from its level in this window, as far as is known."""
+    member = _member(state, incidents)
+    if member is None or state.distance is None:
         return True
     return abs(state.distance) >= min(AWAY, abs(member.effect or AWAY) / 2)
 
@@ -366,8 +368,8 @@ def _incident_facts(
     facts: dict[str, Any] = {"incident": incident}
     if own:
         facts["evidence"] = evidence_words(max(m.evidence_days for m in own))
-        facts["change point"] = f"{min(m.change_point for m in own):%Y-%m-%d %H:%M} UTC"
         first = max(own, key=lambda m: m.evidence)
+        facts["change point"] = f"{first.since:%Y-%m-%d %H:%M} UTC"
         facts["moved"] = first.words
         if first.effect is not None:
             facts["effect"] = (
@@ -454,7 +456,8 @@ def _incident_words(row: Judgement, rejected: list[StreamState], incidents: Mapp
         return ""
     own = {s.stream for s in rejected}
     members = [m for m in incidents.get(rejected[0].incident_id or "", []) if m.stream in own]
-    since = min((m.change_point for m in members), default=None)
+    strongest = sorted(members, key=lambda m: -m.evidence)
+    since = strongest[0].since if strongest else None
     later = [(m.moved_again_at, m.moved_again_effect or 0.0) for m in members if m.moved_again_at]
     later = [(moment, effect) for moment, effect in later if moment <= row.window_start]
     words = f" since {day(since)}" if since else ""
@@ -462,6 +465,5 @@ def _incident_words(row: Judgement, rejected: list[StreamState], incidents: Mapp
         moment, effect = max(later, key=lambda moved: moved[0])
         is_back = abs(effect) < BACK
         words += f", {'back at its old level' if is_back else 'moved again'} since {day(moment)}"
-    strongest = sorted(members, key=lambda m: -m.evidence)
     told = [m.words for m in strongest[:3]] or sorted(own)[:3]
     return f"In incident {rejected[0].incident_id}{words}: {'; '.join(told)}. "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from sightline.judging.board import coverage, open_incidents
-from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
+from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, not_judged_yet
 from sightline.spec import plan
 from sightline.spec.plan import PlannedCheck
 
@@ -59,7 +61,7 @@ class TestOpenIncidents:
         assert opened.cause == "incident"
         told = "Incident i1 since 2026-01-05 (open, 1 of 1 streams away): age: the mean (drift/age/location)."
         assert opened.text == told
-        assert "(settled, 0 of 1 streams away)" in found[4].text
+        assert "(settled, 1 of 1 streams away)" in found[4].text
 
     def test_a_window_near_the_old_level_is_green(self, spec):
         published = Published([], [state(1, distance=1.0)], [member(1)])
@@ -76,7 +78,21 @@ class TestOpenIncidents:
         assert "(acknowledged, 1 of 1 streams away)" in found[1].text
         assert (found[1].facts["open"], found[1].facts["acknowledged"], found[1].cause) == (0, 1, "incident")
         assert "(open, 2 of 2 streams away)" in found[2].text
-        assert "(answered, 0 of 2 streams away)" in found[3].text
+        assert "(answered, 2 of 2 streams away)" in found[3].text
+
+    def test_red_too_while_a_member_waits_for_its_labels(self, spec):
+        waiting = [replace(state(k, distance=None), known_to=day(1)) for k in (2, 3, 4)]
+        others = [state(k, incident=None, name="drift/age/spread") for k in range(5)]
+        published = Published([], [state(1), *others], [member(1)], waiting=waiting)
+        found = [verdict for _, verdict in open_incidents(spec, published, keys(spec, 5))]
+        assert [v.level for v in found] == ["ok", "error", "error", "error", "ok"]
+        assert "(open, 1 not judged yet after 2026-01-06)" in found[2].text
+        assert "(settled, 1 not judged yet after 2026-01-06)" in found[4].text
+
+    def test_it_began_when_the_incident_did_whatever_single_streams_say(self, spec):
+        published = Published([], [state(3)], [member(3, began=day(2), change_point=day(0))])
+        [verdict] = [v for _, v in open_incidents(spec, published, keys(spec, 4))]
+        assert verdict.text.startswith("Incident i1 since 2026-01-07")
 
     def test_the_newest_incident_comes_first_and_long_lists_are_cut(self, spec):
         names = [f"drift/age/s{k}" for k in range(8)]
@@ -89,6 +105,30 @@ class TestOpenIncidents:
 
     def test_a_window_that_was_not_decided_has_no_verdict(self, spec):
         assert list(open_incidents(spec, Published([], [], [member(1)]), keys(spec, 2))) == []
+
+
+def test_members_of_incidents_wait_in_all_windows_after_their_last_one():
+    names = {"late": 3, "back": 3, "ended": 2, "now": 5}
+    rows = [
+        {
+            "stream": name,
+            "window_start": day(k),
+            "in_incident": name != "back",
+            "incident_id": "i1" if name != "back" else None,
+            "distance": 4.0,
+        }
+        for name, n in names.items()
+        for k in range(n)
+    ]
+    ends = {"late": None, "back": None, "ended": day(3), "now": None}
+    members = pl.DataFrame(
+        [{"incident_id": "i1", "stream": name, "ended_at": at} for name, at in ends.items()],
+        schema_overrides={"ended_at": pl.Datetime("us")},
+    )
+    found = not_judged_yet(pl.DataFrame(rows), members)
+    told = [("ended", day(2), day(1)), ("late", day(3), day(2)), ("late", day(4), day(2))]
+    assert sorted(found.select("stream", "window_start", "known_to").rows()) == told
+    assert found["distance"].to_list() == [None] * 3
 
 
 def judged(k: int, code: str | None = None) -> Judgement:

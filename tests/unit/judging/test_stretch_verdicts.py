@@ -264,7 +264,7 @@ class TestThroughTheStore:
         assert levels == ["ok"] * 6 + ["error"] * 14 + ["ok"] * 11, "red for `settle_after`, 14 days"
         told = found[keys[8]].text
         assert f"since {day(7 * MOVED):%Y-%m-%d} (open, 1 of 1 streams away): age: the mean, over 7 days, rose" in told
-        assert "(settled, 0 of 1 streams away)" in found[keys[-1]].text
+        assert "(settled, 1 of 1 streams away)" in found[keys[-1]].text
 
     def test_the_command_tells_the_warm_up_in_stretches_and_forgets_streams_by_window(self, home, monkeypatch):
         home.monitors.mkdir()

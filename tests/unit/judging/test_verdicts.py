@@ -45,6 +45,17 @@ def verdict(check: PlannedCheck, judgements, streams=(), members=()):
     return found[0][2] if found else None
 
 
+def test_a_check_moved_with_its_strongest_stream_and_not_before_the_incident():
+    streams = [
+        stream("drift", name, "age", in_incident=True, incident_id="i1", distance=5.0) for name in ("log_psi", "spread")
+    ]
+    psi = member("drift/age/log_psi", change_point=datetime(2026, 1, 17), began=datetime(2026, 1, 29))
+    spread = member("drift/age/spread", change_point=datetime(2026, 1, 30), evidence=800.0)
+    found = verdict(DRIFT, [judged("psi", "age")], streams, [psi, spread])
+    assert found.text.startswith("In incident i1 since 2026-01-29: ")
+    assert found.facts["change point"] == "2026-01-29 00:00 UTC"
+
+
 def test_ok_below_everything():
     found = verdict(
         DRIFT, [judged("psi", "age", ci_low=0.01, ci_high=0.03, bound_high=0.1)], [stream("drift", "log_psi", "age")]
