@@ -9,6 +9,7 @@ import polars as pl
 
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
+from sightline.lake.intake.better_matches import BETTER_THROUGH, better_matched, unseen_inferences
 from sightline.lake.intake.chunks import UnreadableError, typed_series
 from sightline.lake.intake.convert import convert
 from sightline.lake.intake.json_lines import json_field
@@ -139,9 +140,9 @@ def _matched_keys(spec: MonitorSpec, labels: pl.DataFrame, predictions: Predicti
 
 
 def label_windows_waiting(spec: MonitorSpec, paths: MonitorPaths) -> set[str]:
-    """Windows for which labels that once found no prediction could be matched now: load labels again for these.
+    """Windows of labels that would be matched anew: they found no prediction, or a better one has come since.
 
-    Costs nothing unless inferences were loaded since the unmatched labels were last compared.
+    Costs nothing unless inferences were loaded since the labels were last compared.
 
     Parameters
     ----------
@@ -158,13 +159,17 @@ def label_windows_waiting(spec: MonitorSpec, paths: MonitorPaths) -> set[str]:
     recover_if_needed(paths)
     with open_ledger(paths.ledger) as ledger:
         tried, newest = ledger.get(TRIED_THROUGH), ledger.newest("inferences")
-        remembered = (str(paths.root), tried, newest)
+        remembered = (str(paths.root), min(tried, ledger.get(BETTER_THROUGH, tried)), newest)
         if remembered not in _waiting:
             if len(_waiting) >= CACHE_SIZE:
                 _waiting.clear()
-            labels, _, fresh = waiting_labels(spec, Staging(paths, ledger))
+            staging = Staging(paths, ledger)
+            labels, _, fresh = waiting_labels(spec, staging)
             predictions = Predictions(spec, fresh, lambda part: paths.root / part.path)
-            _waiting[remembered] = frozenset(_matched_keys(spec, labels, predictions)) if len(labels) else frozenset()
+            found = _matched_keys(spec, labels, predictions) if len(labels) else set[str]()
+            moved = better_matched(spec, staging, unseen_inferences(staging, tried))
+            starts = pl.concat([moved["window_start"], moved["found_window"]]).unique().to_list()
+            _waiting[remembered] = frozenset(found | {spec.key(start) for start in starts})
         return set(_waiting[remembered])
 
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from sightline.lake.intake.better_matches import BETTER_THROUGH, better_matched, unseen_inferences
 from sightline.lake.intake.match_labels import Predictions, Revisions, match_labels, no_labels, sort_revisions
 from sightline.lake.store.ledger import Part
 from sightline.lake.store.parts import Staging, scan_parts
 from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, row_of_revision
+from sightline.lake.store.supersede import take_out
 from sightline.spec.model import MonitorSpec
 
 TRIED_THROUGH = "unmatched_tried_through"
@@ -55,25 +57,43 @@ class LabelWork:
         return done
 
     def retry(self) -> LabelWork:
-        """Compare the labels that wait with the inferences that came since."""
+        """Compare the labels that wait, and those that have a prediction, with the inferences that came since."""
         waiting, parts, fresh = waiting_labels(self.spec, self.staging)
-        self.staging.meta[TRIED_THROUGH] = self.staging.ledger.newest("inferences")
-        if waiting.is_empty():
-            return self
+        moved = self._take_moved()
+        self._compared()
         matched, rest = match_labels(waiting, Predictions(self.spec, fresh, self.staging.file))
-        if matched.is_empty():
+        if len(matched):
+            self.staging.obsolete += parts
+            self.unmatched.append(rest)
+        if matched.is_empty() and moved.is_empty():
             return self
-        self.staging.obsolete += parts
-        self.unmatched.append(rest)
-        revisions = self._sort(matched)
+        revisions = self._sort(pl.concat([matched, moved]))
         found = Counter(matched["batch_id"].to_list())
         repeated = Counter(revisions.duplicates["batch_id"].to_list())
         self.staging.rematched = [(n, n - repeated[batch], repeated[batch], batch) for batch, n in found.items()]
+        self.staging.rematched += [(0, -n, n, batch) for batch, n in repeated.items() if batch not in found]
         return self
+
+    def _take_moved(self) -> pl.DataFrame:
+        """Take the labels that belong to a prediction that came since out of their windows, and match them anew."""
+        fresh = unseen_inferences(self.staging, self.staging.ledger.get(TRIED_THROUGH))
+        better = better_matched(self.spec, self.staging, fresh)
+        if better.is_empty():
+            return no_labels()
+        keys = {self.spec.key(start) for start in better["window_start"].unique().to_list()}
+        take_out(self.staging, "labels", better.select("prediction_id", "revision_order"), keys, keep=False)
+        unplaced = better.select(LABEL_SCHEMA.keys()).with_columns(predicted_at="hinted_at")
+        matched, rest = match_labels(unplaced, self.predictions)
+        assert rest.is_empty(), "the prediction that a label had is still there"
+        return matched
+
+    def _compared(self) -> None:
+        newest = self.staging.ledger.newest("inferences")
+        self.staging.meta |= {TRIED_THROUGH: newest, BETTER_THROUGH: newest}
 
     def add(self, labels: pl.DataFrame, paths_of: Mapping[str, str]) -> LabelWork:
         """Match new labels (``predicted_at`` is the hint); `paths_of` tells the files of the batches being loaded."""
-        self.staging.meta[TRIED_THROUGH] = self.staging.ledger.newest("inferences")
+        self._compared()
         matched, rest = match_labels(labels, self.predictions)
         self._sort(matched, paths_of)
         if len(rest):

@@ -54,8 +54,8 @@ def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.Dat
 
     Windows are searched in three steps, each for what the one before has not found: the window of the hint; those
     between ``received_at - labels.give_up_after`` and ``received_at``; all others. An id that was predicted in several
-    windows is given the latest prediction made before the truth was known; only where there is none in any window, one
-    made after it.
+    windows is given the latest prediction made before the truth was known; only where there is none in any window, the
+    first one made after it.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.Dat
         rest = rest.join(found.select("label"), on="label", how="anti")
     if late:
         # Nothing earlier was found anywhere: clocks differ, or the time of the truth has no hours
-        fallback = pl.concat(late).sort("predicted_at").unique("label", keep="last", maintain_order=True)
+        fallback = pl.concat(late).sort("predicted_at").unique("label", keep="first", maintain_order=True)
         matched.append(fallback.join(rest.select("label"), on="label", how="semi"))
         rest = rest.join(fallback.select("label"), on="label", how="anti")
     columns = list(LABEL_SCHEMA)
@@ -113,15 +113,15 @@ def _recent(labels: pl.DataFrame, every: list[str], spec: MonitorSpec) -> list[s
 
 
 def _choose(labels: pl.DataFrame, found: pl.DataFrame, by_hint: bool) -> pl.DataFrame:
-    """One prediction per label: made before the truth was known if possible, then the latest."""
+    """One prediction per label: the latest made before the truth was known, else the first after it."""
     slim = found.rename({"window_start": "found_window", "predicted_at": "found_at"})
     pairs = labels.join(slim, on="prediction_id", how="inner")
     if by_hint:
         pairs = pairs.filter(pl.col("found_window") == pl.col("hint_window"))
     if found["prediction_id"].is_duplicated().any():
-        pairs = pairs.sort(pl.col("found_at") <= pl.col("observed_at"), "found_at").unique(
-            "label", keep="last", maintain_order=True
-        )
+        is_late = pl.col("found_at") > pl.col("observed_at")
+        wait = (pl.col("found_at") - pl.col("observed_at")).abs()
+        pairs = pairs.sort(is_late, wait).unique("label", keep="first", maintain_order=True)
     return pairs.with_columns(predicted_at=pl.col("found_at"), window_start=pl.col("found_window")).drop(
         "found_at", "found_window"
     )

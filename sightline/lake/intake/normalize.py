@@ -266,7 +266,7 @@ def _labels(work: _Work) -> pl.DataFrame:
         if spec.model.task == "binary_classification":
             columns["label_value"] = (values == spec.positive_class).cast(pl.Float64)
     hint = work.take("predicted_at", "datetime")
-    columns["predicted_at"] = hint.values
+    columns["predicted_at"] = columns["hinted_at"] = hint.values
     observed = work.value("observed_at", "datetime")
     observed = work.drop("observed_at", observed, "timestamp_out_of_range", observed > work.received + CLOCK_SKEW)
     columns["observed_at"] = observed.zip_with(observed.is_not_null(), work.received)

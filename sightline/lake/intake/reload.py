@@ -16,6 +16,7 @@ from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.holders import file_keys, holders, n_blocked
 from sightline.lake.intake.label_revisions import TRIED_THROUGH
 from sightline.lake.intake.load import Loader, Place
+from sightline.lake.intake.match_labels import no_labels
 from sightline.lake.intake.report import IntakeReport
 from sightline.lake.intake.sources import KINDS, Batch, list_batches
 from sightline.lake.store.compaction import compact_touched
@@ -225,8 +226,8 @@ def release_orphans(staging: Staging, keys: Iterable[str]) -> int:
             waiting += [rows for _, rows in take_out(staging, "labels", orphans, [key], keep=False)]
     if not waiting:
         return 0
-    rows = pl.concat(waiting, how="diagonal_relaxed").select(LABEL_SCHEMA.keys())
-    unplaced = rows.with_columns(predicted_at=pl.lit(None, dtype=TIMESTAMP), window_start=pl.lit(None, dtype=TIMESTAMP))
+    rows = pl.concat([no_labels(), *waiting], how="diagonal_relaxed").select(LABEL_SCHEMA.keys())
+    unplaced = rows.with_columns(predicted_at="hinted_at", window_start=pl.lit(None, dtype=TIMESTAMP))
     staging.add("unmatched", None, unplaced, staging.ledger.newest("labels"))
     staging.rematched += [(-n, -n, 0, batch_id) for batch_id, n in rows.group_by("batch_id").len().iter_rows()]
     return len(rows)

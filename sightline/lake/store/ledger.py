@@ -206,10 +206,15 @@ class Ledger:
                 [(name, json.dumps(value, sort_keys=True)) for name, value in facts.items()],
             )
 
-    def get(self, key: str) -> int:
-        """A stored number, 0 when never set."""
+    def get(self, key: str, default: int = 0) -> int:
+        """A stored number; `default` when never set."""
         row = self.con.execute("SELECT value FROM meta WHERE key = ?", [key]).fetchone()
-        return row[0] if row else 0
+        return row[0] if row else default
+
+    def first_loaded_since(self, moment: datetime) -> int | None:
+        """Sequence number of the first batch that was loaded at a moment (UTC) or later; None when there is none."""
+        sql = "SELECT min(seq) FROM batches WHERE loaded_at >= ?"
+        return self.con.execute(sql, [utc_text(moment)]).fetchone()[0]
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:

@@ -39,8 +39,10 @@ LABEL_SCHEMA: dict[str, pl.DataType] = {
     "received_at": TIMESTAMP,
     "revision_order": pl.Int64(),
     "batch_id": pl.String(),
+    "hinted_at": TIMESTAMP,
 }
-"""One row per label revision. In ``unmatched`` parts ``predicted_at`` is the routing hint, ``window_start`` null."""
+"""One row per label revision. ``hinted_at`` is the time of its prediction that came with the label, null without one.
+In ``unmatched`` parts ``predicted_at`` is the same and ``window_start`` null."""
 
 ROW_BITS = 32
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from sightline.home import Home
+from sightline.lake.intake.affected_windows import label_windows_waiting
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.reload import reload
+from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import LabelEvent
 from sightline.log.writer import SegmentWriter
@@ -137,15 +140,98 @@ def test_an_old_truth_belongs_to_the_prediction_before_it(tmp_path: Path, receiv
     assert len(labels) == N
 
 
-def test_a_truth_before_all_predictions_still_finds_the_latest(tmp_path: Path) -> None:
+def test_a_truth_before_all_predictions_finds_the_first(tmp_path: Path) -> None:
+    """Clocks differ, or the time of the truth has no hours: the prediction that follows next is meant."""
     _, paths = make_paths(tmp_path)
     for k in (0, 98):
         land(paths.landing_inferences, f"a{k}.parquet", rows(N, start=START + k * DAY), START + 100 * DAY)
     land(paths.landing_labels, "l.csv", truth(1, seen="2026-01-01"), START + 100 * DAY)
     load(tmp_path, SEEN)
     labels = scan_lake(SEEN, paths, "labels").collect()
-    assert labels["window_start"].unique().to_list() == [(START + 98 * DAY).replace(tzinfo=None)]
+    assert labels["window_start"].unique().to_list() == [START.replace(tzinfo=None)]
     assert len(labels) == N
+
+
+PREDICTED = {name: rows(N, start=START + day * DAY) for name, day in (("p", 0), ("q", 30), ("r", 60))}
+TOLD = {"x": truth(1, seen="2026-01-20"), "y": truth(0, seen="2026-02-20"), "z": truth(1, seen="2026-01-01")}
+
+
+def placed(root: Path, spec=SEEN) -> list[tuple[int, float]]:
+    """Day of the prediction and value of each label of the first id."""
+    labels = scan_lake(spec, make_paths(root)[1], "labels").collect().filter(pl.col("prediction_id") == "id-0")
+    start = START.replace(tzinfo=None)
+    return sorted(((window - start).days, value) for window, value in labels["window_start", "label_value"].rows())
+
+
+@pytest.mark.parametrize("order", ["pqrxyz", "rqpxyz", "rxyzqp", "pxyzrq", "qyxpzr", "xrypzq", "zyxrqp"])
+def test_a_label_moves_to_a_prediction_that_comes_after_it_and_fits_better(tmp_path: Path, order: str) -> None:
+    """Ids are predicted again every month, and older months land later than the labels."""
+    _, paths = make_paths(tmp_path)
+    for k, name in enumerate(order):
+        folder = paths.landing_inferences if name in PREDICTED else paths.landing_labels
+        land(folder, f"{name}.csv", {**PREDICTED, **TOLD}[name], START + (100 + k) * DAY)
+        load(tmp_path, SEEN)
+    assert placed(tmp_path) == [(0, 1.0), (0, 1.0), (30, 0.0)]
+    assert len(scan_lake(SEEN, paths, "labels").collect()) == 3 * N
+
+
+def test_the_windows_that_a_label_leaves_and_enters_are_told(tmp_path: Path) -> None:
+    _, paths = make_paths(tmp_path)
+    land(paths.landing_inferences, "q.csv", PREDICTED["q"], START + 100 * DAY)
+    land(paths.landing_labels, "x.csv", TOLD["x"], START + 101 * DAY)
+    load(tmp_path, SEEN)
+    land(paths.landing_inferences, "p.csv", PREDICTED["p"], START + 102 * DAY)
+    intake(SEEN, paths, "inferences", Home(tmp_path))
+    assert label_windows_waiting(SEEN, paths) == {"2026-01-05", "2026-02-04"}
+    with open_ledger(paths.ledger) as ledger:
+        _, before = ledger.windows_since("labels", 0)
+    load(tmp_path, SEEN)
+    assert label_windows_waiting(SEEN, paths) == set()
+    with open_ledger(paths.ledger) as ledger:
+        assert ledger.windows_since("labels", before)[0] == {"2026-01-05": N, "2026-02-04": -N}
+
+
+@pytest.mark.parametrize("hint", ["2026-02-04", "2026-01-05"])
+def test_a_label_that_names_its_prediction_stays_with_it(tmp_path: Path, hint: str) -> None:
+    _, paths = make_paths(tmp_path)
+    first, second = ("p", "q") if hint == "2026-01-05" else ("q", "p")
+    told = truth(1, seen="2026-02-20", ts=f"{hint} 00:00:00")
+    for k, (folder, name, frame) in enumerate(
+        (
+            (paths.landing_inferences, first, PREDICTED[first]),
+            (paths.landing_labels, "told", told),
+            (paths.landing_inferences, second, PREDICTED[second]),
+        )
+    ):
+        land(folder, f"{name}.csv", frame, START + (100 + k) * DAY)
+        load(tmp_path, SEEN)
+    assert placed(tmp_path) == [(0 if first == "p" else 30, 1.0)]
+
+
+def test_a_label_moves_to_the_prediction_it_names(tmp_path: Path) -> None:
+    _, paths = make_paths(tmp_path)
+    told = truth(1, seen="2026-02-20", ts="2026-01-05 00:00:00")
+    land(paths.landing_inferences, "q.csv", PREDICTED["q"], START + 100 * DAY)
+    land(paths.landing_labels, "told.csv", told, START + 101 * DAY)
+    load(tmp_path, SEEN)
+    assert placed(tmp_path) == [(30, 1.0)]
+    land(paths.landing_inferences, "p.csv", PREDICTED["p"], START + 102 * DAY)
+    load(tmp_path, SEEN)
+    assert placed(tmp_path) == [(0, 1.0)]
+
+
+def test_a_label_whose_prediction_is_taken_away_goes_back_to_the_one_it_names(tmp_path: Path) -> None:
+    """A corrected file that loses rows lets their labels wait; what they named is still known."""
+    home, paths = make_paths(tmp_path)
+    for name in ("p", "q", "r"):
+        land(paths.landing_inferences, f"{name}.csv", PREDICTED[name], START + 100 * DAY)
+    land(paths.landing_labels, "told.csv", truth(1, seen="2026-03-20", ts="2026-02-04 00:00:00"), START + 101 * DAY)
+    load(tmp_path, SEEN)
+    for frame in (PREDICTED["q"].tail(N - 1), PREDICTED["q"]):
+        land(paths.landing_inferences, "q.csv", frame, START + 102 * DAY)
+        reload(SEEN, paths, home, [paths.landing_inferences / "q.csv"])
+    assert placed(tmp_path) == [(30, 1.0)]
+    ledger_adds_up(tmp_path)
 
 
 @pytest.mark.parametrize("order", ["abc", "acb", "bac", "bca", "cab", "cba"])
