@@ -1,4 +1,7 @@
-"""The contract of what lands: refused files and rows by window; one whose rows were all refused stops there."""
+"""The contract of what lands: refused files and rows by window, and values that could not be read.
+
+A window whose rows were all refused stops there; one in which a column has another type than its kind allows fails.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ from sightline.spec.plan import PlannedCheck
 
 SHOWN_REASONS = 5
 SHOWN_FILES = 3
+SHOWN_COLUMNS = 5
+WRONG_TYPE = "bad_type"
+"""Reason of values that are not of the kind of their column."""
 REPEATED = "duplicate"
 """Reason of rows that are known already with the same content: nothing is lost, but somebody sent them twice."""
 CONTRADICTING = "conflicting_duplicate"
@@ -35,6 +41,8 @@ class NotTaken:
     ----------
     rows : dict of str to int
         Reason -> rows.
+    values : dict of tuple of str to tuple of int and str
+        Column and reason -> values of accepted rows that became missing, and one of them.
     files : dict of str to str
         Path of a file refused as a whole that still lies there -> reason and message.
     contradicting : list of str
@@ -42,6 +50,7 @@ class NotTaken:
     """
 
     rows: dict[str, int] = field(default_factory=dict[str, int])
+    values: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict[tuple[str, str], tuple[int, str]])
     files: dict[str, str] = field(default_factory=dict[str, str])
     contradicting: list[str] = field(default_factory=list[str])
 
@@ -70,6 +79,11 @@ def _verdict(spec: MonitorSpec, n_accepted: int, left_out: NotTaken) -> Verdict:
         facts["reasons"] = ", ".join(f"{reason} ({n})" for reason, n in worst)
     counts = f"{n_accepted} rows accepted, {n_refused} refused"
     counts += f", {n_repeated} repeated (known already, left out)" if n_repeated else ""
+    unread = _unread(left_out)
+    if unread:
+        facts["values read as missing"] = "; ".join(unread)
+        rest = f" and {len(unread) - SHOWN_COLUMNS} more" if len(unread) > SHOWN_COLUMNS else ""
+        counts += f"; values read as missing: {'; '.join(unread[:SHOWN_COLUMNS])}{rest}"
     if left_out.files:
         facts["files refused"] = "; ".join(f"{path}: {why}" for path, why in left_out.files.items())
         facts["what to do"] = (
@@ -83,12 +97,28 @@ def _verdict(spec: MonitorSpec, n_accepted: int, left_out: NotTaken) -> Verdict:
     if n_refused and not n_accepted:
         facts["what to do"] = f"Read data/{spec.id}/quarantine, mend the sender, and land the corrected file."
         return Verdict("error", f"All {n_refused} rows were refused: {worst[0][0]}.", facts, cause="rule")
+    worst_of = left_out.values.items()
+    changed = [column for (column, why), (n, _) in worst_of if why == WRONG_TYPE and n >= n_accepted > 0]
+    if changed:
+        facts["what to do"] = (
+            f"Send values of the kind that monitors/{spec.id}.yaml names, or name another kind; "
+            f"then `sightline reload {spec.id} FILE`."
+        )
+        names = ", ".join(sorted(changed))
+        text = f"Not one value of {names} has the type of its kind. {counts}."
+        return Verdict("error", text, facts, stops=False, cause="rule")
     if left_out.contradicting:
         names = " ".join(map(shlex.quote, left_out.contradicting))
         command = f"sightline reload {spec.id} --replace {names}"
         facts["what to do"] = f"To let the corrected file take the place of the rows loaded before: `{command}`"
         return Verdict("warn", f"{counts}: {names} contradicts rows loaded before, which stay. {command}", facts)
     return Verdict("ok", f"{counts}.", facts)
+
+
+def _unread(left_out: NotTaken) -> list[str]:
+    """Values that became missing, most first: column, how many, why, and one of them."""
+    worst = sorted(left_out.values.items(), key=lambda item: (-item[1][0], item[0]))
+    return [f"{column} {n} ({reason}, such as {value!r})" for (column, reason), (n, value) in worst]
 
 
 def not_taken(spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Sequence[str]) -> dict[str, NotTaken]:
@@ -105,8 +135,8 @@ def not_taken(spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Sequence[
         files = [paths.root / part.path for part in ledger.parts("quarantine")]
         rows = (
             scan_parts(files, QUARANTINE_SCHEMA)
-            .filter(pl.col("kind").is_in(kinds), pl.col("severity").is_in(["row", "file"]))
-            .select(start, "severity", "reason", "batch_id", "source", "payload")
+            .filter(pl.col("kind").is_in(kinds), pl.col("severity").is_in(["row", "file", "value"]))
+            .select(start, "severity", "reason", "batch_id", "source", "payload", "column", "value")
             .filter(pl.col("window_start").is_in(list(wanted)))
             .collect()
         )
@@ -114,6 +144,9 @@ def not_taken(spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Sequence[
         counted = rows.filter(pl.col("severity") == "row").group_by("window_start", "reason").len()
         for moment, reason, n in counted.iter_rows():
             found.setdefault(wanted[moment], NotTaken()).rows[reason] = n
+        values = rows.filter(pl.col("severity") == "value").group_by("window_start", "column", "reason")
+        for moment, column, reason, n, value in values.agg(pl.len(), pl.col("value").drop_nulls().min()).iter_rows():
+            found.setdefault(wanted[moment], NotTaken()).values[column or "", reason] = (n, value or "")
         _add_files(paths, ledger, rows.filter(pl.col("severity") == "file"), wanted, found)
         _add_contradicting(ledger, rows.filter(pl.col("reason") == CONTRADICTING), wanted, found)
     return found

@@ -72,6 +72,21 @@ def test_the_same_rows_with_other_content_are_refused(contract):
     assert found.facts["reasons"] == "conflicting_duplicate (4)"
 
 
+def test_a_column_of_another_type_breaks_the_contract(contract):
+    text = rows().with_columns(pl.col("age").cast(pl.String))
+    found = contract(text)
+    assert (found.level, found.cause, found.stops) == ("error", "rule", False)
+    told = "Not one value of age has the type of its kind. 4 rows accepted, 0 refused; values read as missing: "
+    assert found.text == told + "age 4 (bad_type, such as '30.0')."
+    assert "sightline reload churn" in found.facts["what to do"]
+
+
+def test_single_values_read_as_missing_are_told(contract):
+    found = contract(rows().with_columns(p=pl.Series([0.2, 1.5, 0.3, 0.4])))
+    assert (found.level, found.cause) == ("ok", "")
+    assert found.text == "4 rows accepted, 0 refused; values read as missing: p 1 (score_out_of_range, such as '1.5')."
+
+
 class TestRefusedFiles:
     def test_it_fails_the_days_of_its_times_with_its_reason_until_it_is_mended(self, home, verdict_of):
         land(home, "churn", "inferences", "a", rows().rename({"id": "key"}))
