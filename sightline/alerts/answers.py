@@ -1,8 +1,9 @@
 """What people have said of incidents, beside what the alert engine found: from which window on a check is not red.
 
 The engine dates an action by the clock, and a window that has closed before is decided already. A person looks at the
-newest window: from that one on it is known that somebody is at it (`acknowledge`), or was (`accept`, `fixed`). Streams
-that join the incident later are news.
+newest window of each stream, which is an older one where labels come late or several windows are judged together: from
+that one on it is known that somebody is at it (`acknowledge`), or was (`accept`, `fixed`). Streams that join the
+incident later are news.
 """
 
 from __future__ import annotations
@@ -49,13 +50,15 @@ def of_incidents(incidents: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) 
     return incidents.join(first, on="incident_id", how="left", maintain_order="left")
 
 
-def of_members(members: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+def of_members(members: pl.DataFrame, streams: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Members with ``acknowledged_from`` and ``answered_from``: first window in which a person's word holds for them.
 
     Parameters
     ----------
     members : DataFrame
-        With ``incident_id`` and ``joined_at``.
+        With ``incident_id``, ``stream`` and ``joined_at``.
+    streams : DataFrame
+        All decisions: ``stream, window_start, decided_at``.
     actions : sequence of mapping
         As from `sightline.results.actions.read_actions`.
 
@@ -64,7 +67,7 @@ def of_members(members: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) -> p
     DataFrame
         The same rows; null where no such word was said after the stream had joined.
     """
-    said = {name: _first_windows(members, actions, kinds) for name, kinds in _KINDS.items()}
+    said = {name: _first_windows(members, streams, actions, kinds) for name, kinds in _KINDS.items()}
     return members.with_columns(pl.Series(name, windows, dtype=MOMENT) for name, windows in said.items())
 
 
@@ -72,16 +75,23 @@ _KINDS = {"acknowledged_from": (ACKNOWLEDGE,), "answered_from": ENDS}
 
 
 def _first_windows(
-    members: pl.DataFrame, actions: Sequence[Mapping[str, Any]], kinds: Sequence[str]
+    members: pl.DataFrame, streams: pl.DataFrame, actions: Sequence[Mapping[str, Any]], kinds: Sequence[str]
 ) -> list[datetime | None]:
     windows: dict[str, list[datetime]] = {}
     for action in actions:
         if action["kind"] in kinds and action.get("from_window"):
             windows.setdefault(action["incident"], []).append(_naive(action["from_window"]))
-    return [
-        min((window for window in windows.get(incident, []) if window >= joined), default=None)
-        for incident, joined in members.select("incident_id", "joined_at").iter_rows()
-    ]
+    found: list[datetime | None] = []
+    for incident, stream, joined in members.select("incident_id", "stream", "joined_at").iter_rows():
+        newest = min((window for window in windows.get(incident, []) if window >= joined), default=None)
+        found.append(None if newest is None else _newest_of(streams, stream, newest))
+    return found
+
+
+def _newest_of(streams: pl.DataFrame, stream: str, decided: datetime) -> datetime:
+    """The newest window of a stream that was judged when that window was the newest of all."""
+    own = streams.filter(pl.col("stream") == stream, pl.col("decided_at") <= decided)["window_start"].max()
+    return own if isinstance(own, datetime) else decided
 
 
 def _naive(text: str) -> datetime:

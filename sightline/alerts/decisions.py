@@ -18,7 +18,7 @@ from metrics_py.alerting import EngineConfig, Replay, SavedReplay, replay
 from metrics_py.alerting.engine import STATE_VERSION
 from sightline.alerts import answers
 from sightline.alerts.answers import ENDS
-from sightline.durable import replace_file
+from sightline.durable import exclusive, replace_file
 from sightline.home import MonitorPaths
 from sightline.results.actions import read_actions
 from sightline.results.evidence import read_evidence
@@ -99,13 +99,19 @@ def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
 
     The result is a function of the evidence and the actions alone: a run killed half-way, repeated or done again after
     a backfill publishes the same. A long history is not replayed from its start but from a checkpoint, which is dropped
-    whenever anything before it has changed.
+    whenever anything before it has changed. One process at a time: of a run and a person's word at one moment, whoever
+    publishes last has read what the other one has.
 
     Returns
     -------
     Replay
         `streams` holds all windows, also those before the checkpoint.
     """
+    with exclusive(paths.results / ".decisions.lock"):
+        return _run(spec, paths)
+
+
+def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     evidence = read_evidence(paths)
     silenced = [name for name in evidence["stream"].unique() if is_silenced(spec, name)]
     log = evidence.filter(~pl.col("stream").is_in(silenced)).with_columns(
@@ -118,7 +124,7 @@ def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
         found,
         streams=with_warnings(found.streams),
         incidents=answers.of_incidents(with_settled(found, spec.settle_windows * spec.window), said),
-        members=answers.of_members(found.members, said),
+        members=answers.of_members(found.members, found.streams, said),
     )
     write_snapshot(paths, STREAMS, found.streams)
     write_snapshot(paths, INCIDENTS, found.incidents)

@@ -11,6 +11,9 @@ from sightline.durable import sync_folder
 from sightline.home import MonitorPaths
 from sightline.results.append_only import locked
 
+TIMES = ("effective_at", "from_window")
+"""Times of an action that need not be there."""
+
 
 def append_action(paths: MonitorPaths, action: dict[str, Any]) -> dict[str, Any]:
     """Add what a person said (``kind`` acknowledge, accept or fixed, ``incident``...) to ``actions.jsonl``, durably.
@@ -27,7 +30,8 @@ def append_action(paths: MonitorPaths, action: dict[str, Any]) -> dict[str, Any]
         with file.open("ab+") as handle:
             size = handle.seek(0, os.SEEK_END)
             torn = size > 0 and _last_byte(handle) != b"\n"
-            handle.write((b"\n" if torn else b"") + json.dumps(entry, ensure_ascii=False, default=str).encode() + b"\n")
+            line = json.dumps(entry, ensure_ascii=False, default=str).encode(errors="replace")
+            handle.write((b"\n" if torn else b"") + line + b"\n")
             handle.flush()
             os.fsync(handle.fileno())
         sync_folder(folder)
@@ -42,17 +46,33 @@ def _last_byte(handle: Any) -> bytes:
 
 
 def read_actions(paths: MonitorPaths) -> list[dict[str, Any]]:
-    """All actions, oldest first; a line torn by a kill is left out (it was never confirmed)."""
+    """All actions, oldest first; what is no action is left out: a line torn by a kill was never confirmed."""
     file = paths.results / "actions.jsonl"
     if not file.exists():
         return []
-    actions: list[dict[str, Any]] = []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            actions.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return actions
+    lines = file.read_bytes().split(b"\n")  # not `splitlines`: a note may hold line separators of Unicode
+    return [action for line in lines if (action := _read(line.decode(errors="replace"))) is not None]
+
+
+def _read(line: str) -> dict[str, Any] | None:
+    """An action with texts in Unicode and times in ISO 8601 with a zone (UTC where the line names none), or None."""
+    try:
+        action = json.loads(line)
+        texts = {name: _text(action[name]) for name in ("kind", "incident")}
+        texts |= {name: _text(action[name]) for name in ("user", "note") if action.get(name) is not None}
+        times = {name: _aware(action[name]) for name in ("at", *TIMES) if name == "at" or action.get(name)}
+        return {**action, **texts, **times}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _text(value: object) -> str:
+    return str(value).encode(errors="replace").decode()
+
+
+def _aware(text: str) -> str:
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC).isoformat()
 
 
 def acted_at(paths: MonitorPaths) -> datetime | None:

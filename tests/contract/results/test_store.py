@@ -26,7 +26,7 @@ from sightline.commands.judgements import command
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.results import append_only
-from sightline.results.actions import append_action, read_actions
+from sightline.results.actions import acted_at, append_action, read_actions
 from sightline.results.evidence import EVIDENCE_KEY, EVIDENCE_SCHEMA, append_evidence, read_evidence
 from sightline.results.judgements import (
     JUDGEMENT_KEY,
@@ -320,6 +320,49 @@ def test_snapshots_are_replaced_and_actions_are_kept(paths: MonitorPaths) -> Non
         handle.write('{"at": "torn by a ki')
     append_action(paths, {"at": "2026-01-05T00:00:00+00:00", "kind": "fixed", "incident": "i-2", "user": "b"})
     assert [(a["kind"], a["user"]) for a in read_actions(paths)] == [("accept", "müller"), ("fixed", "b")]
+
+
+@pytest.mark.parametrize("note", ["two\u2028lines", "next\x85line", "page\x0cfeed", "new\nline"])
+def test_an_action_is_kept_whatever_its_note_holds(paths: MonitorPaths, note: str) -> None:
+    append_action(paths, {"kind": "accept", "incident": "i-1", "note": note})
+    [action] = read_actions(paths)
+    assert (action["kind"], action["note"]) == ("accept", note)
+
+
+def test_what_is_no_unicode_in_a_note_is_replaced(paths: MonitorPaths) -> None:
+    append_action(paths, {"kind": "accept", "incident": "i-1", "note": "at the \udcff feed", "user": 7})
+    with (paths.results / "actions.jsonl").open("a") as handle:
+        handle.write('{"kind": "fixed", "incident": "i-1", "at": "2026-01-05", "note": "\\ud83d"}\n')
+    assert [(a["note"], a.get("user", "")) for a in read_actions(paths)] == [("at the ? feed", "7"), ("?", "")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "5",
+        "[]",
+        "null",
+        '"accept"',
+        '{"kind": "accept"}',
+        '{"kind": "fixed", "incident": "i-2", "at": "yesterday"}',
+        '{"kind": "fixed", "incident": "i-2", "at": null}',
+        '{"kind": "fixed", "incident": "i-2", "at": "2026-01-05T00:00:00", "from_window": "newest"}',
+        "\xff\xfe",
+        "[" * 100_000,
+    ],
+)
+def test_a_line_that_is_no_action_harms_none_beside_it(paths: MonitorPaths, line: str) -> None:
+    file = paths.results / "actions.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{line}\n", encoding="latin-1")
+    kept = append_action(paths, {"kind": "accept", "incident": "i-1"})
+    assert [action["incident"] for action in read_actions(paths)] == ["i-1"]
+    assert acted_at(paths) == datetime.fromisoformat(kept["at"])
+
+
+def test_a_moment_without_a_zone_is_utc(paths: MonitorPaths) -> None:
+    append_action(paths, {"kind": "fixed", "incident": "i-1", "at": "2026-01-05T06:00:00"})
+    assert acted_at(paths) == datetime(2026, 1, 5, 6, tzinfo=UTC)
 
 
 # ---------------------------------------------------------------- sightline judgements

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from sightline.alerts import decisions
 from sightline.cli import cli
+from sightline.durable import exclusive
 from sightline.errors import SightlineError
 from sightline.judging import board
 from sightline.results.actions import read_actions
@@ -145,6 +146,53 @@ def test_an_acknowledged_incident_goes_on_and_warns_from_the_newest_window_on(mo
     append_evidence(paths, more, "later")
     decisions.run(load_monitor(monitor.monitors / "churn.yaml", home=monitor), paths)
     assert checked(monitor, "2026-03-08", "2026-03-09", "2026-03-10", "2026-03-11") == ["error", "warn", "warn", "warn"]
+
+
+def test_nobody_publishes_what_another_one_is_deciding_on(monitor, monkeypatch):
+    """A run that had read the actions before would else publish after the person, without the word."""
+    paths, spec = monitor.monitor("churn"), load_monitor(monitor.monitors / "churn.yaml", home=monitor)
+    monkeypatch.setenv("SIGHTLINE_LOCK_SECONDS", "0.1")
+    with exclusive(paths.results / ".decisions.lock"), pytest.raises(SightlineError):
+        decisions.run(spec, paths)
+    assert len(decisions.run(spec, paths).incidents) == 1
+
+
+@pytest.fixture
+def late(home, monkeypatch):
+    """A monitor whose quality is judged seven days after the inputs; both moved."""
+    home.monitors.mkdir()
+    (home.monitors / "churn.yaml").write_text(YAML)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(home.root))
+    paths, spec = home.monitor("churn"), load_monitor(home.monitors / "churn.yaml", home=home)
+    rows, end = evidence(74, 60), START + timedelta(days=74)
+    one = pl.col("stream") == "drift/age/location"
+    moved = {"stream": "model_quality/roc_auc", "asset": "model_quality", "column": "", "statistic": "roc_auc"}
+    quality = rows.filter(one, pl.col("window_start") < end - timedelta(days=7))
+    quality = quality.with_columns(pl.lit(value).alias(name) for name, value in moved.items())
+    for day in range(60, 75):
+        now = START + timedelta(days=day)
+        known = [
+            rows.filter(one, pl.col("window_start") < now),
+            quality.filter(pl.col("window_start") < now - timedelta(days=7)),
+        ]
+        append_evidence(paths, pl.concat(known), f"run {day}")
+        decisions.run(spec, paths)
+    return home
+
+
+@pytest.mark.parametrize("command", ["acknowledge", "accept", "fixed"])
+def test_a_word_holds_from_the_newest_window_of_each_stream_on(late, command):
+    """Quality of day 66 is the newest there is on day 73: what is said then is said of it, too."""
+    paths = late.monitor("churn")
+    for incident in listed("--open")["incidents"]:
+        call(command, "churn", incident["incident_id"])
+    members = read_snapshot(paths, decisions.MEMBERS)
+    assert members is not None
+    column = "acknowledged_from" if command == "acknowledge" else "answered_from"
+    assert dict(members["stream", column].rows()) == {
+        "drift/age/location": START + timedelta(days=73),
+        "model_quality/roc_auc": START + timedelta(days=66),
+    }
 
 
 @pytest.mark.parametrize("command", ["accept", "fixed"])
