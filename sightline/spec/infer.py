@@ -44,6 +44,8 @@ OUTCOMES = {
 CLASS_SCORE_PREFIXES = ("p_", "prob_", "proba_", "probability_", "score_")
 MAX_CLASSES = 50
 SEGMENT_MAX_VALUES = 12
+MOST_VERSIONS = 20
+"""So many different numbers with a fraction at most are versions (`2.0` in a CSV file); more are a measurement."""
 TRUTH_MIN_Z = 3.0
 """Standard errors by which the scores of the two values of a label differ."""
 WORD_TYPES: tuple[PolarsType, ...] = (*TEXT_TYPES, pl.Boolean)
@@ -137,7 +139,8 @@ def _fits(column: pl.Series, role: str) -> bool:
     if role == "status":
         return _is_outcome(column)
     if role in ("entity_id", "query_id", "model_version"):
-        return column.dtype in TEXT_TYPES or column.dtype.is_integer()
+        is_version = role == "model_version" and column.dtype.is_float() and column.n_unique() <= MOST_VERSIONS
+        return column.dtype in TEXT_TYPES or column.dtype.is_integer() or is_version
     return numeric or column.dtype in WORD_TYPES
 
 

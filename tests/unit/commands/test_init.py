@@ -132,6 +132,13 @@ def test_usual_names_of_other_roles(home):
     assert draft.roles["status"] == "status_code"
 
 
+def test_versions_of_a_csv_file_are_versions_and_measurements_are_not():
+    assert infer_monitor(binary(model_version=[2.0, 2.1] * (N // 2))).roles["model_version"] == "model_version"
+    draft = infer_monitor(binary(version=[i / 7 for i in range(N)]))
+    assert "model_version" not in draft.roles
+    assert "version" in draft.features
+
+
 def test_features_that_merely_sound_like_a_role():
     draft = infer_monitor(binary(status=["married", "single"] * (N // 2), weight=[70.5] * N, model=["golf"] * N))
     assert {"status", "weight", "model"} <= draft.features.keys()
