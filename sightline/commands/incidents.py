@@ -151,14 +151,11 @@ def _warm_up(stream: str, needed: int) -> str:
 
 
 def _print(incident: dict[str, Any]) -> None:
-    ended = (
-        f", {incident['status']} {_day(incident['closed_at'])} ({incident['closed_by']})"
-        if incident["closed_at"]
-        else ""
-    )
+    ended = f", {_how_ended(incident)}" if incident["closed_at"] else ""
     settled = incident.get("settled_at")
     told = f", settled since {_day(settled)}: no check fails for it any more, say what it was" if settled else ""
-    click.echo(f"\n{incident['incident_id']}  {incident['status']}{told}")
+    state = "new normal" if incident["closed_by"] == "new normal" else incident["status"]
+    click.echo(f"\n{incident['incident_id']}  {state}{told}")
     click.echo(f"  began {_day(incident['change_point'])}, opened {_day(incident['opened_at'])}{ended}")
     if incident.get("acknowledged_at"):
         note = f": {incident['acknowledged_note']}" if incident["acknowledged_note"] else ""
@@ -169,6 +166,14 @@ def _print(incident: dict[str, Any]) -> None:
     )
     for member in incident["members"]:
         click.echo(_member_line(member, incident["opened_at"]))
+
+
+def _how_ended(incident: dict[str, Any]) -> str:
+    """When and by whom, nobody where it has stayed away for so long that its level is the usual one by now."""
+    day, by = _day(incident["closed_at"]), incident["closed_by"]
+    if by == "new normal":
+        return f"taken for the new normal on {day}: it stayed there, and nobody said what it was"
+    return f"{incident['status']} {day} (by {'a person' if by == 'user' else 'itself: ' + by})"
 
 
 def _member_line(member: dict[str, Any], opened_at: datetime) -> str:

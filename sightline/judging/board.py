@@ -201,7 +201,7 @@ def _hard_rules(
     published: dict[str, Published],
     keys: Sequence[str],
 ) -> Iterator[tuple[str, Verdict]]:
-    broken: dict[str, list[tuple[str, str]]] = {key: [] for key in keys}
+    broken: dict[str, list[tuple[str, str]]] = {}
     for asset, checks in by_asset.items():
         found = (
             evaluate(spec, paths, asset, checks, keys)
@@ -209,9 +209,10 @@ def _hard_rules(
             else _judged(spec, asset, checks, keys, published[asset])
         )
         for check, key, verdict in found:
+            told = broken.setdefault(key, [])
             if verdict.level == "error" and verdict.cause == "rule":
-                broken[key].append((check.name, verdict.text))
-    for key, found in broken.items():
+                told.append((check.name, verdict.text))
+    for key, found in sorted(broken.items()):
         if not found:
             yield key, Verdict("ok", "No hard rule is broken.", {"broken": 0})
             continue

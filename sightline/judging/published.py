@@ -158,7 +158,7 @@ class Published:
     long : frozenset of str
         Columns of the asset with streams over stretches.
     waiting : sequence of StreamState
-        Last decisions on members of incidents, in the windows in question that come after: their labels are not due.
+        Last decisions on members of incidents, in the windows in question that come after: not judged yet.
     """
 
     judgements: Sequence[Judgement]
@@ -184,7 +184,8 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
     first, last = (moment.replace(tzinfo=None) for moment in (start, end))
     is_inside = pl.col("window_start").is_between(first, last, closed="left")
     known = held(spec, streams)
-    inside, waiting = known.filter(is_inside), not_judged_yet(known, members).filter(is_inside)
+    starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
+    inside, waiting = known.filter(is_inside), not_judged_yet(known, members, starts).filter(is_inside)
     members = _with_began(members, read_snapshot(paths, decisions.INCIDENTS))
     named = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()
     return Published(
@@ -249,22 +250,26 @@ def held(spec: MonitorSpec, streams: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([streams, *(frame.filter(decided) for frame in later)])
 
 
-def not_judged_yet(streams: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
-    """Last decisions on members of incidents, in all windows decided since, in which these streams are not judged yet.
+def not_judged_yet(streams: pl.DataFrame, members: pl.DataFrame, others: Sequence[datetime] = ()) -> pl.DataFrame:
+    """Last decisions on members of incidents, in all windows since, in which these streams are not judged yet.
 
-    Quality waits for labels. Until they come nothing new is known of it: it is still away, and the incident still open.
+    Quality waits for labels, and everything for the end of a window that is open. Until then nothing new is known: it
+    is still away, and the incident still open.
 
     Parameters
     ----------
     streams, members : DataFrame
         Of `STREAMS_SCHEMA` and `MEMBERS_SCHEMA`.
+    others : sequence of datetime
+        Windows (naive UTC) beside those decided.
 
     Returns
     -------
     DataFrame
         The columns of `streams`, with ``window_start`` of the later window, and ``known_to``, the one that was decided.
     """
-    windows = streams.select(later="window_start").unique()
+    more = pl.DataFrame({"later": list(others)}, schema={"later": streams.schema["window_start"]})
+    windows = pl.concat([streams.select(later="window_start"), more]).unique()
     newest = streams.filter(pl.col("window_start") == pl.col("window_start").max().over("stream"))
     last = newest.filter("in_incident").join_where(windows, pl.col("later") > pl.col("window_start"))
     ended = members.select("incident_id", "stream", "ended_at")

@@ -56,6 +56,10 @@ REMEDIES = {
         "fault: `sightline fixed`."
     ),
     "metric": "Compare your metric by segment and model version, and see which inputs moved at the same time.",
+    "estimate": (
+        "Look at the drift of the score and of the inputs: an estimate moves with the scores alone. The labels will "
+        "tell whether it holds (`estimation_error` in `model_quality`)."
+    ),
     "quality": (
         "Compare by segment and model version, and see which inputs moved at the same time. A new normal: `sightline "
         "accept`."
@@ -114,7 +118,7 @@ def verdicts(
         Nothing for a window about which nothing was judged, or with too little for a verdict.
     """
     decided: dict[tuple[str | None, str | None], list[StreamState]] = {}
-    for state in published.streams:
+    for state in (*published.streams, *published.waiting):
         if state.asset == asset:
             decided.setdefault((state.column, state.statistic), []).append(state)
     incidents: dict[str, list[IncidentMember]] = {}
@@ -208,8 +212,10 @@ def _verdict(
     main = speaker(check, rows)
     if main.reason_code == "judged_later":
         return None
-    long = [s for s in streams if split(s.stream)[1] and s.status != "insufficient_data"]
     members = [s for s in streams if s.in_incident]
+    waiting = [s.known_to for s in members if s.known_to is not None]
+    streams = [s for s in streams if s.known_to is None]
+    long = [s for s in streams if split(s.stream)[1] and s.status != "insufficient_data"]
     standings = {standing(s, incidents) for s in members}
     strongest = max(
         (s for s in streams if s.adjusted_evidence_days is not None),
@@ -242,6 +248,8 @@ def _verdict(
     text = _text(main, check.unit, members, strongest, hard, incidents)
     if long and main.status == "insufficient_data" and not is_over_stretch(main.reason):
         text = f"Watched over {split(long[0].stream)[1]}. {text}"
+    if members and len(waiting) == len(members):
+        text = f"{text} Not judged yet after {day(max(waiting))}: as before."
     if members and "open" not in standings:
         failed = "Warned, not failed" if "acknowledged" in standings else "Reported, not failed"
         text = f"{text} {failed}: {_why_not_red(members, incidents)}."

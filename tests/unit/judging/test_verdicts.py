@@ -101,6 +101,18 @@ def test_a_member_of_an_open_incident_fails_on_the_windows_on_which_it_is_away(e
     assert ("Reported, not failed: in this window near its old level." in found.text) == (level == "ok")
 
 
+def test_it_goes_on_failing_in_a_window_that_is_not_judged_yet():
+    own = member("drift/age/log_psi", joined_at=DAY - timedelta(days=2), settle_after=timedelta(days=14))
+    waiting = [inside(None, known_to=DAY - timedelta(days=1), warns=True)]
+    published = Published([judged("psi", "age")], [], [own], waiting=waiting)
+    [(_, _, found)] = verdicts("drift", [DRIFT], published)
+    assert (found.level, found.cause) == ("error", "incident")
+    assert found.text.endswith("Not judged yet after 2026-01-30: as before.")
+    ended = [member("drift/age/log_psi", joined_at=DAY - timedelta(days=20), settle_after=timedelta(days=14))]
+    [(_, _, settled)] = verdicts("drift", [DRIFT], Published([judged("psi", "age")], [], ended, waiting=waiting))
+    assert settled.level == "ok"
+
+
 def test_a_large_effect_is_away_from_three_deviations_on():
     own = member("drift/age/log_psi", effect=40.0, joined_at=DAY, settle_after=timedelta(days=14))
     levels = [verdict(DRIFT, [judged("psi", "age")], [inside(d)], [own]).level for d in (2.9, 3.1)]
