@@ -67,7 +67,7 @@ MEANINGS: dict[ReasonCode, str] = {
     "imprecise": "values that differ are one and the same as 64-bit floats",
     "window_open": "the window has not closed yet",
     "labels_not_due": "the labels are not due yet",
-    "provisional": "labels are missing that are still expected: the value may move, within its interval",
+    "provisional": "labels are missing that are still expected: the value may move, within its interval if it has one",
     "not_identifiable": "so few labels are in, or so little is known of their delay, that there is no value yet",
     "warm_up": "the alert engine does not know the stream's baseline yet",
     "holiday": "a listed day: it neither alarms nor teaches",

@@ -21,6 +21,7 @@ from metrics_py.quality.table import NO_INTERVAL, quality_table
 from metrics_py.wording import percent
 from sightline.judging.frames import BY
 from sightline.judging.marts import has_mart, read_mart, with_all_versions
+from sightline.judging.missing_labels import LabelShares, label_shares
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import matures_at
 
@@ -39,6 +40,7 @@ NO_LAW = "the labels are not due yet, and how they come is not known yet: not co
 NOT_CORRECTED = "not corrected for the labels that are missing"
 """What is said of metrics whose sums are not kept by what the delay depends on."""
 
+LACKING = "fewer than is usual by now, and which are missing is not known: there is no interval"
 STILL_COMING = f"labels are still coming: {NOT_CORRECTED}"
 HOUR = 3600
 
@@ -53,10 +55,17 @@ class Delays:
         None without labels, and while nothing is known.
     until : datetime
         Up to when labels are known.
+    shares : LabelShares or None
+        Which windows have fewer labels than is usual; None while nothing is known.
     """
 
     law: DelayLaw | None
     until: datetime
+    shares: LabelShares | None = None
+
+    def lacking(self) -> list[datetime]:
+        """Windows (naive UTC) with fewer labels than is usual for their age."""
+        return self.shares.lacking() if self.shares is not None else []
 
     def slowest(self, spec: MonitorSpec, start: datetime) -> float:
         """Share of the labels of every kind of row that is in, of the window that begins at `start`."""
@@ -88,10 +97,16 @@ def delays(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> 
         "where segment = 'all' and window_start >= ? group by all",
         params=[since],
     ).pl()
-    windows = con.sql("select distinct window_start from marts.label_counts where window_start >= ?", params=[since])
+    counts = con.sql(
+        "select window_start, sum(n_predictions)::bigint as n_predictions, sum(n_labelled)::bigint as n_labelled "
+        "from marts.label_counts where segment = 'all' and window_start >= ? group by all",
+        params=[since],
+    ).pl()
     until = _known_until(con, since, now)
-    law = fit(_by_outcome(spec, arrivals), _with_age(spec, windows.pl(), until), longest=_give_up(spec))
-    return Delays(law if law.n_cells else None, until)
+    ages = _with_age(spec, counts, until)
+    law = fit(_by_outcome(spec, arrivals), ages.select("window_start", "age"), longest=_give_up(spec))
+    known = law if law.n_cells else None
+    return Delays(known, until, label_shares(ages, known, _give_up(spec)))
 
 
 def n_learnt_from(spec: MonitorSpec) -> int:
@@ -174,7 +189,12 @@ def corrected(
     plain = naive.with_columns(nothing.alias(NAIVE), maturity=nothing, is_biased=pl.lit(False))
     if known.law is None:
         return only_told(plain, immature(spec, keys, now, known), NO_LAW)
-    young = [key for key in keys if _is_young(spec, known, key, ALL_IN)]
+    lacking = set(known.lacking())
+    young = [
+        key
+        for key in keys
+        if _is_young(spec, known, key, ALL_IN) or spec.window_start(key).replace(tzinfo=None) in lacking
+    ]
     if not young or not has_mart(con, "quality_cells"):
         return plain
     rows = _joint_rows(spec, con, young)
@@ -188,7 +208,10 @@ def corrected(
         "window_start",
         slowest=pl.Series([known.slowest(spec, start.replace(tzinfo=UTC)) for start in ages["window_start"]]),
     )
-    return _joined(spec, known.law, plain, found.table, found.states.join(slowest, on="window_start"))
+    states = found.states.join(slowest, on="window_start")
+    assert known.shares is not None
+    states = states.join(known.shares.windows, on="window_start", how="left")
+    return _joined(spec, known.law, plain, found.table, states)
 
 
 def _is_young(spec: MonitorSpec, known: Delays, key: str, share: float) -> bool:
@@ -284,26 +307,36 @@ def _joined(
     narrow = pl.max_horizontal(pl.lit(SETTLED), (pl.col("new_ci_high") - pl.col("new_ci_low")) / 6)
     is_settled = ~is_new | (pl.col("final_half") <= narrow).fill_null(True)
     is_mature = (pl.col("slowest") >= MATURE_SHARE) & is_settled
-    is_provisional = is_young & (pl.col("status") == "ok") & ~is_blind & ~is_mature
-    share = pl.col("share_in").map_elements(percent, return_dtype=pl.String)
-    words = pl.when(is_new).then(pl.lit("corrected for which come first")).otherwise(pl.lit(NOT_CORRECTED))
-    told = pl.concat_str(pl.format("{} of the labels that are expected are in; ", share), words)
+    is_lacking = is_young & pl.col("lacking").fill_null(value=False)
+    is_provisional = is_young & (pl.col("status") == "ok") & ~is_blind & (~is_mature | is_lacking)
+    share_in = pl.when(is_lacking).then(pl.col("share") / pl.col("expected") * pl.col("share_in")).otherwise("share_in")
+    told = _share_in_words(share_in, is_new, is_lacking)
     states_told = {
         "status": (pl.lit("insufficient_data"), pl.lit("provisional")),
         "reason": (pl.lit(_unknown(law)), told),
         "reason_code": (pl.lit("not_identifiable"), pl.lit("provisional")),
     }
     nothing = is_blind | (is_young & ~is_good)
+    gone = {name: nothing | (is_provisional & is_lacking & pl.lit(name.startswith("ci_"))) for name in numbers}
     return joined.with_columns(
         pl.when(is_young).then("value").alias(NAIVE),
-        maturity=pl.when(is_young).then("share_in"),
+        maturity=pl.when(is_young).then(share_in),
         is_biased=is_provisional & ~is_new,
-        **{name: pl.when(nothing).then(None).when(is_new).then(f"new_{name}").otherwise(name) for name in numbers},
+        **{name: pl.when(gone[name]).then(None).when(is_new).then(f"new_{name}").otherwise(name) for name in numbers},
         **{
             name: pl.when(is_blind).then(blind).when(is_provisional).then(open_).otherwise(name)
             for name, (blind, open_) in states_told.items()
         },
-    ).drop("is_new", "final_half", "slowest", "share_in", *(f"new_{name}" for name in numbers))
+    ).drop(
+        "is_new", "final_half", "slowest", "share_in", "share", "expected", "lacking", *(f"new_{n}" for n in numbers)
+    )
+
+
+def _share_in_words(share: pl.Expr, is_corrected: pl.Expr, is_lacking: pl.Expr) -> pl.Expr:
+    words = pl.when(is_corrected).then(pl.lit("corrected for which come first")).otherwise(pl.lit(NOT_CORRECTED))
+    words = pl.when(is_lacking).then(pl.lit(LACKING)).otherwise(words)
+    percents = share.map_elements(percent, return_dtype=pl.String)
+    return pl.concat_str(pl.format("{} of the labels that are expected are in; ", percents), words)
 
 
 def _unknown(law: DelayLaw) -> str:

@@ -48,8 +48,11 @@ def judge(work: Work) -> Judged:
     known = maturity.delays(spec, con, now)
     quality = _quality(spec, paths, con, keys, now, known)
     late = maturity.immature(spec, keys, now, known)
-    moved = Judged(maturity.only_told(moved.judgements, late), _without(moved.evidence, late))
-    return Judged(pl.concat([quality.judgements, moved.judgements]), pl.concat([quality.evidence, moved.evidence]))
+    told = maturity.only_told(moved.judgements, [*late, *known.lacking()])
+    moved = Judged(told, _without(moved.evidence, late))
+    audited = audit(spec, paths, quality.judgements)
+    parts = (quality, moved, audited)
+    return Judged(pl.concat([p.judgements for p in parts]), pl.concat([p.evidence for p in parts]))
 
 
 def _without(rows: pl.DataFrame, windows: Sequence[datetime]) -> pl.DataFrame:

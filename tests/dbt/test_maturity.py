@@ -211,3 +211,46 @@ def test_a_history_loaded_without_times_leaves_old_windows_alone(tmp_path):
     quality = found.filter(metric="roc_auc").sort("window_start")
     assert quality["status"].to_list()[:75] == ["ok"] * 75
     assert quality["naive_value"].null_count() == len(quality)
+
+
+def two_classes(root: Path, positives_known: str) -> tuple[Bench, pl.Series]:
+    """Labels are known after a day; when those of positives come, in days since the start, is another matter."""
+    rng = np.random.default_rng(85)
+    n = DAYS * PER_DAY
+    score = expit(-1 + 1.2 * rng.normal(size=n))
+    truth = (rng.random(n) < score).astype(int)
+    made = pl.DataFrame({"prediction_id": [f"p{i}" for i in range(n)], "timestamp": times(rng), "score": score})
+    day, delay = np.arange(n) // PER_DAY, rng.gamma(2, 0.5, n)
+    if positives_known == "slower":
+        delay = np.where((truth == 1) & (day >= 76), 12 * delay, delay)
+    seen = day + 1 + delay
+    if positives_known == "in weekly files":
+        seen = np.where(truth == 1, np.ceil(seen / 7) * 7, seen)
+    made = made.with_columns(x=pl.Series(rng.normal(size=n)))
+    return bench_of(root, "binary_classification", made, truth, delay), pl.Series(seen)
+
+
+@pytest.mark.parametrize("positives_known", ["in weekly files", "slower"])
+def test_ok_stands_on_no_number_that_lacks_a_class(tmp_path, positives_known):
+    """The delays learnt say that all is in; that there are fewer labels than usual says that it is not."""
+    bench, seen = two_classes(tmp_path / "now", positives_known)
+    now = NOW if positives_known == "in weekly files" else NOW - timedelta(days=1)
+    found = judged(bench, bench.labels.filter(seen <= (now - START) / timedelta(days=1)), now)
+    later, _ = two_classes(tmp_path / "later", positives_known)
+    final = judged(later, later.labels, NOW + timedelta(days=400)).select("window_start", "metric", final="value")
+    rows = found.filter(pl.col("metric").is_in(["accuracy", "brier", "log_loss"])).join(
+        final, on=["window_start", "metric"]
+    )
+    old = pl.col("window_start") < (START + timedelta(days=70)).replace(tzinfo=None)
+    assert set(rows.filter(old)["status"]) == {"ok"}
+    good = rows.filter(~old, status="ok")
+    assert good.filter(~pl.col("final").is_between("ci_low", "ci_high")).is_empty()
+    accuracy = rows.filter(~old, metric="accuracy")
+    lacking = accuracy.filter(pl.col("reason").str.contains("fewer than is usual by now"))
+    assert len(lacking) >= 5
+    assert set(lacking["status"]) == {"provisional"} and lacking["ci_low"].null_count() == len(lacking)
+    rates = found.filter(metric="labelled_rate").select("window_start", rate="value")
+    share = lacking.join(rates, on="window_start")
+    assert (share["maturity"] - share["rate"]).abs().max() < 0.02, "all of the labels used to come"
+    drifted = found.filter(metric="labelled_rate", status="ok").filter(~old)
+    assert len(drifted) > 0, "the share of labels itself is a fact"
