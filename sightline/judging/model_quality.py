@@ -50,9 +50,7 @@ def judge(work: Work) -> Judged:
     late = maturity.immature(spec, keys, now, known)
     told = maturity.only_told(moved.judgements, [*late, *known.lacking()])
     moved = Judged(told, _without(moved.evidence, late))
-    audited = audit(spec, paths, quality.judgements)
-    parts = (quality, moved, audited)
-    return Judged(pl.concat([p.judgements for p in parts]), pl.concat([p.evidence for p in parts]))
+    return Judged(pl.concat([quality.judgements, moved.judgements]), pl.concat([quality.evidence, moved.evidence]))
 
 
 def _without(rows: pl.DataFrame, windows: Sequence[datetime]) -> pl.DataFrame:
