@@ -210,9 +210,9 @@ def _verdict(
     incidents: Mapping[str, list[IncidentMember]],
 ) -> Verdict | None:
     main = speaker(check, rows)
-    if main.reason_code == "judged_later":
-        return None
     members = [s for s in streams if s.in_incident]
+    if main.reason_code == "judged_later" and not members:
+        return None
     waiting = [s.known_to for s in members if s.known_to is not None]
     streams = [s for s in streams if s.known_to is None]
     long = [s for s in streams if split(s.stream)[1] and s.status != "insufficient_data"]

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from sightline.alerts import decisions
+from sightline.alerts.actions import act
 from sightline.alerts.stream_words import stream_words
 from sightline.cli import cli
 from sightline.judging.board import coverage, open_incidents
@@ -73,10 +74,10 @@ class TestVerdicts:
         assert [start for _, start, _ in found] == [day(6)]
         assert (found[0][2].level, found[0][2].text) == ("ok", "Over 7 days. psi 0.1.")
 
-    def test_an_incident_fails_it_where_the_stretch_ends_and_says_nothing_new_between(self):
+    def test_an_incident_fails_it_where_the_stretch_ends_and_until_the_next_one(self):
         rows = [row(6, "pooled"), later(7)]
         found = list(verdicts("drift", [DRIFT], Published(rows, [away(6), away(7)], [member(6)])))
-        assert [(start, verdict.level) for _, start, verdict in found] == [(day(6), "error")]
+        assert [(start, verdict.level) for _, start, verdict in found] == [(day(6), "error"), (day(7), "error")]
         assert "age: the mean, over 7 days (drift/age/location@7d)" in found[0][2].text
         assert "Over 7 days. psi 0.1." in found[0][2].text
 
@@ -241,6 +242,19 @@ def evidence() -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+def judgement_frame(rows: list[Judgement]) -> pl.DataFrame:
+    one = {"monitor": "churn", "segment": "all", "model_version": "all"}
+    return pl.DataFrame(
+        [
+            {name: getattr(each, name, None) for name in JUDGEMENT_SCHEMA}
+            | one
+            | {"window_end": each.window_start + timedelta(days=1)}
+            for each in rows
+        ],
+        schema=JUDGEMENT_SCHEMA,
+    )
+
+
 class TestThroughTheStore:
     @pytest.fixture
     def monitor(self, home, monkeypatch):
@@ -286,24 +300,33 @@ class TestThroughTheStore:
         why = "warm-up, 12 stretches of 7 days with a value are needed"
         assert told["not_judged"] == [{"stream": STREAM, "reason": why}]
 
-    def test_the_check_fails_where_the_stretch_ends(self, monitor):
+    def test_the_check_fails_where_the_stretch_ends_and_until_the_next_one(self, monitor):
         spec, paths = monitor
         rows = [later(k) if k % 7 != 6 else row(k, "pooled") for k in range(7 * MOVED, 7 * MOVED + 10)]
-        frame = pl.DataFrame(
-            [
-                {name: getattr(each, name, None) for name in JUDGEMENT_SCHEMA}
-                | {
-                    "monitor": "churn",
-                    "segment": "all",
-                    "model_version": "all",
-                    "window_end": each.window_start + timedelta(days=1),
-                }
-                for each in rows
-            ],
-            schema=JUDGEMENT_SCHEMA,
-        )
-        append_judgements(paths, "drift", frame, "run", datetime(2026, 7, 1, tzinfo=UTC))
+        append_judgements(paths, "drift", judgement_frame(rows), "run", datetime(2026, 7, 1, tzinfo=UTC))
         keys = [spec.key(day(k).replace(tzinfo=UTC)) for k in range(7 * MOVED, 7 * MOVED + 10)]
-        published = read_published(spec, paths, "drift", keys)
-        found = list(verdicts("drift", [DRIFT], published))
-        assert [(start, verdict.level) for _, start, verdict in found] == [(day(7 * MOVED + 6), "error")]
+        assert self.levels(spec, paths, keys) == dict.fromkeys(map(day, range(7 * MOVED + 6, 7 * MOVED + 10)), "error")
+        last = [v for _, _, v in verdicts("drift", [DRIFT], read_published(spec, paths, "drift", keys))][-1]
+        assert last.text.startswith("Watched over 7 days. In incident") and "Not enough data: judged over" in last.text
+
+    def levels(self, spec, paths, keys: list[str]) -> dict[datetime, str]:
+        found = verdicts("drift", [DRIFT], read_published(spec, paths, "drift", keys))
+        return {start: verdict.level for _, start, verdict in found}
+
+    @pytest.mark.parametrize(("kind", "level"), [("acknowledge", "warn"), ("accept", "ok"), ("fixed", "ok")])
+    def test_a_word_between_two_stretches_holds_at_once(self, home, monkeypatch, kind, level):
+        """On a Wednesday Dagster shows the verdict of Wednesday, not for days that of Sunday."""
+        home.monitors.mkdir()
+        (home.monitors / "churn.yaml").write_text(YAML)
+        monkeypatch.setenv("SIGHTLINE_HOME", str(home.root))
+        spec, paths = load_monitor(home.monitors / "churn.yaml", home=home), home.monitor("churn")
+        days = [day(k) for k in range(7 * MOVED + 6, 7 * MOVED + 10)]
+        append_evidence(paths, evidence().filter(pl.col("window_start") <= days[-1]), "history")
+        decisions.run(spec, paths)
+        rows = [later(k) if k % 7 != 6 else row(k, "pooled") for k in range(7 * MOVED, 7 * MOVED + 10)]
+        append_judgements(paths, "drift", judgement_frame(rows), "run", datetime(2026, 7, 1, tzinfo=UTC))
+        keys = [spec.key(moment.replace(tzinfo=UTC)) for moment in days]
+        assert self.levels(spec, paths, keys) == dict.fromkeys(days, "error")
+        [incident] = read_snapshot(paths, decisions.INCIDENTS)["incident_id"]
+        act(home, "churn", incident, kind)
+        assert self.levels(spec, paths, keys) == dict.fromkeys(days, level)
