@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -165,13 +166,32 @@ def _as_table(found: pl.DataFrame) -> str:
     if found.select(pl.struct(SAME_ROW).is_duplicated().any()).item():
         names = [*names, *(name for name in REVISION if name in found.columns)]
     rows = [[_cell(value) for value in row] for row in found.select(names).iter_rows()]
+    return aligned(names, rows, [found.schema[name].is_numeric() for name in names])
+
+
+def aligned(names: Sequence[str], rows: Sequence[Sequence[str]], is_number: Sequence[bool]) -> str:
+    """A table as text: names, a rule below them, one line per row.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Heads of the columns.
+    rows : sequence of sequence of str
+        Cells.
+    is_number : sequence of bool
+        Which columns stand at the right.
+
+    Examples
+    --------
+    >>> aligned(["n", "status"], [["12", "ok"], ["7", "alert"]], [True, False]).splitlines()
+    [' n  status', '--  ------', '12  ok', ' 7  alert']
+    """
     widths = [max(len(name), *(len(row[i]) for row in rows)) if rows else len(name) for i, name in enumerate(names)]
-    is_number = [found.schema[name].is_numeric() for name in names]
     lines = [_line(names, widths, is_number), "  ".join("-" * width for width in widths)]
     return "\n".join([*lines, *(_line(row, widths, is_number) for row in rows)])
 
 
-def _line(cells: list[str], widths: list[int], is_number: list[bool]) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> str:
     parts = [
         cell.rjust(width) if right else cell.ljust(width)
         for cell, width, right in zip(cells, widths, is_number, strict=True)

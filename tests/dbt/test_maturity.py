@@ -10,15 +10,18 @@ import polars as pl
 import pytest
 from scipy.special import expit
 
+from sightline.commands.history import history
 from sightline.home import Home
 from sightline.judging import maturity, model_quality
 from sightline.judging.frames import Work
+from sightline.results.judgements import append_judgements
 from sightline.results.label_completion import mature_after, publish_law
 from sightline.warehouse import connect
 from tests.dbt.support import START, Bench, spec_of
 
 DAYS, PER_DAY = 90, 300
 NOW = START + timedelta(days=DAYS)
+LATER = NOW + timedelta(days=400)
 LABELS = {"column": "label", "observed_at": "known", "expected_delay": "10d", "give_up_after": "60d"}
 
 
@@ -78,6 +81,11 @@ def judged(bench: Bench, labels: pl.DataFrame, now: datetime) -> pl.DataFrame:
     return found.filter(segment="all", model_version="all", column="")
 
 
+def publish(bench: Bench, rows: pl.DataFrame, now: datetime) -> None:
+    rows = rows.with_columns(monitor=pl.lit("late"), window_end=pl.col("window_start") + bench.spec.window)
+    append_judgements(bench.paths, "model_quality", rows, f"{now:%Y-%m-%d}", now)
+
+
 MAKERS = {"bookings": bookings, "claims": claims}
 
 
@@ -88,7 +96,9 @@ def world(request, tmp_path_factory) -> tuple[str, Bench, pl.DataFrame]:
     early, late = make(root / "now"), make(root / "later")
     known = early.labels.filter(pl.col("known") <= NOW.replace(tzinfo=None))
     now = judged(early, known, NOW)
-    later = judged(late, late.labels, NOW + timedelta(days=400))
+    later = judged(late, late.labels, LATER)
+    publish(early, now, NOW)
+    publish(early, later, LATER)
     final = later.select("window_start", "metric", final="value")
     return request.param, early, now.join(final, on=["window_start", "metric"], how="left")
 
@@ -125,6 +135,19 @@ def test_a_mature_window_is_ok_and_hardly_moves(world):
     assert ((mature["value"] - mature["final"]).abs() > half / 2).mean() <= 0.05
     ripe = mature_after(bench.paths, bench.spec.window)
     assert ripe is not None and timedelta(days=10) < ripe < timedelta(days=60)
+
+
+def test_its_history_tells_the_provisional_number_and_that_of_all_labels(world):
+    name, bench, found = world
+    metric = {"bookings": "roc_auc", "claims": "mae"}[name]
+    row = found.filter(metric=metric, status="provisional").row(0, named=True)
+    key = bench.spec.key(row["window_start"])
+    first, last = history(bench.spec, bench.paths, metric, key)["revisions"]
+    told = ("value", "ci_low", "ci_high", "naive_value", "maturity", "n", "status", "reason")
+    assert {name: first[name] for name in told} == {name: row[name] for name in told}
+    assert (last["value"], last["status"], last["n"]) == (row["final"], "ok", PER_DAY)
+    assert (last["naive_value"], last["maturity"]) == (None, None)
+    assert [revision["computed_at"] for revision in (first, last)] == [at.replace(tzinfo=None) for at in (NOW, LATER)]
 
 
 def test_the_newest_windows_give_no_number_and_say_why(world):
