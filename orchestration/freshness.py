@@ -16,7 +16,11 @@ WARN_SHARE = 0.75
 SHORTEST = timedelta(minutes=1)
 """Dagster takes no shorter deadline."""
 
-CLOCK_OF = {"inferences": "inferences", "labels": "labels", "data_quality": "judgements", "drift": "judgements"}
+CLOCK_OF = {
+    "inferences": "inferences",
+    "labels": "labels",
+    **dict.fromkeys(("data_quality", "drift", "estimated_quality"), "judgements"),
+}
 """Asset -> which deadline of the spec applies. Judgements of labels come with the labels and share their deadline."""
 
 

@@ -8,11 +8,12 @@ import dagster as dg
 
 from orchestration.monitor import Monitor
 from sightline.spec import names
-from sightline.spec.flows import BACKFILL, FLOWS
+from sightline.spec.flows import BACKFILL, FLOWS, judges_of
 
 DESCRIPTIONS = {
     "immediate": (
-        "New inferences: intake, aggregates, data quality, drift, alerts and their checks, for the chosen windows."
+        "New inferences: intake, aggregates, data quality, drift, estimated quality, alerts and their checks, for the "
+        "chosen windows."
     ),
     "delayed": (
         "New labels: intake, labelled aggregates, realised quality, alerts and their checks, for the windows of the "
@@ -24,7 +25,7 @@ DESCRIPTIONS = {
 
 def asset_keys(monitor: Monitor, flow: str, *, with_intake: bool = True) -> list[dg.AssetKey]:
     """Assets of a flow, all with the monitor's partitions."""
-    own = ([FLOWS[flow].intake] if with_intake else []) + [*FLOWS[flow].judges, "alerts"]
+    own = ([FLOWS[flow].intake] if with_intake else []) + [*judges_of(monitor.spec, flow), "alerts"]
     return [monitor.key(name) for name in [*own, *monitor.models[flow]]]
 
 

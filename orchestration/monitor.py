@@ -24,6 +24,7 @@ KINDS = {
     "data_quality": {"polars", "parquet"},
     "drift": {"polars", "scipy", "parquet"},
     "model_quality": {"polars", "scipy", "parquet"},
+    "estimated_quality": {"polars", "scipy", "parquet"},
     "alerts": {"polars", "parquet"},
 }
 

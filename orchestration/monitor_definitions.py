@@ -13,7 +13,7 @@ from orchestration.checks import asset_checks
 from orchestration.monitor import Monitor
 from orchestration.sensors import flow_sensors
 from sightline.home import Home
-from sightline.spec.flows import FLOWS, flows_of
+from sightline.spec.flows import FLOWS, flows_of, judges_of
 from sightline.spec.model import MonitorSpec
 
 
@@ -34,7 +34,7 @@ def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Def
     own = flows_of(spec)
     assets = [ingest.build(monitor, FLOWS[flow].intake) for flow in own]
     assets += [aggregates.build(monitor, flow, manifest) for flow in own]
-    assets += [judgements.build(monitor, name) for flow in own for name in FLOWS[flow].judges]
+    assets += [judgements.build(monitor, name) for flow in own for name in judges_of(spec, flow)]
     assets += [reference.build(monitor), alerts.build(monitor)]
     own_jobs = jobs.build(monitor, own)
     return dg.Definitions(

@@ -1,4 +1,4 @@
-"""`data_quality`, `drift`, `model_quality`: aggregates judged against the reference, published as revisions."""
+"""Data quality, drift, realised and estimated quality: aggregates judged against the reference, as revisions."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from orchestration.metadata import column_schema, markdown_table, sparkline
 from orchestration.monitor import Monitor
 from sightline.alerts import decisions
 from sightline.clock import utc_now
-from sightline.judging import data_quality, drift, evidence, maturity, model_quality
+from sightline.judging import data_quality, drift, estimated_quality, evidence, maturity, model_quality
 from sightline.judging.frames import Judged, Work
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.weights import told_weights
@@ -20,7 +20,7 @@ from sightline.results.evidence import append_evidence
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
 from sightline.results.label_completion import publish_law
 from sightline.spec import plan
-from sightline.spec.flows import DELAYED, flow_of
+from sightline.spec.flows import DELAYED, ESTIMATES, flow_of, is_estimated
 from sightline.warehouse import connect
 from sightline.warehouse.reference import load_reference
 
@@ -46,6 +46,7 @@ MARTS = {
         "label_bins",
         "label_moments",
     ),
+    "estimated_quality": ("score_bins", "score_label_bins"),
 }
 SHOWN_WINDOWS = 60
 MAX_PLOTTED = 40
@@ -55,6 +56,7 @@ JUDGES: Mapping[str, Callable[[Work], Judged]] = {
     "data_quality": data_quality.judge,
     "drift": lambda work: drift.judge(work.spec, work.con, work.keys, work.profiles),
     "model_quality": model_quality.judge,
+    "estimated_quality": estimated_quality.judge,
 }
 
 
@@ -62,6 +64,8 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
     """One judgement asset of a monitor."""
     flow = flow_of(asset)
     upstream = [monitor.key(name) for name in MARTS[asset] if any(name in models for models in monitor.models.values())]
+    if asset == "model_quality" and is_estimated(monitor.spec):
+        upstream.append(monitor.key(ESTIMATES))
 
     @dg.asset(
         **monitor.asset_args(asset),
@@ -160,7 +164,7 @@ def is_plotted(asset: str, method: str) -> pl.Expr:
     metric = pl.col("metric")
     if asset == "drift":
         return metric == method
-    if asset == "model_quality":
+    if asset in ("model_quality", "estimated_quality"):
         return (pl.col("column") == "") | (metric == method)
     return metric.is_in(["n_rows", "error_rate", "rejected_rate", "latency_p50_ms", "latency_p95_ms", "null_rate"])
 

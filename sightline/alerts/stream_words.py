@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metrics_py.wording import number, percent
+from sightline.spec.plan import AUDITED_AS
 from sightline.spec.stretches import split
 
 ROLES = {"@score": "the model's score", "@prediction": "the prediction", "@label": "the label"}
@@ -94,6 +95,8 @@ def stream_words(
     "the model's score: the spread rose from 1 to 1.5 times the reference's"
     >>> stream_words("data_quality/temp/null_rate", 0.0, 0.0, 0.34)
     'temp: the share of missing values, usually 0 %, was 34 % in one window'
+    >>> stream_words("model_quality/estimation_error_roc_auc", 0.0, -0.1)
+    'the realised ROC AUC minus the estimated one fell from 0 to -0.1'
     >>> stream_words("data_quality/n_rows")
     'the number of predictions'
     >>> stream_words("data_quality/carrier/unseen_rate@7d", 0.0, 0.12)
@@ -124,4 +127,6 @@ def _statistic(name: str) -> _Statistic:
         return _Statistic(f"the share of rows at exactly {value}", "share")
     if name in STATISTICS:
         return STATISTICS[name]
-    return _Statistic(ACRONYMS.get(name, name.replace("_", " ")))
+    metric = name.removeprefix(AUDITED_AS)
+    words = ACRONYMS.get(metric, metric.replace("_", " "))
+    return _Statistic(words if metric == name else f"the realised {words} minus the estimated one")

@@ -14,6 +14,7 @@ from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
 from sightline.judging import custom_python, custom_sql, drift, maturity
+from sightline.judging.estimate_audit import audit
 from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform, quality_evidence
 from sightline.judging.marts import ALL_VERSIONS, read_areas, read_mart, with_all_versions
 from sightline.judging.reference_bounds import with_bounds
@@ -50,7 +51,9 @@ def judge(work: Work) -> Judged:
     late = maturity.immature(spec, keys, now, known)
     told = maturity.only_told(moved.judgements, [*late, *known.lacking()])
     moved = Judged(told, _without(moved.evidence, late))
-    return Judged(pl.concat([quality.judgements, moved.judgements]), pl.concat([quality.evidence, moved.evidence]))
+    audited = audit(spec, paths, quality.judgements)
+    parts = (quality, moved, audited)
+    return Judged(pl.concat([p.judgements for p in parts]), pl.concat([p.evidence for p in parts]))
 
 
 def _without(rows: pl.DataFrame, windows: Sequence[datetime]) -> pl.DataFrame:

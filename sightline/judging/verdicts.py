@@ -31,6 +31,8 @@ RANK = {"alert": 3, "warn": 2, "ok": 1, "provisional": 1, "insufficient_data": 0
 AWAY = 3.0
 """Standard deviations from the old level from which a window of a member is away, or half of its effect if less."""
 SHOWN_STREAMS = 8
+TOLD = ("usual", "estimated", "unvalidated")
+"""Reasons that are told of a value that is ok."""
 REMEDIES = {
     "row_guards": (
         "Each row names a column and what its events broke; the alert lines are in "
@@ -438,7 +440,7 @@ def _text(
         text += f", reference {number(row.reference_value)}"
     text += f" {unit}." if unit else "."
     is_pause = row.metric == "n_rows" and row.status == "ok"
-    is_told = hard or is_pause or row.status in ("warn", "provisional") or row.reason_code == "usual"
+    is_told = hard or is_pause or row.status in ("warn", "provisional") or row.reason_code in TOLD
     if row.reason and (is_told or is_over_stretch(row.reason)):
         text = f"{row.reason[0].upper()}{row.reason[1:]}. {text}"
     if rejected:

@@ -31,6 +31,7 @@ IMMEDIATE = Flow("immediate", "inferences", ("data_quality", "drift"))
 DELAYED = Flow("delayed", "labels", ("model_quality",))
 FLOWS: Mapping[str, Flow] = {flow.name: flow for flow in (IMMEDIATE, DELAYED)}
 INTAKE_ASSETS = tuple(flow.intake for flow in FLOWS.values())
+ESTIMATES = "estimated_quality"
 BACKFILL = "backfill"
 """The job that runs all flows over a range of windows."""
 
@@ -40,6 +41,19 @@ def flows_of(spec: MonitorSpec) -> tuple[str, ...]:
     return tuple(FLOWS) if spec.labels else (IMMEDIATE.name,)
 
 
+def is_estimated(spec: MonitorSpec) -> bool:
+    """Is quality estimated before labels come? That needs two classes, a score, and labels in the reference."""
+    return spec.model.task == "binary_classification" and bool(spec.columns.score) and spec.labels is not None
+
+
+def judges_of(spec: MonitorSpec, flow: str) -> tuple[str, ...]:
+    """The assets that a monitor's flow judges; without `ESTIMATES` it is complete nevertheless."""
+    more = (ESTIMATES,) if flow == IMMEDIATE.name and is_estimated(spec) else ()
+    return (*FLOWS[flow].judges, *more)
+
+
 def flow_of(asset: str) -> str:
-    """Name of the flow that an asset's judgements complete."""
+    """Name of the flow that judges an asset."""
+    if asset == ESTIMATES:
+        return IMMEDIATE.name
     return next(flow.name for flow in FLOWS.values() if asset in flow.judges)

@@ -13,7 +13,7 @@ from pathlib import Path
 import sightline
 from sightline.spec import names
 from sightline.spec.durations import format_duration
-from sightline.spec.flows import BACKFILL, FLOWS, flows_of
+from sightline.spec.flows import BACKFILL, ESTIMATES, FLOWS, flows_of, is_estimated
 from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.rules import judged_columns
 
@@ -34,6 +34,9 @@ class PlannedCheck:
     unit: str = ""
     """Unit of the metric's values, for those of the user's."""
 
+
+ESTIMATED_AS, AUDITED_AS = "estimated_", "estimation_error_"
+"""How the metrics of an estimate, and of what became of it, begin."""
 
 FAMILY_METRICS = {
     "column": ("null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate", "is_constant"),
@@ -63,6 +66,8 @@ def assets(spec: MonitorSpec) -> dict[str, str]:
     if spec.labels:
         plan["labels"] = "The truth, filed under the window of its prediction; every revision kept."
         plan["model_quality"] = "Realised quality by window, segment and model version, with intervals."
+    if is_estimated(spec):
+        plan[ESTIMATES] = "Quality before labels, from the scores and the reference: assumes P(y | score) unchanged."
     return plan
 
 
@@ -86,6 +91,22 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
     metrics += [BUSINESS_VALUE] if spec.value_matrix else []
     metrics.append(LABELLED_RATE.name)
     return metrics + [metric.name for metric in spec.metrics if metric.needs_label]
+
+
+def estimated_metrics(spec: MonitorSpec) -> list[str]:
+    """Realised-quality metrics that are estimated before labels come, without `ESTIMATED_AS`; each has a check."""
+    if not is_estimated(spec):
+        return []
+    from metrics_py.estimation.cbpe import ESTIMATED
+
+    return [name for name in quality_metrics(spec) if name in ESTIMATED]
+
+
+def audited_metric(spec: MonitorSpec) -> str | None:
+    """The metric whose realised value is compared with its estimate: the primary one if it is estimated."""
+    known = estimated_metrics(spec)
+    wanted = (primary_metric(spec), "roc_auc")
+    return next((name for name in wanted if name in known), None)
 
 
 def primary_metric(spec: MonitorSpec) -> str | None:
@@ -182,6 +203,17 @@ def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
         matters = ": the metric that matters most" if metric == primary else ""
         text = f"Realised {metric.replace('_', ' ')}{matters}."
         yield PlannedCheck("model_quality", name, text, metric=metric, unit=units.get(metric, ""))
+    audited = audited_metric(spec)
+    if audited:
+        name = names.check_name("quality", names.slug(AUDITED_AS + audited))
+        text = (
+            f"Realised minus estimated {audited.replace('_', ' ')}: what no estimate can see is a change of P(y | x)."
+        )
+        yield PlannedCheck("model_quality", name, text, metric=AUDITED_AS + audited)
+    for metric in estimated_metrics(spec):
+        name = names.check_name("estimate", names.slug(metric))
+        text = f"Estimated {metric.replace('_', ' ')}, before labels; assumes P(y | score) as in the reference."
+        yield PlannedCheck(ESTIMATES, name, text, metric=ESTIMATED_AS + metric)
 
 
 def _traffic_light() -> Iterator[PlannedCheck]:

@@ -72,7 +72,8 @@ def test_the_lineage_shows_where_something_is_wrong(workshop: Workshop, server: 
     colours = lineage_colours(page, server, lineage_url("", ["churn"]))
     red = red_assets(workshop.churn, workshop.home)
     assert {"drift", "alerts"} <= red and not {"inferences", "labels"} & red
-    assets = ("inferences", "labels", "reference", "data_quality", "drift", "model_quality", "alerts")
+    judged = ("data_quality", "drift", "estimated_quality", "model_quality")
+    assets = ("inferences", "labels", "reference", *judged, "alerts")
     assert colours == {name: "red" if name in red else "green" for name in assets}
     page.get_by_text("dbt_models").first.wait_for()
 

@@ -159,6 +159,23 @@ def test_confusion(binary, multiclass, regression):
     assert regression.mart("confusion").is_empty()
 
 
+def test_score_bins(binary, multiclass, regression):
+    score, clipped = pl.col("score"), pl.col("score").clip(1e-15, 1 - 1e-15)
+    frame = rows(binary).drop_nulls("score").filter(score.is_finite())
+    frame = frame.with_columns(
+        predicted_class=pl.when(score >= 0.4).then(pl.lit("yes")).otherwise(pl.lit("no")),
+        score_bin=(score * 256).floor().clip(0, 255).cast(pl.Int32),
+    )
+    sums = {
+        "sum_score": score.sum(),
+        "sum_squared_score": (score * score).sum(),
+        "sum_log_loss_positive": -clipped.log().sum(),
+        "sum_log_loss_negative": -(1 - score).clip(1e-15, 1 - 1e-15).log().sum(),
+    }
+    check(binary, "score_bins", aggregate(frame, ["predicted_class", "score_bin"], n=N, **sums))
+    assert multiclass.mart("score_bins").is_empty() and regression.mart("score_bins").is_empty()
+
+
 def test_score_label_bins(binary, multiclass):
     by = ["bucket", "class_name", "score_bin", "is_positive"]
 

@@ -107,7 +107,16 @@ class TestHistory:
 
     def test_every_partition_is_materialized_with_its_own_numbers(self, workshop, instance):
         spec = workshop.churn
-        for name in ("inferences", "labels", "data_quality", "drift", "model_quality", "alerts", "column_bins"):
+        for name in (
+            "inferences",
+            "labels",
+            "data_quality",
+            "drift",
+            "estimated_quality",
+            "model_quality",
+            "alerts",
+            "column_bins",
+        ):
             found = instance.get_materialized_partitions(dg.AssetKey([spec.id, name]))
             assert {workshop.day(n) for n in range(DAYS)} <= found, name
         records = instance.fetch_materializations(
@@ -204,6 +213,27 @@ class TestHistory:
         assert set(states(instance, spec, "data_quality", "metric__lost").values()) == {"FAILED"}
         found = evaluation(instance, spec, "data_quality", "metric__lost", workshop.hour(HOURS - 1))
         assert found.severity is dg.AssetCheckSeverity.WARN and "the metric failed: " in str(found.description)
+
+    def test_quality_is_estimated_for_every_day_and_audited_once_the_labels_are_in(self, workshop, instance):
+        spec, paths = workshop.churn, workshop.home.monitor("churn")
+        whole = {"segment": "all"}
+        estimated = read_judgements(paths, metric="estimated_roc_auc", asset="estimated_quality", **whole)
+        estimated = estimated.filter(model_version="all").sort("window_start")
+        assert len(estimated) == DAYS and set(estimated["status"]) == {"ok"}
+        assert estimated["reason"].str.starts_with("estimated without labels: assumes P(y | score)").all()
+        realised = read_judgements(paths, metric="roc_auc", asset="model_quality", **whole)
+        realised = realised.filter(pl.col("value").is_not_null(), model_version="all").sort("window_start")
+        both = realised.join(estimated, on="window_start", suffix="_before")
+        inside = both["value"].is_between(both["ci_low_before"], both["ci_high_before"])
+        assert len(both) == DAYS - 2 and inside.mean() > 0.85
+        audited = read_judgements(paths, metric="estimation_error_roc_auc", asset="model_quality", **whole)
+        audited = audited.filter(model_version="all").sort("window_start")
+        assert audited["value"].to_list() == pytest.approx((both["value"] - both["value_before"]).to_list(), abs=1e-12)
+        evidence = read_evidence(paths).filter(pl.col("stream") == "model_quality/estimation_error_roc_auc")
+        assert len(evidence) == DAYS - 2
+        assert set(states(instance, spec, "estimated_quality", "estimate__roc_auc").values()) == {"SUCCEEDED"}
+        found = evaluation(instance, spec, "estimated_quality", "estimate__roc_auc", workshop.day(DAYS - 1))
+        assert found.description.startswith("Estimated without labels: assumes P(y | score) as in the reference. ")
 
     def test_the_run_can_be_found_from_the_ui(self, workshop, instance):
         [run] = [r for r in instance.get_runs() if r.job_name == "churn__backfill"]

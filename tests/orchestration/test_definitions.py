@@ -22,7 +22,16 @@ from tests.support.workshop import Workshop, make_workshop, write
 GOLDEN = Path(__file__).parent / "golden" / "definitions.json"
 """To accept a change on purpose: UPDATE_GOLDEN=1 python -m pytest tests/orchestration/test_definitions.py"""
 
-MONITOR_MODELS = ("inferences", "labels", "reference", "data_quality", "drift", "model_quality", "alerts")
+MONITOR_MODELS = (
+    "inferences",
+    "labels",
+    "reference",
+    "data_quality",
+    "drift",
+    "estimated_quality",
+    "model_quality",
+    "alerts",
+)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,16 @@ def test_no_partition_is_missing_and_the_latest_materialization_is_a_real_one(hi
     until_now = set(keys_between(spec, history.day(0), last))
     assert len(until_now) > DAYS
     with dagster_instance(history.home) as instance:
-        for name in ("inferences", "labels", "data_quality", "drift", "model_quality", "alerts", "column_bins"):
+        for name in (
+            "inferences",
+            "labels",
+            "data_quality",
+            "drift",
+            "estimated_quality",
+            "model_quality",
+            "alerts",
+            "column_bins",
+        ):
             key = dg.AssetKey([spec.id, name])
             assert until_now <= instance.get_materialized_partitions(key), name
             records = instance.fetch_materializations(key, limit=200).records

@@ -14,6 +14,12 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MARTS: Mapping[str, Mapping[str, str]] = {
     "service_health": {"n_rows": "bigint", "n_errors": "bigint", "n_latency": "bigint", "sum_latency_ms": "double"},
     "latency_bins": {"bin": "integer", "n": "bigint"},
+    "score_bins": {
+        "predicted_class": "varchar",
+        "score_bin": "integer",
+        "n": "bigint",
+        **dict.fromkeys(("sum_score", "sum_squared_score", "sum_log_loss_positive", "sum_log_loss_negative"), "double"),
+    },
     "rejections": {
         "kind": "varchar",
         "column_name": "varchar",

@@ -1,0 +1,1 @@
+"""Quality that nobody has seen the labels of yet, estimated."""

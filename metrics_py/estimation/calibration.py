@@ -1,0 +1,126 @@
+"""How often rows of a score are positive, learnt from the labelled rows of the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+N_SCORE_BINS = 256
+"""Equal-width bins of the score in the aggregates."""
+
+MOST_GROUPS = 256
+"""Groups of about equal numbers of reference rows, at most."""
+
+ROWS_PER_GROUP = 60
+"""Reference rows per group, at least."""
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Probability of the positive class by score.
+
+    Attributes
+    ----------
+    block : integer ndarray, shape (256,)
+        Block of each score bin; blocks are ranges of the score, in its order.
+    probability : ndarray, shape (blocks,)
+        Share of positives in the block, rising with the score.
+    n : ndarray, shape (blocks,)
+        Labelled reference rows of the block.
+    centre : ndarray, shape (blocks,)
+        Mean score bin of these rows.
+    low, high : int
+        First and last score bin that the reference has seen.
+    """
+
+    block: IntArray
+    probability: FloatArray
+    n: FloatArray
+    centre: FloatArray
+    low: int
+    high: int
+
+    @property
+    def weights(self) -> FloatArray:
+        """Weight of each block in the probability of each score bin, shape (blocks, 256): linear between centres.
+
+        A step at the edge of each block would rank all rows of a block alike.
+        """
+        bins = np.arange(N_SCORE_BINS)
+        return np.stack([np.interp(bins, self.centre, row) for row in np.eye(len(self.n))])
+
+    @property
+    def spread(self) -> FloatArray:
+        """Variance of one row's outcome in each block; not 0 where all reference rows are of one class."""
+        share = (self.probability * self.n + 0.5) / (self.n + 1)
+        return share * (1 - share)
+
+
+def calibrate(score_label_bins: pl.DataFrame) -> Calibration | None:
+    """Learn the calibration.
+
+    Parameters
+    ----------
+    score_label_bins : DataFrame
+        ``score_bin, is_positive, n`` of labelled reference rows; rows with equal keys are added up.
+
+    Returns
+    -------
+    Calibration or None
+        None without rows of both classes.
+
+    Notes
+    -----
+    Score bins are joined to at most `MOST_GROUPS` groups of about equal numbers of rows, and the shares of positives
+    made monotone by pooling adjacent violators (isotonic regression); groups pooled are one block. Between the
+    centres of blocks the probability is linear.
+
+    References
+    ----------
+    Ayer, Brunk, Ewing, Reid & Silverman (1955), Ann. Math. Statist. 26:641. Zadrozny & Elkan (2002), KDD.
+
+    Examples
+    --------
+    >>> bins = pl.DataFrame(
+    ...     {"score_bin": [50, 50, 200, 200], "is_positive": [False, True, False, True], "n": [90, 10, 20, 80]}
+    ... )
+    >>> calibrate(bins).probability.tolist()
+    [0.1, 0.8]
+    """
+    from scipy.optimize import isotonic_regression  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
+
+    bins = score_label_bins.select("score_bin", "is_positive", "n").drop_nulls()
+    counts = np.zeros((2, N_SCORE_BINS))
+    outcome = bins["is_positive"].to_numpy().astype(np.int64)
+    score_bin = bins["score_bin"].to_numpy().astype(np.int64)
+    np.add.at(counts, (outcome, score_bin), bins["n"].to_numpy().astype(np.float64))
+    n, positive = counts.sum(axis=0), counts[1]
+    if not (positive.sum() and counts[0].sum()):
+        return None
+    wanted = int(np.clip(n.sum() // ROWS_PER_GROUP, 1, MOST_GROUPS))
+    middle = n.cumsum() - n / 2
+    ranges = np.minimum((middle * wanted / n.sum()).astype(np.int64), wanted - 1)
+    used = np.unique(ranges[n > 0])
+    places = cast("IntArray", np.searchsorted(used, ranges))
+    group: IntArray = np.minimum(places, len(used) - 1)
+    rows = np.bincount(group, n, len(used))
+    found = cast("Any", isotonic_regression)(np.bincount(group, positive, len(used)) / rows, weights=rows)
+    starts: IntArray = found.blocks
+    shares: FloatArray = found.x
+    block = np.repeat(np.arange(len(starts) - 1), np.diff(starts))[group]
+    seen = np.flatnonzero(n)
+    return Calibration(
+        block,
+        shares[starts[:-1]].clip(0, 1),
+        np.bincount(block, n).astype(np.float64),
+        np.bincount(block, n * np.arange(N_SCORE_BINS)) / np.bincount(block, n),
+        int(seen[0]),
+        int(seen[-1]),
+    )

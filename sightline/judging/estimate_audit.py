@@ -1,0 +1,147 @@
+"""The audit of the estimates: once labels are in, it tells whether the realised value lies where it was expected.
+
+An estimate assumes that P(y | score) has not changed. Realised minus estimated is therefore the alarm for a change of
+the concept, which no estimate can see; and an estimator whose intervals miss too often is told to be unvalidated.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from metrics_py.estimation.cbpe import Z95
+from sightline.home import MonitorPaths
+from sightline.judging.frames import BY, EVIDENCE, Judged, conform
+from sightline.judging.marts import ALL_VERSIONS
+from sightline.results.judgements import read_judgements
+from sightline.spec import plan
+from sightline.spec.model import MonitorSpec
+from sightline.spec.plan import AUDITED_AS, ESTIMATED_AS
+
+LATEST = 30
+"""Windows that tell whether the estimates hold."""
+
+LEAST = 10
+LEVEL = 0.01
+PROMISED = 0.05
+"""Share of the windows that may lie outside of their 95 % intervals."""
+
+
+def audit(spec: MonitorSpec, paths: MonitorPaths, realised: pl.DataFrame) -> Judged:
+    """Realised minus estimated quality of some windows whose labels are all in.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    paths : MonitorPaths
+        Estimates, and the audits of other windows, are read from its published judgements.
+    realised : DataFrame
+        Shape `JUDGED`: realised quality.
+
+    Returns
+    -------
+    Judged
+        Rows ``estimation_error_<metric>`` for the primary metric where that is estimated, else for the ROC AUC, with
+        the estimate's interval around the difference. Warns while the estimates are not validated. One stream.
+    """
+    metric = plan.audited_metric(spec)
+    if metric is None or realised.is_empty():
+        return Judged(conform(pl.DataFrame(schema=dict.fromkeys(BY, pl.String))), pl.DataFrame(schema=EVIDENCE))
+    final = realised.filter(metric=metric, column="").filter(pl.col("status").is_in(["ok", "warn"]))
+    errors = _errors(spec, paths, metric, final)
+    judged = conform(_with_record(spec, paths, errors))
+    return Judged(judged, _stream(errors))
+
+
+def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataFrame) -> pl.DataFrame:
+    """Differences and their standard errors, by group."""
+    start, end = final["window_start"].min(), final["window_start"].max()
+    nothing = pl.lit(None, dtype=pl.Float64)
+    empty = final.clear().with_columns(se=nothing)
+    if final.is_empty():
+        return empty
+    asked = {"asset": "estimated_quality", "metric": ESTIMATED_AS + metric, "start": start}
+    known = read_judgements(paths, **asked, end=end + spec.window)  # pyright: ignore
+    estimates = known.filter(pl.col("status") != "insufficient_data").select(
+        *BY, estimate="value", se=(pl.col("ci_high") - pl.col("ci_low")) / (2 * Z95)
+    )
+    joined = final.join(estimates, on=list(BY), how="inner")
+    difference = pl.col("value") - pl.col("estimate")
+    told = pl.format("realised {} by the labels, estimated {} before", pl.col("value").round(4), "estimate_told")
+    return (
+        joined.with_columns(estimate_told=pl.col("estimate").round(4))
+        .with_columns(
+            metric=pl.lit(AUDITED_AS + metric),
+            value=difference,
+            ci_low=difference - Z95 * pl.col("se"),
+            ci_high=difference + Z95 * pl.col("se"),
+            reference_value=nothing,
+            bound_low=nothing,
+            bound_high=nothing,
+            naive_value=nothing,
+            maturity=nothing,
+            status=pl.lit("ok"),
+            reason=told,
+            reason_code=pl.lit(None, dtype=pl.String),
+        )
+        .drop("estimate", "estimate_told")
+    )
+
+
+def _with_record(spec: MonitorSpec, paths: MonitorPaths, errors: pl.DataFrame) -> pl.DataFrame:
+    """Say of each window how many of the latest ones lay outside, and warn where that is too many for chance."""
+    from scipy.stats import binom  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
+
+    whole = errors.filter(segment="all", model_version=ALL_VERSIONS).sort("window_start")
+    if whole.is_empty():
+        return errors
+    first = whole["window_start"][0]
+    before = read_judgements(
+        paths,
+        asset="model_quality",
+        metric=str(whole["metric"][0]),
+        segment="all",
+        start=first - 3 * LATEST * spec.window,
+        end=whole["window_start"][-1],
+    ).filter(model_version=ALL_VERSIONS)
+    other = before.join(whole.select("window_start"), on="window_start", how="anti")
+    record = pl.concat([frame.select("window_start", "ci_low", "ci_high") for frame in (other, whole)])
+    record = record.sort("window_start").with_columns(
+        missed=((pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)).cast(pl.Int64)
+    )
+    latest = record.with_columns(
+        misses=pl.col("missed").rolling_sum(LATEST, min_samples=1),
+        windows=pl.int_range(1, pl.len() + 1).clip(upper_bound=LATEST),
+    ).join(whole.select("window_start"), on="window_start", how="semi")
+    chance = binom.sf(latest["misses"].to_numpy() - 1, latest["windows"].to_numpy(), PROMISED)  # pyright: ignore
+    latest = latest.with_columns(chance=pl.Series(chance, dtype=pl.Float64))
+    joined = errors.join(
+        latest.select("window_start", "misses", "windows", "chance"), on="window_start", how="left"
+    ).with_columns(is_whole=(pl.col("segment") == "all") & (pl.col("model_version") == ALL_VERSIONS))
+    is_bad = pl.col("is_whole") & (pl.col("windows") >= LEAST) & (pl.col("chance") < LEVEL)
+    words = pl.format(
+        "the estimates are not validated: {} of the last {} realised values lie outside of their 95 % intervals; {}",
+        "misses",
+        "windows",
+        "reason",
+    )
+    return joined.with_columns(
+        status=pl.when(is_bad).then(pl.lit("warn")).otherwise("status"),
+        reason=pl.when(is_bad).then(words).otherwise("reason"),
+        reason_code=pl.when(is_bad).then(pl.lit("unvalidated")).otherwise("reason_code"),
+    ).drop("misses", "windows", "chance", "is_whole")
+
+
+def _stream(errors: pl.DataFrame) -> pl.DataFrame:
+    rows = errors.filter(segment="all", model_version=ALL_VERSIONS)
+    return rows.select(
+        asset=pl.lit("model_quality"),
+        column=pl.lit(""),
+        statistic="metric",
+        window_start="window_start",
+        value="value",
+        display_value="value",
+        n=pl.col("n").cast(pl.Float64),
+        variance=pl.col("se") ** 2,
+        reason=pl.lit(None, dtype=pl.String),
+        reason_code=pl.lit(None, dtype=pl.String),
+    ).cast(EVIDENCE)
