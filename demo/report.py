@@ -103,6 +103,11 @@ def print_next(console: Console, calendar: Calendar) -> None:
             f"{sightline} judgements {MONITOR_ID} --metric brier_skill --from {first_april} --to {last_april}",
             "concept drift",
         ),
+        (
+            f"{sightline} judgements {MONITOR_ID} --metric estimation_error_roc_auc --segment all --from {first_april} "
+            f"--to {last_april}",
+            "the same, as the audit of what was estimated before the labels came",
+        ),
         (f"{sightline} incidents {MONITOR_ID}", "what would have paged somebody"),
         (f"{sightline} checks {MONITOR_ID}", "which checks failed or warned in which window, and how often"),
         (f"{sightline} validate {MONITOR_ID}", "what the monitor's file creates"),

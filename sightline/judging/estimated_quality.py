@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 from metrics_py.estimation.calibration import Calibration, calibrate
-from metrics_py.estimation.cbpe import ESTIMATED, estimate
+from metrics_py.estimation.cbpe import ESTIMATED, Z95, estimate
+from metrics_py.estimation.dispersion import between_windows
 from metrics_py.quality.metrics import quality_metric
 from sightline.judging import maturity
 from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform
@@ -19,6 +21,7 @@ from sightline.spec.windows import closes_at, keys_between, matures_at, next_key
 from sightline.warehouse.reference import load_reference
 
 ASSET = "estimated_quality"
+ALIKE = "its interval takes the rows of a window as independent: the reference has too few windows to tell"
 NOT_KNOWN = "the reference has no labels of both classes yet: how often a score comes true is not known"
 
 
@@ -29,8 +32,8 @@ def judge(work: Work) -> Judged:
         return Judged(conform(pl.DataFrame(schema=dict.fromkeys(BY, pl.String))), nothing)
     scores = with_all_versions(spec, read_mart(work.con, "score_bins", work.keys))
     tables = [
-        _estimated(spec, scores.filter(pl.col("window_key").is_in(list(keys))), calibration)
-        for calibration, keys in calibrations(work)
+        _estimated(spec, scores.filter(pl.col("window_key").is_in(list(keys))), known)
+        for known, keys in references(work)
     ]
     table = pl.concat(tables).with_columns(column=pl.lit(""), metric=ESTIMATED_AS + pl.col("metric"))
     metrics = {name: quality_metric(name, spec.model.task) for name in ESTIMATED}
@@ -39,8 +42,23 @@ def judge(work: Work) -> Judged:
     return Judged(with_bounds(spec, work.paths, ASSET, conform(table), worse, limits), nothing)
 
 
-def calibrations(work: Work) -> Iterator[tuple[Calibration | None, Sequence[str]]]:
-    """The calibration of the reference, and the windows of the run that it is for.
+@dataclass(frozen=True)
+class Known:
+    """What the reference tells.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    between : mapping of metric to float, or None
+        Variance between windows beyond that of independent outcomes; None where there are too few windows.
+    """
+
+    calibration: Calibration
+    between: Mapping[str, float] | None = None
+
+
+def references(work: Work) -> Iterator[tuple[Known | None, Sequence[str]]]:
+    """What the reference tells, and the windows of the run that it is for.
 
     That of a rolling reference is each window's own, from the windows before it whose labels were due when it closed:
     so it is the same whenever it is judged.
@@ -49,7 +67,8 @@ def calibrations(work: Work) -> Iterator[tuple[Calibration | None, Sequence[str]
     if reference.kind == "file":
         frozen = load_reference(work.paths)
         bins = frozen.quality.get("score_label_bins") if frozen else None
-        yield None if bins is None else calibrate(bins.filter(pl.col("segment") == "all")), work.keys
+        calibration = None if bins is None else calibrate(bins.filter(pl.col("segment") == "all"))
+        yield from _of_file(work, calibration)
         return
     if reference.kind == "window":
         known = maturity.delays(spec, work.con, work.now)
@@ -63,21 +82,56 @@ def calibrations(work: Work) -> Iterator[tuple[Calibration | None, Sequence[str]
         yield _learnt(work, [k for k in before if matures_at(spec, k) <= closes_at(spec, key)]), [key]
 
 
+def _of_file(work: Work, calibration: Calibration | None) -> Iterator[tuple[Known | None, Sequence[str]]]:
+    """A file has no windows: how much those differ, the first ones of the history tell, from when their labels are due.
+
+    As many as the alert engine warms up on.
+    """
+    spec = work.spec
+    if calibration is None:
+        yield None, work.keys
+        return
+    first = spec.key(spec.first_window)
+    early = keys_between(spec, first, next_key(spec, first, spec.warmup_windows - 1))
+    due = matures_at(spec, early[-1])
+    later = [key for key in work.keys if closes_at(spec, key) >= due]
+    between = _between(work, early, calibration) if later else None
+    for known, keys in ((None, [key for key in work.keys if key not in set(later)]), (between, later)):
+        if keys:
+            yield Known(calibration, known), keys
+
+
+def _between(work: Work, keys: Sequence[str], calibration: Calibration) -> Mapping[str, float] | None:
+    if not has_mart(work.con, "score_label_bins"):
+        return None
+    scores, labels = (
+        read_mart(work.con, name, keys).filter(pl.col("segment") == "all")
+        for name in ("score_bins", "score_label_bins")
+    )
+    spec = work.spec
+    return between_windows(scores, labels, calibration, positive=spec.positive_class, min_rows=spec.quality.min_labels)
+
+
 def _reference_keys(spec: MonitorSpec) -> list[str]:
     start, end = spec.reference.start, spec.reference.end
     assert start is not None and end is not None
     return [key for key in keys_between(spec, spec.key(start), spec.key(end)) if spec.window_start(key) < end]
 
 
-def _learnt(work: Work, keys: Sequence[str]) -> Calibration | None:
+def _learnt(work: Work, keys: Sequence[str]) -> Known | None:
     if not keys or not has_mart(work.con, "score_label_bins"):
         return None
-    return calibrate(read_mart(work.con, "score_label_bins", keys).filter(pl.col("segment") == "all"))
+    calibration = calibrate(read_mart(work.con, "score_label_bins", keys).filter(pl.col("segment") == "all"))
+    if calibration is None:
+        return None
+    return Known(calibration, _between(work, keys, calibration))
 
 
-def _estimated(spec: MonitorSpec, scores: pl.DataFrame, calibration: Calibration | None) -> pl.DataFrame:
-    if calibration is not None:
-        return estimate(scores, calibration, positive=spec.positive_class, min_rows=spec.quality.min_labels, by=BY)
+def _estimated(spec: MonitorSpec, scores: pl.DataFrame, known: Known | None) -> pl.DataFrame:
+    if known is not None:
+        least = spec.quality.min_labels
+        table = estimate(scores, known.calibration, positive=spec.positive_class, min_rows=least, by=BY)
+        return _widened(table, known.between)
     unknown = scores.group_by(BY).agg(n=pl.col("n").sum()).join(pl.DataFrame({"metric": ESTIMATED}), how="cross")
     number = pl.lit(None, dtype=pl.Float64)
     return unknown.select(
@@ -91,4 +145,26 @@ def _estimated(spec: MonitorSpec, scores: pl.DataFrame, calibration: Calibration
         reason=pl.lit(NOT_KNOWN),
         reason_code=pl.lit("no_labels"),
         variance=number,
+    )
+
+
+def _widened(table: pl.DataFrame, between: Mapping[str, float] | None) -> pl.DataFrame:
+    """Intervals that know how much single windows differ, or the word that they do not."""
+    if between is None:
+        return table.with_columns(
+            reason=pl.when(pl.col("status") == "ok")
+            .then(pl.format("{}; {}", "reason", pl.lit(ALIKE)))
+            .otherwise("reason")
+        )
+    more = Z95**2 * pl.col("metric").replace_strict(between, default=0.0, return_dtype=pl.Float64)
+    ranges = {name: quality_metric(name, "binary_classification").range for name in ESTIMATED}
+    least, most = (
+        pl.col("metric").replace_strict({name: float(r[i]) for name, r in ranges.items()}, return_dtype=pl.Float64)
+        for i in (0, 1)
+    )
+    value = pl.col("value")
+    return table.with_columns(
+        ci_low=pl.max_horizontal(value - ((value - pl.col("ci_low")) ** 2 + more).sqrt(), least),
+        ci_high=pl.min_horizontal(value + ((pl.col("ci_high") - value) ** 2 + more).sqrt(), most),
+        variance=pl.col("variance") + more / Z95**2,
     )

@@ -175,7 +175,7 @@ def file_values(spec: MonitorSpec, paths: MonitorPaths, asset: str) -> pl.DataFr
 def _facts(value: pl.Expr, n: pl.Expr) -> dict[str, pl.Expr]:
     weight = n.clip(1).cast(pl.Float64)
     return {
-        "reference_value": (value * weight).sum() / weight.sum(),
+        "reference_value": pl.when(value.len() > 0).then((value * weight).sum() / weight.sum()),
         "mean": value.mean(),
         "sd": value.std(),
         "k": value.len().cast(pl.Float64),

@@ -14,6 +14,13 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MARTS: Mapping[str, Mapping[str, str]] = {
     "service_health": {"n_rows": "bigint", "n_errors": "bigint", "n_latency": "bigint", "sum_latency_ms": "double"},
     "latency_bins": {"bin": "integer", "n": "bigint"},
+    "score_label_bins": {
+        "bucket": "integer",
+        "class_name": "varchar",
+        "score_bin": "integer",
+        "is_positive": "boolean",
+        "n": "bigint",
+    },
     "score_bins": {
         "predicted_class": "varchar",
         "score_bin": "integer",

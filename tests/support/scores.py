@@ -42,3 +42,9 @@ def label_bins(scores: np.ndarray, outcomes: np.ndarray) -> pl.DataFrame:
     """Rows of the mart `score_label_bins`, one per row of the data."""
     bins = np.clip(np.floor(scores * 256), 0, 255).astype(np.int32)
     return pl.DataFrame({"score_bin": bins, "is_positive": outcomes, "n": 1})
+
+
+def clustered(rng: np.random.Generator, n: int, effect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and outcomes of one window whose rows share an effect of this standard deviation on the logit scale."""
+    signal = rng.normal(size=(n, 3)) @ WEIGHTS - 1
+    return expit(1.4 * signal), rng.random(n) < expit(signal + effect * rng.normal())
