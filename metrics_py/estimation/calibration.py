@@ -13,10 +13,16 @@ N_SCORE_BINS = 256
 """Equal-width bins of the score in the aggregates."""
 
 MOST_GROUPS = 256
-"""Groups of about equal numbers of reference rows, at most."""
+"""A group has one in so many of the reference rows, at least, where scores are dense."""
 
 ROWS_PER_GROUP = 60
-"""Reference rows per group, at least."""
+"""And at least so many."""
+
+WIDEST, LEAST_ROWS = 4, 20
+"""Where scores are rare, a group ends after so many score bins if it has so many rows.
+
+High scores of a rare class are few, and they decide its precision and recall: in one group they would be told alike.
+"""
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -36,16 +42,15 @@ class Calibration:
         Labelled reference rows of the block.
     centre : ndarray, shape (blocks,)
         Mean score bin of these rows.
-    low, high : int
-        First and last score bin that the reference has seen.
+    rows : ndarray, shape (256,)
+        Labelled reference rows of each score bin.
     """
 
     block: IntArray
     probability: FloatArray
     n: FloatArray
     centre: FloatArray
-    low: int
-    high: int
+    rows: FloatArray
 
     @property
     def weights(self) -> FloatArray:
@@ -78,9 +83,9 @@ def calibrate(score_label_bins: pl.DataFrame) -> Calibration | None:
 
     Notes
     -----
-    Score bins are joined to at most `MOST_GROUPS` groups of about equal numbers of rows, and the shares of positives
-    made monotone by pooling adjacent violators (isotonic regression); groups pooled are one block. Between the
-    centres of blocks the probability is linear.
+    Score bins are joined to groups of about equal numbers of rows, narrower ones where scores are rare, and the shares
+    of positives made monotone by pooling adjacent violators (isotonic regression); groups pooled are one block. Between
+    the centres of blocks the probability is linear.
 
     References
     ----------
@@ -104,23 +109,30 @@ def calibrate(score_label_bins: pl.DataFrame) -> Calibration | None:
     n, positive = counts.sum(axis=0), counts[1]
     if not (positive.sum() and counts[0].sum()):
         return None
-    wanted = int(np.clip(n.sum() // ROWS_PER_GROUP, 1, MOST_GROUPS))
-    middle = n.cumsum() - n / 2
-    ranges = np.minimum((middle * wanted / n.sum()).astype(np.int64), wanted - 1)
-    used = np.unique(ranges[n > 0])
-    places = cast("IntArray", np.searchsorted(used, ranges))
-    group: IntArray = np.minimum(places, len(used) - 1)
-    rows = np.bincount(group, n, len(used))
-    found = cast("Any", isotonic_regression)(np.bincount(group, positive, len(used)) / rows, weights=rows)
+    group = _groups(n)
+    rows = np.bincount(group, n)
+    found = cast("Any", isotonic_regression)(np.bincount(group, positive) / rows, weights=rows)
     starts: IntArray = found.blocks
     shares: FloatArray = found.x
     block = np.repeat(np.arange(len(starts) - 1), np.diff(starts))[group]
-    seen = np.flatnonzero(n)
     return Calibration(
         block,
         shares[starts[:-1]].clip(0, 1),
         np.bincount(block, n).astype(np.float64),
         np.bincount(block, n * np.arange(N_SCORE_BINS)) / np.bincount(block, n),
-        int(seen[0]),
-        int(seen[-1]),
+        n,
     )
+
+
+def _groups(n: FloatArray) -> IntArray:
+    """Group of each score bin, from the rows of the reference in each."""
+    enough = max(n.sum() / MOST_GROUPS, ROWS_PER_GROUP)
+    starts, rows, first = [0], 0.0, 0
+    for score_bin, more in enumerate(n):
+        if rows >= enough or (rows >= LEAST_ROWS and score_bin - first >= WIDEST):
+            starts.append(score_bin)
+            rows, first = 0.0, score_bin
+        rows += more
+    if rows < LEAST_ROWS and len(starts) > 1:
+        starts.pop()
+    return np.searchsorted(starts, np.arange(N_SCORE_BINS), side="right") - 1

@@ -42,6 +42,14 @@ MOST_UNSEEN = 0.05
 MIN_REFERENCE = 300
 """Labelled reference rows that a calibration needs."""
 
+MIN_DECIDED = 50
+"""Labelled reference rows with scores of those that are decided one way here, which metrics of one decision need."""
+
+MOST_BLURRED = 0.3
+"""Span of what score bins leave open, from which on a share or an area is not told."""
+
+ONE_DECISION = ("precision", "recall", "specificity", "f1", "balanced_accuracy")
+
 STEP = 1e-4
 Z95 = 1.959964
 AT_ONCE = 32
@@ -90,8 +98,11 @@ def estimate(
     -----
     Two errors, with `N_b` rows of block b here and `n_b` in the reference, and G the derivative of the metric by its
     number of positives: which outcomes happen, ``sum_b G_b^2 N_b p_b (1 - p_b)``, and that of the calibration,
-    ``sum_b G_b^2 N_b^2 p_b (1 - p_b) / n_b``. Outcomes are taken as independent given the score. Areas are those of
-    256 score bins; their interval is widened by how far that of the scores themselves can be.
+    ``sum_b G_b^2 N_b^2 p_b (1 - p_b) / n_b``. Outcomes are taken as independent given the score.
+
+    The interval is widened by what 256 score bins leave open (`_blur`): areas by how far that of the scores themselves
+    can be; metrics of decisions by which rows of a bin with both decisions are the positive ones; the log loss by how
+    much likelier positive the higher scores of the lowest bin are, and the lower ones of the highest bin negative.
 
     References
     ----------
@@ -104,11 +115,15 @@ def estimate(
     rows: list[tuple[Any, ...]] = []
     for first, dense in _dense(cells, len(groups), positive):
         at = _aggregates(dense, calibration)
-        n, unseen = dense[0].sum(axis=(1, 2)), _unseen(dense[0], calibration)
+        n, unseen, decided = dense[0].sum(axis=(1, 2)), _unseen(dense[0], calibration), _decided(dense[0], calibration)
         error = _row_error(dense[0], calibration)
         for metric in metrics:
-            for k, (value, low, high, variance) in enumerate(zip(*_intervals(metric, at, error), strict=True)):
-                told = _state(metric, value, int(n[k]), unseen[k], int(calibration.n.sum()), min_rows)
+            below, above = _blur(metric, at, dense, calibration)
+            columns = (*_intervals(metric, at, error, below, above), below + above)
+            for k, (value, low, high, variance, blur) in enumerate(zip(*columns, strict=True)):
+                known = int(calibration.n.sum())
+                told = _state(metric, value, int(n[k]), unseen[k], known, min_rows) or _vague(metric, blur, decided[k])
+                told = told or ("ok", ASSUMED, "estimated")
                 numbers = (value, low, high) if told[0] == "ok" else (None, None, None)
                 row = (first + k, metric.name, *numbers, int(n[k]), *told, variance if told[0] == "ok" else None)
                 rows.append(row)
@@ -165,7 +180,7 @@ def _row_error(n: FloatArray, calibration: Calibration) -> FloatArray:
 
 
 def _intervals(
-    metric: QualityMetric, at: Aggregates, error: FloatArray
+    metric: QualityMetric, at: Aggregates, error: FloatArray, below: FloatArray, above: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Value, ends of the interval and variance, each of shape (groups,)."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -174,27 +189,73 @@ def _intervals(
     slopes = (values[:, 1:] - value[:, None]) / STEP
     variance = (slopes**2 * error).sum(axis=1)
     half = Z95 * np.sqrt(variance)
-    below, above = np.zeros(len(value)), np.zeros(len(value))
-    if metric.binning is not None:
-        expected = {name: sums[:, :1] for name, sums in at.items()}
-        with np.errstate(invalid="ignore", divide="ignore"):
-            below, above = (bound[:, 0] for bound in metric.binning(expected))
     least, most = metric.range
     return value, np.maximum(value - half - below, least), np.minimum(value + half + above, most), variance
+
+
+def _blur(
+    metric: QualityMetric, at: Aggregates, dense: FloatArray, calibration: Calibration
+) -> tuple[FloatArray, FloatArray]:
+    """How far below and above its value the metric can be for what is not known within score bins, by group."""
+    n, _, _, if_positive, if_negative = dense
+    p = calibration.probability @ calibration.weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if metric.binning is not None:
+            below, above = (bound[:, 0] for bound in metric.binning({name: sums[:, :1] for name, sums in at.items()}))
+        elif metric.needs == ("confusion",):
+            below, above = _split(metric, n, p)
+        elif metric.name == "log_loss":
+            lowest = if_positive[..., 0] - n[..., 0] * np.log(N_SCORE_BINS)
+            highest = if_negative[..., -1] - n[..., -1] * np.log(N_SCORE_BINS)
+            more = np.maximum(lowest, 0) * p[0] + np.maximum(highest, 0) * (1 - p[-1])
+            below, above = more.sum(axis=1) / n.sum(axis=(1, 2)), np.zeros(len(n))
+        else:
+            below, above = np.zeros(len(n)), np.zeros(len(n))
+    return below, above
+
+
+def _split(metric: QualityMetric, n: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Distances to the least and the most that a metric of decisions can be, of `n` by decision and score bin."""
+    positives = n.sum(axis=1) * p
+    expected = n[:, 1] * p
+    values = [
+        metric.value({"confusion": _confusion(n, positives, found)})
+        for found in (expected, np.maximum(positives - n[:, 0], 0), np.minimum(positives, n[:, 1]))
+    ]
+    return values[0] - values[1], values[2] - values[0]
+
+
+def _confusion(n: FloatArray, positives: FloatArray, found: FloatArray) -> FloatArray:
+    """Decided by actual class, where `found` of the `positives` of each score bin are among those decided positive."""
+    by_decision = np.stack([positives - found, found], axis=1).sum(axis=-1)
+    return np.stack([n.sum(axis=-1) - by_decision, by_decision], axis=-1)
+
+
+def _decided(n: FloatArray, calibration: Calibration) -> FloatArray:
+    """Labelled reference rows with the scores that are decided negative and positive here; inf where none is.
+
+    Of a score bin with both decisions each has its share; one without a row here is decided as the next lower one.
+    """
+    rows, bins = n.sum(axis=1), np.arange(N_SCORE_BINS)
+    first = (rows > 0).argmax(axis=1)[:, None]
+    like = np.maximum(np.maximum.accumulate(np.where(rows > 0, bins, 0), axis=1), first)
+    share = np.take_along_axis(n / np.maximum(rows, 1.0)[:, None], like[:, None], axis=2)
+    return np.where(n.sum(axis=-1) > 0, share @ calibration.rows, np.inf)
 
 
 def _unseen(n: FloatArray, calibration: Calibration) -> FloatArray:
     """Share of the rows whose score lies beyond those of the reference, by group."""
     bins = np.arange(N_SCORE_BINS)
-    outside = (bins < calibration.low) | (bins > calibration.high)
+    seen = np.flatnonzero(calibration.rows)
+    outside = (bins < seen[0]) | (bins > seen[-1])
     rows = n.sum(axis=1)
     return rows[:, outside].sum(axis=1) / np.maximum(rows.sum(axis=1), 1.0)
 
 
 def _state(
     metric: QualityMetric, value: float, n: int, unseen: float, n_reference: int, min_rows: int
-) -> tuple[str, str, ReasonCode]:
-    """Status, reason and its code: estimates are told as such, and not made where the reference knows nothing alike."""
+) -> tuple[str, str, ReasonCode] | None:
+    """Status, reason and its code where there is no estimate: nothing is made of what the reference does not know."""
     if n < min_rows:
         return "insufficient_data", f"{n} rows, {min_rows} needed", "too_few_rows"
     if n_reference < MIN_REFERENCE:
@@ -205,4 +266,16 @@ def _state(
     if unseen > MOST_UNSEEN:
         beyond = f"{100 * unseen:.3g} % of the scores lie beyond those of the reference"
         return "insufficient_data", beyond, "not_identifiable"
-    return "ok", ASSUMED, "estimated"
+    return None
+
+
+def _vague(metric: QualityMetric, blur: float, decided: FloatArray) -> tuple[str, str, ReasonCode] | None:
+    """As `_state`, where the reference and the score bins do not tell this metric well enough."""
+    if metric.name in ONE_DECISION and decided.min() < MIN_DECIDED:
+        side = ("negative", "positive")[int(decided.argmin())]
+        few = f"{decided.min():.0f} labelled reference rows have scores of those predicted {side}"
+        return "insufficient_data", f"{few}, {MIN_DECIDED} needed", "too_few_rows"
+    if metric.range == (0, 1) and blur > MOST_BLURRED:
+        wide = f"{N_SCORE_BINS} score bins are too wide for these scores and decisions"
+        return "insufficient_data", f"{wide}: they leave open {blur:.2g} of the value", "not_identifiable"
+    return None

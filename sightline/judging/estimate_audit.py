@@ -53,7 +53,11 @@ def audit(spec: MonitorSpec, paths: MonitorPaths, realised: pl.DataFrame) -> Jud
 
 
 def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataFrame) -> pl.DataFrame:
-    """Differences and their standard errors, by group."""
+    """Differences and their standard errors, by group.
+
+    Zero lies in the interval of a difference where the realised value lies in that of the estimate. An interval that
+    ends where the metric does is cut there: the standard error is that of its longer side.
+    """
     start, end = final["window_start"].min(), final["window_start"].max()
     nothing = pl.lit(None, dtype=pl.Float64)
     empty = final.clear().with_columns(se=nothing)
@@ -62,7 +66,7 @@ def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataF
     asked = {"asset": "estimated_quality", "metric": ESTIMATED_AS + metric, "start": start}
     known = read_judgements(paths, **asked, end=end + spec.window)  # pyright: ignore
     estimates = known.filter(pl.col("status") != "insufficient_data").select(
-        *BY, estimate="value", se=(pl.col("ci_high") - pl.col("ci_low")) / (2 * Z95)
+        *BY, estimate="value", below=pl.col("value") - pl.col("ci_low"), above=pl.col("ci_high") - pl.col("value")
     )
     joined = final.join(estimates, on=list(BY), how="inner")
     difference = pl.col("value") - pl.col("estimate")
@@ -72,8 +76,9 @@ def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataF
         .with_columns(
             metric=pl.lit(AUDITED_AS + metric),
             value=difference,
-            ci_low=difference - Z95 * pl.col("se"),
-            ci_high=difference + Z95 * pl.col("se"),
+            ci_low=difference - pl.col("above"),
+            ci_high=difference + pl.col("below"),
+            se=pl.max_horizontal("below", "above") / Z95,
             reference_value=nothing,
             bound_low=nothing,
             bound_high=nothing,
@@ -83,7 +88,7 @@ def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataF
             reason=told,
             reason_code=pl.lit(None, dtype=pl.String),
         )
-        .drop("estimate", "estimate_told")
+        .drop("estimate", "estimate_told", "below", "above")
     )
 
 

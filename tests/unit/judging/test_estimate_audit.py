@@ -65,6 +65,17 @@ def test_realised_minus_estimated_with_the_interval_of_the_estimate_and_a_stream
     assert set(found.evidence["statistic"]) == {"estimation_error_roc_auc"}
 
 
+def test_an_interval_that_ends_where_the_metric_does_gives_no_more_evidence_and_no_more_misses(home, spec, publish):
+    """0.97 (0.90, 1.00), cut at 1: a value of 0.905 lies inside, and the standard error is that of the longer side."""
+    estimate = rows("estimated_roc_auc", np.array([0.97, 0.97])).with_columns(ci_low=pl.lit(0.9), ci_high=pl.lit(1.0))
+    publish("estimated_quality", estimate)
+    found = audit(spec, home.monitor(spec.id), rows("roc_auc", np.array([0.905, 1.0])))
+    told = found.judgements.sort("window_start")
+    assert told["ci_low"].to_list() == pytest.approx([-0.095, 0.0])
+    assert told["ci_high"].to_list() == pytest.approx([0.005, 0.1])
+    assert found.evidence["variance"].to_list() == pytest.approx([(0.07 / 1.959964) ** 2] * 2)
+
+
 def test_windows_whose_labels_are_still_coming_or_without_an_estimate_are_not_audited(home, spec, publish):
     publish("estimated_quality", rows("estimated_roc_auc", np.array([0.8, 0.8, 0.8])))
     young = rows("roc_auc", np.array([0.7]), first=2, status="provisional")
