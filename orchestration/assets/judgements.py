@@ -18,7 +18,7 @@ from sightline.judging.weights import told_weights
 from sightline.lake.store.progress import open_progress
 from sightline.results.evidence import append_evidence
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
-from sightline.results.label_completion import publish_law
+from sightline.results.label_completion import publish_law, publish_provisional
 from sightline.spec import plan
 from sightline.spec.flows import DELAYED, ESTIMATES, flow_of, is_estimated
 from sightline.warehouse import connect
@@ -88,6 +88,8 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
             judged = told_weights(work, JUDGES[asset](work))
             if flow == DELAYED.name:
                 publish_law(paths, maturity.delays(spec, con, now).law)
+                starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
+                publish_provisional(paths, judged.judgements, starts)
         rows = judged.judgements.with_columns(
             monitor=pl.lit(monitor.id), window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
         )

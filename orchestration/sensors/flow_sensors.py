@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from datetime import UTC
 from typing import Any
 
 import dagster as dg
@@ -23,7 +24,7 @@ from sightline.lake.intake.sources import Batch, pending
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
 from sightline.results.actions import acted_at
-from sightline.results.label_completion import mature_after
+from sightline.results.label_completion import mature_after, provisional_windows
 from sightline.spec import names
 from sightline.spec.flows import BACKFILL, DELAYED, FLOWS, IMMEDIATE
 from sightline.spec.windows import is_key, keys_between
@@ -120,7 +121,13 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         inputs_wait=never_judged - given_up_windows(monitor, instance) if never_judged else (),
         mature_after=mature_after(paths, spec.window) if flow == DELAYED.name else None,
         acted_at=acted_at(paths),
+        provisional=provisional_keys(monitor) if flow == DELAYED.name else (),
     )
+
+
+def provisional_keys(monitor: Monitor) -> set[str]:
+    """Windows whose latest judgement is provisional."""
+    return {monitor.spec.key(start.replace(tzinfo=UTC)) for start in provisional_windows(monitor.paths)}
 
 
 def given_up_windows(monitor: Monitor, instance: dg.DagsterInstance) -> set[str]:

@@ -56,6 +56,8 @@ class Listing:
         Delayed flow: windows whose inferences the immediate flow has never judged, and has not given up.
     mature_after : timedelta or None
         Delayed flow: how long after its start a window has nearly all of its labels, as far as that is learnt.
+    provisional : collection of window keys
+        Delayed flow: windows whose latest judgement still waits for labels.
     acted_at : datetime or None
         When somebody last said something of an incident: the newest window is to be checked again.
     """
@@ -71,6 +73,7 @@ class Listing:
     inputs_wait: Collection[str] = ()
     mature_after: timedelta | None = None
     acted_at: datetime | None = None
+    provisional: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -107,16 +110,19 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
 
 
 def _due(spec: MonitorSpec, flow: str, listing: Listing, key: str) -> list[datetime]:
-    """When a window is to be judged even if nothing came: closed; labels due, and complete if that is later."""
+    """When a window is to be judged even if nothing came: closed; labels due, complete if that is later, given up."""
     if flow == IMMEDIATE.name:
         return [closes_at(spec, key)]
     due = matures_at(spec, key)
     complete = spec.window_start(key) + (listing.mature_after or timedelta(0))
-    return [due, complete] if complete > due else [due]
+    moments = [due, complete] if complete > due else [due]
+    if spec.labels is not None and key in listing.provisional:
+        moments.append(max(*moments, spec.window_start(key) + spec.window + spec.labels.give_up_after))
+    return moments
 
 
 def _named(passed: Sequence[datetime]) -> str:
-    return "False" if not passed else "True" if len(passed) == 1 else "mature"
+    return ("False", "True", "mature", "given up")[len(passed)]
 
 
 def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]:

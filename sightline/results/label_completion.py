@@ -1,8 +1,9 @@
-"""The completion curve of a monitor's labels, as its latest run learnt it: when a window is mature."""
+"""When the labels of a window are all in, as the latest run learnt it, and which windows still wait for some."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -12,6 +13,7 @@ from sightline.home import MonitorPaths
 from sightline.results.snapshots import read_snapshot, write_snapshot
 
 SNAPSHOT = "label_completion"
+PROVISIONAL = "provisional_windows"
 
 
 def publish_law(paths: MonitorPaths, law: DelayLaw | None) -> None:
@@ -34,3 +36,31 @@ def mature_after(paths: MonitorPaths, window: timedelta) -> timedelta | None:
     curve = read_snapshot(paths, SNAPSHOT)
     reached = None if curve is None else curve.filter(pl.col("slowest") >= MATURE_SHARE)["age"].min()
     return reached * window if isinstance(reached, float) else None
+
+
+def publish_provisional(paths: MonitorPaths, judged: pl.DataFrame, windows: Sequence[datetime]) -> None:
+    """Keep which windows are provisional.
+
+    Parameters
+    ----------
+    paths : MonitorPaths
+        `paths.results`.
+    judged : DataFrame
+        ``window_start, status`` of the judgements of some windows.
+    windows : sequence of datetime
+        These windows (naive UTC); of all others is kept what was known.
+    """
+    before = read_snapshot(paths, PROVISIONAL)
+    schema = {"window_start": pl.Datetime("us")}
+    kept = (
+        [] if before is None else before.filter(~pl.col("window_start").is_in(list(windows)))["window_start"].to_list()
+    )
+    found = judged.filter(status="provisional")["window_start"].unique().to_list()
+    if before is None or sorted([*kept, *found]) != before["window_start"].to_list():
+        write_snapshot(paths, PROVISIONAL, pl.DataFrame({"window_start": sorted([*kept, *found])}, schema=schema))
+
+
+def provisional_windows(paths: MonitorPaths) -> Collection[datetime]:
+    """Windows (naive UTC) whose latest judgement is provisional."""
+    known = read_snapshot(paths, PROVISIONAL)
+    return set() if known is None else set(known["window_start"].to_list())

@@ -137,6 +137,24 @@ def test_quality_agrees_with_scikit_learn(demo):
         assert value("roc_auc") == pytest.approx(roc_auc_score(y, p), abs=5e-3)
 
 
+def test_the_estimate_stays_where_it_was_and_its_audit_sees_the_changed_concept(demo):
+    home, _ = demo
+    spec = find_monitor(home, MONITOR_ID)
+    assert spec.start is not None
+    offset = spec.start.date() - date(2013, 1, 1)
+    judged = read_judgements(home.monitor(MONITOR_ID), segment="all").filter(model_version="all")
+
+    def month(metric: str, number: int) -> pl.DataFrame:
+        day = pl.col("window_start").dt.date() - pl.lit(offset)
+        return judged.filter(pl.col("metric") == metric, day.dt.month() == number)
+
+    estimated = [month("estimated_roc_auc", number)["value"].mean() for number in (2, 9)]
+    assert estimated[1] == pytest.approx(estimated[0], abs=0.04)
+    errors = {number: month("estimation_error_roc_auc", number) for number in (2, 9)}
+    assert errors[2]["value"].mean() == pytest.approx(0, abs=0.03) and errors[9]["value"].mean() < -0.06
+    assert errors[2].select((pl.col("ci_low") <= 0) & (pl.col("ci_high") >= 0)).to_series().mean() > 0.85
+
+
 def test_the_days_in_the_landing_folder_show_the_end_of_the_weather_feed(demo):
     home, _ = demo
     paths = home.monitor(MONITOR_ID)
