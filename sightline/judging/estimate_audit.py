@@ -20,6 +20,7 @@ from sightline.spec.plan import AUDITED_AS, ESTIMATED_AS
 LATEST = 30
 """Windows that tell whether the estimates hold."""
 
+NOTHING_TO_COMPARE = "the realised or the estimated value is no longer told"
 LEAST = 10
 LEVEL = 0.01
 PROMISED = 0.05
@@ -49,7 +50,8 @@ def audit(spec: MonitorSpec, paths: MonitorPaths, realised: pl.DataFrame) -> Jud
     final = realised.filter(metric=metric, column="").filter(pl.col("status").is_in(["ok", "warn"]))
     errors = _errors(spec, paths, metric, final)
     judged = conform(_with_record(spec, paths, errors))
-    return Judged(judged, _stream(errors))
+    gone = _withdrawn(spec, paths, AUDITED_AS + metric, realised, judged)
+    return Judged(pl.concat([judged, gone]), _stream(errors))
 
 
 def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataFrame) -> pl.DataFrame:
@@ -92,6 +94,33 @@ def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataF
     )
 
 
+def _withdrawn(
+    spec: MonitorSpec, paths: MonitorPaths, name: str, realised: pl.DataFrame, judged: pl.DataFrame
+) -> pl.DataFrame:
+    """Published audits of these windows whose realised or estimated value is no longer told: nor is the difference."""
+    start, end = realised["window_start"].min(), realised["window_start"].max()
+    known = read_judgements(
+        paths,
+        name,
+        start=start,  # pyright: ignore[reportArgumentType] (of datetimes)
+        end=end + spec.window,  # pyright: ignore
+        asset="model_quality",
+    )
+    known = known.join(realised.select("window_start").unique(), on="window_start", how="semi")
+    gone = known.join(judged, on=list(BY), how="anti")
+    return conform(
+        gone.select(
+            *BY,
+            column=pl.lit(""),
+            metric=pl.lit(name),
+            n="n",
+            status=pl.lit("insufficient_data"),
+            reason=pl.lit(NOTHING_TO_COMPARE),
+            reason_code=pl.lit("no_value"),
+        )
+    )
+
+
 def _with_record(spec: MonitorSpec, paths: MonitorPaths, errors: pl.DataFrame) -> pl.DataFrame:
     """Say of each window how many of the latest ones lay outside, and warn where that is too many for chance."""
     from scipy.stats import binom  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
@@ -107,7 +136,7 @@ def _with_record(spec: MonitorSpec, paths: MonitorPaths, errors: pl.DataFrame) -
         segment="all",
         start=first - 3 * LATEST * spec.window,
         end=whole["window_start"][-1],
-    ).filter(model_version=ALL_VERSIONS)
+    ).filter(pl.col("status") != "insufficient_data", model_version=ALL_VERSIONS)
     other = before.join(whole.select("window_start"), on="window_start", how="anti")
     record = pl.concat([frame.select("window_start", "ci_low", "ci_high") for frame in (other, whole)])
     record = record.sort("window_start").with_columns(

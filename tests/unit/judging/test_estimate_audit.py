@@ -10,7 +10,7 @@ import pytest
 
 from sightline.judging.estimate_audit import LATEST, audit
 from sightline.judging.frames import conform
-from sightline.results.judgements import append_judgements
+from sightline.results.judgements import append_judgements, read_judgements
 from sightline.spec import plan
 
 FIRST = datetime(2026, 1, 5)
@@ -85,6 +85,25 @@ def test_windows_whose_labels_are_still_coming_or_without_an_estimate_are_not_au
     assert found.judgements["window_start"].to_list() == [FIRST, FIRST + timedelta(days=1)]
     nothing = audit(spec, home.monitor(spec.id), young)
     assert nothing.judgements.is_empty() and nothing.evidence.is_empty()
+
+
+@pytest.mark.parametrize("lost", ["estimate", "realised"])
+def test_an_audit_is_withdrawn_when_its_estimate_or_its_realised_value_is_no_longer_told(home, spec, publish, lost):
+    paths, values = home.monitor(spec.id), np.array([0.8, 0.8])
+    publish("estimated_quality", rows("estimated_roc_auc", values))
+    publish("model_quality", audit(spec, paths, rows("roc_auc", values)).judgements)
+    realised = rows("roc_auc", values[:1], status="provisional" if lost == "realised" else "ok")
+    if lost == "estimate":
+        gone = rows("estimated_roc_auc", values[:1], status="insufficient_data", reason="12 rows, 100 needed")
+        publish("estimated_quality", gone.with_columns(pl.lit(None).alias(c) for c in ("value", "ci_low", "ci_high")))
+    found = audit(spec, paths, realised)
+    assert found.judgements["window_start"].to_list() == [FIRST] and found.evidence.is_empty()
+    publish("model_quality", found.judgements)
+    told = read_judgements(paths, "estimation_error_roc_auc", asset="model_quality").sort("window_start")
+    assert told["status"].to_list() == ["insufficient_data", "ok"]
+    assert told["value"].to_list() == [None, 0.0] and told["revision"].to_list() == [1, 0]
+    again = audit(spec, paths, rows("roc_auc", np.full(3, 0.8)))
+    assert set(again.judgements["status"]) <= {"ok", "insufficient_data"}
 
 
 @pytest.mark.parametrize("at_once", [True, False])
