@@ -150,21 +150,19 @@ def _estimated(spec: MonitorSpec, scores: pl.DataFrame, known: Known | None) -> 
 
 def _widened(table: pl.DataFrame, between: Mapping[str, float] | None) -> pl.DataFrame:
     """Intervals that know how much single windows differ, or the word that they do not."""
-    if between is None:
-        return table.with_columns(
-            reason=pl.when(pl.col("status") == "ok")
-            .then(pl.format("{}; {}", "reason", pl.lit(ALIKE)))
-            .otherwise("reason")
-        )
-    more = Z95**2 * pl.col("metric").replace_strict(between, default=0.0, return_dtype=pl.Float64)
+    known = {name: between.get(name) if between else None for name in ESTIMATED}
+    more = pl.col("metric").replace_strict(known, return_dtype=pl.Float64)
     ranges = {name: quality_metric(name, "binary_classification").range for name in ESTIMATED}
     least, most = (
         pl.col("metric").replace_strict({name: float(r[i]) for name, r in ranges.items()}, return_dtype=pl.Float64)
         for i in (0, 1)
     )
-    value = pl.col("value")
+    value, is_told, added = pl.col("value"), pl.col("value").is_not_null(), Z95**2 * more.fill_null(0.0)
+    low = value - ((value - pl.col("ci_low")) ** 2 + added).sqrt()
+    high = value + ((pl.col("ci_high") - value) ** 2 + added).sqrt()
     return table.with_columns(
-        ci_low=pl.max_horizontal(value - ((value - pl.col("ci_low")) ** 2 + more).sqrt(), least),
-        ci_high=pl.min_horizontal(value + ((pl.col("ci_high") - value) ** 2 + more).sqrt(), most),
-        variance=pl.col("variance") + more / Z95**2,
+        ci_low=pl.when(is_told).then(pl.max_horizontal(low, least)),
+        ci_high=pl.when(is_told).then(pl.min_horizontal(high, most)),
+        variance=pl.col("variance") + more.fill_null(0.0),
+        reason=pl.when(is_told & more.is_null()).then(pl.format("{}; {}", "reason", pl.lit(ALIKE))).otherwise("reason"),
     )

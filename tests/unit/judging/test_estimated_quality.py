@@ -37,13 +37,18 @@ def judged(con, home, make_spec, days):
             )
             con.execute(f"insert into marts.{mart} by name select * from frame")
 
-    def judge(reference: dict, numbers: range, now: datetime = datetime(2026, 6, 1, tzinfo=UTC)) -> pl.DataFrame:
+    def judge(
+        reference: dict,
+        numbers: range,
+        now: datetime = datetime(2026, 6, 1, tzinfo=UTC),
+        metrics: str = "^estimated_accuracy$",
+    ) -> pl.DataFrame:
         spec = make_spec(columns={"score": "p", "features": {"age": "numeric"}}, labels=LABELS, reference=reference)
         keys = [f"{FIRST + timedelta(days=k):%Y-%m-%d}" for k in numbers]
         work = Work(spec, home.monitor(spec.id), con, keys, {}, now)
         found = estimated_quality.judge(work)
         assert found.evidence.is_empty(), "estimates call nobody"
-        return found.judgements.filter(metric="estimated_accuracy").sort("window_start")
+        return found.judgements.filter(pl.col("metric").str.contains(metrics)).sort("window_start")
 
     return judge
 
@@ -61,6 +66,15 @@ def test_the_interval_knows_how_much_single_days_differ(judged, days):
     half = (told["ci_high"] - told["ci_low"]) / 2
     assert half.min() > 2 * 1.96 * alone, "far more than independent rows would say"
     assert told["reason"].unique().to_list() == ["estimated without labels: assumes P(y | score) as in the reference"]
+
+
+def test_a_window_of_few_rows_has_neither_value_nor_interval(judged, con):
+    con.execute("update marts.score_bins set n = 1 where window_key = '2026-02-10'")
+    con.execute("delete from marts.score_bins where window_key = '2026-02-10' and score_bin > 40")
+    told = judged(WINDOW, range(36, 37), metrics=".*")
+    assert told["window_start"].unique().to_list() == [datetime(2026, 2, 10)]
+    assert set(told["status"]) == {"insufficient_data"} and set(told["reason_code"]) == {"too_few_rows"}
+    assert told.select("value", "ci_low", "ci_high").null_count().row(0) == (len(told),) * 3
 
 
 def test_a_rolling_reference_gives_each_window_its_own_and_the_same_in_a_backfill(judged):
