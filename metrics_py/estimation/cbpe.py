@@ -122,7 +122,10 @@ def estimate(
             columns = (*_intervals(metric, at, error, below, above), below + above)
             for k, (value, low, high, variance, blur) in enumerate(zip(*columns, strict=True)):
                 known = int(calibration.n.sum())
-                told = _state(metric, value, int(n[k]), unseen[k], known, min_rows) or _vague(metric, blur, decided[k])
+                known_all = value if np.isfinite(low + high) else np.nan
+                told = _state(metric, known_all, int(n[k]), unseen[k], known, min_rows) or _vague(
+                    metric, blur, decided[k]
+                )
                 told = told or ("ok", ASSUMED, "estimated")
                 numbers = (value, low, high) if told[0] == "ok" else (None, None, None)
                 row = (first + k, metric.name, *numbers, int(n[k]), *told, variance if told[0] == "ok" else None)
