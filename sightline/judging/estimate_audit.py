@@ -88,7 +88,7 @@ def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataF
             maturity=nothing,
             status=pl.lit("ok"),
             reason=told,
-            reason_code=pl.lit(None, dtype=pl.String),
+            reason_code=pl.lit("audited"),
         )
         .drop("estimate", "estimate_told", "below", "above")
     )

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.log import segment as seg
 from sightline.log.reader import read_segment
@@ -100,9 +101,15 @@ def client_threads() -> set[threading.Thread]:
 
 
 def logged(home: Path, kind: str = "inferences", monitor: str = "m") -> list:
-    """Events of a monitor's log, sealed and open."""
+    """Events of a monitor's log, sealed and open; looked at again where a segment is sealed between two looks."""
     log = Home(home).monitor(monitor).log
-    return [e for path in (*seg.list_sealed(log, kind), *seg.list_open(log, kind)) for e in read_segment(path).events]
+    while True:
+        paths = (*seg.list_sealed(log, kind), *seg.list_open(log, kind))
+        try:
+            return [event for path in paths for event in read_segment(path).events]
+        except SightlineError:
+            if all(path.exists() for path in paths):
+                raise
 
 
 def adds_up(stats: dict[str, int]) -> bool:
