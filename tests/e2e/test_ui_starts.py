@@ -119,4 +119,4 @@ def test_folder_with_a_monitor_from_a_sample(tmp_path):
         nodes = ask(port, ASSETS)["assetNodes"]
     paths = {tuple(node["assetKey"]["path"]) for node in nodes}
     assert {("churn", name) for name in ("inferences", "labels", "reference", "drift", "alerts")} <= paths
-    assert {node["groupName"] for node in nodes} == {"churn"}
+    assert {node["groupName"] for node in nodes} == {"churn", "churn/dbt_models"}
