@@ -42,7 +42,7 @@ def between_windows(
     positive : str
         Name of the positive class in ``predicted_class``.
     min_rows : int
-        Windows with fewer labelled rows tell nothing.
+        Windows with fewer labelled rows tell nothing, nor do those without scores (worked up by an earlier release).
 
     Returns
     -------
@@ -86,6 +86,7 @@ def _dense(
     The latter are the share that is decided positive, and the means of the sums.
     """
     windows = labels.group_by("window_start").agg(pl.col("n").sum()).filter(pl.col("n") >= min_rows)
+    windows = windows.join(scores.select("window_start").unique(), on="window_start", how="semi")
     index = windows.sort("window_start").select("window_start").with_row_index("window")
     n, hits = np.zeros((2, len(index), N_SCORE_BINS))
     rows = labels.join(index, on="window_start").drop_nulls("score_bin")

@@ -42,6 +42,19 @@ def test_the_same_windows_give_the_same():
     assert found(windows) == found(windows)
 
 
+def test_windows_without_scores_tell_nothing():
+    windows = [clustered(np.random.default_rng([75, k]), 500, 0.3) for k in range(20)]
+    scores = pl.concat([score_bins(s, window_start=k) for k, (s, _) in enumerate(windows)])
+    labels = pl.concat([label_bins(s, y).with_columns(window_start=pl.lit(k)) for k, (s, y) in enumerate(windows)])
+    calibration = calibrate(labels)
+    asked = {"calibration": calibration, "positive": "1", "min_rows": 100}
+    late = pl.col("window_start") >= 8
+    assert between_windows(scores.filter(late), labels, **asked) == between_windows(
+        scores.filter(late), labels.filter(late), **asked
+    )
+    assert between_windows(scores.clear(), labels, **asked) is None
+
+
 def test_few_windows_or_few_labels_tell_nothing():
     windows = [clustered(np.random.default_rng([74, k]), 300, 0.3) for k in range(FEWEST_WINDOWS)]
     assert found(windows) is not None
