@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from metrics_py.estimation.calibration import N_SCORE_BINS, Calibration
 from metrics_py.quality.binary_metrics import BINARY
+from metrics_py.quality.business_value import BUSINESS_VALUE
 from metrics_py.quality.definition import Aggregates, QualityMetric
 from metrics_py.reasons import ReasonCode
 
@@ -46,9 +47,9 @@ MIN_DECIDED = 50
 """Labelled reference rows with scores of those that are decided one way here, which metrics of one decision need."""
 
 MOST_BLURRED = 0.3
-"""Span of what score bins leave open, from which on a share or an area is not told."""
+"""Part of its range that score bins leave open, from which on a metric is not told."""
 
-ONE_DECISION = ("precision", "recall", "specificity", "f1", "balanced_accuracy")
+ONE_DECISION = ("precision", "recall", "specificity", "f1", "balanced_accuracy", BUSINESS_VALUE)
 
 STEP = 1e-4
 Z95 = 1.959964
@@ -70,7 +71,13 @@ _SCHEMA: Mapping[str, Any] = {
 
 
 def estimate(
-    scores: pl.DataFrame, calibration: Calibration, *, positive: str, min_rows: int, by: Sequence[str]
+    scores: pl.DataFrame,
+    calibration: Calibration,
+    *,
+    positive: str,
+    min_rows: int,
+    by: Sequence[str],
+    more: Sequence[QualityMetric] = (),
 ) -> pl.DataFrame:
     """Estimated quality with intervals for the realised value, one row per group and metric.
 
@@ -87,6 +94,8 @@ def estimate(
         Fewer rows give ``insufficient_data``.
     by : sequence of str
         Key columns.
+    more : sequence of QualityMetric, optional
+        Metrics of the decisions besides `ESTIMATED`, such as `metrics_py.quality.business_value.business_value`.
 
     Returns
     -------
@@ -111,7 +120,7 @@ def estimate(
     keys = list(by)
     groups = scores.select(keys).unique().sort(keys).with_row_index("_group")
     cells = scores.join(groups, on=keys, nulls_equal=True)
-    metrics = [metric for metric in BINARY if metric.name in ESTIMATED]
+    metrics = [*(metric for metric in BINARY if metric.name in ESTIMATED), *more]
     rows: list[tuple[Any, ...]] = []
     for first, dense in _dense(cells, len(groups), positive):
         at = _aggregates(dense, calibration)
@@ -218,14 +227,18 @@ def _blur(
 
 
 def _split(metric: QualityMetric, n: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distances to the least and the most that a metric of decisions can be, of `n` by decision and score bin."""
+    """Distances to the least and the most that a metric of decisions can be, of `n` by decision and score bin.
+
+    Business value may fall with the positives that are found: which end is the least is not said beforehand.
+    """
     positives = n.sum(axis=1) * p
     expected = n[:, 1] * p
     values = [
         metric.value({"confusion": _confusion(n, positives, found)})
         for found in (expected, np.maximum(positives - n[:, 0], 0), np.minimum(positives, n[:, 1]))
     ]
-    return values[0] - values[1], values[2] - values[0]
+    least, most = np.minimum(values[1], values[2]), np.maximum(values[1], values[2])
+    return values[0] - least, most - values[0]
 
 
 def _confusion(n: FloatArray, positives: FloatArray, found: FloatArray) -> FloatArray:
@@ -278,7 +291,8 @@ def _vague(metric: QualityMetric, blur: float, decided: FloatArray) -> tuple[str
         side = ("negative", "positive")[int(decided.argmin())]
         few = f"{decided.min():.0f} labelled reference rows have scores of those predicted {side}"
         return "insufficient_data", f"{few}, {MIN_DECIDED} needed", "too_few_rows"
-    if metric.range == (0, 1) and blur > MOST_BLURRED:
+    span = metric.range[1] - metric.range[0]
+    if np.isfinite(span) and blur > MOST_BLURRED * span:
         wide = f"{N_SCORE_BINS} score bins are too wide for these scores and decisions"
         return "insufficient_data", f"{wide}: they leave open {blur:.2g} of the value", "not_identifiable"
     return None

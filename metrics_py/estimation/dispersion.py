@@ -6,7 +6,7 @@ other, and a window as a whole is better or worse than its scores say. How much 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from metrics_py.estimation.calibration import N_SCORE_BINS, Calibration
 from metrics_py.quality.binary_metrics import BINARY
-from metrics_py.quality.definition import Aggregates
+from metrics_py.quality.definition import Aggregates, QualityMetric
 
 FloatArray = NDArray[np.float64]
 
@@ -27,7 +27,13 @@ SEED = 20_260
 
 
 def between_windows(
-    scores: pl.DataFrame, labels: pl.DataFrame, calibration: Calibration, *, positive: str, min_rows: int
+    scores: pl.DataFrame,
+    labels: pl.DataFrame,
+    calibration: Calibration,
+    *,
+    positive: str,
+    min_rows: int,
+    more: Sequence[QualityMetric] = (),
 ) -> Mapping[str, float] | None:
     """Variance of each metric between windows, beyond that of independent outcomes.
 
@@ -43,6 +49,8 @@ def between_windows(
         Name of the positive class in ``predicted_class``.
     min_rows : int
         Windows with fewer labelled rows tell nothing, nor do those without scores (worked up by an earlier release).
+    more : sequence of QualityMetric, optional
+        Metrics of the decisions besides those of two classes.
 
     Returns
     -------
@@ -68,7 +76,7 @@ def between_windows(
     outcomes = np.concatenate([(n * p)[:, None], hits[:, None], drawn], axis=1)
     at = _aggregates(outcomes, n[:, None], parts[:, :, None])
     found: dict[str, float] = {}
-    for metric in BINARY:
+    for metric in (*BINARY, *more):
         with np.errstate(invalid="ignore", divide="ignore"):
             values = metric.value(at)
         off = (values[:, 1:] - values[:, :1]) ** 2

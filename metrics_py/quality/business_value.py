@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metrics_py.quality.classification import divide
+from metrics_py.quality.definition import QualityMetric
 
 FloatArray = NDArray[np.float64]
+BUSINESS_VALUE = "business_value"
+SUMMARY = "Mean value of one prediction, from the value matrix."
 
 
 def value_matrix(values: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> FloatArray:
@@ -126,3 +129,39 @@ def value_per_prediction(confusion: ArrayLike, matrix: ArrayLike) -> FloatArray:
     """
     counts = np.asarray(confusion, dtype=float)
     return divide(total_value(counts, matrix), counts.sum(axis=(-2, -1)))
+
+
+def business_value(matrix: ArrayLike) -> QualityMetric:
+    """The metric `value_per_prediction` of one value matrix, a function of the confusion matrix.
+
+    Parameters
+    ----------
+    matrix : array_like, shape (C, C)
+        Value of a row, as of `value_matrix`, in the order of the confusion matrices.
+
+    Returns
+    -------
+    QualityMetric
+        Its range is that of the matrix: no mean lies beyond its least and its largest value.
+
+    References
+    ----------
+    Elkan (2001), The foundations of cost-sensitive learning, IJCAI.
+
+    Examples
+    --------
+    >>> metric = business_value([[0, -100], [-10, 40]])
+    >>> float(metric.value({"confusion": np.array([[90.0, 2.0], [3.0, 5.0]])})), metric.range
+    (-0.3, (-100.0, 40.0))
+    """
+    values = np.asarray(matrix, dtype=float)
+    return QualityMetric(
+        name=BUSINESS_VALUE,
+        summary=SUMMARY,
+        direction="higher_is_better",
+        value=lambda a: value_per_prediction(a["confusion"], values),
+        needs=("confusion",),
+        scale="identity",
+        references=("Elkan (2001), IJCAI",),
+        possible=(float(values.min()), float(values.max())),
+    )

@@ -11,6 +11,7 @@ import numpy as np
 
 from metrics_py.quality import classification
 from metrics_py.quality.binary_metrics import BINARY
+from metrics_py.quality.business_value import BUSINESS_VALUE, SUMMARY
 from metrics_py.quality.definition import QualityMetric, Scale
 from metrics_py.quality.multiclass_metrics import MULTICLASS
 from metrics_py.quality.regression_metrics import REGRESSION
@@ -39,7 +40,7 @@ LABELLED_RATE = QualityMetric(
 )
 """Of every task with labels; the marts count it, `metrics_py.quality.table` does not evaluate it."""
 
-BUSINESS_VALUE, PINBALL = "business_value", "pinball_"
+PINBALL = "pinball_"
 
 
 def custom_metric(name: str, *, is_bounded: bool = False) -> QualityMetric:
@@ -68,7 +69,7 @@ def custom_metric(name: str, *, is_bounded: bool = False) -> QualityMetric:
     scale: Scale = "identity"
     summary, direction = "A metric of the user's.", "none"
     if shown == BUSINESS_VALUE:
-        summary, direction = "Mean value of one prediction, from the value matrix.", "higher_is_better"
+        summary, direction = SUMMARY, "higher_is_better"
     elif name.startswith(PINBALL):
         summary, direction, scale = (
             f"Pinball loss of the quantile {name.removeprefix(PINBALL)}.",

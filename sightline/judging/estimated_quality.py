@@ -1,17 +1,16 @@
-"""Quality before labels: estimated for every window as it closes, from its scores and the reference's calibration."""
+"""Quality before labels: estimated for every window as it closes, from what the reference's labels taught."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
-from metrics_py.estimation.calibration import Calibration, calibrate
-from metrics_py.estimation.cbpe import ESTIMATED, Z95, estimate
-from metrics_py.estimation.dispersion import between_windows
-from metrics_py.quality.metrics import quality_metric
+from metrics_py.estimation.cbpe import Z95
 from sightline.judging import maturity
+from sightline.judging.estimators import Estimator, estimator_of
 from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform
 from sightline.judging.marts import has_mart, read_mart, with_all_versions
 from sightline.judging.reference_bounds import with_bounds
@@ -22,23 +21,22 @@ from sightline.warehouse.reference import load_reference
 
 ASSET = "estimated_quality"
 ALIKE = "its interval takes the rows of a window as independent: the reference has too few windows to tell"
-NOT_KNOWN = "the reference has no labels of both classes yet: how often a score comes true is not known"
 
 
 def judge(work: Work) -> Judged:
     """Estimates for every window of a run; they raise no evidence, as a change of the concept moves none of them."""
     spec, nothing = work.spec, pl.DataFrame(schema=EVIDENCE)
-    if not has_mart(work.con, "score_bins"):
+    estimator = estimator_of(spec)
+    if estimator is None or not has_mart(work.con, estimator.marts[0]):
         return Judged(conform(pl.DataFrame(schema=dict.fromkeys(BY, pl.String))), nothing)
-    scores = with_all_versions(spec, read_mart(work.con, "score_bins", work.keys))
+    counts = with_all_versions(spec, estimator.counts(work.con, work.keys))
     tables = [
-        _estimated(spec, scores.filter(pl.col("window_key").is_in(list(keys))), known)
-        for known, keys in references(work)
+        _estimated(estimator, counts.filter(pl.col("window_key").is_in(list(keys))), known)
+        for known, keys in references(work, estimator)
     ]
     table = pl.concat(tables).with_columns(column=pl.lit(""), metric=ESTIMATED_AS + pl.col("metric"))
-    metrics = {name: quality_metric(name, spec.model.task) for name in ESTIMATED}
-    worse = {ESTIMATED_AS + name: SIGN[metric.direction] for name, metric in metrics.items()}
-    limits = {ESTIMATED_AS + name: metric.range for name, metric in metrics.items()}
+    worse = {ESTIMATED_AS + name: SIGN[metric.direction] for name, metric in estimator.metrics.items()}
+    limits = {ESTIMATED_AS + name: metric.range for name, metric in estimator.metrics.items()}
     return Judged(with_bounds(spec, work.paths, ASSET, conform(table), worse, limits), nothing)
 
 
@@ -48,16 +46,17 @@ class Known:
 
     Parameters
     ----------
-    calibration : Calibration
+    model : object
+        As the estimator learnt it.
     between : mapping of metric to float, or None
         Variance between windows beyond that of independent outcomes; None where there are too few windows.
     """
 
-    calibration: Calibration
+    model: Any
     between: Mapping[str, float] | None = None
 
 
-def references(work: Work) -> Iterator[tuple[Known | None, Sequence[str]]]:
+def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | None, Sequence[str]]]:
     """What the reference tells, and the windows of the run that it is for.
 
     That of a rolling reference is each window's own, from the windows before it whose labels were due when it closed:
@@ -66,50 +65,50 @@ def references(work: Work) -> Iterator[tuple[Known | None, Sequence[str]]]:
     spec, reference = work.spec, work.spec.reference
     if reference.kind == "file":
         frozen = load_reference(work.paths)
-        bins = frozen.quality.get("score_label_bins") if frozen else None
-        calibration = None if bins is None else calibrate(bins.filter(pl.col("segment") == "all"))
-        yield from _of_file(work, calibration)
+        outcomes = frozen.quality.get(estimator.marts[1]) if frozen else None
+        model = None if outcomes is None else estimator.learn(outcomes.filter(pl.col("segment") == "all"))
+        yield from _of_file(work, estimator, model)
         return
     if reference.kind == "window":
         known = maturity.delays(spec, work.con, work.now)
         keys = [key for key in _reference_keys(spec) if work.now >= matures_at(spec, key)]
         late = set(maturity.immature(spec, keys, work.now, known))
-        yield _learnt(work, [k for k in keys if spec.window_start(k).replace(tzinfo=None) not in late]), work.keys
+        yield (
+            _learnt(work, estimator, [k for k in keys if spec.window_start(k).replace(tzinfo=None) not in late]),
+            work.keys,
+        )
         return
     for key in work.keys:
         first = spec.key(spec.window_start(key) - reference.length)
         before = keys_between(spec, first, next_key(spec, key, -1))
-        yield _learnt(work, [k for k in before if matures_at(spec, k) <= closes_at(spec, key)]), [key]
+        yield _learnt(work, estimator, [k for k in before if matures_at(spec, k) <= closes_at(spec, key)]), [key]
 
 
-def _of_file(work: Work, calibration: Calibration | None) -> Iterator[tuple[Known | None, Sequence[str]]]:
+def _of_file(work: Work, estimator: Estimator, model: Any) -> Iterator[tuple[Known | None, Sequence[str]]]:
     """A file has no windows: how much those differ, the first ones of the history tell, from when their labels are due.
 
     As many as the alert engine warms up on.
     """
     spec = work.spec
-    if calibration is None:
+    if model is None:
         yield None, work.keys
         return
     first = spec.key(spec.first_window)
     early = keys_between(spec, first, next_key(spec, first, spec.warmup_windows - 1))
     due = matures_at(spec, early[-1])
     later = [key for key in work.keys if closes_at(spec, key) >= due]
-    between = _between(work, early, calibration) if later else None
+    between = _between(work, estimator, early, model) if later else None
     for known, keys in ((None, [key for key in work.keys if key not in set(later)]), (between, later)):
         if keys:
-            yield Known(calibration, known), keys
+            yield Known(model, known), keys
 
 
-def _between(work: Work, keys: Sequence[str], calibration: Calibration) -> Mapping[str, float] | None:
-    if not has_mart(work.con, "score_label_bins"):
+def _between(work: Work, estimator: Estimator, keys: Sequence[str], model: Any) -> Mapping[str, float] | None:
+    if not has_mart(work.con, estimator.marts[1]):
         return None
-    scores, labels = (
-        read_mart(work.con, name, keys).filter(pl.col("segment") == "all")
-        for name in ("score_bins", "score_label_bins")
-    )
-    spec = work.spec
-    return between_windows(scores, labels, calibration, positive=spec.positive_class, min_rows=spec.quality.min_labels)
+    is_whole = pl.col("segment") == "all"
+    counts = estimator.counts(work.con, keys).filter(is_whole)
+    return estimator.between(counts, read_mart(work.con, estimator.marts[1], keys).filter(is_whole), model)
 
 
 def _reference_keys(spec: MonitorSpec) -> list[str]:
@@ -118,21 +117,18 @@ def _reference_keys(spec: MonitorSpec) -> list[str]:
     return [key for key in keys_between(spec, spec.key(start), spec.key(end)) if spec.window_start(key) < end]
 
 
-def _learnt(work: Work, keys: Sequence[str]) -> Known | None:
-    if not keys or not has_mart(work.con, "score_label_bins"):
+def _learnt(work: Work, estimator: Estimator, keys: Sequence[str]) -> Known | None:
+    if not keys or not has_mart(work.con, estimator.marts[1]):
         return None
-    calibration = calibrate(read_mart(work.con, "score_label_bins", keys).filter(pl.col("segment") == "all"))
-    if calibration is None:
-        return None
-    return Known(calibration, _between(work, keys, calibration))
+    model = estimator.learn(read_mart(work.con, estimator.marts[1], keys).filter(pl.col("segment") == "all"))
+    return None if model is None else Known(model, _between(work, estimator, keys, model))
 
 
-def _estimated(spec: MonitorSpec, scores: pl.DataFrame, known: Known | None) -> pl.DataFrame:
+def _estimated(estimator: Estimator, counts: pl.DataFrame, known: Known | None) -> pl.DataFrame:
     if known is not None:
-        least = spec.quality.min_labels
-        table = estimate(scores, known.calibration, positive=spec.positive_class, min_rows=least, by=BY)
-        return _widened(table, known.between)
-    unknown = scores.group_by(BY).agg(n=pl.col("n").sum()).join(pl.DataFrame({"metric": ESTIMATED}), how="cross")
+        return _widened(estimator, estimator.estimate(counts, known.model), known.between)
+    named = pl.DataFrame({"metric": list(estimator.metrics)})
+    unknown = counts.group_by(BY).agg(n=pl.col("n").sum()).join(named, how="cross")
     number = pl.lit(None, dtype=pl.Float64)
     return unknown.select(
         *BY,
@@ -142,17 +138,17 @@ def _estimated(spec: MonitorSpec, scores: pl.DataFrame, known: Known | None) -> 
         ci_high=number,
         n="n",
         status=pl.lit("insufficient_data"),
-        reason=pl.lit(NOT_KNOWN),
+        reason=pl.lit(estimator.not_known),
         reason_code=pl.lit("no_labels"),
         variance=number,
     )
 
 
-def _widened(table: pl.DataFrame, between: Mapping[str, float] | None) -> pl.DataFrame:
+def _widened(estimator: Estimator, table: pl.DataFrame, between: Mapping[str, float] | None) -> pl.DataFrame:
     """Intervals that know how much single windows differ, or the word that they do not."""
-    known = {name: between.get(name) if between else None for name in ESTIMATED}
+    known = {name: between.get(name) if between else None for name in estimator.metrics}
     more = pl.col("metric").replace_strict(known, return_dtype=pl.Float64)
-    ranges = {name: quality_metric(name, "binary_classification").range for name in ESTIMATED}
+    ranges = {name: metric.range for name, metric in estimator.metrics.items()}
     least, most = (
         pl.col("metric").replace_strict({name: float(r[i]) for name, r in ranges.items()}, return_dtype=pl.Float64)
         for i in (0, 1)

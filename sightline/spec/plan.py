@@ -98,8 +98,9 @@ def estimated_metrics(spec: MonitorSpec) -> list[str]:
     if not is_estimated(spec):
         return []
     from metrics_py.estimation.cbpe import ESTIMATED
+    from metrics_py.quality.business_value import BUSINESS_VALUE
 
-    return [name for name in quality_metrics(spec) if name in ESTIMATED]
+    return [name for name in quality_metrics(spec) if name in (*ESTIMATED, BUSINESS_VALUE)]
 
 
 def audited_metric(spec: MonitorSpec) -> str | None:

@@ -15,10 +15,12 @@ from metrics_py.estimation.cbpe import (
     ASSUMED,
     ESTIMATED,
     SUMS,
+    Z95,
     _split,
     estimate,
 )
 from metrics_py.quality.binary_metrics import BINARY
+from metrics_py.quality.business_value import business_value
 from tests.support.scores import draw, label_bins, score_bins
 
 SETTINGS = {"positive": "1", "min_rows": 100, "by": ["window"]}
@@ -156,6 +158,29 @@ def test_expected_metrics_and_their_spread_are_those_of_many_draws(calibration):
         assert np.sqrt(row["variance"]) == pytest.approx(spread, rel=0.15), row["metric"]
         assert (row["status"], row["reason"], row["reason_code"]) == ("ok", ASSUMED, "estimated")
         assert row["ci_low"] < row["value"] < row["ci_high"] and row["n"] == 2_000
+
+
+def test_the_business_value_and_its_spread_are_those_of_many_draws(calibration):
+    """Values per decision that pull both ways: a row found is worth 40, one missed -100, one called in vain -10."""
+    rng, matrix = np.random.default_rng(74), np.array([[1.0, -100.0], [-10.0, 40.0]])
+    scores, _ = draw(rng, 2_000, shift=0.5)
+    probability = (calibration.probability @ calibration.weights)[np.minimum((scores * 256).astype(int), 255)]
+    decided = (scores >= 0.5).astype(int)
+    drawn = [matrix[decided, (rng.random(2_000) < probability).astype(int)].mean() for _ in range(400)]
+    found = estimate(score_bins(scores, window=1), calibration, more=[business_value(matrix)], **SETTINGS)
+    row = one(found, "business_value")
+    assert abs(row["value"] - np.mean(drawn)) < 4 * np.std(drawn) / np.sqrt(400)
+    assert np.sqrt(row["variance"]) == pytest.approx(np.std(drawn), rel=0.15)
+    assert row["ci_high"] - row["value"] == pytest.approx(Z95 * np.sqrt(row["variance"]), rel=0.02)
+    assert set(found["metric"]) == {*ESTIMATED, "business_value"}
+
+
+def test_the_business_value_of_a_bin_with_both_decisions_may_fall_with_what_is_found():
+    """40 of 100 rows of a bin are decided positive; a hit is worth less here than a miss."""
+    dense = np.zeros((1, 2, 256))
+    dense[0, :, 50] = 60, 40
+    below, above = _split(business_value([[0.0, 0.0], [0.0, -1.0]]), dense, np.full(256, 0.3))
+    assert (below[0], above[0]) == pytest.approx((0.30 - 0.12, 0.12))
 
 
 def test_a_small_reference_widens_the_interval(calibration):

@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 from metrics_py.estimation.calibration import calibrate
 from metrics_py.estimation.cbpe import Z95, estimate
 from metrics_py.estimation.dispersion import between_windows
+from metrics_py.quality.business_value import business_value
 from tests.support.acceptance import check
 from tests.support.measured import record
 from tests.support.scores import clustered, draw, label_bins, score_bins
@@ -18,7 +19,19 @@ from tests.support.scores import clustered, draw, label_bins, score_bins
 SECTION = "Quality before labels"
 CHUNKS = 3
 CASES = [(n_reference, n, shift) for n_reference in (3_000, 20_000) for n in (1_000, 5_000) for shift in (0.0, 1.0)]
-METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "brier", "log_loss")
+METRICS = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "roc_auc",
+    "average_precision",
+    "brier",
+    "log_loss",
+    "business_value",
+)
+VALUES = np.array([[1.0, -40.0], [-10.0, 30.0]])
+"""Of a row, predicted by actual class."""
 
 
 def realised(y: np.ndarray, scores: np.ndarray, cut: float = 0.5) -> dict[str, float]:
@@ -32,6 +45,7 @@ def realised(y: np.ndarray, scores: np.ndarray, cut: float = 0.5) -> dict[str, f
         sk.average_precision_score(y, scores),
         sk.brier_score_loss(y, scores),
         sk.log_loss(y, scores),
+        VALUES[decided.astype(int), y.astype(int)].mean(),
     )
     return dict(zip(METRICS, found, strict=True))
 
@@ -46,7 +60,7 @@ def simulate(runs: int, seed: int, case: tuple[int, int, float], slope: float = 
         assert calibration is not None
         chunks = [draw(rng, n, shift=shift, slope=slope) for _ in range(CHUNKS)]
         bins = pl.concat([score_bins(scores, window=k) for k, (scores, _) in enumerate(chunks)])
-        found = estimate(bins, calibration, positive="1", min_rows=100, by=["window"])
+        found = estimate(bins, calibration, positive="1", min_rows=100, by=["window"], more=[business_value(VALUES)])
         truth = [realised(y, scores) for scores, y in chunks]
         rows += [
             {**row, "run": run, "final": truth[row["window"]][row["metric"]]}
@@ -92,7 +106,8 @@ def test_the_interval_holds_the_realised_value_of_a_rare_class(mean, cut, n):
         calibration = calibrate(label_bins(*rare(rng, 20_000, mean)))
         assert calibration is not None
         scores, y = rare(rng, n, mean)
-        found = estimate(score_bins(scores, cut=cut, window=1), calibration, positive="1", min_rows=100, by=["window"])
+        asked = {"positive": "1", "min_rows": 100, "by": ["window"], "more": [business_value(VALUES)]}
+        found = estimate(score_bins(scores, cut=cut, window=1), calibration, **asked)
         for row in found.filter(pl.col("metric").is_in(METRICS), status="ok").to_dicts():
             told[row["metric"]] += 1
             missed[row["metric"]] += not row["ci_low"] <= realised(y, scores, cut)[row["metric"]] <= row["ci_high"]

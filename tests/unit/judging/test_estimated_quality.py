@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from sightline.judging import estimated_quality
+from metrics_py.estimation.cbpe import ASSUMED
+from sightline.judging import estimated_quality, estimators
 from sightline.judging.frames import Work
 from tests.support.scores import clustered, label_bins, score_bins
 
@@ -42,8 +43,10 @@ def judged(con, home, make_spec, days):
         numbers: range,
         now: datetime = datetime(2026, 6, 1, tzinfo=UTC),
         metrics: str = "^estimated_accuracy$",
+        **more: object,
     ) -> pl.DataFrame:
-        spec = make_spec(columns={"score": "p", "features": {"age": "numeric"}}, labels=LABELS, reference=reference)
+        columns = {"score": "p", "features": {"age": "numeric"}}
+        spec = make_spec(columns=columns, labels=LABELS, reference=reference, **more)
         keys = [f"{FIRST + timedelta(days=k):%Y-%m-%d}" for k in numbers]
         work = Work(spec, home.monitor(spec.id), con, keys, {}, now)
         found = estimated_quality.judge(work)
@@ -68,6 +71,17 @@ def test_the_interval_knows_how_much_single_days_differ(judged, days):
     assert told["reason"].unique().to_list() == ["estimated without labels: assumes P(y | score) as in the reference"]
 
 
+def test_the_business_value_is_estimated_with_an_interval_that_knows_of_the_days(judged, days):
+    values = {"1": {"1": 40, "0": -10}, "0": {"1": -100, "0": 0}}
+    told = judged(WINDOW, range(30, DAYS), metrics="^estimated_business_value$", value_matrix=values)
+    matrix = np.array([[0.0, -100.0], [-10.0, 40.0]])
+    final = pl.Series([matrix[(s >= 0.5).astype(int), y.astype(int)].mean() for s, y in days[30:]])
+    assert set(told["status"]) == {"ok"} and set(told["reason"]) == {ASSUMED}
+    assert final.is_between(told["ci_low"], told["ci_high"]).sum() >= 18
+    assert abs(told["value"].mean() - final.mean()) < 3 * final.std() / np.sqrt(20)
+    assert judged(WINDOW, range(30, 31), metrics="business").is_empty(), "without a value matrix there is none"
+
+
 def test_a_window_of_few_rows_has_neither_value_nor_interval(judged, con):
     con.execute("update marts.score_bins set n = 1 where window_key = '2026-02-10'")
     con.execute("delete from marts.score_bins where window_key = '2026-02-10' and score_bin > 40")
@@ -86,13 +100,13 @@ def test_a_rolling_reference_gives_each_window_its_own_and_the_same_in_a_backfil
     assert set(together["status"]) == {"ok"}
     first = judged(ROLLING, range(4))
     assert first["status"].to_list() == ["insufficient_data"] * 2 + ["ok"] * 2, "labels are due two days after a day"
-    assert first["reason"][0] == estimated_quality.NOT_KNOWN and first["reason_code"][0] == "no_labels"
+    assert first["reason"][0] == estimators.BinaryEstimator.not_known and first["reason_code"][0] == "no_labels"
     assert first["reason"][2].endswith(estimated_quality.ALIKE)
 
 
 def test_labels_of_the_reference_that_are_not_due_teach_nothing(judged):
     early = FIRST.replace(tzinfo=UTC) + timedelta(days=2)
-    assert set(judged(WINDOW, range(2), early)["reason"]) == {estimated_quality.NOT_KNOWN}
+    assert set(judged(WINDOW, range(2), early)["reason"]) == {estimators.BinaryEstimator.not_known}
 
 
 def test_a_warehouse_of_an_earlier_release_has_no_estimates(con, home, make_spec):

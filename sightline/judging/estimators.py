@@ -1,0 +1,98 @@
+"""How the quality of each task is estimated: the aggregates it reads, what it learns of them, what it assumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import duckdb
+import polars as pl
+
+from metrics_py.class_names import class_text
+from metrics_py.estimation import cbpe
+from metrics_py.estimation.calibration import Calibration, calibrate
+from metrics_py.estimation.dispersion import between_windows
+from metrics_py.quality.binary_metrics import BINARY
+from metrics_py.quality.business_value import business_value, value_matrix
+from metrics_py.quality.definition import QualityMetric
+from sightline.judging.frames import BY
+from sightline.judging.marts import read_mart
+from sightline.spec.flows import is_estimated
+from sightline.spec.model import MonitorSpec
+
+
+class Estimator(Protocol):
+    """What one task needs to estimate its quality.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    """
+
+    marts: tuple[str, str]
+    """Aggregates of all predictions, and of the labelled ones."""
+
+    not_known: str
+    """Why there is no estimate where the reference teaches nothing."""
+
+    metrics: Mapping[str, QualityMetric]
+    """What is estimated, by its name in the judgement table without `ESTIMATED_AS`."""
+
+    def counts(self, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.DataFrame:
+        """Aggregates of all predictions of some windows."""
+        ...
+
+    def learn(self, outcomes: pl.DataFrame) -> Any:
+        """What the reference tells, from rows of the second mart; None where that is nothing."""
+        ...
+
+    def between(self, counts: pl.DataFrame, outcomes: pl.DataFrame, model: Any) -> Mapping[str, float] | None:
+        """Variance between whole windows; None where too few tell it."""
+        ...
+
+    def estimate(self, counts: pl.DataFrame, model: Any) -> pl.DataFrame:
+        """`BY`, ``metric, value, ci_low, ci_high, n, status, reason, reason_code, variance``."""
+        ...
+
+
+class BinaryEstimator:
+    """Two classes with a score: `metrics_py.estimation.cbpe`."""
+
+    marts: tuple[str, str] = ("score_bins", "score_label_bins")
+    not_known: str = "the reference has no labels of both classes yet: how often a score comes true is not known"
+
+    def __init__(self, spec: MonitorSpec) -> None:
+        self.spec = spec
+        values = spec.value_matrix
+        self.more = () if values is None else (business_value(_two_class_matrix(spec, values)),)
+        built_in = (metric for metric in BINARY if metric.name in cbpe.ESTIMATED)
+        self.metrics: Mapping[str, QualityMetric] = {metric.name: metric for metric in (*built_in, *self.more)}
+
+    def counts(self, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.DataFrame:
+        """Rows of the mart `score_bins`."""
+        return read_mart(con, "score_bins", keys)
+
+    def learn(self, outcomes: pl.DataFrame) -> Calibration | None:
+        """The calibration of the score."""
+        return calibrate(outcomes)
+
+    def between(self, counts: pl.DataFrame, outcomes: pl.DataFrame, model: Calibration) -> Mapping[str, float] | None:
+        """Beyond that of independent outcomes."""
+        least, positive = self.spec.quality.min_labels, self.spec.positive_class
+        return between_windows(counts, outcomes, model, positive=positive, min_rows=least, more=self.more)
+
+    def estimate(self, counts: pl.DataFrame, model: Calibration) -> pl.DataFrame:
+        """Estimates of each window, version and segment."""
+        least, positive = self.spec.quality.min_labels, self.spec.positive_class
+        return cbpe.estimate(counts, model, positive=positive, min_rows=least, by=BY, more=self.more)
+
+
+def _two_class_matrix(spec: MonitorSpec, values: Mapping[str, Mapping[str, float]]) -> Any:
+    """Negative class first, as in the confusion matrices."""
+    spelled = {class_text(p): {class_text(a): v for a, v in row.items()} for p, row in values.items()}
+    return value_matrix(spelled, sorted(spelled, key=lambda name: name == spec.positive_class))
+
+
+def estimator_of(spec: MonitorSpec) -> Estimator | None:
+    """The estimator of a monitor; None where quality is not estimated (`sightline.spec.flows.is_estimated`)."""
+    return BinaryEstimator(spec) if is_estimated(spec) else None
