@@ -13,6 +13,7 @@ import dagster as dg
 
 from orchestration import partitions
 from sightline.home import Home, MonitorPaths
+from sightline.results.learnt_delays import with_learnt_delays
 from sightline.spec import names
 from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck
@@ -47,6 +48,11 @@ class Monitor:
     def paths(self) -> MonitorPaths:
         """Folders and files of the monitor."""
         return self.home.monitor(self.id)
+
+    @property
+    def current_spec(self) -> MonitorSpec:
+        """The spec with the delays that its file leaves open as they are known now."""
+        return with_learnt_delays(self.spec, self.paths)
 
     @cached_property
     def partitions(self) -> dg.TimeWindowPartitionsDefinition:

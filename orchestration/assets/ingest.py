@@ -34,7 +34,7 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
             "dagster/column_schema": column_schema(lake_schema(monitor.spec, kind)),
             "lake": f"data/{monitor.id}/lake/{kind}",
         },
-        freshness_policy=freshness.policy(monitor.spec, kind),
+        freshness_policy=freshness.policy(monitor.current_spec, kind),
     )
     def landed(context: dg.AssetExecutionContext) -> None:
         keys = partitions.windows_of(context)

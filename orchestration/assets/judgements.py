@@ -19,6 +19,7 @@ from sightline.lake.store.progress import open_progress
 from sightline.results.evidence import append_evidence
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
 from sightline.results.label_completion import publish_law, publish_provisional
+from sightline.results.learnt_delays import left_open, publish_delays
 from sightline.spec import plan
 from sightline.spec.flows import DELAYED, ESTIMATES, flow_of, is_estimated
 from sightline.warehouse import connect
@@ -75,10 +76,10 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
             "dagster/column_schema": column_schema(JUDGEMENT_SCHEMA),
             "table": f"data/{monitor.id}/results/judgements/{asset}",
         },
-        freshness_policy=freshness.policy(monitor.spec, asset),
+        freshness_policy=freshness.policy(monitor.current_spec, asset),
     )
     def judgement(context: dg.AssetExecutionContext) -> None:
-        spec, paths = monitor.spec, monitor.paths
+        spec, paths = monitor.current_spec, monitor.paths
         keys, now = list(partitions.windows_of(context)), utc_now()
         silent_windows.report(context, monitor, flow, [monitor.key(asset)], keys)
         frozen = load_reference(paths)
@@ -88,6 +89,7 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
             judged = told_weights(work, JUDGES[asset](work))
             if flow == DELAYED.name:
                 publish_law(paths, maturity.delays(spec, con, now).law)
+                publish_delays(paths, maturity.delays(left_open(spec), con, now).learnt(spec.window))
                 starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
                 publish_provisional(paths, judged.judgements, starts)
         rows = judged.judgements.with_columns(

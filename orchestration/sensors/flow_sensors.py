@@ -66,7 +66,7 @@ def build(monitor: Monitor, flow: str, jobs_of: Sequence[Any]) -> dg.SensorDefin
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         require_current(monitor.spec, monitor.paths)
         cursor = Cursor.load(context.cursor).of(monitor.spec)
-        decided = plan(monitor.spec, flow, cursor, look(monitor, flow, cursor, context.instance))
+        decided = plan(monitor.current_spec, flow, cursor, look(monitor, flow, cursor, context.instance))
         requests = [run_request(monitor, flow, request) for request in decided.requests]
         return dg.SensorResult(
             run_requests=requests, cursor=decided.cursor.dump(), skip_reason=None if requests else decided.reason

@@ -116,7 +116,7 @@ def _due(spec: MonitorSpec, flow: str, listing: Listing, key: str) -> list[datet
     due = matures_at(spec, key)
     complete = spec.window_start(key) + (listing.mature_after or timedelta(0))
     moments = [due, complete] if complete > due else [due]
-    if spec.labels is not None and key in listing.provisional:
+    if spec.labels is not None and spec.labels.give_up_after is not None and key in listing.provisional:
         moments.append(max(*moments, spec.window_start(key) + spec.window + spec.labels.give_up_after))
     return moments
 

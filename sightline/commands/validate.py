@@ -16,6 +16,7 @@ from sightline.errors import SightlineError, nearest
 from sightline.home import Home
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.stored_spec import changes
+from sightline.results.learnt_delays import delay_warnings, delay_words, with_learnt_delays
 from sightline.spec import kinds, plan
 from sightline.spec.durations import format_duration
 from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, monitor_files
@@ -124,7 +125,10 @@ def summarise(spec: MonitorSpec, path: Path, home: Home) -> dict[str, Any]:
         "contracts": {name: rules for name in spec.columns.features if (rules := plan.contract(spec, name))},
         "jobs": plan.jobs(spec),
         "sensors": plan.sensors(spec),
-        "freshness_deadlines": {what: format_duration(limit) for what, limit in spec.deadlines.items()},
+        "freshness_deadlines": {
+            what: format_duration(limit) for what, limit in with_learnt_delays(spec, paths).deadlines.items()
+        },
+        "label_delays": delay_words(spec, paths),
         "alert_budget": str(spec.alerts.budget),
         "promise": plan.promise(spec),
         "reads": _reads(spec, home),
@@ -195,6 +199,7 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
             yield f"the file sources.{kind}.duckdb does not exist: {source.duckdb}"
     yield from _column_warnings(spec, home)
     yield from _label_warnings(spec, home)
+    yield from delay_warnings(spec, home.monitor(spec.id))
     yield from _stored_warnings(spec, home)
 
 
@@ -296,6 +301,8 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     yield f"  sensors     {', '.join(summary['sensors'])}"
     limits = ", ".join(f"{what} every {limit}" for what, limit in summary["freshness_deadlines"].items())
     yield f"  freshness   new {limits}, or the asset turns stale"
+    for index, told in enumerate(summary["label_delays"]):
+        yield f"  {'labels' if index == 0 else '':<11} {told}"
     if summary["primary_metric"]:
         yield f"  quality     the metric that matters most: {summary['primary_metric']}"
     yield f"  alerts      {summary['promise']}; to be told: {', '.join(summary['notify']) or 'nobody'}"

@@ -22,11 +22,17 @@ from metrics_py.wording import percent
 from sightline.judging.frames import BY
 from sightline.judging.marts import has_mart, read_mart, with_all_versions
 from sightline.judging.missing_labels import LabelShares, label_shares
+from sightline.results.learnt_delays import LearntDelays, learnt_from
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import matures_at
 
 LEARNT_FROM = 180
-"""Windows that the law is learnt from; twice `labels.give_up_after` where that is longer."""
+"""Windows that the law is learnt from; twice `labels.give_up_after` where that is longer.
+
+Where it is left open, and labels still come at the end of what so many windows show, so many more.
+"""
+
+LONGEST_LEARNT = 8 * LEARNT_FROM
 
 SETTLED = 0.01
 """Half-width of what is still to come up to which a mature number is settled, or a third of its own interval's."""
@@ -62,10 +68,16 @@ class Delays:
     law: DelayLaw | None
     until: datetime
     shares: LabelShares | None = None
+    silence: timedelta = timedelta(0)
+    """Longer than 99 % of the times between two hours with new labels."""
 
     def lacking(self) -> list[datetime]:
         """Windows (naive UTC) with fewer labels than is usual for their age."""
         return self.shares.lacking() if self.shares is not None else []
+
+    def learnt(self, window: timedelta) -> LearntDelays | None:
+        """What a monitor's file may leave open, from the law of a spec that does not say it."""
+        return None if self.law is None else learnt_from(self.law, self.silence, window)
 
     def slowest(self, spec: MonitorSpec, start: datetime) -> float:
         """Share of the labels of every kind of row that is in, of the window that begins at `start`."""
@@ -91,7 +103,23 @@ def delays(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> 
     newest = con.sql("select max(window_start) as newest from marts.label_arrivals").pl()["newest"][0]
     if newest is None:
         return nothing
-    since = min(now.replace(tzinfo=None), newest) - n_learnt_from(spec) * spec.window
+    reach = n_learnt_from(spec)
+    known = _learn(spec, con, now, newest, reach)
+    while _is_open(spec) and known.law is not None and known.law.hides_a_tail and reach < LONGEST_LEARNT:
+        if known.law.known_to < reach - 1:
+            break  # there are no older windows
+        reach *= 2
+        known = _learn(spec, con, now, newest, reach)
+    return known
+
+
+def _is_open(spec: MonitorSpec) -> bool:
+    return spec.labels is not None and spec.labels.give_up_after is None
+
+
+def _learn(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime, newest: datetime, reach: int) -> Delays:
+    """What the latest `reach` windows tell."""
+    since = min(now.replace(tzinfo=None), newest) - reach * spec.window
     arrivals = con.sql(
         "select window_start, label_class, score_group, delay_bin, sum(n)::bigint as n from marts.label_arrivals "
         "where segment = 'all' and window_start >= ? group by all",
@@ -102,21 +130,23 @@ def delays(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> 
         "from marts.label_counts where segment = 'all' and window_start >= ? group by all",
         params=[since],
     ).pl()
-    until = _known_until(con, since, now)
+    until, silence = _known_until(con, since, now)
     ages = _with_age(spec, counts, until)
     law = fit(_by_outcome(spec, arrivals), ages.select("window_start", "age"), longest=_give_up(spec))
     known = law if law.n_cells else None
-    return Delays(known, until, label_shares(ages, known, _give_up(spec)))
+    return Delays(known, until, label_shares(ages, known, _give_up(spec)), silence)
 
 
 def n_learnt_from(spec: MonitorSpec) -> int:
     """How many of the latest windows the law is learnt from."""
-    wait = spec.labels.give_up_after if spec.labels is not None else timedelta(0)
+    wait = (spec.labels.give_up_after if spec.labels is not None else None) or timedelta(0)
     return max(LEARNT_FROM, 2 * math.ceil(wait / spec.window))
 
 
-def _known_until(con: duckdb.DuckDBPyConnection, since: datetime, now: datetime) -> datetime:
+def _known_until(con: duckdb.DuckDBPyConnection, since: datetime, now: datetime) -> tuple[datetime, timedelta]:
     """Up to when labels are known: `now`, or when the latest one was observed if that is unusually long ago.
+
+    And how long a silence is usual.
 
     So nights and weekends are waited through, and labels that come in batches, or have ceased to come, are not taken
     for all there are. Unusual is a silence longer than 99 % of those between two hours with labels.
@@ -126,12 +156,13 @@ def _known_until(con: duckdb.DuckDBPyConnection, since: datetime, now: datetime)
         params=[since],
     ).pl()["hour"]
     if hours.is_empty():
-        return now
+        return now, timedelta(0)
     latest = con.sql("select max(observed_at) as latest from raw.labels where window_start >= ?", params=[since])
     seen = min(now, latest.pl()["latest"][0].replace(tzinfo=UTC))
     silences = hours.diff().drop_nulls().dt.total_seconds()
     usual = silences.quantile(0.99, "higher")
-    return now if usual is None or (now - seen).total_seconds() <= usual + HOUR else seen
+    silence = timedelta(seconds=usual or 0.0)
+    return now if usual is None or (now - seen).total_seconds() <= usual + HOUR else seen, silence
 
 
 def immature(spec: MonitorSpec, keys: Sequence[str], now: datetime, known: Delays) -> list[datetime]:
@@ -223,9 +254,9 @@ def _is_young(spec: MonitorSpec, known: Delays, key: str, share: float) -> bool:
 
 
 def _give_up(spec: MonitorSpec) -> float:
-    """Delay, in windows from the start of one, after which its labels are not waited for."""
-    assert spec.labels is not None
-    return spec.labels.give_up_after / spec.window + 1
+    """Delay, in windows from the start of one, after which its labels are not waited for; infinite where it is open."""
+    limit = spec.labels.give_up_after if spec.labels is not None else None
+    return math.inf if limit is None else limit / spec.window + 1
 
 
 def _with_age(spec: MonitorSpec, windows: pl.DataFrame, now: datetime) -> pl.DataFrame:

@@ -22,6 +22,9 @@ Duration = Annotated[
 ]
 Severity = Literal["warn", "error"]
 
+UNLEARNT = timedelta(days=1)
+"""Labels are taken to be due after so long, until it is known when they come."""
+
 ID_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 """Ids of monitors."""
 
@@ -150,9 +153,15 @@ class Labels(Part):
         description="Multiclass: all classes; other labels are refused as `bad_label`. Default: those of "
         "columns.class_scores, else of value_matrix, else every name but words for no answer (`unknown`, `N/A`, `?`).",
     )
-    expected_delay: Duration = Field(default=timedelta(days=1), description="Usual time from prediction to label.")
-    give_up_after: Duration = Field(
-        default=timedelta(days=30), description="Later labels are kept, but not waited for."
+    expected_delay: Duration | None = Field(
+        default=None,
+        description="After a window's end: its labels are due. Default: learnt from how they come (80 % are in), and "
+        "one day until that is known.",
+    )
+    give_up_after: Duration | None = Field(
+        default=None,
+        description="Later labels are kept, but not waited for. Default: learnt (99 % are in); until that is known, "
+        "all are waited for.",
     )
 
 
@@ -432,7 +441,7 @@ class MonitorSpec(Part):
         """Freshness deadline of `inferences`, `labels` (if any are expected) and `judgements`.
 
         Defaults: two windows for inferences (the window itself and one to arrive in), a third one for judgements;
-        for labels their usual delay on top of two windows.
+        for labels their usual delay on top of two windows (see `sightline.results.learnt_delays` where it is learnt).
         """
         given = self.freshness
         deadlines = {
@@ -440,7 +449,7 @@ class MonitorSpec(Part):
             "judgements": given.judgements or 3 * self.window,
         }
         if self.labels:
-            deadlines["labels"] = given.labels or 2 * self.window + self.labels.expected_delay
+            deadlines["labels"] = given.labels or 2 * self.window + (self.labels.expected_delay or UNLEARNT)
         return deadlines
 
     @property

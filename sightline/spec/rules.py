@@ -232,7 +232,8 @@ def _labels(spec: MonitorSpec) -> Iterator[Problem]:
         what = f"{spec.positive_class!r} is the positive value and a negative one"
         yield Problem(("labels", "negative"), what, "name the other class")
     yield from _classes(spec, labels.classes)
-    if labels.give_up_after < labels.expected_delay:
+    given = (labels.give_up_after, labels.expected_delay)
+    if given[0] is not None and given[1] is not None and given[0] < given[1]:
         fix = "give_up_after must not be shorter than the usual delay"
         yield Problem(("labels", "give_up_after"), "labels are given up before they are expected", fix)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from sightline.spec.model import MonitorSpec
+from sightline.spec.model import UNLEARNT, MonitorSpec
 
 SETTLE = {"hourly": timedelta(minutes=10), "daily": timedelta(hours=1), "weekly": timedelta(hours=6)}
 """After its end a window waits this long for the last events before it is judged for good."""
@@ -78,5 +78,5 @@ def closes_at(spec: MonitorSpec, key: str) -> datetime:
 
 def matures_at(spec: MonitorSpec, key: str) -> datetime:
     """When the labels of a window are due: its end, their usual delay, and the time to settle."""
-    delay = spec.labels.expected_delay if spec.labels else timedelta(0)
+    delay = spec.labels.expected_delay or UNLEARNT if spec.labels else timedelta(0)
     return closes_at(spec, key) + delay

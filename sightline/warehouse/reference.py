@@ -27,7 +27,7 @@ from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.roles import roles
 from sightline.lake.intake.rounding import IMPRECISE
-from sightline.spec.model import MonitorSpec
+from sightline.spec.model import UNLEARNT, MonitorSpec
 from sightline.warehouse.reference_data import ColumnRole, ReferenceData, column_roles, file_data, lake_data
 from sightline.warehouse.reference_quality import quality_aggregates
 from sightline.warehouse.views import prepare
@@ -395,7 +395,7 @@ def _with_label(
 def _has_label(spec: MonitorSpec, data: ReferenceData, end: datetime | None, now: datetime) -> bool:
     """Are the labels due and most of them here? The first to arrive are not like the rest."""
     due = spec.labels is not None and (
-        data.is_file or end is None or _utc(now) >= _utc(end) + spec.labels.expected_delay
+        data.is_file or end is None or _utc(now) >= _utc(end) + (spec.labels.expected_delay or UNLEARNT)
     )
     return due and data.n_labelled > 0 and data.n_labelled >= MIN_LABELLED_SHARE * data.n_rows
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy.special import expit
+from scipy.stats import gamma
 
 from sightline.commands.history import history
 from sightline.home import Home
@@ -16,6 +17,8 @@ from sightline.judging import maturity, model_quality
 from sightline.judging.frames import Work
 from sightline.results.judgements import append_judgements
 from sightline.results.label_completion import mature_after, publish_law
+from sightline.results.learnt_delays import delay_words, left_open, publish_delays, with_learnt_delays
+from sightline.spec.windows import closes_at, matures_at
 from sightline.warehouse import connect
 from tests.dbt.support import START, Bench, spec_of
 
@@ -125,6 +128,25 @@ def test_provisional_windows_are_corrected_and_hold_what_all_labels_say(world):
     )
     worst = bias.sort("naive").tail(1).row(0, named=True)
     assert worst["ours"] < worst["naive"] / 2, "where the naive value is off most, the corrected one is not"
+
+
+def test_the_delays_that_a_file_leaves_open_are_learnt(world):
+    name, bench, _ = world
+    # Of the slowest kind of row, from the end of a window on: those of all kinds for 80 and 99 %, in days
+    slowest = {"bookings": 6 * gamma.ppf([0.8, 0.99], 2), "claims": 14 * -np.log([0.2, 0.01])}[name]
+    with connect(bench.paths, read_only=True) as con:
+        learnt = maturity.delays(left_open(bench.spec), con, NOW).learnt(bench.spec.window)
+    assert learnt is not None and learnt.n_labels > 10_000
+    assert learnt.expected_delay / timedelta(days=1) == pytest.approx(slowest[0], abs=4)
+    if learnt.give_up_after is not None:
+        assert learnt.give_up_after / timedelta(days=1) == pytest.approx(slowest[1], abs=15)
+    publish_delays(bench.paths, learnt)
+    told = with_learnt_delays(left_open(bench.spec), bench.paths)
+    assert told.labels is not None and told.labels.expected_delay == learnt.expected_delay
+    assert matures_at(told, "2026-01-05") == closes_at(told, "2026-01-05") + learnt.expected_delay
+    assert with_learnt_delays(bench.spec, bench.paths).labels == bench.spec.labels, "what is given stands"
+    words = " ".join(delay_words(left_open(bench.spec), bench.paths))
+    assert f"learnt from {learnt.n_labels:,} labels" in words and "nothing of it given" in words
 
 
 def test_a_mature_window_is_ok_and_hardly_moves(world):

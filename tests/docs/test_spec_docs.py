@@ -49,7 +49,7 @@ def test_the_methods_that_can_decide_are_named():
 
 def test_defaults_are_written_as_a_user_writes_them():
     text = json.dumps(json_schema())
-    assert '"1 per 90d"' in text and '"1d"' in text
+    assert '"1 per 90d"' in text and '"28d"' in text
     assert "P90D" not in text and "P1D" not in text
 
 

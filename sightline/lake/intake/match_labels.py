@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +19,7 @@ from sightline.spec.model import MonitorSpec
 
 KEY = ("window_start", "prediction_id")
 INDEX_COLUMNS = ("prediction_id", "window_start", "predicted_at")
+SEARCHED_FIRST = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.Dat
     """Find the window of each label's prediction.
 
     Windows are searched in three steps, each for what the one before has not found: the window of the hint; those
-    between ``received_at - labels.give_up_after`` and ``received_at``; all others. An id that was predicted in several
-    windows is given the latest prediction made before the truth was known; only where there is none in any window, the
-    first one made after it.
+    between ``received_at - labels.give_up_after`` (`SEARCHED_FIRST` where it is not given) and ``received_at``; all
+    others. An id that was predicted in several windows is given the latest prediction made before the truth was known;
+    only where there is none in any window, the first one made after it.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def _recent(labels: pl.DataFrame, every: list[str], spec: MonitorSpec) -> list[s
     low, high = labels["received_at"].min(), labels["received_at"].max()
     if not isinstance(low, datetime) or not isinstance(high, datetime) or spec.labels is None:
         return []
-    first = spec.key(low - spec.labels.give_up_after - spec.window)
+    first = spec.key(low - (spec.labels.give_up_after or SEARCHED_FIRST) - spec.window)
     return [key for key in every if first <= key <= spec.key(high)]
 
 

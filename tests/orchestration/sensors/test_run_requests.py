@@ -251,8 +251,9 @@ class TestClock:
         assert spans(plan(spec, "delayed", Cursor(), again)) == [], "once"
         assert spans(plan(spec, "immediate", Cursor(), seen)) != [(key, key)], "inputs do not wait for labels"
 
-    def test_a_window_that_is_provisional_is_judged_again_once_its_labels_are_given_up(self, spec):
-        key, moment = "2026-01-20", datetime(2026, 1, 21, tzinfo=UTC) + spec.labels.give_up_after
+    def test_a_window_that_is_provisional_is_judged_again_once_its_labels_are_given_up(self, make_spec):
+        spec = make_spec(labels={"column": "churned", "expected_delay": "1d", "give_up_after": "30d"})
+        key, moment = "2026-01-20", datetime(2026, 2, 20, tzinfo=UTC)
         judged = done(3, datetime(2026, 1, 25, tzinfo=UTC))
         seen = listing(changes={key: 3}, with_data={key}, done={key: judged}, provisional={key}, now=moment)
         assert spans(plan(spec, "delayed", Cursor(), replace(seen, now=moment - timedelta(minutes=1)))) == []
@@ -260,6 +261,8 @@ class TestClock:
         assert spans(plan(spec, "delayed", Cursor(), replace(seen, provisional=()))) == []
         again = replace(seen, done={key: done(3, moment)}, now=moment + timedelta(days=5))
         assert spans(plan(spec, "delayed", Cursor(), again)) == [], "once, whatever it says then"
+        open_ = make_spec(labels={"column": "churned", "expected_delay": "1d"})
+        assert spans(plan(open_, "delayed", Cursor(), seen)) == [], "nobody knows yet when"
 
     @pytest.mark.parametrize("flow", ["immediate", "delayed"])
     def test_the_newest_window_is_checked_again_when_somebody_has_said_something_of_an_incident(self, spec, flow):

@@ -159,7 +159,7 @@ def test_keys_need_no_quotes(tmp_path):
         ("{start: 2026-01-01, end: 2026-02-01}", "{kind: file}\nstart: 2026-01-01", 6, "a reference file needs `path`",
          "relative"),
         ("labels: {}", "labels: {positive: null}", 5, "binary classification needs a positive value", "positive: 1"),
-        ("labels: {}", "labels: {give_up_after: 1h}", 5, "given up before they are expected", "shorter"),
+        ("labels: {}", "labels: {expected_delay: 1d, give_up_after: 1h}", 5, "given up before they are expected", "shorter"),
         ("labels: {}", "version: 2", 5, "version is 2", "newer Sightline"),
         ("labels: {}", "quality: {threshold: 3}", 5, "the threshold is no probability", "0 to 1"),
         ("labels: {}", "quality: {quantiles: [0.1]}", 5, "quality.quantiles has no meaning for binary", "regression"),
