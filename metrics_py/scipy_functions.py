@@ -204,3 +204,28 @@ def median_filter(values: FloatArray, size: int) -> FloatArray:
         Median of the values around each.
     """
     return np.asarray(_function("scipy.ndimage", "median_filter")(values, size=size, mode="nearest"), dtype=np.float64)
+
+
+def poisson_interval(count: float) -> tuple[float, float]:
+    """95 % interval of the mean of a Poisson count, exact on both sides (Garwood).
+
+    Parameters
+    ----------
+    count : float
+        Events seen.
+
+    Returns
+    -------
+    low, high : float
+
+    References
+    ----------
+    Garwood (1936), Biometrika 28:437.
+
+    Examples
+    --------
+    >>> [round(bound, 3) for bound in poisson_interval(10)]
+    [4.795, 18.39]
+    """
+    inverse = _function("scipy.special", "gammaincinv")
+    return float(inverse(count, 0.025)) if count else 0.0, float(inverse(count + 1, 0.975))

@@ -180,7 +180,7 @@ def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) 
     ladder). Kalbfleisch & Lawless (1989), JASA 84:360.
     """
     waited = pl.Series(delay_start(arrivals["delay_bin"].to_numpy().astype(np.int64))) < longest
-    rows = _watched(arrivals.filter(waited & (pl.col("n") > 0)).join(ages, on="window_start"))
+    rows = watched(arrivals.filter(waited & (pl.col("n") > 0)).join(ages, on="window_start"))
     ages = ages.filter(pl.col("age") <= (rows["age"].max() if len(rows) else 0.0))
     cells = _cells(rows)
     rows = rows.join(cells, on=["label_class", "score_group"])
@@ -215,9 +215,21 @@ def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) 
     return DelayLaw(cells, starts, curve, phi * variance, mass, phi, known_to, int(labels.sum()), longest)
 
 
-def _watched(rows: pl.DataFrame) -> pl.DataFrame:
+def watched(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of the windows whose labels were watched from the start.
 
+    Parameters
+    ----------
+    rows : DataFrame
+        ``window_start, delay_bin, age``.
+
+    Returns
+    -------
+    DataFrame
+        Some of the rows.
+
+    Notes
+    -----
     A history that is loaded at once says of its labels only that they had come by then: where the first arrivals of all
     are of `AT_ONCE` windows or more, those that had begun before are left out.
     """

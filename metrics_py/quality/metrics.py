@@ -40,6 +40,20 @@ LABELLED_RATE = QualityMetric(
 )
 """Of every task with labels; the marts count it, `metrics_py.quality.table` does not evaluate it."""
 
+LABEL_ARRIVALS = QualityMetric(
+    name="label_arrivals",
+    summary="Labels that came in a window, whatever they belong to, over those that were expected to.",
+    direction="none",
+    value=lambda a: classification.divide(a["n_arrived"], a["n_expected"]),
+    needs=("label_counts",),
+    scale="error",
+    is_watched=True,
+    references=("Mack (1993), ASTIN Bulletin 23:213", "Stanard (1985), PCAS 72:124"),
+)
+"""Of every task with labels: `metrics_py.quality.label_pace`."""
+
+OF_LABELS = (LABELLED_RATE, LABEL_ARRIVALS)
+
 PINBALL = "pinball_"
 
 
@@ -102,12 +116,12 @@ def quality_metric(name: str, task: str) -> QualityMetric:
     Returns
     -------
     QualityMetric
-        That of the task; `LABELLED_RATE`; else that of the custom sums.
+        That of the task; one of `OF_LABELS`; else that of the custom sums.
 
     Examples
     --------
     >>> quality_metric("rmse", "regression").scale
     'error'
     """
-    named = {metric.name: metric for metric in (*BY_TASK[task], LABELLED_RATE)}
+    named = {metric.name: metric for metric in (*BY_TASK[task], *OF_LABELS)}
     return named.get(name) or custom_metric("value" if name == BUSINESS_VALUE else name)

@@ -11,7 +11,7 @@ import polars as pl
 from sightline.judging.frames import Judged, Work
 
 CODE = "unweighted"
-OF_ROWS = ("n_rows", "rejected_rate", "labelled_rate")
+OF_ROWS = ("n_rows", "rejected_rate", "labelled_rate", "label_arrivals")
 """Metrics that are about the rows that came."""
 REPLACED = ("exact", "binned")
 """Codes of good values that this one goes before."""

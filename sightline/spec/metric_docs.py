@@ -32,7 +32,7 @@ UNCHANGED = {
     "shift": "a constant added",
     "monotone": "any increasing transformation",
 }
-FROM_SPEC = ("business_value", "business_value_total", "pinball_<quantile>", "labelled_rate")
+FROM_SPEC = ("business_value", "business_value_total", "pinball_<quantile>", "labelled_rate", "label_arrivals")
 """Metrics that the monitor file makes (`value_matrix`, `quality.quantiles`, `labels`): no names of the registry."""
 
 EXAMPLE = '''\

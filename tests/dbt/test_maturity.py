@@ -130,6 +130,22 @@ def test_provisional_windows_are_corrected_and_hold_what_all_labels_say(world):
     assert worst["ours"] < worst["naive"] / 2, "where the naive value is off most, the corrected one is not"
 
 
+def test_labels_came_as_fast_as_was_expected(world):
+    _, _, found = world
+    rows = found.filter(metric="label_arrivals")
+    told = rows.filter(status="ok")
+    due = [START.replace(tzinfo=None) + timedelta(days=k) for k in range(4, DAYS - 11)]
+    assert told["window_start"].to_list() == due, "fourteen days of the calendar go before; the last ones are not due"
+    assert ((told["value"] - 1).abs() < 0.3).all() and abs(told["value"].mean() - 1) < 0.03
+    assert (told["ci_low"] < told["value"]).all() and (told["value"] < told["ci_high"]).all()
+    assert ((told["ci_low"] <= 1) & (told["ci_high"] >= 1)).mean() > 0.85
+    first = told["reason"][0]
+    assert first.endswith("were expected") and "labels came in the window of 2026-01-19 00:00" in first
+    assert set(rows.filter(status="insufficient_data")["reason"]) == {
+        "fewer than 14 windows with labels that were watched as they came lie before"
+    }
+
+
 def test_the_delays_that_a_file_leaves_open_are_learnt(world):
     name, bench, _ = world
     # Of the slowest kind of row, from the end of a window on: those of all kinds for 80 and 99 %, in days

@@ -97,7 +97,7 @@ def test_quality_checks_are_on_metrics_that_exist(make_spec, task):
         "regression": {"prediction": "y"},
     }[task]
     spec = make_spec(model={"id": "m", "task": task}, columns=columns)
-    known = {metric.name for metric in BY_TASK[task]} | {"labelled_rate"}
+    known = {metric.name for metric in BY_TASK[task]} | {"labelled_rate", "label_arrivals"}
     assert {name for name in plan.quality_metrics(spec) if not name.startswith("pinball")} <= known
 
 

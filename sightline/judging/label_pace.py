@@ -1,0 +1,134 @@
+"""`label_arrivals`: do labels come as fast as they used to? Judged with the window whose labels are due."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import duckdb
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from metrics_py.quality.delay_law import delay_start, watched
+from metrics_py.quality.label_pace import FEWEST_WINDOWS, LEARNT_FROM, arrivals
+from metrics_py.quality.metrics import LABEL_ARRIVALS
+from metrics_py.scipy_functions import poisson_interval
+from sightline.judging.frames import EVIDENCE, Judged, Work, conform, quality_evidence
+from sightline.judging.marts import ALL_VERSIONS, has_mart
+from sightline.judging.maturity import Delays
+from sightline.spec.model import UNLEARNT
+from sightline.spec.windows import closes_at, matures_at
+
+FEWEST_EXPECTED = 20
+NOT_KNOWN = "fewer than {} windows with labels that were watched as they came lie before"
+TOO_FEW = f"fewer than {FEWEST_EXPECTED} labels were expected"
+SILENT = "no label has come since, for longer than is usual: the freshness of labels tells"
+
+
+def judge(work: Work, known: Delays) -> Judged:
+    """Labels that came in the window before each one was due, beside those that were expected.
+
+    Parameters
+    ----------
+    work : Work
+    known : Delays
+        What is known of the monitor's labels.
+
+    Returns
+    -------
+    Judged
+        One row and one value of evidence for each window whose labels are due.
+    """
+    spec, con = work.spec, work.con
+    due = [key for key in work.keys if work.now >= matures_at(spec, key)]
+    nothing = Judged(conform(pl.DataFrame(schema={"window_start": pl.Datetime("us")})), pl.DataFrame(schema=EVIDENCE))
+    if spec.labels is None or known.law is None or not due or not has_mart(con, "label_arrivals"):
+        return nothing
+    lag = int((spec.labels.expected_delay or UNLEARNT) / spec.window)
+    starts = [spec.window_start(key) for key in due]
+    first = (starts[0] + (lag - LEARNT_FROM) * spec.window).replace(tzinfo=None)
+    last = (starts[-1] + lag * spec.window).replace(tzinfo=None)
+    triangle, predictions, watched_from = _triangle(con, first, last, spec.window, known.until.replace(tzinfo=None))
+    rows = [
+        _row(
+            start.replace(tzinfo=None),
+            (start + lag * spec.window).replace(tzinfo=None),
+            arrivals(triangle[watched_from:], predictions[watched_from:], at - watched_from)
+            if (at := LEARNT_FROM + (start - starts[0]) // spec.window) >= watched_from
+            else (0.0, np.nan),
+            is_silent=known.until < work.now and known.until < closes_at(spec, spec.key(start + lag * spec.window)),
+        )
+        for start in starts
+    ]
+    table = pl.DataFrame(rows, infer_schema_length=None).cast({"window_start": pl.Datetime("us")})
+    return Judged(conform(table), quality_evidence(table, "model_quality"))
+
+
+def _triangle(
+    con: duckdb.DuckDBPyConnection, first: datetime, last: datetime, window: timedelta, until: datetime
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Labels by window and windows of delay, predictions by window, and the first window watched as its labels came."""
+    n_windows = (last - first) // window + 1
+    found = con.sql(
+        "select window_start, delay_bin, sum(n)::bigint as n from marts.label_arrivals "
+        "where segment = 'all' and window_start between ? and ? group by all",
+        params=[first, last],
+    ).pl()
+    counts = con.sql(
+        "select window_start, sum(n_predictions)::bigint as n from marts.label_counts "
+        "where segment = 'all' and window_start between ? and ? group by all",
+        params=[first, last],
+    ).pl()
+    unit = window / timedelta(microseconds=1)
+    age = (pl.lit(until, dtype=pl.Datetime("us")) - pl.col("window_start")).dt.total_microseconds() / unit
+    live = watched(found.with_columns(age=age))
+    since = live["window_start"].min() if len(live) < len(found) else first
+    predictions = np.zeros(n_windows)
+    np.add.at(predictions, _index(counts, first, window), counts["n"].to_numpy())
+    delays = delay_start(live["delay_bin"].to_numpy().astype(np.int64)).astype(np.int64)
+    triangle = np.zeros((n_windows, int(delays.max(initial=0)) + 1))
+    np.add.at(triangle, (_index(live, first, window), delays), live["n"].to_numpy())
+    assert isinstance(since, datetime)
+    return triangle, predictions, max((since - first) // window, 0)
+
+
+def _index(rows: pl.DataFrame, first: datetime, window: timedelta) -> NDArray[np.int64]:
+    unit = window // timedelta(microseconds=1)
+    return ((rows["window_start"] - first).dt.total_microseconds() // unit).to_numpy().astype(np.int64)
+
+
+def _row(start: datetime, at: datetime, counts: tuple[float, float], *, is_silent: bool) -> dict[str, object]:
+    """One judgement and its evidence: the ratio with Garwood's interval of a Poisson count."""
+    observed, expected = counts
+    why = SILENT if is_silent else NOT_KNOWN.format(FEWEST_WINDOWS) if np.isnan(expected) else None
+    why = why or (TOO_FEW if expected < FEWEST_EXPECTED else None)
+    base = {"window_start": start, "model_version": ALL_VERSIONS, "segment": "all", "column": ""}
+    base["metric"] = LABEL_ARRIVALS.name
+    numbers = ("value", "ci_low", "ci_high", "stabilised_value", "variance")
+    if why is not None:
+        gone = dict.fromkeys(numbers)
+        return {
+            **base,
+            **gone,
+            "n": int(observed),
+            "status": "insufficient_data",
+            "reason": why,
+            "reason_code": "too_few_rows",
+        }
+    low, high = poisson_interval(observed)
+    told = f"{observed:,.0f} labels came in the window of {at:%Y-%m-%d %H:%M}, {expected:,.0f} were expected"
+    found = (
+        observed / expected,
+        low / expected,
+        high / expected,
+        float(np.log((observed + 0.5) / (expected + 0.5))),
+        1 / (expected + 0.5),
+    )
+    return {
+        **base,
+        **dict(zip(numbers, found, strict=True)),
+        "n": int(observed),
+        "status": "ok",
+        "reason": told,
+        "reason_code": "arrivals",
+    }
