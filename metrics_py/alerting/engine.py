@@ -5,7 +5,7 @@ Incidents open, end and restart baselines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from metrics_py.alerting import rearranging
 from metrics_py.alerting.baseline import Prediction
 from metrics_py.alerting.config import EngineConfig
 from metrics_py.alerting.evidence import LAMBDAS, adjusted_evidence
@@ -546,6 +547,14 @@ class Engine:
             If the incident is unknown.
         """
         return self.lifecycle.act(incident_id, "fixed", self.decided if at is None else at)
+
+    def merge(self, incident_id: str, into: str) -> Incident:
+        """Let the open members of an incident go on in another one (see `metrics_py.alerting.rearranging.merge`)."""
+        return rearranging.merge(self.lifecycle, incident_id, into, self.decided)
+
+    def split(self, incident_id: str, streams: Collection[str]) -> Incident:
+        """Make an incident of its own of some members (see `metrics_py.alerting.rearranging.split`)."""
+        return rearranging.split(self.lifecycle, incident_id, streams, self.decided)
 
     def to_state(self) -> dict[str, Any]:
         """Everything needed to go on; `from_state` continues with identical evidence.

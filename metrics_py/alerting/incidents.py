@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Status = Literal["open", "accepted", "fixed", "closed"]
+Status = Literal["open", "accepted", "fixed", "closed", "moved"]
+"""`moved`: it goes on in another incident, by the word of a person."""
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Member:
         `effect` in units of the value with a 95 % interval (descriptive: a stream is listed because it moved).
     latest_effect : float, optional
         `effect` of the last window alone: a muted stream that gets worse shows here. Describes, decides nothing.
-    status : {"open", "accepted", "fixed", "closed"}
+    status : {"open", "accepted", "fixed", "closed", "moved"}
         How the membership ended.
     ended_at : int, optional
         Window in which it ended.
@@ -46,6 +47,8 @@ class Member:
         First window of a second change while the stream was muted. Describes, decides nothing.
     moved_again_effect : float, optional
         Mean distance from the old level since then, near 0 where the stream came back. Describes, decides nothing.
+    moved_from : list of str
+        Incidents it was a member of before, by merging and splitting, the oldest first.
     """
 
     stream: str
@@ -65,6 +68,7 @@ class Member:
     ended_by: str | None = None
     moved_again_at: int | None = None
     moved_again_effect: float | None = None
+    moved_from: list[str] = field(default_factory=list[str])
 
 
 @dataclass
@@ -83,12 +87,14 @@ class Incident:
         Largest adjusted evidence of its first members, in windows.
     members : list of Member
         In the order they joined; a stream that left may join again.
-    status : {"open", "accepted", "fixed", "closed"}
+    status : {"open", "accepted", "fixed", "closed", "moved"}
         The strongest of the members' ends; open until the last one has ended.
     closed_at : int, optional
         Window in which it ended.
     closed_by : str, optional
         ``user``, ``recovered`` or ``new normal``.
+    moved_to, split_from : str, optional
+        The incident it was merged into, and the one it was split from.
     """
 
     incident_id: str
@@ -99,11 +105,14 @@ class Incident:
     status: Status = "open"
     closed_at: int | None = None
     closed_by: str | None = None
+    moved_to: str | None = None
+    split_from: str | None = None
 
     @property
     def streams(self) -> list[str]:
-        """Names of the members, in the order they joined, each once."""
-        return list(dict.fromkeys(member.stream for member in self.members))
+        """Names of the members, in the order they joined, each once; those that have moved only where all have."""
+        here = [member.stream for member in self.members if member.status != "moved"]
+        return list(dict.fromkeys(here or [member.stream for member in self.members]))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form.

@@ -29,7 +29,7 @@ from metrics_py.alerting.streams import Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STRENGTH: list[Status] = ["open", "closed", "accepted", "fixed"]
+STRENGTH: list[Status] = ["open", "moved", "closed", "accepted", "fixed"]
 """An incident whose members ended differently takes the strongest of their ends."""
 
 NEW_NORMAL = "new normal"
@@ -208,7 +208,7 @@ class Lifecycle:
             incident = self.incidents[number]
             if grouping.changed_at(stream, incident.change_point):
                 return number
-            if decided - incident.members[-1].joined_at > GROWS * self.states.config.back:
+            if decided - max(member.joined_at for member in incident.members) > GROWS * self.states.config.back:
                 continue
             open_members = np.flatnonzero(self.columns.incident == number).tolist()
             if any(grouping.is_kin(stream, other) for other in open_members):

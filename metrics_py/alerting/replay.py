@@ -16,6 +16,7 @@ from metrics_py.alerting.incidents import Incident
 from metrics_py.reasons import ReasonCode
 
 _TIME = pl.Datetime("us")
+ACTIONS = ("accept", "fixed", "merge", "split")
 NUMBERS = ("window", "decided", "value", "expected", "z", "p_value", "distance", "evidence")
 STREAMS_SCHEMA = pl.Schema(
     {
@@ -52,6 +53,8 @@ INCIDENTS_SCHEMA = pl.Schema(
         "status": pl.String,
         "closed_at": _TIME,
         "closed_by": pl.String,
+        "moved_to": pl.String,
+        "split_from": pl.String,
         "main_stream": pl.String,
         "main_effect": pl.Float64,
         "main_shift": pl.Float64,
@@ -79,6 +82,7 @@ MEMBERS_SCHEMA = pl.Schema(
         "ended_by": pl.String,
         "moved_again_at": _TIME,
         "moved_again_effect": pl.Float64,
+        "moved_from": pl.List(pl.String),
     }
 )
 
@@ -156,8 +160,8 @@ def replay(
     config : EngineConfig
         Settings.
     actions : iterable of mapping
-        ``{"action": "accept" | "fixed", "incident": id, "at": datetime}``; in force from the first window that ends
-        after `at`.
+        ``{"action": one of `ACTIONS`, "incident": id, "at": datetime}``, of a merger with the id ``into``, of a split
+        with ``streams``; in force from the first window that ends after `at`.
     resume : SavedReplay, optional
         Go on from there, under the same settings: `evidence` and `actions` are then the later ones only, and so are the
         rows of the result's `streams` and `ignored`.
@@ -303,8 +307,8 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
 def _read_actions(actions: Iterable[Mapping[str, Any]], config: EngineConfig) -> list[Mapping[str, Any]]:
     read: list[tuple[int, Mapping[str, Any]]] = []
     for action in actions:
-        if action.get("action") not in ("accept", "fixed"):
-            raise ValueError(f"replay: action {action.get('action')!r} is unknown\n  fix: use 'accept' or 'fixed'")
+        if action.get("action") not in ACTIONS:
+            raise ValueError(f"replay: action {action.get('action')!r} is unknown\n  fix: use one of {ACTIONS}")
         if not isinstance(action.get("at"), datetime):
             raise ValueError(
                 f"replay: action on {action.get('incident')!r} has no time\n  fix: give `at` as a datetime"
@@ -319,12 +323,18 @@ def _apply(engine: Engine, pending: list[Mapping[str, Any]], before: int | None)
     known: set[str] = {incident.incident_id for incident in engine.incidents} if pending else set()
     for action in pending:
         due = before is None or engine.config.index(action["at"]) <= before
-        if not (due and action["incident"] in known):
+        if not (due and {action["incident"], action.get("into", action["incident"])} <= known):
             rest.append(action)
-        elif action["action"] == "accept":
-            engine.accept(action["incident"])
-        else:
-            engine.fix(action["incident"])
+            continue
+        match action["action"]:
+            case "accept":
+                engine.accept(action["incident"])
+            case "fixed":
+                engine.fix(action["incident"])
+            case "merge":
+                engine.merge(action["incident"], action["into"])
+            case _:
+                known.add(engine.split(action["incident"], action["streams"]).incident_id)
     return rest
 
 
@@ -442,6 +452,8 @@ def incidents_frame(incidents: list[Incident], config: EngineConfig) -> pl.DataF
                 "status": incident.status,
                 "closed_at": _moment(config, incident.closed_at),
                 "closed_by": incident.closed_by,
+                "moved_to": incident.moved_to,
+                "split_from": incident.split_from,
                 "main_stream": main.stream,
                 "main_effect": main.effect,
                 "main_shift": main.shift,

@@ -17,6 +17,8 @@ import polars as pl
 ENDS = ("accept", "fixed")
 """Actions that end an incident; the alert engine has to know them."""
 ACKNOWLEDGE = "acknowledge"
+MOVED = "moved"
+"""Status of a membership that goes on in another incident."""
 MOMENT = pl.Datetime("us")
 
 
@@ -56,7 +58,8 @@ def of_members(members: pl.DataFrame, streams: pl.DataFrame, actions: Sequence[M
     Parameters
     ----------
     members : DataFrame
-        With ``incident_id``, ``stream`` and ``joined_at``.
+        With ``incident_id``, ``stream``, ``joined_at`` and ``moved_from``: what was said of an incident holds for those
+        that have left it since.
     streams : DataFrame
         All decisions: ``stream, window_start, decided_at``.
     actions : sequence of mapping
@@ -71,6 +74,30 @@ def of_members(members: pl.DataFrame, streams: pl.DataFrame, actions: Sequence[M
     return members.with_columns(pl.Series(name, windows, dtype=MOMENT) for name, windows in said.items())
 
 
+def in_current_incidents(streams: pl.DataFrame, members: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Decisions and members under the incidents that they are in by now: merged and split ones tell of all windows.
+
+    Parameters
+    ----------
+    streams : DataFrame
+        With ``stream`` and ``incident_id``.
+    members : DataFrame
+        With ``incident_id, stream, status, moved_from``.
+
+    Returns
+    -------
+    streams, members : DataFrame
+        The same rows; without memberships that have moved.
+    """
+    if "moved_from" not in members.columns:  # published by a release that moved none
+        return streams, members
+    now = members.filter(pl.col("status") != MOVED)
+    moves = now.select("stream", now="incident_id", incident_id="moved_from").explode("incident_id").drop_nulls()
+    moves = moves.unique(["stream", "incident_id"], keep="last", maintain_order=True)
+    named = streams.join(moves, on=["stream", "incident_id"], how="left", maintain_order="left")
+    return named.with_columns(incident_id=pl.coalesce("now", "incident_id")).drop("now"), now
+
+
 _KINDS = {"acknowledged_from": (ACKNOWLEDGE,), "answered_from": ENDS}
 
 
@@ -82,8 +109,11 @@ def _first_windows(
         if action["kind"] in kinds and action.get("from_window"):
             windows.setdefault(action["incident"], []).append(_naive(action["from_window"]))
     found: list[datetime | None] = []
-    for incident, stream, joined in members.select("incident_id", "stream", "joined_at").iter_rows():
-        newest = min((window for window in windows.get(incident, []) if window >= joined), default=None)
+    for incident, stream, joined, former in members.select(
+        "incident_id", "stream", "joined_at", "moved_from"
+    ).iter_rows():
+        told = [window for name in (incident, *(former or ())) for window in windows.get(name, [])]
+        newest = min((window for window in told if window >= joined), default=None)
         found.append(None if newest is None else _newest_of(streams, stream, newest))
     return found
 

@@ -118,7 +118,7 @@ def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
         group=group_of(pl.col("asset"), pl.col("column"))
     )
     said = read_actions(paths)
-    actions = [read_action(action) for action in said if action["kind"] in ENDS]
+    actions = [read_action(action) for action in said if _is_for_engine(action)]
     found = _replay(spec, paths, log, actions)
     found = replace(
         found,
@@ -296,7 +296,15 @@ def group_of(asset: pl.Expr, column: pl.Expr) -> pl.Expr:
 def read_action(action: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of ``actions.jsonl`` as the engine wants it."""
     at = action.get("effective_at") or action["at"]
-    return {"action": action["kind"], "incident": action["incident"], "at": datetime.fromisoformat(at)}
+    more = {name: action[name] for name in ("into", "streams") if name in action}
+    return {"action": action["kind"], "incident": action["incident"], "at": datetime.fromisoformat(at), **more}
+
+
+def _is_for_engine(action: Mapping[str, Any]) -> bool:
+    """Whether the engine has to know an action; one that lacks what it needs was never confirmed to anybody."""
+    needs = {"merge": ("into", str), "split": ("streams", list)}
+    kind = action["kind"]
+    return kind in ENDS or (kind in needs and isinstance(action.get(needs[kind][0]), needs[kind][1]))
 
 
 def published_through(paths: MonitorPaths) -> datetime | None:

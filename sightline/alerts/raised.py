@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from sightline.alerts.answers import MOVED
 from sightline.home import MonitorPaths
 from sightline.results.evidence import read_evidence
 from sightline.results.snapshots import read_snapshot
@@ -81,7 +82,7 @@ def raised_on(paths: MonitorPaths, metric: str, column: str, window_start: datet
     )
     rows = {row["stream"]: row for row in given.iter_rows(named=True) if _watches(row["statistic"], metric)}
     found: list[Raised] = []
-    for member in members.sort("joined_at").iter_rows(named=True):
+    for member in members.filter(pl.col("status") != MOVED).sort("joined_at").iter_rows(named=True):
         row = rows.get(member["stream"])
         if row is not None and _decisive_window(member, decided) == window_start:
             told = {name: member[name] for name in OF_MEMBER}
@@ -100,7 +101,7 @@ def _decisive_window(member: dict[str, Any], decided: pl.DataFrame) -> datetime 
     A stream without news is rejected, too, when others that moved make less evidence suffice.
     """
     own = decided.filter(pl.col("stream") == member["stream"])
-    is_member = (pl.col("incident_id") == member["incident_id"]).fill_null(False)
+    is_member = pl.col("incident_id").is_in([member["incident_id"], *(member.get("moved_from") or ())]).fill_null(False)
     rejected = own.filter(is_member, pl.col("status") == "alert", pl.col("decided_at") == member["joined_at"])
     if len(rejected):
         return rejected["window_start"][0]

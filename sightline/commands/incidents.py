@@ -78,6 +78,8 @@ def command(monitor: str, only_open: bool, form: str) -> None:
             f"  sightline accept {monitor} {waiting}       # the new normal: baselines restart at the change point"
         )
         click.echo(f"  sightline fixed {monitor} {waiting}        # mended: the bad windows leave the baseline")
+        click.echo(f"  sightline split {monitor} {waiting} STREAM...  # some of its streams have another cause")
+        click.echo(f"  sightline merge {monitor} {waiting} OTHER  # it is the same as another open one")
 
 
 def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
@@ -157,6 +159,8 @@ def _print(incident: dict[str, Any]) -> None:
     state = "new normal" if incident["closed_by"] == "new normal" else incident["status"]
     click.echo(f"\n{incident['incident_id']}  {state}{told}")
     click.echo(f"  began {_day(incident['change_point'])}, opened {_day(incident['opened_at'])}{ended}")
+    if incident.get("split_from"):
+        click.echo(f"  split from {incident['split_from']} by a person")
     if incident.get("acknowledged_at"):
         note = f": {incident['acknowledged_note']}" if incident["acknowledged_note"] else ""
         click.echo(f"  acknowledged {_day(incident['acknowledged_at'])} by {incident['acknowledged_by']}{note}")
@@ -173,7 +177,8 @@ def _how_ended(incident: dict[str, Any]) -> str:
     day, by = _day(incident["closed_at"]), incident["closed_by"]
     if by == "new normal":
         return f"taken for the new normal on {day}: it stayed there, and nobody said what it was"
-    return f"{incident['status']} {day} (by {'a person' if by == 'user' else 'itself: ' + by})"
+    status = f"moved to {incident['moved_to']}" if incident.get("moved_to") else incident["status"]
+    return f"{status} {day} (by {'a person' if by == 'user' else 'itself: ' + by})"
 
 
 def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
@@ -190,6 +195,8 @@ def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
         )
     elif member.get("latest_effect") is not None and member["status"] == "open":
         later.append(f"last window {deviations(member['latest_effect'], sign=True)}")
+    if member.get("moved_from"):
+        later.append(f"was in {', '.join(member['moved_from'])}")
     since = _day(member["change_point"])
     return f"    {member['words']}\n      since {since}, {effect}, {', '.join(later)}; {member['stream']}"
 

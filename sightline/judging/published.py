@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from metrics_py.alerting import MEMBERS_SCHEMA, STREAMS_SCHEMA
-from sightline.alerts import decisions
+from sightline.alerts import answers, decisions
 from sightline.alerts.stream_words import stream_words
 from sightline.home import MonitorPaths
 from sightline.judging.marts import ALL_VERSIONS
@@ -181,6 +181,7 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
     members = read_snapshot(paths, decisions.MEMBERS)
     if streams is None or members is None:
         streams, members = pl.DataFrame(schema=STREAMS_SCHEMA), pl.DataFrame(schema=MEMBERS_SCHEMA)
+    streams, members = answers.in_current_incidents(streams, members)
     first, last = (moment.replace(tzinfo=None) for moment in (start, end))
     is_inside = pl.col("window_start").is_between(first, last, closed="left")
     known = held(spec, streams)

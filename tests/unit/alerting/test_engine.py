@@ -124,7 +124,7 @@ def test_unknown_incidents_and_actions_are_told():
     evidence = log(noise(60))
     action = {"action": "accept", "incident": "2025-01-01-abcdef", "at": day(50)}
     assert replay(evidence, daily(), [action]).unapplied_actions == [action]
-    with pytest.raises(ValueError, match="'accept' or 'fixed'"):
+    with pytest.raises(ValueError, match="use one of"):
         replay(evidence, daily(), [{**action, "action": "ignore"}])
     with pytest.raises(ValueError, match="no time"):
         replay(evidence, daily(), [{"action": "accept", "incident": "x"}])

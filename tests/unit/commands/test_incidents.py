@@ -256,3 +256,55 @@ def test_streams_that_nobody_can_judge_are_named_beside_the_incidents(home, monk
     decisions.run(load_monitor(home.monitors / "churn.yaml", home=home), home.monitor("churn"))
     assert f"not judged: 1 of 2 streams: {why}\n  drift/age/location" in call("incidents", "churn").output
     assert listed()["not_judged"] == [{"stream": "drift/age/location", "reason": why}]
+
+
+def story(home, window: str) -> str:
+    spec = load_monitor(home.monitors / "churn.yaml", home=home)
+    checks = [check for check in plan.checks(spec) if check.name == "open_incidents"]
+    [(_, _, verdict)] = board.evaluate(spec, home.monitor("churn"), "alerts", checks, [window])
+    return verdict.text
+
+
+def test_one_incident_becomes_two_and_two_become_one(late):
+    [found] = listed("--open")["incidents"]
+    first = found["incident_id"]
+    assert story(late, "2026-03-12").count("Incident ") == 1
+    said = call("split", "churn", first, "model_quality/*", "--note", "two feeds").output
+    new = next(i for i in listed("--open")["incidents"] if i["incident_id"] != first)
+    second = new["incident_id"]
+    assert said == f"{second}: split from {first}, with 1 stream.\n"
+    assert (new["split_from"], new["streams"]) == (first, ["model_quality/roc_auc"])
+    assert f"split from {first} by a person" in call("incidents", "churn").output
+    assert story(late, "2026-03-12").count("Incident ") == 2
+    call("acknowledge", "churn", second, "--note", "at it")
+    said = call("merge", "churn", second, first).output
+    assert said == f"{second}: moved to {first}, which has 2 streams now.\n"
+    assert story(late, "2026-03-12").count("Incident ") == 1 and second not in story(late, "2026-03-12")
+    both = {i["incident_id"]: i for i in listed()["incidents"]}
+    assert (both[second]["status"], both[second]["moved_to"]) == ("moved", first)
+    assert f"moved to {first}" in call("incidents", "churn").output
+    moved = next(m for m in both[first]["members"] if m["stream"] == "model_quality/roc_auc" and m["status"] == "open")
+    assert moved["acknowledged_from"] is not None, "what was said of it holds"
+    assert moved["moved_from"] == [first, second]
+    assert [action["note"] for action in read_actions(late.monitor("churn"))] == ["two feeds", "at it", ""]
+    call("accept", "churn", first)
+    assert listed("--open")["incidents"] == []
+
+
+def test_a_merger_or_split_that_cannot_be_is_refused_and_not_kept(late):
+    [found] = listed("--open")["incidents"]
+    first = found["incident_id"]
+    with pytest.raises(SightlineError, match="into itself"):
+        call("merge", "churn", first, first)
+    with pytest.raises(SightlineError, match="no incident '2026-01-01-000000'"):
+        call("merge", "churn", first, "2026-01-01-000000")
+    with pytest.raises(SightlineError, match=r"no open stream of .* is called 'drift/none'"):
+        call("split", "churn", first, "drift/none")
+    with pytest.raises(SightlineError, match="nothing would be left"):
+        call("split", "churn", first, "*")
+    assert read_actions(late.monitor("churn")) == []
+    call("split", "churn", first, "drift/*")
+    second = next(i["incident_id"] for i in listed("--open")["incidents"] if i["incident_id"] != first)
+    call("accept", "churn", second)
+    with pytest.raises(SightlineError, match="has ended already"):
+        call("merge", "churn", first, second)
