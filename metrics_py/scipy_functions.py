@@ -217,6 +217,7 @@ def poisson_interval(count: float) -> tuple[float, float]:
     Returns
     -------
     low, high : float
+        Each is missed with a probability of at most 0.025.
 
     References
     ----------

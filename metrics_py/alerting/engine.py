@@ -549,11 +549,35 @@ class Engine:
         return self.lifecycle.act(incident_id, "fixed", self.decided if at is None else at)
 
     def merge(self, incident_id: str, into: str) -> Incident:
-        """Let the open members of an incident go on in another one (see `metrics_py.alerting.rearranging.merge`)."""
+        """Let the open members of an incident go on in another one (see `metrics_py.alerting.rearranging.merge`).
+
+        Parameters
+        ----------
+        incident_id, into : str
+            The incident, and the one that takes its members.
+
+        Returns
+        -------
+        Incident
+            The one that took them; unchanged where either has ended.
+        """
         return rearranging.merge(self.lifecycle, incident_id, into, self.decided)
 
     def split(self, incident_id: str, streams: Collection[str]) -> Incident:
-        """Make an incident of its own of some members (see `metrics_py.alerting.rearranging.split`)."""
+        """Make an incident of its own of some members (see `metrics_py.alerting.rearranging.split`).
+
+        Parameters
+        ----------
+        incident_id : str
+            The incident.
+        streams : collection of str
+            Members to take out.
+
+        Returns
+        -------
+        Incident
+            The new one; the old one, unchanged, where it has ended or where none or all of its members are meant.
+        """
         return rearranging.split(self.lifecycle, incident_id, streams, self.decided)
 
     def to_state(self) -> dict[str, Any]:

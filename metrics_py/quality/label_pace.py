@@ -59,7 +59,7 @@ def arrivals(triangle: FloatArray, predictions: FloatArray, at: int) -> tuple[fl
     """
     first = max(at - LEARNT_FROM, 0)
     own, made = triangle[first : at + 1], predictions[first : at + 1]
-    n, horizon = len(own) - 1, own.shape[1]
+    n, horizon = len(own) - 1, int(own.shape[1])
     delays: IntArray = np.arange(horizon)
     ages: IntArray = n - np.arange(n + 1)  # windows that each one is old when the window in question begins
     observed = float(own[ages < horizon, ages[ages < horizon]].sum())

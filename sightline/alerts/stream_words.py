@@ -44,6 +44,9 @@ STATISTICS = {
     "error_rate": _Statistic("the share of failed calls", "share"),
     "latency_p95_ms": _Statistic("the latency that 5 % of calls exceed", "ms"),
     "labelled_rate": _Statistic("the share of predictions with a label", "share"),
+    "label_arrivals": _Statistic(
+        "the labels that came in a window, whatever they belong to", "times as many as expected"
+    ),
     "positive_rate": _Statistic("the share of positives", "share"),
 }
 
