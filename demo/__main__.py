@@ -14,7 +14,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from demo import deliveries, facts, model, report
+from demo import deliveries, facts, late_labels, model, report
 from demo.calendar import Calendar
 from demo.monitor_file import MONITOR_ID, write_monitor
 from demo.pipeline import orchestrate
@@ -57,10 +57,17 @@ def main(as_recorded: bool, log_only: bool) -> None:
             console, f"Dagster: {len(windows)} windows in one ranged run (intake, dbt, judgements, alerts, checks)"
         ) as note:
             orchestrate(home, spec, windows, note)
+    generated = late_labels.generate(calendar)
+    with _step(console, f"Monitor: {late_labels.WEEKS} weeks of generated bookings, labels days to weeks late") as note:
+        late_labels.write(home, calendar, generated)
+        late = load_monitor(home.monitors / f"{late_labels.MONITOR_ID}.yaml", home=home)
+        if not log_only:
+            orchestrate(home, late, late_labels.windows(calendar), note)
     landed = deliveries.land_last_days(home, year, calendar)
     deliveries.finish(home, deliveries.Replayed(*logged, *landed, calendar.offset.days))
     if not log_only:
         _tell(console, home, calendar)
+        late_labels.print_table(console, home, late, late_labels.compared(home, calendar, generated))
     report.print_next(console, calendar)
 
 

@@ -58,15 +58,15 @@ def shifted(scored: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
     )
 
 
-def start_clean(home: Home) -> bool:
-    """Remove what an earlier demo made of the monitor's data, and tell whether there was any.
+def start_clean(home: Home, monitor: str = MONITOR_ID) -> bool:
+    """Remove what an earlier demo made of a monitor's data, and tell whether there was any.
 
     Raises
     ------
     SightlineError
         If the folder holds data that no demo made.
     """
-    root = home.monitor(MONITOR_ID).root
+    root = home.monitor(monitor).root
     if root.exists() and any(root.iterdir()) and not (root / MARKER).exists():
         fix = "move it away, or remove it, or run the demo with another SIGHTLINE_HOME"
         raise SightlineError("the folder holds data that the demo did not make", where=str(root), fix=fix)
@@ -186,14 +186,14 @@ def land_last_days(home: Home, year: pl.DataFrame, calendar: Calendar) -> tuple[
     departed = year.filter(pl.col("scheduled_departure_at") >= start).drop(LABEL, "landed_at", "is_reference")
     landed = year.filter(pl.col("landed_at") >= start).sort("landed_at").select("flight_id", LABEL, "landed_at")
     for (day,), rows in departed.partition_by("day", as_dict=True, include_key=False, maintain_order=True).items():
-        _land(paths, "inferences", f"{day}.parquet", rows.write_parquet)
+        land(paths, "inferences", f"{day}.parquet", rows.write_parquet)
     by_day = landed.with_columns(day=pl.col("landed_at").dt.date())
     for (day,), rows in by_day.partition_by("day", as_dict=True, include_key=False, maintain_order=True).items():
-        _land(paths, "labels", f"{day}.csv", rows.write_csv)
+        land(paths, "labels", f"{day}.csv", rows.write_csv)
     return departed.height, landed.height
 
 
-def _land(paths: MonitorPaths, kind: str, name: str, write: Callable[[Path], object]) -> None:
+def land(paths: MonitorPaths, kind: str, name: str, write: Callable[[Path], object]) -> None:
     """Write under a name that intake ignores, then rename: nobody sees half a file."""
     folder = paths.landing_inferences if kind == "inferences" else paths.landing_labels
     replace_file(folder / name, write)

@@ -11,8 +11,13 @@ import click
 
 from sightline.dagster_setup import dagster_program, environment, prepare
 from sightline.errors import SightlineError
-from sightline.home import Home
+from sightline.home import Home, MonitorPaths
+from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import load_monitors
+
+
+MOST_OPENED = 2
+"""Monitors whose groups are open in the lineage that `sightline ui` names."""
 
 
 @click.command()
@@ -44,18 +49,30 @@ def _check_port(host: str, port: int) -> None:
             raise SightlineError(f"cannot listen: {error.strerror}", where=f"{host}:{port}", fix=fix) from error
 
 
-def lineage_url(server: str, monitors: Sequence[str]) -> str:
-    """The page to begin with: the lineage, of one monitor with its group open, of several one box for each.
+def lineage_url(server: str, opened: Sequence[str]) -> str:
+    """The page to begin with: the lineage, some monitors with their groups open, the others as one box each.
 
     Dagster folds every group unless the address says otherwise, or the browser has opened it before.
 
     Examples
     --------
-    >>> lineage_url("http://127.0.0.1:3000", ["churn"])
-    'http://127.0.0.1:3000/asset-groups?expanded=global@global:churn'
+    >>> lineage_url("http://127.0.0.1:3000", ["churn", "price"])
+    'http://127.0.0.1:3000/asset-groups?expanded=global@global:churn,global@global:price'
     """
-    opened = f"?expanded=global@global:{monitors[0]}" if len(monitors) == 1 else ""
-    return f"{server}/asset-groups{opened}"
+    groups = ",".join(f"global@global:{monitor}" for monitor in opened)
+    return f"{server}/asset-groups" + (f"?expanded={groups}" if groups else "")
+
+
+def to_open(home: Home, monitors: Sequence[str]) -> list[str]:
+    """Monitors to look at first: the only one there is, else those with an open incident, few enough to be read."""
+    if len(monitors) == 1:
+        return list(monitors)
+    return [monitor for monitor in monitors if _has_open_incident(home.monitor(monitor))][:MOST_OPENED]
+
+
+def _has_open_incident(paths: MonitorPaths) -> bool:
+    found = read_snapshot(paths, "incidents")
+    return found is not None and not found.filter(status="open").is_empty()
 
 
 def _announce(home: Home, host: str, port: int) -> None:
@@ -76,6 +93,7 @@ def _announce(home: Home, host: str, port: int) -> None:
             "a checkout)."
         )
     click.echo(
-        f"Dagster UI: {lineage_url(f'http://{host}:{port}', list(specs))} (ready in about 20 seconds; Ctrl-C stops it)"
+        f"Dagster UI: {lineage_url(f'http://{host}:{port}', to_open(home, list(specs)))} "
+        "(ready in about 20 seconds; Ctrl-C stops it)"
     )
     sys.stdout.flush()

@@ -217,6 +217,25 @@ def test_what_cannot_be_corrected_is_told_and_gives_no_evidence(world):
     assert len(waiting) and waiting["value"].is_not_null().all(), "only corrected values are evidence before the time"
 
 
+def test_the_label_rate_of_a_young_window_is_no_loss_of_labels(world):
+    """Some of its labels are still to come, of an old one none: the engine sees both at one age."""
+    _, bench, found = world
+    with connect(bench.paths, read_only=True) as con:
+        known = maturity.delays(bench.spec, con, NOW)
+        found = model_quality.judge(Work(bench.spec, bench.paths, con, bench.keys, {}, NOW))
+        late = maturity.immature(bench.spec, bench.keys, NOW, known)
+    raw = found.judgements.filter(metric="labelled_rate", segment="all", model_version="all")
+    raw = raw.filter(~pl.col("window_start").is_in(late)).sort("window_start")["value"]
+    seen = found.evidence.filter(statistic="labelled_rate").sort("window_start")
+    assert raw[:20].mean() - raw[-10:].mean() > 0.003, "by what is there, labels go missing"
+    old, young = seen["display_value"][:-10], seen["display_value"][-10:]
+    noise = seen["display_value"].std() / np.sqrt(10)
+    assert abs(old.mean() - young.mean()) < 3 * noise
+    assert old.mean() > 0.97, "nearly all of them came in the end"
+    stated = np.arcsin(np.sqrt(seen["display_value"].to_numpy()))
+    assert np.abs(stated - seen["value"].to_numpy()).max() < 0.06
+
+
 def test_a_kind_of_row_without_any_label_yet_is_missed(world):
     """What is not there cannot be weighed: the law says that it is still to come."""
     name, bench, found = world

@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
@@ -14,6 +15,7 @@ from sightline import dagster_setup
 from sightline.cli import cli
 from sightline.errors import SightlineError
 from sightline.home import Home
+from sightline.results.snapshots import write_snapshot
 from sightline.spec.docs import EXAMPLE
 
 
@@ -57,17 +59,27 @@ def test_empty_folder_opens_and_says_what_to_do(tmp_path, started):
 
 
 @pytest.mark.parametrize(
-    ("monitors", "page"),
+    ("monitors", "troubled", "page"),
     [
-        ([], "/asset-groups"),
-        (["churn"], "/asset-groups?expanded=global@global:churn"),
-        (["churn", "price"], "/asset-groups"),
+        ([], (), "/asset-groups"),
+        (["churn"], (), "/asset-groups?expanded=global@global:churn"),
+        (["churn", "price"], (), "/asset-groups"),
+        (["churn", "price"], ("price",), "/asset-groups?expanded=global@global:price"),
+        (
+            ["churn", "price", "spam"],
+            ("churn", "price", "spam"),
+            "/asset-groups?expanded=global@global:churn,global@global:price",
+        ),
     ],
 )
-def test_begins_with_the_lineage_and_opens_the_group_of_a_single_monitor(tmp_path, started, monitors, page):
+def test_begins_with_the_lineage_and_opens_a_single_monitor_or_those_in_trouble(
+    tmp_path, started, monitors, troubled, page
+):
     (tmp_path / "monitors").mkdir()
     for name in monitors:
         (tmp_path / "monitors" / f"{name}.yaml").write_text(EXAMPLE.replace("id: flight_delay", f"id: {name}"))
+        state = "open" if name in troubled else "closed"
+        write_snapshot(Home(tmp_path).monitor(name), "incidents", pl.DataFrame({"status": [state]}))
     port = free_port()
     assert f"Dagster UI: http://127.0.0.1:{port}{page} (ready" in run("--port", str(port)).stdout
 
