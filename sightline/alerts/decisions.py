@@ -26,7 +26,12 @@ from sightline.results.snapshots import read_snapshot, write_snapshot
 from sightline.spec.model import MonitorSpec
 from sightline.spec.stretches import split, stretch_of
 
-DEFAULT_WEIGHTS = {"model_quality/*": 8.0, "data_quality/*": 3.0, "drift/*": 1.0}
+DEFAULT_WEIGHTS = {
+    "model_quality/label_arrivals": 1.0,  # of the label feed, not of the model
+    "model_quality/*": 8.0,
+    "data_quality/*": 3.0,
+    "drift/*": 1.0,
+}
 """So weighted, each of the three assets holds about a third of the budget (15 columns).
 
 A column has many drift streams, a model few of quality: what costs money is heard first. The spec's own patterns come

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -105,7 +106,7 @@ def replay_to_home(events: Iterator[Loggable], target: Home, monitor: str, kind:
 
 
 def replay_to_url(events: Iterator[Loggable], url: str, monitor: str, kind: str, token: str | None) -> Replayed:
-    """POST the events to a collector in batches.
+    """POST the events to a collector in batches, smaller ones where the collector takes no such size.
 
     Times of receipt and sources stay if the token has scope ``replay``. Otherwise the events
     are new ones to the collector.
@@ -126,25 +127,7 @@ def replay_to_url(events: Iterator[Loggable], url: str, monitor: str, kind: str,
     totals = Replayed()
     try:
         for batch in batches(events):
-            status, answer = 403, b""
-            if totals.keeps_times:
-                status, answer = _post(connection, path, headers | {REPLAY_HEADER: "1"}, batch, to_stored_row)
-                totals.keeps_times = status != 403
-            if not totals.keeps_times:
-                if any(getattr(event, "part", None) for event in batch):
-                    raise SightlineError(
-                        "the log holds requests and responses logged apart",
-                        fix="use a token of scope replay, or replay into a home: --home PATH",
-                    )
-                status, answer = _post(connection, path, headers, batch, to_row)
-            if status != 200:
-                raise SightlineError(
-                    f"the collector answered {status}: {answer[:500].decode(errors='replace')}", where=url
-                )
-            counts = json.loads(answer)
-            totals.accepted += counts["accepted"]
-            totals.duplicate += counts["duplicate"]
-            totals.rejected += counts["rejected"]
+            _send(connection, url, path, headers, batch, totals)
     except OSError as error:
         raise SightlineError(
             f"cannot send to the collector: {error}", where=url, fix="start `sightline collector`"
@@ -152,6 +135,42 @@ def replay_to_url(events: Iterator[Loggable], url: str, monitor: str, kind: str,
     finally:
         connection.close()
     return totals
+
+
+def _send(
+    connection: http.client.HTTPConnection,
+    url: str,
+    path: str,
+    headers: dict[str, str],
+    batch: list[Loggable],
+    totals: Replayed,
+) -> None:
+    """Send a batch and add what the collector counted; halves of it where it is too large."""
+    status, answer = 403, b""
+    if totals.keeps_times:
+        status, answer = _post(connection, path, headers | {REPLAY_HEADER: "1"}, batch, to_stored_row)
+        totals.keeps_times = status != 403
+    if not totals.keeps_times:
+        if any(getattr(event, "part", None) for event in batch):
+            raise SightlineError(
+                "the log holds requests and responses logged apart",
+                fix="use a token of scope replay, or replay into a home: --home PATH",
+            )
+        status, answer = _post(connection, path, headers, batch, to_row)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(batch) > 1:
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            _send(connection, url, path, headers, half, totals)
+        return
+    if status != HTTPStatus.OK:
+        what = f"the collector answered {status}: {answer[:500].decode(errors='replace')}"
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            what += f" (one event alone, {batch[0].id!r})"
+        raise SightlineError(what, where=url)
+    counts = json.loads(answer)
+    totals.accepted += counts["accepted"]
+    totals.duplicate += counts["duplicate"]
+    totals.rejected += counts["rejected"]
 
 
 def _post(

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from sightline.collector.auth import create_token, open_monitor, read_tokens, revoke_token, tokens_path
+from sightline.collector.limits import Limits
 from sightline.collector.server import is_loopback, make_collector
 from sightline.errors import SightlineError
 from sightline.home import Home
@@ -200,3 +201,29 @@ def test_a_replay_over_http_keeps_times_with_a_replay_token_and_says_when_it_can
     events = logged(home)
     assert events[:1200] == list(logged_events(log, "inferences", on_unreadable=pytest.fail))
     assert {e.source for e in events[1200:]} == {"native"} and min(e.received_at for e in events[1200:]) > at
+
+
+def test_a_replay_over_http_sends_less_at_once_to_a_collector_that_takes_less(home, tmp_path):
+    at = datetime(2026, 1, 31, 6, tzinfo=UTC)
+    log = tmp_path / "log"
+    with SegmentWriter(log, "m", "inferences", clock=lambda: at) as writer:
+        writer.append([InferenceEvent(id=f"{i}", features={"note": "x" * 100}) for i in range(700)], source="mlflow")
+    token = create_token(home.monitor("m"), scope="replay")
+    huge = InferenceEvent(id="huge", features={"note": "x" * 20_000}, received_at=at)
+
+    async def talk(site: Site) -> None:
+        server = uvicorn.Server(uvicorn.Config(site.collector, port=0, lifespan="off", log_config=None))
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.001)
+        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        events = logged_events(log, "inferences", on_unreadable=pytest.fail)
+        counts = await asyncio.to_thread(replay_to_url, events, url, "m", "inferences", token)
+        assert counts == Replayed(keeps_times=True, accepted=700)
+        with pytest.raises(SightlineError, match=r"413.*one event alone, 'huge'"):
+            await asyncio.to_thread(replay_to_url, iter([huge]), url, "m", "inferences", token)
+        server.should_exit = True
+        await serving
+
+    run(home, talk, limits=Limits(max_body_bytes=10_000, min_free_bytes=0))
+    assert [e.id for e in logged(home)] == [f"{i}" for i in range(700)], "in their order, each once"

@@ -107,6 +107,7 @@ class TestDefaultWeights:
     def test_by_asset(self, make_spec):
         config = decisions.config(make_spec())
         assert [config.weight(f"{asset}/x") for asset in ("model_quality", "data_quality", "drift")] == [8, 3, 1]
+        assert config.weight("model_quality/label_arrivals") == 1
 
     def test_the_spec_wins(self, make_spec):
         config = decisions.config(make_spec(alerts={"weights": {"*/age/*": 5, "drift/*": 2}}))
