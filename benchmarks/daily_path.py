@@ -117,7 +117,8 @@ def generate(spec: MonitorSpec, paths: MonitorPaths, rows: int) -> None:
             labels = f"""SELECT prediction_id, predicted_at, window_start,
                        {label}::VARCHAR AS label_class, {label}::DOUBLE AS label_value,
                        predicted_at + INTERVAL 20 HOUR AS observed_at, predicted_at + INTERVAL 30 HOUR AS received_at,
-                       ({100 + day}::BIGINT << 32) + row_number AS revision_order, 'l{day}' AS batch_id
+                       ({100 + day}::BIGINT << 32) + row_number AS revision_order, 'l{day}' AS batch_id,
+                       false AS is_retracted
                 FROM day_rows ORDER BY hash(prediction_id)"""  # noqa: S608 (its own names)
             for kind, query in {"inferences": "FROM day_rows", "labels": labels}.items():
                 folder = paths.lake / kind / f"window={key}"
@@ -169,7 +170,15 @@ def scan_read(spec: MonitorSpec, paths: MonitorPaths) -> None:
     features = [f"f_{name}" for name in [*NUMERIC, *CATEGORICAL]] + [f"g_{name}" for name in spec.columns.segments]
     service = ["predicted_at", "received_at", "latency_ms", "is_error", "weight"]
     keys = ["prediction_id", "window_start", "model_version", "bucket", "predicted_class", "score"]
-    label = ["prediction_id", "window_start", "label_class", "received_at", "revision_order"]
+    label = [
+        "prediction_id",
+        "window_start",
+        "label_class",
+        "observed_at",
+        "received_at",
+        "revision_order",
+        "is_retracted",
+    ]
     scan(spec, paths, [*features, *service, *keys], label)
 
 

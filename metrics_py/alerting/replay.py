@@ -154,9 +154,9 @@ def replay(
     evidence : DataFrame
         Columns `stream`, `window_start` (naive UTC or aware), `value` (stabilised scale; null: not enough data) and
         optionally `variance` (sampling variance), `reason` and `reason_code` (why there is no value), `group` (the
-        column a stream belongs to), `may_alarm` (practical gate), `decided_at` (start of the window with which the row
-        was first decided, default its own window: give the later one for labels that came late, and published decisions
-        never change).
+        column a stream belongs to), `pool` (a number: the streams of one share a tail), `may_alarm`
+        (practical gate), `decided_at` (start of the window with which the row was first decided, default its own
+        window: give the later one for labels that came late, and published decisions never change).
     config : EngineConfig
         Settings.
     actions : iterable of mapping
@@ -215,6 +215,7 @@ def replay(
     log, ignored = _prepare(evidence, config)
     pending = _read_actions([*(resume.pending if resume else ()), *actions], config)
     groups = dict(zip(log["stream"].to_list(), log["group"].to_list(), strict=True))
+    pools = dict(zip(log["stream"].to_list(), log["pool"].to_list(), strict=True))
     engine = Engine.from_state(resume.state, config) if resume else Engine(config)
     save_at = None if save_through is None else config.index(save_through)
     saved: SavedReplay | None = None
@@ -228,7 +229,7 @@ def replay(
             pending = _apply(engine, pending, before=decided)
         names = step["stream"].to_list()
         new = [name for name in dict.fromkeys(names) if name not in engine.states]
-        engine.register(new, [groups[name] for name in new])
+        engine.register(new, [groups[name] for name in new], [pools[name] for name in new])
         position = np.array([engine.position(name) for name in names], dtype=np.int64)
         value = step["value"].to_numpy()
         usable = np.isfinite(value)
@@ -266,6 +267,7 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
         "reason": pl.lit(None, dtype=pl.String),
         "reason_code": pl.lit(None, dtype=pl.String),
         "group": pl.col("stream"),
+        "pool": pl.lit(0),
         "may_alarm": pl.lit(True),
         "decided_at": pl.col("window_start"),
     }
@@ -287,6 +289,7 @@ def _prepare(evidence: pl.DataFrame, config: EngineConfig) -> tuple[pl.DataFrame
         "reason",
         "reason_code",
         pl.col("group").fill_null(pl.col("stream")),
+        pl.col("pool").cast(pl.Int64),
         pl.col("may_alarm").fill_null(True),
         **number,
     )

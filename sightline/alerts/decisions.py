@@ -38,6 +38,10 @@ A column has many drift streams, a model few of quality: what costs money is hea
 before these.
 """
 
+APART = ("label_arrivals",)
+"""Statistics of the label feed: a day on which half of the labels fail to come says nothing of how far a metric may
+stray, so they have a tail of their own."""
+
 FOLLOWS = ("data_quality/*", "drift/*")
 """Inputs wander with seasons: after an incident that nobody attended to they are judged against their own recent level.
 Quality is not: its slow decline must be told again."""
@@ -120,7 +124,7 @@ def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     evidence = read_evidence(paths)
     silenced = [name for name in evidence["stream"].unique() if is_silenced(spec, name)]
     log = evidence.filter(~pl.col("stream").is_in(silenced)).with_columns(
-        group=group_of(pl.col("asset"), pl.col("column"))
+        group=group_of(pl.col("asset"), pl.col("column")), pool=pl.col("statistic").is_in(APART).cast(pl.Int64)
     )
     said = read_actions(paths)
     actions = [read_action(action) for action in said if _is_for_engine(action)]

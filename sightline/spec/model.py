@@ -140,6 +140,11 @@ class Labels(Part):
     observed_at: str | None = Field(
         default=None, description="Column with the time the truth was known; default: arrival."
     )
+    retracted: str | None = Field(
+        default="retracted",
+        description="Column of the label data that takes a label back where it is true; the row needs no value then. "
+        "Its absence is no mistake.",
+    )
     positive: str | int | float | bool | None = Field(
         default=1, description="Positive value (binary classification); 1, 1.0, true and the text `1` are one."
     )

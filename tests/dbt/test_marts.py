@@ -139,6 +139,7 @@ def test_label_counts(benches):
             n_predictions=N,
             n_labelled=pl.col("_label").count().cast(pl.Int64),
             n_revised=pl.lit(0, pl.Int64),
+            n_retracted=pl.lit(0, pl.Int64),
         )
         check(bench, "label_counts", wanted)
 

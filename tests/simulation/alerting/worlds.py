@@ -192,6 +192,7 @@ def simulate(
     restart_at: int | None = None,
     lag: NDArray[np.int64] | None = None,
     follow_from: int | None = None,
+    pools: NDArray[np.int64] | None = None,
 ) -> Run:
     """Run a world through the engine, one decision a day.
 
@@ -213,11 +214,14 @@ def simulate(
         Days by which the statistics of a stream come late (labels).
     follow_from : int, optional
         Day from which every stream follows its level, as after an incident that nobody attended to.
+    pools : integer array (streams,), optional
+        Pool of tails of each stream; default: one per monitor.
     """
     days, streams = world.values.shape
-    pools = np.arange(streams) // monitor
+    monitors = np.arange(streams) // monitor
     names = [f"s{k}" for k in range(streams)]
-    engine = Engine(config, names, pools=pools, families=np.arange(streams) if own_budget else pools)
+    families = np.arange(streams) if own_budget else monitors
+    engine = Engine(config, names, pools=monitors if pools is None else pools, families=families)
     everyone = np.arange(streams)
     first = np.full(streams, -1)
     rejections = np.zeros(streams, dtype=np.int64)

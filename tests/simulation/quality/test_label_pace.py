@@ -50,7 +50,10 @@ def share_found(runs: int, slower: float, labelled: float, seed: int) -> tuple[i
     known = np.where(np.isfinite(variance), variance, 0.0)
     skipped = 40  # days until delays are learnt
     config = EngineConfig(threshold_windows=90, window=timedelta(days=1), warmup=WARMUP, memory=182)
-    run = simulate(World(values[skipped:], known[skipped:]), config, monitor=STREAMS, watch_from=CHANGE - skipped)
+    apart = np.where(np.isin(np.arange(runs * STREAMS), own), runs + np.arange(runs * STREAMS) // STREAMS, 0)
+    pools = np.where(apart > 0, apart, np.arange(runs * STREAMS) // STREAMS)
+    world = World(values[skipped:], known[skipped:])
+    run = simulate(world, config, monitor=STREAMS, watch_from=CHANGE - skipped, pools=pools)
     first = run.first_alarm[own]
     waited = first[first >= 0] - (CHANGE - skipped) + 1
     return int((first >= 0).sum()), float(np.median(waited)) if len(waited) else np.nan

@@ -148,3 +148,17 @@ def test_weekly_and_hourly_windows():
     result = replay(hours, EngineConfig.from_budget(1, timedelta(days=90), window=timedelta(hours=1)))
     assert result.incidents["change_point"][0] == START + timedelta(hours=500)
     assert result.incidents["incident_id"][0].startswith("2025-01-26-")
+
+
+def test_a_stream_with_a_pool_of_its_own_leaves_the_tails_of_the_others_alone():
+    """A feed on which half of the labels fail to come now and then says nothing of how far a metric may stray."""
+    rng = np.random.default_rng(341)
+    values = rng.normal(size=(160, 7))
+    values[:, 6] = rng.standard_t(1.5, size=160)
+    frame = log(values, [f"s{k}" for k in range(7)])
+    quiet = replay(frame.filter(pl.col("stream") != "s6"), daily()).engine.states.tails
+    apart = replay(frame.with_columns(pool=(pl.col("stream") == "s6").cast(pl.Int64)), daily()).engine.states.tails
+    together = replay(frame, daily()).engine.states.tails
+    assert (apart.scale_low[0], apart.df_low[0]) == (quiet.scale_low[0], quiet.df_low[0])
+    assert apart.sizes()[1] > 0
+    assert together.scale_low[0] > quiet.scale_low[0] or together.df_low[0] < quiet.df_low[0]
