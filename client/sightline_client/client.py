@@ -220,8 +220,27 @@ class Client:
             When the prediction was made, if known.
         """
         try:
-            entry = (LABELS, id, time.time() if at is None else at, value, predicted_at)
+            entry = (LABELS, id, time.time() if at is None else at, value, predicted_at, False)
             self._put(entry)
+        except SightlineClientError:
+            raise
+        except Exception as error:  # never into the request path
+            self.note_error(error)
+
+    def retract_label(self, id: Any, *, at: Any = None, predicted_at: Any = None) -> None:
+        """Take the label of a prediction back: it counts as unlabelled until a label is logged that is known later.
+
+        Parameters
+        ----------
+        id : str or int
+            The prediction's id.
+        at : datetime, float or str, optional
+            When that became known (see `prediction`); default: now.
+        predicted_at : datetime, float or str, optional
+            When the prediction was made, if known.
+        """
+        try:
+            self._put((LABELS, id, time.time() if at is None else at, None, predicted_at, True))
         except SightlineClientError:
             raise
         except Exception as error:  # never into the request path

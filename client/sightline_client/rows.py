@@ -27,7 +27,10 @@ def encode(entry: Any) -> list[Row] | None:
             return [_prediction_row({"version": entry[2], **arguments}) for arguments in entry[1]()]
         if entry[0] == LABELS:
             row = _common(entry[1], entry[2])
-            row["value"] = entry[3]
+            if entry[5]:
+                row["retracted"] = True
+            else:
+                row["value"] = entry[3]
             if entry[4] is not None:
                 row["predicted_at"] = moment_text(entry[4])
             return [(LABELS, to_json(row))]

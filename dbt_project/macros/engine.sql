@@ -98,10 +98,10 @@
 {% macro default__steady_sum(x) %}{{ return('sum(' ~ x ~ ')') }}{% endmacro %}
 {% macro duckdb__steady_sum(x) %}{{ return('fsum(' ~ x ~ ')') }}{% endmacro %}
 
-{# Two values compared one after the other. #}
-{% macro pair(first, second) %}{{ return(adapter.dispatch('pair')(first, second)) }}{% endmacro %}
-{% macro default__pair(first, second) %}{{ return('struct(' ~ first ~ ', ' ~ second ~ ')') }}{% endmacro %}
-{% macro duckdb__pair(first, second) %}{{ return('row(' ~ first ~ ', ' ~ second ~ ')') }}{% endmacro %}
+{# Values compared one after the other. #}
+{% macro in_turn(values) %}{{ return(adapter.dispatch('in_turn')(values)) }}{% endmacro %}
+{% macro default__in_turn(values) %}{{ return('struct(' ~ values | join(', ') ~ ')') }}{% endmacro %}
+{% macro duckdb__in_turn(values) %}{{ return('row(' ~ values | join(', ') ~ ')') }}{% endmacro %}
 
 {# Seconds from one timestamp to another. #}
 {% macro seconds_between(start, end) %}{{ return(adapter.dispatch('seconds_between')(start, end)) }}{% endmacro %}

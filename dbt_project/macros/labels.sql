@@ -20,6 +20,24 @@
       on inferences.window_start = labels.window_start and inferences.prediction_id = labels.prediction_id
 {% endmacro %}
 
+{# The order of the revisions of a label: observed, received, place in the file (all that is below 2^32 of its number), then
+   content; see sightline/warehouse/current_labels.py. #}
+{% macro label_order(alias='') %}
+  {{ return(in_turn([alias ~ 'observed_at', alias ~ 'received_at', alias ~ 'revision_order % 4294967296',
+    'coalesce(' ~ alias ~ 'is_retracted, false)', 'coalesce(' ~ alias ~ 'label_class, ' ~ as_text(alias ~ 'label_value') ~ ", '')"])) }}
+{% endmacro %}
+
+{# Predictions whose label was taken back, and has not been set since. #}
+{% macro retracted_labels() %}
+  select window_start, prediction_id
+  from {{ ref('stg_labels') }}
+  where {{ in_windows() }} and prediction_id in (
+      select prediction_id from {{ ref('stg_labels') }} where {{ in_windows() }} and is_retracted
+  )
+  group by window_start, prediction_id
+  having max_by(coalesce(is_retracted, false), {{ label_order() }})
+{% endmacro %}
+
 {# The decision of a classifier: the logged class, else the score against the threshold, else the most probable class. #}
 {% macro decided_class() %}
   {%- if task() == 'binary_classification' -%}

@@ -39,6 +39,12 @@ NON_FINITE = {
 }
 """Spellings of numbers JSON cannot write."""
 
+FLAGS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0", "0.0", "none", ""), False),
+}
+"""Words for yes and no."""
+
 
 class InferenceEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One prediction as the serving system made it.
@@ -96,7 +102,7 @@ class InferenceEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
 
 
 class LabelEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """The truth about one prediction; a later one with the same id replaces it (all are kept).
+    """The truth about one prediction; a later one with the same id replaces it (all are kept), or takes it back.
 
     Attributes
     ----------
@@ -108,6 +114,8 @@ class LabelEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknow
         When the truth became known (aware, UTC); None: when it was received.
     predicted_at : datetime or None
         When the prediction was made, if the sender knows: finds the window without a look-up.
+    retracted : bool
+        The label is taken back: `at` is when that became known, and a value has no meaning.
     received_at, source
         As in `InferenceEvent`.
     """
@@ -116,6 +124,7 @@ class LabelEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknow
     value: Any = None
     at: datetime | None = None
     predicted_at: datetime | None = None
+    retracted: bool = False
     received_at: datetime | None = None
     source: str = ""
 
@@ -219,11 +228,13 @@ def build_event(kind: str, row: Json, *, stored: bool = False) -> InferenceEvent
                 "unknown_field", f"unknown field {name!r}. {nearest(str(name), allowed)}", str(name), row[name]
             )
     if kind == LABELS:
-        if "value" not in row or row["value"] is None:
-            raise EventError("missing_label", "a label needs a `value`", "value")
+        retracted = read_flag("retracted", row.get("retracted"))
+        if not retracted and row.get("value") is None:
+            raise EventError("missing_label", "a label needs a `value`, or `retracted`: true", "value")
         return LabelEvent(
             id=read_id(row.get("id")),
-            value=storable(row["value"]),
+            value=None if retracted else storable(row["value"]),
+            retracted=retracted,
             at=read_moment("at", row.get("at")),
             predicted_at=read_moment("predicted_at", row.get("predicted_at")),
             received_at=read_moment("received_at", row.get("received_at")),
@@ -349,6 +360,20 @@ def read_number(column: str, value: object) -> float | None:
         except ValueError:
             pass
     raise EventError("bad_type", f"`{column}` must be a number, not {_json_type(value)}", column, value)
+
+
+def read_flag(column: str, value: object) -> bool:
+    """Yes or no: a boolean, 1 or 0, or their words as text; nothing is no.
+
+    Raises
+    ------
+    EventError
+        ``bad_type``.
+    """
+    word = str(value).strip().lower()
+    if word not in FLAGS:
+        raise EventError("bad_type", f"`{column}` must be true or false, not {_json_type(value)}", column, value)
+    return FLAGS[word]
 
 
 def _json_type(value: object) -> str:

@@ -27,7 +27,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "given": model.Freshness, "feature": model.Feature, "metric": model.CustomMetric,
 }  # fmt: skip
 """Name under which code reads a section -> the section."""
-EVENT_NAMES = {"sightline.inference", "sightline.label", "sightline.feature"}
+EVENT_NAMES = {"sightline.inference", "sightline.label", "sightline.label.retracted", "sightline.feature"}
 """Of OTLP records, no modules."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

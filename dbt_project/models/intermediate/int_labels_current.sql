@@ -1,6 +1,5 @@
-{# The revision observed last counts, then the one that arrived last, as in the view raw.current_labels. Most labels are
-   never revised: only those whose short key
-   comes more than once are grouped by their ids. #}
+{# The revision that is the last by label_order() counts, as in the view raw.current_labels; if it takes the label back, there
+   is none. Most labels are never revised: only those whose short key comes more than once are grouped by their ids. #}
 {{ config(materialized='ephemeral') }}
 
 with labels as (
@@ -10,7 +9,9 @@ with labels as (
         label_class,
         label_value,
         observed_at,
+        received_at,
         revision_order,
+        coalesce(is_retracted, false) as is_retracted,
         {{ short_key('prediction_id') }} as short_key
     from {{ ref('stg_labels') }}
     where {{ in_windows() }}
@@ -29,15 +30,16 @@ select
     {{ as_bigint('1') }} as n_values
 from labels
 left join repeated on labels.short_key = repeated.short_key
-where repeated.short_key is null
+where repeated.short_key is null and not labels.is_retracted
 union all
 select
     labels.window_start,
     labels.prediction_id,
-    max_by(labels.label_class, {{ pair('labels.observed_at', 'labels.revision_order') }}) as label_class,
-    max_by(labels.label_value, {{ pair('labels.observed_at', 'labels.revision_order') }}) as label_value,
-    min(labels.observed_at) as first_observed_at,
+    max_by(labels.label_class, {{ label_order('labels.') }}) as label_class,
+    max_by(labels.label_value, {{ label_order('labels.') }}) as label_value,
+    min(case when not labels.is_retracted then labels.observed_at end) as first_observed_at,
     count(distinct coalesce(labels.label_class, {{ as_text('labels.label_value') }})) as n_values
 from labels
 inner join repeated on labels.short_key = repeated.short_key
 group by labels.window_start, labels.prediction_id
+having not max_by(labels.is_retracted, {{ label_order('labels.') }})

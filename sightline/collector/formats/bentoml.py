@@ -168,7 +168,7 @@ def _events(
         )
     if by_role["target"]:
         target = by_role["target"]
-        row = target if len(target) != 1 else {"value": next(iter(target.values()))}
+        row = target if len(target) != 1 or rows.RETRACTED in target else {"value": next(iter(target.values()))}
         events.append(rows.label_event(spec, row, id=identity, at=at, source=source))
     if not events:
         raise SightlineError("nothing was logged: no feature, prediction or target", where=where)

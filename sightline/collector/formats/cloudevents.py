@@ -167,6 +167,8 @@ def _truth(data: Any, where: str) -> list[dict[str, Any]]:
     """
     if is_object(data) and "truth" in data:
         truth = data["truth"]
+        if is_object(truth) and rows.RETRACTED in truth:
+            return [dict(truth)]
         if is_object(truth) and not bodies.is_seldon(truth) and bodies.is_seldon({"data": truth}):
             truth = {"data": truth}  # without the envelope of a message
         found = bodies.response_rows(truth, f"{where}.truth")

@@ -388,7 +388,7 @@ def _check_limits(event: InferenceEvent | LabelEvent) -> None:
 
 _LIMITED = {
     InferenceEvent: _bounded("LimitedInference", InferenceEvent, _INFERENCE_FIELDS),
-    LabelEvent: _bounded("LimitedLabel", LabelEvent, _LABEL_FIELDS),
+    LabelEvent: _bounded("LimitedLabel", LabelEvent, [("id", _Id), ("value", bool | int | float | _Text | None, None)]),
 }
 
 

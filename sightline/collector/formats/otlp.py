@@ -79,10 +79,11 @@ def _read(where: str, record: Any, service: Mapping[str, Any], spec: MonitorSpec
     at = _moment(record)
     identity = str(attributes["sightline.prediction.id"])
     if name == "sightline.label":
-        if "sightline.label.value" not in attributes:
-            raise SightlineError("no attribute sightline.label.value", where=where)
-        value = attributes["sightline.label.value"]
-        return [rows.checked(LABELS, {"id": identity, "value": value, "at": at, "source": "otlp"})]
+        value, retracted = (attributes.get(f"sightline.label.{name}") for name in ("value", "retracted"))
+        if value is None and retracted is None:
+            raise SightlineError("no attribute sightline.label.value, nor sightline.label.retracted", where=where)
+        told = {"id": identity, "value": value, "retracted": retracted, "at": at, "source": "otlp"}
+        return [rows.checked(LABELS, told)]
     scores = {k[len(CLASS_SCORE) :]: v for k, v in attributes.items() if k.startswith(CLASS_SCORE)}
     fields = {
         **{field: attributes[key] for key, field in FIELDS.items() if key in attributes},

@@ -30,6 +30,8 @@ from sightline.narrowing import Json, is_array
 from sightline.spec.model import MonitorSpec
 
 MAX_PAYLOAD = 4000
+RETRACTED = "retracted"
+"""Field of a label that is taken back, besides the column that the spec names."""
 ROUNDED = 0.0101
 """Two probabilities that are rounded to two digits add up to 1 within this."""
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -169,14 +171,16 @@ def _read_field(field: str, value: Json) -> Any:
 
 
 def label_event(spec: MonitorSpec, row: Mapping[str, Any], **known: Any) -> LabelEvent | RejectedEvent:
-    """A label from a row with the label column (or ``value``) and the prediction's id."""
+    """A label from a row with the label column (or ``value``) and the prediction's id, or its retraction."""
     if spec.labels is None:
         raise SightlineError(
             f"monitor {spec.id} declares no labels", where="labels", fix="add a `labels:` section to its YAML"
         )
     names = (spec.labels.column, "label", "value", "target")
     name = next((n for n in names if n in row), None)
-    if name is None:
+    taken_back = spec.labels.retracted if spec.labels.retracted and spec.labels.retracted in row else RETRACTED
+    is_flag = taken_back in row and taken_back != name
+    if name is None and not is_flag:
         raise SightlineError(f"no label value: none of {', '.join(dict.fromkeys(names))} is there", where="label")
     id_column = spec.labels.prediction_id or spec.columns.prediction_id
     fields = dict(known)
@@ -186,7 +190,8 @@ def label_event(spec: MonitorSpec, row: Mapping[str, Any], **known: Any) -> Labe
         raise SightlineError(
             f"the label has no {id_column!r}", where="label", fix="send the id of the prediction it belongs to"
         )
-    return checked(LABELS, {"value": row[name], **fields})
+    flag = {RETRACTED: row.get(taken_back)} if is_flag else {}
+    return checked(LABELS, {"value": row.get(name) if name else None, **flag, **fields})
 
 
 def checked(kind: str, fields: dict[str, Any]) -> Any:

@@ -284,4 +284,4 @@ def _payload(payload: Any, where: str, *, request: bool) -> list[bodies.Row]:
 
 
 def _label_row(row: bodies.Row) -> bodies.Row:
-    return {"value": row["@0"]} if "@0" in row else row
+    return {"value": row["@0"]} if "@0" in row and rows.RETRACTED not in row else row

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from sightline.lake.intake.better_matches import BETTER_THROUGH, better_matched, unseen_inferences
-from sightline.lake.intake.match_labels import Predictions, Revisions, match_labels, no_labels, sort_revisions
+from sightline.lake.intake.match_labels import (
+    RETRACTED,
+    Predictions,
+    Revisions,
+    match_labels,
+    no_labels,
+    sort_revisions,
+)
 from sightline.lake.store.ledger import Part
 from sightline.lake.store.parts import Staging, scan_parts
 from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, row_of_revision
@@ -131,7 +138,12 @@ class LabelWork:
         repeats = revisions.duplicates
         here, there = (_paths(repeats[name], paths) for name in ("batch_id", "before_batch"))
         is_reload = (here == there).fill_null(False) & (repeats["batch_id"] != repeats["before_batch"]).fill_null(False)
-        for frame, reason in ((repeats.filter(~is_reload), "duplicate"), (revisions.conflicts, "conflicting_label")):
+        is_retraction = pl.col("value") == RETRACTED
+        for frame, reason in (
+            (repeats.filter(~is_reload), "duplicate"),
+            (revisions.conflicts.filter(~is_retraction), "conflicting_label"),
+            (revisions.conflicts.filter(is_retraction), "retracted_label"),
+        ):
             if len(frame):
                 self.done.quarantine.append(_label_notes(frame, reason, column, _paths(frame["batch_id"], paths)))
 
@@ -145,8 +157,9 @@ def _paths(batches: pl.Series, paths: dict[str, str]) -> pl.Series:
 
 
 def _label_notes(frame: pl.DataFrame, reason: str, column: str, source: pl.Series) -> pl.DataFrame:
-    is_conflict = reason == "conflicting_label"
-    value = pl.format("{} -> {}", "before", "value") if is_conflict else pl.col("value")
+    is_repeat = reason == "duplicate"
+    before, now = (pl.col(name).str.strip_prefix("\0") for name in ("before", "value"))
+    value = now if is_repeat else pl.format("{} -> {}", before, now)
     return frame.select(
         kind=pl.lit("labels"),
         batch_id="batch_id",
@@ -158,7 +171,7 @@ def _label_notes(frame: pl.DataFrame, reason: str, column: str, source: pl.Serie
         column=pl.lit(column),
         reason=pl.lit(reason),
         value=value.str.slice(0, 200),
-        severity=pl.lit("note" if is_conflict else "row"),
+        severity=pl.lit("row" if is_repeat else "note"),
         payload=pl.lit(None, dtype=pl.String),
         received_at="received_at",
     ).select(QUARANTINE_SCHEMA.keys())

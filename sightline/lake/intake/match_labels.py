@@ -20,6 +20,8 @@ from sightline.spec.model import MonitorSpec
 KEY = ("window_start", "prediction_id")
 INDEX_COLUMNS = ("prediction_id", "window_start", "predicted_at")
 SEARCHED_FIRST = timedelta(days=30)
+RETRACTED = "\0retracted"
+"""Stands for the value of a revision that takes the label back; no class has the zero character in its name."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,12 @@ class Revisions:
 def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     """Keep what a label row adds to what is known of its prediction.
 
-    Revisions stand in the order in which they were observed, then arrived. A row repeats if the revision before it says
+    Revisions stand in the order of `sightline.warehouse.current_labels`. A row repeats if the revision before it says
     the same, at the same ``observed_at`` or without a time of its own; if its file said the same when it was read
     before (a file that grew or was touched is read again as a whole); or if the same value with the same
     ``observed_at`` was already there and another was observed later (a file loaded again under another name).
     Everything else is a revision of its own and is kept: 1, 0, 1 are three, and so are 1 and 1 observed later, for a 0
-    that was observed between them may still arrive.
+    that was observed between them may still arrive. Taking a label back is a revision with a value of its own.
 
     Parameters
     ----------
@@ -157,18 +159,19 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     Revisions
         ``duplicates`` and ``conflicts`` carry ``before`` (the value of the revision before) and ``before_batch``.
     """
-    value = pl.coalesce("label_class", pl.col("label_value").cast(pl.String))
+    value = pl.when(pl.col("is_retracted").fill_null(value=False)).then(pl.lit(RETRACTED))
+    value = value.otherwise(pl.coalesce("label_class", pl.col("label_value").cast(pl.String)))
     known = existing.join(new.select(KEY), on=KEY, how="semi")
     # Almost all labels are the only one of their prediction: nothing is to be compared
     is_only = new["prediction_id"].is_unique() & new["prediction_id"].is_in(known["prediction_id"].implode()).not_()
     only, new = new.filter(is_only), new.filter(~is_only)
     rows = pl.concat([known.with_columns(is_new=pl.lit(False)), new.with_columns(is_new=pl.lit(True))])
-    rows = rows.sort(*KEY, "observed_at", "revision_order").with_columns(
+    rows = rows.with_columns(
         value=value,
         row_number=row_of_revision(pl.col("revision_order")),
         has_own_time=pl.col("observed_at") != pl.col("received_at"),
     )
-    rows = rows.with_columns(
+    rows = rows.sort(*KEY, "observed_at", "received_at", "row_number", "value").with_columns(
         before=pl.col("value").shift(1).over(KEY),
         before_batch=pl.col("batch_id").shift(1).over(KEY),
         is_same_time=(pl.col("observed_at").shift(1).over(KEY) == pl.col("observed_at")) | ~pl.col("has_own_time"),

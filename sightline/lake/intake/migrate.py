@@ -162,6 +162,8 @@ def _respell(spec: MonitorSpec, staging: Staging) -> None:
             frame = pl.read_parquet(staging.file(part), hive_partitioning=False, glob=False)
             classes, _, _ = read_classes(frame[column], spec.class_names)
             renewed = frame.with_columns(classes.alias(column))
+            if column == "label_class" and "is_retracted" not in frame.columns:
+                renewed = renewed.with_columns(is_retracted=pl.lit(value=False))
             if column == "label_class" and spec.model.task == "binary_classification":
                 renewed = renewed.with_columns(label_value=(pl.col(column) == spec.positive_class).cast(pl.Float64))
             staging.replace(part)
@@ -169,7 +171,9 @@ def _respell(spec: MonitorSpec, staging: Staging) -> None:
             if part.window_key is not None:
                 staging.changes.append((kind, part.window_key, MIGRATED, 0))
     for kind in ("labels", "unmatched"):
-        for _, rows in take_out(staging, kind, pl.col("label_class").is_null()):
+        for _, rows in take_out(
+            staging, kind, pl.col("label_class").is_null() & ~pl.col("is_retracted").fill_null(False)
+        ):
             counts = rows.group_by("batch_id").len().iter_rows()
             staging.rematched += [
                 (n, 0, n, batch_id) if kind == "unmatched" else (0, -n, n, batch_id) for batch_id, n in counts

@@ -244,24 +244,33 @@ def _most_probable(classes: pl.Series, scores: dict[str, pl.Series]) -> pl.Serie
     return classes.zip_with(classes.is_not_null(), frame.select(pl.when(known).then(best)).to_series())
 
 
+def _retracted(work: _Work) -> pl.Series:
+    """Which rows take a label back; a row that does not say clearly whether it does is refused."""
+    found = work.take("is_retracted", "boolean")
+    for _, bad in found.issues:
+        work.reject("is_retracted", "bad_retraction", bad)
+    return found.values.fill_null(value=False)
+
+
 def _labels(work: _Work) -> pl.DataFrame:
     spec, columns = work.spec, work.columns
     _identify(work)
     kind = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
+    retracted = _retracted(work)
     found = work.take("label", kind)
     for reason, bad in found.issues:
-        work.reject("label", "bad_label" if reason == "bad_type" else "label_not_finite", bad)
-    values = found.values
+        work.reject("label", "bad_label" if reason == "bad_type" else "label_not_finite", bad & ~retracted)
+    values = found.values.set(retracted, None)
     if kind == "numeric":
         lost = rounded(work.raw["label"], values, parse=work.chunk.parse) if work.has("label") else None
         if lost is not None:
             work.rounded.append((work.sources["label"], lost))
-        work.reject("label", "missing_label", values.is_null())
+        work.reject("label", "missing_label", values.is_null() & ~retracted)
         columns["label_value"] = values
     else:
         values, missing, unknown = read_classes(values, spec.class_names)
-        work.reject("label", "missing_label", missing)
-        work.reject("label", "bad_label", unknown)
+        work.reject("label", "missing_label", missing & ~retracted)
+        work.reject("label", "bad_label", unknown & ~retracted)
         columns["label_class"] = values
         if spec.model.task == "binary_classification":
             columns["label_value"] = (values == spec.positive_class).cast(pl.Float64)
@@ -271,6 +280,7 @@ def _labels(work: _Work) -> pl.DataFrame:
     observed = work.drop("observed_at", observed, "timestamp_out_of_range", observed > work.received + CLOCK_SKEW)
     columns["observed_at"] = observed.zip_with(observed.is_not_null(), work.received)
     columns["received_at"] = work.received
+    columns["is_retracted"] = retracted
     columns["revision_order"] = work.raw["row_number"]
     columns["batch_id"] = work.constant(work.chunk.batch.batch_id, pl.String())
     return pl.DataFrame(

@@ -176,7 +176,7 @@ def _with_partitions(batch: Batch, frame: pl.DataFrame, wanted: Sequence[Role]) 
 def _file_chunk(spec: MonitorSpec, batch: Batch, frame: pl.DataFrame, first: int, *, parse: bool) -> Chunk:
     wanted = roles(spec, batch.kind)
     frame = _with_partitions(batch, frame, wanted)
-    if lacking := [role for role in wanted if role.required and role.column not in frame.columns]:
+    if lacking := [role for role in wanted if role.is_lacking(frame.columns)]:
         status = frame[spec.columns.status] if spec.columns.status in frame.columns else None
         _refuse_lacking(lacking, frame.columns, status, len(frame))
     present = [role for role in wanted if role.column in frame.columns]
@@ -188,7 +188,11 @@ def _file_chunk(spec: MonitorSpec, batch: Batch, frame: pl.DataFrame, first: int
         parse,
         lambda rows: [to_json(row) for row in frame[list(rows)].to_dicts()],
         unknown=_unknown(spec, batch.kind, frame.columns, wanted),
-        missing=tuple(role for role in wanted if role not in present and not role.is_optional),
+        missing=tuple(
+            role
+            for role in wanted
+            if role not in present and not role.is_optional and role.instead not in frame.columns
+        ),
     )
 
 
@@ -216,7 +220,7 @@ def _json_chunk(spec: MonitorSpec, batch: Batch, rows: list[tuple[int, Any]], ba
     wanted = roles(spec, batch.kind)
     objects = [row for _, row in rows]
     names = field_names(objects)
-    if objects and (lacking := [role for role in wanted if role.required and role.column not in names]):
+    if objects and (lacking := [role for role in wanted if role.is_lacking(names)]):
         statuses = [row.get(spec.columns.status) for row in objects] if spec.columns.status in names else None
         status = None if statuses is None else typed_series("status", statuses, "text")
         _refuse_lacking(lacking, list(names), status, len(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
@@ -36,6 +37,8 @@ class Role:
         A file without the column is refused as a whole.
     of_answer : bool
         The column holds what the model answered: a file of nothing but failed calls may lack it.
+    instead : str or None
+        A column that stands in for a required one: a file of nothing but retractions may lack the label.
     is_optional : bool
         Its absence is not even noted.
     """
@@ -46,6 +49,11 @@ class Role:
     required: bool = False
     is_optional: bool = False
     of_answer: bool = False
+    instead: str | None = None
+
+    def is_lacking(self, columns: Collection[str]) -> bool:
+        """Whether a file with these columns is refused for this one."""
+        return self.required and self.column not in columns and self.instead not in columns
 
 
 def inference_roles(spec: MonitorSpec) -> list[Role]:
@@ -93,13 +101,16 @@ def label_roles(spec: MonitorSpec) -> list[Role]:
     if labels is None:
         return []
     kind = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
+    retracted = labels.retracted if labels.retracted != labels.column else None
     found = [
         Role("prediction_id", labels.prediction_id or spec.columns.prediction_id, "text", required=True),
-        Role("label", labels.column, kind, required=True),
+        Role("label", labels.column, kind, required=True, instead=retracted),
         Role("predicted_at", spec.columns.timestamp, "datetime", is_optional=True),
     ]
     if labels.observed_at:
         found.append(Role("observed_at", labels.observed_at, "datetime"))
+    if retracted:
+        found.append(Role("is_retracted", retracted, "boolean", is_optional=True))
     return found
 
 

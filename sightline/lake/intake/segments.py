@@ -142,6 +142,7 @@ def label_chunk(
         [
             pl.Series("prediction_id", [event.id for event in events], dtype=pl.String),
             typed_series("label", [event.value for event in events], kind),
+            pl.Series("is_retracted", [event.retracted for event in events], dtype=pl.Boolean),
             _times("observed_at", [event.at for event in events]),
             _times("predicted_at", [event.predicted_at for event in events]),
             _times("received_at", [event.received_at for event in events]),

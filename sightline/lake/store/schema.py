@@ -40,9 +40,11 @@ LABEL_SCHEMA: dict[str, pl.DataType] = {
     "revision_order": pl.Int64(),
     "batch_id": pl.String(),
     "hinted_at": TIMESTAMP,
+    "is_retracted": pl.Boolean(),
 }
 """One row per label revision. ``hinted_at`` is the time of its prediction that came with the label, null without one.
-In ``unmatched`` parts ``predicted_at`` is the same and ``window_start`` null."""
+In ``unmatched`` parts ``predicted_at`` is the same and ``window_start`` null. ``is_retracted``: the revision takes the
+label back and has no value; null in parts that were written before labels could be taken back."""
 
 ROW_BITS = 32
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.collector.formats import bentoml, cloudevents, invocations, otlp, tables
+from sightline.collector.formats.native import labels
 from sightline.errors import SightlineError
 from sightline.log.events import EVENT_TYPES, INFERENCES, LABELS, REJECTED, InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.model import MonitorSpec
@@ -257,3 +258,61 @@ def test_any_bytes_give_events_or_a_clear_error(adapter, body):
         ADAPTERS[adapter]({}, body, SPEC)
     except SightlineError as error:
         assert str(error)
+
+
+def otlp_label(**attributes: object) -> bytes:
+    """A log record of a label; booleans and text as attributes."""
+    listed = [
+        {"key": name.replace("__", "."), "value": {"boolValue" if isinstance(v, bool) else "stringValue": v}}
+        for name, v in attributes.items()
+    ]
+    record = {"timeUnixNano": "1767607200000000000", "eventName": "sightline.label", "attributes": listed}
+    return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
+
+
+def native(headers: dict[str, str], body: bytes, spec: MonitorSpec) -> list:
+    """The native format's labels under the name that the other adapters have."""
+    return labels(headers, body, spec)
+
+
+OWN_LABEL = {"ce-id": "p-1", "ce-source": "s", "ce-type": "io.sightline.label", "ce-specversion": "1.0"}
+FEEDBACK = {**OWN_LABEL, "ce-type": "io.seldon.serving.feedback"}
+TRUTH = {"eventMetadata": {"eventId": "p-1"}, "eventVersion": "0"}
+TAKEN_BACK = {
+    "native": (native, {}, {"id": "p-1", "retracted": True}),
+    "native, with a value": (native, {}, {"id": "p-1", "value": 1, "retracted": True}),
+    "native, flat": (native, {}, {"prediction_id": "p-1", "retracted": 1}),
+    "cloudevents": (cloudevents.parse, OWN_LABEL, {"retracted": True}),
+    "cloudevents, array": (cloudevents.parse, OWN_LABEL, [{"retracted": "true"}]),
+    "seldon": (cloudevents.parse, FEEDBACK, {"truth": {"retracted": True}}),
+    "sagemaker": (
+        tables.sagemaker,
+        {},
+        {**TRUTH, "groundTruthData": {"data": '{"retracted": true}', "encoding": "JSON"}},
+    ),
+    "bentoml": (
+        bentoml.parse,
+        {},
+        {
+            "request_id": "p-1",
+            "timestamp": "2026-01-05T10:00:00",
+            "fields": [{"name": "retracted", "role": "target", "type": "categorical", "value": True}],
+        },
+    ),
+    "otlp": (otlp.parse, {}, otlp_label(sightline__prediction__id="p-1", sightline__label__retracted=True)),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_BACK)
+def test_a_label_is_taken_back_in_every_format_that_has_labels(name):
+    parse, headers, body = TAKEN_BACK[name]
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    (event,) = parse({"content-type": "application/json", **headers}, content, SPEC)
+    assert isinstance(event, LabelEvent), event
+    assert (event.id, event.retracted) == ("p-1", True)
+
+
+def test_a_label_without_value_or_with_a_doubtful_retraction_is_rejected():
+    for row, reason in (({"id": "a"}, "missing_label"), ({"id": "a", "retracted": "perhaps"}, "bad_type")):
+        (event,) = native({}, json.dumps(row).encode(), SPEC)
+        assert isinstance(event, RejectedEvent) and event.reason == reason

@@ -46,6 +46,17 @@ def test_path_events_are_readable_by_the_log(tmp_path):
     assert log.stats() | {"logged": 3, "sent": 3, "dropped": 0} == log.stats()
 
 
+def test_a_label_is_taken_back(tmp_path):
+    with Client("m", path=tmp_path) as log:
+        log.label("a", 1)
+        log.retract_label("a", at="2026-02-02T00:00:00Z", predicted_at=AT)
+        log.retract_label(7)
+    _, back, seven = logged(tmp_path, "labels")
+    assert (back.id, back.value, back.retracted, back.predicted_at) == ("a", None, True, AT)
+    assert back.at == datetime(2026, 2, 2, tzinfo=UTC)
+    assert (seven.id, seven.retracted) == ("7", True)
+
+
 def test_url_events_arrive_in_order_compressed_and_with_the_token():
     with collecting() as collector, Client("m", url=collector.url + "/prefix/", token="secret", spool=False) as log:
         for i in range(1200):

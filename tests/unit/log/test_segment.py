@@ -218,6 +218,8 @@ def test_columns_transposes():
         ("inferences", {"id": "a", "received_at": "2026-01-01"}, "unknown_field"),
         ("labels", {"id": "a"}, "missing_label"),
         ("labels", {"id": "a", "value": None}, "missing_label"),
+        ("labels", {"id": "a", "retracted": False}, "missing_label"),
+        ("labels", {"id": "a", "retracted": "perhaps"}, "bad_type"),
     ],
 )
 def test_refusals_name_their_reason(kind, row, reason):

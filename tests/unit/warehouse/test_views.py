@@ -46,11 +46,12 @@ def test_views_on_an_empty_lake(tmp_path: Path) -> None:
     assert not paths.ledger.exists()
 
 
-def test_the_current_label_is_the_one_observed_last_then_arrived_last() -> None:
+def test_the_current_label_is_the_one_observed_last_then_received_last() -> None:
     with duckdb.connect() as con:
         con.execute("CREATE SCHEMA raw")
         con.execute(
-            """CREATE TABLE raw.labels AS SELECT *, received_at AS observed_at FROM (VALUES
+            """CREATE TABLE raw.labels AS SELECT * REPLACE (nullif(label_class, 'back') AS label_class),
+                received_at AS observed_at, label_class = 'back' AS is_retracted FROM (VALUES
             ('2026-01-05', TIMESTAMP '2026-01-05', 'revised', 'no', 1.0, TIMESTAMP '2026-01-05 10:00:00', 1),
             ('2026-01-05', TIMESTAMP '2026-01-05', 'revised', 'yes', 2.0, TIMESTAMP '2026-02-20 00:00:00', 7),
             ('2026-01-05', TIMESTAMP '2026-01-05', 'repeated', 'no', 1.0, TIMESTAMP '2026-01-05 11:00:00', 2),
@@ -59,6 +60,10 @@ def test_the_current_label_is_the_one_observed_last_then_arrived_last() -> None:
             ('2026-01-05', TIMESTAMP '2026-01-05', 'older came last', 'no', 1.0, TIMESTAMP '2026-01-07', 8),
             ('2026-01-05', TIMESTAMP '2026-01-05', 'at one time', 'yes', 2.0, TIMESTAMP '2026-01-07', 6),
             ('2026-01-05', TIMESTAMP '2026-01-05', 'at one time', 'no', 1.0, TIMESTAMP '2026-01-07', 5),
+            ('2026-01-05', TIMESTAMP '2026-01-05', 'taken back', 'yes', 2.0, TIMESTAMP '2026-01-07', 10),
+            ('2026-01-05', TIMESTAMP '2026-01-05', 'taken back', 'back', NULL, TIMESTAMP '2026-01-08', 11),
+            ('2026-01-05', TIMESTAMP '2026-01-05', 'set anew', 'back', NULL, TIMESTAMP '2026-01-06', 12),
+            ('2026-01-05', TIMESTAMP '2026-01-05', 'set anew', 'yes', 2.0, TIMESTAMP '2026-01-07', 13),
             ('2026-01-06', TIMESTAMP '2026-01-06', 'revised', 'no', 1.0, TIMESTAMP '2026-01-06 10:00:00', 9)
             ) AS given(window_key, window_start, prediction_id, label_class, label_value, received_at,
                      revision_order)"""
@@ -69,6 +74,7 @@ def test_the_current_label_is_the_one_observed_last_then_arrived_last() -> None:
             ("older came last", "yes", 2.0, datetime(2026, 1, 7), 2),
             ("repeated", "no", 1.0, datetime(2026, 1, 5, 11), 1),
             ("revised", "yes", 2.0, datetime(2026, 1, 5, 10), 2),
+            ("set anew", "yes", 2.0, datetime(2026, 1, 7), 1),
         ]
 
 
