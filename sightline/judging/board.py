@@ -30,6 +30,8 @@ ALERTS = "alerts"
 Found = Iterator[tuple[PlannedCheck, str, Verdict]]
 LOUD: frozenset[ReasonCode | str] = frozenset({"no_reference", "column_named_later", "no_labels", "imprecise"})
 """Reasons that somebody should look into at once; all others count when they last as long as the warm-up."""
+SILENT = ("no_predictions", "pause")
+"""Reasons of windows in which nothing came."""
 SHOWN = 6
 TO_DO = (
     "Follow the streams that moved first upstream. You are at it: `sightline acknowledge`. Mended: `sightline fixed`. "
@@ -249,10 +251,11 @@ def coverage(
     for key in keys:
         here = found.get(spec.window_start(key).replace(tzinfo=None))
         if here is not None:
-            yield key, _coverage_verdict(spec, here.lacking, here.fresh, sorted(here.long))
+            yield key, _coverage_verdict(spec, here)
 
 
-def _coverage_verdict(spec: MonitorSpec, now: dict[str, str], fresh: dict[str, str], long: Sequence[str]) -> Verdict:
+def _coverage_verdict(spec: MonitorSpec, here: _Coverage) -> Verdict:
+    now, fresh, long = here.lacking, here.fresh, sorted(here.long)
     facts: dict[str, object] = {"not judged": len(now)}
     stretch = stretch_of(spec)
     every = ""
@@ -264,7 +267,10 @@ def _coverage_verdict(spec: MonitorSpec, now: dict[str, str], fresh: dict[str, s
         facts |= {"checks": FactTable(("check", "why"), tuple(sorted(now.items()))), "what to do": ADVICE}
     if fresh:
         return Verdict("warn", f"No longer judged: {_listed(fresh)}{every}", facts, cause="evidence")
-    text = f"Not judged, as before: {_listed(now)}" if now else "Everything is judged."
+    text = (
+        "Nothing has ceased to be judged." if not here.is_silent else "Nothing came: there is only the volume to judge."
+    )
+    text = f"Not judged, as before: {_listed(now)}" if now else text
     return Verdict("ok", text + every, facts)
 
 
@@ -288,6 +294,8 @@ class _Coverage:
     """Those that were judged, or lacked for another reason, when the check was last looked at."""
     long: list[str] = field(default_factory=list[str])
     """Checks that are judged over several windows together."""
+    is_silent: bool = False
+    """Whether nothing came."""
 
 
 def _covered(
@@ -303,6 +311,7 @@ def _covered(
                 main, before = speaker(check, candidates), lasting.told
                 reason = lasting.reason(main)
                 here = found[start]
+                here.is_silent |= main.reason_code in SILENT
                 if lasting.is_over_stretches(main):
                     here.long.append(check.name)
                 if reason:

@@ -146,7 +146,7 @@ class TestCoverage:
     def test_it_warns_once_when_a_check_has_not_been_judged_for_as_long_as_the_warmup(self, spec):
         found = list(covered(spec, [judged(k, "too_few_rows") for k in range(12)], 12).values())
         assert [v.level for v in found] == ["ok"] * 7 + ["warn"] + ["ok"] * 4
-        assert found[0].text == "Everything is judged."
+        assert found[0].text == "Nothing has ceased to be judged."
         assert found[7].text == "No longer judged: drift__age (too few rows)."
         assert found[8].text == "Not judged, as before: drift__age (too few rows)."
         assert "schedule" in found[8].facts["what to do"]
@@ -170,7 +170,18 @@ class TestCoverage:
             columns={"score": "p", "features": {"age": "numeric"}}, alerts={"warmup": 8, "not_judged": [pattern]}
         )
         found = covered(known, [judged(k, "too_few_rows") for k in range(12)], 12)
-        assert {v.text for v in found.values()} == {"Everything is judged."}
+        assert {v.text for v in found.values()} == {"Nothing has ceased to be judged."}
+
+    def test_a_window_in_which_nothing_came_says_so(self, spec):
+        volume = PlannedCheck("drift", "row_volume", "", metric="n_rows")
+        facts = {"value": 0.0, "status": "alert", "reason": "none", "reason_code": "no_predictions"}
+        silent = Judgement(window_start=day(0), column="", metric="n_rows", **facts)
+        rows = [silent, replace(silent, window_start=day(1), value=70.0, status="ok", reason_code=None)]
+        found = dict(coverage(spec, {"drift": [volume]}, {"drift": Published(rows, [], [])}, keys(spec, 2)))
+        assert [v.text for v in found.values()] == [
+            "Nothing came: there is only the volume to judge.",
+            "Nothing has ceased to be judged.",
+        ]
 
     def test_nothing_judged_is_no_verdict(self, spec):
         assert covered(spec, [], 3) == {}

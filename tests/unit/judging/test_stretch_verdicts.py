@@ -123,7 +123,7 @@ class TestBoard:
     def test_coverage_says_how_often(self, spec):
         rows = [row(k, "pooled") if k % 7 == 6 else later(k) for k in range(60)]
         found = self.covered(spec, rows, 60)
-        assert {v.text for v in found} == {"Everything is judged. Judged every 7 days: drift__age."}
+        assert {v.text for v in found} == {"Nothing has ceased to be judged. Judged every 7 days: drift__age."}
         assert found[0].facts == {"not judged": 0, "judged every 7 days": "drift__age"}
 
     def test_an_unclear_distance_is_judged(self, spec):
@@ -137,13 +137,14 @@ class TestBoard:
         assert [k for k, v in enumerate(found) if v.level == "warn"] == [13]
         assert found[13].text.startswith("No longer judged: drift__age (too few rows). Judged every 7 days")
         assert all("Not judged, as before" in v.text for v in found[14:34])
-        assert [v.text[:20] for v in found[34:]] == ["Everything is judged"] * 2
+        assert [v.text[:20] for v in found[34:]] == ["Nothing has ceased to"[:20]] * 2
 
     def test_a_check_whose_streams_are_over_stretches_is_judged_by_them(self, spec):
         few = {"status": "insufficient_data", "reason": "15 rows, 20 needed", "reason_code": "too_few_rows"}
         rows = [Judgement(window_start=day(k), column="age", metric="null_rate", value=0.0, **few) for k in range(30)]
         keys = [spec.key(day(k).replace(tzinfo=UTC)) for k in range(30)]
-        for long, text in ((["age"], "Everything is judged. Judged every 7 days: column__age."), ([], "Not judged")):
+        every = "Nothing has ceased to be judged. Judged every 7 days: column__age."
+        for long, text in ((["age"], every), ([], "Not judged")):
             published = {"data_quality": Published(rows, [], [], frozenset(long))}
             found = dict(coverage(spec, {"data_quality": [COLUMN]}, published, keys))
             assert found[keys[-1]].text.startswith(text)
