@@ -73,7 +73,7 @@ MEANINGS: dict[ReasonCode, str] = {
     "labels_not_due": "the labels are not due yet",
     "provisional": "labels are missing that are still expected: the value may move, within its interval if it has one",
     "not_identifiable": "too little is known of the labels, of their delay or of such scores: there is no value",
-    "estimated": "estimated without labels, from the scores and the reference's calibration",
+    "estimated": "estimated without labels, from the predictions and what the reference's labels taught",
     "audited": "realised by the labels, beside what was estimated before",
     "unvalidated": "estimated without labels, and realised values have lain outside of such intervals too often",
     "arrivals": "labels that came in a window, beside those that were expected to",

@@ -77,6 +77,10 @@
   {{ return(control_columns() | selectattr('role', 'equalto', 'label') | first | default(none)) }}
 {% endmacro %}
 
+{% macro prediction_column() %}
+  {{ return(control_columns() | selectattr('column_name', 'equalto', '@prediction') | first | default(none)) }}
+{% endmacro %}
+
 {# Task of the monitor, and the classes whose probabilities are logged. #}
 {% macro task() %}{{ return(setting('task')) }}{% endmacro %}
 {% macro score_classes() %}{{ return(fromjson(setting('score_classes', '[]'))) }}{% endmacro %}

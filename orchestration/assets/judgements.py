@@ -12,6 +12,7 @@ from orchestration.monitor import Monitor
 from sightline.alerts import decisions
 from sightline.clock import utc_now
 from sightline.judging import data_quality, drift, estimated_quality, evidence, maturity, model_quality
+from sightline.judging.estimators import marts_of
 from sightline.judging.frames import Judged, Work
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.weights import told_weights
@@ -47,7 +48,6 @@ MARTS = {
         "label_bins",
         "label_moments",
     ),
-    "estimated_quality": ("score_bins", "score_label_bins"),
 }
 SHOWN_WINDOWS = 60
 MAX_PLOTTED = 40
@@ -64,7 +64,8 @@ JUDGES: Mapping[str, Callable[[Work], Judged]] = {
 def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
     """One judgement asset of a monitor."""
     flow = flow_of(asset)
-    upstream = [monitor.key(name) for name in MARTS[asset] if any(name in models for models in monitor.models.values())]
+    marts = marts_of(monitor.spec) if asset == ESTIMATES else MARTS[asset]
+    upstream = [monitor.key(name) for name in marts if any(name in models for models in monitor.models.values())]
     if asset == "model_quality" and is_estimated(monitor.spec):
         upstream.append(monitor.key(ESTIMATES))
 

@@ -22,6 +22,11 @@ from sightline.warehouse.reference import load_reference
 ASSET = "estimated_quality"
 ALIKE = "its interval takes the rows of a window as independent: the reference has too few windows to tell"
 
+FROZEN_BEFORE = (
+    "the reference was frozen by an earlier release, which did not count what estimates learn from: materialize "
+    "`reference` with the config `rebuild: true`"
+)
+
 
 def judge(work: Work) -> Judged:
     """Estimates for every window of a run; they raise no evidence, as a change of the concept moves none of them."""
@@ -56,8 +61,8 @@ class Known:
     between: Mapping[str, float] | None = None
 
 
-def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | None, Sequence[str]]]:
-    """What the reference tells, and the windows of the run that it is for.
+def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | str, Sequence[str]]]:
+    """What the reference tells, or why it tells nothing, and the windows of the run that it is for.
 
     That of a rolling reference is each window's own, from the windows before it whose labels were due when it closed:
     so it is the same whenever it is judged.
@@ -65,8 +70,11 @@ def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | None,
     spec, reference = work.spec, work.spec.reference
     if reference.kind == "file":
         frozen = load_reference(work.paths)
-        outcomes = frozen.quality.get(estimator.marts[1]) if frozen else None
-        model = None if outcomes is None else estimator.learn(outcomes.filter(pl.col("segment") == "all"))
+        quality = frozen.quality if frozen else {}
+        if quality and estimator.marts[1] not in quality:
+            yield FROZEN_BEFORE, work.keys
+            return
+        model = estimator.learn(quality[estimator.marts[1]].filter(pl.col("segment") == "all")) if quality else None
         yield from _of_file(work, estimator, model)
         return
     if reference.kind == "window":
@@ -84,14 +92,14 @@ def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | None,
         yield _learnt(work, estimator, [k for k in before if matures_at(spec, k) <= closes_at(spec, key)]), [key]
 
 
-def _of_file(work: Work, estimator: Estimator, model: Any) -> Iterator[tuple[Known | None, Sequence[str]]]:
+def _of_file(work: Work, estimator: Estimator, model: Any) -> Iterator[tuple[Known | str, Sequence[str]]]:
     """A file has no windows: how much those differ, the first ones of the history tell, from when their labels are due.
 
     As many as the alert engine warms up on.
     """
     spec = work.spec
     if model is None:
-        yield None, work.keys
+        yield estimator.not_known, work.keys
         return
     first = spec.key(spec.first_window)
     early = keys_between(spec, first, next_key(spec, first, spec.warmup_windows - 1))
@@ -117,15 +125,15 @@ def _reference_keys(spec: MonitorSpec) -> list[str]:
     return [key for key in keys_between(spec, spec.key(start), spec.key(end)) if spec.window_start(key) < end]
 
 
-def _learnt(work: Work, estimator: Estimator, keys: Sequence[str]) -> Known | None:
+def _learnt(work: Work, estimator: Estimator, keys: Sequence[str]) -> Known | str:
     if not keys or not has_mart(work.con, estimator.marts[1]):
-        return None
+        return estimator.not_known
     model = estimator.learn(read_mart(work.con, estimator.marts[1], keys).filter(pl.col("segment") == "all"))
-    return None if model is None else Known(model, _between(work, estimator, keys, model))
+    return estimator.not_known if model is None else Known(model, _between(work, estimator, keys, model))
 
 
-def _estimated(estimator: Estimator, counts: pl.DataFrame, known: Known | None) -> pl.DataFrame:
-    if known is not None:
+def _estimated(estimator: Estimator, counts: pl.DataFrame, known: Known | str) -> pl.DataFrame:
+    if isinstance(known, Known):
         return _widened(estimator, estimator.estimate(counts, known.model), known.between)
     named = pl.DataFrame({"metric": list(estimator.metrics)})
     unknown = counts.group_by(BY).agg(n=pl.col("n").sum()).join(named, how="cross")
@@ -138,7 +146,7 @@ def _estimated(estimator: Estimator, counts: pl.DataFrame, known: Known | None) 
         ci_high=number,
         n="n",
         status=pl.lit("insufficient_data"),
-        reason=pl.lit(estimator.not_known),
+        reason=pl.lit(known),
         reason_code=pl.lit("no_labels"),
         variance=number,
     )

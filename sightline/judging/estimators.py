@@ -9,12 +9,13 @@ import duckdb
 import polars as pl
 
 from metrics_py.class_names import class_text
-from metrics_py.estimation import cbpe
+from metrics_py.estimation import cbpe, dle
 from metrics_py.estimation.calibration import Calibration, calibrate
 from metrics_py.estimation.dispersion import between_windows
 from metrics_py.quality.binary_metrics import BINARY
 from metrics_py.quality.business_value import business_value, value_matrix
 from metrics_py.quality.definition import QualityMetric
+from metrics_py.quality.regression_metrics import REGRESSION
 from sightline.judging.frames import BY
 from sightline.judging.marts import read_mart
 from sightline.spec.flows import is_estimated
@@ -87,6 +88,35 @@ class BinaryEstimator:
         return cbpe.estimate(counts, model, positive=positive, min_rows=least, by=BY, more=self.more)
 
 
+class RegressionEstimator:
+    """Regression: `metrics_py.estimation.dle`, over the bins of the prediction in which drift counts it."""
+
+    marts: tuple[str, str] = ("prediction_bins", "error_bins")
+    not_known: str = "the reference has no labels yet: how large the errors are is not known"
+
+    def __init__(self, spec: MonitorSpec) -> None:
+        self.spec = spec
+        self.metrics: Mapping[str, QualityMetric] = {m.name: m for m in REGRESSION if m.name in dle.ESTIMATED}
+
+    def counts(self, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.DataFrame:
+        """Rows of the mart `prediction_bins`."""
+        return read_mart(con, "prediction_bins", keys)
+
+    def learn(self, outcomes: pl.DataFrame) -> dle.ErrorSizes | None:
+        """How large errors are at each predicted value."""
+        return dle.learn_errors(outcomes)
+
+    def between(
+        self, counts: pl.DataFrame, outcomes: pl.DataFrame, model: dle.ErrorSizes
+    ) -> Mapping[str, float] | None:
+        """Beyond that of independent errors; of the labelled rows alone."""
+        return dle.between_windows(outcomes, model, min_rows=self.spec.quality.min_labels)
+
+    def estimate(self, counts: pl.DataFrame, model: dle.ErrorSizes) -> pl.DataFrame:
+        """Estimates of each window, version and segment."""
+        return dle.estimate(counts, model, min_rows=self.spec.quality.min_labels, by=BY)
+
+
 def _two_class_matrix(spec: MonitorSpec, values: Mapping[str, Mapping[str, float]]) -> Any:
     """Negative class first, as in the confusion matrices."""
     spelled = {class_text(p): {class_text(a): v for a, v in row.items()} for p, row in values.items()}
@@ -95,4 +125,12 @@ def _two_class_matrix(spec: MonitorSpec, values: Mapping[str, Mapping[str, float
 
 def estimator_of(spec: MonitorSpec) -> Estimator | None:
     """The estimator of a monitor; None where quality is not estimated (`sightline.spec.flows.is_estimated`)."""
-    return BinaryEstimator(spec) if is_estimated(spec) else None
+    if not is_estimated(spec):
+        return None
+    return RegressionEstimator(spec) if spec.model.task == "regression" else BinaryEstimator(spec)
+
+
+def marts_of(spec: MonitorSpec) -> tuple[str, ...]:
+    """Marts that the estimates of a monitor read."""
+    estimator = estimator_of(spec)
+    return () if estimator is None else estimator.marts

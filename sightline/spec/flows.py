@@ -42,8 +42,10 @@ def flows_of(spec: MonitorSpec) -> tuple[str, ...]:
 
 
 def is_estimated(spec: MonitorSpec) -> bool:
-    """Is quality estimated before labels come? That needs two classes, a score, and labels in the reference."""
-    return spec.model.task == "binary_classification" and bool(spec.columns.score) and spec.labels is not None
+    """Is quality estimated before labels come? That needs labels in the reference, and a score or a prediction."""
+    columns = spec.columns
+    reads = {"binary_classification": columns.score, "regression": columns.prediction}
+    return spec.labels is not None and bool(reads.get(spec.model.task))
 
 
 def judges_of(spec: MonitorSpec, flow: str) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def assets(spec: MonitorSpec) -> dict[str, str]:
         plan["labels"] = "The truth, filed under the window of its prediction; every revision kept."
         plan["model_quality"] = "Realised quality by window, segment and model version, with intervals."
     if is_estimated(spec):
-        plan[ESTIMATES] = "Quality before labels, from the scores and the reference: assumes P(y | score) unchanged."
+        plan[ESTIMATES] = f"Quality before labels, by what the reference's labels taught; {assumption(spec)}."
     return plan
 
 
@@ -97,10 +97,18 @@ def estimated_metrics(spec: MonitorSpec) -> list[str]:
     """Realised-quality metrics that are estimated before labels come, without `ESTIMATED_AS`; each has a check."""
     if not is_estimated(spec):
         return []
-    from metrics_py.estimation.cbpe import ESTIMATED
+    from metrics_py.estimation import cbpe, dle
     from metrics_py.quality.business_value import BUSINESS_VALUE
 
-    return [name for name in quality_metrics(spec) if name in (*ESTIMATED, BUSINESS_VALUE)]
+    known = dle.ESTIMATED if spec.model.task == "regression" else (*cbpe.ESTIMATED, BUSINESS_VALUE)
+    return [name for name in quality_metrics(spec) if name in known]
+
+
+def assumption(spec: MonitorSpec) -> str:
+    """What estimates assume, in words."""
+    if spec.model.task == "regression":
+        return "assumes errors at each predicted value as large as in the reference"
+    return "assumes P(y | score) as in the reference"
 
 
 def audited_metric(spec: MonitorSpec) -> str | None:
@@ -213,7 +221,7 @@ def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
         yield PlannedCheck("model_quality", name, text, metric=AUDITED_AS + audited)
     for metric in estimated_metrics(spec):
         name = names.check_name("estimate", names.slug(metric))
-        text = f"Estimated {metric.replace('_', ' ')}, before labels; assumes P(y | score) as in the reference."
+        text = f"Estimated {metric.replace('_', ' ')}, before labels; {assumption(spec)}."
         yield PlannedCheck(ESTIMATES, name, text, metric=ESTIMATED_AS + metric)
 
 

@@ -72,8 +72,8 @@ class ReferenceProfile:
     segments : polars.DataFrame
         ``segment_column, value``: the most frequent values of each segment column.
     quality : dict of str to polars.DataFrame
-        Kind file with labels: ``confusion``, ``score_label_bins``, ``score_areas``, ``quality_sums``, ``custom_sums``
-        in the shape of the marts (window_key ``reference``); else empty.
+        Kind file with labels: ``confusion``, ``score_label_bins``, ``score_areas``, ``quality_sums``, ``custom_sums``,
+        ``error_bins`` in the shape of the marts (window_key ``reference``); else empty.
     is_new : bool
         It was frozen or extended by this call.
     """
@@ -330,7 +330,9 @@ def _build(
             continue
         columns[role.column_name] = _profile(spec, data, role)
     segments = _segments(spec, data)
-    quality = quality_aggregates(spec, data, segments) if data.is_file and data.n_labelled else {}
+    quality: dict[str, pl.DataFrame] = {}
+    if data.is_file and data.n_labelled:
+        quality = quality_aggregates(spec, data, segments, columns.get("@prediction"))
     profile = ReferenceProfile(
         id=_content_id(columns, segments),
         kind=spec.reference.kind,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import polars as pl
 
 from metrics_py.intervals import N_SEGMENT_BUCKETS
+from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.profile.resolution import decision_threshold
 from metrics_py.quality.areas import areas_of_scores
 from sightline.spec.model import MonitorSpec
@@ -17,10 +19,12 @@ KEYS = {"window_key": "reference", "model_version": "reference"}
 N_SCORE_BINS = 256
 
 
-def quality_aggregates(spec: MonitorSpec, data: ReferenceData, segments: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def quality_aggregates(
+    spec: MonitorSpec, data: ReferenceData, segments: pl.DataFrame, prediction: ColumnProfile | None = None
+) -> dict[str, pl.DataFrame]:
     """Sums of the labelled rows of a reference file.
 
-    They are ``confusion``, ``score_label_bins``, ``score_areas``, ``quality_sums`` and ``custom_sums``.
+    They are ``confusion``, ``score_label_bins``, ``score_areas``, ``quality_sums``, ``custom_sums`` and ``error_bins``.
 
     Parameters
     ----------
@@ -30,6 +34,8 @@ def quality_aggregates(spec: MonitorSpec, data: ReferenceData, segments: pl.Data
         From `file_data`.
     segments : polars.DataFrame
         ``segment_column, value`` with a segment of their own.
+    prediction : ColumnProfile, optional
+        Bins of a regression's prediction; without them ``error_bins`` has no rows.
 
     Returns
     -------
@@ -58,6 +64,7 @@ def quality_aggregates(spec: MonitorSpec, data: ReferenceData, segments: pl.Data
         "score_areas": _score_areas(spec, everything),
         "quality_sums": _sums(everything),
         "custom_sums": _custom(spec, everything),
+        "error_bins": _errors(spec, everything, prediction),
     }
 
 
@@ -173,6 +180,30 @@ def _sums(rows: pl.DataFrame) -> pl.DataFrame:
         n_score=forecast.count().cast(pl.Int64),
     )
     return _keyed(sums.sort(by))
+
+
+def _errors(spec: MonitorSpec, rows: pl.DataFrame, prediction: ColumnProfile | None) -> pl.DataFrame:
+    """Sizes of a regression's errors by bin of the prediction."""
+    both = rows.drop_nulls(["forecast", "outcome"]).filter(pl.col("forecast").is_finite())
+    bins = pl.Series(np.zeros(len(both)), dtype=pl.Int32)
+    if prediction is None or spec.model.task != "regression":
+        both, bins = both.clear(), bins.clear()
+    else:
+        ends, bin_of_end = prediction.cuts()
+        bins = pl.Series(bin_of_end[np.searchsorted(ends, both["forecast"].to_numpy())], dtype=pl.Int32)
+    error = pl.col("forecast") - pl.col("outcome")
+    sums = (
+        both.with_columns(prediction_bin=bins)
+        .group_by("segment", "prediction_bin")
+        .agg(
+            n=pl.len().cast(pl.Int64),
+            sum_prediction=pl.col("forecast").sum(),
+            sum_abs_error=error.abs().sum(),
+            sum_squared_error=(error**2).sum(),
+            sum_fourth_error=(error**4).sum(),
+        )
+    )
+    return _keyed(sums.sort("segment", "prediction_bin"))
 
 
 def _custom(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:

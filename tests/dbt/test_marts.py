@@ -177,6 +177,27 @@ def test_score_bins(binary, multiclass, regression):
     assert multiclass.mart("score_bins").is_empty() and regression.mart("score_bins").is_empty()
 
 
+def test_prediction_and_error_bins(binary, regression):
+    """In the bins in which drift counts predictions: all of them, and the errors of the labelled ones."""
+    ends, bins = load_reference(regression.paths).columns["@prediction"].cuts()
+    price, error = pl.col("Preis €"), pl.col("Preis €") - pl.col("_label")
+
+    def binned(frame: pl.DataFrame) -> pl.DataFrame:
+        frame = frame.drop_nulls("Preis €").filter(price.is_finite())
+        at = np.asarray(bins)[np.searchsorted(ends, frame["Preis €"].to_numpy(), side="left")]
+        return frame.with_columns(prediction_bin=pl.Series(at, dtype=pl.Int32))
+
+    by, mean = ["prediction_bin"], {"n": N, "sum_prediction": price.sum()}
+    check(regression, "prediction_bins", aggregate(binned(rows(regression)), by, **mean))
+    sums = {
+        "sum_abs_error": error.abs().sum(),
+        "sum_squared_error": (error**2).sum(),
+        "sum_fourth_error": (error**4).sum(),
+    }
+    check(regression, "error_bins", aggregate(binned(labelled(regression)), by, **mean, **sums))
+    assert binary.mart("error_bins").is_empty() and binary.mart("prediction_bins").is_empty()
+
+
 def test_score_label_bins(binary, multiclass):
     by = ["bucket", "class_name", "score_bin", "is_positive"]
 

@@ -235,6 +235,19 @@ class TestHistory:
         found = evaluation(instance, spec, "estimated_quality", "estimate__roc_auc", workshop.day(DAYS - 1))
         assert found.description.startswith("Estimated without labels: assumes P(y | score) as in the reference. ")
 
+    def test_errors_are_estimated_for_every_hour_and_audited(self, workshop, instance):
+        spec, paths = workshop.price, workshop.home.monitor("price")
+        estimated = read_judgements(paths, metric="estimated_mae", asset="estimated_quality", segment="all")
+        realised = read_judgements(paths, metric="mae", asset="model_quality", segment="all")
+        both = realised.filter(pl.col("status").is_in(["ok", "warn"])).join(
+            estimated, on=["window_start", "model_version"], suffix="_before"
+        )
+        assert len(estimated) == HOURS and set(both["status_before"]) == {"ok"} and len(both) > HOURS / 2
+        assert both["value"].is_between(both["ci_low_before"], both["ci_high_before"]).mean() > 0.85
+        assert estimated["reason"].str.starts_with("estimated without labels: assumes errors at each predicted").all()
+        assert set(states(instance, spec, "estimated_quality", "estimate__mae").values()) == {"SUCCEEDED"}
+        assert not read_judgements(paths, metric="estimation_error_mae", asset="model_quality").is_empty()
+
     def test_the_run_can_be_found_from_the_ui(self, workshop, instance):
         [run] = [r for r in instance.get_runs() if r.job_name == "churn__backfill"]
         assert run.is_success

@@ -27,6 +27,12 @@ MARTS: Mapping[str, Mapping[str, str]] = {
         "n": "bigint",
         **dict.fromkeys(("sum_score", "sum_squared_score", "sum_log_loss_positive", "sum_log_loss_negative"), "double"),
     },
+    "prediction_bins": {"prediction_bin": "integer", "n": "bigint", "sum_prediction": "double"},
+    "error_bins": {
+        "prediction_bin": "integer",
+        "n": "bigint",
+        **dict.fromkeys(("sum_prediction", "sum_abs_error", "sum_squared_error", "sum_fourth_error"), "double"),
+    },
     "rejections": {
         "kind": "varchar",
         "column_name": "varchar",

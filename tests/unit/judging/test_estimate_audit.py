@@ -137,10 +137,29 @@ def test_a_few_windows_condemn_no_estimator(home, spec, publish):
     assert set(audit(spec, home.monitor(spec.id), rows("roc_auc", np.full(5, 0.7))).judgements["status"]) == {"ok"}
 
 
-def test_tasks_without_estimates_have_no_audit(home, make_spec):
+def test_a_regression_is_audited_by_its_mean_absolute_error(home, make_spec):
     spec = make_spec(
         model={"id": "price", "task": "regression"},
         columns={"prediction": "p"},
+        labels={"column": "y", "expected_delay": "2d"},
+    )
+    paths = home.monitor(spec.id)
+    window_end = pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
+    told = rows("estimated_mae", np.full(40, 3.0), half=0.3)
+    told = told.with_columns(monitor=pl.lit(spec.id), window_end=window_end)
+    append_judgements(paths, "estimated_quality", told, "run", datetime(2026, 6, 1, tzinfo=UTC))
+    found = audit(spec, paths, rows("mae", np.repeat([3.1, 4.0], 20)))
+    judged = found.judgements.sort("window_start")
+    assert set(judged["metric"]) == {"estimation_error_mae"} == set(found.evidence["statistic"])
+    assert judged["value"].to_list() == pytest.approx([0.1] * 20 + [1.0] * 20)
+    assert judged["status"][0] == "ok" and judged["status"][-1] == "warn"
+    assert judged["reason"][-1].startswith("the estimates are not validated: 20 of the last 30 realised values")
+
+
+def test_tasks_without_estimates_have_no_audit(home, make_spec):
+    spec = make_spec(
+        model={"id": "find", "task": "ranking"},
+        columns={"prediction": "p", "query_id": "q"},
         labels={"column": "y", "expected_delay": "2d"},
     )
     assert plan.audited_metric(spec) is None and plan.estimated_metrics(spec) == []
