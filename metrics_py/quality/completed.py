@@ -137,11 +137,17 @@ def complete(
 def _error_of_law(
     weighed: pl.DataFrame, make: Callable[[pl.DataFrame], Tables], evaluate: Evaluate, keys: list[str]
 ) -> pl.DataFrame:
-    """Variance of each metric that comes from the law: derivative by the logarithm of each cell's share, squared."""
-    cells = weighed.filter(pl.col("log_variance") > 0).select(*keys, "cell", "log_variance").unique()
+    """Variance of each metric that comes from the law: derivative by the logarithm of each cell's share, squared.
+
+    Of a group with rows of several ages, the errors of a cell at all of them are taken for one, each as large as it is:
+    what comes after the oldest is unknown to all.
+    """
+    largest = pl.col("log_variance").max()
+    cells = weighed.group_by(*keys, "cell").agg(largest).filter(pl.col("log_variance") > 0)
     base = pl.concat([cells.select(*keys, "cell"), cells.select(keys).unique().with_columns(cell=pl.lit(-1, pl.Int64))])
     moved = base.rename({"cell": "moved"}).join(weighed, on=keys)
-    factor = pl.when(pl.col("moved") == pl.col("cell")).then(1 + STEP).otherwise(1.0)
+    part = (pl.col("log_variance") / pl.col("log_variance").max().over(*keys, "moved", "cell")).sqrt().fill_nan(0.0)
+    factor = pl.when(pl.col("moved") == pl.col("cell")).then(1 + STEP * part.fill_null(0.0)).otherwise(1.0)
     moved = moved.with_columns(weight=pl.col("weight") * factor, bucket=pl.lit(0, pl.Int32))
     found = evaluate(make(moved), [*keys, "moved"]).select(*keys, "moved", "metric", "value")
     still = found.filter(pl.col("moved") == -1).drop("moved").rename({"value": "still"})

@@ -92,7 +92,7 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
                 publish_law(paths, maturity.delays(spec, con, now).law)
                 publish_delays(paths, maturity.delays(left_open(spec), con, now).learnt(spec.window))
                 starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
-                publish_provisional(paths, judged.judgements, starts)
+                publish_provisional(paths, judged.judgements.filter(pl.col("window_start").is_in(starts)), starts)
         rows = judged.judgements.with_columns(
             monitor=pl.lit(monitor.id), window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
         )

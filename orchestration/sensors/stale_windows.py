@@ -16,6 +16,7 @@ from enum import Enum
 from sightline.lake.store.progress import Done
 from sightline.spec.flows import DELAYED, IMMEDIATE
 from sightline.spec.model import MonitorSpec
+from sightline.spec.stretches import sliding_windows
 from sightline.spec.windows import closes_at, keys_between, matures_at, next_key
 
 MAX_SILENCE = {"hourly": 72, "daily": 14, "weekly": 4}
@@ -129,12 +130,15 @@ def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]
     """Windows that must be judged when they close.
 
     Those with data and, without labels to wait for, the silent ones between them and, where data came in as they were
-    made, for a while after them: the end of a history that was loaded later is no outage.
+    made, for a while after them: the end of a history that was loaded later is no outage. With labels the silent ones
+    between are judged where sliding windows (`quality.windows`) end with them.
     """
     first, current = spec.key(spec.first_window), spec.key(listing.now)
     known = sorted(key for key in {*listing.changes, *listing.with_data} if first <= key <= current)
-    if flow == DELAYED.name or not known:
-        return known
+    if not known:
+        return []
+    if flow == DELAYED.name:
+        return keys_between(spec, known[0], known[-1]) if sliding_windows(spec) else known
     is_history = listing.fed_at is not None and listing.fed_at > late(spec, known[-1])
     silent_until = next_key(spec, known[-1], 0 if is_history else MAX_SILENCE[spec.schedule])
     return keys_between(spec, known[0], min(current, silent_until))

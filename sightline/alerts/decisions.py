@@ -24,7 +24,7 @@ from sightline.results.actions import read_actions
 from sightline.results.evidence import read_evidence
 from sightline.results.snapshots import read_snapshot, write_snapshot
 from sightline.spec.model import MonitorSpec
-from sightline.spec.stretches import split, stretch_of
+from sightline.spec.stretches import split, strides
 
 DEFAULT_WEIGHTS = {
     "model_quality/label_arrivals": 1.0,  # of the label feed, not of the model
@@ -55,6 +55,8 @@ REFERENCES = {
 """Where the reference lies on the scale of these statistics: a column that comes back to it is no incident."""
 
 STREAMS, INCIDENTS, MEMBERS = "alert_streams", "incidents", "incident_members"
+WARNING_VALUES = 3
+"""Values of a stream over several windows whose credit its evidence must exceed to warn."""
 LEVEL_WINDOWS = 28
 """So many windows before a change point tell from where a stream came."""
 CHECKPOINT_FROM = 400
@@ -65,14 +67,13 @@ REPLAYED = 8
 
 def config(spec: MonitorSpec) -> EngineConfig:
     """Settings of the engine: the budget is the promise, the weights and holidays are the user's."""
-    stretch = stretch_of(spec)
     return EngineConfig.from_budget(
         spec.alerts.budget.incidents,
         spec.alerts.budget.per,
         window=spec.window,
         warmup=spec.warmup_windows,
         warn_share=_warn_share(spec),
-        strides={stretch.ending: stretch.n} if stretch else {},
+        strides=strides(spec),
         holidays=frozenset(spec.alerts.holidays),
         follows=FOLLOWS,
         references=REFERENCES,
@@ -131,7 +132,7 @@ def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     found = _replay(spec, paths, log, actions)
     found = replace(
         found,
-        streams=with_warnings(found.streams),
+        streams=with_warnings(found.streams, strides(spec)),
         incidents=answers.of_incidents(with_settled(found, spec.settle_windows * spec.window), said),
         members=answers.of_members(found.members, found.streams, said),
     )
@@ -141,24 +142,33 @@ def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     return found
 
 
-def with_warnings(streams: pl.DataFrame) -> pl.DataFrame:
+def with_warnings(streams: pl.DataFrame, strides: Mapping[str, int] | None = None) -> pl.DataFrame:
     """Streams with `warns`: the windows in which a stream's evidence came to exceed the budget of warnings.
 
     A warning is told once. It can be told again when the evidence has fallen back to chance in between (below one
-    window), or the stream has been in an incident.
+    window), or the stream has been in an incident. A stream over n windows is credited with n of them at each value,
+    whatever that is: it warns from `WARNING_VALUES` times n windows on, and has fallen back below n.
 
     Parameters
     ----------
     streams : polars.DataFrame
         Of `STREAMS_SCHEMA`, sorted by window within each stream.
+    strides : mapping of str to int, optional
+        Ending of streams over several windows -> their number.
 
     Returns
     -------
     polars.DataFrame
-        The same rows.
+        The same rows; what does not warn for this reason has the status ``ok``.
     """
+    n = pl.lit(1)
+    for ending, stride in (strides or {}).items():
+        n = pl.when(pl.col("stream").str.ends_with(ending)).then(stride).otherwise(n)
+    evidence = pl.col("adjusted_evidence").fill_null(0.0)
+    is_credit = (pl.col("status") == "warn") & (n > 1) & (evidence < WARNING_VALUES * n)
+    streams = streams.with_columns(status=pl.when(is_credit).then(pl.lit("ok")).otherwise("status"))
     is_over = pl.col("status") == "warn"
-    is_chance = pl.col("adjusted_evidence").fill_null(0.0) < 1
+    is_chance = evidence < n
     state = pl.when(is_over).then(True).when((pl.col("status") != "ok") | is_chance).then(False)
     on = state.forward_fill().over("stream").fill_null(False)
     return streams.with_columns(warns=on & ~on.shift(1, fill_value=False).over("stream"))

@@ -80,7 +80,7 @@ def raised_on(paths: MonitorPaths, metric: str, column: str, window_start: datet
     given = read_evidence(paths).filter(
         pl.col("window_start") == window_start, pl.col("column").fill_null("") == column
     )
-    rows = {row["stream"]: row for row in given.iter_rows(named=True) if _watches(row["statistic"], metric)}
+    rows = {row["stream"]: row for row in given.iter_rows(named=True) if _watches(row["statistic"], metric, column)}
     found: list[Raised] = []
     for member in members.filter(pl.col("status") != MOVED).sort("joined_at").iter_rows(named=True):
         row = rows.get(member["stream"])
@@ -90,8 +90,9 @@ def raised_on(paths: MonitorPaths, metric: str, column: str, window_start: datet
     return found
 
 
-def _watches(statistic: str, metric: str) -> bool:
-    name = split(statistic)[0]
+def _watches(statistic: str, metric: str, column: str) -> bool:
+    """A column's value over a stretch is told under the metric's own name, a sliding window has a metric of its own."""
+    name = split(statistic)[0] if column else statistic
     return METRICS.get(name, name) == metric
 
 

@@ -104,12 +104,17 @@ def stream_words(
     'the number of predictions'
     >>> stream_words("data_quality/carrier/unseen_rate@7d", 0.0, 0.12)
     'carrier: the share of values that the reference does not hold, over 7 days, rose from 0 % to 12 %'
+    >>> stream_words("model_quality/roc_auc@28d", 0.8, 0.7)
+    'ROC AUC of the last 28 days fell from 0.8 to 0.7'
     """
     name, long = split(stream)
     _, column, statistic = parts(name)
     known = _statistic(statistic)
     subject = f"{ROLES.get(column, column)}: {known.phrase}" if column else known.phrase
-    subject += f", over {long}{'' if before is None or after is None else ','}" if long else ""
+    if long and column:
+        subject += f", over {long}{'' if before is None or after is None else ','}"
+    elif long:
+        subject += f" of the last {long}"
     if before is None or after is None:
         return subject
     first, last = (percent(x) if known.unit == "share" else number(x) for x in (before, after))

@@ -11,7 +11,7 @@ import polars as pl
 
 from metrics_py.alerting.changes import BACK
 from metrics_py.wording import deviations
-from sightline.alerts.stream_words import stream_words
+from sightline.alerts.stream_words import parts, stream_words
 from sightline.home import Home, MonitorPaths
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import find_monitor
@@ -126,7 +126,7 @@ def not_judged(paths: MonitorPaths, spec: MonitorSpec) -> tuple[int, list[dict[s
     if streams is None or streams.is_empty():
         return 0, []
     names = streams["stream"].unique().to_list()
-    former = {split(name)[0] for name in names if split(name)[1]}
+    former = {split(name)[0] for name in names if split(name)[1] and parts(name)[1]}  # columns over stretches
     settings = decisions.config(spec)
     needed = {name: settings.pace(name).taught for name in names if name not in former}
     patience = pl.DataFrame({"stream": list(needed), "needed": list(needed.values())})

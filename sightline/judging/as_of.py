@@ -26,9 +26,11 @@ from sightline.judging import model_quality
 from sightline.judging.frames import Work
 from sightline.judging.maturity import n_learnt_from
 from sightline.lake.store.schema import literal
-from sightline.results.judgements import JUDGEMENT_SCHEMA, read_judgements
+from sightline.results.judgements import JUDGEMENT_KEY, JUDGEMENT_SCHEMA, read_judgements
 from sightline.spec.flows import DELAYED
 from sightline.spec.model import MonitorSpec
+from sightline.spec.stretches import sliding_windows
+from sightline.spec.windows import next_key
 from sightline.warehouse import prepare, write_control
 from sightline.warehouse.reference import load_reference
 
@@ -78,7 +80,7 @@ def judgements_as_of(
             if not keys:
                 return published
             profile = load_reference(paths)
-            write_control(con, spec, profile, sorted({*keys, *_learnt_from(con, spec, at)}))
+            write_control(con, spec, profile, sorted({*keys, *_around(spec, keys, at), *_learnt_from(con, spec, at)}))
         _aggregate(Path(folder), warehouse)
         with duckdb.connect(str(warehouse), read_only=True) as con:
             work = Work(spec, paths, con, keys, profile.columns if profile else {}, at.replace(tzinfo=UTC))
@@ -92,7 +94,11 @@ def judgements_as_of(
     ).select(*(pl.col(name).cast(dtype) for name, dtype in JUDGEMENT_SCHEMA.items()), asset=pl.lit(model_quality.ASSET))
     starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
     is_old = (pl.col("asset") == model_quality.ASSET) & pl.col("window_start").is_in(starts)
-    return pl.concat([published.filter(~is_old), redone])
+    later = redone.filter(~pl.col("window_start").is_in(starts))  # sliding windows that hold one of them
+    known = ["asset", *JUDGEMENT_KEY]
+    later = later.join(published.select(known), on=known, how="semi", nulls_equal=True)
+    kept = published.filter(~is_old).join(later.select(known), on=known, how="anti", nulls_equal=True)
+    return pl.concat([kept, redone.filter(pl.col("window_start").is_in(starts)), later])
 
 
 def _published(paths: MonitorPaths, start: datetime | None, end: datetime | None) -> pl.DataFrame:
@@ -122,6 +128,13 @@ def _unsettled(
         f"WHERE observed_at <= TIMESTAMP {literal(at.isoformat(sep=' '))}"
     )
     return sorted(key for (key,) in late if _is_wanted(spec, key, at, start, end))
+
+
+def _around(spec: MonitorSpec, keys: Sequence[str], at: datetime) -> set[str]:
+    """Windows that had ended and are in one sliding window with these."""
+    reach = max((over.n - 1 for over in sliding_windows(spec)), default=0)
+    near = {next_key(spec, key, step) for key in keys for step in range(-reach, reach + 1)}
+    return {key for key in near if _is_wanted(spec, key, at, spec.first_window, None)}
 
 
 def _learnt_from(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, at: datetime) -> list[str]:

@@ -192,6 +192,7 @@ def corrected(
     now: datetime,
     naive: pl.DataFrame,
     known: Delays,
+    parts: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Quality of some windows as all their labels will tell it.
 
@@ -208,6 +209,9 @@ def corrected(
         Result of `quality_table` and rows like its own, from the labels that are there.
     known : Delays
         Result of `delays`.
+    parts : DataFrame, optional
+        ``window_start, part``: the start of every window that those of `keys` are sums of, itself among them. Each is
+        completed by its own age; the sum is as mature as its youngest part. Default: each window is its own.
 
     Returns
     -------
@@ -220,29 +224,52 @@ def corrected(
     plain = naive.with_columns(nothing.alias(NAIVE), maturity=nothing, is_biased=pl.lit(False))
     if known.law is None:
         return only_told(plain, immature(spec, keys, now, known), NO_LAW)
-    lacking = set(known.lacking())
-    young = [
-        key
-        for key in keys
-        if _is_young(spec, known, key, ALL_IN) or spec.window_start(key).replace(tzinfo=None) in lacking
-    ]
-    if not young or not has_mart(con, "quality_cells"):
+    young = _young_parts(spec, known, keys, parts)
+    if young.is_empty() or not has_mart(con, "quality_cells"):
         return plain
-    rows = _joint_rows(spec, con, young)
+    starts = young["part"].unique().sort()
+    rows = _joint_rows(spec, con, [spec.key(start) for start in starts])
     if rows.is_empty():
         return plain
-    ages = _with_age(spec, rows.select("window_start").unique(), known.until)
-    weighed = weigh(rows, known.law, ages, [*BY, "kind"])
+    over = rows.rename({"window_start": "part"}).join(young.rename({"window_start": "over"}), on="part")
+    ages = _with_age(spec, pl.DataFrame({"window_start": starts}), known.until)
+    by = ["over", *(name for name in BY if name != "window_start"), "kind"]
+    weighed = weigh(over.rename({"part": "window_start"}), known.law, ages, by)
+    weighed = weighed.drop("window_start").rename({"over": "window_start"})
     whole = pl.col("segment") == "all"
     found = complete(weighed, _tables, _evaluate(spec), known.law, BY, whole, "window_start")
-    slowest = ages.select(
-        "window_start",
-        slowest=pl.Series([known.slowest(spec, start.replace(tzinfo=UTC)) for start in ages["window_start"]]),
-    )
-    states = found.states.join(slowest, on="window_start")
-    assert known.shares is not None
-    states = states.join(known.shares.windows, on="window_start", how="left")
+    states = found.states.join(_states_of_parts(spec, con, known, young), on="window_start")
     return _joined(spec, known.law, plain, found.table, states)
+
+
+def _young_parts(spec: MonitorSpec, known: Delays, keys: Sequence[str], parts: pl.DataFrame | None) -> pl.DataFrame:
+    """``window_start, part`` of the windows of which some part has labels to come, or lacks some."""
+    own = [spec.window_start(key).replace(tzinfo=None) for key in keys]
+    schema = {"window_start": pl.Datetime("us"), "part": pl.Datetime("us")}
+    parts = pl.DataFrame({"window_start": own, "part": own}, schema=schema) if parts is None else parts
+    lacking = set(known.lacking())
+    known_parts = parts.select("part").unique()
+    is_young = [start in lacking or _is_young(spec, known, spec.key(start), ALL_IN) for start in known_parts["part"]]
+    young = known_parts.filter(pl.Series(is_young, dtype=pl.Boolean))
+    return parts.join(parts.join(young, on="part").select("window_start").unique(), on="window_start")
+
+
+def _states_of_parts(
+    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, known: Delays, parts: pl.DataFrame
+) -> pl.DataFrame:
+    """``window_start, slowest, share, expected, lacking``: as mature as the youngest part, lacking where one lacks."""
+    assert known.shares is not None
+    starts = parts["part"].unique().sort()
+    slowest = [known.slowest(spec, start.replace(tzinfo=UTC)) for start in starts]
+    counts = read_mart(con, "label_counts", [spec.key(start) for start in starts]).filter(pl.col("segment") == "all")
+    n = counts.group_by(part="window_start").agg(n=pl.col("n_predictions").sum().cast(pl.Float64))
+    joined = (
+        parts.join(pl.DataFrame({"part": starts, "slowest": slowest}), on="part")
+        .join(known.shares.windows.rename({"window_start": "part"}), on="part", how="left")
+        .join(n, on="part", how="left")
+    )
+    mean = {name: (pl.col(name) * pl.col("n")).sum() / pl.col("n").sum() for name in ("share", "expected")}
+    return joined.group_by("window_start").agg(pl.col("slowest").min(), pl.col("lacking").any(), **mean)
 
 
 def _is_young(spec: MonitorSpec, known: Delays, key: str, share: float) -> bool:

@@ -13,14 +13,17 @@ from metrics_py.quality.classification import N_SCORE_BINS
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
-from sightline.judging import custom_python, custom_sql, drift, maturity
+from sightline.judging import custom_python, custom_sql, drift, label_pace, maturity
 from sightline.judging.estimate_audit import audit
-from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform, quality_evidence
+from sightline.judging.frames import BY, EVIDENCE, JUDGED, SIGN, Judged, Work, conform, quality_evidence
+from sightline.judging.label_rates import at_one_age, label_rates
 from sightline.judging.marts import ALL_VERSIONS, read_areas, read_mart, with_all_versions
 from sightline.judging.reference_bounds import with_bounds
 from sightline.judging.scales import on_scale, scales
+from sightline.judging.sliding import as_sums, ends_of, parts_of, sums_at_once
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
+from sightline.spec.stretches import SlidingWindow, sliding_windows
 from sightline.spec.windows import matures_at
 
 ASSET = "model_quality"
@@ -42,7 +45,11 @@ def limits(spec: MonitorSpec) -> dict[str, tuple[float, float]]:
 
 
 def judge(work: Work) -> Judged:
-    """Quality of every window of a run, and drift of the label; windows without any prediction have no rows."""
+    """Quality of every window of a run, and drift of the label; windows without any prediction have no rows.
+
+    Rows over sliding windows (`quality.windows`) are also of windows after those of the run: of published ones that
+    hold one of them.
+    """
     spec, paths, con, keys, profiles, now = work.spec, work.paths, work.con, work.keys, work.profiles, work.now
     label = {name: profile for name, profile in profiles.items() if name == "@label"}
     moved = drift.judge_bins(spec, con, "label_bins", keys, label, ASSET)
@@ -52,7 +59,8 @@ def judge(work: Work) -> Judged:
     told = maturity.only_told(moved.judgements, [*late, *known.lacking()])
     moved = Judged(told, _without(moved.evidence, late))
     audited = audit(spec, paths, quality.judgements)
-    parts = (quality, moved, audited)
+    sliding = [_sliding(work, known, over) for over in sliding_windows(spec)]
+    parts = (quality, moved, audited, label_pace.judge(work, known), *sliding)
     return Judged(pl.concat([p.judgements for p in parts]), pl.concat([p.evidence for p in parts]))
 
 
@@ -68,13 +76,51 @@ def _quality(
     now: datetime,
     known: maturity.Delays,
 ) -> Judged:
+    exact = exact_values(read_areas(spec, con, keys), BY, spec.model.task)
+    found = _of_labels(spec, con, keys, exact)
+    if found is None:
+        return Judged(conform(pl.DataFrame(schema=dict.fromkeys(BY, pl.String))), pl.DataFrame(schema=EVIDENCE))
+    table, label_counts = found
+    own = custom_python.evaluate(spec, paths, con, keys, needs_label=True, min_rows=spec.quality.min_labels)
+    counts = label_counts.filter(model_version=ALL_VERSIONS, segment="all")
+    counts = counts.group_by("window_start").agg(n=pl.col("n_labelled").sum().cast(pl.Int64))
+    gaps = custom_sql.without_value(spec, table, counts, needs_label=True)
+    table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
+    late = maturity.immature(spec, keys, now, known)
+    rates = label_rates(label_counts)
+    table = _in_range(spec, maturity.corrected(spec, con, keys, now, table, known))
+    young = table.filter(pl.col(maturity.NAIVE).is_not_null()).select(BY).unique()
+    told = told_areas(table, exact.join(young, on=list(BY), how="anti", nulls_equal=True))
+    judged = conform(pl.concat([told, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
+    worse = {**directions(spec), **own.directions}
+    not_due = pl.col("window_start").is_in(late) & (pl.col("metric") == "labelled_rate")
+    waiting = maturity.only_told(judged.filter(not_due), late)
+    judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {**limits(spec), **own.limits})
+    streams = pl.concat(
+        [_streams(spec, table, late), _without(at_one_age(spec, con, rates, known), late)], how="diagonal_relaxed"
+    ).filter(pl.col("metric").is_in(plan.quality_metrics(spec)))
+    return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))
+
+
+def _of_labels(
+    spec: MonitorSpec,
+    con: duckdb.DuckDBPyConnection,
+    keys: Sequence[str],
+    exact: pl.DataFrame | None = None,
+    parts: pl.DataFrame | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """Quality by the labels that are there, and label counts; None without any row.
+
+    `parts` names the windows that others are sums of (``window_start, part``); default: each is its own.
+    """
     marts = {
         name: _read(spec, con, name, keys)
         for name in ("confusion", "score_label_bins", "quality_sums", "custom_sums", "label_counts")
     }
-    exact = exact_values(read_areas(spec, con, keys), BY, spec.model.task)
     if all(mart.is_empty() for mart in marts.values()):
-        return Judged(conform(pl.DataFrame(schema=dict.fromkeys(BY, pl.String))), pl.DataFrame(schema=EVIDENCE))
+        return None
+    if parts is not None:
+        marts = {name: as_sums(mart, parts) for name, mart in marts.items()}
     table = quality_table(
         marts["confusion"],
         marts["score_label_bins"],
@@ -87,27 +133,45 @@ def _quality(
         by=BY,
         exact=exact,
     )
-    own = custom_python.evaluate(spec, paths, con, keys, needs_label=True, min_rows=spec.quality.min_labels)
-    counts = marts["label_counts"].filter(model_version=ALL_VERSIONS, segment="all")
-    counts = counts.group_by("window_start").agg(n=pl.col("n_labelled").sum().cast(pl.Int64))
-    gaps = custom_sql.without_value(spec, table, counts, needs_label=True)
-    table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
-    late = maturity.immature(spec, keys, now, known)
-    rates = _label_rates(marts["label_counts"])
-    table = _in_range(spec, maturity.corrected(spec, con, keys, now, table, known))
-    young = table.filter(pl.col(maturity.NAIVE).is_not_null()).select(BY).unique()
-    told = told_areas(table, exact.join(young, on=list(BY), how="anti", nulls_equal=True))
-    judged = conform(pl.concat([told, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
-    worse = {**directions(spec), **own.directions}
-    not_due = pl.col("window_start").is_in(late) & (pl.col("metric") == "labelled_rate")
-    waiting = maturity.only_told(judged.filter(not_due), late)
-    judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {**limits(spec), **own.limits})
-    table = on_scale(table, scales(spec))
-    waits = pl.col("window_start").is_in(late) & (pl.col("is_biased") | pl.col("stabilised_value").is_null())
-    streams = pl.concat([table.filter(~waits), _without(rates, late)], how="diagonal_relaxed").filter(
-        pl.col("metric").is_in(plan.quality_metrics(spec))
-    )
-    return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))
+    return table, marts["label_counts"]
+
+
+def _streams(spec: MonitorSpec, table: pl.DataFrame, late: Sequence[datetime]) -> pl.DataFrame:
+    """What the alert engine may see: on its scale, and not before it is known without bias."""
+    scaled = on_scale(table, scales(spec))
+    waits = pl.col("window_start").is_in(list(late)) & (pl.col("is_biased") | pl.col("stabilised_value").is_null())
+    return scaled.filter(~waits)
+
+
+def _sliding(work: Work, known: maturity.Delays, over: SlidingWindow) -> Judged:
+    """Quality of the sliding windows of one length that hold a window of the run.
+
+    Sums of the same aggregates; evidence is a block's, so that no row is counted twice.
+    """
+    spec, now = work.spec, work.now
+    ends = ends_of(spec, work.paths, work.keys, over)
+    parcels = [_sums(work, known, parcel, over) for parcel in sums_at_once(ends, over)]
+    tables = [table for table in parcels if table is not None]
+    if not tables:
+        return Judged(pl.DataFrame(schema=JUDGED), pl.DataFrame(schema=EVIDENCE))
+    table, named = pl.concat(tables), pl.col("metric") + over.ending
+    judged = conform(told_areas(table, table.select(*BY, "metric").clear()).with_columns(named, column=pl.lit("")))
+    worse = {metric + over.ending: side for metric, side in directions(spec).items()}
+    ranges = {metric + over.ending: limit for metric, limit in limits(spec).items()}
+    judged = with_bounds(spec, work.paths, ASSET, judged, worse, ranges, over)
+    blocks = _streams(spec, table, maturity.immature(spec, ends, now, known))
+    blocks = blocks.filter(over.ends_block(spec, pl.col("window_start"))).with_columns(named)
+    return Judged(_not_due(spec, judged, ends, now), quality_evidence(blocks, ASSET))
+
+
+def _sums(work: Work, known: maturity.Delays, ends: Sequence[str], over: SlidingWindow) -> pl.DataFrame | None:
+    """Metrics of some sliding windows, corrected; None where none of them holds any row."""
+    spec, parts = work.spec, parts_of(work.spec, ends, over)
+    found = _of_labels(spec, work.con, [spec.key(start) for start in parts["part"].unique()], parts=parts)
+    if found is None:
+        return None
+    table = found[0].filter(pl.col("metric").is_in(plan.sliding_metrics(spec)))
+    return _in_range(spec, maturity.corrected(spec, work.con, ends, work.now, table, known, parts))
 
 
 def _in_range(spec: MonitorSpec, table: pl.DataFrame) -> pl.DataFrame:
@@ -168,25 +232,3 @@ def _early(spec: MonitorSpec, keys: Sequence[str], now: datetime) -> list[dateti
 
 def _read(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, name: str, keys: Sequence[str]) -> pl.DataFrame:
     return with_all_versions(spec, read_mart(con, name, keys))
-
-
-def _label_rates(counts: pl.DataFrame) -> pl.DataFrame:
-    """Share of predictions that have a label by now, on the arcsine scale for the engine.
-
-    It is judged when the labels are due.
-    """
-    sums = counts.group_by(BY).agg(
-        pl.col("n_predictions").sum().cast(pl.Int64), pl.col("n_labelled").sum().cast(pl.Int64)
-    )
-    n, labelled = pl.col("n_predictions"), pl.col("n_labelled")
-    return sums.filter(n > 0).select(
-        *BY,
-        metric=pl.lit("labelled_rate"),
-        value=labelled / n,
-        n=n,
-        status=pl.lit("ok"),
-        reason=pl.lit(None, dtype=pl.String),
-        reason_code=pl.lit(None, dtype=pl.String),
-        stabilised_value=((labelled + 0.375) / (n + 0.75)).sqrt().arcsin(),
-        variance=1 / (4 * n),
-    )

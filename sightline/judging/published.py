@@ -18,7 +18,7 @@ from sightline.results.evidence import read_evidence
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.model import MonitorSpec, Threshold
-from sightline.spec.stretches import split, stretch_of
+from sightline.spec.stretches import split, stretch_of, strides
 
 DAY = timedelta(days=1)
 
@@ -201,7 +201,9 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
                 members.with_columns(evidence_days=pl.col("adjusted_evidence") * (spec.window / DAY)), IncidentMember
             )
         ],
-        frozenset(c for a, c, s in named.select("asset", "column", "statistic").rows() if a == asset and split(s)[1]),
+        frozenset(
+            c for a, c, s in named.select("asset", "column", "statistic").rows() if a == asset and c and split(s)[1]
+        ),
         _typed(waiting.join(named, on="stream", how="left"), StreamState),
     )
 
@@ -223,9 +225,9 @@ def _with_thresholds(spec: MonitorSpec, rows: list[Judgement]) -> list[Judgement
 
 
 def held(spec: MonitorSpec, streams: pl.DataFrame) -> pl.DataFrame:
-    """Decisions, those on a member of an incident over a stretch also in the windows until the next one ends.
+    """Decisions, those on a member of an incident over several windows also in the windows until its next value.
 
-    Between two stretches nothing new is known of it: it is still away, and the incident still open.
+    In between nothing new is known of it: it is still away, and the incident still open.
 
     Parameters
     ----------
@@ -238,15 +240,16 @@ def held(spec: MonitorSpec, streams: pl.DataFrame) -> pl.DataFrame:
     DataFrame
         The same columns; no window that the engine has not decided.
     """
-    stretch = stretch_of(spec)
-    if stretch is None or streams.is_empty():
+    if streams.is_empty():
         return streams
-    away = streams.filter(pl.col("stream").str.ends_with(stretch.ending) & pl.col("in_incident"))
     told_once = {"warns": pl.lit(False)} if "warns" in streams.columns else {}
-    later = [
-        away.with_columns(window_start=pl.col("window_start") + k * spec.window, **told_once)
-        for k in range(1, stretch.n)
-    ]
+    later: list[pl.DataFrame] = []
+    for ending, stride in strides(spec).items():
+        away = streams.filter(pl.col("stream").str.ends_with(ending) & pl.col("in_incident"))
+        later += [
+            away.with_columns(window_start=pl.col("window_start") + k * spec.window, **told_once)
+            for k in range(1, stride)
+        ]
     decided = pl.col("window_start") <= streams["window_start"].max()
     return pl.concat([streams, *(frame.filter(decided) for frame in later)])
 

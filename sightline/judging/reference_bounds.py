@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from sightline.judging.frames import conform
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.results.judgements import read_judgements
 from sightline.spec.model import MonitorSpec
+from sightline.spec.stretches import SlidingWindow
 from sightline.warehouse.reference import load_reference
 
 MIN_REFERENCE_WINDOWS = 8
@@ -35,6 +36,7 @@ def with_bounds(
     judged: pl.DataFrame,
     direction: Mapping[str, int],
     limits: Mapping[str, tuple[float, float]],
+    over: SlidingWindow | None = None,
 ) -> pl.DataFrame:
     """Compare with the reference's windows: reference value, bounds, and the status ``warn`` beyond them.
 
@@ -56,6 +58,9 @@ def with_bounds(
         Worse side: 1 above, -1 below, 0 both; metrics not named are never judged.
     limits : mapping of metric to (low, high)
         Range of the metric, to which bounds are cut.
+    over : SlidingWindow, optional
+        What the values are over. Only those of whole blocks within the reference are ordinary ones: windows that
+        overlap vary together.
 
     Returns
     -------
@@ -71,7 +76,7 @@ def with_bounds(
         },
         schema={"metric": pl.String, "side": pl.Int8, "least": pl.Float64, "most": pl.Float64},
     )
-    facts = reference_facts(spec, paths, asset, judged)
+    facts = reference_facts(spec, paths, asset, judged, over)
     on = [name for name in ("window_start", "segment", "column", "metric") if name in facts.columns]
     frame = (
         judged.drop("reference_value", "bound_low", "bound_high")
@@ -105,7 +110,9 @@ def with_bounds(
     )
 
 
-def reference_facts(spec: MonitorSpec, paths: MonitorPaths, asset: str, judged: pl.DataFrame) -> pl.DataFrame:
+def reference_facts(
+    spec: MonitorSpec, paths: MonitorPaths, asset: str, judged: pl.DataFrame, over: SlidingWindow | None = None
+) -> pl.DataFrame:
     """Mean, deviation and number of the reference's windows per segment, column and metric.
 
     Where it is rolling, per window too.
@@ -126,12 +133,17 @@ def reference_facts(spec: MonitorSpec, paths: MonitorPaths, asset: str, judged: 
         pl.col("value").is_not_null(),
     )
     if spec.reference.kind == "rolling":
-        return _rolling_facts(spec, history, group)
+        return _rolling_facts(spec, history, group, over)
+    if over is not None:
+        history = history.filter(over.ends_block(spec, pl.col("window_start")))
+        start += (over.n - 1) * spec.window
     inside = history.filter(pl.col("window_start").is_between(pl.lit(start), pl.lit(end), closed="left"))
     facts = _with_t(inside.group_by(group).agg(**_facts(pl.col("value"), pl.col("n"))))
     if spec.reference.kind != "file":
         return facts
     known = file_values(spec, paths, asset)
+    if over is not None:
+        known = known.with_columns(pl.col("metric") + over.ending)
     return facts.join(known, on=group, how="full", coalesce=True).with_columns(
         reference_value=pl.coalesce("known", "reference_value")
     )
@@ -182,12 +194,19 @@ def _facts(value: pl.Expr, n: pl.Expr) -> dict[str, pl.Expr]:
     }
 
 
-def _rolling_facts(spec: MonitorSpec, history: pl.DataFrame, group: list[str]) -> pl.DataFrame:
-    period = spec.reference.length
+def _rolling_facts(
+    spec: MonitorSpec, history: pl.DataFrame, group: list[str], over: SlidingWindow | None = None
+) -> pl.DataFrame:
+    """Facts of the `length` before each window; of sliding ones those of the blocks that had ended before it began."""
+    reach = spec.reference.length
+    period = reach if over is None else reach - (over.n - 1) * spec.window
+    if period <= timedelta(0):
+        history, period = history.clear(), reach
     rolled = history.sort("window_start").rolling(
-        "window_start", period=period, offset=-period, closed="left", group_by=group
+        "window_start", period=period, offset=-reach, closed="left", group_by=group
     )
-    return _with_t(rolled.agg(**_facts(pl.col("value"), pl.col("n"))))
+    counts = pl.lit(value=True) if over is None else over.ends_block(spec, pl.col("window_start"))
+    return _with_t(rolled.agg(**_facts(pl.col("value").filter(counts), pl.col("n").filter(counts))))
 
 
 def _with_t(facts: pl.DataFrame) -> pl.DataFrame:

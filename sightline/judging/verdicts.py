@@ -22,7 +22,7 @@ from sightline.alerts.stream_words import stream_words
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
 from sightline.spec.model import Threshold
 from sightline.spec.plan import PlannedCheck, family, metrics_of
-from sightline.spec.stretches import is_over_stretch, split
+from sightline.spec.stretches import is_over_stretch, metric_words, split
 
 Level = Literal["ok", "warn", "error"]
 Cause = Literal["rule", "incident", "evidence", ""]
@@ -217,7 +217,7 @@ def _verdict(
         return None
     waiting = [s.known_to for s in members if s.known_to is not None]
     streams = [s for s in streams if s.known_to is None]
-    long = [s for s in streams if split(s.stream)[1] and s.status != "insufficient_data"]
+    long = [s for s in streams if s.column and split(s.stream)[1] and s.status != "insufficient_data"]
     standings = {standing(s, incidents) for s in members}
     strongest = max(
         (s for s in streams if s.adjusted_evidence_days is not None),
@@ -272,7 +272,7 @@ def _crossed(row: Judgement) -> Iterator[tuple[Level, str]]:
         if row.status == "provisional" and not _breaks_throughout(threshold, row):
             continue
         if broken:
-            yield broken[0], f"{row.metric.replace('_', ' ').capitalize()} {number(row.value)} is {broken[1]}"
+            yield broken[0], f"{metric_words(row.metric).capitalize()} {number(row.value)} is {broken[1]}"
 
 
 def _breaks_throughout(threshold: Threshold, row: Judgement) -> bool:
@@ -430,7 +430,7 @@ def _text(
     hard: bool,
     incidents: Mapping[str, list[IncidentMember]],
 ) -> str:
-    name = row.metric.replace("_", " ")
+    name = metric_words(row.metric)
     if row.status == "insufficient_data" and (not rejected or row.value is None) and not _is_unclear_stretch(row):
         return f"{_incident_words(row, rejected, incidents)}Not enough data: {row.reason}."
     text = f"{name} {number(row.value)}"

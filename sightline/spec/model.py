@@ -238,6 +238,14 @@ class Quality(Part):
         ),
     )
     quantiles: tuple[float, ...] = Field(default=(0.5,), description="Regression: quantiles of the pinball loss.")
+    windows: tuple[Duration, ...] = Field(
+        default=(),
+        description=(
+            "Lengths over which quality is judged: with `[1d, 7d, 28d]` every day also over the last 7 and 28 days "
+            "(`roc_auc@7d`), for monitors with few labels a day. Multiples of the schedule, up to 92 windows; the "
+            "schedule's own window is always judged."
+        ),
+    )
 
 
 class CustomMetric(Part):

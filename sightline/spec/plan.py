@@ -16,6 +16,7 @@ from sightline.spec.durations import format_duration
 from sightline.spec.flows import BACKFILL, ESTIMATES, FLOWS, flows_of, is_estimated
 from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.rules import judged_columns
+from sightline.spec.stretches import sliding_windows, split
 
 DRIFT_KINDS: tuple[FeatureKind, ...] = ("numeric", "categorical", "boolean", "datetime")
 """Feature kinds whose drift is judged; text and embeddings are logged and checked for missing values only."""
@@ -81,7 +82,7 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
     """Realised-quality metrics of the task that the spec's columns allow, as named in the judgement table."""
     if spec.labels is None or spec.model.task == "ranking":
         return []
-    from metrics_py.quality.metrics import BUSINESS_VALUE, BY_TASK, LABELLED_RATE, PINBALL  # costs scipy
+    from metrics_py.quality.metrics import BUSINESS_VALUE, BY_TASK, OF_LABELS, PINBALL  # costs scipy
 
     columns, task = spec.columns, spec.model.task
     has_forecast = task == "regression" or bool(columns.score or columns.class_scores)
@@ -89,8 +90,19 @@ def quality_metrics(spec: MonitorSpec) -> list[str]:
     if task == "regression":
         metrics += [f"{PINBALL}{level:g}" for level in spec.quality.quantiles]
     metrics += [BUSINESS_VALUE] if spec.value_matrix else []
-    metrics.append(LABELLED_RATE.name)
+    metrics += [metric.name for metric in OF_LABELS]
     return metrics + [metric.name for metric in spec.metrics if metric.needs_label]
+
+
+def sliding_metrics(spec: MonitorSpec) -> list[str]:
+    """Realised-quality metrics that are also judged over sliding windows, without their endings.
+
+    Those that follow from sums: Python functions see rows, and what is about the labels needs no longer window.
+    """
+    from metrics_py.quality.metrics import OF_LABELS
+
+    left_out = {metric.name for metric in (*OF_LABELS, *(m for m in spec.metrics if m.python is not None))}
+    return [name for name in quality_metrics(spec) if name not in left_out]
 
 
 def estimated_metrics(spec: MonitorSpec) -> list[str]:
@@ -207,11 +219,14 @@ def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
         yield PlannedCheck(
             "data_quality", name, f"Your metric {metric.replace('_', ' ')}.", metric=metric, unit=units.get(metric, "")
         )
+    of_labels = label_texts(spec)
     for metric in quality_metrics(spec):
         name = names.check_name("quality", names.slug(metric))
         matters = ": the metric that matters most" if metric == primary else ""
-        text = f"Realised {metric.replace('_', ' ')}{matters}."
+        text = of_labels.get(metric) or f"Realised {metric.replace('_', ' ')}{matters}."
         yield PlannedCheck("model_quality", name, text, metric=metric, unit=units.get(metric, ""))
+    for window in sliding_windows(spec):
+        yield from _sliding_checks(spec, window.ending, units)
     audited = audited_metric(spec)
     if audited:
         name = names.check_name("quality", names.slug(AUDITED_AS + audited))
@@ -223,6 +238,23 @@ def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
         name = names.check_name("estimate", names.slug(metric))
         text = f"Estimated {metric.replace('_', ' ')}, before labels; {assumption(spec)}."
         yield PlannedCheck(ESTIMATES, name, text, metric=ESTIMATED_AS + metric)
+
+
+def _sliding_checks(spec: MonitorSpec, ending: str, units: dict[str, str]) -> Iterator[PlannedCheck]:
+    """``quality__roc_auc_7d``; a name of Dagster holds no ``@``."""
+    for metric in sliding_metrics(spec):
+        name = names.check_name("quality", names.slug(metric) + ending.replace("@", "_"))
+        text = f"Realised {metric.replace('_', ' ')} of the last {split(ending)[1]}, with every window."
+        yield PlannedCheck("model_quality", name, text, metric=metric + ending, unit=units.get(metric, ""))
+
+
+def label_texts(spec: MonitorSpec) -> dict[str, str]:
+    """What the metrics that are about the labels themselves are, by name."""
+    if spec.labels is None:
+        return {}
+    from metrics_py.quality.metrics import OF_LABELS  # costs scipy
+
+    return {metric.name: metric.summary for metric in OF_LABELS}
 
 
 def _traffic_light() -> Iterator[PlannedCheck]:

@@ -16,6 +16,7 @@ from metrics_py.class_names import class_text
 from sightline.errors import nearest
 from sightline.spec.durations import format_duration
 from sightline.spec.model import MonitorSpec
+from sightline.spec.stretches import ending
 from sightline.spec.yaml_lines import KeyPath
 
 _EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Z|a-z]{2,7}\b")
@@ -29,7 +30,9 @@ SERVICE_METRICS = (
     *("n_rows", "error_rate", "rejected_rate", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms"),
     *("null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate", "is_constant", "contract_rate"),
 )
-LABEL_METRICS = ("labelled_rate", "value", "business_value", "business_value_total")
+LONGEST_SLIDING, MOST_SLIDING = 92, 4
+"""Windows of the schedule in the longest sliding window, and how many lengths there may be."""
+LABEL_METRICS = ("labelled_rate", "label_arrivals", "value", "business_value", "business_value_total")
 """Metrics that no function of the registry gives; `value` is what the marts call the business value."""
 
 
@@ -322,12 +325,42 @@ def _quality(spec: MonitorSpec) -> Iterator[Problem]:
                 else "remove it: the monitor has no labels to judge quality by"
             )
             yield Problem(("quality", "primary"), what, fix)
+    yield from _windows(spec)
     if spec.value_matrix is not None and spec.labels is None:
         yield Problem(
             ("value_matrix",), "a value matrix needs labels", "add a section `labels`, or remove value_matrix"
         )
     if spec.value_matrix is not None and spec.model.task in ("binary_classification", "multiclass_classification"):
         yield from _value_matrix(spec, spec.value_matrix)
+
+
+def _windows(spec: MonitorSpec) -> Iterator[Problem]:
+    """Sliding windows are sums of the schedule's windows, few and not too long: each window adds up all of them."""
+    given, own = spec.quality.windows, format_duration(spec.window)
+    path: KeyPath = ("quality", "windows")
+    for index, length in enumerate(given):
+        told = format_duration(length)
+        if length < spec.window or length % spec.window:
+            what = f"{told} is no multiple of the schedule's window of {own}"
+            yield Problem((*path, index), what, f"write a multiple of {own}")
+        elif length in given[:index]:
+            yield Problem((*path, index), f"a length of {told} is named twice", "name it once")
+        elif length > LONGEST_SLIDING * spec.window:
+            most = format_duration(LONGEST_SLIDING * spec.window)
+            yield Problem((*path, index), f"{told} is longer than {LONGEST_SLIDING} windows", f"write at most {most}")
+    longer = [length for length in given if length > spec.window]
+    if len(longer) > MOST_SLIDING:
+        what = f"{len(longer)} lengths beside the schedule's own: each is one stream more per metric"
+        yield Problem(path, what, f"name at most {MOST_SLIDING}")
+    if longer and spec.labels is None:
+        yield Problem(path, "there are no labels to judge quality by", "add a section `labels`, or remove it")
+    own_names = {metric.name for metric in spec.metrics}
+    built_in = _built_in(spec) if longer and own_names else set[str]()  # costs scipy
+    taken = own_names & {f"{name}{ending(length).replace('@', '_')}" for name in built_in for length in longer}
+    for name in sorted(taken):
+        yield Problem(path, f"your metric {name!r} would share its check with a sliding window", "rename the metric")
+    if longer and spec.model.task == "ranking":
+        yield Problem(path, "quality of ranking models is not judged yet", "remove it")
 
 
 def _value_matrix(spec: MonitorSpec, matrix: Mapping[str, Mapping[str, float]]) -> Iterator[Problem]:

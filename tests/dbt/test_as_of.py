@@ -42,6 +42,7 @@ def history(root: Path) -> Bench:
         model={"id": "late", "task": "binary_classification"},
         columns={"score": "score", "features": {"x": "numeric"}},
         labels={"column": "label", "observed_at": "known", "expected_delay": "3d"},
+        quality={"windows": ["1d", "2d"]},
         reference={"kind": "window", "start": START.isoformat(), "end": (START + DAY).isoformat()},
     )
     return Bench(spec, Home(root), inferences, pl.concat([first, revised]))
@@ -74,7 +75,7 @@ def test_it_is_what_a_monitor_without_the_later_labels_judges(bench: Bench, tmp_
     ended = then.filter(pl.col("window_start") + DAY <= at.replace(tzinfo=None))
     columns = ["window_start", "metric", "segment", "value", "ci_low", "ci_high", "n", "status", "reason"]
     key = ["window_start", "metric", "segment"]
-    assert found["window_start"].n_unique() == 2
+    assert found["window_start"].n_unique() == 2 and "accuracy@2d" in set(found["metric"])
     assert_frame_equal(found.select(columns).sort(key), ended.select(columns).sort(key), rel_tol=1e-12)
     assert found["computed_at"].unique().to_list() == [at.replace(tzinfo=None)]
     assert not list(bench.paths.root.glob(".as-of-*"))

@@ -240,6 +240,13 @@ class TestClock:
         decided = plan(spec, "delayed", Cursor(), listing(with_data=data))
         assert spans(decided) == [("2026-01-30", "2026-01-30")]  # 01-31 is due on 02-02 at 01:00
 
+    def test_silent_windows_between_are_judged_where_sliding_windows_end_with_them(self, make_spec):
+        days = {"2026-01-20", "2026-01-23"}
+        seen = listing(changes=dict.fromkeys(days, 1), with_data=days, done={key: done(1) for key in days})
+        assert spans(plan(make_spec(), "delayed", Cursor(), seen)) == []
+        sliding = make_spec(quality={"windows": ["7d"]})
+        assert spans(plan(sliding, "delayed", Cursor(), seen)) == [("2026-01-21", "2026-01-22")]
+
     def test_a_window_is_judged_again_once_its_labels_are_complete_as_far_as_is_learnt(self, spec):
         key, ripe = "2026-01-20", datetime(2026, 1, 30, tzinfo=UTC)
         at_due = done(3, datetime(2026, 1, 22, 1, tzinfo=UTC))

@@ -285,7 +285,7 @@ class TestDirections:
         assert model_quality.directions(spec) == {
             **dict.fromkeys([*better, "business_value", "labelled_rate"], -1),
             **dict.fromkeys(["log_loss", "brier", "calibration_error", "refund"], 1),
-            "calibration_bias": 0,
+            **dict.fromkeys(["calibration_bias", "label_arrivals"], 0),
         }
 
     def test_of_every_task(self, make_spec):
@@ -293,11 +293,19 @@ class TestDirections:
             model={"id": "m", "task": "regression"}, columns={"prediction": "y"}, quality={"quantiles": [0.1]}
         )
         found = model_quality.directions(regression)
-        assert found == {"mae": 1, "rmse": 1, "r2": -1, "mean_error": 0, "pinball_0.1": 1, "labelled_rate": -1}
+        assert found == {
+            "mae": 1,
+            "rmse": 1,
+            "r2": -1,
+            "mean_error": 0,
+            "pinball_0.1": 1,
+            "labelled_rate": -1,
+            "label_arrivals": 0,
+        }
         multiclass = make_spec(
             model={"id": "m", "task": "multiclass_classification"},
             columns={"class_scores": {"a": "pa", "b": "pb"}},
         )
         worse_above = {name for name, side in model_quality.directions(multiclass).items() if side == 1}
         assert worse_above == {"log_loss", "brier"}
-        assert set(model_quality.directions(multiclass).values()) == {1, -1}
+        assert set(model_quality.directions(multiclass).values()) == {1, 0, -1}
