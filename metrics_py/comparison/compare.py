@@ -37,6 +37,7 @@ from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.resolution import LOSSY, is_lossy
 from metrics_py.profile.texts import odd_spelling, present
+from metrics_py.profile.values import category_texts, merged_spellings
 
 Row = dict[str, Any]
 SHARES_OF_ALL = ("null_rate", "not_finite_rate")
@@ -198,7 +199,7 @@ def _judge_column(
         rows = {"n_reference": sides[0].table.frame.height, "n_current": sides[1].table.frame.height}
         named = {"segment": "all", "metric": chosen[0].name, "state": unjudged.state, "reason": unjudged.reason}
         return [base | rows | named]
-    note = "" if given else _note(name, sides[0].table)
+    note = "; ".join(filter(None, ("" if given else _note(name, sides[0].table), _merged(name, reading, sides))))
     withheld = _withheld(reading, *(side.table.frame[name] for side in sides), is_given=given is not None)
     words = [_words(pair, t, reading, rates_only=withheld is not None) for t in range(len(labels))]
     clustered = sides[1].buckets is not None
@@ -227,6 +228,15 @@ def _note(name: str, old: Table) -> str:
         return old.notes.get(name, "")
     held = present(old.frame[name].head(SAMPLE_ROWS)).drop_nulls()
     return odd_spelling(held) if held.len() else ""
+
+
+def _merged(name: str, reading: Reading, sides: tuple[Side, Side]) -> str:
+    """Which texts of a categorical column count as one category with others."""
+    if reading.kind != "categorical":
+        return ""
+    texts = [side.table.frame[name] for side in sides if side.table.frame.schema[name] == pl.String]
+    told = dict.fromkeys(word for each in texts for word in merged_spellings(each, category_texts(each)))
+    return f"texts that count as one category: {', '.join(told)}" if told else ""
 
 
 def _withheld(reading: Reading, old: pl.Series, new: pl.Series, *, is_given: bool) -> tuple[str | None, str] | None:

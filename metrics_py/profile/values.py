@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from metrics_py.class_names import TRUTHS, ClassNames, category_text
 
 Kind = Literal["numeric", "categorical", "boolean", "datetime"]
+MERGED_SHOWN = 5
 WEEK_HOURS = tuple(
     f"{day} {hour:02d}" for day in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun") for hour in range(24)
 )
@@ -173,6 +174,34 @@ def category_texts(texts: pl.Series) -> pl.Series:
         return texts
     spelled = pl.Series([category_text(text) for text in distinct.to_list()], dtype=pl.String)
     return texts.replace(distinct, spelled)
+
+
+def merged_spellings(texts: pl.Series, categories: pl.Series) -> list[str]:
+    """Texts of a column that became one category with another text of it; the first `MERGED_SHOWN`.
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        As they were read.
+    categories : polars.Series of String
+        What they became.
+
+    Returns
+    -------
+    list of str
+        Each in words.
+
+    Examples
+    --------
+    >>> texts = pl.Series(["1.00", "1", "7.0", "a"])
+    >>> merged_spellings(texts, category_texts(texts))
+    ["'1.00' as '1'"]
+    """
+    if categories is texts:
+        return []
+    spellings = pl.DataFrame({"raw": texts, "category": categories}).unique().drop_nulls()
+    merged = spellings.filter(pl.col("category").is_duplicated() & (pl.col("raw") != pl.col("category"))).sort("raw")
+    return [f"{text!r} as {category!r}" for text, category in merged.head(MERGED_SHOWN).rows()]
 
 
 def float_texts(values: pl.Series) -> pl.Series:

@@ -26,7 +26,6 @@ from sightline.narrowing import Json
 
 NON_FINITE_WORDS = ("NaN", "Infinity", "-Infinity")
 """How the logging client and ProtoJSON write numbers that JSON does not have."""
-MERGED_SHOWN = 5
 EPOCH_UNITS_US = ((1e8, 1e11, 1e6), (1e11, 1e14, 1e3), (1e14, 1e17, 1.0), (1e17, 9.2e18, 1e-3))
 """(from, below, microseconds per unit): seconds, milliseconds, microseconds and nanoseconds since 1970 by magnitude."""
 
@@ -188,23 +187,6 @@ def _category(raw: pl.Series, parse: bool) -> Converted:
     if raw.dtype == pl.Object:
         return _elementwise(raw, category_of, pl.String)
     return Converted(category_texts(raw)) if raw.dtype == pl.String else _string(raw, parse)
-
-
-def merged_spellings(raw: pl.Series | None, found: Converted) -> list[str]:
-    """Texts of a column that became one category with another text of it, such as ``'1.00' as '1'``; the first ones.
-
-    Parameters
-    ----------
-    raw : polars.Series or None
-        As it was read.
-    found : Converted
-        What it became.
-    """
-    if raw is None or raw.dtype != pl.String or found.values is raw:
-        return []
-    spellings = pl.DataFrame({"raw": raw, "category": found.values}).unique().drop_nulls()
-    merged = spellings.filter(pl.col("category").is_duplicated() & (pl.col("raw") != pl.col("category"))).sort("raw")
-    return [f"{text!r} as {category!r}" for text, category in merged.head(MERGED_SHOWN).rows()]
 
 
 def _string(raw: pl.Series, parse: bool) -> Converted:

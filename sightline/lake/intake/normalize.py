@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from metrics_py.profile.values import read_classes
+from metrics_py.profile.values import merged_spellings, read_classes
 from sightline.lake.intake.chunks import BadRecord, Chunk
-from sightline.lake.intake.convert import Converted, convert, merged_spellings, without_nan
+from sightline.lake.intake.convert import Converted, convert, without_nan
 from sightline.lake.intake.roles import roles, succeeded
 from sightline.lake.intake.rounding import Rounded, rounded
 from sightline.lake.store.parts import quarantine_frame, window_starts
@@ -80,7 +80,8 @@ class _Work:
             self.issues.append((name, reason, mask))
         if name.startswith("f_") and (kind or self.kinds.get(name)) == "categorical":
             raw = self.raw[name] if self.has(name) else None
-            self.merged += [(self.sources.get(name, name), told) for told in merged_spellings(raw, found)]
+            spelled = merged_spellings(raw, found.values) if raw is not None and raw.dtype == pl.String else []
+            self.merged += [(self.sources.get(name, name), told) for told in spelled]
         return found.values
 
     def drop(self, name: str, values: pl.Series, reason: str, bad: pl.Series) -> pl.Series:

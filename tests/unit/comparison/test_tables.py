@@ -384,3 +384,19 @@ def test_folders_that_name_values_are_columns(tmp_path):
     assert found["year"].dtype == pl.Int64
     assert read_table(str(tmp_path / "ref" / "*" / "*" / "*.parquet")).frame.equals(found)
     assert read_table(tmp_path / "ref" / "country=DE").frame.columns == ["x", "year"]
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+def test_texts_that_become_one_category_are_told(form, tmp_path):
+    """As the lake notes it (`merged_categories`): whoever writes `1.00` beside `1` may mean two codes."""
+    codes = ["A1", "1", "2", "True"]
+    before, after = tmp_path / f"before.{form}", tmp_path / f"after.{form}"
+    for path, more in ((before, "1"), (after, "1.00")):
+        frame = pl.DataFrame({"x": [*codes, more] * 50, "y": range(250)})
+        {"csv": frame.write_csv, "ndjson": frame.write_ndjson, "parquet": frame.write_parquet}[form](path)
+    for given in ({}, {"kinds": {"x": "categorical"}}):
+        [row] = compare(before, after, columns=["x"], metrics=["psi"], **given).to_dicts()
+        assert (row["value"], row["state"]) == (0, "stable")
+        assert row["reason"] == "texts that count as one category: '1.00' as '1'"
+    [row] = compare(before, before, columns=["x"], metrics=["psi"]).to_dicts()
+    assert not row["reason"]
