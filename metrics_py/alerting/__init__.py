@@ -5,9 +5,11 @@ persists.
 """
 
 from metrics_py.alerting.config import EngineConfig
-from metrics_py.alerting.engine import Decision, Engine, Statistic
+from metrics_py.alerting.decision import Decision, Statistic
+from metrics_py.alerting.engine import Engine
 from metrics_py.alerting.incidents import Incident, Member
-from metrics_py.alerting.replay import INCIDENTS_SCHEMA, MEMBERS_SCHEMA, STREAMS_SCHEMA, Replay, SavedReplay, replay
+from metrics_py.alerting.replay import Replay, SavedReplay, replay
+from metrics_py.alerting.tables import INCIDENTS_SCHEMA, MEMBERS_SCHEMA, STREAMS_SCHEMA
 
 __all__ = [
     "INCIDENTS_SCHEMA",
