@@ -143,7 +143,8 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     """Keep what a label row adds to what is known of its prediction.
 
     Revisions stand in the order of `sightline.warehouse.current_labels`. A row repeats if the revision before it says
-    the same, at the same ``observed_at`` or without a time of its own; if its file said the same when it was read
+    the same, at the same ``observed_at`` or without a time of its own; if the one after it says the same at the same
+    ``observed_at``, received later but loaded before; if its file said the same when it was read
     before (a file that grew or was touched is read again as a whole); or if the same value with the same
     ``observed_at`` was already there and another was observed later (a file loaded again under another name).
     Everything else is a revision of its own and is kept: 1, 0, 1 are three, and so are 1 and 1 observed later, for a 0
@@ -176,12 +177,16 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
         before_batch=pl.col("batch_id").shift(1).over(KEY),
         is_same_time=(pl.col("observed_at").shift(1).over(KEY) == pl.col("observed_at")) | ~pl.col("has_own_time"),
         came_after=pl.col("revision_order").shift(1).over(KEY) < pl.col("revision_order"),
+        is_older_copy=(pl.col("value").shift(-1).over(KEY) == pl.col("value"))
+        & (pl.col("observed_at").shift(-1).over(KEY) == pl.col("observed_at"))
+        & (pl.col("revision_order").shift(-1).over(KEY) < pl.col("revision_order")),
     )
     rows = rows.sort(*KEY, "revision_order").with_columns(
         is_repeated=_is_read_again() | _is_loaded_again() | _is_told_again()
     )
     says_the_same = (pl.col("before") == pl.col("value")) & pl.col("is_same_time") & pl.col("came_after")
-    rows = rows.filter("is_new").with_columns(is_repeated=pl.col("is_repeated") | says_the_same.fill_null(False))
+    says_the_same = says_the_same.fill_null(value=False) | pl.col("is_older_copy").fill_null(value=False)
+    rows = rows.filter("is_new").with_columns(is_repeated=pl.col("is_repeated") | says_the_same)
     extra = [*LABEL_SCHEMA, "value", "before", "before_batch"]
     fresh = rows.filter(~pl.col("is_repeated"))
     return Revisions(
