@@ -18,6 +18,7 @@ from sightline.judging.estimate_audit import audit
 from sightline.judging.frames import BY, EVIDENCE, JUDGED, SIGN, Judged, Work, conform, quality_evidence
 from sightline.judging.label_rates import at_one_age, label_rates
 from sightline.judging.marts import ALL_VERSIONS, read_areas, read_mart, with_all_versions
+from sightline.judging.never_labelled import with_bounds_of_missing
 from sightline.judging.reference_bounds import with_bounds
 from sightline.judging.scales import on_scale, scales
 from sightline.judging.sliding import as_sums, ends_of, parts_of, sums_at_once
@@ -96,6 +97,7 @@ def _quality(
     not_due = pl.col("window_start").is_in(late) & (pl.col("metric") == "labelled_rate")
     waiting = maturity.only_told(judged.filter(not_due), late)
     judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {**limits(spec), **own.limits})
+    judged = with_bounds_of_missing(spec, con, judged, now)
     streams = pl.concat(
         [_streams(spec, table, late), _without(at_one_age(spec, con, rates, known), late)], how="diagonal_relaxed"
     ).filter(pl.col("metric").is_in(plan.quality_metrics(spec)))
@@ -159,6 +161,7 @@ def _sliding(work: Work, known: maturity.Delays, over: SlidingWindow) -> Judged:
     worse = {metric + over.ending: side for metric, side in directions(spec).items()}
     ranges = {metric + over.ending: limit for metric, limit in limits(spec).items()}
     judged = with_bounds(spec, work.paths, ASSET, judged, worse, ranges, over)
+    judged = with_bounds_of_missing(spec, work.con, judged, now, parts_of(spec, ends, over), over.ending)
     blocks = _streams(spec, table, maturity.immature(spec, ends, now, known))
     blocks = blocks.filter(over.ends_block(spec, pl.col("window_start"))).with_columns(named)
     return Judged(_not_due(spec, judged, ends, now), quality_evidence(blocks, ASSET))

@@ -31,7 +31,7 @@ RANK = {"alert": 3, "warn": 2, "ok": 1, "provisional": 1, "insufficient_data": 0
 AWAY = 3.0
 """Standard deviations from the old level from which a window of a member is away, or half of its effect if less."""
 SHOWN_STREAMS = 8
-TOLD = ("usual", "estimated", "audited", "unvalidated", "arrivals")
+TOLD = ("usual", "estimated", "audited", "unvalidated", "arrivals", "never_labelled")
 """Reasons that are told of a value that is ok."""
 REMEDIES = {
     "row_guards": (
