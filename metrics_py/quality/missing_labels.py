@@ -56,8 +56,8 @@ def worst_and_best(
     Notes
     -----
     Of the rows predicted positive x, of those predicted negative y are positive. Each metric here is a ratio of linear
-    functions, so it is monotonic in x for a fixed y and in y for a fixed x: its extremes lie where both are none or all.
-    Where such a corner is undefined (no row that counts), one row more or less defines it.
+    functions, so it is monotonic in x for a fixed y and in y for a fixed x: its extremes lie where both are none or
+    all. Where such a corner is undefined (no row that counts), one row more or less defines it.
 
     Examples
     --------
