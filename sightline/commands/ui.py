@@ -15,7 +15,6 @@ from sightline.home import Home, MonitorPaths
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import load_monitors
 
-
 MOST_OPENED = 2
 """Monitors whose groups are open in the lineage that `sightline ui` names."""
 
