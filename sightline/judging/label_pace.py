@@ -83,6 +83,8 @@ def _triangle(
     age = (pl.lit(until, dtype=pl.Datetime("us")) - pl.col("window_start")).dt.total_microseconds() / unit
     live = watched(found.with_columns(age=age))
     since = live["window_start"].min() if len(live) < len(found) else first
+    if since is None:  # a history that was loaded at once: no window was watched as its labels came
+        since = last + window
     predictions = np.zeros(n_windows)
     np.add.at(predictions, _index(counts, first, window), counts["n"].to_numpy())
     delays = delay_start(live["delay_bin"].to_numpy().astype(np.int64)).astype(np.int64)

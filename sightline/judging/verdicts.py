@@ -59,8 +59,8 @@ REMEDIES = {
     ),
     "metric": "Compare your metric by segment and model version, and see which inputs moved at the same time.",
     "estimate": (
-        "Look at the drift of the score and of the inputs: an estimate moves with the scores alone. The labels will "
-        "tell whether it holds (`estimation_error` in `model_quality`)."
+        "Look at the drift of the score or prediction and of the inputs: an estimate moves with what the model answers "
+        "alone. The labels will tell whether it holds (`estimation_error` in `model_quality`)."
     ),
     "quality": (
         "Compare by segment and model version, and see which inputs moved at the same time. A new normal: `sightline "
