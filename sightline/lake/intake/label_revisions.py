@@ -29,6 +29,12 @@ from sightline.spec.model import MonitorSpec
 TRIED_THROUGH = "unmatched_tried_through"
 """Ledger number: newest batch of inferences that every unmatched label has been compared with."""
 
+IS_EARLY = (pl.col("observed_at") < pl.col("predicted_at").dt.truncate("1d")) & (
+    pl.col("observed_at") != pl.col("received_at")
+)
+"""Truths that were known on a day before that of their prediction: a clock, an id or a column is wrong. Times of the
+same day are not told, since many have no hours."""
+
 
 @dataclass
 class LabelsDone:
@@ -125,7 +131,17 @@ class LabelWork:
         self.done.accepted = revisions.accepted
         self.done.duplicates_by_batch = dict(Counter(revisions.duplicates["batch_id"].to_list()))
         self._report(revisions)
+        self._report_early(revisions.accepted, paths)
         return revisions
+
+    def _report_early(self, accepted: pl.DataFrame, paths: dict[str, str]) -> None:
+        early = accepted.filter(IS_EARLY)
+        if early.is_empty():
+            return
+        told = early.with_columns(value=pl.col("observed_at").cast(pl.String), before=pl.lit(None, pl.String))
+        name = (self.spec.labels.observed_at if self.spec.labels else None) or "observed_at"
+        notes = _label_notes(told, "observed_before_prediction", name, _paths(early["batch_id"], paths))
+        self.done.quarantine.append(notes)
 
     def _report(self, revisions: Revisions) -> None:
         column = self.spec.labels.column if self.spec.labels else "label"
@@ -159,7 +175,7 @@ def _paths(batches: pl.Series, paths: dict[str, str]) -> pl.Series:
 def _label_notes(frame: pl.DataFrame, reason: str, column: str, source: pl.Series) -> pl.DataFrame:
     is_repeat = reason == "duplicate"
     before, now = (pl.col(name).str.strip_prefix("\0") for name in ("before", "value"))
-    value = now if is_repeat else pl.format("{} -> {}", before, now)
+    value = pl.format("{} -> {}", before, now) if reason in ("conflicting_label", "retracted_label") else now
     return frame.select(
         kind=pl.lit("labels"),
         batch_id="batch_id",
