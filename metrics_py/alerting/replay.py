@@ -257,7 +257,8 @@ def _apply(engine: Engine, pending: list[Mapping[str, Any]], before: int | None)
     known: set[str] = {incident.incident_id for incident in engine.incidents} if pending else set()
     for action in pending:
         due = before is None or engine.config.index(action["at"]) <= before
-        if not (due and {action["incident"], action.get("into", action["incident"])} <= known):
+        needed = {action["incident"], action["into"]} if action["action"] == "merge" else {action["incident"]}
+        if not (due and needed <= known):
             rest.append(action)
             continue
         match action["action"]:

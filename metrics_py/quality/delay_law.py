@@ -89,6 +89,8 @@ class DelayLaw:
         Labels it was learnt from.
     longest : float
         Delay, in windows, after which no label is waited for.
+    more_comes : bool
+        Labels still come for windows that are older than those it was learnt from.
     """
 
     cells: pl.DataFrame
@@ -100,6 +102,7 @@ class DelayLaw:
     known_to: float
     n_labels: int
     longest: float = np.inf
+    more_comes: bool = False
 
     @property
     def n_cells(self) -> int:
@@ -111,7 +114,7 @@ class DelayLaw:
         """Labels are still arriving at the end of what is known: what comes later, nobody can tell."""
         if not self.n_cells or self.known_to >= self.longest:
             return False
-        return self.slowest(2 * self.known_to / 3) < IN_AT_END
+        return self.more_comes or self.slowest(2 * self.known_to / 3) < IN_AT_END
 
     def completion(self, age: float) -> tuple[FloatArray, FloatArray]:
         """Share of each cell's labels that has come by an age, and the variance of its logarithm.

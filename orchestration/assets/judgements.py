@@ -82,6 +82,10 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
     def judgement(context: dg.AssetExecutionContext) -> None:
         spec, paths = monitor.current_spec, monitor.paths
         keys, now = list(partitions.windows_of(context)), utc_now()
+        if flow == DELAYED.name:
+            with connect(paths, read_only=True) as con:  # first of all: what is due goes by what is learnt
+                publish_delays(paths, maturity.delays(left_open(spec), con, now).learnt(spec.window))
+            spec = monitor.current_spec
         silent_windows.report(context, monitor, flow, [monitor.key(asset)], keys)
         frozen = load_reference(paths)
         reference = frozen.columns if frozen else {}
@@ -90,7 +94,6 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
             judged = told_weights(work, JUDGES[asset](work))
             if flow == DELAYED.name:
                 publish_law(paths, maturity.delays(spec, con, now).law)
-                publish_delays(paths, maturity.delays(left_open(spec), con, now).learnt(spec.window))
                 starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
                 publish_provisional(paths, judged.judgements.filter(pl.col("window_start").is_in(starts)), starts)
         rows = judged.judgements.with_columns(

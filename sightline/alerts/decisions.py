@@ -38,6 +38,9 @@ A column has many drift streams, a model few of quality: what costs money is hea
 before these.
 """
 
+NEEDS: dict[str, tuple[str, type]] = {"merge": ("into", str), "split": ("streams", list)}
+"""What an action says besides its kind and its incident."""
+
 APART = ("label_arrivals",)
 """Statistics of the label feed: a day on which half of the labels fail to come says nothing of how far a metric may
 stray, so they have a tail of their own."""
@@ -315,15 +318,15 @@ def group_of(asset: pl.Expr, column: pl.Expr) -> pl.Expr:
 def read_action(action: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of ``actions.jsonl`` as the engine wants it."""
     at = action.get("effective_at") or action["at"]
-    more = {name: action[name] for name in ("into", "streams") if name in action}
+    wanted = NEEDS.get(action["kind"])
+    more = {wanted[0]: action[wanted[0]]} if wanted else {}
     return {"action": action["kind"], "incident": action["incident"], "at": datetime.fromisoformat(at), **more}
 
 
 def _is_for_engine(action: Mapping[str, Any]) -> bool:
     """Whether the engine has to know an action; one that lacks what it needs was never confirmed to anybody."""
-    needs = {"merge": ("into", str), "split": ("streams", list)}
     kind = action["kind"]
-    return kind in ENDS or (kind in needs and isinstance(action.get(needs[kind][0]), needs[kind][1]))
+    return kind in ENDS or (kind in NEEDS and isinstance(action.get(NEEDS[kind][0]), NEEDS[kind][1]))
 
 
 def published_through(paths: MonitorPaths) -> datetime | None:

@@ -22,6 +22,17 @@ from sightline.spec.windows import closes_at, matures_at
 FEWEST_EXPECTED = 20
 NOT_KNOWN = "fewer than {} windows with labels that were watched as they came lie before"
 TOO_FEW = f"fewer than {FEWEST_EXPECTED} labels were expected"
+IN_BATCHES = "labels come in batches, {} windows apart: by window nobody can tell how fast"
+SEASONS = {"hourly": 168, "daily": 7, "weekly": 1}
+"""Windows after which the alert engine expects the like again: batches farther apart would alarm each time."""
+
+COMMON = 0.1
+"""Share of all labels that a class has whose batches are looked at."""
+
+MOST_TOLD = 1.0
+"""A window tells the alert engine at most of a factor of e: one day without labels, made up the day after, is no change
+that stays."""
+
 SILENT = "no label has come since, for longer than is usual: the freshness of labels tells"
 
 
@@ -48,7 +59,10 @@ def judge(work: Work, known: Delays) -> Judged:
     starts = [spec.window_start(key) for key in due]
     first = (starts[0] + (lag - LEARNT_FROM) * spec.window).replace(tzinfo=None)
     last = (starts[-1] + lag * spec.window).replace(tzinfo=None)
-    triangle, predictions, watched_from = _triangle(con, first, last, spec.window, known.until.replace(tzinfo=None))
+    triangle, predictions, watched_from, apart = _triangle(
+        con, first, last, spec.window, known.until.replace(tzinfo=None)
+    )
+    in_batches = IN_BATCHES.format(apart) if apart > SEASONS[spec.schedule] else None
     rows = [
         _row(
             start.replace(tzinfo=None),
@@ -56,7 +70,9 @@ def judge(work: Work, known: Delays) -> Judged:
             arrivals(triangle[watched_from:], predictions[watched_from:], at - watched_from)
             if (at := LEARNT_FROM + (start - starts[0]) // spec.window) >= watched_from
             else (0.0, np.nan),
-            is_silent=known.until < work.now and known.until < closes_at(spec, spec.key(start + lag * spec.window)),
+            why=SILENT
+            if known.until < work.now and known.until < closes_at(spec, spec.key(start + lag * spec.window))
+            else in_batches,
         )
         for start in starts
     ]
@@ -66,11 +82,14 @@ def judge(work: Work, known: Delays) -> Judged:
 
 def _triangle(
     con: duckdb.DuckDBPyConnection, first: datetime, last: datetime, window: timedelta, until: datetime
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Labels by window and windows of delay, predictions by window, and the first window watched as its labels came."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int, int]:
+    """Labels by window and windows of delay, predictions by window, the first window watched as its labels came.
+
+    And how many windows lie between two with labels of one class, usually.
+    """
     n_windows = (last - first) // window + 1
     found = con.sql(
-        "select window_start, delay_bin, sum(n)::bigint as n from marts.label_arrivals "
+        "select window_start, label_class, delay_bin, sum(n)::bigint as n from marts.label_arrivals "
         "where segment = 'all' and window_start between ? and ? group by all",
         params=[first, last],
     ).pl()
@@ -91,7 +110,16 @@ def _triangle(
     triangle = np.zeros((n_windows, int(delays.max(initial=0)) + 1))
     np.add.at(triangle, (_index(live, first, window), delays), live["n"].to_numpy())
     assert isinstance(since, datetime)
-    return triangle, predictions, max((since - first) // window, 0)
+    came = live.select("label_class", "n").with_columns(at=pl.Series(_index(live, first, window) + delays))
+    return triangle, predictions, max((since - first) // window, 0), _apart(came)
+
+
+def _apart(came: pl.DataFrame) -> int:
+    """Windows between two with labels of a class, the median of the class that comes in the rarest batches."""
+    common = came.filter(pl.col("n").sum().over("label_class") >= COMMON * pl.col("n").sum())
+    gaps = common.select("label_class", "at").unique().sort("label_class", "at")
+    gaps = gaps.group_by("label_class").agg(gap=pl.col("at").diff().drop_nulls().median())
+    return int(gaps["gap"].fill_null(0).max() or 0)  # pyright: ignore[reportArgumentType] (a number)
 
 
 def _index(rows: pl.DataFrame, first: datetime, window: timedelta) -> NDArray[np.int64]:
@@ -99,10 +127,10 @@ def _index(rows: pl.DataFrame, first: datetime, window: timedelta) -> NDArray[np
     return ((rows["window_start"] - first).dt.total_microseconds() // unit).to_numpy().astype(np.int64)
 
 
-def _row(start: datetime, at: datetime, counts: tuple[float, float], *, is_silent: bool) -> dict[str, object]:
+def _row(start: datetime, at: datetime, counts: tuple[float, float], *, why: str | None) -> dict[str, object]:
     """One judgement and its evidence: the ratio with Garwood's interval of a Poisson count."""
     observed, expected = counts
-    why = SILENT if is_silent else NOT_KNOWN.format(FEWEST_WINDOWS) if np.isnan(expected) else None
+    why = why or (NOT_KNOWN.format(FEWEST_WINDOWS) if np.isnan(expected) else None)
     why = why or (TOO_FEW if expected < FEWEST_EXPECTED else None)
     base = {"window_start": start, "model_version": ALL_VERSIONS, "segment": "all", "column": ""}
     base["metric"] = LABEL_ARRIVALS.name
@@ -123,7 +151,7 @@ def _row(start: datetime, at: datetime, counts: tuple[float, float], *, is_silen
         observed / expected,
         low / expected,
         high / expected,
-        float(np.log((observed + 0.5) / (expected + 0.5))),
+        float(np.clip(np.log((observed + 0.5) / (expected + 0.5)), -MOST_TOLD, MOST_TOLD)),
         1 / (expected + 0.5),
     )
     return {

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from metrics_py.quality.completed import IDENTIFIABLE_SHARE, MATURE_SHARE, Evaluate, Tables, complete, weigh
-from metrics_py.quality.delay_law import DelayLaw, fit
+from metrics_py.quality.delay_law import DelayLaw, fit, watched
 from metrics_py.quality.table import NO_INTERVAL, quality_table
 from metrics_py.wording import percent
 from sightline.judging.frames import BY
@@ -32,10 +34,17 @@ LEARNT_FROM = 180
 Where it is left open, and labels still come at the end of what so many windows show, so many more.
 """
 
-LONGEST_LEARNT = 8 * LEARNT_FROM
+LONGEST_LEARNT = 4 * LEARNT_FROM
+STILL_COME = 0.01
+"""Share of the latest labels that are of older windows than the law is learnt from, from which on more is to come."""
 
 SETTLED = 0.01
 """Half-width of what is still to come up to which a mature number is settled, or a third of its own interval's."""
+
+SILENCES_OF = timedelta(days=60)
+"""How long back silences are looked at, at least: hours of a week know no weekend."""
+
+LONG_TIME = 0.9
 
 ALL_IN = 0.999
 """Share of the labels of every kind of row from which on nothing is corrected."""
@@ -69,7 +78,7 @@ class Delays:
     until: datetime
     shares: LabelShares | None = None
     silence: timedelta = timedelta(0)
-    """Longer than 99 % of the times between two hours with new labels."""
+    """In which, or in shorter ones, nine tenths of the time between two hours with new labels pass."""
 
     def lacking(self) -> list[datetime]:
         """Windows (naive UTC) with fewer labels than is usual for their age."""
@@ -133,8 +142,29 @@ def _learn(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime, new
     until, silence = _known_until(con, since, now)
     ages = _with_age(spec, counts, until)
     law = fit(_by_outcome(spec, arrivals), ages.select("window_start", "age"), longest=_give_up(spec))
+    if _is_open(spec) and _older(spec, con, arrivals, since, until) >= STILL_COME:
+        law = replace(law, more_comes=True)
     known = law if law.n_cells else None
     return Delays(known, until, label_shares(ages, known, _give_up(spec)), silence)
+
+
+def _older(
+    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, arrivals: pl.DataFrame, since: datetime, until: datetime
+) -> float:
+    """Share of the labels that came since a moment that belong to windows before it; a loaded history tells nothing."""
+    old = con.sql(
+        "select window_start, delay_bin, sum(n)::bigint as n from marts.label_arrivals where segment = 'all' and "
+        "window_start < $since and window_start + to_microseconds(cast("  # delays as in `delay_start`
+        "case when delay_bin < 16 then delay_bin / 4.0 else delay_bin - 12 end * $unit as bigint)) >= $since "
+        "group by all",
+        params={"since": since, "unit": spec.window // timedelta(microseconds=1)},
+    ).pl()
+    if old.is_empty():
+        return 0.0
+    rows = pl.concat([old, arrivals.select(old.columns)], how="vertical_relaxed")
+    live = watched(_with_age(spec, rows, until))
+    earlier, of_all = (int(part["n"].sum()) for part in (live.filter(pl.col("window_start") < since), live))
+    return earlier / max(of_all, 1)
 
 
 def n_learnt_from(spec: MonitorSpec) -> int:
@@ -149,28 +179,45 @@ def _known_until(con: duckdb.DuckDBPyConnection, since: datetime, now: datetime)
     And how long a silence is usual.
 
     So nights and weekends are waited through, and labels that come in batches, or have ceased to come, are not taken
-    for all there are. Unusual is a silence longer than 99 % of those between two hours with labels.
+    for all there are. Unusual is a silence longer than those in which nine tenths of the time pass.
     """
+    earliest = min(since, now.replace(tzinfo=None) - SILENCES_OF)
     hours = con.sql(
         "select distinct date_trunc('hour', observed_at) as hour from raw.labels where window_start >= ? order by hour",
-        params=[since],
+        params=[earliest],
     ).pl()["hour"]
     if hours.is_empty():
         return now, timedelta(0)
     latest = con.sql("select max(observed_at) as latest from raw.labels where window_start >= ?", params=[since])
     seen = min(now, latest.pl()["latest"][0].replace(tzinfo=UTC))
     silences = hours.diff().drop_nulls().dt.total_seconds()
-    usual = silences.quantile(0.99, "higher")
-    silence = timedelta(seconds=usual or 0.0)
-    return now if usual is None or (now - seen).total_seconds() <= usual + HOUR else seen, silence
+    silence = timedelta(seconds=_usual_silence(silences.to_numpy()))
+    return now if silences.is_empty() or (
+        now - seen
+    ).total_seconds() <= silence.total_seconds() + HOUR else seen, silence
+
+
+def _usual_silence(seconds: NDArray[np.int64]) -> float:
+    """The silence in which, or in shorter ones, nine tenths of the time pass: weekends count, one outage does not."""
+    if not len(seconds):
+        return 0.0
+    ordered = np.sort(seconds)
+    passed = np.cumsum(ordered) / ordered.sum()
+    return float(ordered[np.searchsorted(passed, LONG_TIME)])
 
 
 def immature(spec: MonitorSpec, keys: Sequence[str], now: datetime, known: Delays) -> list[datetime]:
-    """Windows (naive UTC) with labels of some kind of row still to come; without a law those that are not due."""
+    """Windows (naive UTC) with labels of some kind of row still to come.
+
+    Without a law those that are not due, or have fewer labels than older ones.
+    """
     if spec.labels is None:
         return []
     if known.law is None:
-        late = [key for key in keys if now < matures_at(spec, key)]
+        lacking = set(known.lacking())
+        late = [
+            key for key in keys if now < matures_at(spec, key) or spec.window_start(key).replace(tzinfo=None) in lacking
+        ]
     else:
         late = [key for key in keys if _is_young(spec, known, key, MATURE_SHARE)]
     return [spec.window_start(key).replace(tzinfo=None) for key in late]

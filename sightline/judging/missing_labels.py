@@ -11,6 +11,7 @@ from datetime import datetime
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from metrics_py.quality.completed import MATURE_SHARE
 from metrics_py.quality.delay_law import DelayLaw
@@ -20,6 +21,10 @@ FEWEST_WINDOWS = 10
 
 NOISE = 3.0
 """Standard errors by which the share of labels must lie too low."""
+
+
+MOST_NOISE = 0.25
+"""Share of what is expected that noise may take, however the labels clump."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,8 @@ def label_shares(counts: pl.DataFrame, law: DelayLaw | None, give_up: float) -> 
     -----
     Usual is the median share of the windows that should be complete, times the share of labels that comes by an age.
     Its noise is that of a proportion, widened like the arrivals around the law, and the spread of those windows
-    (1.4826 times the median absolute deviation).
+    (1.4826 times the median absolute deviation). Where nothing is known of delays, as of a history that was loaded at
+    once, the older half of the windows is taken to be complete.
     """
     known = counts.filter(pl.col("n_predictions") > 0).sort("window_start")
     n = known["n_predictions"].to_numpy()
@@ -70,14 +76,20 @@ def label_shares(counts: pl.DataFrame, law: DelayLaw | None, give_up: float) -> 
     come = np.ones(len(known))
     if law is not None:
         come = np.array([float(law.mass @ law.completion(float(age))[0]) if age < give_up else 1.0 for age in ages])
-    whole = come >= MATURE_SHARE
+    whole = come >= MATURE_SHARE if law is not None else _oldest_half(ages)
     base = known.select("window_start", share=pl.Series(share, dtype=pl.Float64))
-    if law is None or whole.sum() < FEWEST_WINDOWS:
+    if whole.sum() < FEWEST_WINDOWS:
         return LabelShares(base.with_columns(expected=pl.lit(None, dtype=pl.Float64), lacking=pl.lit(value=False)))
     complete = share[whole] / come[whole]
     usual = float(np.median(complete))
     spread = 1.4826 * float(np.median(np.abs(complete - usual)))
     expected = np.minimum(usual * come, 1.0)
-    noise = np.sqrt(law.overdispersion * expected * (1 - expected) / n + (spread * come) ** 2)
-    lacking = (share < MATURE_SHARE * expected - NOISE * noise) & (ages < give_up)
+    overdispersion = law.overdispersion if law is not None else 1.0
+    noise = np.sqrt(overdispersion * expected * (1 - expected) / n + (spread * come) ** 2)
+    allowed = np.minimum(NOISE * noise, MOST_NOISE * expected)
+    lacking = (share < MATURE_SHARE * expected - allowed) & (ages < give_up)
     return LabelShares(base.with_columns(expected=pl.Series(expected), lacking=pl.Series(lacking)))
+
+
+def _oldest_half(ages: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return ages >= np.median(ages) if len(ages) else np.zeros(0, dtype=bool)

@@ -62,7 +62,7 @@ def _read(line: str) -> dict[str, Any] | None:
         texts |= {name: _text(action[name]) for name in ("user", "note") if action.get(name) is not None}
         times = {name: _aware(action[name]) for name in ("at", *TIMES) if name == "at" or action.get(name)}
         return {**action, **texts, **times}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
 
 

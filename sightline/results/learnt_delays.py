@@ -40,7 +40,7 @@ class LearntDelays:
     give_up_after : timedelta or None
         From the end of a window until `FINAL_SHARE` are; None while the last labels are still to be seen.
     silence : timedelta
-        Longer than 99 % of the times between two hours with new labels.
+        Silence between two hours with new labels in which, or in shorter ones, nine tenths of the time pass.
     n_labels : int
         Labels that it was learnt from.
     """

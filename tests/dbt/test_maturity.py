@@ -334,3 +334,73 @@ def test_ok_stands_on_no_number_that_lacks_a_class(tmp_path, positives_known):
     assert (share["maturity"] - share["rate"]).abs().max() < 0.02, "all of the labels used to come"
     drifted = found.filter(metric="labelled_rate", status="ok").filter(~old)
     assert len(drifted) > 0, "the share of labels itself is a fact"
+
+
+def scored(n_days: int, per_day: int, seed: int) -> tuple[pl.DataFrame, np.ndarray, np.random.Generator]:
+    """Calibrated scores of some days, and which are positive."""
+    rng = np.random.default_rng(seed)
+    n, first = n_days * per_day, START.replace(tzinfo=None)
+    score = rng.beta(2, 3, n)
+    at = [first + timedelta(days=i // per_day, hours=1 + 20 * (i % per_day) / per_day) for i in range(n)]
+    made = pl.DataFrame({"prediction_id": [f"p{i}" for i in range(n)], "timestamp": at, "score": score})
+    return made.with_columns(x=pl.col("score") * 2), (rng.random(n) < score).astype(int), rng
+
+
+def open_spec(**labels: str):
+    return spec_of(
+        model={"id": "late", "task": "binary_classification"},
+        columns={"score": "score", "features": {"x": "numeric"}},
+        labels={"column": "label", **labels},
+        reference={"kind": "window", "start": START.isoformat(), "end": (START + timedelta(days=5)).isoformat()},
+    )
+
+
+def test_labels_that_come_later_than_the_law_looks_back_are_not_taken_for_none(tmp_path):
+    """60 % come within a day, the rest after 200: the latest 180 windows alone show no label that is late."""
+    n_days = 230
+    made, truth, rng = scored(n_days, 40, 351)
+    delay = np.where(rng.random(len(made)) < 0.6, 0.5 * rng.random(len(made)), 200 + rng.random(len(made)))
+    known = [at + timedelta(days=float(d)) for at, d in zip(made["timestamp"], delay, strict=True)]
+    labels = pl.DataFrame({"prediction_id": made["prediction_id"], "label": truth, "known": known})
+    now = START + timedelta(days=n_days)
+    bench = Bench(open_spec(observed_at="known"), Home(tmp_path), made, labels)
+    found = judged(bench, labels.filter(pl.col("known") <= now.replace(tzinfo=None)), now)
+    newest = found.filter(metric="roc_auc").sort("window_start").tail(100)
+    assert not (newest["status"] == "ok").any(), "two fifths of their labels are still to come"
+    with connect(bench.paths, read_only=True) as con:
+        learnt = maturity.delays(bench.spec, con, now).learnt(bench.spec.window)
+    assert learnt is not None and learnt.give_up_after is None
+
+
+def test_of_a_history_that_was_loaded_at_once_the_newest_windows_are_not_final(tmp_path):
+    """Nothing is known of when its labels came; that the newest windows have fewer of them shows."""
+    made, truth, rng = scored(60, 150, 352)
+    delay = np.where(truth == 1, rng.exponential(1, len(made)), rng.exponential(8, len(made)))
+    has_come = made["timestamp"].to_numpy() + (delay * 86_400e6).astype("timedelta64[us]") <= np.datetime64(
+        (START + timedelta(days=60)).replace(tzinfo=None)
+    )
+    labels = pl.DataFrame({"prediction_id": made["prediction_id"], "label": truth}).filter(pl.Series(has_come))
+    bench = Bench(open_spec(), Home(tmp_path), made, labels)
+    now = datetime.now(UTC)
+    rows = judged(bench, labels, now).filter(metric="accuracy").sort("window_start")
+    assert set(rows["status"][-3:]) <= {"provisional", "insufficient_data"}
+    assert set(rows["status"][:20]) == {"ok"}
+    with connect(bench.paths, read_only=True) as con:
+        evidence = model_quality.judge(Work(bench.spec, bench.paths, con, bench.keys, {}, now)).evidence
+    given = evidence.filter(statistic="accuracy").drop_nulls("value")["window_start"]
+    assert not set(given) & set(rows["window_start"][-3:])
+
+
+def test_batches_farther_apart_than_a_season_are_not_judged_by_window(tmp_path):
+    """Each delivery of a monthly file would be an alarm."""
+    n_days = 100
+    made, truth, _ = scored(n_days, 40, 353)
+    first = START.replace(tzinfo=None)
+    known = [first + timedelta(days=30 * (1 + (at - first).days // 30), hours=2) for at in made["timestamp"]]
+    labels = pl.DataFrame({"prediction_id": made["prediction_id"], "label": truth, "known": known})
+    now = START + timedelta(days=n_days)
+    bench = Bench(open_spec(observed_at="known"), Home(tmp_path), made, labels)
+    found = judged(bench, labels.filter(pl.col("known") <= now.replace(tzinfo=None)), now)
+    rows = found.filter(metric="label_arrivals")
+    assert len(rows) and rows["value"].null_count() == len(rows)
+    assert any("labels come in batches, 30 windows apart" in reason for reason in rows["reason"])

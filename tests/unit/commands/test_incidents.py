@@ -308,3 +308,22 @@ def test_a_merger_or_split_that_cannot_be_is_refused_and_not_kept(late):
     call("accept", "churn", second)
     with pytest.raises(SightlineError, match="has ended already"):
         call("merge", "churn", first, second)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kind": "accept", "into": ["x"]},
+        {"kind": "fixed", "into": {}},
+        {"kind": "split", "streams": ["a"], "into": ["x"]},
+        {"kind": "merge", "into": ["x"]},
+        {"kind": "split", "streams": "drift/*"},
+        {"kind": "accept", "at": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+def test_odd_lines_among_the_actions_stop_no_decision(monitor, more):
+    paths, spec = monitor.monitor("churn"), load_monitor(monitor.monitors / "churn.yaml", home=monitor)
+    line = {"at": "2026-03-08T00:00:00+00:00", "incident": "2026-03-06-000000", **more}
+    with (paths.results / "actions.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert decisions.run(spec, paths).incidents["status"].to_list() == ["open"]

@@ -78,4 +78,12 @@ def test_nothing_is_usual_before_there_are_enough_complete_windows() -> None:
     labelled = usual()[-12:]
     labelled[3] *= 0.5
     assert days(counts(labelled)) == []
-    assert label_shares(counts(usual()), None, GIVE_UP).lacking() == []
+
+
+def test_without_a_law_the_older_half_tells_what_is_usual() -> None:
+    """A history that was loaded at once: how late its labels came is not known, but that the newest lack some is."""
+    found = label_shares(counts(usual()), None, GIVE_UP)
+    assert found.lacking() == found.windows["window_start"].to_list()[-3:]
+    complete = np.full(len(usual()), usual()[0])
+    assert label_shares(counts(complete), None, GIVE_UP).lacking() == []
+    assert label_shares(counts(usual()[-9:]), None, GIVE_UP).lacking() == [], "fewer than ten in the older half"
