@@ -112,8 +112,14 @@ def split(home: Home, monitor: str, incident: str, patterns: Sequence[str], *, n
     if len(leaving) == len(own):
         what = f"all {len(own)} open streams of {incident} are meant: nothing would be left"
         raise SightlineError(what, fix="name those of one cause only")
+    before = read_snapshot(home.monitor(monitor), decisions.INCIDENTS)
+    assert before is not None
     found = _recorded(home, monitor, incident, "split", None, note, {"streams": leaving})
-    return next(row for row in found.reverse().iter_rows(named=True) if row["split_from"] == incident)
+    new = found.filter(pl.col("split_from") == incident).join(before, on="incident_id", how="anti")
+    if new.is_empty():
+        what = f"{incident} was not split: new evidence has changed it since"
+        raise SightlineError(what, fix=f"see `sightline incidents {monitor}`")
+    return new.row(0, named=True)
 
 
 def _recorded(
