@@ -14,6 +14,7 @@ from sightline.commands.judgements import moment_option
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.lake.store.ledger import open_ledger
+from sightline.results.judgements import read_judgements
 from sightline.spec.loader import find_monitor
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import keys_between
@@ -55,7 +56,7 @@ def verdict_rows(spec: MonitorSpec, home: Home, start: datetime | None, end: dat
     spec : MonitorSpec
     home : Home
     start, end : datetime, optional
-        Windows from `start` on and before `end`. Default: all that hold data, and the silent ones between them.
+        Windows from `start` on and before `end`. Default: all that hold data or were judged, and those between them.
 
     Returns
     -------
@@ -72,7 +73,9 @@ def verdict_rows(spec: MonitorSpec, home: Home, start: datetime | None, end: dat
 
     paths = home.monitor(spec.id)
     with open_ledger(paths.ledger, create=False) as ledger:
-        known = sorted({*ledger.window_keys("inferences"), *ledger.window_keys("labels")})
+        filled = {*ledger.window_keys("inferences"), *ledger.window_keys("labels")}
+    silent = read_judgements(paths, "n_rows", asset="data_quality", segment="all")["window_start"].unique().to_list()
+    known = sorted(filled | {spec.key(at) for at in silent})
     keys = [
         key
         for key in (keys_between(spec, known[0], known[-1]) if known else [])

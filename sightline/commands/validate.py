@@ -22,10 +22,14 @@ from sightline.spec.durations import format_duration
 from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, monitor_files
 from sightline.spec.model import MonitorSpec
 from sightline.spec.rules import ROLES
+from sightline.spec.stretches import sliding_windows
 from sightline.user_metrics import python_metrics, sql_metrics
 
 UNIT = {"hourly": "hour", "daily": "day", "weekly": "week"}
 
+
+SLIDING_WARMUP = 12
+"""Blocks of a sliding window that the alert engine learns from before it may alarm."""
 
 READ_WHOLE_BYTES = 64 << 20
 """Larger reference files are not read to count labels: the asset `reference` tells of them."""
@@ -200,7 +204,16 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
     yield from _column_warnings(spec, home)
     yield from _label_warnings(spec, home)
     yield from delay_warnings(spec, home.monitor(spec.id))
+    yield from _sliding_warnings(spec)
     yield from _stored_warnings(spec, home)
+
+
+def _sliding_warnings(spec: MonitorSpec) -> Iterator[str]:
+    """How long quality over longer windows is told before it can alarm."""
+    for over in sliding_windows(spec):
+        length = format_duration(over.n * spec.window)
+        taught = format_duration(SLIDING_WARMUP * over.n * spec.window)
+        yield f"quality over {length} may alarm after {taught}: it is known by {SLIDING_WARMUP} values of its own"
 
 
 def _class_warnings(spec: MonitorSpec) -> Iterator[str]:

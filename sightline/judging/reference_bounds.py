@@ -65,7 +65,7 @@ def with_bounds(
     Returns
     -------
     DataFrame
-        Shape `JUDGED`; rows that already have a status other than ``ok`` keep it.
+        Shape `JUDGED`; rows that already have a status other than ``ok`` keep it. Provisional ones say it, too.
     """
     told = pl.DataFrame(
         {
@@ -101,10 +101,15 @@ def with_bounds(
         .otherwise(pl.lit("below what the reference's windows show"))
     )
     beyond = (pl.col("status") == "ok") & (above | below).fill_null(False)
+    is_open = (pl.col("status") == "provisional") & (above | below).fill_null(False)
     return conform(
         frame.with_columns(
             status=pl.when(beyond).then(pl.lit("warn")).otherwise("status"),
-            reason=pl.when(beyond).then(words).otherwise("reason"),
+            reason=pl.when(beyond)
+            .then(words)
+            .when(is_open)
+            .then(pl.concat_str(words, "reason", separator="; ", ignore_nulls=True))
+            .otherwise("reason"),
             reason_code=pl.when(beyond).then(pl.lit("beyond_reference")).otherwise("reason_code"),
         )
     )

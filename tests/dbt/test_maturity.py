@@ -15,6 +15,7 @@ from sightline.commands.history import history
 from sightline.home import Home
 from sightline.judging import maturity, model_quality
 from sightline.judging.frames import Work
+from sightline.judging.reference_bounds import with_bounds
 from sightline.results.judgements import append_judgements
 from sightline.results.label_completion import mature_after, publish_law
 from sightline.results.learnt_delays import delay_words, left_open, publish_delays, with_learnt_delays
@@ -404,3 +405,37 @@ def test_batches_farther_apart_than_a_season_are_not_judged_by_window(tmp_path):
     rows = found.filter(metric="label_arrivals")
     assert len(rows) and rows["value"].null_count() == len(rows)
     assert any("labels come in batches, 30 windows apart" in reason for reason in rows["reason"])
+
+
+def test_a_provisional_value_beyond_the_reference_says_so(world, tmp_path):
+    """Nobody need wait for the last labels to read that a number is bad."""
+    _, bench, found = world
+    ends = {"kind": "window", "start": START.isoformat(), "end": (START + timedelta(days=20)).isoformat()}
+    spec = bench.spec.model_copy(update={"reference": type(bench.spec.reference).model_validate(ends)})
+    row = found.filter(metric="labelled_rate").head(1).with_columns(metric=pl.lit("accuracy"))
+    starts = [spec.window_start(key).replace(tzinfo=None) for key in bench.keys]
+    known = [
+        row.with_columns(
+            window_start=pl.lit(start, dtype=pl.Datetime("us")),
+            value=pl.lit(0.9 + 0.01 * (k % 3)),
+            status=pl.lit("ok"),
+            reason=pl.lit(None, dtype=pl.String),
+        )
+        for k, start in enumerate(starts[:20])
+    ]
+    late = row.with_columns(
+        window_start=pl.lit(starts[-1], dtype=pl.Datetime("us")),
+        value=pl.lit(0.5),
+        ci_low=pl.lit(0.4),
+        ci_high=pl.lit(0.6),
+        status=pl.lit("provisional"),
+        reason=pl.lit("51 % in"),
+        reason_code=pl.lit("provisional"),
+    )
+    judgements = pl.concat([*known, late])
+    paths = Home(tmp_path).monitor("late")
+    told = with_bounds(spec, paths, "model_quality", judgements, {"accuracy": -1}, {"accuracy": (0, 1)})
+    last = told.filter(window_start=starts[-1]).row(0, named=True)
+    assert (last["status"], last["reason_code"]) == ("provisional", "provisional")
+    assert last["reason"] == "below what the reference's windows show; 51 % in"
+    assert set(told.filter(status="ok")["reason"]) == {None}

@@ -118,3 +118,16 @@ def test_a_window_begins_so_many_windows_earlier(make_spec):
     (over,) = sliding_windows(spec)
     assert over.begins(spec, datetime(2026, 1, 11)) == datetime(2026, 1, 5)
     assert spec.window * over.n == timedelta(days=7)
+
+
+def test_validate_says_when_a_longer_window_can_alarm(make_spec, home):
+    from sightline.alerts import decisions
+    from sightline.commands.validate import SLIDING_WARMUP, summarise
+
+    spec = make_spec(quality={"windows": ["1d", "7d", "28d"]})
+    told = [text for text in summarise(spec, home.monitors / "churn.yaml", home)["warnings"] if "may alarm" in text]
+    assert told == [
+        "quality over 7d may alarm after 84d: it is known by 12 values of its own",
+        "quality over 28d may alarm after 336d: it is known by 12 values of its own",
+    ]
+    assert decisions.config(spec).pace("model_quality/roc_auc@28d").taught == SLIDING_WARMUP
