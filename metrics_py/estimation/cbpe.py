@@ -57,7 +57,7 @@ AT_ONCE = 32
 """Groups that are evaluated together."""
 
 SUMS = ("n", "sum_score", "sum_squared_score", "sum_log_loss_positive", "sum_log_loss_negative")
-_SCHEMA: Mapping[str, Any] = {
+ESTIMATE_SCHEMA: Mapping[str, Any] = {
     "metric": pl.String,
     "value": pl.Float64,
     "ci_low": pl.Float64,
@@ -68,6 +68,7 @@ _SCHEMA: Mapping[str, Any] = {
     "reason_code": pl.String,
     "variance": pl.Float64,
 }
+"""Columns of every estimate, besides those of its groups."""
 
 
 def estimate(
@@ -139,7 +140,7 @@ def estimate(
                 numbers = (value, low, high) if told[0] == "ok" else (None, None, None)
                 row = (first + k, metric.name, *numbers, int(n[k]), *told, variance if told[0] == "ok" else None)
                 rows.append(row)
-    found = pl.DataFrame(rows, schema={"_group": pl.UInt32, **_SCHEMA}, orient="row")
+    found = pl.DataFrame(rows, schema={"_group": pl.UInt32, **ESTIMATE_SCHEMA}, orient="row")
     return groups.join(found, on="_group").drop("_group").sort([*keys, "metric"])
 
 

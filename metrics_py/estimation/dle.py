@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metrics_py.estimation.cbpe import MIN_REFERENCE, MOST_UNSEEN, Z95
+from metrics_py.estimation.cbpe import ESTIMATE_SCHEMA, MIN_REFERENCE, MOST_UNSEEN, Z95
 from metrics_py.estimation.dispersion import FEWEST_WINDOWS
 from metrics_py.reasons import ReasonCode
 
@@ -41,17 +41,6 @@ TRUSTED = 0.5
 
 HEAVY_TAIL = "a few large errors decide the value and no interval holds"
 NO_SPREAD = "all errors of the reference are alike: how much they vary is not known"
-_SCHEMA: Mapping[str, Any] = {
-    "metric": pl.String,
-    "value": pl.Float64,
-    "ci_low": pl.Float64,
-    "ci_high": pl.Float64,
-    "n": pl.Int64,
-    "status": pl.String,
-    "reason": pl.String,
-    "reason_code": pl.String,
-    "variance": pl.Float64,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +246,7 @@ def estimate(counts: pl.DataFrame, sizes: ErrorSizes, *, min_rows: int, by: Sequ
             told = told or ("ok", ASSUMED, "estimated")
             more = float(variance[k]) if told[0] == "ok" else None
             rows.append((k, metric, *numbers, int(total[k]), *told, more))
-    found = pl.DataFrame(rows, schema={"_group": pl.UInt32, **_SCHEMA}, orient="row")
+    found = pl.DataFrame(rows, schema={"_group": pl.UInt32, **ESTIMATE_SCHEMA}, orient="row")
     return groups.join(found, on="_group").drop("_group").sort([*keys, "metric"])
 
 
