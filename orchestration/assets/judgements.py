@@ -1,17 +1,21 @@
 """Data quality, drift, realised and estimated quality: aggregates judged against the reference, as revisions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 import dagster as dg
 import polars as pl
 
+from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.wording import number
 from orchestration import freshness, partitions, silent_windows
 from orchestration.metadata import column_schema, markdown_table, sparkline
 from orchestration.monitor import Monitor
 from sightline.alerts import decisions
 from sightline.clock import utc_now
+from sightline.home import MonitorPaths
 from sightline.judging import data_quality, drift, estimated_quality, evidence, maturity, model_quality
+from sightline.judging.estimate_record import outdated
 from sightline.judging.estimators import marts_of
 from sightline.judging.frames import Judged, Work
 from sightline.judging.marts import ALL_VERSIONS
@@ -23,6 +27,7 @@ from sightline.results.label_completion import publish_law, publish_provisional
 from sightline.results.learnt_delays import left_open, publish_delays
 from sightline.spec import plan
 from sightline.spec.flows import DELAYED, ESTIMATES, flow_of, is_estimated
+from sightline.spec.model import MonitorSpec
 from sightline.warehouse import connect
 from sightline.warehouse.reference import load_reference
 
@@ -96,20 +101,44 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
                 publish_law(paths, maturity.delays(spec, con, now).law)
                 starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
                 publish_provisional(paths, judged.judgements.filter(pl.col("window_start").is_in(starts)), starts)
-        rows = judged.judgements.with_columns(
-            monitor=pl.lit(monitor.id), window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
-        )
-        written = append_judgements(paths, asset, rows, context.run.run_id, now)
+        written = append_judgements(paths, asset, of_monitor(spec, judged), context.run.run_id, now)
+        if asset == "model_quality" and is_estimated(spec):
+            tell_estimates(spec, paths, keys, reference, now, context.run.run_id)
         mature = flow == DELAYED.name
         found = evidence.publishable(
             spec, judged.evidence, keys, now, decisions.published_through(paths), mature=mature
         )
+        found = found.with_columns(reference=evidence.rests_on(frozen.id if frozen else ""))
         append_evidence(paths, found, context.run.run_id)
         with open_progress(paths.ledger) as progress:
             progress.write_judged(flow, asset, keys, now, context.run.run_id)
         describe(context, monitor, asset, judged.judgements, keys, written)
 
     return judgement
+
+
+def of_monitor(spec: MonitorSpec, judged: Judged) -> pl.DataFrame:
+    """Judgements as they are published."""
+    end = pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
+    return judged.judgements.with_columns(monitor=pl.lit(spec.id), window_end=end)
+
+
+def tell_estimates(
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    keys: Sequence[str],
+    reference: Mapping[str, ColumnProfile],
+    now: datetime,
+    run_id: str,
+) -> None:
+    """Estimates of later windows, whose own labels may still be to come, say what the audits of these make of them."""
+    stale = outdated(spec, paths, keys)
+    if not stale:
+        return
+    with connect(paths, read_only=True) as con:
+        work = Work(spec, paths, con, stale, reference, now)
+        judged = told_weights(work, JUDGES[ESTIMATES](work))
+    append_judgements(paths, ESTIMATES, of_monitor(spec, judged), run_id, now)
 
 
 def describe(

@@ -114,6 +114,11 @@ def stream_name() -> pl.Expr:
     )
 
 
+def rests_on(reference: str) -> pl.Expr:
+    """The reference that evidence rests on, by its id; empty for what has no column: it is comparable under any."""
+    return pl.when(pl.col("column") == "").then(pl.lit("")).otherwise(pl.lit(reference))
+
+
 def publishable(
     spec: MonitorSpec,
     evidence: pl.DataFrame,

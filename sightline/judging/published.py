@@ -14,13 +14,15 @@ from sightline.alerts import answers, decisions
 from sightline.alerts.stream_words import stream_words
 from sightline.home import MonitorPaths
 from sightline.judging.marts import ALL_VERSIONS
-from sightline.results.evidence import read_evidence
+from sightline.judging.revised import with_revised
+from sightline.results.evidence import read_evidence, read_revised
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.model import MonitorSpec, Threshold
 from sightline.spec.stretches import split, stretch_of, strides
 
 DAY = timedelta(days=1)
+VOLUME = "data_quality/n_rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,9 @@ class StreamState:
 
     `warns` marks the window in which its evidence came to exceed the budget of warnings. `spike_limit` is the distance
     from which the monitor's file calls a single window a spike, None where it names none. `known_to` is the window that
-    the state is of where it is told of a later one, in which the stream is not judged yet.
+    the state is of where it is told of a later one, in which the stream is not judged yet. Where rows came or were
+    corrected after the decision, `display_then` and `display_now` are the value then and now, and `distance_now` is the
+    distance by now.
     """
 
     stream: str
@@ -67,11 +71,20 @@ class StreamState:
     warns: bool = False
     spike_limit: float | None = None
     known_to: datetime | None = None
+    display_then: float | None = None
+    display_now: float | None = None
+    distance_now: float | None = None
+
+    @property
+    def current_distance(self) -> float | None:
+        """Standard deviations from the level, by what the window holds today."""
+        return self.distance if self.distance_now is None else self.distance_now
 
     @property
     def is_spike(self) -> bool:
         """Is this window by itself as far out as `spike_limit`? A stream in an incident is away already."""
-        is_far = self.spike_limit is not None and self.distance is not None and abs(self.distance) >= self.spike_limit
+        distance = self.current_distance
+        is_far = self.spike_limit is not None and distance is not None and abs(distance) >= self.spike_limit
         return is_far and not self.in_incident
 
     @property
@@ -159,6 +172,8 @@ class Published:
         Columns of the asset with streams over stretches.
     waiting : sequence of StreamState
         Last decisions on members of incidents, in the windows in question that come after: not judged yet.
+    grew : frozenset of datetime
+        Windows that have more rows by now than when they were decided.
     """
 
     judgements: Sequence[Judgement]
@@ -166,6 +181,7 @@ class Published:
     members: Sequence[IncidentMember]
     long: frozenset[str] = frozenset()
     waiting: Sequence[StreamState] = ()
+    grew: frozenset[datetime] = frozenset()
 
 
 def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Sequence[str]) -> Published:
@@ -184,11 +200,13 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
     streams, members = answers.in_current_incidents(streams, members)
     first, last = (moment.replace(tzinfo=None) for moment in (start, end))
     is_inside = pl.col("window_start").is_between(first, last, closed="left")
-    known = held(spec, streams)
+    evidence = read_evidence(paths)
+    revised = with_revised(streams, evidence, read_revised(paths))
+    known = held(spec, revised)
     starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
     inside, waiting = known.filter(is_inside), not_judged_yet(known, members, starts).filter(is_inside)
     members = _with_began(members, read_snapshot(paths, decisions.INCIDENTS))
-    named = read_evidence(paths).select("stream", "asset", "column", "statistic").unique()
+    named = evidence.select("stream", "asset", "column", "statistic").unique()
     return Published(
         _with_thresholds(spec, _typed(judgements.filter(pl.col("model_version") == ALL_VERSIONS), Judgement)),
         [
@@ -205,6 +223,9 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
             c for a, c, s in named.select("asset", "column", "statistic").rows() if a == asset and c and split(s)[1]
         ),
         _typed(waiting.join(named, on="stream", how="left"), StreamState),
+        frozenset(
+            revised.filter(pl.col("stream") == VOLUME, pl.col("display_now") > pl.col("display_then"))["window_start"]
+        ),
     )
 
 

@@ -12,7 +12,7 @@ has no verdict; `sightline.judging.board` tells of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -31,6 +31,8 @@ RANK = {"alert": 3, "warn": 2, "ok": 1, "provisional": 1, "insufficient_data": 0
 AWAY = 3.0
 """Standard deviations from the old level from which a window of a member is away, or half of its effect if less."""
 SHOWN_STREAMS = 8
+LATE_FROM, LATE_OF = 3, 14
+"""In so many of the latest so many windows rows came late: then it is no accident."""
 TOLD = ("usual", "estimated", "audited", "unvalidated", "arrivals", "never_labelled")
 """Reasons that are told of a value that is ok."""
 REMEDIES = {
@@ -130,6 +132,10 @@ def verdicts(
         streams = _by_window(found for key, found in decided.items() if _belongs(check, key))
         for start, candidates in sorted(rows.items()):
             verdict = _verdict(check, candidates, streams.get(start, []), incidents)
+            if verdict is not None and check.metric == "n_rows":
+                verdict = replace(
+                    verdict, text=verdict.text + _late_words([w for w in rows if w <= start], published.grew)
+                )
             if verdict is not None:
                 yield check, start, verdict
 
@@ -239,7 +245,7 @@ def _verdict(
         return None
     elif "acknowledged" in standings:
         level, cause = "warn", "incident"
-    elif any(s.warns for s in streams):
+    elif any(s.warns and not _is_undone(s) for s in streams):
         level, cause = "warn", "evidence"
     facts = _facts(main, strongest)
     if check.unit:
@@ -255,8 +261,36 @@ def _verdict(
     if members and "open" not in standings:
         failed = "Warned, not failed" if "acknowledged" in standings else "Reported, not failed"
         text = f"{text} {failed}: {_why_not_red(members, incidents)}."
+    text += _revised_words(streams)
     told = "".join(f"{words}. " for _, words in crossed)
     return Verdict(level, f"{_spike_words(spikes)}{told}{text}", facts, cause=cause)
+
+
+def _late_words(windows: Sequence[datetime], grew: frozenset[datetime]) -> str:
+    """Whether rows keep coming after their windows have been judged, by the latest of some windows."""
+    latest = sorted(windows)[-LATE_OF:]
+    n = sum(window in grew for window in latest)
+    if n < LATE_FROM:
+        return ""
+    return (
+        f" Rows came after their window had been judged in {n} of the last {len(latest)}: `close_after` in the "
+        "monitor's file says how long a window waits for them."
+    )
+
+
+def _is_undone(state: StreamState) -> bool:
+    """Whether a window is within a standard deviation of what was expected by now, and was not when it was decided."""
+    return state.distance_now is not None and abs(state.distance_now) < 1 <= abs(state.distance or 0.0)
+
+
+def _revised_words(streams: Sequence[StreamState]) -> str:
+    """What was decided on other values than the window has today."""
+    told = [
+        stream_words(s.stream, s.display_then, s.display_now)
+        for s in streams
+        if (s.in_incident or s.warns) and s.display_then != s.display_now
+    ]
+    return f" Since the window was decided {'; '.join(told[:3])}." if told else ""
 
 
 def _is_unclear_stretch(row: Judgement) -> bool:
@@ -318,9 +352,9 @@ def _member(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -
 def is_away(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> bool:
     """Whether a member of an incident is away from its level in this window, as far as is known."""
     member = _member(state, incidents)
-    if member is None or state.distance is None:
+    if member is None or state.current_distance is None:
         return True
-    return abs(state.distance) >= min(AWAY, abs(member.effect or AWAY) / 2)
+    return abs(state.current_distance) >= min(AWAY, abs(member.effect or AWAY) / 2)
 
 
 def _why_not_red(members: list[StreamState], incidents: Mapping[str, list[IncidentMember]]) -> str:
@@ -453,9 +487,10 @@ def _text(
 def _spike_words(spikes: list[StreamState]) -> str:
     """Which streams are too far out in this one window; the rule is the user's own (`alerts.spikes`)."""
     told = [
-        f"{stream_words(s.stream)} ({s.stream}) lies {deviations(s.distance or 0.0, sign=True)} from what was expected "
+        f"{stream_words(s.stream)} ({s.stream}) lies {deviations(s.current_distance or 0.0, sign=True)} from what was "
+        f"expected "
         f"(limit {s.spike_limit:g})"
-        for s in sorted(spikes, key=lambda s: -abs(s.distance or 0.0))
+        for s in sorted(spikes, key=lambda s: -abs(s.current_distance or 0.0))
     ]
     return f"Spike: {'; '.join(told)}. " if told else ""
 

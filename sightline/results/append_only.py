@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -95,7 +96,11 @@ def safe_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_." else "_" for c in name) or "_"
 
 
-def merge_if_many(folder: Path, schema: dict[str, pl.DataType], key: list[str]) -> None:
+Keep = Literal["first", "last"]
+"""Which of several rows with one key counts."""
+
+
+def merge_if_many(folder: Path, schema: dict[str, pl.DataType], key: list[str], keep: Keep = "first") -> None:
     """Merge the small files once there are many; called under the folder's lock."""
     files = live_files(folder)
     stale = set(folder.glob("*.parquet")) - set(files)
@@ -103,14 +108,16 @@ def merge_if_many(folder: Path, schema: dict[str, pl.DataType], key: list[str]) 
         file.unlink(missing_ok=True)
     small = [file for file in files if "-to-" not in file.name]
     if len(files) - len(small) >= COMPACT_FROM_MERGED:
-        merge(folder, files, schema, key)
+        merge(folder, files, schema, key, keep)
     elif len(small) >= COMPACT_FROM_FILES:
-        merge(folder, small, schema, key)
+        merge(folder, small, schema, key, keep)
 
 
-def merge(folder: Path, files: list[Path], schema: dict[str, pl.DataType], key: list[str]) -> None:
+def merge(
+    folder: Path, files: list[Path], schema: dict[str, pl.DataType], key: list[str], keep: Keep = "first"
+) -> None:
     """Put consecutive files into one, sorted by window."""
-    merged = _scan(files, schema).unique(key, keep="first", maintain_order=True)
+    merged = _scan(files, schema).unique(key, keep=keep, maintain_order=True)
     merged = merged.sort("window_start", maintain_order=True).collect()
     target = folder / f"{span_of(files[0])[0]}-to-{span_of(files[-1])[1]}.parquet"
     publish(merged, target)

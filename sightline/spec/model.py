@@ -14,6 +14,7 @@ from sightline.spec.durations import format_duration, parse_duration
 Task = Literal["binary_classification", "multiclass_classification", "regression", "ranking"]
 FeatureKind = Literal["numeric", "categorical", "boolean", "datetime", "text", "embedding"]
 Schedule = Literal["hourly", "daily", "weekly"]
+CLOSE_AFTER = {"hourly": timedelta(minutes=10), "daily": timedelta(hours=1), "weekly": timedelta(hours=6)}
 Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
@@ -124,6 +125,19 @@ class Columns(Part):
         description="Weight of the row (1 / sampling fraction). It is kept and added up (`sum_weight`) and weighs "
         "nothing: metrics, rates and drift count each row once, and say so where weights differ (`unweighted`).",
     )
+    supersedes: str | None = Field(
+        default="supersedes",
+        description="Column that is true where a row replaces the earlier ones with its prediction id and model "
+        "version. Its absence is no mistake.",
+    )
+    withdrawn: str | None = Field(
+        default="withdrawn",
+        description="Column that is true where a row takes its prediction back; it needs nothing but the id then. Its "
+        "absence is no mistake.",
+    )
+    observed_at: str | None = Field(
+        default=None, description="Column with the time a correction or withdrawal was known; default: arrival."
+    )
     features: dict[str, FeatureEntry] = Field(default={}, description="Inputs: name -> kind, or name -> contract.")
     segments: tuple[str, ...] = Field(
         default=(), description="Columns by whose values quality and drift are also reported."
@@ -167,6 +181,11 @@ class Labels(Part):
         default=None,
         description="Later labels are kept, but not waited for. Default: learnt (99 % are in); until that is known, "
         "all are waited for.",
+    )
+    silence: Literal["unknown", "negative"] = Field(
+        default="unknown",
+        description="What a prediction without a label is once `give_up_after` has passed: `unknown` (left out), or "
+        "`negative` where only positives are ever reported (fraud, churn, clicks). `negative` needs `give_up_after`.",
     )
 
 
@@ -395,6 +414,13 @@ class MonitorSpec(Part):
     labels: Labels | None = Field(default=None, description="Leave out when the truth never arrives.")
     reference: Reference
     schedule: Schedule = Field(default="daily", description="Size of a window, and how often it is judged.")
+    close_after: Duration | None = Field(
+        default=None,
+        description=(
+            "How long after its end a window waits for its last rows before it is judged for good; default 10m hourly, "
+            "1h daily, 6h weekly. Where a day's rows land the next morning, say until when: `9h`."
+        ),
+    )
     start: Moment | None = Field(default=None, description="First window (UTC); default: reference.start.")
     sources: Sources = Sources()
     drift: Drift = Drift()
@@ -415,6 +441,11 @@ class MonitorSpec(Part):
     def positive_class(self) -> str:
         """Spelling of the positive class in `label_class` and `predicted_class` (binary classification)."""
         return class_text(self.labels.positive if self.labels else 1)
+
+    @property
+    def is_silence_negative(self) -> bool:
+        """Whether only positives are reported: what has no label by `labels.give_up_after` is negative."""
+        return self.labels is not None and self.labels.silence == "negative"
 
     @property
     def negative_classes(self) -> tuple[str, ...]:
@@ -453,22 +484,29 @@ class MonitorSpec(Part):
     def deadlines(self) -> dict[str, timedelta]:
         """Freshness deadline of `inferences`, `labels` (if any are expected) and `judgements`.
 
-        Defaults: two windows for inferences (the window itself and one to arrive in), a third one for judgements;
-        for labels their usual delay on top of two windows (see `sightline.results.learnt_delays` where it is learnt).
+        Defaults: two windows for inferences (the window itself and one to arrive in, or `close_after` if that is
+        longer), a third one for judgements; for labels their usual delay on top of two windows (see
+        `sightline.results.learnt_delays` where it is learnt).
         """
         given = self.freshness
+        late = self.window + max(self.window, self.closing_time)
         deadlines = {
-            "inferences": given.inferences or 2 * self.window,
-            "judgements": given.judgements or 3 * self.window,
+            "inferences": given.inferences or late,
+            "judgements": given.judgements or late + self.window,
         }
         if self.labels:
-            deadlines["labels"] = given.labels or 2 * self.window + (self.labels.expected_delay or UNLEARNT)
+            deadlines["labels"] = given.labels or late + (self.labels.expected_delay or UNLEARNT)
         return deadlines
 
     @property
     def window(self) -> timedelta:
         """Length of one window."""
         return {"hourly": timedelta(hours=1), "daily": timedelta(days=1), "weekly": timedelta(days=7)}[self.schedule]
+
+    @property
+    def closing_time(self) -> timedelta:
+        """How long after its end a window waits for its last rows."""
+        return self.close_after if self.close_after is not None else CLOSE_AFTER[self.schedule]
 
     @property
     def first_window(self) -> datetime:

@@ -7,9 +7,6 @@ from datetime import datetime, timedelta
 
 from sightline.spec.model import UNLEARNT, MonitorSpec
 
-SETTLE = {"hourly": timedelta(minutes=10), "daily": timedelta(hours=1), "weekly": timedelta(hours=6)}
-"""After its end a window waits this long for the last events before it is judged for good."""
-
 
 def is_key(spec: MonitorSpec, key: str) -> bool:
     """Whether a text is the key of one of the monitor's windows, and not of another schedule's."""
@@ -72,11 +69,11 @@ def contiguous(
 
 
 def closes_at(spec: MonitorSpec, key: str) -> datetime:
-    """When a window is complete: its end and the time to settle."""
-    return spec.window_start(key) + spec.window + SETTLE[spec.schedule]
+    """When a window is complete: its end and the time that it waits for its last rows."""
+    return spec.window_start(key) + spec.window + spec.closing_time
 
 
 def matures_at(spec: MonitorSpec, key: str) -> datetime:
-    """When the labels of a window are due: its end, their usual delay, and the time to settle."""
+    """When the labels of a window are due: its end, their usual delay, and the time the window waits."""
     delay = spec.labels.expected_delay or UNLEARNT if spec.labels else timedelta(0)
     return closes_at(spec, key) + delay

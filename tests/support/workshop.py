@@ -16,8 +16,7 @@ import polars as pl
 
 from sightline.home import Home
 from sightline.spec.loader import load_monitor
-from sightline.spec.model import MonitorSpec
-from sightline.spec.windows import SETTLE
+from sightline.spec.model import CLOSE_AFTER, MonitorSpec
 
 ROOT = Path(__file__).parents[2]
 DAYS, ROWS_PER_DAY, REFERENCE_DAYS = 40, 400, 14
@@ -66,7 +65,7 @@ def make_workshop(root: Path, *, days: int = DAYS, ended_days_ago: int = 1) -> W
     now = datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     first_day = midnight - timedelta(days=days + ended_days_ago)
-    settled = now - SETTLE["hourly"] - timedelta(minutes=1)  # the last hour's labels are due, at any minute
+    settled = now - CLOSE_AFTER["hourly"] - timedelta(minutes=1)  # the last hour's labels are due, at any minute
     first_hour = settled.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS + 1)
     write(home, "churn", churn_yaml(first_day))
     write(home, "price", price_yaml(first_hour))

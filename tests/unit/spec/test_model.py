@@ -11,6 +11,7 @@ from metrics_py.class_names import class_text
 from sightline.spec.budget import Budget, parse_budget
 from sightline.spec.durations import format_duration, parse_duration
 from sightline.spec.model import MonitorSpec, parse_moment
+from sightline.spec.windows import closes_at, matures_at
 
 
 def spec(**changes) -> MonitorSpec:
@@ -132,3 +133,13 @@ def test_a_spec_can_be_written_as_json_and_read_again():
         start="2026-01-01T06:00Z",
     )
     assert MonitorSpec.model_validate(one.model_dump(mode="json")) == one
+
+
+def test_a_window_waits_for_its_last_rows_as_long_as_the_file_says():
+    assert closes_at(spec(schedule="daily"), "2026-03-01") == datetime(2026, 3, 2, 1, tzinfo=UTC)
+    late = spec(schedule="daily", close_after="9h", labels={"column": "z", "expected_delay": "1d"})
+    assert closes_at(late, "2026-03-01") == datetime(2026, 3, 2, 9, tzinfo=UTC)
+    assert matures_at(late, "2026-03-01") == datetime(2026, 3, 3, 9, tzinfo=UTC)
+    assert late.deadlines["inferences"] == timedelta(days=2), "freshness waits a day anyway"
+    assert spec(schedule="daily", close_after="3d").deadlines["inferences"] == timedelta(days=4)
+    assert spec(schedule="hourly", close_after="3h").deadlines["judgements"] == timedelta(hours=5)

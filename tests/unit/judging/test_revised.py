@@ -1,0 +1,176 @@
+"""Windows whose rows came, or were corrected, after the alert engine had decided: told by what they hold today."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from sightline.alerts import decisions
+from sightline.judging.board import evaluate
+from sightline.judging.published import read_published
+from sightline.judging.verdicts import verdicts
+from sightline.results.evidence import append_evidence, read_evidence, read_revised
+from sightline.results.judgements import append_judgements
+from sightline.results.snapshots import read_snapshot
+from sightline.spec import plan
+
+START = datetime(2026, 1, 5)
+DAYS, OUT = 60, range(52, 58)
+ASSET = "data_quality"
+
+
+def day(k: int) -> datetime:
+    return START + timedelta(days=k)
+
+
+def key(k: int) -> str:
+    return f"{day(k):%Y-%m-%d}"
+
+
+def rows_of(counts: dict[int, int]) -> pl.DataFrame:
+    """Evidence of row volume as the asset gives it: ``log(n + 1)``."""
+    n = np.array(list(counts.values()), dtype=float)
+    return pl.DataFrame(
+        {
+            "stream": "data_quality/n_rows",
+            "asset": ASSET,
+            "column": "",
+            "statistic": "n_rows",
+            "window_key": [key(k) for k in counts],
+            "window_start": [day(k) for k in counts],
+            "value": np.log(n + 1),
+            "display_value": n,
+            "n": n,
+            "variance": 1 / (n + 1),
+            "reference": "",
+        }
+    )
+
+
+def judgements_of(monitor: str, counts: dict[int, int]) -> pl.DataFrame:
+    starts = [day(k) for k in counts]
+    missing = ("ci_low", "ci_high", "reference_value", "bound_low", "bound_high", "naive_value", "maturity")
+    return pl.DataFrame(
+        {
+            "monitor": monitor,
+            "model_version": "all",
+            "window_start": starts,
+            "window_end": [start + timedelta(days=1) for start in starts],
+            "segment": "all",
+            "column": "",
+            "metric": "n_rows",
+            "value": [float(n) for n in counts.values()],
+            "n": list(counts.values()),
+            "status": "ok",
+            **dict.fromkeys((*missing, "reason", "reason_code")),
+        }
+    )
+
+
+@pytest.fixture
+def spec(make_spec):
+    return make_spec(alerts={"budget": "1 per 30d", "warmup": 14})
+
+
+@pytest.fixture
+def paths(home):
+    return home.monitor("churn")
+
+
+@pytest.fixture
+def counts():
+    return {k: int(n) for k, n in enumerate(np.random.default_rng(7).poisson(120, DAYS))}
+
+
+@pytest.fixture
+def decided(spec, paths, counts):
+    """Six days without rows, decided as such."""
+    given = {k: 3 if k in OUT else n for k, n in counts.items()}
+    append_evidence(paths, rows_of(given), "first")
+    append_judgements(paths, ASSET, judgements_of(spec.id, given), "first", day(DAYS))
+    return decisions.run(spec, paths)
+
+
+def say(spec, paths, counts: dict[int, int], run: str = "later") -> None:
+    append_evidence(paths, rows_of(counts), run)
+    append_judgements(paths, ASSET, judgements_of(spec.id, counts), run, day(DAYS + 1))
+    decisions.run(spec, paths)
+
+
+def volume(spec, paths, k: int):
+    check = next(c for c in plan.checks(spec) if c.name == "row_volume")
+    found = {key: v for _, key, v in evaluate(spec, paths, ASSET, [check], [key(k)])}
+    return found[key(k)]
+
+
+def open_incidents(spec, paths, k: int):
+    check = next(c for c in plan.checks(spec) if c.name == "open_incidents")
+    return next(v for _, _, v in evaluate(spec, paths, "alerts", [check], [key(k)]))
+
+
+def test_a_day_that_filled_up_later_is_no_longer_red_and_says_what_was_decided(spec, paths, counts, decided):
+    assert volume(spec, paths, 56).cause == "incident" and volume(spec, paths, 57).level == "error"
+    say(spec, paths, {k: counts[k] for k in OUT if k != 57})
+    found = volume(spec, paths, 56)
+    assert found.level == "ok"
+    assert f"the number of predictions rose from 3 to {counts[56]}." in found.text
+    assert "Reported, not failed: in this window near its old level." in found.text
+    assert "near its old level in this window" in open_incidents(spec, paths, 56).text
+    assert open_incidents(spec, paths, 56).level == "ok"
+    assert volume(spec, paths, 57).level == "error", "nothing came for this one"
+
+
+def test_a_day_that_filled_up_by_half_is_still_away(spec, paths, counts, decided):
+    say(spec, paths, {56: counts[56] // 2})
+    assert volume(spec, paths, 56).level == "error"
+
+
+def test_decisions_stand_whatever_comes_later(spec, paths, counts, decided):
+    say(spec, paths, {k: counts[k] for k in OUT})
+    again = read_snapshot(paths, decisions.STREAMS)
+    assert again.select("stream", "value", "evidence", "incident_id").equals(
+        decided.streams.select("stream", "value", "evidence", "incident_id")
+    )
+
+
+def test_only_changes_are_kept_and_the_newest_counts(spec, paths, counts, decided):
+    before = read_evidence(paths)
+    say(spec, paths, {56: 50, 40: counts[40]})
+    say(spec, paths, {56: 60}, "last")
+    say(spec, paths, {56: 60}, "once more")
+    assert read_revised(paths).select("window_key", "n", "run_id").rows() == [(key(56), 60.0, "last")]
+    say(spec, paths, {56: 3}, "back")
+    assert read_revised(paths)["n"].to_list() == [3.0], "back at what was decided"
+    assert read_evidence(paths).equals(before)
+    assert volume(spec, paths, 56).level == "error"
+
+
+def test_what_rests_on_another_reference_revises_nothing(paths):
+    first = rows_of({1: 100}).with_columns(column=pl.lit("age"), reference=pl.lit("a"))
+    append_evidence(paths, first, "first")
+    append_evidence(paths, first.with_columns(value=pl.lit(9.0), reference=pl.lit("b")), "later")
+    assert read_revised(paths).is_empty()
+
+
+def test_a_window_that_has_no_value_any_more_is_told_as_decided(spec, paths, counts, decided):
+    gone = rows_of({56: 0}).with_columns(value=pl.lit(None, pl.Float64), display_value=pl.lit(None, pl.Float64))
+    append_evidence(paths, gone, "later")
+    assert len(read_revised(paths)) == 1
+    assert volume(spec, paths, 56).level == "error"
+
+
+def test_rows_that_keep_coming_late_are_told_with_what_to_do(spec, paths, counts, decided):
+    say(spec, paths, {54: counts[54], 55: counts[55]})
+    assert "close_after" not in volume(spec, paths, 57).text
+    say(spec, paths, {56: counts[56]})
+    assert "judged in 3 of the last 14: `close_after` in the monitor's file" in volume(spec, paths, 57).text
+    assert "close_after" not in volume(spec, paths, 55).text, "of these two were late by then"
+
+
+def test_verdicts_are_of_the_published_windows_only(spec, paths, decided):
+    checks = [c for c in plan.checks(spec) if c.name == "row_volume"]
+    found = verdicts(ASSET, checks, read_published(spec, paths, ASSET, [key(57)]))
+    assert {start for _, start, v in found if v.level == "error"} <= {day(k) for k in OUT}
