@@ -117,6 +117,7 @@ def summarise(spec: MonitorSpec, path: Path, home: Home) -> dict[str, Any]:
         "notify": list(spec.alerts.notify),
         "primary_metric": plan.primary_metric(spec),
         "schedule": spec.schedule,
+        "close_after": format_duration(spec.closing_time),
         "first_window": spec.key(spec.first_window),
         "n_complete_windows": plan.windows(spec),
         "features": {name: feature.kind for name, feature in spec.columns.features.items()},
@@ -295,8 +296,8 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     if summary["description"]:
         yield f"  {'':<11} {summary['description']}"
     yield (
-        f"  windows     one per {unit} from {summary['first_window']} (UTC), {summary['n_complete_windows']} "
-        "complete so far"
+        f"  windows     one per {unit} from {summary['first_window']} (UTC), {summary['n_complete_windows']} complete "
+        f"so far, each judged {summary['close_after']} after its end"
     )
     yield f"  features    {len(summary['features'])}: {told}; segments: {', '.join(summary['segments']) or 'none'}"
     yield f"  reference   {summary['reference']}"
