@@ -10,6 +10,7 @@ import polars as pl
 
 from metrics_py.estimation.cbpe import Z95
 from sightline.home import MonitorPaths
+from sightline.judging.estimate_record import with_record
 from sightline.judging.frames import BY, EVIDENCE, Judged, conform
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.results.judgements import read_judgements
@@ -17,14 +18,7 @@ from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import AUDITED_AS, ESTIMATED_AS
 
-LATEST = 30
-"""Windows that tell whether the estimates hold."""
-
 NOTHING_TO_COMPARE = "the realised or the estimated value is no longer told"
-LEAST = 10
-LEVEL = 0.01
-PROMISED = 0.05
-"""Share of the windows that may lie outside of their 95 % intervals."""
 
 
 def audit(spec: MonitorSpec, paths: MonitorPaths, realised: pl.DataFrame) -> Judged:
@@ -42,14 +36,15 @@ def audit(spec: MonitorSpec, paths: MonitorPaths, realised: pl.DataFrame) -> Jud
     -------
     Judged
         Rows ``estimation_error_<metric>`` for the primary metric where that is estimated, else for the ROC AUC, with
-        the estimate's interval around the difference. Warns while the estimates are not validated. One stream.
+        the estimate's interval around the difference. Warns while the estimates are not validated; among them are
+        those of later windows whose record these windows change. One stream.
     """
     metric = plan.audited_metric(spec)
     if metric is None or realised.is_empty():
         return Judged(conform(pl.DataFrame(schema=dict.fromkeys(BY, pl.String))), pl.DataFrame(schema=EVIDENCE))
     final = realised.filter(metric=metric, column="").filter(pl.col("status").is_in(["ok", "warn"]))
     errors = _errors(spec, paths, metric, final)
-    judged = conform(_with_record(spec, paths, errors))
+    judged = conform(with_record(spec, paths, metric, errors, realised["window_start"].unique()))
     gone = _withdrawn(spec, paths, AUDITED_AS + metric, realised, judged)
     return Judged(pl.concat([judged, gone]), _stream(errors))
 
@@ -119,50 +114,6 @@ def _withdrawn(
             reason_code=pl.lit("no_value"),
         )
     )
-
-
-def _with_record(spec: MonitorSpec, paths: MonitorPaths, errors: pl.DataFrame) -> pl.DataFrame:
-    """Say of each window how many of the latest ones lay outside, and warn where that is too many for chance."""
-    from scipy.stats import binom  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
-
-    whole = errors.filter(segment="all", model_version=ALL_VERSIONS).sort("window_start")
-    if whole.is_empty():
-        return errors
-    first = whole["window_start"][0]
-    before = read_judgements(
-        paths,
-        asset="model_quality",
-        metric=str(whole["metric"][0]),
-        segment="all",
-        start=first - 3 * LATEST * spec.window,
-        end=whole["window_start"][-1],
-    ).filter(pl.col("status") != "insufficient_data", model_version=ALL_VERSIONS)
-    other = before.join(whole.select("window_start"), on="window_start", how="anti")
-    record = pl.concat([frame.select("window_start", "ci_low", "ci_high") for frame in (other, whole)])
-    record = record.sort("window_start").with_columns(
-        missed=((pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)).cast(pl.Int64)
-    )
-    latest = record.with_columns(
-        misses=pl.col("missed").rolling_sum(LATEST, min_samples=1),
-        windows=pl.int_range(1, pl.len() + 1).clip(upper_bound=LATEST),
-    ).join(whole.select("window_start"), on="window_start", how="semi")
-    chance = binom.sf(latest["misses"].to_numpy() - 1, latest["windows"].to_numpy(), PROMISED)  # pyright: ignore
-    latest = latest.with_columns(chance=pl.Series(chance, dtype=pl.Float64))
-    joined = errors.join(
-        latest.select("window_start", "misses", "windows", "chance"), on="window_start", how="left"
-    ).with_columns(is_whole=(pl.col("segment") == "all") & (pl.col("model_version") == ALL_VERSIONS))
-    is_bad = pl.col("is_whole") & (pl.col("windows") >= LEAST) & (pl.col("chance") < LEVEL)
-    words = pl.format(
-        "the estimates are not validated: {} of the last {} realised values lie outside of their 95 % intervals; {}",
-        "misses",
-        "windows",
-        "reason",
-    )
-    return joined.with_columns(
-        status=pl.when(is_bad).then(pl.lit("warn")).otherwise("status"),
-        reason=pl.when(is_bad).then(words).otherwise("reason"),
-        reason_code=pl.when(is_bad).then(pl.lit("unvalidated")).otherwise("reason_code"),
-    ).drop("misses", "windows", "chance", "is_whole")
 
 
 def _stream(errors: pl.DataFrame) -> pl.DataFrame:

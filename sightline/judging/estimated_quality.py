@@ -10,13 +10,14 @@ import polars as pl
 
 from metrics_py.estimation.cbpe import Z95
 from sightline.judging import maturity
+from sightline.judging.estimate_record import with_caveats
 from sightline.judging.estimators import Estimator, estimator_of
 from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform
 from sightline.judging.marts import has_mart, read_mart, with_all_versions
 from sightline.judging.reference_bounds import with_bounds
 from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import ESTIMATED_AS
-from sightline.spec.windows import closes_at, keys_between, matures_at, next_key
+from sightline.spec.windows import closes_at, keys_between, matures_at, next_key, settled_at
 from sightline.warehouse.reference import load_reference
 
 ASSET = "estimated_quality"
@@ -29,7 +30,10 @@ FROZEN_BEFORE = (
 
 
 def judge(work: Work) -> Judged:
-    """Estimates for every window of a run; they raise no evidence, as a change of the concept moves none of them."""
+    """Estimates for every window of a run, and whether the audits of earlier windows validate them.
+
+    They raise no evidence, as a change of the concept moves none of them.
+    """
     spec, nothing = work.spec, pl.DataFrame(schema=EVIDENCE)
     estimator = estimator_of(spec)
     if estimator is None or not has_mart(work.con, estimator.marts[0]):
@@ -42,7 +46,18 @@ def judge(work: Work) -> Judged:
     table = pl.concat(tables).with_columns(column=pl.lit(""), metric=ESTIMATED_AS + pl.col("metric"))
     worse = {ESTIMATED_AS + name: SIGN[metric.direction] for name, metric in estimator.metrics.items()}
     limits = {ESTIMATED_AS + name: metric.range for name, metric in estimator.metrics.items()}
-    return Judged(with_bounds(spec, work.paths, ASSET, conform(table), worse, limits), nothing)
+    judged = conform(table)
+    bounded = _assumed(with_bounds(spec, work.paths, ASSET, judged, worse, limits), judged)
+    return Judged(with_caveats(spec, work.paths, bounded), nothing)
+
+
+def _assumed(bounded: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """Of a value beyond the reference's windows, too, say what it assumes."""
+    key = [*BY, "metric"]
+    joined = bounded.join(judged.select(*key, said="reason"), on=key, how="left", maintain_order="left")
+    is_beyond = pl.col("reason_code") == "beyond_reference"
+    reason = pl.when(is_beyond).then(pl.format("{}; {}", "reason", "said")).otherwise("reason")
+    return joined.with_columns(reason=reason).drop("said")
 
 
 @dataclass(frozen=True)
@@ -64,8 +79,8 @@ class Known:
 def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | str, Sequence[str]]]:
     """What the reference tells, or why it tells nothing, and the windows of the run that it is for.
 
-    That of a rolling reference is each window's own, from the windows before it whose labels were due when it closed:
-    so it is the same whenever it is judged.
+    That of a rolling reference is each window's own, from the windows before it whose labels were due when it closed (or
+    whose silence was an answer, `labels.silence`): so it is the same whenever it is judged.
     """
     spec, reference = work.spec, work.spec.reference
     if reference.kind == "file":
@@ -86,10 +101,12 @@ def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | str, 
             work.keys,
         )
         return
+    until = maturity.delays(spec, work.con, work.now).until if spec.is_silence_negative else work.now
     for key in work.keys:
+        seen = min(closes_at(spec, key), until) if spec.is_silence_negative else closes_at(spec, key)
         first = spec.key(spec.window_start(key) - reference.length)
         before = keys_between(spec, first, next_key(spec, key, -1))
-        yield _learnt(work, estimator, [k for k in before if matures_at(spec, k) <= closes_at(spec, key)]), [key]
+        yield _learnt(work, estimator, [k for k in before if settled_at(spec, k) <= seen]), [key]
 
 
 def _of_file(work: Work, estimator: Estimator, model: Any) -> Iterator[tuple[Known | str, Sequence[str]]]:
@@ -103,7 +120,7 @@ def _of_file(work: Work, estimator: Estimator, model: Any) -> Iterator[tuple[Kno
         return
     first = spec.key(spec.first_window)
     early = keys_between(spec, first, next_key(spec, first, spec.warmup_windows - 1))
-    due = matures_at(spec, early[-1])
+    due = settled_at(spec, early[-1])
     later = [key for key in work.keys if closes_at(spec, key) >= due]
     between = _between(work, estimator, early, model) if later else None
     for known, keys in ((None, [key for key in work.keys if key not in set(later)]), (between, later)):

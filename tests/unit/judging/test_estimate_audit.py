@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sightline.judging.estimate_audit import LATEST, audit
+from sightline.judging.estimate_audit import audit
+from sightline.judging.estimate_record import LATEST
 from sightline.judging.frames import conform
 from sightline.results.judgements import append_judgements, read_judgements
 from sightline.spec import plan
