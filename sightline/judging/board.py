@@ -19,7 +19,8 @@ from sightline.judging import row_guards
 from sightline.judging.intake_contract import intake_verdicts
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, read_published
 from sightline.judging.row_guards import guard_verdicts
-from sightline.judging.verdicts import FactTable, Standing, Verdict, is_away, judged, speaker, standing, verdicts
+from sightline.judging.standing import Standing, is_away, standing
+from sightline.judging.verdicts import FactTable, Verdict, judged, speaker, verdicts
 from sightline.spec import plan
 from sightline.spec.flows import INTAKE_ASSETS
 from sightline.spec.model import MonitorSpec

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from metrics_py.alerting import MEMBERS_SCHEMA, STREAMS_SCHEMA
+from metrics_py.alerting.lifecycle import NEW_NORMAL
 from sightline.alerts import answers, decisions
 from sightline.alerts.stream_words import stream_words
 from sightline.home import MonitorPaths
@@ -120,6 +121,8 @@ class IncidentMember:
     answered_from: datetime | None = None
     settle_after: timedelta | None = None
     began: datetime | None = None
+    ended_at: datetime | None = None
+    ended_by: str | None = None
 
     @property
     def since(self) -> datetime:
@@ -135,6 +138,10 @@ class IncidentMember:
     def is_acknowledged(self, window_start: datetime) -> bool:
         """Whether somebody is at it in this window."""
         return self.acknowledged_from is not None and window_start >= self.acknowledged_from
+
+    def is_normal_now(self, window_start: datetime) -> bool:
+        """Whether it had become the normal unasked by this window: it is judged against that level."""
+        return self.ended_by == NEW_NORMAL and self.ended_at is not None and window_start >= self.ended_at
 
     def is_answered(self, window_start: datetime) -> bool:
         """Whether somebody has ended it by this window."""

@@ -11,30 +11,33 @@ has no verdict; `sightline.judging.board` tells of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from metrics_py.alerting.changes import BACK
-from metrics_py.wording import day, deviations, number
-from sightline.alerts.stream_words import stream_words
+from metrics_py.wording import day, number
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState
+from sightline.judging.standing import Standing, standing
+from sightline.judging.verdict_words import (
+    facts_of,
+    incident_facts,
+    late_words,
+    newly_normal_words,
+    normal_now,
+    normal_words,
+    revised_words,
+    spike_words,
+    text_of,
+    why_not_red,
+)
 from sightline.spec.model import Threshold
 from sightline.spec.plan import PlannedCheck, family, metrics_of
 from sightline.spec.stretches import is_over_stretch, metric_words, split
 
 Level = Literal["ok", "warn", "error"]
 Cause = Literal["rule", "incident", "evidence", ""]
-Standing = Literal["open", "acknowledged", "answered", "settled", "near", ""]
 RANK = {"alert": 3, "warn": 2, "ok": 1, "provisional": 1, "insufficient_data": 0}
-AWAY = 3.0
-"""Standard deviations from the old level from which a window of a member is away, or half of its effect if less."""
-SHOWN_STREAMS = 8
-LATE_FROM, LATE_OF = 3, 14
-"""In so many of the latest so many windows rows came late: then it is no accident."""
-TOLD = ("usual", "estimated", "audited", "unvalidated", "arrivals", "never_labelled")
-"""Reasons that are told of a value that is ok."""
 REMEDIES = {
     "row_guards": (
         "Each row names a column and what its events broke; the alert lines are in "
@@ -134,7 +137,7 @@ def verdicts(
             verdict = _verdict(check, candidates, streams.get(start, []), incidents)
             if verdict is not None and check.metric == "n_rows":
                 verdict = replace(
-                    verdict, text=verdict.text + _late_words([w for w in rows if w <= start], published.grew)
+                    verdict, text=verdict.text + late_words([w for w in rows if w <= start], published.grew)
                 )
             if verdict is not None:
                 yield check, start, verdict
@@ -224,77 +227,73 @@ def _verdict(
     waiting = [s.known_to for s in members if s.known_to is not None]
     streams = [s for s in streams if s.known_to is None]
     long = [s for s in streams if s.column and split(s.stream)[1] and s.status != "insufficient_data"]
-    standings = {standing(s, incidents) for s in members}
+    standings: set[Standing] = {standing(s, incidents) for s in members}
     strongest = max(
         (s for s in streams if s.adjusted_evidence_days is not None),
         key=lambda s: s.evidence_days,
         default=None,
     )
     crossed = [found for row in rows for found in _crossed(row)]
-    hard = main.status == "alert"
     spikes = [s for s in streams if s.is_spike]
-    level: Level = "ok"
-    cause: Cause = ""
-    if hard or spikes or any(level == "error" for level, _ in crossed):
-        level, cause = "error", "rule"
-    elif "open" in standings:
-        level, cause = "error", "incident"
-    elif crossed or main.reason_code == "metric_failed":
-        level, cause = "warn", "rule"
-    elif main.status == "insufficient_data" and not long:
+    broken: list[Level] = [*("error" for _ in spikes), *(level for level, _ in crossed)]
+    found = _level(main, streams, standings, is_long=bool(long), crossed=broken)
+    if found is None:
         return None
-    elif "acknowledged" in standings:
-        level, cause = "warn", "incident"
-    elif any(s.warns and not _is_undone(s) for s in streams):
-        level, cause = "warn", "evidence"
-    facts = _facts(main, strongest)
+    level, cause = found
+    facts = facts_of(main, strongest)
     if check.unit:
         facts["unit"] = check.unit
-    facts |= _incident_facts(members, incidents, main.window_start)
+    facts |= incident_facts(members, incidents, main.window_start)
     if level == "error":
         facts["what to do"] = REMEDIES[family(check)]
-    text = _text(main, check.unit, members, strongest, hard, incidents)
+    text = text_of(main, check.unit, members, strongest, main.status == "alert", incidents)
     if long and main.status == "insufficient_data" and not is_over_stretch(main.reason):
         text = f"Watched over {split(long[0].stream)[1]}. {text}"
     if members and len(waiting) == len(members):
         text = f"{text} Not judged yet after {day(max(waiting))}: as before."
     if members and "open" not in standings:
         failed = "Warned, not failed" if "acknowledged" in standings else "Reported, not failed"
-        text = f"{text} {failed}: {_why_not_red(members, incidents)}."
-    text += _revised_words(streams)
+        text = f"{text} {failed}: {why_not_red(members, incidents)}."
+    normal = [] if members else normal_now(streams, incidents, main.window_start)
+    if normal:
+        facts["judged against"] = "; ".join(normal_words(m) for m in normal)
+        text += newly_normal_words(normal, main.window_start)
+    text += revised_words(streams)
     told = "".join(f"{words}. " for _, words in crossed)
-    return Verdict(level, f"{_spike_words(spikes)}{told}{text}", facts, cause=cause)
+    return Verdict(level, f"{spike_words(spikes)}{told}{text}", facts, cause=cause)
 
 
-def _late_words(windows: Sequence[datetime], grew: frozenset[datetime]) -> str:
-    """Whether rows keep coming after their windows have been judged, by the latest of some windows."""
-    latest = sorted(windows)[-LATE_OF:]
-    n = sum(window in grew for window in latest)
-    if n < LATE_FROM:
-        return ""
-    return (
-        f" Rows came after their window had been judged in {n} of the last {len(latest)}: `close_after` in the "
-        "monitor's file says how long a window waits for them."
-    )
+def _level(
+    main: Judgement,
+    streams: Sequence[StreamState],
+    standings: Collection[Standing],
+    crossed: Collection[Level],
+    *,
+    is_long: bool,
+) -> tuple[Level, Cause] | None:
+    """How loud the check is and why; None where there is too little for a verdict."""
+    if main.status == "alert" or "error" in crossed:
+        return "error", "rule"
+    if "open" in standings:
+        return "error", "incident"
+    if crossed or main.reason_code == "metric_failed":
+        return "warn", "rule"
+    if main.status == "insufficient_data" and not is_long:
+        return None
+    return _soft_level(streams, standings)
+
+
+def _soft_level(streams: Sequence[StreamState], standings: Collection[Standing]) -> tuple[Level, Cause]:
+    if "acknowledged" in standings:
+        return "warn", "incident"
+    if any(s.warns and not _is_undone(s) for s in streams):
+        return "warn", "evidence"
+    return "ok", ""
 
 
 def _is_undone(state: StreamState) -> bool:
     """Whether a window is within a standard deviation of what was expected by now, and was not when it was decided."""
     return state.distance_now is not None and abs(state.distance_now) < 1 <= abs(state.distance or 0.0)
-
-
-def _revised_words(streams: Sequence[StreamState]) -> str:
-    """What was decided on other values than the window has today."""
-    told = [
-        stream_words(s.stream, s.display_then, s.display_now)
-        for s in streams
-        if (s.in_incident or s.warns) and s.display_then != s.display_now
-    ]
-    return f" Since the window was decided {'; '.join(told[:3])}." if told else ""
-
-
-def _is_unclear_stretch(row: Judgement) -> bool:
-    return is_over_stretch(row.reason) and row.reason_code == "unclear"
 
 
 def _crossed(row: Judgement) -> Iterator[tuple[Level, str]]:
@@ -313,202 +312,3 @@ def _breaks_throughout(threshold: Threshold, row: Judgement) -> bool:
     """Whether a value that may still move breaks a threshold with all of its interval."""
     ends = (row.ci_low, row.ci_high)
     return all(end is not None and threshold.broken(end) is not None for end in ends)
-
-
-def standing(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> Standing:
-    """How a stream stands in this window.
-
-    Parameters
-    ----------
-    state : StreamState
-        Of one window.
-    incidents : mapping of str to list of IncidentMember
-        Members of each incident.
-
-    Returns
-    -------
-    {'open', 'acknowledged', 'answered', 'settled', 'near', ''}
-        Open and acknowledged: away from its level as part of an incident. Answered and settled: away, but somebody
-        said what it was, or it has been so for long. Near: not away. Empty without an incident.
-    """
-    if not state.in_incident:
-        return ""
-    member, at = _member(state, incidents), state.window_start
-    if member is None:
-        return "open"
-    if member.is_answered(at):
-        return "answered"
-    if member.has_settled(at):
-        return "settled"
-    if not is_away(state, incidents):
-        return "near"
-    return "acknowledged" if member.is_acknowledged(at) else "open"
-
-
-def _member(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> IncidentMember | None:
-    return next((m for m in incidents.get(state.incident_id or "", []) if m.stream == state.stream), None)
-
-
-def is_away(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> bool:
-    """Whether a member of an incident is away from its level in this window, as far as is known."""
-    member = _member(state, incidents)
-    if member is None or state.current_distance is None:
-        return True
-    return abs(state.current_distance) >= min(AWAY, abs(member.effect or AWAY) / 2)
-
-
-def _why_not_red(members: list[StreamState], incidents: Mapping[str, list[IncidentMember]]) -> str:
-    found = {standing(state, incidents): state for state in members}
-    if "acknowledged" in found:
-        return "the incident is acknowledged"
-    if "answered" in found:
-        return "somebody has said what it was (`sightline incidents`)"
-    member = _member(found["settled"], incidents) if "settled" in found else None
-    if member is not None:
-        return f"settled at a new level since {day(member.settled_at)}, until somebody says what it was"
-    return "in this window near its old level"
-
-
-def _facts(row: Judgement, strongest: StreamState | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"metric": row.metric}
-    facts |= {name: fact for name, fact in (("value", row.value), ("n", row.n)) if fact is not None}
-    if row.reference_value is not None:
-        facts["reference"] = row.reference_value
-    if row.ci_low is not None and row.ci_high is not None:
-        facts["interval"] = f"[{number(row.ci_low)}, {number(row.ci_high)}]"
-    bound = _bound(row)
-    if bound:
-        facts["bound"] = bound
-    if strongest is not None:
-        facts["evidence"] = evidence_words(strongest.evidence_days)
-    if row.naive_value is not None:
-        facts["naive value"] = row.naive_value
-    if row.maturity is not None:
-        facts["maturity"] = row.maturity
-    if row.reason:
-        facts["reason"] = row.reason
-    return facts
-
-
-def evidence_words(days: float) -> str:
-    """Evidence as people read it; it is counted over all streams, to compare with the budget.
-
-    Examples
-    --------
-    >>> evidence_words(412.3)
-    'appears by chance at most once in 412 days, over all streams'
-    """
-    return f"appears by chance at most once in {days:,.0f} days, over all streams" if days >= 1 else "none"
-
-
-def _incident_facts(
-    rejected: list[StreamState], incidents: Mapping[str, list[IncidentMember]], start: datetime
-) -> dict[str, Any]:
-    if not rejected:
-        return {}
-    incident = rejected[0].incident_id or ""
-    members = incidents.get(incident, [])
-    own = [m for m in members if m.stream in {s.stream for s in rejected}]
-    facts: dict[str, Any] = {"incident": incident}
-    if own:
-        facts["evidence"] = evidence_words(max(m.evidence_days for m in own))
-        first = max(own, key=lambda m: m.evidence)
-        facts["change point"] = f"{first.since:%Y-%m-%d %H:%M} UTC"
-        facts["moved"] = first.words
-        if first.effect is not None:
-            facts["effect"] = (
-                f"{deviations(first.effect, sign=True).removesuffix(' sd')} standard deviations of the days before"
-            )
-        facts |= _later_facts(own, members, start)
-    others = [m.words for m in sorted(members, key=lambda m: -m.evidence) if m not in own]
-    if others:
-        rest = f" and {len(others) - SHOWN_STREAMS} more" if len(others) > SHOWN_STREAMS else ""
-        facts["moved with it"] = "; ".join(others[:SHOWN_STREAMS]) + rest
-    return facts
-
-
-def _later_facts(own: list[IncidentMember], members: list[IncidentMember], start: datetime) -> dict[str, Any]:
-    """What happened after the incident had opened.
-
-    Streams of the check that joined it, and those that moved once more.
-    """
-    opened = min((m.joined_at for m in members if m.joined_at), default=None)
-    joined = [m for m in own if opened and m.joined_at and m.joined_at > opened]
-    again = [m for m in own if m.moved_again_at and m.moved_again_at <= start]
-    facts: dict[str, Any] = {}
-    if joined:
-        facts["joined later"] = "; ".join(
-            f"{m.stream} on {m.joined_at:%Y-%m-%d %H:%M}, changed {m.change_point:%Y-%m-%d %H:%M}" for m in joined
-        )
-    if again:
-        facts["moved again"] = "; ".join(
-            f"{m.stream} since {m.moved_again_at:%Y-%m-%d %H:%M}: "
-            f"{deviations(m.moved_again_effect or 0.0, sign=True)} from the old level"
-            for m in again
-        )
-    return facts
-
-
-def _bound(row: Judgement) -> str:
-    low, high = row.bound_low, row.bound_high
-    if low is not None and high is not None:
-        return f"{number(low)} to {number(high)}"
-    return f"at least {number(low)}" if low is not None else f"at most {number(high)}" if high is not None else ""
-
-
-def _text(
-    row: Judgement,
-    unit: str,
-    rejected: list[StreamState],
-    strongest: StreamState | None,
-    hard: bool,
-    incidents: Mapping[str, list[IncidentMember]],
-) -> str:
-    name = metric_words(row.metric)
-    if row.status == "insufficient_data" and (not rejected or row.value is None) and not _is_unclear_stretch(row):
-        return f"{_incident_words(row, rejected, incidents)}Not enough data: {row.reason}."
-    text = f"{name} {number(row.value)}"
-    if row.ci_low is not None and row.ci_high is not None:
-        text += f" [{number(row.ci_low)}, {number(row.ci_high)}]"
-    if row.reference_value is not None:
-        text += f", reference {number(row.reference_value)}"
-    text += f" {unit}." if unit else "."
-    is_pause = row.metric == "n_rows" and row.status == "ok"
-    is_told = hard or is_pause or row.status in ("warn", "provisional") or row.reason_code in TOLD
-    if row.reason and (is_told or is_over_stretch(row.reason)):
-        text = f"{row.reason[0].upper()}{row.reason[1:]}. {text}"
-    if rejected:
-        text = _incident_words(row, rejected, incidents) + text
-    elif strongest is not None and strongest.status == "warn":
-        text += f" Evidence {evidence_words(strongest.evidence_days)}."
-    return text
-
-
-def _spike_words(spikes: list[StreamState]) -> str:
-    """Which streams are too far out in this one window; the rule is the user's own (`alerts.spikes`)."""
-    told = [
-        f"{stream_words(s.stream)} ({s.stream}) lies {deviations(s.current_distance or 0.0, sign=True)} from what was "
-        f"expected "
-        f"(limit {s.spike_limit:g})"
-        for s in sorted(spikes, key=lambda s: -abs(s.current_distance or 0.0))
-    ]
-    return f"Spike: {'; '.join(told)}. " if told else ""
-
-
-def _incident_words(row: Judgement, rejected: list[StreamState], incidents: Mapping[str, list[IncidentMember]]) -> str:
-    """Which incident the check is in, since when, and what its streams did later, as far as this window can know."""
-    if not rejected:
-        return ""
-    own = {s.stream for s in rejected}
-    members = [m for m in incidents.get(rejected[0].incident_id or "", []) if m.stream in own]
-    strongest = sorted(members, key=lambda m: -m.evidence)
-    since = strongest[0].since if strongest else None
-    later = [(m.moved_again_at, m.moved_again_effect or 0.0) for m in members if m.moved_again_at]
-    later = [(moment, effect) for moment, effect in later if moment <= row.window_start]
-    words = f" since {day(since)}" if since else ""
-    if later:
-        moment, effect = max(later, key=lambda moved: moved[0])
-        is_back = abs(effect) < BACK
-        words += f", {'back at its old level' if is_back else 'moved again'} since {day(moment)}"
-    told = [m.words for m in strongest[:3]] or sorted(own)[:3]
-    return f"In incident {rejected[0].incident_id}{words}: {'; '.join(told)}. "

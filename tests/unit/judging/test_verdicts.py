@@ -341,3 +341,33 @@ def test_the_first_pattern_gives_the_limit():
     assert spike_limit(spec, "drift/age/location") == 4
     assert spike_limit(spec, "drift/score/location") == 8
     assert spike_limit(spec, "data_quality//n_rows") is None
+
+
+class TestNewNormal:
+    """A level that became the normal though nobody said what it was."""
+
+    ENDED = DAY - timedelta(days=3)
+
+    def ended(self, **values):
+        facts = {"ended_at": self.ENDED, "ended_by": "new normal", "settle_after": timedelta(days=14)}
+        return member("drift/age/log_psi", change_point=datetime(2025, 12, 16), **facts | values)
+
+    def test_it_is_told_for_as_long_as_an_incident_is_red_and_stays_among_the_facts(self):
+        now = verdict(DRIFT, [judged("psi", "age")], [stream("drift", "log_psi", "age")], [self.ended()])
+        assert now.level == "ok"
+        assert "Judged against its level since 2025-12-16 from 2026-01-28 on: it lasted, and nobody said" in now.text
+        long_ago = self.ended(ended_at=DAY - timedelta(days=15))
+        then = verdict(DRIFT, [judged("psi", "age")], [stream("drift", "log_psi", "age")], [long_ago])
+        assert "nobody said" not in then.text
+        assert then.facts["judged against"].endswith("its level since 2025-12-16 (incident i1)")
+
+    @pytest.mark.parametrize("values", [{"ended_by": "user"}, {"ended_at": DAY + timedelta(days=1)}])
+    def test_not_where_somebody_said_it_or_before(self, values):
+        found = verdict(DRIFT, [judged("psi", "age")], [stream("drift", "log_psi", "age")], [self.ended(**values)])
+        assert "judged against" not in found.facts
+        assert "nobody said" not in found.text
+
+    def test_not_once_a_later_incident_was_answered(self):
+        later = self.ended(incident_id="i2", change_point=datetime(2026, 1, 28), ended_by="user", ended_at=DAY)
+        found = verdict(DRIFT, [judged("psi", "age")], [stream("drift", "log_psi", "age")], [self.ended(), later])
+        assert "judged against" not in found.facts
