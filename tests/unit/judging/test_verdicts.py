@@ -350,7 +350,8 @@ class TestNewNormal:
 
     def ended(self, **values):
         facts = {"ended_at": self.ENDED, "ended_by": "new normal", "settle_after": timedelta(days=14)}
-        return member("drift/age/log_psi", change_point=datetime(2025, 12, 16), **facts | values)
+        facts |= {"change_point": datetime(2025, 12, 16)}
+        return member("drift/age/log_psi", **facts | values)
 
     def test_it_is_told_for_as_long_as_an_incident_is_red_and_stays_among_the_facts(self):
         now = verdict(DRIFT, [judged("psi", "age")], [stream("drift", "log_psi", "age")], [self.ended()])
