@@ -135,7 +135,7 @@ def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     found = _replay(spec, paths, log, actions)
     found = replace(
         found,
-        streams=with_warnings(found.streams, strides(spec)),
+        streams=with_warnings(found.streams, strides(spec), again_after=spec.settle_windows * spec.window),
         incidents=answers.of_incidents(with_settled(found, spec.settle_windows * spec.window), said),
         members=answers.of_members(found.members, found.streams, said),
     )
@@ -145,12 +145,15 @@ def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     return found
 
 
-def with_warnings(streams: pl.DataFrame, strides: Mapping[str, int] | None = None) -> pl.DataFrame:
+def with_warnings(
+    streams: pl.DataFrame, strides: Mapping[str, int] | None = None, *, again_after: timedelta = timedelta(0)
+) -> pl.DataFrame:
     """Streams with `warns`: the windows in which a stream's evidence came to exceed the budget of warnings.
 
     A warning is told once. It can be told again when the evidence has fallen back to chance in between (below one
-    window), or the stream has been in an incident. A stream over n windows is credited with n of them at each value,
-    whatever that is: it warns from `WARNING_VALUES` times n windows on, and has fallen back below n.
+    window), or the stream has been in an incident, and not before `again_after`: streams of one column that come to
+    exceed it one after the other are one piece of news. A stream over n windows is credited with n of them at each
+    value, whatever that is: it warns from `WARNING_VALUES` times n windows on, and has fallen back below n.
 
     Parameters
     ----------
@@ -158,6 +161,8 @@ def with_warnings(streams: pl.DataFrame, strides: Mapping[str, int] | None = Non
         Of `STREAMS_SCHEMA`, sorted by window within each stream.
     strides : mapping of str to int, optional
         Ending of streams over several windows -> their number.
+    again_after : timedelta, optional
+        After a warning none of the same column, or of the same stream where it has none, for so long.
 
     Returns
     -------
@@ -174,7 +179,26 @@ def with_warnings(streams: pl.DataFrame, strides: Mapping[str, int] | None = Non
     is_chance = evidence < n
     state = pl.when(is_over).then(True).when((pl.col("status") != "ok") | is_chance).then(False)
     on = state.forward_fill().over("stream").fill_null(False)
-    return streams.with_columns(warns=on & ~on.shift(1, fill_value=False).over("stream"))
+    streams = streams.with_columns(warns=on & ~on.shift(1, fill_value=False).over("stream"))
+    return _told_once(streams, again_after)
+
+
+def _told_once(streams: pl.DataFrame, again_after: timedelta) -> pl.DataFrame:
+    """`warns` without those that follow a warning of the same column too soon; several in one window are one."""
+    column = pl.col("stream").str.extract(r"^([^/]+/.+)/[^/]+$", 1)
+    onsets = streams.filter("warns").select("stream", "window_start", news=pl.coalesce(column, "stream"))
+    kept: list[tuple[str, datetime]] = []
+    last: dict[str, datetime] = {}
+    for stream, start, news in onsets.sort("window_start").iter_rows():
+        if news not in last or start == last[news] or start >= last[news] + again_after:
+            last[news] = start
+            kept.append((stream, start))
+    told = pl.DataFrame(
+        kept, schema={"stream": pl.String, "window_start": streams.schema["window_start"]}, orient="row"
+    )
+    told = told.with_columns(warns=pl.lit(value=True))
+    joined = streams.drop("warns").join(told, on=["stream", "window_start"], how="left", maintain_order="left")
+    return joined.with_columns(pl.col("warns").fill_null(value=False))
 
 
 def with_settled(found: Replay, after: timedelta) -> pl.DataFrame:

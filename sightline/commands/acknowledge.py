@@ -19,6 +19,12 @@ def command(monitor: str, incident: str, note: str) -> None:
     from sightline.alerts.actions import act
 
     row = act(Home.from_env(), monitor, incident, "acknowledge", note=note)
+    said = f"{incident}: acknowledged by {row['acknowledged_by']}."
+    if row["settled_at"] is not None:
+        click.echo(
+            f"{said} It had settled before: no check fails or warns for it. Say what it was (`sightline accept`)."
+        )
+        return
     n = row["n_streams"]
     of = "1 stream warn" if n == 1 else f"{n} streams warn"
-    click.echo(f"{incident}: acknowledged by {row['acknowledged_by']}. From the newest window on the checks of {of}.")
+    click.echo(f"{said} From the newest window on the checks of {of}.")

@@ -94,6 +94,7 @@ def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
     if found is None or members is None:
         return []
     by_incident = {key: part.drop("incident_id").to_dicts() for (key,), part in members.group_by(["incident_id"])}
+    by_incident = {key: _current(rows) for key, rows in by_incident.items()}
     rows = found.sort(pl.col("opened_at"), descending=True).to_dicts()
     return [
         {
@@ -104,6 +105,12 @@ def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def _current(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Members without those that left for another incident and came back: the latest membership tells it all."""
+    latest = {member["stream"]: member for member in members if member["status"] != "moved"}
+    return [m for m in members if m["status"] != "moved" or m["stream"] not in latest]
 
 
 def _told(member: dict[str, Any]) -> dict[str, Any]:
@@ -153,6 +160,9 @@ def _warm_up(stream: str, needed: int) -> str:
 
 
 def _print(incident: dict[str, Any]) -> None:
+    if incident.get("moved_to") and all(member["status"] == "moved" for member in incident["members"]):
+        click.echo(f"\n{incident['incident_id']}  {_how_ended(incident)}: see there")
+        return
     ended = f", {_how_ended(incident)}" if incident["closed_at"] else ""
     settled = incident.get("settled_at")
     told = f", settled since {_day(settled)}: no check fails for it any more, say what it was" if settled else ""

@@ -37,6 +37,35 @@ def test_a_warning_is_told_again_after_an_incident_and_streams_do_not_mix():
     assert found["warns"].to_list() == [True, False, False, False, True] * 2
 
 
+def test_streams_of_one_column_that_warn_one_after_the_other_are_one_piece_of_news():
+    def named(name: str, *course: tuple[str, float | None]) -> pl.DataFrame:
+        return streams(*course).with_columns(stream=pl.lit(name))
+
+    early = [("warn", 9.5), ("ok", 0.5), ("ok", 0.5), ("ok", 0.5), ("warn", 9.5)]
+    late = [("ok", 0.5), ("warn", 9.5), ("ok", 0.5), ("ok", 0.5), ("ok", 0.5)]
+    same = [("warn", 9.5), ("ok", 0.5), ("ok", 0.5), ("ok", 0.5), ("ok", 0.5)]
+    rows = {
+        "drift/a/b/skew": early,
+        "drift/a/b/tails": late,
+        "drift/a/b/spread": same,
+        "drift/a/skew": late,
+        "model_quality/roc_auc": early,
+        "model_quality/f1": late,
+    }
+    found = decisions.with_warnings(
+        pl.concat([named(name, *course) for name, course in rows.items()]), again_after=timedelta(days=4)
+    )
+    told = found.filter("warns").group_by("stream").agg(pl.col("window_start").sort())
+    assert dict(told.iter_rows()) == {
+        "drift/a/b/skew": [day(0), day(4)],
+        "drift/a/b/spread": [day(0)],
+        "drift/a/skew": [day(1)],
+        "model_quality/roc_auc": [day(0), day(4)],
+        "model_quality/f1": [day(1)],
+    }
+    assert found.columns[:4] == streams(*early).columns
+
+
 def test_an_open_incident_has_settled_so_long_after_its_last_change():
     values = noise(120, seed=9)
     values[80:, 0] += 6.0

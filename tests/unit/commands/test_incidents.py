@@ -148,6 +148,19 @@ def test_an_acknowledged_incident_goes_on_and_warns_from_the_newest_window_on(mo
     assert checked(monitor, "2026-03-08", "2026-03-09", "2026-03-10", "2026-03-11") == ["error", "warn", "warn", "warn"]
 
 
+def test_who_acknowledges_a_settled_incident_is_promised_no_warning(monitor):
+    paths, spec = monitor.monitor("churn"), load_monitor(monitor.monitors / "churn.yaml", home=monitor)
+    more = evidence(85, 60).filter(pl.col("window_start") >= START + timedelta(days=64))
+    append_evidence(paths, more, "later")
+    decisions.run(spec, paths)
+    [found] = listed("--open")["incidents"]
+    assert found["settled_at"] is not None
+    said = call("acknowledge", "churn", found["incident_id"]).output
+    assert "It had settled before: no check fails or warns for it." in said
+    last = spec.key(START + timedelta(days=84))
+    assert checked(monitor, last) == ["ok"]
+
+
 def test_nobody_publishes_what_another_one_is_deciding_on(monitor, monkeypatch):
     """A run that had read the actions before would else publish after the person, without the word."""
     paths, spec = monitor.monitor("churn"), load_monitor(monitor.monitors / "churn.yaml", home=monitor)
@@ -283,6 +296,9 @@ def test_one_incident_becomes_two_and_two_become_one(late):
     both = {i["incident_id"]: i for i in listed()["incidents"]}
     assert (both[second]["status"], both[second]["moved_to"]) == ("moved", first)
     assert f"moved to {first}" in call("incidents", "churn").output
+    assert sorted(m["stream"] for m in both[first]["members"]) == sorted(both[first]["streams"]), "each stream once"
+    [line] = [line for line in call("incidents", "churn").output.splitlines() if line.startswith(second)]
+    assert f"moved to {first}" in line and line.endswith(": see there")
     moved = next(m for m in both[first]["members"] if m["stream"] == "model_quality/roc_auc" and m["status"] == "open")
     assert moved["acknowledged_from"] is not None, "what was said of it holds"
     assert moved["moved_from"] == [first, second]

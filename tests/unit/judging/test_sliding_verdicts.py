@@ -90,7 +90,9 @@ def test_streams_of_other_lengths_are_not_held(make_spec, windows):
 def test_the_credit_of_a_long_window_is_no_warning():
     """28 windows are credited at once: evidence of 28 says nothing, that of three values does."""
     rows = [(STREAM, 28.0), (STREAM, 60.0), (STREAM, 85.0), (STREAM, 88.0), (STREAM, 20.0), (STREAM, 86.0)]
-    frame = pl.DataFrame(rows, schema=["stream", "adjusted_evidence"], orient="row").with_columns(status=pl.lit("warn"))
+    frame = pl.DataFrame(rows, schema=["stream", "adjusted_evidence"], orient="row").with_columns(
+        status=pl.lit("warn"), window_start=pl.Series([day(k) for k in range(len(rows))])
+    )
     found = decisions.with_warnings(frame, {"@28d": 28})
     assert found["warns"].to_list() == [False, False, True, False, False, True]
     assert found["status"].to_list() == ["ok", "ok", "warn", "warn", "ok", "warn"]
