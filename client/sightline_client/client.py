@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sightline_client")
 
+_CORRECTED = (
+    "features", "score", "prediction", "class_scores", "entity", "query", "status", "latency_ms", "weight", "trace",
+)  # fmt: skip
+"""Arguments of `Client.prediction` that are values, in the order of a queue entry."""
+
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
@@ -202,6 +207,56 @@ class Client:
             self._put(entry)
         except SightlineClientError:
             raise  # only with sync=True: the caller asked for it
+        except Exception as error:  # never into the request path
+            self.note_error(error)
+
+    def correct(self, id: Any, *, at: Any, observed_at: Any = None, version: str | None = None, **values: Any) -> None:
+        """Log a prediction again as it should have been: it replaces what was logged under its id and version.
+
+        Parameters
+        ----------
+        id : str or int
+            The prediction's id.
+        at : datetime, float or str
+            When the prediction was made (see `prediction`); it may differ from what was logged before.
+        observed_at : datetime, float or str, optional
+            When the correction became known; default: now. Of several the one that became known last counts.
+        version : str, optional
+            Model version; default: the client's.
+        **values
+            The whole prediction: keyword arguments of `prediction`, such as ``features`` and ``score``.
+        """
+        try:
+            observed_at = time.time() if observed_at is None else observed_at
+            values = {name: dict(v) if isinstance(v, Mapping) else v for name, v in values.items()}
+            unknown = sorted(values.keys() - _CORRECTED)
+            if unknown:
+                raise TypeError(f"correct() has no argument {unknown[0]!r}")
+            told = [values.get(name) for name in _CORRECTED]
+            self._put((INFERENCES, id, at, version or self.version, *told, True, None, observed_at))
+        except SightlineClientError:
+            raise
+        except Exception as error:  # never into the request path
+            self.note_error(error)
+
+    def withdraw(self, id: Any, *, version: str | None = None, observed_at: Any = None) -> None:
+        """Take a prediction back: it counts as never made, until a correction is logged that is known later.
+
+        Parameters
+        ----------
+        id : str or int
+            The prediction's id.
+        version : str, optional
+            Only that of this model version; default: those of all versions.
+        observed_at : datetime, float or str, optional
+            When that became known; default: now.
+        """
+        try:
+            observed_at = time.time() if observed_at is None else observed_at
+            nothing = [None] * len(_CORRECTED)
+            self._put((INFERENCES, id, None, version, *nothing, None, True, observed_at))
+        except SightlineClientError:
+            raise
         except Exception as error:  # never into the request path
             self.note_error(error)
 

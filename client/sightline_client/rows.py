@@ -16,7 +16,7 @@ Row = tuple[str, bytes]
 
 _PREDICTION_FIELDS = (
     "id", "at", "version", "features", "score", "prediction", "class_scores", "entity", "query", "status", "latency_ms",
-    "weight", "trace",
+    "weight", "trace", "supersedes", "withdrawn", "observed_at",
 )  # fmt: skip
 
 
@@ -45,7 +45,11 @@ def _common(id: Any, at: Any) -> dict[str, Any]:
 
 
 def _prediction_row(arguments: dict[str, Any]) -> Row:
-    row = _common(arguments.pop("id"), arguments.pop("at"))
+    id, at = arguments.pop("id"), arguments.pop("at")
+    is_timeless = at is None and arguments.get("withdrawn")
+    row = {"id": id if isinstance(id, str) else str(id)} if is_timeless else _common(id, at)
+    if arguments.get("observed_at") is not None:
+        arguments["observed_at"] = moment_text(arguments["observed_at"])
     for name, value in arguments.items():
         if value is not None:
             row[name] = value

@@ -45,7 +45,7 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
         for key in keys:
             facts = {"dagster/partition_row_count": rows.get(key, 0), "new rows": report.windows.get(key, 0)}
             context.add_asset_metadata(facts, partition_key=key)
-        context.add_asset_metadata({"intake of this run": _report(report)}, partition_key=max(keys))
+        context.add_asset_metadata({"intake of this run": _report(report, kind)}, partition_key=max(keys))
         for path, reason, message in report.refused:
             context.log.warning(f"refused as a whole: {path} ({reason}: {message})")
         if report.rejected or report.value_issues:
@@ -57,14 +57,14 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
     return landed
 
 
-def _report(report: IntakeReport) -> dg.MarkdownMetadataValue:
+def _report(report: IntakeReport, kind: str) -> dg.MarkdownMetadataValue:
     counts = [
         ("batches", len(report.batches)),
         ("rows accepted", report.accepted),
         ("duplicates", report.duplicates),
         ("rows refused", report.rejected),
         ("values set to null", report.value_issues),
-        ("labels without a prediction yet", report.unmatched),
+        (f"{'labels' if kind == 'labels' else 'halves and withdrawals'} without a prediction yet", report.unmatched),
         ("files refused", len(report.refused)),
         *((f"quarantined: {reason}", n) for reason, n in sorted(report.quarantined_by_reason.items())),
     ]

@@ -93,7 +93,8 @@ class Screen:
         self._score_bounded = spec.model.task == "binary_classification"
 
     def look(self, events: Sequence[InferenceEvent], received_at: datetime) -> Findings:
-        """Everything that a batch breaks."""
+        """Everything that a batch breaks; withdrawals say nothing that could."""
+        events = [event for event in events if not event.withdrawn]
         found = Findings(len(events))
         rows = self._rows([event.features for event in events if event.part != "response"], found)
         if len(rows) < COLUMNS_FROM:

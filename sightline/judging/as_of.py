@@ -20,11 +20,13 @@ import duckdb
 import polars as pl
 
 import sightline
+from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.judging import model_quality
 from sightline.judging.frames import Work
 from sightline.judging.maturity import n_learnt_from
+from sightline.lake.intake.known_then import KnownThen, known_then
 from sightline.lake.store.schema import literal
 from sightline.results.judgements import JUDGEMENT_KEY, JUDGEMENT_SCHEMA, read_judgements
 from sightline.spec.flows import DELAYED
@@ -66,7 +68,9 @@ def judgements_as_of(
 
     Notes
     -----
-    A label arrived when it was observed: the column `labels.observed_at`, else the time of receipt.
+    A label arrived when it was observed: the column `labels.observed_at`, else the time of receipt. Predictions that
+    were corrected or withdrawn later (`columns.observed_at`, else the time of receipt) stand as they were; what else
+    than quality was judged of them is the newest published revision.
     """
     at = moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
     published = _published(paths, start, end).filter(pl.col("window_end") <= at)
@@ -118,16 +122,44 @@ def _unsettled(
     start: datetime | None,
     end: datetime | None,
 ) -> list[str]:
-    """Windows that had ended and some of whose labels arrived later; the raw views then show the earlier ones alone."""
+    """Windows that had ended and some of whose labels arrived, or predictions were revised, later.
+
+    The raw views then show what was known before.
+    """
     prepare(con, spec, paths)
+    revised = _before_revisions(con, known_then(spec, paths, at))
     late = con.sql("SELECT DISTINCT window_key FROM raw.labels WHERE observed_at > ?", params=[at]).fetchall()
-    text = con.sql("SELECT sql FROM duckdb_views() WHERE schema_name = 'raw' AND view_name = 'labels'").fetchall()[0][0]
-    query = text.partition(" AS ")[2].rstrip().rstrip(";")
+    late += [(key,) for key in revised]
     con.execute(
-        f"CREATE OR REPLACE VIEW raw.labels AS SELECT * FROM ({query}) "  # noqa: S608 (our own view)
+        f"CREATE OR REPLACE VIEW raw.labels AS SELECT * FROM ({_query_of(con, 'labels')}) "  # noqa: S608 (our own view)
         f"WHERE observed_at <= TIMESTAMP {literal(at.isoformat(sep=' '))}"
     )
-    return sorted(key for (key,) in late if _is_wanted(spec, key, at, start, end))
+    return sorted(key for key in {key for (key,) in late} if _is_wanted(spec, key, at, start, end))
+
+
+def _before_revisions(con: duckdb.DuckDBPyConnection, then: KnownThen | None) -> set[str]:
+    """Let the raw views show predictions as they stood before they were revised; windows that held other rows."""
+    if then is None:
+        return set()
+    con.register("revised_ids", to_arrow(then.ids))
+    con.execute("CREATE TABLE raw.revised_ids AS SELECT * FROM revised_ids")
+    for kind, rows in (("inferences", then.inferences), ("labels", then.labels)):
+        con.register("rows_then", to_arrow(rows))
+        con.execute(f"CREATE TABLE raw.{kind}_then AS SELECT * FROM rows_then")  # noqa: S608 (one of two names)
+        con.unregister("rows_then")
+        con.execute(
+            f"CREATE OR REPLACE VIEW raw.{kind} AS SELECT * FROM ({_query_of(con, kind)}) "  # noqa: S608 (our own view)
+            f"WHERE prediction_id NOT IN (SELECT prediction_id FROM raw.revised_ids) "
+            f"UNION ALL BY NAME SELECT * FROM raw.{kind}_then"
+        )
+    con.unregister("revised_ids")
+    return then.keys
+
+
+def _query_of(con: duckdb.DuckDBPyConnection, name: str) -> str:
+    """The query behind a raw view."""
+    found = con.sql("SELECT sql FROM duckdb_views() WHERE schema_name = 'raw' AND view_name = ?", params=[name])
+    return found.fetchall()[0][0].partition(" AS ")[2].rstrip().rstrip(";")
 
 
 def _around(spec: MonitorSpec, keys: Sequence[str], at: datetime) -> set[str]:

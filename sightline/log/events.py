@@ -75,6 +75,12 @@ class InferenceEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
         1 / sampling fraction.
     trace : dict or None
         ``trace_id``, ``span_id``, ``service.*`` of the call.
+    supersedes : bool
+        The event replaces what was logged before under its id and version.
+    withdrawn : bool
+        The prediction is taken back: only `id`, `version` (None: all) and `observed_at` have a meaning.
+    observed_at : datetime or None
+        When a correction or withdrawal became known (aware, UTC); None: when it was received.
     part : {"request", "response"} or None
         Half of a call whose request and response are logged apart (payload loggers); the lake joins halves by id.
     received_at : datetime or None
@@ -96,6 +102,9 @@ class InferenceEvent(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     latency_ms: float | None = None
     weight: float | None = None
     trace: dict[str, Any] | None = None
+    supersedes: bool = False
+    withdrawn: bool = False
+    observed_at: datetime | None = None
     part: str | None = None
     received_at: datetime | None = None
     source: str = ""
@@ -254,6 +263,9 @@ def build_event(kind: str, row: Json, *, stored: bool = False) -> InferenceEvent
         latency_ms=read_number("latency_ms", row.get("latency_ms")),
         weight=read_number("weight", row.get("weight")),
         trace=storable(_mapping("trace", row.get("trace"))),
+        supersedes=read_flag("supersedes", row.get("supersedes")),
+        withdrawn=read_flag("withdrawn", row.get("withdrawn")),
+        observed_at=read_moment("observed_at", row.get("observed_at")),
         part=_text("part", row.get("part")),
         received_at=read_moment("received_at", row.get("received_at")),
         source=_text("source", row.get("source")) or "",

@@ -296,3 +296,5 @@ def _make_aware(events: list[Event]) -> None:
             event.at = event.at.replace(tzinfo=UTC)
         if isinstance(event, LabelEvent) and event.predicted_at is not None and event.predicted_at.tzinfo is None:
             event.predicted_at = event.predicted_at.replace(tzinfo=UTC)
+        if isinstance(event, InferenceEvent) and event.observed_at is not None and event.observed_at.tzinfo is None:
+            event.observed_at = event.observed_at.replace(tzinfo=UTC)

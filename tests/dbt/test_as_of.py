@@ -129,3 +129,38 @@ def test_delays_are_learnt_from_all_windows_before_whichever_are_asked_for(tmp_p
     areas = found.filter(metric="roc_auc", segment="all").sort("window_start")
     assert areas["status"].to_list() == ["provisional"] * 2 + ["insufficient_data"] * 3
     assert areas["value"].is_not_null().to_list() == [True] * 2 + [False] * 3
+
+
+def test_predictions_that_were_corrected_or_withdrawn_later_stand_as_they_did(tmp_path: Path):
+    at = START + timedelta(days=8)
+    bench = history(tmp_path / "all")
+    bench.spec = bench.spec.model_copy(
+        update={"columns": bench.spec.columns.model_copy(update={"observed_at": "revised"})}
+    )
+    bench.land("inferences", "all", bench.inferences)
+    bench.land("labels", "all", bench.labels)
+    early, late = (at + by * DAY for by in (-0.5, 0.5))
+    gone = pl.DataFrame({"prediction_id": ["p1", "p2"], "withdrawn": True, "revised": [early, late]})
+    fixed = bench.inferences.filter(pl.col("prediction_id").is_in(["p3", "p4"])).with_columns(
+        score=pl.lit(0.99),
+        timestamp=pl.col("timestamp") + DAY,
+        supersedes=pl.lit(value=True),
+        revised=pl.Series([early, late]),
+    )
+    bench.land("inferences", "gone", gone)
+    bench.land("inferences", "fixed", fixed)
+    found = judgements_as_of(bench.spec, bench.paths, at)
+    other = history(tmp_path / "then")
+    other.inferences = pl.concat(
+        [
+            other.inferences.filter(~pl.col("prediction_id").is_in(["p1", "p3"])),
+            fixed.head(1).select(other.inferences.columns),
+        ]
+    )
+    then = judged(other, other.labels.filter(pl.col("known") <= at.replace(tzinfo=None)), at)
+    columns = ["window_start", "metric", "segment", "value", "ci_low", "ci_high", "n", "status", "reason"]
+    key = ["window_start", "metric", "segment"]
+    redone = found["window_start"].unique().sort().to_list()
+    assert {(START + n * DAY).replace(tzinfo=None) for n in (0, 1)} <= {*redone}
+    then = then.filter(pl.col("window_start").is_in(redone))
+    assert_frame_equal(found.select(columns).sort(key), then.select(columns).sort(key), rel_tol=1e-12)

@@ -38,6 +38,7 @@ from sightline.log.resend import REPLAY_HEADER
 from sightline.narrowing import Json
 from sightline.spec.model import MonitorSpec
 
+REVISION_FIELDS = {"supersedes", "withdrawn", "observed_at"}
 MAX_FIELDS = 2_000
 MISSPELT = 0.8
 """Share of letters in common (difflib's ratio) from which one name is a misspelling of another."""
@@ -103,7 +104,7 @@ NATIVE_TYPES: dict[str, Any] = {INFERENCES: NativeInference, LABELS: NativeLabel
 
 _Numbered: Any = datetime | int | float | None
 _NUMBERED: dict[str, Any] = {
-    INFERENCES: [("at", _Numbered, None)],
+    INFERENCES: [("at", _Numbered, None), ("observed_at", _Numbered, None)],
     LABELS: [("at", _Numbered, None), ("predicted_at", _Numbered, None)],
 }
 
@@ -208,8 +209,10 @@ def _timed(kind: str, events: list[Any], first: int = 0) -> list[Event]:
             if not EARLIEST <= at < LATEST:
                 found[i] = _out_of_range(kind, event, first + i)
                 continue
-        if kind == LABELS and event.predicted_at is not None:
-            event.predicted_at = in_utc = _aware(event.predicted_at)
+        other = "predicted_at" if kind == LABELS else "observed_at"
+        if (moment := getattr(event, other)) is not None:
+            in_utc = _aware(moment)
+            setattr(event, other, in_utc)
             if not EARLIEST <= in_utc < LATEST:
                 found[i] = _out_of_range(kind, event, first + i)
     return found
@@ -343,6 +346,7 @@ def _fields_of(spec: MonitorSpec, row: Mapping[str, Any]) -> dict[str, Any]:
         ("status", columns.status),
         ("latency_ms", columns.latency_ms),
         ("weight", columns.weight),
+        *((field, column) for column, field in rows.revision_columns(spec)),
     ):
         if column is not None and column in row:
             fields[field] = row[column]
@@ -374,7 +378,9 @@ def _is_flat(kind: str, row: Mapping[str, Any], spec: MonitorSpec) -> bool:
     column = spec.columns.prediction_id
     if kind == LABELS and spec.labels is not None:
         column = spec.labels.prediction_id or column
-    fields = EVENT_TYPES[kind].__struct_fields__
+    fields = {*EVENT_TYPES[kind].__struct_fields__}
+    if kind == INFERENCES:  # a column of such a name that plays another part is no field
+        fields -= REVISION_FIELDS - {column for column, _ in rows.revision_columns(spec)}
     return column in row and not isinstance(row.get("features"), Mapping) and not all(name in fields for name in row)
 
 

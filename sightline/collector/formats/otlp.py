@@ -3,7 +3,8 @@
 No stable OpenTelemetry convention names classical inference, so the records use names of their own:
 
 event name ``sightline.inference`` with attributes ``sightline.prediction.id``, ``.score``, ``.value``, ``.version``,
-``.entity``, ``.latency_ms``, ``.status``, ``.weight``, ``.class_score.<class>`` and ``sightline.feature.<name>``;
+``.entity``, ``.latency_ms``, ``.status``, ``.weight``, ``.supersedes``, ``.withdrawn``, ``.observed_at``,
+``.class_score.<class>`` and ``sightline.feature.<name>``;
 event name ``sightline.label`` with ``sightline.prediction.id`` and ``sightline.label.value``.
 Trace id, span id and ``service.*`` are kept. The body of a record of BentoML's OTLP monitor (scope
 ``bentoml_monitor_data``) is read as `bentoml` reads it. Records of other event names are passed over (a
@@ -29,7 +30,8 @@ FIELDS = {
     "sightline.prediction.version": "version", "sightline.prediction.entity": "entity",
     "sightline.prediction.query": "query",
     "sightline.prediction.latency_ms": "latency_ms", "sightline.prediction.status": "status",
-    "sightline.prediction.weight": "weight",
+    "sightline.prediction.weight": "weight", "sightline.prediction.supersedes": "supersedes",
+    "sightline.prediction.withdrawn": "withdrawn", "sightline.prediction.observed_at": "observed_at",
 }  # fmt: skip
 MAX_DEPTH = 16
 BENTOML_SCOPE = "bentoml_monitor_data"

@@ -15,6 +15,7 @@ import msgspec
 from sightline.collector.formats import errors, lenient
 from sightline.collector.formats.bodies import Row
 from sightline.errors import SightlineError
+from sightline.lake.intake.roles import revision_roles
 from sightline.log.events import (
     EARLIEST,
     INFERENCES,
@@ -147,6 +148,7 @@ def inference_event(
         (columns.status, "status"),
         (columns.latency_ms, "latency_ms"),
         (columns.weight, "weight"),
+        *revision_columns(spec),
     ):
         if column and column in features and column not in columns.features:
             value = features.pop(column)
@@ -164,10 +166,16 @@ def _read_field(field: str, value: Json) -> Any:
     """The value of a column as the field of an event takes it; what is left as it is, is refused with its row."""
     if field in ("id", "version", "entity", "query"):
         return value if isinstance(value, list | dict) else str(value)
-    if field == "at":
+    if field in ("at", "observed_at"):
         with contextlib.suppress(SightlineError):
             return moment(value, field)
     return value
+
+
+def revision_columns(spec: MonitorSpec) -> list[tuple[str, str]]:
+    """Columns that correct or withdraw a prediction, with the fields of an event that say so."""
+    fields = {"is_correction": "supersedes", "is_withdrawn": "withdrawn", "observed_at": "observed_at"}
+    return [(role.column, fields[role.name]) for role in revision_roles(spec)]
 
 
 def label_event(spec: MonitorSpec, row: Mapping[str, Any], **known: Any) -> LabelEvent | RejectedEvent:
@@ -265,7 +273,7 @@ def with_times(fields: Mapping[str, Any]) -> dict[str, Any]:
         ``bad_timestamp`` for a number that fits no unit.
     """
     times = dict[str, datetime]()
-    for name in ("at", "predicted_at"):
+    for name in ("at", "predicted_at", "observed_at"):
         value = fields.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             found = since_1970(value)

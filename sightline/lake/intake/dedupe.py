@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -52,7 +52,14 @@ class Split:
     duplicates_by_batch: dict[str, int] = field(default_factory=dict[str, int])
 
 
-def split_duplicates(spec: MonitorSpec, frame: pl.DataFrame, staging: Staging, paths_of: Mapping[str, str]) -> Split:
+def split_duplicates(
+    spec: MonitorSpec,
+    frame: pl.DataFrame,
+    staging: Staging,
+    paths_of: Mapping[str, str],
+    kinds: Sequence[str] = ("inferences",),
+    corrections: pl.DataFrame | None = None,
+) -> Split:
     """Drop rows that are already there, in the frame itself, the open commit or the lake.
 
     Parameters
@@ -65,6 +72,10 @@ def split_duplicates(spec: MonitorSpec, frame: pl.DataFrame, staging: Staging, p
         Knows the parts of the windows.
     paths_of : mapping of str to str
         Batch id -> path for the batches being loaded.
+    kinds : sequence of str
+        Where stored rows are.
+    corrections : polars.DataFrame, optional
+        Batch, row number and id of stored rows that correct others: a row that corrects nothing is no repeat of them.
 
     Returns
     -------
@@ -75,15 +86,13 @@ def split_duplicates(spec: MonitorSpec, frame: pl.DataFrame, staging: Staging, p
     """
     is_first = frame.select(pl.struct(KEY).is_first_distinct()).to_series()
     keys = [spec.key(start) for start in frame["window_start"].unique().to_list()]
-    files = [staging.file(part) for part in staging.live("inferences", keys)]
+    files = [staging.file(part) for kind in kinds for part in staging.live(kind, keys)]
+    stored = scan_parts(files, dict(frame.schema))
+    if corrections is not None:
+        stored = stored.join(corrections.lazy(), on=["batch_id", "row_number", "prediction_id"], how="anti")
     known = pl.DataFrame(schema={name: frame.schema[name] for name in KEY})
     if files:
-        known = (
-            scan_parts(files, dict(frame.schema))
-            .select(KEY)
-            .join(frame.lazy().select(KEY), on=KEY, how="semi")
-            .collect()
-        )
+        known = stored.select(KEY).join(frame.lazy().select(KEY), on=KEY, how="semi").collect()
     if is_first.all() and known.is_empty():
         return Split(frame)
     rows = frame.with_row_index("position").with_columns(is_first.alias("is_first"))
@@ -95,7 +104,7 @@ def split_duplicates(spec: MonitorSpec, frame: pl.DataFrame, staging: Staging, p
     accepted = frame.filter(is_new)
     originals = [accepted.join(repeats.select(KEY), on=KEY, how="semi")]
     if len(known):
-        originals.insert(0, scan_parts(files, dict(frame.schema)).join(known.lazy(), on=KEY, how="semi").collect())
+        originals.insert(0, stored.join(known.lazy(), on=KEY, how="semi").collect())
     return _judge(
         accepted, repeats, pl.concat(originals).unique(KEY, keep="first", maintain_order=True), staging, paths_of
     )

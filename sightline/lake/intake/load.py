@@ -17,9 +17,11 @@ from sightline.home import Home, MonitorPaths
 from sightline.lake.intake import sources
 from sightline.lake.intake.affected_windows import refused_windows
 from sightline.lake.intake.chunks import Chunk, UnreadableError
-from sightline.lake.intake.dedupe import add_buckets, split_duplicates
+from sightline.lake.intake.dedupe import add_buckets
+from sightline.lake.intake.inference_revisions import Placed, RevisionWork, no_revisions
 from sightline.lake.intake.label_revisions import LabelWork
 from sightline.lake.intake.normalize import Normalized, normalize
+from sightline.lake.intake.orphans import rehome_orphans
 from sightline.lake.intake.read import decoded
 from sightline.lake.intake.report import IntakeReport, Tally
 from sightline.lake.intake.request_response import HalfWork, HalvesDone, unpaired_notes
@@ -128,6 +130,8 @@ class Loader:
         self.reasons: Counter[str] = Counter()
         self.labels = LabelWork(self.spec, self.staging) if self.kind == "labels" else None
         self.halves = HalfWork(self.staging)
+        self.news: list[pl.DataFrame] = []
+        self.revisions = RevisionWork(self.spec, self.staging)
 
     def run(self, batches: Sequence[Batch]) -> None:
         """Load everything, commit by commit."""
@@ -231,6 +235,8 @@ class Loader:
                     received_at=pl.lit(place.received_at, TIMESTAMP),
                 )
         self.frames.append(frame)
+        if len(ready.revisions):
+            self.news.append(ready.revisions)
         self.n_held += len(frame) + sum(map(len, ready.quarantine))
 
     def _refuse(self, batch: Batch, error: UnreadableError) -> None:
@@ -283,6 +289,8 @@ class Loader:
     def flush(self) -> None:
         """Write the rows held so far as hidden parts of the open commit."""
         frames = [frame for frame in self.frames if len(frame)]
+        if self.news and not frames:  # withdrawals alone
+            frames = self.frames[:1]
         self.frames, self.n_held = [], 0
         if sum(map(len, self.quarantine)) >= COMMIT_ROWS:
             self._stage_quarantine()
@@ -293,11 +301,30 @@ class Loader:
         if self.labels:
             self._absorb(self.labels.add(frame, paths_of))
             return
-        split = split_duplicates(self.spec, add_buckets(frame), self.staging, paths_of)
-        for batch_id, n in split.duplicates_by_batch.items():
+        news, self.news = pl.concat([no_revisions(), *self.news]), []
+        self._settle_revisions(self.revisions.place(add_buckets(frame), news, paths_of, self._newest_seq()))
+
+    def _settle_revisions(self, done: Placed) -> None:
+        """Count and write what became of rows, corrections and withdrawals."""
+        for batch_id, n in done.duplicates.items():
             self.tallies[batch_id].n_duplicate += n
-        self.quarantine += split.quarantine
-        self._write("inferences", split.accepted)
+        for batch_id, n in done.withdrawals.items():
+            self.tallies[batch_id].n_accepted += n
+        for batch_id, n in done.waiting.items():
+            self.tallies[batch_id].n_unmatched += n
+        for batch_id, n in done.found.items():
+            if batch_id in self.tallies:
+                self.tallies[batch_id].n_unmatched -= n
+                self.tallies[batch_id].n_accepted += n
+            else:
+                self.staging.rematched.append((n, n, 0, batch_id))
+        self.quarantine += done.quarantine
+        self._write("inferences", done.accepted)
+        seq = self._newest_seq()
+        for start, rows in by_window(done.replaced):
+            self.staging.add("replaced", self.spec.key(start), rows, seq)
+            for batch_id, n in rows.group_by("batch_id").len().rows():
+                self.tallies[batch_id].n_accepted += n
 
     def _absorb(self, work: LabelWork, *, rematched: bool = False) -> None:
         """Take over what the label matching of one flush found."""
@@ -329,6 +356,11 @@ class Loader:
         self._expire()
         self.flush()
         newest = self._newest_seq()
+        paths_of = {tally.batch.batch_id: tally.batch.path for tally in self.tallies.values()}
+        self.quarantine += self.revisions.finish(paths_of, newest)
+        if self.spec.labels is not None and self.revisions.left:
+            rehome_orphans(self.spec, self.staging, self.revisions.left)
+        self.windows.update(dict.fromkeys(self.revisions.left, 0))
         self.halves.finish(newest)
         if self.labels:
             self.labels.finish(newest)

@@ -18,8 +18,9 @@ from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.chunks import UnreadableError
 from sightline.lake.intake.label_revisions import TRIED_THROUGH
+from sightline.lake.intake.orphans import release_orphans
 from sightline.lake.intake.read import decoded
-from sightline.lake.intake.reload import release_orphans, reload
+from sightline.lake.intake.reload import reload
 from sightline.lake.intake.reread import MIGRATED, changed_columns, reread, take_over
 from sightline.lake.intake.sources import list_batches
 from sightline.lake.store.ledger import Ledger, open_ledger

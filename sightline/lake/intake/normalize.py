@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -14,7 +14,13 @@ from sightline.lake.intake.convert import Converted, convert, without_nan
 from sightline.lake.intake.roles import roles, succeeded
 from sightline.lake.intake.rounding import Rounded, rounded
 from sightline.lake.store.parts import quarantine_frame, window_starts
-from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, TIMESTAMP, inference_schema
+from sightline.lake.store.schema import (
+    LABEL_SCHEMA,
+    QUARANTINE_SCHEMA,
+    REVISION_SCHEMA,
+    TIMESTAMP,
+    inference_schema,
+)
 from sightline.spec.model import MonitorSpec
 
 CLOCK_SKEW = timedelta(days=1)
@@ -24,13 +30,18 @@ VALUE_LIMIT = 200
 
 @dataclass
 class Normalized:
-    """Accepted rows in canonical columns (``bucket`` still null), quarantine rows, and counts."""
+    """Accepted rows in canonical columns (``bucket`` still null), quarantine rows, and counts.
+
+    ``revisions`` (`REVISION_SCHEMA`, without content) has a row for each row of ``frame`` that corrects another, and
+    for each withdrawal; these are not in ``frame``.
+    """
 
     frame: pl.DataFrame
     quarantine: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
     n_rows: int = 0
     n_rejected: int = 0
     n_value_issues: int = 0
+    revisions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REVISION_SCHEMA))
 
 
 class _Work:
@@ -43,6 +54,7 @@ class _Work:
         self.sources = {role.name: role.column for role in roles(spec, chunk.batch.kind)}
         self.columns: dict[str, pl.Series] = {}
         self.rejected = pl.Series([False], dtype=pl.Boolean).new_from_index(0, self.n)
+        self.withdrawn = self.rejected
         self.rejections: list[tuple[str, str, pl.Series]] = []
         self.issues: list[tuple[str, str, pl.Series]] = []
         self.rounded: list[tuple[str, Rounded]] = []
@@ -119,7 +131,11 @@ def normalize(spec: MonitorSpec, chunk: Chunk) -> Normalized:
     work = _Work(spec, chunk)
     is_inference = chunk.batch.kind == "inferences"
     frame = _inferences(work) if is_inference else _labels(work)
-    kept = frame.filter(~work.rejected) if work.rejected.any() else frame
+    revisions = (
+        _revisions(work, frame) if is_inference and work.has("is_correction") | work.has("is_withdrawn") else None
+    )
+    left_out = work.rejected | work.withdrawn
+    kept = frame.filter(~left_out) if left_out.any() else frame
     quarantine = [
         *_rejections(work, frame),
         *_value_issues(work, frame),
@@ -129,7 +145,8 @@ def normalize(spec: MonitorSpec, chunk: Chunk) -> Normalized:
     ]
     n_bad = sum(record.n_rows for record in chunk.bad)
     n_values = sum(len(part) for part in quarantine if part["severity"][0] == "value")
-    return Normalized(kept, quarantine, work.n + n_bad, int(work.rejected.sum()) + n_bad, n_values)
+    done = Normalized(kept, quarantine, work.n + n_bad, int(work.rejected.sum()) + n_bad, n_values)
+    return done if revisions is None else replace(done, revisions=revisions)
 
 
 def id_texts(texts: pl.Series) -> pl.Series:
@@ -164,17 +181,19 @@ def _times(work: _Work) -> None:
     found = work.take("predicted_at", "datetime")
     times = found.values
     for _, bad in found.issues:
-        work.reject("predicted_at", "bad_timestamp", bad)
+        work.reject("predicted_at", "bad_timestamp", bad & ~work.withdrawn)
     if work.chunk.batch.format == "segment":
         times = times.zip_with(times.is_not_null(), work.received)
-    work.reject("predicted_at", "missing_timestamp", times.is_null())
+    work.reject("predicted_at", "missing_timestamp", times.is_null() & ~work.withdrawn)
     first = work.spec.first_window.replace(tzinfo=None)
-    work.reject("predicted_at", "timestamp_out_of_range", (times < first) | (times > work.received + CLOCK_SKEW))
+    is_off = (times < first) | (times > work.received + CLOCK_SKEW)
+    work.reject("predicted_at", "timestamp_out_of_range", is_off & ~work.withdrawn)
     work.columns["predicted_at"] = times
 
 
 def _inferences(work: _Work) -> pl.DataFrame:
     spec, columns = work.spec, work.columns
+    work.withdrawn = _flag(work, "is_withdrawn", "bad_withdrawal")
     _identify(work)
     _times(work)
     columns["model_version"] = work.value("model_version", "text").fill_null("unversioned")
@@ -184,6 +203,7 @@ def _inferences(work: _Work) -> pl.DataFrame:
     status = work.value("status", "categorical")
     columns["status"] = status
     columns["is_error"] = ~succeeded(status)
+    _require(work)
     latency = work.value("latency_ms", "numeric")
     columns["latency_ms"] = work.drop("latency_ms", latency, "negative", latency < 0)
     weight = work.value("weight", "numeric")
@@ -245,19 +265,59 @@ def _most_probable(classes: pl.Series, scores: dict[str, pl.Series]) -> pl.Serie
     return classes.zip_with(classes.is_not_null(), frame.select(pl.when(known).then(best)).to_series())
 
 
-def _retracted(work: _Work) -> pl.Series:
-    """Which rows take a label back; a row that does not say clearly whether it does is refused."""
-    found = work.take("is_retracted", "boolean")
+def _flag(work: _Work, name: str, reason: str) -> pl.Series:
+    """Which rows say yes; a row that does not say clearly whether it does is refused."""
+    found = work.take(name, "boolean")
     for _, bad in found.issues:
-        work.reject("is_retracted", "bad_retraction", bad)
+        work.reject(name, reason, bad)
     return found.values.fill_null(value=False)
+
+
+def _require(work: _Work) -> None:
+    """Refuse predictions in a file that has room for withdrawals alone: it lacks what the others need."""
+    if not work.has("is_withdrawn") or work.chunk.batch.format == "segment":
+        return
+    for role in roles(work.spec, "inferences"):
+        if role.required and not work.has(role.name):
+            is_excused = work.withdrawn | work.columns["is_error"] if role.of_answer else work.withdrawn
+            work.reject(role.name, "missing_column", ~is_excused)
+
+
+def _observed(work: _Work) -> pl.Series:
+    """When the truth or a revision became known: default when it was received."""
+    observed = work.value("observed_at", "datetime")
+    observed = work.drop("observed_at", observed, "timestamp_out_of_range", observed > work.received + CLOCK_SKEW)
+    return observed.zip_with(observed.is_not_null(), work.received)
+
+
+def _revisions(work: _Work, frame: pl.DataFrame) -> pl.DataFrame:
+    """Corrections and withdrawals among the rows; what a correction says is filled in later."""
+    corrected = _flag(work, "is_correction", "bad_correction")
+    wanted = (corrected | work.withdrawn) & ~work.rejected
+    version = pl.when("is_withdrawn").then("said_version").otherwise("model_version")
+    observed = _observed(work)
+    made = pl.when(~work.withdrawn).then("predicted_at")
+    told = frame.select(
+        "prediction_id",
+        "model_version",
+        "received_at",
+        "row_number",
+        "batch_id",
+        is_withdrawn=work.withdrawn,
+        observed_at=observed,
+        reaches_until=pl.max_horizontal(observed, made) + CLOCK_SKEW,
+        said_version=work.take("model_version", "text").values,
+        content=pl.lit("", pl.String),
+        is_waiting=pl.lit(value=False),
+    )
+    return told.filter(wanted).with_columns(model_version=version).select(REVISION_SCHEMA.keys())
 
 
 def _labels(work: _Work) -> pl.DataFrame:
     spec, columns = work.spec, work.columns
     _identify(work)
     kind = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
-    retracted = _retracted(work)
+    retracted = _flag(work, "is_retracted", "bad_retraction")
     found = work.take("label", kind)
     for reason, bad in found.issues:
         work.reject("label", "bad_label" if reason == "bad_type" else "label_not_finite", bad & ~retracted)
@@ -277,9 +337,7 @@ def _labels(work: _Work) -> pl.DataFrame:
             columns["label_value"] = (values == spec.positive_class).cast(pl.Float64)
     hint = work.take("predicted_at", "datetime")
     columns["predicted_at"] = columns["hinted_at"] = hint.values
-    observed = work.value("observed_at", "datetime")
-    observed = work.drop("observed_at", observed, "timestamp_out_of_range", observed > work.received + CLOCK_SKEW)
-    columns["observed_at"] = observed.zip_with(observed.is_not_null(), work.received)
+    columns["observed_at"] = _observed(work)
     columns["received_at"] = work.received
     columns["is_retracted"] = retracted
     columns["revision_order"] = work.raw["row_number"]
@@ -348,7 +406,8 @@ def _rejections(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
 def _value_issues(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
     found: list[pl.DataFrame] = []
     for name, reason, mask in work.issues:
-        rows = (mask & ~work.rejected).arg_true()
+        is_withdrawn = work.withdrawn if name != "observed_at" else work.withdrawn & False
+        rows = (mask & ~work.rejected & ~is_withdrawn).arg_true()
         if len(rows):
             found.append(_quarantined(work, frame, name, reason, rows, "value"))
     return found

@@ -224,7 +224,7 @@ def _json_chunk(spec: MonitorSpec, batch: Batch, rows: list[tuple[int, Any]], ba
         statuses = [row.get(spec.columns.status) for row in objects] if spec.columns.status in names else None
         status = None if statuses is None else typed_series("status", statuses, "text")
         _refuse_lacking(lacking, list(names), status, len(rows))
-    present = [role for role in wanted if role.column in names or role.required]
+    present = [role for role in wanted if role.column in names or (role.required and role.instead not in names)]
     values = gather(objects, [role.column for role in present])
     columns = [typed_series(role.name, values[role.column], role.kind) for role in present]
     columns.append(pl.Series("row_number", [number for number, _ in rows], dtype=pl.Int64))

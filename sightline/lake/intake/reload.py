@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +16,12 @@ from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.holders import file_keys, holders, n_blocked
 from sightline.lake.intake.label_revisions import TRIED_THROUGH
 from sightline.lake.intake.load import Loader, Place
-from sightline.lake.intake.match_labels import no_labels
+from sightline.lake.intake.orphans import release_orphans
 from sightline.lake.intake.report import IntakeReport
 from sightline.lake.intake.sources import KINDS, Batch, list_batches
 from sightline.lake.store.compaction import compact_touched
 from sightline.lake.store.ledger import BatchRow, Ledger, ReloadRow, open_ledger, utc_text
 from sightline.lake.store.parts import Staging, lake_lock, recover
-from sightline.lake.store.schema import LABEL_SCHEMA, TIMESTAMP
 from sightline.lake.store.supersede import take_out
 from sightline.spec.model import MonitorSpec
 
@@ -106,7 +105,7 @@ def reload(
             report.holders += [batch.path for batch in also]
             old = ledger.batches(kind, {batch.path for batch in (*batches, *also)})
             loader.places = _places(ledger, kind, old)
-            _supersede(loader.staging, ledger, kind, old, others, moment, report)
+            _supersede(loader, old, others, moment, report)
             loader.run([*batches, *also])
             report.files[kind] = loader.report
             if kind == "inferences":
@@ -158,22 +157,24 @@ def _find(spec: MonitorSpec, paths: MonitorPaths, home: Home, files: Sequence[Pa
 
 
 def _supersede(
-    staging: Staging,
-    ledger: Ledger,
-    kind: str,
+    loader: Loader,
     old: Sequence[BatchRow],
     others: pl.DataFrame | None,
     now: datetime,
     report: ReloadReport,
 ) -> None:
     """Take out what earlier loads of the files brought, and with `others` the rows of these keys from elsewhere."""
+    staging, ledger, kind = loader.staging, loader.ledger, loader.kind
     ids = [batch.batch_id for batch in old]
     is_old = pl.col("batch_id").is_in(ids)
     taken = take_out(staging, kind, is_old)
+    if kind == "inferences":
+        taken += take_out(staging, "replaced", is_old)
+        loader.revisions.forget(take_out(staging, "revisions", is_old))
     for beside in ("quarantine", "unmatched") if kind == "labels" else ("quarantine", "halves"):
         take_out(staging, beside, is_old)
     if others is not None:
-        taken += take_out(staging, kind, others)
+        taken += take_out(staging, kind, others) + take_out(staging, "replaced", others)
     counts = Counter[str]()
     for key, rows in taken:
         report.windows |= {key} if key else set()
@@ -202,32 +203,3 @@ def _match_anew(
     loader = Loader(spec, paths, home, ledger, "labels", now)
     loader.run([])
     report.windows |= set(loader.report.windows)
-
-
-def release_orphans(staging: Staging, keys: Iterable[str]) -> int:
-    """Let the labels of some windows that have no prediction in their window wait for one; how many there are."""
-    pair = ["window_start", "prediction_id"]
-    waiting: list[pl.DataFrame] = []
-    for key in sorted(keys):
-        files = {kind: [staging.file(part) for part in staging.live(kind, [key])] for kind in KINDS}
-        if not files["labels"]:
-            continue
-        seen, there = (
-            pl.concat(
-                [
-                    pl.LazyFrame(schema={name: LABEL_SCHEMA[name] for name in pair}),
-                    *(pl.scan_parquet(file, hive_partitioning=False, glob=False).select(pair) for file in files[kind]),
-                ]
-            )
-            for kind in ("labels", "inferences")
-        )
-        orphans = seen.unique().join(there, on=pair, how="anti").collect()
-        if len(orphans):
-            waiting += [rows for _, rows in take_out(staging, "labels", orphans, [key], keep=False)]
-    if not waiting:
-        return 0
-    rows = pl.concat([no_labels(), *waiting], how="diagonal_relaxed").select(LABEL_SCHEMA.keys())
-    unplaced = rows.with_columns(predicted_at="hinted_at", window_start=pl.lit(None, dtype=TIMESTAMP))
-    staging.add("unmatched", None, unplaced, staging.ledger.newest("labels"))
-    staging.rematched += [(-n, -n, 0, batch_id) for batch_id, n in rows.group_by("batch_id").len().iter_rows()]
-    return len(rows)

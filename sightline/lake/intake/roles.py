@@ -38,7 +38,8 @@ class Role:
     of_answer : bool
         The column holds what the model answered: a file of nothing but failed calls may lack it.
     instead : str or None
-        A column that stands in for a required one: a file of nothing but retractions may lack the label.
+        A column that stands in for a required one: a file of nothing but retractions may lack the label, one of
+        nothing but withdrawals all but the ids.
     is_optional : bool
         Its absence is not even noted.
     """
@@ -62,10 +63,11 @@ def inference_roles(spec: MonitorSpec) -> list[Role]:
     What the spec names is required where a file without it would be counted wrongly for good: ids, times, what the
     model answered, weights, and features that are never missing.
     """
-    columns = spec.columns
+    columns, flags = spec.columns, revision_roles(spec)
+    withdrawn = next((role.column for role in flags if role.name == "is_withdrawn"), None)
     found = [
         Role("prediction_id", columns.prediction_id, "text", required=True),
-        Role("predicted_at", columns.timestamp, "datetime", required=True),
+        Role("predicted_at", columns.timestamp, "datetime", required=True, instead=withdrawn),
     ]
     prediction = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
     named = {
@@ -79,20 +81,36 @@ def inference_roles(spec: MonitorSpec) -> list[Role]:
         "weight": (columns.weight, "numeric"),
     }
     found += [
-        Role(name, column, kind, required=name in (*ANSWERS, "weight"), of_answer=name in ANSWERS)
+        Role(name, column, kind, required=name in (*ANSWERS, "weight"), of_answer=name in ANSWERS, instead=withdrawn)
         for name, (column, kind) in named.items()
         if column
     ]
     found += [
-        Role(f"p_{name}", column, "numeric", required=True, of_answer=True)
+        Role(f"p_{name}", column, "numeric", required=True, of_answer=True, instead=withdrawn)
         for name, column in columns.class_scores.items()
     ]
     found += [
-        Role(f"f_{name}", name, feature.kind, required=not feature.nullable)
+        Role(f"f_{name}", name, feature.kind, required=not feature.nullable, instead=withdrawn)
         for name, feature in columns.features.items()
     ]
-    found += [Role(f"g_{name}", name, "categorical") for name in columns.segments]
-    return found
+    found += [Role(f"g_{name}", name, "categorical", instead=withdrawn) for name in columns.segments]
+    return found + flags
+
+
+def revision_roles(spec: MonitorSpec) -> list[Role]:
+    """Roles that correct or withdraw an earlier prediction; a name that plays another part does not play this one."""
+    columns = spec.columns
+    named = (columns.prediction_id, columns.timestamp, columns.score, columns.prediction, columns.model_version)
+    named += (columns.entity_id, columns.query_id, columns.status, columns.latency_ms, columns.weight)
+    taken = {*named, *columns.class_scores.values(), *columns.features, *columns.segments}
+    flags = (
+        ("is_correction", columns.supersedes, "boolean"),
+        ("is_withdrawn", columns.withdrawn, "boolean"),
+        ("observed_at", columns.observed_at, "datetime"),
+    )
+    return [
+        Role(name, column, kind, is_optional=True) for name, column, kind in flags if column and column not in taken
+    ]
 
 
 def label_roles(spec: MonitorSpec) -> list[Role]:

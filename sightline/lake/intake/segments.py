@@ -41,6 +41,9 @@ EVENT_FIELDS = {
 }
 """Role -> field of `InferenceEvent`; where the field is empty, a feature with the spec's column name stands in."""
 
+FLAGS = ("is_correction", "is_withdrawn", "observed_at")
+"""Roles that are fields of an event under names of their own."""
+
 
 def load_segment(batch: Batch, home: Home) -> tuple[list[Any], list[BadRecord]]:
     """Events of a segment and what could not be read of it.
@@ -95,6 +98,8 @@ def inference_chunk(
     columns: list[pl.Series] = []
     missing: list[Role] = []
     for role in roles(spec, "inferences"):
+        if role.name in FLAGS:
+            continue
         if role.name == "predicted_at":
             columns.append(_times("predicted_at", [event.at for event in events]))
             continue
@@ -119,6 +124,10 @@ def inference_chunk(
         if name not in have:
             kind = "numeric" if name in ("score", "latency_ms", "weight") else "categorical"
             columns.append(typed_series(name, [getattr(event, field) for event in events], kind))
+    if any(event.supersedes or event.withdrawn for event in events):
+        columns.append(pl.Series("is_correction", [event.supersedes for event in events], dtype=pl.Boolean))
+        columns.append(pl.Series("is_withdrawn", [event.withdrawn for event in events], dtype=pl.Boolean))
+        columns.append(_times("observed_at", [event.observed_at for event in events]))
     columns.append(_times("received_at", [event.received_at for event in events]))
     columns.append(pl.Series("row_number", list(row_numbers), dtype=pl.Int64))
     known = {role.column for role in roles(spec, "inferences")}

@@ -20,6 +20,7 @@ from sightline.spec.model import MonitorSpec
 FANOUT = 8
 LARGEST_MERGED_ROWS = 2_000_000
 COMMIT_PARTS = 64
+UNWINDOWED = ("unmatched", "revisions", "quarantine")
 
 
 def compact(spec: MonitorSpec, paths: MonitorPaths, *, everything: bool = False) -> int:
@@ -41,14 +42,15 @@ def compact(spec: MonitorSpec, paths: MonitorPaths, *, everything: bool = False)
         recover(paths, ledger)
         groups = [("inferences", key) for key in ledger.window_keys("inferences")]
         groups += [("labels", key) for key in ledger.window_keys("labels")]
-        groups += [("unmatched", None), ("quarantine", None)]
+        groups += [("replaced", key) for key in ledger.window_keys("replaced")]
+        groups += [(name, None) for name in UNWINDOWED]
         return _compact(spec, paths, ledger, groups, everything)
 
 
 def compact_touched(spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger, kind: str, keys: Iterable[str]) -> int:
     """The same for the windows an intake has just added to; call under `lake_lock`."""
     groups: list[tuple[str, str | None]] = [(kind, key) for key in keys]
-    return _compact(spec, paths, ledger, [*groups, ("unmatched", None), ("quarantine", None)], False)
+    return _compact(spec, paths, ledger, [*groups, *((name, None) for name in UNWINDOWED)], False)
 
 
 def _compact(
@@ -62,7 +64,7 @@ def _compact(
             schema = QUARANTINE_SCHEMA if kind == "quarantine" else lake_schema(spec, kind)
             order = (
                 ["received_at", "batch_id", "row_number"]
-                if kind in ("inferences", "quarantine")
+                if kind in ("inferences", "replaced", "revisions", "quarantine")
                 else ["revision_order"]
             )
             frame = scan_parts([staging.file(part) for part in tier], schema).collect().sort(order, maintain_order=True)

@@ -24,7 +24,7 @@ def rewindow(spec: MonitorSpec, staging: Staging) -> int:
         others go to the history, with a row in the quarantine.
     """
     repeated: list[pl.DataFrame] = []
-    for kind in ("inferences", "labels"):
+    for kind in ("inferences", "labels", "replaced"):
         for key, frame, seq in _by_window(spec, staging, kind):
             kept = frame
             if kind == "inferences":
@@ -34,6 +34,8 @@ def rewindow(spec: MonitorSpec, staging: Staging) -> int:
                     staging.add(f"{HISTORY}{kind}", key, rest, seq)
                     repeated.append(rest)
             staging.add(kind, key, kept, seq)
+            if kind == "replaced":
+                continue
             counts = kept.group_by("batch_id").len().sort("batch_id")
             staging.changes += [(kind, key, batch_id, n) for batch_id, n in counts.iter_rows()]
     _refile_quarantine(spec, staging)

@@ -46,6 +46,22 @@ LABEL_SCHEMA: dict[str, pl.DataType] = {
 In ``unmatched`` parts ``predicted_at`` is the same and ``window_start`` null. ``is_retracted``: the revision takes the
 label back and has no value; null in parts that were written before labels could be taken back."""
 
+REVISION_SCHEMA: dict[str, pl.DataType] = {
+    "prediction_id": pl.String(),
+    "model_version": pl.String(),
+    "is_withdrawn": pl.Boolean(),
+    "observed_at": TIMESTAMP,
+    "received_at": TIMESTAMP,
+    "row_number": pl.Int64(),
+    "batch_id": pl.String(),
+    "reaches_until": TIMESTAMP,
+    "content": pl.String(),
+    "is_waiting": pl.Boolean(),
+}
+"""One row per correction or withdrawal of a prediction. ``model_version`` is null where a withdrawal speaks of all
+versions; it speaks of rows in windows that begin by ``reaches_until``; ``content`` is the MD5 of what a correction
+says; ``is_waiting``: a withdrawal of a prediction that has not come yet."""
+
 ROW_BITS = 32
 
 
@@ -124,8 +140,10 @@ def inference_schema(spec: MonitorSpec) -> dict[str, pl.DataType]:
 
 
 def lake_schema(spec: MonitorSpec, kind: str) -> dict[str, pl.DataType]:
-    """Schema of ``inferences``, ``labels`` or ``unmatched`` parts."""
-    return inference_schema(spec) if kind == "inferences" else LABEL_SCHEMA
+    """Schema of ``inferences``, ``replaced``, ``revisions``, ``labels`` or ``unmatched`` parts."""
+    if kind == "revisions":
+        return REVISION_SCHEMA
+    return inference_schema(spec) if kind in ("inferences", "replaced") else LABEL_SCHEMA
 
 
 def duckdb_schema(schema: dict[str, pl.DataType]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.collector.formats import bentoml, cloudevents, invocations, otlp, tables
-from sightline.collector.formats.native import labels
+from sightline.collector.formats.native import inferences, labels
 from sightline.errors import SightlineError
 from sightline.log.events import EVENT_TYPES, INFERENCES, LABELS, REJECTED, InferenceEvent, LabelEvent, RejectedEvent
 from sightline.spec.model import MonitorSpec
@@ -261,12 +261,17 @@ def test_any_bytes_give_events_or_a_clear_error(adapter, body):
 
 
 def otlp_label(**attributes: object) -> bytes:
-    """A log record of a label; booleans and text as attributes."""
+    """A log record of a label."""
+    return otlp_record("sightline.label", **attributes)
+
+
+def otlp_record(event: str, **attributes: object) -> bytes:
+    """A log record; booleans and text as attributes."""
     listed = [
         {"key": name.replace("__", "."), "value": {"boolValue" if isinstance(v, bool) else "stringValue": v}}
         for name, v in attributes.items()
     ]
-    record = {"timeUnixNano": "1767607200000000000", "eventName": "sightline.label", "attributes": listed}
+    record = {"timeUnixNano": "1767607200000000000", "eventName": event, "attributes": listed}
     return json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
 
 
@@ -310,6 +315,52 @@ def test_a_label_is_taken_back_in_every_format_that_has_labels(name):
     (event,) = parse({"content-type": "application/json", **headers}, content, SPEC)
     assert isinstance(event, LabelEvent), event
     assert (event.id, event.retracted) == ("p-1", True)
+
+
+SAID_LATER = "2026-01-06T00:00:00Z"
+OWN_INFERENCE = {**OWN_LABEL, "ce-type": "io.sightline.inference"}
+REVISED = {
+    "native": (inferences, {}, {"id": "p-1", "withdrawn": True, "observed_at": SAID_LATER}),
+    "native, number": (inferences, {}, {"id": "p-1", "withdrawn": True, "observed_at": 1767657600}),
+    "native, flat": (inferences, {}, {"prediction_id": "p-1", "withdrawn": 1}),
+    "cloudevents": (cloudevents.parse, OWN_INFERENCE, {"withdrawn": True, "observed_at": SAID_LATER}),
+    "otlp": (
+        otlp.parse,
+        {},
+        otlp_record(
+            "sightline.inference",
+            sightline__prediction__id="p-1",
+            sightline__prediction__withdrawn=True,
+            sightline__prediction__observed_at=SAID_LATER,
+        ),
+    ),
+    "table": (
+        invocations.mlflow,
+        {},
+        {
+            "id": "p-1",
+            "request": {"dataframe_records": [{"sepal_length": 1, "sepal_width": 2, "withdrawn": True}]},
+            "response": {"predictions": [0.5]},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REVISED)
+def test_a_prediction_is_withdrawn_in_formats_that_can_say_so(name):
+    parse, headers, body = REVISED[name]
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    (event,) = parse({"content-type": "application/json", **headers}, content, SPEC)
+    assert isinstance(event, InferenceEvent), event
+    assert (event.id, event.withdrawn, event.supersedes) == ("p-1", True, False)
+    assert event.observed_at in (None, datetime(2026, 1, 6, tzinfo=UTC)) and "withdrawn" not in event.features
+
+
+def test_a_correction_is_an_inference_with_a_flag_that_must_be_clear():
+    (event,) = inferences({}, b'{"id": "a", "score": 0.5, "supersedes": true}', SPEC)
+    assert isinstance(event, InferenceEvent) and event.supersedes
+    (event,) = inferences({}, b'{"id": "a", "score": 0.5, "supersedes": "perhaps"}', SPEC)
+    assert (event.reason, event.column) == ("bad_type", "supersedes")
 
 
 def test_a_label_without_value_or_with_a_doubtful_retraction_is_rejected():

@@ -57,6 +57,21 @@ def test_a_label_is_taken_back(tmp_path):
     assert (seven.id, seven.retracted) == ("7", True)
 
 
+def test_a_prediction_is_corrected_and_withdrawn(tmp_path):
+    with Client("m", path=tmp_path, version="v1") as log:
+        log.correct("a", at=AT, features={"x": 2.0}, score=0.5, observed_at="2026-02-02T00:00:00Z")
+        log.withdraw("b")
+        log.withdraw(7, version="v2", observed_at=AT)
+        log.correct("c", at=AT, scores=1.0)
+    fixed, gone, seven = logged(tmp_path)
+    assert (fixed.id, fixed.at, fixed.version, fixed.score, fixed.supersedes) == ("a", AT, "v1", 0.5, True)
+    assert (fixed.observed_at, fixed.features) == (datetime(2026, 2, 2, tzinfo=UTC), {"x": 2.0})
+    assert (gone.id, gone.at, gone.version, gone.withdrawn, gone.supersedes) == ("b", None, None, True, False)
+    assert abs((gone.observed_at - datetime.now(UTC)).total_seconds()) < 60
+    assert (seven.id, seven.version, seven.observed_at) == ("7", "v2", AT)
+    assert log.stats()["errors"] == 1
+
+
 def test_url_events_arrive_in_order_compressed_and_with_the_token():
     with collecting() as collector, Client("m", url=collector.url + "/prefix/", token="secret", spool=False) as log:
         for i in range(1200):
