@@ -172,9 +172,10 @@ def moved_again(streams: Streams, stream: int, member: Member) -> tuple[int, flo
     -------
     (int, float) or None
         First window of the change and mean distance from the old level since then, where the levels before and after
-        lie at least `MOVED_AGAIN` standard deviations apart and the change has lasted for `LASTED` windows at least.
+        lie at least `MOVED_AGAIN` standard deviations apart, by the values themselves, too (a window with few rows has
+        a larger one), and the change has lasted for `LASTED` windows at least.
     """
-    if member.effect is None:
+    if not member.effect:
         return None
     history = streams.history
     rows = history.rows(stream, member.joined_at + 1)
@@ -184,7 +185,10 @@ def moved_again(streams: Streams, stream: int, member: Member) -> tuple[int, flo
         return None
     k = change_point((apart - member.effect)[None, :])
     before, after = float(apart[:k].mean()) if k else member.effect, float(apart[k:].mean())
-    if len(rows) - k < LASTED or abs(after - before) < MOVED_AGAIN:
+    values = history.value[stream, rows] + streams.yearly(stream, history.window[stream, rows])
+    gap = values[k:].mean() - (values[:k].mean() if k else member.level_after)
+    is_apart = min(abs(after - before), abs(gap * member.effect / member.shift)) >= MOVED_AGAIN
+    if len(rows) - k < LASTED or not is_apart:
         return None
     return int(streams.begins(stream, history.window[stream, rows[k : k + 1]])[0]), after
 

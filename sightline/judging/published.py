@@ -208,7 +208,7 @@ def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Seq
     first, last = (moment.replace(tzinfo=None) for moment in (start, end))
     is_inside = pl.col("window_start").is_between(first, last, closed="left")
     evidence = read_evidence(paths)
-    revised = with_revised(streams, evidence, read_revised(paths))
+    revised = with_revised(streams, members, evidence, read_revised(paths))
     known = held(spec, revised)
     starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
     inside, waiting = known.filter(is_inside), not_judged_yet(known, members, starts).filter(is_inside)

@@ -14,13 +14,15 @@ FAR = 1e6
 """Standard deviations that stand for more than can be told: of a stream that never varied."""
 
 
-def with_revised(streams: pl.DataFrame, evidence: pl.DataFrame, revised: pl.DataFrame) -> pl.DataFrame:
+def with_revised(
+    streams: pl.DataFrame, members: pl.DataFrame, evidence: pl.DataFrame, revised: pl.DataFrame
+) -> pl.DataFrame:
     """Decisions with what the windows are by now.
 
     Parameters
     ----------
-    streams : DataFrame
-        Of `STREAMS_SCHEMA`.
+    streams, members : DataFrame
+        Of `STREAMS_SCHEMA` and `MEMBERS_SCHEMA`.
     evidence, revised : DataFrame
         As from `read_evidence` and `read_revised`.
 
@@ -32,8 +34,10 @@ def with_revised(streams: pl.DataFrame, evidence: pl.DataFrame, revised: pl.Data
 
     Notes
     -----
-    One standard deviation is the median of (value - expected) / distance over the stream's last `RECENT` windows before
-    this one that were judged outside an incident: that of the window itself may rest on the few rows that it had.
+    What was expected of the window in which a stream joined an incident follows the windows before it, which were away
+    already: the level before the change counts instead. One standard deviation is the median of (value - expected) /
+    distance over the stream's last `RECENT` windows before this one that were judged outside an incident: that of the
+    window itself may rest on the few rows that it had.
     """
     key = ["stream", "window_start"]
     then = evidence.select(*key, display_then="display_value")
@@ -42,7 +46,11 @@ def with_revised(streams: pl.DataFrame, evidence: pl.DataFrame, revised: pl.Data
     if changed.is_empty():
         nothing = pl.lit(None, dtype=pl.Float64)
         return streams.with_columns(display_then=nothing, display_now=nothing, distance_now=nothing)
-    apart = pl.col("value_now") - pl.col("expected")
+    level = members.select("incident_id", "stream", "level_before").unique(["incident_id", "stream"], keep="last")
+    changed = changed.join(level, on=["incident_id", "stream"], how="left")
+    joined = pl.col("in_incident") & (pl.col("status") == "alert")
+    expected = pl.when(joined).then(pl.coalesce("level_before", "expected")).otherwise("expected")
+    apart = pl.col("value_now") - expected
     far = pl.when(apart == 0).then(0.0).otherwise(apart.sign() * FAR)
     changed = changed.join(_scales(streams, changed.select(key)), on=key, how="left").with_columns(
         distance_now=pl.when(pl.col("scale") > 0).then(apart / pl.col("scale")).otherwise(far)

@@ -11,6 +11,7 @@ import pytest
 from sightline.alerts import decisions
 from sightline.judging.board import evaluate
 from sightline.judging.published import read_published
+from sightline.judging.revised import with_revised
 from sightline.judging.verdicts import verdicts
 from sightline.results.evidence import append_evidence, read_evidence, read_revised
 from sightline.results.judgements import append_judgements
@@ -121,6 +122,37 @@ def test_a_day_that_filled_up_later_is_no_longer_red_and_says_what_was_decided(s
     assert "near its old level in this window" in open_incidents(spec, paths, 56).text
     assert open_incidents(spec, paths, 56).level == "ok"
     assert volume(spec, paths, 57).level == "error", "nothing came for this one"
+
+
+def test_the_day_on_which_it_was_decided_goes_by_the_level_before_the_change():
+    """What is expected of it follows the empty days before it."""
+    value, expected = [4.9, 4.7, 4.9, 0.0, 0.0], [4.8, 4.8, 4.8, 2.0, 4.8]
+    streams = pl.DataFrame(
+        {
+            "stream": "s",
+            "window_start": [day(k) for k in range(5)],
+            "value": value,
+            "expected": expected,
+            "distance": [(v - e) / 0.1 for v, e in zip(value, expected, strict=True)],
+            "in_incident": [False, False, False, True, True],
+            "incident_id": [None, None, None, "i", "i"],
+            "status": ["ok", "ok", "ok", "alert", "muted"],
+        }
+    )
+    members = pl.DataFrame({"incident_id": ["i"], "stream": ["s"], "level_before": [4.8]})
+    shown = streams.select("stream", "window_start", display_value="value")
+    now = shown.with_columns(value=pl.Series([4.9, 4.7, 4.9, 4.7, 4.7])).filter(pl.col("window_start") >= day(3))
+    found = with_revised(streams, members, shown, now)
+    assert found["distance_now"].to_list()[:3] == [None] * 3
+    assert found["distance_now"].to_list()[3:] == pytest.approx([-1.0, -1.0])
+
+
+def test_empty_days_that_go_on_have_not_moved_again(spec, paths, counts):
+    """A day without rows has a larger standard error than the days before it: that is no second change."""
+    given = {k: 0 if k in OUT else n for k, n in counts.items() if k <= OUT[-1]}
+    append_evidence(paths, rows_of(given), "first")
+    found = decisions.run(spec, paths)
+    assert found.members["moved_again_at"].to_list() == [None]
 
 
 def test_a_day_that_filled_up_by_half_is_still_away(spec, paths, counts, decided):
