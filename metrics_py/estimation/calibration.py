@@ -99,16 +99,36 @@ def calibrate(score_label_bins: pl.DataFrame) -> Calibration | None:
     >>> calibrate(bins).probability.tolist()
     [0.1, 0.8]
     """
-    from scipy.optimize import isotonic_regression  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
-
     bins = score_label_bins.select("score_bin", "is_positive", "n").drop_nulls()
     counts = np.zeros((2, N_SCORE_BINS))
     outcome = bins["is_positive"].to_numpy().astype(np.int64)
     score_bin = bins["score_bin"].to_numpy().astype(np.int64)
     np.add.at(counts, (outcome, score_bin), bins["n"].to_numpy().astype(np.float64))
-    n, positive = counts.sum(axis=0), counts[1]
-    if not (positive.sum() and counts[0].sum()):
-        return None
+    return fit(counts.sum(axis=0), counts[1]) if counts[0].any() and counts[1].any() else None
+
+
+def fit(n: FloatArray, positive: FloatArray) -> Calibration:
+    """The calibration of rows and positives by score bin.
+
+    Parameters
+    ----------
+    n, positive : ndarray, shape (256,)
+        Labelled reference rows of each score bin, at least one, and those of them that are positive.
+
+    Returns
+    -------
+    Calibration
+        As of `calibrate`; rows of one class alone have one probability.
+
+    Examples
+    --------
+    >>> n = np.zeros(256)
+    >>> n[100] = 40
+    >>> fit(n, n).probability.tolist()
+    [1.0]
+    """
+    from scipy.optimize import isotonic_regression  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
+
     group = _groups(n)
     rows = np.bincount(group, n)
     found = cast("Any", isotonic_regression)(np.bincount(group, positive) / rows, weights=rows)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import duckdb
 import polars as pl
 
 from metrics_py.class_names import class_text
-from metrics_py.estimation import cbpe, dle
+from metrics_py.estimation import cbpe, dle, multiclass
 from metrics_py.estimation.calibration import Calibration, calibrate
+from metrics_py.estimation.class_calibration import ClassCalibrations, calibrate_classes
 from metrics_py.estimation.dispersion import between_windows
 from metrics_py.quality.binary_metrics import BINARY
 from metrics_py.quality.business_value import business_value, value_matrix
@@ -18,7 +19,7 @@ from metrics_py.quality.definition import QualityMetric
 from metrics_py.quality.regression_metrics import REGRESSION
 from sightline.judging.frames import BY
 from sightline.judging.marts import read_mart
-from sightline.spec.flows import is_estimated
+from sightline.spec.flows import is_estimated, is_value_estimated
 from sightline.spec.model import MonitorSpec
 
 
@@ -88,6 +89,39 @@ class BinaryEstimator:
         return cbpe.estimate(counts, model, positive=positive, min_rows=least, by=BY, more=self.more)
 
 
+class ClassesEstimator:
+    """Several classes with a probability each: `metrics_py.estimation.multiclass`."""
+
+    marts: tuple[str, str] = ("class_score_bins", "class_label_bins")
+    not_known: str = "the reference has no labels of two classes yet: how often a score comes true is not known"
+
+    def __init__(self, spec: MonitorSpec) -> None:
+        self.spec = spec
+        self.classes = tuple(spec.columns.class_scores)
+        values = spec.value_matrix if is_value_estimated(spec) else None
+        self.more = () if values is None else (business_value(_class_matrix(self.classes, values)),)
+        self.metrics: Mapping[str, QualityMetric] = {m.name: m for m in multiclass.estimated_metrics(self.more)}
+
+    def counts(self, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.DataFrame:
+        """Rows of the mart `class_score_bins`."""
+        return read_mart(con, "class_score_bins", keys)
+
+    def learn(self, outcomes: pl.DataFrame) -> ClassCalibrations | None:
+        """The calibrations of the classes."""
+        return calibrate_classes(outcomes, self.classes)
+
+    def between(
+        self, counts: pl.DataFrame, outcomes: pl.DataFrame, model: ClassCalibrations
+    ) -> Mapping[str, float] | None:
+        """Beyond that of independent outcomes."""
+        least = self.spec.quality.min_labels
+        return multiclass.between_windows(counts, outcomes, model, min_rows=least, more=self.more)
+
+    def estimate(self, counts: pl.DataFrame, model: ClassCalibrations) -> pl.DataFrame:
+        """Estimates of each window, version and segment."""
+        return multiclass.estimate(counts, model, min_rows=self.spec.quality.min_labels, by=BY, more=self.more)
+
+
 class RegressionEstimator:
     """Regression: `metrics_py.estimation.dle`, over the bins of the prediction in which drift counts it."""
 
@@ -123,11 +157,25 @@ def _two_class_matrix(spec: MonitorSpec, values: Mapping[str, Mapping[str, float
     return value_matrix(spelled, sorted(spelled, key=lambda name: name == spec.positive_class))
 
 
+def _class_matrix(classes: Sequence[str], values: Mapping[str, Mapping[str, float]]) -> Any:
+    """In the order of the classes with a score."""
+    return value_matrix(
+        {class_text(p): {class_text(a): v for a, v in row.items()} for p, row in values.items()}, classes
+    )
+
+
+ESTIMATORS: Mapping[str, Callable[[MonitorSpec], Estimator]] = {
+    "binary_classification": BinaryEstimator,
+    "multiclass_classification": ClassesEstimator,
+    "regression": RegressionEstimator,
+}
+
+
 def estimator_of(spec: MonitorSpec) -> Estimator | None:
     """The estimator of a monitor; None where quality is not estimated (`sightline.spec.flows.is_estimated`)."""
     if not is_estimated(spec):
         return None
-    return RegressionEstimator(spec) if spec.model.task == "regression" else BinaryEstimator(spec)
+    return ESTIMATORS[spec.model.task](spec)
 
 
 def marts_of(spec: MonitorSpec) -> tuple[str, ...]:

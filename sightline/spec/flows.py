@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from metrics_py.class_names import class_text
 from sightline.spec.model import MonitorSpec
 
 
@@ -32,6 +33,9 @@ DELAYED = Flow("delayed", "labels", ("model_quality",))
 FLOWS: Mapping[str, Flow] = {flow.name: flow for flow in (IMMEDIATE, DELAYED)}
 INTAKE_ASSETS = tuple(flow.intake for flow in FLOWS.values())
 ESTIMATES = "estimated_quality"
+MOST_CLASSES = 30
+"""Of more classes nothing is estimated: the aggregates have up to 256 rows for each pair of them."""
+
 BACKFILL = "backfill"
 """The job that runs all flows over a range of windows."""
 
@@ -42,10 +46,23 @@ def flows_of(spec: MonitorSpec) -> tuple[str, ...]:
 
 
 def is_estimated(spec: MonitorSpec) -> bool:
-    """Is quality estimated before labels come? That needs labels in the reference, and a score or a prediction."""
+    """Is quality estimated before labels come? That needs labels in the reference, and scores or a prediction."""
     columns = spec.columns
-    reads = {"binary_classification": columns.score, "regression": columns.prediction}
+    reads = {
+        "binary_classification": columns.score,
+        "regression": columns.prediction,
+        "multiclass_classification": columns.class_scores if len(columns.class_scores) <= MOST_CLASSES else None,
+    }
     return spec.labels is not None and bool(reads.get(spec.model.task))
+
+
+def is_value_estimated(spec: MonitorSpec) -> bool:
+    """Is the business value among the estimates? Of several classes the value matrix has to name all with a score."""
+    if spec.value_matrix is None or not is_estimated(spec):
+        return False
+    named = {class_text(name) for name in spec.value_matrix}
+    scored = {class_text(name) for name in spec.columns.class_scores}
+    return spec.model.task == "binary_classification" or named == scored
 
 
 def judges_of(spec: MonitorSpec, flow: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import sightline
 from sightline.spec import names
 from sightline.spec.durations import format_duration
-from sightline.spec.flows import BACKFILL, ESTIMATES, FLOWS, flows_of, is_estimated
+from sightline.spec.flows import BACKFILL, ESTIMATES, FLOWS, flows_of, is_estimated, is_value_estimated
 from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.rules import judged_columns
 from sightline.spec.stretches import sliding_windows, split
@@ -109,10 +109,16 @@ def estimated_metrics(spec: MonitorSpec) -> list[str]:
     """Realised-quality metrics that are estimated before labels come, without `ESTIMATED_AS`; each has a check."""
     if not is_estimated(spec):
         return []
-    from metrics_py.estimation import cbpe, dle
+    from metrics_py.estimation import cbpe, dle, multiclass
     from metrics_py.quality.business_value import BUSINESS_VALUE
 
-    known = dle.ESTIMATED if spec.model.task == "regression" else (*cbpe.ESTIMATED, BUSINESS_VALUE)
+    known = {
+        "regression": dle.ESTIMATED,
+        "binary_classification": cbpe.ESTIMATED,
+        "multiclass_classification": multiclass.ESTIMATED,
+    }[spec.model.task]
+    if is_value_estimated(spec):
+        known = (*known, BUSINESS_VALUE)
     return [name for name in quality_metrics(spec) if name in known]
 
 
@@ -120,13 +126,15 @@ def assumption(spec: MonitorSpec) -> str:
     """What estimates assume, in words."""
     if spec.model.task == "regression":
         return "assumes errors at each predicted value as large as in the reference"
+    if spec.model.task == "multiclass_classification":
+        return "assumes P(y | score, decision) of each class as in the reference"
     return "assumes P(y | score) as in the reference"
 
 
 def audited_metric(spec: MonitorSpec) -> str | None:
     """The metric whose realised value is compared with its estimate: the primary one if it is estimated."""
     known = estimated_metrics(spec)
-    wanted = (primary_metric(spec), "roc_auc")
+    wanted = (primary_metric(spec), "roc_auc", "roc_auc_macro")
     return next((name for name in wanted if name in known), None)
 
 

@@ -11,6 +11,7 @@ from metrics_py.intervals import N_SEGMENT_BUCKETS
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.profile.resolution import decision_threshold
 from metrics_py.quality.areas import areas_of_scores
+from sightline.spec.flows import is_estimated
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_data import ReferenceData
 from sightline.warehouse.settings import negative_class
@@ -24,7 +25,8 @@ def quality_aggregates(
 ) -> dict[str, pl.DataFrame]:
     """Sums of the labelled rows of a reference file.
 
-    They are ``confusion``, ``score_label_bins``, ``score_areas``, ``quality_sums``, ``custom_sums`` and ``error_bins``.
+    They are ``confusion``, ``score_label_bins``, ``class_label_bins``, ``score_areas``, ``quality_sums``,
+    ``custom_sums`` and ``error_bins``.
 
     Parameters
     ----------
@@ -61,6 +63,7 @@ def quality_aggregates(
     return {
         "confusion": _confusion(spec, everything),
         "score_label_bins": _score_bins(spec, everything),
+        "class_label_bins": _class_bins(spec, everything),
         "score_areas": _score_areas(spec, everything),
         "quality_sums": _sums(everything),
         "custom_sums": _custom(spec, everything),
@@ -156,6 +159,31 @@ def _score_bins(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
     score_bin = (pl.col("score") * N_SCORE_BINS).floor().clip(0, N_SCORE_BINS - 1).cast(pl.Int32)
     binned = _scored(spec, rows).with_columns(score_bin=score_bin)
     return _keyed(binned.group_by(by).agg(n=pl.len().cast(pl.Int64)).sort(by))
+
+
+def _class_bins(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with a probability of each of several classes, by decision, class, its score and whether it came true."""
+    by = ["segment", "predicted_class", "class_name", "score_bin", "is_positive"]
+    types: list[type[pl.DataType]] = [pl.String, pl.String, pl.String, pl.Int32, pl.Boolean]
+    parts = [pl.DataFrame(schema=dict(zip(by, types, strict=True)))]
+    if is_estimated(spec) and spec.model.task == "multiclass_classification":
+        names = list(spec.columns.class_scores)
+        highest = pl.max_horizontal(f"p_{name}" for name in names)
+        first = [pl.when(pl.col(f"p_{name}") == highest).then(pl.lit(name)) for name in names]
+        is_scored = pl.all_horizontal(pl.col(f"p_{name}").is_finite().fill_null(False) for name in names)
+        known = rows.filter(is_scored & pl.col("actual_class").is_not_null())
+        known = known.with_columns(predicted_class=pl.coalesce("decided_class", *first))
+        parts += [
+            known.select(
+                "segment",
+                "predicted_class",
+                class_name=pl.lit(name),
+                score_bin=(pl.col(f"p_{name}") * N_SCORE_BINS).floor().clip(0, N_SCORE_BINS - 1).cast(pl.Int32),
+                is_positive=pl.col("actual_class") == name,
+            )
+            for name in names
+        ]
+    return _keyed(pl.concat(parts).group_by(by).agg(n=pl.len().cast(pl.Int64)).sort(by))
 
 
 def _score_areas(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:

@@ -177,6 +177,37 @@ def test_score_bins(binary, multiclass, regression):
     assert multiclass.mart("score_bins").is_empty() and regression.mart("score_bins").is_empty()
 
 
+def test_class_bins(binary, multiclass, regression):
+    """Each probability under what its row is decided to be, the largest; labelled rows by what they are."""
+    scores = multiclass.spec.columns.class_scores
+
+    def by_class(frame: pl.DataFrame) -> pl.DataFrame:
+        top = frame.select(list(scores.values())).to_numpy().argmax(axis=1)
+        decided = pl.Series(np.array(list(scores))[top])
+        parts = [
+            frame.with_columns(
+                predicted_class=decided,
+                class_name=pl.lit(name),
+                score_bin=(pl.col(column) * 256).floor().clip(0, 255).cast(pl.Int32),
+                is_positive=pl.col("_label") == name,
+                _score=pl.col(column),
+            )
+            for name, column in scores.items()
+        ]
+        return pl.concat(parts)
+
+    by, score = ["predicted_class", "class_name", "score_bin"], pl.col("_score")
+    sums = {
+        "sum_log_loss": -score.clip(1e-15, 1 - 1e-15).log().sum(),
+        "sum_score": score.sum(),
+        "sum_squared_score": (score**2).sum(),
+    }
+    check(multiclass, "class_score_bins", aggregate(by_class(rows(multiclass)), by, n=N, **sums))
+    check(multiclass, "class_label_bins", aggregate(by_class(labelled(multiclass)), [*by, "is_positive"], n=N))
+    for bench in (binary, regression):
+        assert bench.mart("class_score_bins").is_empty() and bench.mart("class_label_bins").is_empty()
+
+
 def test_prediction_and_error_bins(binary, regression):
     """In the bins in which drift counts predictions: all of them, and the errors of the labelled ones."""
     ends, bins = load_reference(regression.paths).columns["@prediction"].cuts()

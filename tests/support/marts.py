@@ -27,6 +27,18 @@ MARTS: Mapping[str, Mapping[str, str]] = {
         "n": "bigint",
         **dict.fromkeys(("sum_score", "sum_squared_score", "sum_log_loss_positive", "sum_log_loss_negative"), "double"),
     },
+    "class_score_bins": {
+        **dict.fromkeys(("predicted_class", "class_name"), "varchar"),
+        "score_bin": "integer",
+        "n": "bigint",
+        **dict.fromkeys(("sum_log_loss", "sum_score", "sum_squared_score"), "double"),
+    },
+    "class_label_bins": {
+        **dict.fromkeys(("predicted_class", "class_name"), "varchar"),
+        "score_bin": "integer",
+        "is_positive": "boolean",
+        "n": "bigint",
+    },
     "prediction_bins": {"prediction_bin": "integer", "n": "bigint", "sum_prediction": "double"},
     "error_bins": {
         "prediction_bin": "integer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from metrics_py.quality.table import quality_table
 from orchestration.assets.reference import describe
@@ -13,6 +14,7 @@ from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference import build_reference, ensure_reference, load_reference
+from tests.support.class_scores import NAMES, class_label_bins, draw_classes
 
 sklearn = pytest.importorskip("sklearn.metrics")
 
@@ -107,6 +109,27 @@ def test_quality_of_multiclass_and_regression_files(tmp_path):
     loss = sklearn.mean_pinball_loss(y, f, alpha=0.9)
     assert quality["custom_sums"]["sum_value"].sum() / 700 == pytest.approx(loss)
     assert quality["confusion"].is_empty() and quality["score_label_bins"].is_empty()
+
+
+def test_outcomes_of_several_classes_by_decision_and_score(tmp_path):
+    """As the mart holds them: the class of the largest score is decided; a row without one of its scores is none."""
+    home = Home(tmp_path)
+    scores, classes = draw_classes(np.random.default_rng(5), 1_200)
+    gaps = scores.copy()
+    gaps[:40, 1], gaps[40:60, 2] = np.nan, np.nan
+    columns = {f"p{name}": gaps[:, i] for i, name in enumerate(NAMES)}
+    frame = pl.DataFrame(columns | {"y": np.array(NAMES)[classes]})
+    frame = frame.with_columns(pl.when(pl.int_range(pl.len()) < 20).then(None).otherwise("pcat").alias("pcat"))
+    frame.write_parquet(tmp_path / "many.parquet")
+    spec = spec_of(
+        "multiclass_classification", "many.parquet", columns={"class_scores": {name: f"p{name}" for name in NAMES}}
+    )
+    found = build_reference(spec, home.monitor("m"), home).quality["class_label_bins"].filter(segment="all")
+    wanted = class_label_bins(scores[60:], classes[60:])
+    keys = ["predicted_class", "class_name", "score_bin", "is_positive"]
+    kept = load_reference(home.monitor("m")).quality["class_label_bins"].select(*keys, "n")
+    assert_frame_equal(found.select(*keys, "n").sort(keys), wanted.sort(keys), check_dtypes=False)
+    assert kept.sort(keys).equals(found.select(*keys, "n").sort(keys))
 
 
 def test_a_file_without_labels_or_with_bad_rows(tmp_path):
