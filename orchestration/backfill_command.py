@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -85,16 +85,31 @@ def _next_range(home: Home, spec: MonitorSpec) -> tuple[str, str, tuple[str, ...
     """The earliest range of stale windows and why they are; a run may change what is stale, so it is asked again."""
     monitor = Monitor(spec, home, models_of(ensure_manifest(home)))
     causes: dict[str, list[str]] = {}
+    worked_up: set[str] = set()
     with dagster_instance(home) as instance:
         for flow in flows_of(spec):
             listing = look(monitor, flow, Cursor(), instance)
+            worked_up |= listing.done.keys()
             for key, why in stale_windows(spec, flow, listing).items():
                 causes.setdefault(key, []).append(f"{flow}|{why.token}")
-    ranges = contiguous(spec, causes, MAX_WINDOWS_PER_RUN, bridge=MAX_BRIDGED)
+    never = _after_history(spec, causes) - worked_up
+    ranges = contiguous(spec, causes, MAX_WINDOWS_PER_RUN, bridge=MAX_BRIDGED, never=never)
     if not ranges:
         return None
     first, last = ranges[0]
     return first, last, tuple(f"{key}={why}" for key in sorted(causes) if key <= last for why in causes[key])
+
+
+def _after_history(spec: MonitorSpec, stale: Collection[str]) -> set[str]:
+    """Windows between the last but one stale window and the last: nothing asks for them.
+
+    The last one may stand for files whose windows are not known before they are loaded (labels of predictions that wait
+    beside them), and what lies between it and the end of a history would be judged as silent.
+    """
+    if len(stale) < 2:
+        return set()
+    before, last = sorted(stale)[-2:]
+    return set(keys_between(spec, before, last)) - {before, last}
 
 
 def _work_up(home: Home, spec: MonitorSpec, first: str, last: str, outcome: Outcome) -> None:

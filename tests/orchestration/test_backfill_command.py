@@ -10,7 +10,7 @@ import polars as pl
 
 from sightline.lake.store.progress import open_progress
 from sightline.results.judgements import read_judgements
-from tests.support.workshop import DAYS, ROWS_PER_DAY, SHIFT_DAY, Workshop, churn_rows, land, write
+from tests.support.workshop import DAYS, ROWS_PER_DAY, SHIFT_DAY, Workshop, churn_rows, land, make_workshop, write
 
 
 def sightline(workshop: Workshop, *arguments: str) -> tuple[int, str]:
@@ -65,3 +65,18 @@ def test_another_file_of_the_monitor_is_refused_with_the_way_out(workshop):
     assert code == 2
     assert "sightline migrate churn" in told
     assert "Traceback" not in told
+
+
+def test_the_end_of_a_history_that_is_loaded_with_its_labels_is_no_outage(tmp_path, monkeypatch):
+    """Which windows the labels are of is not known before their predictions are loaded."""
+    loaded = make_workshop(tmp_path / "home", days=16, ended_days_ago=5)
+    monkeypatch.setenv("DAGSTER_HOME", str(loaded.home.dagster))
+    monkeypatch.setenv("SIGHTLINE_HOME", str(loaded.home.root))
+    code, told = sightline(loaded, "backfill", "churn")
+    assert code in (0, 1), told
+    assert "row_volume" not in told
+    with open_progress(loaded.home.monitor("churn").ledger) as progress:
+        judged = sorted(progress.done("immediate"))
+        assert [loaded.day(n) for n in range(16)] == [key for key in judged if key <= loaded.day(15)]
+        assert not set(judged) & {loaded.day(n) for n in range(16, 20)}, "days after the end of the history"
+        assert max(progress.changes(["labels"])) == loaded.day(13)
