@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     from metrics_py.comparison.result import Comparison
     from metrics_py.drift import binned_distances, exact_distances
     from metrics_py.drift.categorical_tests import chi_square, fisher_exact, g_test, smooth_test, two_proportion_z
+    from metrics_py.drift.design_effects import design_effect, rao_scott
     from metrics_py.drift.effects import (
-        design_effect,
         newcombe,
         psi_effect,
         psi_interval,
-        rao_scott,
         superiority,
         three_states,
     )
@@ -130,7 +129,8 @@ _NAMES = {
     "comparison.result": "Comparison",
     "drift": "binned_distances exact_distances",
     "drift.categorical_tests": "chi_square fisher_exact g_test smooth_test two_proportion_z",
-    "drift.effects": "design_effect newcombe psi_effect psi_interval rao_scott superiority three_states",
+    "drift.design_effects": "design_effect rao_scott",
+    "drift.effects": "newcombe psi_effect psi_interval superiority three_states",
     "drift.novel_values": "uncovered_p",
     "drift.numeric_tests": "anderson_darling cramer_von_mises epps_singleton ks_test mann_whitney welch_t",
     "drift.smooth_components": "smooth_components",

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtr, ndtri
 
 from metrics_py.drift import binned_distances
-from metrics_py.drift.effects import newcombe, psi_interval, rao_scott, superiority
+from metrics_py.drift.design_effects import rao_scott
+from metrics_py.drift.effects import newcombe, psi_interval, superiority
 from metrics_py.drift.novel_values import uncovered_p
 from metrics_py.drift.pair import ColumnPair, Findings, group_design_effect
 from metrics_py.intervals import wilson

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics_py.drift.effects import design_effect
+from metrics_py.drift.design_effects import design_effect
 from metrics_py.drift.rare_bins import coarsen
 from metrics_py.profile.column_profile import ColumnProfile
 

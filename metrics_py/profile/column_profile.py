@@ -68,7 +68,7 @@ class ColumnProfile:
         Rows among `n_reference` by which the categories with a bin of their own were chosen; None where nothing was
         chosen, because all have one.
     design_effect : float
-        Variance of bin counts relative to independent rows; see `metrics_py.drift.effects.design_effect`.
+        Variance of bin counts relative to independent rows; see `metrics_py.drift.design_effects.design_effect`.
     rows_per_window : float or None
         Usual number of rows of one window, from the reference.
     reach : ndarray, shape (2, K)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 import duckdb
 import polars as pl
 
-from metrics_py.drift.effects import design_effect
+from metrics_py.drift.design_effects import design_effect
 from metrics_py.profile.build import build_profile, count
 from metrics_py.profile.column_profile import BIN_SCHEMA, ColumnProfile
 from metrics_py.profile.resolution import is_dense

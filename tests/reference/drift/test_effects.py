@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from metrics_py.drift.design_effects import design_effect, rao_scott
 from metrics_py.drift.effects import (
-    design_effect,
     newcombe,
     psi_effect,
     psi_interval,
-    rao_scott,
     superiority,
     three_states,
 )

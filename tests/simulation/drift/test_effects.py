@@ -13,7 +13,8 @@ from scipy.stats import norm
 
 from metrics_py.drift import binned_distances
 from metrics_py.drift.categorical_tests import chi_square
-from metrics_py.drift.effects import psi_effect, rao_scott, three_states
+from metrics_py.drift.design_effects import rao_scott
+from metrics_py.drift.effects import psi_effect, three_states
 from metrics_py.drift.exact_distances import ks_distance
 from metrics_py.drift.methods import drift_method
 from metrics_py.drift.pair import ColumnPair
