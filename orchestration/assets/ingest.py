@@ -38,7 +38,16 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
     )
     def landed(context: dg.AssetExecutionContext) -> None:
         keys = partitions.windows_of(context)
-        report = intake(monitor.spec, monitor.paths, kind, monitor.home, now=utc_now(), windows=keys)
+        labels = monitor.current_spec.labels
+        report = intake(
+            monitor.spec,
+            monitor.paths,
+            kind,
+            monitor.home,
+            now=utc_now(),
+            windows=keys,
+            give_up_after=labels.give_up_after if labels else None,
+        )
         with open_progress(monitor.paths.ledger) as progress:
             rows = progress.rows(kind, keys)
         silent_windows.report(context, monitor, flow, [monitor.key(kind)], list(keys))
@@ -65,6 +74,7 @@ def _report(report: IntakeReport, kind: str) -> dg.MarkdownMetadataValue:
         ("rows refused", report.rejected),
         ("values set to null", report.value_issues),
         (f"{'labels' if kind == 'labels' else 'halves and withdrawals'} without a prediction yet", report.unmatched),
+        ("labels that wait for their prediction, of all intakes", report.waiting),
         ("files refused", len(report.refused)),
         *((f"quarantined: {reason}", n) for reason, n in sorted(report.quarantined_by_reason.items())),
     ]

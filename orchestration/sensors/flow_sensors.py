@@ -32,7 +32,7 @@ from sightline.warehouse.reference import reference_id
 
 REQUEST_TAG = "sightline/request"
 WAITING_LABELS = "waiting labels"
-"""Stands for a batch: labels that once found no prediction and would find one now."""
+"""Stands for a batch: labels that once found no prediction, and would find one or be given up now."""
 RECENT_FAILURES = 100
 SENSOR_SECONDS = 10
 """Default interval of the sensors. Dagster's daemon looks every 5 s which of them are due."""
@@ -95,7 +95,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
     under_way = open_batches(cursor, runs)
     waiting = [batch for batch in pending(spec, paths, watched, monitor.home) if batch.batch_id not in under_way]
     peeked = {batch.batch_id: frozenset(peek_windows(spec, paths, batch, monitor.home)) for batch in bounded(waiting)}
-    if flow == DELAYED.name and (matched := label_windows_waiting(spec, paths)):
+    if flow == DELAYED.name and (matched := label_windows_waiting(monitor.current_spec, paths, utc_now())):
         peeked[WAITING_LABELS] = frozenset(matched)
     with open_progress(paths.ledger) as progress:
         done = progress.done(flow)

@@ -13,7 +13,7 @@ from sightline.lake.intake.better_matches import BETTER_THROUGH, better_matched,
 from sightline.lake.intake.chunks import UnreadableError, typed_series
 from sightline.lake.intake.convert import convert
 from sightline.lake.intake.json_lines import json_field
-from sightline.lake.intake.label_revisions import TRIED_THROUGH, waiting_labels
+from sightline.lake.intake.label_revisions import TRIED_THROUGH, late_labels, told_in, waiting_labels
 from sightline.lake.intake.match_labels import Predictions, match_labels
 from sightline.lake.intake.normalize import CLOCK_SKEW
 from sightline.lake.intake.read import decoded, read_chunks, scan_csv
@@ -139,15 +139,17 @@ def _matched_keys(spec: MonitorSpec, labels: pl.DataFrame, predictions: Predicti
     return set(matched.select(window_key_expr(pl.col("window_start").unique(), spec)).to_series())
 
 
-def label_windows_waiting(spec: MonitorSpec, paths: MonitorPaths) -> set[str]:
+def label_windows_waiting(spec: MonitorSpec, paths: MonitorPaths, now: datetime | None = None) -> set[str]:
     """Windows of labels that would be matched anew: they found no prediction, or a better one has come since.
 
-    Costs nothing unless inferences were loaded since the labels were last compared.
+    Costs nothing unless inferences were loaded since the labels were last compared, or labels are to be given up.
 
     Parameters
     ----------
     spec, paths
         The monitor and its folders.
+    now : datetime, optional
+        Add the windows in which labels without a prediction would be given up by now.
 
     Returns
     -------
@@ -170,7 +172,16 @@ def label_windows_waiting(spec: MonitorSpec, paths: MonitorPaths) -> set[str]:
             moved = better_matched(spec, staging, unseen_inferences(staging, tried))
             starts = pl.concat([moved["window_start"], moved["found_window"]]).unique().to_list()
             _waiting[remembered] = frozenset(found | {spec.key(start) for start in starts})
-        return set(_waiting[remembered])
+        return set(_waiting[remembered]) | (_given_up(spec, Staging(paths, ledger), now) if now else set[str]())
+
+
+def _given_up(spec: MonitorSpec, staging: Staging, now: datetime) -> set[str]:
+    limit = spec.labels.give_up_after if spec.labels is not None else None
+    late = late_labels(staging, now - limit) if limit is not None else None
+    if late is None or late.is_empty():
+        return set()
+    told = late.select(start=told_in(spec)).drop_nulls().unique()
+    return set(told.select(window_key_expr(pl.col("start"), spec)).to_series())
 
 
 def windows_of(spec: MonitorSpec, paths: MonitorPaths, batches: Sequence[Batch], home: Home) -> set[str]:

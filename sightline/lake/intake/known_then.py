@@ -10,6 +10,7 @@ import polars as pl
 
 from sightline.home import MonitorPaths
 from sightline.lake.intake.inference_revisions import ROW, counting
+from sightline.lake.intake.label_revisions import WAITING
 from sightline.lake.intake.match_labels import INDEX_COLUMNS, Predictions, match_labels
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake, window_key_expr
@@ -85,7 +86,7 @@ def known_then(spec: MonitorSpec, paths: MonitorPaths, at: datetime) -> KnownThe
     live = of_ids("inferences")
     rows = pl.concat([live, of_ids("replaced")]).join(later.filter(~pl.col("is_withdrawn")), on=ROW, how="anti")
     then = counting(rows, revisions.filter(~is_later)).filter("counts").drop("counts", "revision")
-    told = pl.concat([of_ids("labels").with_columns(predicted_at="hinted_at"), of_ids("unmatched")])
+    told = pl.concat([of_ids("labels").with_columns(predicted_at="hinted_at"), *map(of_ids, WAITING)])
     labels = told.clear()
     if spec.labels is not None and len(told) and len(then):
         labels, _ = match_labels(

@@ -6,8 +6,9 @@ Which revision then counts: `sightline.warehouse.current_labels`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import polars as pl
 
@@ -21,10 +22,15 @@ from sightline.lake.intake.match_labels import (
     sort_revisions,
 )
 from sightline.lake.store.ledger import Part
-from sightline.lake.store.parts import Staging, scan_parts
+from sightline.lake.store.parts import Staging, scan_parts, window_starts
 from sightline.lake.store.schema import LABEL_SCHEMA, QUARANTINE_SCHEMA, row_of_revision
 from sightline.lake.store.supersede import take_out
 from sightline.spec.model import MonitorSpec
+
+WAITING = ("unmatched", "given_up")
+"""Kinds of labels without a prediction."""
+GIVEN_UP = "unmatched_label"
+LABEL_KEY = ["prediction_id", "batch_id", "revision_order"]
 
 TRIED_THROUGH = "unmatched_tried_through"
 """Ledger number: newest batch of inferences that every unmatched label has been compared with."""
@@ -47,12 +53,27 @@ class LabelsDone:
 
 
 def waiting_labels(spec: MonitorSpec, staging: Staging) -> tuple[pl.DataFrame, list[Part], list[Part]]:
-    """Unmatched labels, their parts, and the inference parts they were never compared with."""
+    """Labels without a prediction, given up or not, their parts, and the inferences they were not compared with."""
     fresh = staging.live("inferences", after_seq=staging.ledger.get(TRIED_THROUGH))
-    parts = staging.live("unmatched") if fresh else []
-    if not parts:
-        return no_labels(), [], fresh
-    return scan_parts([staging.file(part) for part in parts], LABEL_SCHEMA).collect(), parts, fresh
+    parts = [part for kind in WAITING for part in staging.live(kind)] if fresh else []
+    return _labels_in(staging, parts), parts, fresh
+
+
+def _labels_in(staging: Staging, parts: Sequence[Part]) -> pl.DataFrame:
+    return scan_parts([staging.file(part) for part in parts], LABEL_SCHEMA).collect() if parts else no_labels()
+
+
+def late_labels(staging: Staging, before: datetime) -> pl.DataFrame:
+    """Labels that wait, of batches that were loaded before a moment (UTC)."""
+    batches = staging.ledger.waiting_since("labels", before)
+    waiting = _labels_in(staging, staging.live("unmatched") if batches else [])
+    return waiting.filter(pl.col("batch_id").is_in(batches))
+
+
+def told_in(spec: MonitorSpec) -> pl.Expr:
+    """Start of the window in which a label without a prediction is told, null before the first one."""
+    at = pl.coalesce("hinted_at", "received_at")
+    return pl.when(at >= spec.first_window.replace(tzinfo=None)).then(window_starts(at, spec))
 
 
 class LabelWork:
@@ -74,10 +95,9 @@ class LabelWork:
         waiting, parts, fresh = waiting_labels(self.spec, self.staging)
         moved = self._take_moved()
         self._compared()
-        matched, rest = match_labels(waiting, Predictions(self.spec, fresh, self.staging.file))
+        matched, _ = match_labels(waiting, Predictions(self.spec, fresh, self.staging.file))
         if len(matched):
-            self.staging.obsolete += parts
-            self.unmatched.append(rest)
+            self._take_waiting(matched, parts)
         if matched.is_empty() and moved.is_empty():
             return self
         revisions = self._sort(pl.concat([matched, moved]))
@@ -86,6 +106,59 @@ class LabelWork:
         self.staging.rematched = [(n, n - repeated[batch], repeated[batch], batch) for batch, n in found.items()]
         self.staging.rematched += [(0, -n, n, batch) for batch, n in repeated.items() if batch not in found]
         return self
+
+    def _take_waiting(self, matched: pl.DataFrame, parts: Sequence[Part]) -> None:
+        """Take labels that found their prediction out of those without one; those given up no longer count so."""
+        for kind in WAITING:
+            mine = [part for part in parts if part.kind == kind]
+            labels = _labels_in(self.staging, mine)
+            found = labels.join(matched, on=LABEL_KEY, how="semi")
+            if found.is_empty():
+                continue
+            rest = labels.join(matched, on=LABEL_KEY, how="anti", maintain_order="left")
+            self.staging.obsolete += mine
+            if kind == "unmatched":
+                self.unmatched.append(rest)
+                continue
+            if len(rest):
+                self.staging.add(kind, None, rest, max(part.seq for part in mine))
+            self.staging.given_up += [(-n, -n, batch) for batch, n in Counter(found["batch_id"].to_list()).items()]
+            told = found.select("prediction_id", "batch_id", row_number=row_of_revision(pl.col("revision_order")))
+            told = told.with_columns(reason=pl.lit(GIVEN_UP))
+            for _, rows in take_out(self.staging, "quarantine", told, keep=False):
+                self._touch(rows)
+
+    def _touch(self, told: pl.DataFrame) -> None:
+        """The windows in which labels were told as given up have changed."""
+        for start in told["window_start"].drop_nulls().unique().to_list():
+            self.staging.changes.append(("labels", self.spec.key(start), told["batch_id"][0], 0))
+
+    def give_up(self, before: datetime, seq: int) -> pl.DataFrame:
+        """Give up labels of batches that were loaded before a moment and found no prediction.
+
+        They are kept and compared with every prediction that comes, as those that wait are, and are told in the
+        quarantine until then: in the window of their own prediction time, else in that in which they were received.
+
+        Returns
+        -------
+        polars.DataFrame
+            `QUARANTINE_SCHEMA`
+        """
+        late = late_labels(self.staging, before)
+        if late.is_empty():
+            return pl.DataFrame(schema=QUARANTINE_SCHEMA)
+        take_out(self.staging, "unmatched", late.select(LABEL_KEY), keep=False)
+        self.staging.add("given_up", None, late, seq)
+        self.staging.given_up += [(n, n, batch) for batch, n in Counter(late["batch_id"].to_list()).items()]
+        placed = late.with_columns(
+            window_start=told_in(self.spec),
+            value=pl.coalesce("label_class", pl.col("label_value").cast(pl.String)),
+            before=pl.lit(None, pl.String),
+        )
+        paths = self.staging.ledger.batch_paths(late["batch_id"].unique().to_list())
+        column = self.spec.labels.column if self.spec.labels else "label"
+        notes = _label_notes(placed, GIVEN_UP, column, _paths(placed["batch_id"], paths))
+        return notes.with_columns(severity=pl.lit("row"))
 
     def _take_moved(self) -> pl.DataFrame:
         """Take the labels that belong to a prediction that came since out of their windows, and match them anew."""

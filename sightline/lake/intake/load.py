@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -48,6 +48,7 @@ def intake(
     batches: Sequence[Batch] | None = None,
     now: datetime | None = None,
     windows: Sequence[str] = (),
+    give_up_after: timedelta | None = None,
 ) -> IntakeReport:
     """Load batches of inferences or labels into the lake; what is loaded already is left out.
 
@@ -64,6 +65,9 @@ def intake(
     windows : sequence of str
         Windows of the run that loads: a refused file whose times cannot be read is told in the current one, or in the
         last of these if the current one is none of them.
+    give_up_after : timedelta, optional
+        Labels without a prediction that were loaded so long ago are quarantined; default: what the spec says, and where
+        it says nothing they wait.
 
     Returns
     -------
@@ -83,6 +87,7 @@ def intake(
             wanted = {batch.batch_id for batch in batches}
             waiting = [batch for batch in waiting if batch.batch_id in wanted]
         loader = Loader(spec, paths, home, ledger, kind, now or datetime.now(UTC), windows)
+        loader.give_up_after = give_up_after or loader.give_up_after
         loader.run(waiting)
         compact_touched(spec, paths, ledger, kind, loader.report.windows)
         return loader.report
@@ -110,6 +115,7 @@ class Loader:
         windows: Sequence[str] = (),
     ) -> None:
         self.spec, self.paths, self.home, self.ledger, self.kind, self.now = spec, paths, home, ledger, kind, now
+        self.give_up_after = spec.labels.give_up_after if spec.labels else None
         current = spec.key(now)
         self.told_in = current if not windows or current in windows else max(windows)
         self.report = IntakeReport()
@@ -142,6 +148,19 @@ class Loader:
             if is_large or self.n_held >= COMMIT_ROWS or len(self.tallies) >= COMMIT_BATCHES:
                 self.commit()
         self.commit()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Give up labels that have waited for their prediction for too long, and tell how many still wait."""
+        if self.labels is None:
+            return
+        if self.give_up_after is not None:
+            late = self.labels.give_up(self.now - self.give_up_after, self._newest_seq())
+            if len(late):
+                self.quarantine.append(late)
+                self.report.rejected += len(late)
+                self.commit()
+        self.report.waiting = self.ledger.n_waiting("labels")
 
     def _start(self, batch: Batch) -> Tally:
         tally = Tally(batch, self.next_seq)

@@ -17,7 +17,7 @@ from sightline.durable import exclusive, sync_folder
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.chunks import UnreadableError
-from sightline.lake.intake.label_revisions import TRIED_THROUGH
+from sightline.lake.intake.label_revisions import TRIED_THROUGH, WAITING
 from sightline.lake.intake.orphans import release_orphans
 from sightline.lake.intake.read import decoded
 from sightline.lake.intake.reload import reload
@@ -158,7 +158,9 @@ def _rewrite(
 
 def _respell(spec: MonitorSpec, staging: Staging) -> None:
     """Spell stored classes and label values by other classes; labels that are none of them go to the history."""
-    for kind, column in (("inferences", "predicted_class"), ("labels", "label_class"), ("unmatched", "label_class")):
+    predictions, truths = ("inferences", "replaced"), ("labels", *WAITING)
+    for kind in (*predictions, *truths):
+        column = "predicted_class" if kind in predictions else "label_class"
         for part in staging.live(kind):
             frame = pl.read_parquet(staging.file(part), hive_partitioning=False, glob=False)
             classes, _, _ = read_classes(frame[column], spec.class_names)
@@ -171,10 +173,12 @@ def _respell(spec: MonitorSpec, staging: Staging) -> None:
             staging.add(kind, part.window_key, renewed, part.seq)
             if part.window_key is not None:
                 staging.changes.append((kind, part.window_key, MIGRATED, 0))
-    for kind in ("labels", "unmatched"):
+    for kind in truths:
         for _, rows in take_out(
             staging, kind, pl.col("label_class").is_null() & ~pl.col("is_retracted").fill_null(False)
         ):
+            if kind == "given_up":  # they are counted as refused already
+                continue
             counts = rows.group_by("batch_id").len().iter_rows()
             staging.rematched += [
                 (n, 0, n, batch_id) if kind == "unmatched" else (0, -n, n, batch_id) for batch_id, n in counts

@@ -14,7 +14,7 @@ import polars as pl
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.holders import file_keys, holders, n_blocked
-from sightline.lake.intake.label_revisions import TRIED_THROUGH
+from sightline.lake.intake.label_revisions import TRIED_THROUGH, WAITING
 from sightline.lake.intake.load import Loader, Place
 from sightline.lake.intake.orphans import release_orphans
 from sightline.lake.intake.report import IntakeReport
@@ -171,7 +171,7 @@ def _supersede(
     if kind == "inferences":
         taken += take_out(staging, "replaced", is_old)
         loader.revisions.forget(take_out(staging, "revisions", is_old))
-    for beside in ("quarantine", "unmatched") if kind == "labels" else ("quarantine", "halves"):
+    for beside in ("quarantine", *WAITING) if kind == "labels" else ("quarantine", "halves"):
         take_out(staging, beside, is_old)
     if others is not None:
         taken += take_out(staging, kind, others) + take_out(staging, "replaced", others)

@@ -22,6 +22,8 @@ class IntakeReport:
         Window key -> rows added; 0 where only the quarantine grew.
     accepted, duplicates, rejected, value_issues, unmatched : int
         Rows; value issues count values.
+    waiting : int
+        Labels of this and earlier intakes that wait for their prediction.
     quarantined_by_reason : dict of str to int
         Quarantine rows by reason.
     refused : list of (str, str, str)
@@ -35,6 +37,7 @@ class IntakeReport:
     rejected: int = 0
     value_issues: int = 0
     unmatched: int = 0
+    waiting: int = 0
     quarantined_by_reason: dict[str, int] = field(default_factory=dict[str, int])
     refused: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
 

@@ -20,7 +20,7 @@ from sightline.spec.model import MonitorSpec
 FANOUT = 8
 LARGEST_MERGED_ROWS = 2_000_000
 COMMIT_PARTS = 64
-UNWINDOWED = ("unmatched", "revisions", "quarantine")
+UNWINDOWED = ("unmatched", "given_up", "revisions", "quarantine")
 
 
 def compact(spec: MonitorSpec, paths: MonitorPaths, *, everything: bool = False) -> int:

@@ -135,6 +135,16 @@ class Ledger:
         found = [BatchRow(*row) for row in rows]
         return [batch for batch in found if wanted is None or batch.path in wanted]
 
+    def waiting_since(self, kind: str, moment: datetime) -> list[str]:
+        """Ids of the batches that were loaded before a moment (UTC) and of which rows still wait."""
+        sql = "SELECT batch_id FROM batches WHERE kind = ? AND n_unmatched > 0 AND loaded_at < ?"
+        return [batch_id for (batch_id,) in self.con.execute(sql, [kind, utc_text(moment)])]
+
+    def n_waiting(self, kind: str) -> int:
+        """Rows of a kind that wait for their prediction."""
+        sql = "SELECT coalesce(sum(n_unmatched), 0) FROM batches WHERE kind = ?"
+        return self.con.execute(sql, [kind]).fetchone()[0]
+
     def reloads(self) -> list[ReloadRow]:
         """What was superseded so far, oldest first."""
         names = ", ".join(field.name for field in fields(ReloadRow))

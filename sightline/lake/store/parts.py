@@ -143,6 +143,7 @@ class Staging:
     batches: list[BatchRow] = field(default_factory=list[BatchRow])
     changes: list[tuple[str, str, str, int]] = field(default_factory=list[tuple[str, str, str, int]])
     rematched: list[tuple[int, int, int, str]] = field(default_factory=list[tuple[int, int, int, str]])
+    given_up: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
     reloads: list[ReloadRow] = field(default_factory=list[ReloadRow])
     meta: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
@@ -191,7 +192,8 @@ class Staging:
 
     def commit(self) -> None:
         """Make everything staged exist, all or nothing."""
-        if not (self.parts or self.obsolete or self.batches or self.meta or self.rematched or self.reloads):
+        counted = self.rematched or self.given_up or self.reloads
+        if not (self.parts or self.obsolete or self.batches or self.meta or counted):
             return
         folders = {(self.paths.root / part.path).parent for part in self.parts}
         for folder in folders | {folder.parent for folder in folders}:
@@ -211,6 +213,10 @@ class Staging:
                 "UPDATE batches SET n_unmatched = n_unmatched - ?, n_accepted = n_accepted + ?, "
                 "n_duplicate = n_duplicate + ? WHERE batch_id = ?",
                 self.rematched,
+            )
+            con.executemany(
+                "UPDATE batches SET n_unmatched = n_unmatched - ?, n_rejected = n_rejected + ? WHERE batch_id = ?",
+                self.given_up,
             )
             con.executemany("INSERT OR REPLACE INTO meta(key, value) VALUES (?, ?)", list(self.meta.items()))
             con.executemany(
