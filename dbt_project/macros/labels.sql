@@ -1,5 +1,6 @@
 {# Current labels joined to their predictions, one row each, with the prediction's cells and `bucket`. `items`: more select
-   items over `inferences` and `labels`; `all_columns`: every column of the prediction. #}
+   items over `inferences` and `labels`; `all_columns`: every column of the prediction. Where only positives are reported
+   (`labels.silence: negative`) a prediction without a label is a negative one; nothing of `labels` is known of it. #}
 {% macro labelled_predictions(items=[], all_columns=false) %}
   select
       {%- if all_columns %}
@@ -13,12 +14,20 @@
       {%- for item in items %}
       {{ item }},
       {%- endfor %}
+      {%- if silence_is_negative() %}
+      coalesce(labels.label_class, {{ string_literal(setting('negative')) }}) as label_class,
+      coalesce(labels.label_value, 0e0) as label_value
+      {%- else %}
       labels.label_class,
       labels.label_value
+      {%- endif %}
   from (select * from {{ ref('stg_inferences') }} where {{ in_windows() }}) as inferences
-  inner join {{ ref('int_labels_current') }} as labels
+  {{ 'left' if silence_is_negative() else 'inner' }} join {{ ref('int_labels_current') }} as labels
       on inferences.window_start = labels.window_start and inferences.prediction_id = labels.prediction_id
 {% endmacro %}
+
+{# Whether only positives are reported: rows of int_outcomes_counted without a delay are then negative by silence. #}
+{% macro silence_is_negative() %}{{ return(setting('silence') == 'negative') }}{% endmacro %}
 
 {# The order of the revisions of a label: observed, received, place in the file (all that is below 2^32 of its number), then
    content; see sightline/warehouse/current_labels.py. #}
@@ -98,10 +107,12 @@
     ~ ' else ' ~ bin_of(x, cuts[middle + 1:], bins[middle + 1:]) ~ ' end') }}
 {% endmacro %}
 
-{# Delay d from the start of the window to the arrival of a label, in windows: quarters below 4, whole ones above. #}
+{# Delay d from the start of the window to the arrival of a label, in windows: quarters below 4, whole ones above; null where
+   none came. #}
 {% macro delay_bin(start, arrived) %}
   {%- set d = 'greatest(0e0, ' ~ seconds_between(start, arrived) ~ ' / ' ~ double_literal(setting('window_seconds', '86400')) ~ ')' -%}
-  {{ return(as_int('case when ' ~ d ~ ' < 4e0 then floor(4e0 * ' ~ d ~ ') else 12e0 + floor(' ~ d ~ ') end')) }}
+  {%- set none_came = 'when ' ~ arrived ~ ' is null then null ' if silence_is_negative() else '' -%}
+  {{ return(as_int('case ' ~ none_came ~ 'when ' ~ d ~ ' < 4e0 then floor(4e0 * ' ~ d ~ ') else 12e0 + floor(' ~ d ~ ') end')) }}
 {% endmacro %}
 
 {# What the delay of a label may depend on, beside its class; the score's 256 bins are joined by eights. #}

@@ -40,7 +40,8 @@ class Completed:
     table : DataFrame
         As of `metrics_py.quality.table.quality_table`, of the weighted sums, with intervals that know of the delay.
     states : DataFrame
-        One row per group: ``share_in``, the labels that are in of those expected.
+        One row per group: ``seen``, the labels that are in, and ``share_in``, their share of those expected (null where
+        there is none).
     """
 
     table: pl.DataFrame
@@ -65,8 +66,8 @@ def weigh(cells: pl.DataFrame, law: DelayLaw, ages: pl.DataFrame, by: Sequence[s
     Returns
     -------
     DataFrame
-        `cells` with ``cell, share, log_variance, weight``. A class that the law does not know has the share of the
-        slowest cell.
+        `cells` with ``cell, share, log_variance, weight``, and ``seen, completed``: labels that are in, and those
+        expected at last. A class that the law does not know has the share of the slowest cell.
     """
     known = ages.join(cells.select("window_start").unique(), on="window_start")
     curves = [law.completion(float(age)) for age in known["age"]]
@@ -83,12 +84,14 @@ def weigh(cells: pl.DataFrame, law: DelayLaw, ages: pl.DataFrame, by: Sequence[s
         for start, (share, variance) in zip(known["window_start"], curves, strict=True)
     ]
     placed = cells.join(nearest_cells(law, cells), on=["label_class", "score_group"], how="left")
-    joined = placed.join(pl.concat(frames), on=["window_start", "cell"], how="left") if frames else placed.clear()
+    schema = {"window_start": pl.Datetime("us"), "cell": pl.Int64, "share": pl.Float64, "log_variance": pl.Float64}
+    of_windows = pl.concat([pl.DataFrame(schema=schema), *frames])
+    joined = placed.join(of_windows, on=["window_start", "cell"], how="left")
     slowest = pl.col("share").min().over("window_start")
     joined = joined.with_columns(share=pl.col("share").fill_null(slowest).fill_null(1.0))
     raw = 1 / pl.col("share")
     scaled = raw * pl.col("n").sum().over(list(by)) / (raw * pl.col("n")).sum().over(list(by))
-    return joined.with_columns(weight=scaled, completed=raw * pl.col("n"))
+    return joined.with_columns(weight=scaled, seen=pl.col("n"), completed=raw * pl.col("n"))
 
 
 def complete(
@@ -126,7 +129,8 @@ def complete(
     """
     keys = list(by)
     cells = weighed.filter(pl.col("kind") == "cells")
-    states = cells.group_by(keys).agg(share_in=pl.col("n").sum() / pl.col("completed").sum())
+    seen = pl.col("seen").sum()
+    states = cells.group_by(keys).agg(seen=seen, share_in=(seen / pl.col("completed").sum()).fill_nan(None))
     table = evaluate(make(weighed), keys)
     errors = _error_of_law(weighed if whole is None else weighed.filter(whole), make, evaluate, keys)
     on = keys if shared is None else [shared]
@@ -171,7 +175,7 @@ def _widened(
     """Intervals and variances with the errors that the delay adds; ``final_half``: of the value to come."""
     joined = table.join(errors, on=[*shared, "metric"], how="left").join(states, on=keys, how="left")
     error = (pl.col("ci_high") - pl.col("ci_low")) / (2 * Z95)
-    missing = (1 - pl.col("share_in")).clip(0, 1)
+    missing = (1 - pl.col("share_in")).clip(0, 1).fill_null(1.0)
     law = pl.col("law_variance").fill_null(0.0)
     more = law + (overdispersion - 1) * missing * error**2
     low = pl.col("value") - ((pl.col("value") - pl.col("ci_low")) ** 2 + Z95**2 * more).sqrt()
@@ -182,4 +186,4 @@ def _widened(
         ci_high=high,
         variance=pl.col("variance") * factor,
         final_half=Z95 * (overdispersion * missing * error**2 + law).sqrt(),
-    ).drop("law_variance", "share_in")
+    ).drop("law_variance", "share_in", "seen")

@@ -273,7 +273,7 @@ def _evaluate(
     """Result columns of one metric for the groups of a chunk."""
     total, bucket_rows = buckets.total, buckets.rows(metric.needs[0])
     rows = bucket_rows.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         value = np.asarray(metric.value(total), dtype=float)
         replicates = np.asarray(metric.value(buckets.replicates), dtype=float)
         is_exact = np.zeros(len(value), dtype=bool) if exact is None else np.isfinite(exact) & np.isfinite(value)

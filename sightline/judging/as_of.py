@@ -134,7 +134,18 @@ def _unsettled(
         f"CREATE OR REPLACE VIEW raw.labels AS SELECT * FROM ({_query_of(con, 'labels')}) "  # noqa: S608 (our own view)
         f"WHERE observed_at <= TIMESTAMP {literal(at.isoformat(sep=' '))}"
     )
-    return sorted(key for key in {key for (key,) in late} if _is_wanted(spec, key, at, start, end))
+    keys = {key for (key,) in late} | _waited_for(con, spec, at)
+    return sorted(key for key in keys if _is_wanted(spec, key, at, start, end))
+
+
+def _waited_for(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, at: datetime) -> set[str]:
+    """Windows whose silence was no answer yet, where it is one at last (`labels.silence: negative`)."""
+    limit = spec.labels.give_up_after if spec.labels is not None and spec.is_silence_negative else None
+    if limit is None:
+        return set()
+    since = at - spec.window - limit
+    keys = con.sql("SELECT DISTINCT window_key FROM raw.inferences").fetchall()
+    return {key for (key,) in keys if spec.window_start(key).replace(tzinfo=None) > since}
 
 
 def _before_revisions(con: duckdb.DuckDBPyConnection, then: KnownThen | None) -> set[str]:

@@ -26,10 +26,11 @@ from sightline.home import MonitorPaths
 from sightline.judging.frames import SIGN
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
-from sightline.lake.store.schema import lake_schema, quote
+from sightline.lake.store.schema import lake_schema, literal, quote
 from sightline.spec.model import CustomMetric, MonitorSpec
 from sightline.user_metrics import python_metrics
 from sightline.user_metrics.python_metrics import brief
+from sightline.warehouse.settings import negative_class
 
 TABLE = {
     "window_start": pl.Datetime("us"),
@@ -87,8 +88,8 @@ def evaluate(
     keys : sequence of str
         Window keys. A window without predictions has no result.
     needs_label : bool
-        Which metrics; with labels the rows are those with a current label, and have the
-        columns `label` and `is_positive`.
+        Which metrics; with labels the rows are those with a current label (all, where `labels.silence` is
+        ``negative``), and have the columns `label` and `is_positive`.
     min_rows : int
         Fewer rows: ``insufficient_data``.
     """
@@ -193,11 +194,16 @@ def _rows(
         query = f"select {selected} from raw.inferences as rows where window_key = ?"  # noqa: S608 (all quoted)
         return con.sql(query, params=[key]).pl()
     label = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
+    join, said, named = "inner join", f"labels.{label}", "labels.label_class"
+    if spec.is_silence_negative:
+        join, said = "left join", f"coalesce({said}, {literal(negative_class(spec))})"
+        named = said
     return con.sql(
         f"""
-        select {selected}, labels.{label} as label, labels.label_class = $positive as is_positive
-        from raw.inferences as rows inner join raw.current_labels as labels on rows.prediction_id = labels.prediction_id
-        where rows.window_key = $key and labels.window_key = $key and labels.{label} is not null
+        select {selected}, {said} as label, {named} = $positive as is_positive
+        from raw.inferences as rows {join} raw.current_labels as labels
+        on rows.prediction_id = labels.prediction_id and labels.window_key = $key
+        where rows.window_key = $key and {said} is not null
         """,  # noqa: S608 (all quoted)
         params={"key": key, "positive": spec.positive_class},
     ).pl()

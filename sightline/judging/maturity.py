@@ -19,14 +19,17 @@ from numpy.typing import NDArray
 
 from metrics_py.quality.completed import IDENTIFIABLE_SHARE, MATURE_SHARE, Evaluate, Tables, complete, weigh
 from metrics_py.quality.delay_law import DelayLaw, fit, watched
+from metrics_py.quality.silence import FEWEST_REPORTED, weigh_reported
 from metrics_py.quality.table import NO_INTERVAL, quality_table
 from metrics_py.wording import percent
+from sightline.judging import silence
 from sightline.judging.frames import BY
 from sightline.judging.marts import has_mart, read_mart, with_all_versions
 from sightline.judging.missing_labels import LabelShares, label_shares
 from sightline.results.learnt_delays import LearntDelays, learnt_from
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import matures_at
+from sightline.warehouse.settings import negative_class
 
 LEARNT_FROM = 180
 """Windows that the law is learnt from; twice `labels.give_up_after` where that is longer.
@@ -106,7 +109,7 @@ def delays(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> 
     now : datetime
         Moment of the judgement.
     """
-    nothing = Delays(None, now)
+    nothing = Delays(None, silence.NEVER if spec.is_silence_negative else now)
     if spec.labels is None or not has_mart(con, "label_arrivals"):
         return nothing
     newest = con.sql("select max(window_start) as newest from marts.label_arrivals").pl()["newest"][0]
@@ -139,13 +142,17 @@ def _learn(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime, new
         "from marts.label_counts where segment = 'all' and window_start >= ? group by all",
         params=[since],
     ).pl()
-    until, silence = _known_until(con, since, now)
+    until, pause = _known_until(spec, con, since, now)
     ages = _with_age(spec, counts, until)
-    law = fit(_by_outcome(spec, arrivals), ages.select("window_start", "age"), longest=_give_up(spec))
+    waited = _by_outcome(spec, arrivals)
+    waited = waited.filter(label_class=POSITIVE) if spec.is_silence_negative else waited
+    law = fit(waited, ages.select("window_start", "age"), longest=_give_up(spec))
     if _is_open(spec) and _older(spec, con, arrivals, since, until) >= STILL_COME:
         law = replace(law, more_comes=True)
+    if spec.is_silence_negative:
+        return Delays(law if silence.usable(law, pause) else None, until, silence.not_compared(ages), pause)
     known = law if law.n_cells else None
-    return Delays(known, until, label_shares(ages, known, _give_up(spec)), silence)
+    return Delays(known, until, label_shares(ages, known, _give_up(spec)), pause)
 
 
 def _older(
@@ -173,13 +180,16 @@ def n_learnt_from(spec: MonitorSpec) -> int:
     return max(LEARNT_FROM, 2 * math.ceil(wait / spec.window))
 
 
-def _known_until(con: duckdb.DuckDBPyConnection, since: datetime, now: datetime) -> tuple[datetime, timedelta]:
+def _known_until(
+    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, since: datetime, now: datetime
+) -> tuple[datetime, timedelta]:
     """Up to when labels are known: `now`, or when the latest one was observed if that is unusually long ago.
 
     And how long a silence is usual.
 
     So nights and weekends are waited through, and labels that come in batches, or have ceased to come, are not taken
-    for all there are. Unusual is a silence longer than those in which nine tenths of the time pass.
+    for all there are. Unusual is a silence longer than those in which nine tenths of the time pass. Where silence is an
+    answer it must have been observed: of labels that came at once, or come in batches, nothing after the latest is.
     """
     earliest = min(since, now.replace(tzinfo=None) - SILENCES_OF)
     hours = con.sql(
@@ -191,10 +201,11 @@ def _known_until(con: duckdb.DuckDBPyConnection, since: datetime, now: datetime)
     latest = con.sql("select max(observed_at) as latest from raw.labels where window_start >= ?", params=[since])
     seen = min(now, latest.pl()["latest"][0].replace(tzinfo=UTC))
     silences = hours.diff().drop_nulls().dt.total_seconds()
-    silence = timedelta(seconds=_usual_silence(silences.to_numpy()))
-    return now if silences.is_empty() or (
-        now - seen
-    ).total_seconds() <= silence.total_seconds() + HOUR else seen, silence
+    usual = timedelta(seconds=_usual_silence(silences.to_numpy()))
+    if spec.is_silence_negative and (silences.is_empty() or usual >= silence.SEASON):
+        return seen, usual
+    is_usual = silences.is_empty() or now - seen <= usual + timedelta(seconds=HOUR)
+    return now if is_usual else seen, usual
 
 
 def _usual_silence(seconds: NDArray[np.int64]) -> float:
@@ -209,11 +220,12 @@ def _usual_silence(seconds: NDArray[np.int64]) -> float:
 def immature(spec: MonitorSpec, keys: Sequence[str], now: datetime, known: Delays) -> list[datetime]:
     """Windows (naive UTC) with labels of some kind of row still to come.
 
-    Without a law those that are not due, or have fewer labels than older ones.
+    Without a law those that are not due, or have fewer labels than older ones; where silence is negative all that are
+    not given up.
     """
     if spec.labels is None:
         return []
-    if known.law is None:
+    if known.law is None and not spec.is_silence_negative:
         lacking = set(known.lacking())
         late = [
             key for key in keys if now < matures_at(spec, key) or spec.window_start(key).replace(tzinfo=None) in lacking
@@ -269,6 +281,8 @@ def corrected(
     """
     nothing = pl.lit(None, dtype=pl.Float64)
     plain = naive.with_columns(nothing.alias(NAIVE), maturity=nothing, is_biased=pl.lit(False))
+    if known.law is None and spec.is_silence_negative:
+        return silence.withheld(plain, immature(spec, keys, now, known), known.until, known.silence, NAIVE)
     if known.law is None:
         return only_told(plain, immature(spec, keys, now, known), NO_LAW)
     young = _young_parts(spec, known, keys, parts)
@@ -281,7 +295,11 @@ def corrected(
     over = rows.rename({"window_start": "part"}).join(young.rename({"window_start": "over"}), on="part")
     ages = _with_age(spec, pl.DataFrame({"window_start": starts}), known.until)
     by = ["over", *(name for name in BY if name != "window_start"), "kind"]
-    weighed = weigh(over.rename({"part": "window_start"}), known.law, ages, by)
+    over = over.rename({"part": "window_start"})
+    if spec.is_silence_negative:
+        weighed = weigh_reported(over, known.law, ages, by, POSITIVE, negative_class(spec))
+    else:
+        weighed = weigh(over, known.law, ages, by)
     weighed = weighed.drop("window_start").rename({"over": "window_start"})
     whole = pl.col("segment") == "all"
     found = complete(weighed, _tables, _evaluate(spec), known.law, BY, whole, "window_start")
@@ -321,10 +339,10 @@ def _states_of_parts(
 
 def _is_young(spec: MonitorSpec, known: Delays, key: str, share: float) -> bool:
     """Whether labels of some kind of row, up to this share, are still to come."""
-    assert known.law is not None
     start = spec.window_start(key)
     is_waited_for = (known.until - start) / spec.window < _give_up(spec)
-    return is_waited_for and (known.law.hides_a_tail or known.slowest(spec, start) < share)
+    is_coming = known.law is None or known.law.hides_a_tail or known.slowest(spec, start) < share
+    return is_waited_for and is_coming
 
 
 def _give_up(spec: MonitorSpec) -> float:
@@ -407,18 +425,24 @@ def _joined(
     )
     is_young = pl.col("slowest").is_not_null()
     is_good = (pl.col("status") == "ok") | pl.col("reason_code").is_in(NO_INTERVAL).fill_null(False)
-    is_blind = is_young & is_good & ((pl.col("slowest") < IDENTIFIABLE_SHARE) | pl.lit(law.hides_a_tail))
+    is_reported = spec.is_silence_negative
+    is_few = pl.lit(is_reported) & (pl.col("slowest") < MATURE_SHARE) & (pl.col("seen") < FEWEST_REPORTED)
+    is_unknown = (pl.col("slowest") < IDENTIFIABLE_SHARE) | pl.lit(law.hides_a_tail)
+    is_impossible = pl.lit(is_reported) & silence.is_impossible(spec, "new_value")
+    is_blind = is_young & is_good & (is_unknown | is_few | is_impossible)
     is_new = is_young & is_good & pl.col("is_new").fill_null(False)
     narrow = pl.max_horizontal(pl.lit(SETTLED), (pl.col("new_ci_high") - pl.col("new_ci_low")) / 6)
     is_settled = ~is_new | (pl.col("final_half") <= narrow).fill_null(True)
     is_mature = (pl.col("slowest") >= MATURE_SHARE) & is_settled
     is_lacking = is_young & pl.col("lacking").fill_null(value=False)
     is_provisional = is_young & (pl.col("status") == "ok") & ~is_blind & (~is_mature | is_lacking)
-    share_in = pl.when(is_lacking).then(pl.col("share") / pl.col("expected") * pl.col("share_in")).otherwise("share_in")
-    told = _share_in_words(share_in, is_new, is_lacking)
+    share_in = pl.coalesce("share_in", "slowest")
+    share_in = pl.when(is_lacking).then(pl.col("share") / pl.col("expected") * share_in).otherwise(share_in)
+    told = _share_in_words(share_in, is_new, is_lacking, is_reported=is_reported)
+    unknown = pl.when(is_unknown).then(pl.lit(_unknown(law))).otherwise(pl.lit(silence.FEW))
     states_told = {
         "status": (pl.lit("insufficient_data"), pl.lit("provisional")),
-        "reason": (pl.lit(_unknown(law)), told),
+        "reason": (unknown, told),
         "reason_code": (pl.lit("not_identifiable"), pl.lit("provisional")),
     }
     nothing = is_blind | (is_young & ~is_good)
@@ -433,15 +457,19 @@ def _joined(
             for name, (blind, open_) in states_told.items()
         },
     ).drop(
-        "is_new", "final_half", "slowest", "share_in", "share", "expected", "lacking", *(f"new_{n}" for n in numbers)
+        *("is_new", "final_half", "slowest", "seen", "share_in", "share", "expected", "lacking"),
+        *(f"new_{n}" for n in numbers),
     )
 
 
-def _share_in_words(share: pl.Expr, is_corrected: pl.Expr, is_lacking: pl.Expr) -> pl.Expr:
-    words = pl.when(is_corrected).then(pl.lit("corrected for which come first")).otherwise(pl.lit(NOT_CORRECTED))
+def _share_in_words(share: pl.Expr, is_corrected: pl.Expr, is_lacking: pl.Expr, *, is_reported: bool) -> pl.Expr:
+    what, done, left = "labels", "corrected for which come first", NOT_CORRECTED
+    if is_reported:
+        what, done, left = "positives", silence.CORRECTED, silence.NOT_CORRECTED
+    words = pl.when(is_corrected).then(pl.lit(done)).otherwise(pl.lit(left))
     words = pl.when(is_lacking).then(pl.lit(LACKING)).otherwise(words)
     percents = share.map_elements(percent, return_dtype=pl.String)
-    return pl.concat_str(pl.format("{} of the labels that are expected are in; ", percents), words)
+    return pl.concat_str(pl.format("{} of the {} that are expected are in; ", percents, pl.lit(what)), words)
 
 
 def _unknown(law: DelayLaw) -> str:

@@ -84,7 +84,8 @@ def _quality(
     table, label_counts = found
     own = custom_python.evaluate(spec, paths, con, keys, needs_label=True, min_rows=spec.quality.min_labels)
     counts = label_counts.filter(model_version=ALL_VERSIONS, segment="all")
-    counts = counts.group_by("window_start").agg(n=pl.col("n_labelled").sum().cast(pl.Int64))
+    n = pl.col("n_predictions" if spec.is_silence_negative else "n_labelled")
+    counts = counts.group_by("window_start").agg(n=n.sum().cast(pl.Int64))
     gaps = custom_sql.without_value(spec, table, counts, needs_label=True)
     table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
     late = maturity.immature(spec, keys, now, known)

@@ -51,10 +51,11 @@ def with_bounds_of_missing(
 
     Notes
     -----
-    Nothing is said where the decision of some prediction is not known by its score (a class that was logged without
-    one), and in a warehouse without the scores of all predictions (`--as-of`).
+    Nothing is said where silence is an answer (`labels.silence: negative`), where the decision of some prediction is
+    not known by its score (a class that was logged without one), and in a warehouse without the scores of all
+    predictions (`--as-of`).
     """
-    if spec.model.task != "binary_classification" or judged.is_empty():
+    if spec.model.task != "binary_classification" or judged.is_empty() or spec.is_silence_negative:
         return judged
     starts = judged["window_start"].unique() if parts is None else parts["part"].unique()
     given_up = [start for start in starts.sort() if _is_given_up(spec, start, now)]

@@ -96,6 +96,7 @@ declare codes as categorical) |
   `columns.score` and `columns.query_id`.
 - `labels.positive` and `quality.threshold` are for binary classification, `columns.class_scores` for multiclass,
   `quality.quantiles` for regression, `columns.query_id` for ranking, `value_matrix` for classification.
+- `labels.silence: negative` is for binary classification and needs `labels.give_up_after`.
 - `reference` of kind `window` needs `start` and `end`, kind `file` needs `path`. \
 With `file` and `rolling` the file also
   needs a top-level `start`.

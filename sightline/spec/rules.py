@@ -15,7 +15,7 @@ from typing import Any
 from metrics_py.class_names import class_text
 from sightline.errors import nearest
 from sightline.spec.durations import format_duration
-from sightline.spec.model import MonitorSpec
+from sightline.spec.model import Labels, MonitorSpec
 from sightline.spec.stretches import ending
 from sightline.spec.yaml_lines import KeyPath
 
@@ -235,10 +235,24 @@ def _labels(spec: MonitorSpec) -> Iterator[Problem]:
         what = f"{spec.positive_class!r} is the positive value and a negative one"
         yield Problem(("labels", "negative"), what, "name the other class")
     yield from _classes(spec, labels.classes)
+    yield from _silence(spec, labels)
     given = (labels.give_up_after, labels.expected_delay)
     if given[0] is not None and given[1] is not None and given[0] < given[1]:
         fix = "give_up_after must not be shorter than the usual delay"
         yield Problem(("labels", "give_up_after"), "labels are given up before they are expected", fix)
+
+
+def _silence(spec: MonitorSpec, labels: Labels) -> Iterator[Problem]:
+    """Negatives that are never reported: of two classes, and known only once a time to report has passed."""
+    if labels.silence != "negative":
+        return
+    path: KeyPath = ("labels", "silence")
+    if spec.model.task != "binary_classification":
+        what = f"labels.silence: negative has no meaning for {spec.model.task}"
+        yield Problem(path, what, "remove it (it is for binary_classification)")
+    elif labels.give_up_after is None:
+        what = "labels.silence: negative without labels.give_up_after: nobody could tell when silence means no"
+        yield Problem(path, what, "say how long a positive may take to be reported, e.g. `give_up_after: 30d`")
 
 
 def _classes(spec: MonitorSpec, given: Iterable[object] | None) -> Iterator[Problem]:

@@ -77,3 +77,13 @@ def matures_at(spec: MonitorSpec, key: str) -> datetime:
     """When the labels of a window are due: its end, their usual delay, and the time the window waits."""
     delay = spec.labels.expected_delay or UNLEARNT if spec.labels else timedelta(0)
     return closes_at(spec, key) + delay
+
+
+def settled_at(spec: MonitorSpec, key: str) -> datetime:
+    """When the labels of a window stand for all of its rows, as they are.
+
+    Where silence is negative (`labels.silence`), once it has lasted; else when labels are due.
+    """
+    limit = spec.labels.give_up_after if spec.labels is not None and spec.is_silence_negative else None
+    due = matures_at(spec, key)
+    return due if limit is None else max(due, closes_at(spec, key) + limit)

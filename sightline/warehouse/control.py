@@ -181,6 +181,7 @@ def _settings(spec: MonitorSpec, reference: ReferenceProfile | None, token: str)
         "threshold": repr(decision_threshold(spec.quality.threshold)),
         "positive": spec.positive_class,
         "negative": negative_class(spec),
+        "silence": spec.labels.silence if spec.labels else "unknown",
         "score_classes": json.dumps(list(spec.columns.class_scores), ensure_ascii=False),
         "quantiles": json.dumps(list(spec.quality.quantiles)),
         "value_matrix": json.dumps(spec.value_matrix or {}, ensure_ascii=False),

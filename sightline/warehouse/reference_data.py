@@ -22,6 +22,7 @@ from sightline.lake.intake.rounding import ROUNDINGS
 from sightline.lake.intake.sources import Batch, format_of
 from sightline.lake.store.schema import literal, quote
 from sightline.spec.model import FeatureKind, MonitorSpec
+from sightline.warehouse.settings import negative_class
 
 MAX_ROWS = 10_000_000
 """Larger references are thinned to every k-th row: more rows would not move a quantile that matters."""
@@ -128,8 +129,10 @@ def lake_data(
         f"(SELECT window_start, prediction_id, {value} FROM raw.current_labels WHERE {condition}) "
         "USING (window_start, prediction_id)"
     )
+    if spec.is_silence_negative:
+        joined = _with_silence(spec, condition)
     count = f"SELECT count(*) FROM {joined}"  # noqa: S608 (all quoted)
-    n_labelled = con.sql(count).fetchall()[0][0] if spec.labels else 0
+    n_labelled = con.sql(count).fetchall()[0][0] if spec.labels and _silence_is_over(con, spec, end) else 0
     step = -(-n_rows // MAX_ROWS) or 1
 
     def select(items: str, with_label: bool) -> pl.DataFrame:
@@ -145,6 +148,26 @@ def lake_data(
         params=["inferences", list(ROUNDINGS), *(moment and moment.replace(tzinfo=None) for moment in (start, end))],
     ).pl()
     return ReferenceData(source, n_rows, n_windows, n_labelled, 0, select, rounding=_roundings([notes]))
+
+
+def _with_silence(spec: MonitorSpec, condition: str) -> str:
+    """Rows with their label, negative where there is none."""
+    negative = literal(negative_class(spec))
+    return (
+        f"(SELECT rows.*, coalesce(labels.label_class, {negative}) AS label_class FROM "  # noqa: S608 (all quoted)
+        f"(SELECT * FROM raw.inferences WHERE {condition}) AS rows LEFT JOIN "
+        f"(SELECT window_start, prediction_id, label_class FROM raw.current_labels WHERE {condition}) AS labels "
+        "USING (window_start, prediction_id))"
+    )
+
+
+def _silence_is_over(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, end: datetime | None) -> bool:
+    """Whether what is not labelled by now counts as it does at last: labels were seen to come in for long enough."""
+    limit = spec.labels.give_up_after if spec.labels is not None and spec.is_silence_negative else None
+    if limit is None:
+        return True
+    [(latest,)] = con.sql("SELECT max(observed_at) FROM raw.labels").fetchall()
+    return end is not None and latest is not None and latest >= end.replace(tzinfo=None) + limit
 
 
 def _roundings(notes: Iterable[pl.DataFrame]) -> dict[str, set[str]]:
@@ -188,9 +211,17 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
         )
         label_batch = Batch("reference", "labels", batch.path, "parquet", "", 0, batch.received_at)
         read = normalize(spec, Chunk(label_batch, labels.with_columns(numbers), is_text, _no_payload))
-        n_bad = sum(part.filter(pl.col("reason").is_in(BAD_LABELS)).height for part in read.quarantine)
+        bad = [part.filter(pl.col("reason").is_in(BAD_LABELS)) for part in read.quarantine]
+        n_bad = sum(part.height for part in bad)
         found = read.frame.select(pl.col("revision_order").alias("row_number"), "label_class", "label_value")
         frame = frame.join(found, on="row_number", how="left", maintain_order="left")
+        if spec.is_silence_negative and len(found):
+            unread = [number for part in bad for number in part["row_number"]]
+            silent = pl.col("label_class").is_null() & ~pl.col("row_number").is_in(unread)
+            frame = frame.with_columns(
+                label_class=pl.when(silent).then(pl.lit(negative_class(spec))).otherwise("label_class"),
+                label_value=pl.when(silent).then(0.0).otherwise("label_value"),
+            )
         n_labelled = frame.filter(
             pl.coalesce(pl.col("label_class"), pl.col("label_value").cast(pl.String)).is_not_null()
         ).height

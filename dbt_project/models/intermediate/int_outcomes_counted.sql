@@ -79,6 +79,8 @@ counted as (
     ] if is_binary or is_regression else ['count(forecast) as n_score']) + ([
         'sum(case when error is not null then log_loss end) as sum_log_loss',
     ] if is_binary else []) + ([
+        'sum(case when forecast is not null then -ln(' ~ clipped('1e0 - forecast') ~ ') end) as sum_log_loss_negative',
+    ] if silence_is_negative() else []) + ([
         'sum(forecast) as sum_score',
         'sum(case when forecast is not null then log_loss end) as sum_log_loss',
         'sum(brier) as sum_brier',
@@ -101,6 +103,9 @@ final as (
         {%- for name in absent %},
         {{ as_int('null') }} as {{ name }}
         {%- endfor %}
+        {%- if not silence_is_negative() %},
+        {{ null_number }} as sum_log_loss_negative
+        {%- endif %}
         {%- if is_binary %},
         case when label_class = {{ string_literal(setting('positive')) }} then n_score else 0 end as sum_label,
         case when label_class = {{ string_literal(setting('positive')) }} then n_score else 0 end as sum_label_sq,

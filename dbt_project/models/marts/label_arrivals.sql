@@ -7,6 +7,9 @@ grouped as (
         *,
         coalesce({{ delay_group() }}, -1) as delay_group
     from outcomes
+    {%- if silence_is_negative() %}
+    where delay_bin is not null
+    {%- endif %}
 ),
 
 segments as (

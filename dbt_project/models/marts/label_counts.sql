@@ -50,6 +50,9 @@ retracted_by_segment as (
 labelled_by_segment as (
     select window_key, model_version, segment, sum(n) as n_labelled, sum(n_revised) as n_revised
     from outcomes
+    {%- if silence_is_negative() %}
+    where delay_bin is not null
+    {%- endif %}
     group by window_key, model_version, segment
 ),
 

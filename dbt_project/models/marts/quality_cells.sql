@@ -1,4 +1,6 @@
-{# Makes: one GROUP BY with the ten sums of quality_sums. Compiled: docs/compiled_sql.md #}
+{# Makes: one GROUP BY with the ten sums of quality_sums, and one more. Compiled: docs/compiled_sql.md #}
+{# Tables of an earlier release have no sum_log_loss_negative: it is added, null in the rows that are there. #}
+{{ config(on_schema_change='append_new_columns') }}
 with outcomes as (
     select * from {{ of_this_run(ref('int_outcomes_counted')) }}
 ),
@@ -28,7 +30,8 @@ segments as (
         coalesce(sum(sum_abs_error), 0) as sum_abs_error,
         coalesce(sum(sum_squared_error), 0) as sum_squared_error,
         coalesce(sum(sum_log_loss), 0) as sum_log_loss,
-        coalesce(sum(sum_brier), 0) as sum_brier
+        coalesce(sum(sum_brier), 0) as sum_brier,
+        sum(sum_log_loss_negative) as sum_log_loss_negative
     from grouped
     group by window_key, model_version, segment, bucket, coalesce(predicted_class, ''), coalesce(label_class, ''), delay_group
 ),
@@ -46,8 +49,9 @@ final as (
         {{ as_bigint('segments.n') }} as n,
         {{ as_bigint('segments.n_score') }} as n_score,
         {%- for name in ['sum_label', 'sum_label_sq', 'sum_score', 'sum_error', 'sum_abs_error', 'sum_squared_error', 'sum_log_loss', 'sum_brier'] %}
-        {{ as_double('segments.' ~ name) }} as {{ name }}{{ ',' if not loop.last }}
+        {{ as_double('segments.' ~ name) }} as {{ name }},
         {%- endfor %}
+        {{ as_double('segments.sum_log_loss_negative') }} as sum_log_loss_negative
     from segments
     inner join {{ windows_table() }} as windows on segments.window_key = windows.window_key
 )

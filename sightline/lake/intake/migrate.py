@@ -38,7 +38,7 @@ RELOADED = {
     **dict.fromkeys(("labels", "observed_at", *CLASSES), ("labels",)),
 }
 """Facts whose change needs the files again, and of which kinds of data."""
-SINCE_REFERENCE = ("schedule", "columns", "features", *CLASSES, "reference", "labels")
+SINCE_REFERENCE = ("schedule", "columns", "features", *CLASSES, "silence", "reference", "labels")
 """Facts whose change lets the reference be frozen anew."""
 
 

@@ -19,7 +19,7 @@ UNFINISHED = "migration"
 """Fact that stands in the ledger while a migration has not ended."""
 ADDABLE = ("features", "class_scores", "segments")
 """Columns that may be added at any time: what was logged of them is read again. Those left out stay where they are."""
-OF_LABELS = ("labels", "observed_at", "positive", "negative", "classes")
+OF_LABELS = ("labels", "observed_at", "positive", "negative", "classes", "silence")
 """Facts that a monitor without labels does not have."""
 ARRIVAL = "(arrival)"
 """Stands for the column of the time the truth was known where there is none."""
@@ -75,6 +75,7 @@ def facts_of(spec: MonitorSpec) -> dict[str, Any]:
         "positive": spec.positive_class if is_binary else None,
         "negative": sorted({*spec.class_names.known.values()} - {spec.positive_class}) if is_binary else None,
         "classes": sorted({*spec.class_names.known.values()}) if has_several else None,
+        "silence": labels.silence if labels else None,
         "class_scores": dict.fromkeys(columns.class_scores, "numeric"),
         "features": {name: feature.kind for name, feature in columns.features.items()},
         "segments": dict.fromkeys(columns.segments, "categorical"),
@@ -96,7 +97,7 @@ def keep_facts(spec: MonitorSpec, ledger: Ledger) -> None:
 
 def changes(spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger) -> list[Change]:
     """What the file says otherwise than when the data were stored."""
-    before, now = ledger.facts(), facts_of(spec)
+    before, now = _as_kept(ledger.facts()), facts_of(spec)
     found = [
         Change(name, before[name], value, _is_harmless(name, before[name], value, paths))
         for name, value in now.items()
@@ -105,6 +106,11 @@ def changes(spec: MonitorSpec, paths: MonitorPaths, ledger: Ledger) -> list[Chan
     if UNFINISHED in before:
         found.append(Change(UNFINISHED, "begun", "not ended", is_harmless=False))
     return found
+
+
+def _as_kept(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts with those that earlier releases did not keep: they knew no negative silence."""
+    return {"silence": "unknown", **facts} if facts.get("labels") else facts
 
 
 def _is_harmless(name: str, before: Any, now: Any, paths: MonitorPaths) -> bool:

@@ -14,6 +14,7 @@ from sightline.cli import cli
 from sightline.errors import SightlineError
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.migrate import migrate
+from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
@@ -255,6 +256,30 @@ def test_labels_that_were_left_out_for_a_while_are_compared_with_what_was_stored
         load(tmp_path, labelled(positive=0))
     load(tmp_path, labelled(negative=0))
     assert scan_lake(SPEC, paths, "labels").collect().height == 5
+
+
+def test_silence_that_becomes_an_answer_is_told_and_migrated(tmp_path: Path) -> None:
+    """Every window is to be worked up again; the stored labels stay as they are. Earlier releases kept no such fact."""
+    home, paths = make_paths(tmp_path)
+    stored(tmp_path, 10)
+    load(tmp_path, labelled())
+    with open_ledger(paths.ledger) as ledger, ledger.transaction() as con:
+        con.execute("DELETE FROM facts WHERE name = 'silence'")
+    now = labelled(silence="negative", give_up_after=timedelta(days=5))
+    with pytest.raises(SightlineError, match="silence was unknown, is negative"):
+        intake(now, paths, "labels", home)
+    before = tables(tmp_path, now)
+    with open_progress(paths.ledger) as progress:
+        progress.write_aggregated("delayed", ["2026-01-05"], 1, "")
+        progress.write_judged("delayed", "model_quality", ["2026-01-05"], START, "run")
+        progress.write_alerted("run")
+        assert progress.done("delayed")
+    report = migrate(now, paths, home)
+    assert [str(change) for change in report.changes] == ["silence was unknown, is negative"]
+    require_current(now, paths)
+    assert tables(tmp_path, now) == before and not report.reloaded
+    with open_progress(paths.ledger) as progress:
+        assert not progress.done("delayed")
 
 
 def test_another_id_loads_the_files_again(tmp_path: Path) -> None:

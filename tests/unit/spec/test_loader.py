@@ -161,6 +161,9 @@ def test_keys_need_no_quotes(tmp_path):
         ("labels: {}", "labels: {positive: null}", 5, "binary classification needs a positive value", "positive: 1"),
         ("labels: {}", "labels: {expected_delay: 1d, give_up_after: 1h}", 5, "given up before they are expected",
          "shorter"),
+        ("labels: {}", "labels: {silence: negative}", 5, "labels.silence: negative without labels.give_up_after",
+         "give_up_after: 30d"),
+        ("labels: {}", "labels: {silence: never}", 5, "labels.silence", "negative"),
         ("labels: {}", "version: 2", 5, "version is 2", "newer Sightline"),
         ("labels: {}", "quality: {threshold: 3}", 5, "the threshold is no probability", "0 to 1"),
         ("labels: {}", "quality: {quantiles: [0.1]}", 5, "quality.quantiles has no meaning for binary", "regression"),
@@ -289,7 +292,15 @@ def test_what_a_task_needs(tmp_path, task, columns, what):
     assert what in one_mistake(tmp_path, text)[1]
 
 
-@pytest.mark.parametrize("key", ["labels: {positive: 1}", "quality: {threshold: 0.4}", "value_matrix: {a: {a: 1}}"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "labels: {positive: 1}",
+        "labels: {silence: negative, give_up_after: 9d}",
+        "quality: {threshold: 0.4}",
+        "value_matrix: {a: {a: 1}}",
+    ],
+)
 def test_keys_without_meaning_for_regression(tmp_path, key):
     text = f"model: {{id: m, task: regression}}\ncolumns: {{prediction: y}}\nlabels: {{}}\n{key}\n"
     text = text.replace("labels: {}\n", "") if key.startswith("labels") else text
