@@ -1,8 +1,8 @@
-"""Quality estimated before labels, of two classes and of a regression: Sightline beside NannyML, in one run.
+"""Quality estimated before labels, of two classes, of three and of a regression: Sightline beside NannyML, in one run.
 
 Both read the same rows: a labelled reference and windows whose labels only we know. Sightline is timed from rows to
 estimates, the aggregation included that its marts do once. CPU seconds are of the work alone, of short runs the median
-of three. ``python -m benchmarks estimate_peers --rows 1000000 [--days 10] [--tasks cbpe,dle]``
+of three. ``python -m benchmarks estimate_peers --rows 1000000 [--days 10] [--tasks cbpe,classes,dle]``
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from benchmarks.drift_peers import BUILD, PRELUDE, ROOT, STEADY_SECONDS, environment
 
 SHOWN = {
     "cbpe": ("roc_auc", "accuracy", "precision", "recall", "f1", "average_precision"),
+    "classes": ("roc_auc", "accuracy", "precision", "recall", "f1"),
     "dle": ("mae", "rmse"),
 }
+CLASSES = ("bird", "cat", "dog")
+WEIGHTS = np.array([[1.2, -0.4, -0.8], [-0.5, 1.1, -0.6], [0.3, -0.7, 0.9]])
 SIGHTLINE = """
 import polars as pl
 reference, current = pl.read_parquet(ref_path), pl.read_parquet(cur_path)
@@ -54,6 +57,32 @@ def judge(old, new):
         n=pl.len().cast(pl.Int64), sum_score=score.sum(), sum_squared_score=(score**2).sum(),
         sum_log_loss_positive=-clipped.log().sum(), sum_log_loss_negative=-(1 - clipped).log().sum())
     return estimate(bins, calibrate(labels), positive="1", min_rows=100, by=["window"])
+judge(reference.head(2000), current.head(2000))
+start = cpu()
+found = judge(reference, current)
+print(json.dumps({"cpu_seconds": cpu() - start, "values": told(found)}))
+""",
+    ("classes", "sightline"): SIGHTLINE
+    + """
+from metrics_py.estimation.class_calibration import calibrate_classes
+from metrics_py.estimation.multiclass import estimate
+classes = ["bird", "cat", "dog"]
+def judge(old, new):
+    def counted(frame, keys):
+        parts = []
+        for name in classes:
+            score = pl.col(f"p_{name}")
+            clipped = score.clip(1e-15, 1 - 1e-15)
+            parts.append(frame.group_by(
+                **keys(name), predicted_class=pl.col("decided"), class_name=pl.lit(name),
+                score_bin=(score * 256).floor().clip(0, 255).cast(pl.Int32),
+            ).agg(n=pl.len().cast(pl.Int64), sum_log_loss=-clipped.log().sum(), sum_score=score.sum(),
+                sum_squared_score=(score**2).sum()))
+        return pl.concat(parts)
+    labels = counted(old, lambda name: {"is_positive": pl.col("y") == name})
+    bins = counted(new, lambda name: {"window": pl.col("at").dt.truncate("1d")})
+    found = estimate(bins, calibrate_classes(labels, classes), min_rows=100, by=["window"])
+    return found.with_columns(pl.col("metric").str.strip_suffix("_macro"))
 judge(reference.head(2000), current.head(2000))
 start = cpu()
 found = judge(reference, current)
@@ -91,6 +120,18 @@ start = cpu()
 found = judge(reference, current)
 print(json.dumps({"cpu_seconds": cpu() - start, "values": told(found, names)}))
 """,
+    ("classes", "nannyml"): NANNYML
+    + """
+names = {name: name for name in ("roc_auc", "accuracy", "precision", "recall", "f1")}
+def judge(old, new):
+    estimator = nml.CBPE(y_pred_proba={name: f"p_{name}" for name in ("bird", "cat", "dog")}, y_pred="decided",
+        y_true="y", problem_type="classification_multiclass", metrics=list(names), **chunks)
+    return estimator.fit(old).estimate(new)
+judge(reference.head(2000), current.head(2000))
+start = cpu()
+found = judge(reference, current)
+print(json.dumps({"cpu_seconds": cpu() - start, "values": told(found, names)}))
+""",
     ("dle", "nannyml"): NANNYML
     + """
 names = {"mae": "mae", "rmse": "rmse"}
@@ -116,7 +157,13 @@ def sample(task: str, rows: int, days: int, shift: float, seed: int) -> pl.DataF
         "at": start + (np.arange(rows) * (days * 86_400_000_000 // rows)).astype("timedelta64[us]"),
         **{f"x{i}": inputs[:, i] for i in range(3)},
     }
-    if task == "cbpe":
+    if task == "classes":
+        logits = inputs @ WEIGHTS + np.array([0.4, 0.0, -0.4])
+        scores, truth = softmax(1.5 * logits, axis=1), softmax(logits, axis=1)
+        drawn = (truth.cumsum(axis=1) < rng.random((rows, 1))).sum(axis=1).clip(0, 2)
+        columns |= {f"p_{name}": scores[:, k] for k, name in enumerate(CLASSES)}
+        columns |= {"decided": np.array(CLASSES)[scores.argmax(axis=1)], "y": np.array(CLASSES)[drawn]}
+    elif task == "cbpe":
         score = expit(1.4 * (signal - 1))
         columns |= {"score": score, "decided": (score >= 0.5).astype(np.int64)}
         columns |= {"y": (rng.random(rows) < expit(signal - 1)).astype(np.int64)}
@@ -139,6 +186,12 @@ def realised(task: str, rows: pl.DataFrame) -> dict[str, float]:
             found["average_precision"].append(sk.average_precision_score(y, score))
             for name in ("accuracy", "precision", "recall", "f1"):
                 found[name].append(getattr(sk, f"{name}_score")(y, decided))
+        elif task == "classes":
+            scores, decided = day.select(f"p_{name}" for name in CLASSES).to_numpy(), day["decided"].to_numpy()
+            found["roc_auc"].append(sk.roc_auc_score(y, scores, multi_class="ovr"))
+            found["accuracy"].append(sk.accuracy_score(y, decided))
+            for name in ("precision", "recall", "f1"):
+                found[name].append(getattr(sk, f"{name}_score")(y, decided, average="macro"))
         else:
             prediction = day["prediction"].to_numpy()
             found["mae"].append(sk.mean_absolute_error(y, prediction))
@@ -170,7 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of reference and of current, each")
     parser.add_argument("--days", type=int, default=10, help="daily windows the current rows are spread over")
     parser.add_argument("--shift", type=float, default=0.5, help="standard deviations an input has moved by")
-    parser.add_argument("--tasks", default="cbpe,dle")
+    parser.add_argument("--tasks", default="cbpe,classes,dle")
     options = parser.parse_args(arguments)
     BUILD.mkdir(parents=True, exist_ok=True)
     for task in options.tasks.split(","):
