@@ -183,9 +183,10 @@ def moved_again(streams: Streams, stream: int, member: Member) -> tuple[int, flo
     apart = history.apart[stream, rows]
     if len(rows) < LASTED:
         return None
-    k = change_point((apart - member.effect)[None, :])
-    before, after = float(apart[:k].mean()) if k else member.effect, float(apart[k:].mean())
     values = history.value[stream, rows] + streams.yearly(stream, history.window[stream, rows])
+    by_distance, by_value = apart - member.effect, (values - member.level_after) * member.effect / member.shift
+    k = change_point(np.where(np.abs(by_distance) < np.abs(by_value), by_distance, by_value)[None, :])
+    before, after = float(apart[:k].mean()) if k else member.effect, float(apart[k:].mean())
     gap = values[k:].mean() - (values[:k].mean() if k else member.level_after)
     is_apart = min(abs(after - before), abs(gap * member.effect / member.shift)) >= MOVED_AGAIN
     if len(rows) - k < LASTED or not is_apart:

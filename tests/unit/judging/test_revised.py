@@ -149,10 +149,13 @@ def test_the_day_on_which_it_was_decided_goes_by_the_level_before_the_change():
 
 def test_empty_days_that_go_on_have_not_moved_again(spec, paths, counts):
     """A day without rows has a larger standard error than the days before it: that is no second change."""
-    given = {k: 0 if k in OUT else n for k, n in counts.items() if k <= OUT[-1]}
-    append_evidence(paths, rows_of(given), "first")
-    found = decisions.run(spec, paths)
-    assert found.members["moved_again_at"].to_list() == [None]
+    given = {k: 0 if k in OUT else n for k, n in counts.items()}
+    append_evidence(paths, rows_of({k: n for k, n in given.items() if k <= OUT[-1]}), "first")
+    assert decisions.run(spec, paths).members["moved_again_at"].to_list() == [None]
+    append_evidence(paths, rows_of({k: n for k, n in given.items() if k in (OUT.stop, OUT.stop + 1)}), "later")
+    found = decisions.run(spec, paths).members
+    assert found["moved_again_at"].to_list() == [day(OUT.stop)], "back on the first full day"
+    assert abs(found["moved_again_effect"][0]) < 2
 
 
 def test_a_day_that_filled_up_by_half_is_still_away(spec, paths, counts, decided):
