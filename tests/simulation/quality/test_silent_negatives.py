@@ -114,7 +114,7 @@ def judge(root: Path, rate: float, worlds: int, seed: int) -> None:
         f"silent_negatives_{rate:.0%}".rstrip("%"),
         f"{rate:.0%} positive, only these are reported, those of a high score first, and in half of the worlds a tenth "
         "of the negatives: the interval of a window that is not given up holds its final value in 0.95 to 1; bias at "
-        "most 0.005",
+        "most 0.005 beyond its noise",
         measured,
         worlds,
         SECTION,
