@@ -81,7 +81,7 @@ def _inferences(spec: MonitorSpec, batch: Batch, home: Home) -> set[str]:
         times = pl.Series([row["predicted_at"] for row in rejected_rows(batch, home)[0]], dtype=pl.Datetime("us"))
         return _keys(spec, times, None)
     if batch.format == "segment":
-        events = read_segment(batch.file(home)).events
+        events = [event for event in read_segment(batch.file(home)).events if not event.withdrawn]
         received = pl.Series([event.received_at for event in events], dtype=pl.Datetime("us", "UTC"))
         times = pl.Series([event.at or event.received_at for event in events], dtype=pl.Datetime("us", "UTC"))
         return _keys(spec, times.dt.replace_time_zone(None), received.dt.replace_time_zone(None))

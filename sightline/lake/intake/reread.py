@@ -71,7 +71,7 @@ def reread(spec: MonitorSpec, paths: MonitorPaths, home: Home, staging: Staging,
     int
         Stored rows whose file or segment is gone: they keep what was stored, converted to the kind of now.
     """
-    parts = staging.live("inferences")
+    parts = [part for kind in ("inferences", "replaced") for part in staging.live(kind)]
     n_gone = 0
     with tempfile.TemporaryDirectory(prefix=".reread-", dir=paths.root) as folder:
         values = _logged_values(spec, paths, home, sorted(columns), Path(folder))
@@ -83,8 +83,8 @@ def reread(spec: MonitorSpec, paths: MonitorPaths, home: Home, staging: Staging,
             if renewed.equals(frame):
                 continue
             staging.replace(part)
-            staging.add("inferences", part.window_key, renewed, part.seq)
-            if part.window_key is not None:
+            staging.add(part.kind, part.window_key, renewed, part.seq)
+            if part.window_key is not None and part.kind == "inferences":
                 staging.changes.append(("inferences", part.window_key, MIGRATED, 0))
     return n_gone
 

@@ -14,6 +14,7 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sightline.lake.intake.known_then import known_then
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.sources import pending
 from sightline.lake.store.ledger import open_ledger
@@ -106,7 +107,7 @@ told = st.builds(Said, numbers, st.sampled_from([0, 1, None]), st.integers(130, 
 used_again = st.builds(lambda made, more: replace(made, made=made.made + more), rows_made, st.integers(400, 430))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     made=st.lists(rows_made, max_size=7, unique_by=lambda m: (m.number, m.version, m.made // 24)),
     again=st.lists(used_again, max_size=1),
@@ -125,6 +126,7 @@ def test_any_delivery_gives_the_tables_of_the_model(
     try:
         _deliver(root, [*events, *copies], [*labels, *label_copies], rng)
         _compare(root, events, labels)
+        _compare_as_of(root, events, labels, rng.randint(90, 260))
     finally:
         shutil.rmtree(root)
 
@@ -155,6 +157,26 @@ def _compare(root: Path, events: list[Made], labels: list[Said]) -> None:
     assert waiting == len(lost)
     live = scan_lake(SPEC, paths, "inferences").group_by("window_start").len().collect()
     assert {key: n for key, n in changes.items() if n} == {f"{start:%Y-%m-%d}": n for start, n in live.rows()}
+
+
+def _compare_as_of(root: Path, events: list[Made], labels: list[Said], at: int) -> None:
+    """What was known at a moment is what a lake without the later revisions holds, with the labels of today."""
+    _, paths = make_paths(root)
+    expected = those_that_count([event for event in events if event.known is None or event.known <= at])
+    then = known_then(SPEC, paths, moment(at))
+    live = {kind: scan_lake(SPEC, paths, kind).collect() for kind in ("inferences", "labels")}
+    if then is not None:
+        unchanged = {kind: rows.join(then.ids, on="prediction_id", how="anti") for kind, rows in live.items()}
+        live = {
+            kind: pl.concat([unchanged[kind], rows.drop("window_key")])
+            for kind, rows in (("inferences", then.inferences), ("labels", then.labels))
+        }
+    found = live["inferences"].select("prediction_id", "model_version", "predicted_at", "score").rows()
+    assert sorted(found) == sorted((f"id-{row.number}", row.version, moment(row.made), row.score) for row in expected)
+    place = ["window_start", "prediction_id"]
+    assert live["labels"].join(live["inferences"], on=place, how="anti").is_empty(), "a label without its prediction"
+    ids = {f"id-{row.number}" for row in expected} & {f"id-{label.number}" for label in labels}
+    assert {*live["labels"]["prediction_id"]} == ids
 
 
 def _deliver(root: Path, events: list[Made], labels: list[Said], rng: random.Random) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from sightline.lake.intake.affected_windows import peek_windows
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.reload import reload
+from sightline.lake.intake.sources import pending
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import InferenceEvent
@@ -200,3 +202,24 @@ def test_a_correction_that_is_taken_out_again_gives_the_first_row_back(tmp_path:
     assert live(tmp_path) == [("id-0", "01-05", 0.1), ("id-5", "01-05", 0.9)]
     assert live(tmp_path, "replaced") == []
     assert scan_lake(SPEC, paths, "labels").collect()["window_start"].to_list() == [datetime(2026, 1, 5)]
+
+
+def test_a_feature_that_is_named_later_is_read_again_for_replaced_rows_too(tmp_path: Path) -> None:
+    inferences(tmp_path, "a.parquet", told(0, 0, 0.1, z=3.5))
+    inferences(tmp_path, "b.parquet", told(0, 0, 0.9, z=4.5, supersedes=True), START + 31 * DAY)
+    load(tmp_path)
+    more = SPEC.columns.model_copy(update={"features": {**SPEC.columns.features, "z": Feature(kind="numeric")}})
+    spec = make_spec(columns=more)
+    load(tmp_path, spec=spec)
+    for kind, value in (("inferences", 4.5), ("replaced", 3.5)):
+        assert scan_lake(spec, make_paths(tmp_path)[1], kind).collect()["f_z"].to_list() == [value]
+
+
+def test_a_look_ahead_tells_the_windows_of_corrections_and_none_of_withdrawals(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    inferences(tmp_path, "gone.csv", pl.DataFrame({"id": ["id-0"], "withdrawn": [True]}))
+    inferences(tmp_path, "fixed.csv", told(0, 2, 0.9, supersedes=True))
+    with SegmentWriter(paths.log, "m", "inferences") as log:
+        log.append([InferenceEvent(id="id-1", withdrawn=True)], received_at=START + 2 * DAY)
+    found = [peek_windows(SPEC, paths, batch, home) for batch in pending(SPEC, paths, "inferences", home)]
+    assert sorted(map(sorted, found)) == [[], [], ["2026-01-07"]]
