@@ -47,6 +47,8 @@ class Prediction:
         d = (value - seasonal mean) / sqrt(1 + 1/n), without the autoregressive term.
     deviation_sigma : ndarray, shape (streams,)
         Scale of `deviation`.
+    level_variance, usual_variance : ndarray, shape (streams,)
+        Variance around `level` of a window as certain as is usual, and the part of it that is sampling.
     precision : ndarray, shape (streams,)
         Weight with which the value teaches: its usual variance over that of this window, at most 1.
     """
@@ -59,6 +61,8 @@ class Prediction:
     floored: NDArray[np.bool_]
     deviation: Floats
     deviation_sigma: Floats
+    level_variance: Floats
+    usual_variance: Floats
     precision: Floats
 
     def is_pooled(self, square_count: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -285,6 +289,8 @@ class Baseline(Columns):
                 floored=~(past > 0.25 * (mean_variance + excess)),
                 deviation=deviation,
                 deviation_sigma=np.sqrt(spread + excess),
+                level_variance=spread,
+                usual_variance=mean_variance,
                 precision=precision,
             )
 

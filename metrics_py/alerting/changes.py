@@ -185,7 +185,8 @@ def moved_again(streams: Streams, stream: int, member: Member) -> tuple[int, flo
         return None
     values = history.value[stream, rows] + streams.yearly(stream, history.window[stream, rows])
     by_distance, by_value = apart - member.effect, (values - member.level_after) * member.effect / member.shift
-    k = change_point(np.where(np.abs(by_distance) < np.abs(by_value), by_distance, by_value)[None, :])
+    nearer: Floats = np.asarray(np.where(np.abs(by_distance) < np.abs(by_value), by_distance, by_value), np.float64)
+    k = change_point(nearer[None, :])
     before, after = float(apart[:k].mean()) if k else member.effect, float(apart[k:].mean())
     gap = values[k:].mean() - (values[:k].mean() if k else member.level_after)
     is_apart = min(abs(after - before), abs(gap * member.effect / member.shift)) >= MOVED_AGAIN

@@ -67,6 +67,9 @@ class Decision:
         The window each value is about.
     value, expected : ndarray, shape (k,)
         The value, and what the past expects; for a muted stream its old level.
+    level, level_variance, usual_variance : ndarray, shape (k,)
+        Seasonal level before this window, without what the windows just before it carry on; the variance around it of a
+        window as certain as is usual, and the part of that which is sampling.
     z : ndarray, shape (k,)
         Normal score; for a muted stream its distance from the old level in standard deviations.
     p_value : ndarray, shape (k,)
@@ -96,6 +99,9 @@ class Decision:
     windows: Integers
     value: Floats
     expected: Floats
+    level: Floats
+    level_variance: Floats
+    usual_variance: Floats
     z: Floats
     p_value: Floats
     distance: Floats

@@ -25,7 +25,7 @@ from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 7
+STATE_VERSION = 8
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 
@@ -302,6 +302,9 @@ class Engine:
             windows=windows,
             value=value + yearly,
             expected=shown + yearly,
+            level=prediction.level + yearly,
+            level_variance=prediction.level_variance,
+            usual_variance=prediction.usual_variance,
             z=apart,
             p_value=p_value,
             distance=np.where(live, prediction.score, np.where(muted, apart, np.nan)),

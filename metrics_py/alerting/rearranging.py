@@ -94,6 +94,9 @@ def split(lifecycle: Lifecycle, name: str, streams: Collection[str], at: int) ->
     number = len(lifecycle.incidents) - 1
     lifecycle.open_numbers[int(lifecycle.states.family[lifecycle.states.position(leaving[0].stream)])].append(number)
     _move(lifecycle, source, number, {member.stream for member in leaving}, at)
+    staying = [member for member in old.members if member.status != "moved"]
+    old.change_point = min(member.change_point for member in staying)
+    old.evidence = max(member.adjusted_evidence for member in staying)
     return new
 
 

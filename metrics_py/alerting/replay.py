@@ -287,6 +287,7 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
     status[warming] = "insufficient_data"
     _say(reason, code, warming, "warm_up", "warm-up: the baseline is not known yet")
     _say(reason, code, warming & decision.holiday, "holiday", "holiday")
+    _say(reason, code, decision.muted & decision.holiday, "holiday", "holiday")
     status[decision.muted] = "muted"
     status[rejected] = "alert"
     returned = np.isin(decision.streams, decision.returned)
@@ -302,6 +303,9 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
         "decided": np.full(n + k, decision.window),
         "value": np.r_[decision.value, gap],
         "expected": np.r_[decision.expected, gap],
+        "level": np.r_[decision.level, gap],
+        "level_variance": np.r_[decision.level_variance, gap],
+        "usual_variance": np.r_[decision.usual_variance, gap],
         "z": np.r_[decision.z, gap],
         "p_value": np.r_[decision.p_value, gap],
         "distance": np.r_[decision.distance, gap],

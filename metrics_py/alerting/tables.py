@@ -13,7 +13,19 @@ from metrics_py.alerting.engine import Engine
 from metrics_py.alerting.incidents import Incident
 
 TIME = pl.Datetime("us")
-NUMBERS = ("window", "decided", "value", "expected", "z", "p_value", "distance", "evidence")
+NUMBERS = (
+    "window",
+    "decided",
+    "value",
+    "expected",
+    "level",
+    "level_variance",
+    "usual_variance",
+    "z",
+    "p_value",
+    "distance",
+    "evidence",
+)
 STREAMS_SCHEMA = pl.Schema(
     {
         "stream": pl.String,
@@ -21,6 +33,9 @@ STREAMS_SCHEMA = pl.Schema(
         "decided_at": TIME,
         "value": pl.Float64,
         "expected": pl.Float64,
+        "level": pl.Float64,
+        "level_variance": pl.Float64,
+        "usual_variance": pl.Float64,
         "z": pl.Float64,
         "p_value": pl.Float64,
         "distance": pl.Float64,

@@ -134,7 +134,9 @@ def _recorded(
         raise SightlineError(what, fix="say it when it is so, without --at")
     newest = decisions.published_through(paths)
     action = {"kind": kind, "incident": incident, "effective_at": moment.isoformat(), "user": _user(), "note": note}
-    append_action(paths, {**action, **more, "from_window": None if newest is None else newest.isoformat()})
+    known = {"from_window": newest, "newest_window": decisions.newest_window(paths)}
+    told = {name: None if window is None else window.isoformat() for name, window in known.items()}
+    append_action(paths, {**action, **more, **told})
     return decisions.run(spec, paths).incidents
 
 

@@ -8,7 +8,7 @@ incident later are news.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ import polars as pl
 ENDS = ("accept", "fixed")
 """Actions that end an incident; the alert engine has to know them."""
 ACKNOWLEDGE = "acknowledge"
+MERGE, SPLIT = "merge", "split"
 MOVED = "moved"
 """Status of a membership that goes on in another incident."""
 MOMENT = pl.Datetime("us")
@@ -104,24 +105,60 @@ _KINDS = {"acknowledged_from": (ACKNOWLEDGE,), "answered_from": ENDS}
 def _first_windows(
     members: pl.DataFrame, streams: pl.DataFrame, actions: Sequence[Mapping[str, Any]], kinds: Sequence[str]
 ) -> list[datetime | None]:
-    windows: dict[str, list[datetime]] = {}
-    for action in actions:
-        if action["kind"] in kinds and action.get("from_window"):
-            windows.setdefault(action["incident"], []).append(_naive(action["from_window"]))
+    dated = [(n, action) for n, action in enumerate(actions) if action.get("from_window")]
     found: list[datetime | None] = []
     for incident, stream, joined, former in members.select(
         "incident_id", "stream", "joined_at", "moved_from"
     ).iter_rows():
-        told = [window for name in (incident, *(former or ())) for window in windows.get(name, [])]
-        newest = min((window for window in told if window >= joined), default=None)
-        found.append(None if newest is None else _newest_of(streams, stream, newest))
+        said = _words(dated, stream, [*(former or ()), incident], kinds)
+        told = [word for word in said if word[0] >= joined]
+        found.append(_newest_of(streams, stream, *min(told)) if told else None)
     return found
 
 
-def _newest_of(streams: pl.DataFrame, stream: str, decided: datetime) -> datetime:
-    """The newest window of a stream that was judged when that window was the newest of all."""
-    own = streams.filter(pl.col("stream") == stream, pl.col("decided_at") <= decided)["window_start"].max()
-    return own if isinstance(own, datetime) else decided
+def _words(
+    actions: Sequence[tuple[int, Mapping[str, Any]]], stream: str, path: Sequence[str], kinds: Sequence[str]
+) -> Iterator[tuple[datetime, datetime]]:
+    """What had been decided, and judged, when something was said of the incidents that a stream was in, in turn.
+
+    It counts while the stream was in each. What was said of one before the stream was merged into it was said of
+    others: it holds from the merger on.
+    """
+    entered: tuple[int, Mapping[str, Any]] | None = None
+    for name, following in zip(path, [*path[1:], None], strict=True):
+        since = -1 if entered is None else entered[0]
+        left = None
+        if following is not None:
+            left = next(
+                (each for each in actions if each[0] > since and _moves(each[1], stream, name, following)), None
+            )
+        for n, action in actions:
+            is_word = action["kind"] in kinds and action["incident"] == name and (left is None or n < left[0])
+            if is_word:
+                word = _moment(action)
+                yield word if entered is None else max(word, _moment(entered[1]))
+        entered = left
+
+
+def _moment(action: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """What was known when somebody said something; an older entry tells only with which window it was decided."""
+    return _naive(action["from_window"]), _naive(action.get("newest_window") or action["from_window"])
+
+
+def _moves(action: Mapping[str, Any], stream: str, source: str, target: str) -> bool:
+    """Whether an action took a stream from one incident to another."""
+    if action["incident"] != source:
+        return False
+    if action["kind"] == MERGE:
+        return action.get("into") == target
+    return action["kind"] == SPLIT and isinstance(action.get("streams"), list) and stream in action["streams"]
+
+
+def _newest_of(streams: pl.DataFrame, stream: str, decided: datetime, newest: datetime) -> datetime:
+    """The newest window of a stream that had been judged at a moment."""
+    known = (pl.col("decided_at") <= decided) & (pl.col("window_start") <= newest)
+    own = streams.filter(pl.col("stream") == stream, known)["window_start"].max()
+    return own if isinstance(own, datetime) else newest
 
 
 def _naive(text: str) -> datetime:

@@ -132,7 +132,7 @@ def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     )
     said = read_actions(paths)
     actions = [read_action(action) for action in said if _is_for_engine(action)]
-    found = _replay(spec, paths, log, actions)
+    found, checkpoint = _replay(spec, paths, log, actions)
     found = replace(
         found,
         streams=with_warnings(found.streams, strides(spec), again_after=spec.settle_windows * spec.window),
@@ -141,7 +141,10 @@ def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
     )
     write_snapshot(paths, STREAMS, found.streams)
     write_snapshot(paths, INCIDENTS, found.incidents)
-    write_snapshot(paths, MEMBERS, with_levels(found.members, evidence, spec.window))
+    calm = evidence.join(found.streams.filter("in_incident"), on=["stream", "window_start"], how="anti")
+    write_snapshot(paths, MEMBERS, with_levels(found.members, evidence, spec.window, calm))
+    if checkpoint is not None:  # last of all: the next run takes the windows before it from the snapshot
+        replace_file(paths.results / "checkpoint.json.gz", checkpoint)
     return found
 
 
@@ -179,26 +182,32 @@ def with_warnings(
     is_chance = evidence < n
     state = pl.when(is_over).then(True).when((pl.col("status") != "ok") | is_chance).then(False)
     on = state.forward_fill().over("stream").fill_null(False)
-    streams = streams.with_columns(warns=on & ~on.shift(1, fill_value=False).over("stream"))
-    return _told_once(streams, again_after)
-
-
-def _told_once(streams: pl.DataFrame, again_after: timedelta) -> pl.DataFrame:
-    """`warns` without those that follow a warning of the same column too soon; several in one window are one."""
-    column = pl.col("stream").str.extract(r"^([^/]+/.+)/[^/]+$", 1)
-    onsets = streams.filter("warns").select("stream", "window_start", news=pl.coalesce(column, "stream"))
-    kept: list[tuple[str, datetime]] = []
-    last: dict[str, datetime] = {}
-    for stream, start, news in onsets.sort("window_start").iter_rows():
-        if news not in last or start == last[news] or start >= last[news] + again_after:
-            last[news] = start
-            kept.append((stream, start))
-    told = pl.DataFrame(
-        kept, schema={"stream": pl.String, "window_start": streams.schema["window_start"]}, orient="row"
-    )
-    told = told.with_columns(warns=pl.lit(value=True))
-    joined = streams.drop("warns").join(told, on=["stream", "window_start"], how="left", maintain_order="left")
+    begins = on & ~on.shift(1, fill_value=False).over("stream")
+    if not again_after:
+        return streams.with_columns(warns=begins)
+    episode = begins.cast(pl.Int64).cum_sum().over("stream")
+    over = streams.select("stream", "window_start", on=on, episode=episode).filter("on").drop("on")
+    told = _told_once(over, again_after)
+    joined = streams.join(told, on=["stream", "window_start"], how="left", maintain_order="left")
     return joined.with_columns(pl.col("warns").fill_null(value=False))
+
+
+def _told_once(over: pl.DataFrame, again_after: timedelta) -> pl.DataFrame:
+    """``stream, window_start, warns``: where each episode above the budget is told, one per column at a time.
+
+    One that begins too soon after a warning of the same column is told when that time has passed, if it lasts.
+    """
+    column = pl.col("stream").str.extract(r"^([^/]+/.+)/[^/]+$", 1)
+    rows = over.with_columns(news=pl.coalesce(column, "stream")).sort("window_start", "stream")
+    told: dict[tuple[str, int], datetime] = {}
+    last: dict[str, datetime] = {}
+    for stream, start, episode, news in rows.iter_rows():
+        is_free = news not in last or start == last[news] or start >= last[news] + again_after
+        if is_free and (stream, episode) not in told:
+            told[stream, episode] = last[news] = start
+    found = [(stream, start) for (stream, _), start in told.items()]
+    schema = {"stream": pl.String, "window_start": over.schema["window_start"]}
+    return pl.DataFrame(found, schema=schema, orient="row").with_columns(warns=pl.lit(value=True))
 
 
 def with_settled(found: Replay, after: timedelta) -> pl.DataFrame:
@@ -217,12 +226,15 @@ def with_settled(found: Replay, after: timedelta) -> pl.DataFrame:
     return found.incidents.join(settled, on="incident_id", how="left", maintain_order="left")
 
 
-def with_levels(members: pl.DataFrame, evidence: pl.DataFrame, window: timedelta) -> pl.DataFrame:
+def with_levels(
+    members: pl.DataFrame, evidence: pl.DataFrame, window: timedelta, calm: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Members with `display_before` and `display_after`, medians of the displayed value, and `display_extreme`.
 
     The first is over the `LEVEL_WINDOWS` windows before the change point, the second over those from it until the
     member joined the incident; the third is that one of the latter that lies farthest from the first. All are null
-    where nothing is displayed.
+    where nothing is displayed. Windows of an incident do not count before the change point where `calm`, the evidence
+    outside of incidents, holds others: a level that somebody called mended is not the old one.
     """
     keyed = members.with_row_index("member")
     seen = (
@@ -231,28 +243,44 @@ def with_levels(members: pl.DataFrame, evidence: pl.DataFrame, window: timedelta
         .join(keyed.select("member", "stream", "change_point", "joined_at"), on="stream")
     )
     start, point = pl.col("window_start"), pl.col("change_point")
-    before = pl.col("display_value").filter(start < point, start >= point - LEVEL_WINDOWS * window).median()
-    since = pl.col("display_value").filter(start >= point, start <= pl.col("joined_at"))
-    levels = seen.group_by("member").agg(
-        display_before=before,
-        display_after=since.median(),
-        display_extreme=since.sort_by((since - before).abs()).last(),
+    is_calm = pl.lit(value=True)
+    if calm is not None:
+        outside = calm.select("stream", "window_start", calm=pl.lit(value=True))
+        seen = seen.join(outside, on=["stream", "window_start"], how="left")
+        is_calm = pl.col("calm").fill_null(value=False)
+    shown = pl.col("display_value")
+    within = (start < point) & (start >= point - LEVEL_WINDOWS * window)
+    calm_before = shown.filter(within & is_calm).median()
+    any_before = shown.filter(within).median()
+    before = pl.coalesce(shown.filter((start < point) & is_calm).tail(LEVEL_WINDOWS).median(), any_before)
+    before = pl.coalesce(calm_before, before)
+    since = shown.filter(start >= point, start <= pl.col("joined_at"))
+    levels = (
+        seen.sort("window_start")
+        .group_by("member")
+        .agg(
+            display_before=before,
+            display_after=since.median(),
+            display_extreme=since.sort_by((since - before).abs()).last(),
+        )
     )
     return keyed.join(levels, on="member", how="left", maintain_order="left").drop("member")
 
 
-def _replay(spec: MonitorSpec, paths: MonitorPaths, log: pl.DataFrame, actions: Sequence[Mapping[str, Any]]) -> Replay:
+def _replay(
+    spec: MonitorSpec, paths: MonitorPaths, log: pl.DataFrame, actions: Sequence[Mapping[str, Any]]
+) -> tuple[Replay, bytes | None]:
     """Replay from the checkpoint if there is one that still holds, else from the start.
 
-    Keeps a new one for a long history.
+    Returns the checkpoint to keep for a long history, too; None to keep what there is.
     """
     settings = config(spec)
     windows = log["decided_at"].unique().sort()
     if len(windows) <= CHECKPOINT_FROM:
-        return replay(log, settings, actions)
+        return replay(log, settings, actions), None
     through = windows[-REPLAYED]
-    kept = _load(paths, settings, log, actions)
-    before = read_snapshot(paths, STREAMS) if kept else None
+    before = read_snapshot(paths, STREAMS)
+    kept = _load(paths, settings, log, actions, before) if before is not None else None
     if kept is None or before is None:
         found = replay(log, settings, actions, save_through=through)
     else:
@@ -268,9 +296,9 @@ def _replay(spec: MonitorSpec, paths: MonitorPaths, log: pl.DataFrame, actions: 
         found = Replay(
             streams, later.incidents, later.members, later.ignored, later.unapplied_actions, later.engine, later.saved
         )
-    if found.saved is not None:
-        _save(paths, settings, log, actions, through, found.saved)
-    return found
+    if found.saved is None:
+        return found, None
+    return found, _checkpoint(settings, log, actions, through, found.saved, found.streams)
 
 
 # ---------------------------------------------------------------- checkpoint
@@ -299,10 +327,25 @@ def _index(settings: EngineConfig, moment: datetime) -> int:
     return settings.index(moment)
 
 
+def _decided(streams: pl.DataFrame, through: datetime) -> str:
+    """Changes with any decision up to `through`."""
+    rows = streams.filter(pl.col("decided_at") <= through).select(
+        "stream", "window_start", "decided_at", "status", "incident_id", "evidence"
+    )
+    return f"{len(rows)}:{rows.hash_rows(seed=1).sum()}"
+
+
 def _load(
-    paths: MonitorPaths, settings: EngineConfig, log: pl.DataFrame, actions: Sequence[Mapping[str, Any]]
+    paths: MonitorPaths,
+    settings: EngineConfig,
+    log: pl.DataFrame,
+    actions: Sequence[Mapping[str, Any]],
+    before: pl.DataFrame,
 ) -> tuple[datetime, SavedReplay] | None:
-    """The checkpoint (start of its last window, where to go on), or None when there is none that holds."""
+    """The checkpoint (start of its last window, where to go on), or None when there is none that holds.
+
+    It holds for the decisions (`before`) that it was saved with: a run that was killed may have left others.
+    """
     try:
         kept = json.loads(gzip.decompress((paths.results / "checkpoint.json.gz").read_bytes()))
     except (FileNotFoundError, gzip.BadGzipFile, EOFError, json.JSONDecodeError):
@@ -310,22 +353,30 @@ def _load(
     through = datetime.fromisoformat(kept["through"])
     if kept["fingerprint"] != _fingerprint(settings, log, actions, through):
         return None
+    if kept["decided"] != _decided(before, through):
+        return None
     pending = [{**action, "at": datetime.fromisoformat(action["at"])} for action in kept["pending"]]
     return through, SavedReplay(kept["state"], pending)
 
 
-def _save(
-    paths: MonitorPaths,
+def _checkpoint(
     settings: EngineConfig,
     log: pl.DataFrame,
     actions: Sequence[Mapping[str, Any]],
     through: datetime,
     saved: SavedReplay,
-) -> None:
+    streams: pl.DataFrame,
+) -> bytes:
     pending = [{**action, "at": action["at"].isoformat()} for action in saved.pending]
     fingerprint = _fingerprint(settings, log, actions, through)
-    kept = {"through": through.isoformat(), "fingerprint": fingerprint, "state": saved.state, "pending": pending}
-    replace_file(paths.results / "checkpoint.json.gz", gzip.compress(json.dumps(kept).encode(), compresslevel=1))
+    kept = {
+        "through": through.isoformat(),
+        "fingerprint": fingerprint,
+        "decided": _decided(streams, through),
+        "state": saved.state,
+        "pending": pending,
+    }
+    return gzip.compress(json.dumps(kept).encode(), compresslevel=1)
 
 
 # ---------------------------------------------------------------- evidence and actions
@@ -351,6 +402,12 @@ def _is_for_engine(action: Mapping[str, Any]) -> bool:
     """Whether the engine has to know an action; one that lacks what it needs was never confirmed to anybody."""
     kind = action["kind"]
     return kind in ENDS or (kind in NEEDS and isinstance(action.get(NEEDS[kind][0]), NEEDS[kind][1]))
+
+
+def newest_window(paths: MonitorPaths) -> datetime | None:
+    """Start of the newest window judged so far (naive UTC); labels may be decided with a later one."""
+    streams = read_snapshot(paths, STREAMS)
+    return None if streams is None or streams.is_empty() else cast("datetime | None", streams["window_start"].max())
 
 
 def published_through(paths: MonitorPaths) -> datetime | None:

@@ -179,7 +179,7 @@ def _print(incident: dict[str, Any]) -> None:
         f"{_count(incident['n_streams'], 'stream')}:"
     )
     for member in incident["members"]:
-        click.echo(_member_line(member, incident["opened_at"]))
+        click.echo(_member_line(member, incident["opened_at"], incident["change_point"]))
 
 
 def _how_ended(incident: dict[str, Any]) -> str:
@@ -191,8 +191,11 @@ def _how_ended(incident: dict[str, Any]) -> str:
     return f"{status} {day} (by {'a person' if by == 'user' else 'itself: ' + by})"
 
 
-def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
-    """One stream in words; below it since when, by how much, how it stands, what came later, and its name."""
+def _member_line(member: dict[str, Any], opened_at: datetime, began: datetime) -> str:
+    """One stream in words; below it since when, by how much, how it stands, what came later, and its name.
+
+    As part of the incident it did not change before the incident did, whatever its own most likely change point.
+    """
     effect = deviations(member["effect"], sign=True) if member["effect"] is not None else "new level"
     later = [member["status"]]
     if member["joined_at"] > opened_at:
@@ -207,7 +210,7 @@ def _member_line(member: dict[str, Any], opened_at: datetime) -> str:
         later.append(f"last window {deviations(member['latest_effect'], sign=True)}")
     if member.get("moved_from"):
         later.append(f"was in {', '.join(member['moved_from'])}")
-    since = _day(member["change_point"])
+    since = _day(max(member["change_point"], began))
     return f"    {member['words']}\n      since {since}, {effect}, {', '.join(later)}; {member['stream']}"
 
 

@@ -42,6 +42,7 @@ STANDINGS: dict[Standing, str] = {
     "open": "open",
     "acknowledged": "acknowledged",
     "near": "near its old level in this window",
+    "holiday": "not judged on a listed day",
     "settled": "settled",
     "answered": "answered",
 }

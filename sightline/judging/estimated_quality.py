@@ -79,8 +79,8 @@ class Known:
 def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | str, Sequence[str]]]:
     """What the reference tells, or why it tells nothing, and the windows of the run that it is for.
 
-    That of a rolling reference is each window's own, from the windows before it whose labels were due when it closed (or
-    whose silence was an answer, `labels.silence`): so it is the same whenever it is judged.
+    That of a rolling reference is each window's own, from the windows before it whose labels were due when it closed
+    (or whose silence was an answer, `labels.silence`): so it is the same whenever it is judged.
     """
     spec, reference = work.spec, work.spec.reference
     if reference.kind == "file":

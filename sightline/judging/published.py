@@ -72,6 +72,8 @@ class StreamState:
     warns: bool = False
     spike_limit: float | None = None
     known_to: datetime | None = None
+    reason_code: str | None = None
+    decided_at: datetime | None = None
     display_then: float | None = None
     display_now: float | None = None
     distance_now: float | None = None
@@ -84,9 +86,10 @@ class StreamState:
     @property
     def is_spike(self) -> bool:
         """Is this window by itself as far out as `spike_limit`? A stream in an incident is away already."""
-        distance = self.current_distance
-        is_far = self.spike_limit is not None and distance is not None and abs(distance) >= self.spike_limit
-        return is_far and not self.in_incident
+        if self.spike_limit is None or self.distance is None or self.in_incident:
+            return False
+        now = self.distance if self.distance_now is None else self.distance_now
+        return min(abs(self.distance), abs(now)) >= self.spike_limit
 
     @property
     def evidence_days(self) -> float:
@@ -158,9 +161,13 @@ class IncidentMember:
 
     def has_settled(self, window_start: datetime) -> bool:
         """Whether it had settled by this window, by what was known then."""
+        settled_at = self.known_at(window_start).settled_at
+        return settled_at is not None and window_start >= settled_at
+
+    def known_at(self, window_start: datetime) -> IncidentMember:
+        """Itself by what was known in this window: a later second change is not."""
         again = self.moved_again_at
-        known = replace(self, moved_again_at=None) if again is not None and again > window_start else self
-        return known.settled_at is not None and window_start >= known.settled_at
+        return replace(self, moved_again_at=None) if again is not None and again > window_start else self
 
 
 @dataclass(frozen=True)
@@ -286,7 +293,7 @@ def not_judged_yet(streams: pl.DataFrame, members: pl.DataFrame, others: Sequenc
     """Last decisions on members of incidents, in all windows since, in which these streams are not judged yet.
 
     Quality waits for labels, and everything for the end of a window that is open. Until then nothing new is known: it
-    is still away, and the incident still open.
+    is as far away as it was, and the incident still open.
 
     Parameters
     ----------
@@ -307,7 +314,9 @@ def not_judged_yet(streams: pl.DataFrame, members: pl.DataFrame, others: Sequenc
     ended = members.select("incident_id", "stream", "ended_at")
     last = last.join(ended, on=["incident_id", "stream"], how="left")
     last = last.filter((pl.col("later") < pl.col("ended_at")).fill_null(True))
-    moved = last.with_columns(known_to="window_start", window_start="later", distance=pl.lit(None, dtype=pl.Float64))
+    told = [name for name in ("display_then", "display_now") if name in last.columns]
+    nothing = dict.fromkeys(told, pl.lit(None, dtype=pl.Float64))
+    moved = last.with_columns(known_to="window_start", window_start="later", **nothing)
     return moved.drop("later", "ended_at").sort("window_start", "stream")
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import polars as pl
 
-RECENT = 28
-"""So many values of a stream outside incidents tell how large one standard deviation is."""
+LATE_FROM, LATE_OF = 3, 14
+"""Where so many of so many windows before an incident changed by a standard deviation after they were decided, the
+level is one of windows that were not complete: what they hold later says nothing against it."""
 FAR = 1e6
 """Standard deviations that stand for more than can be told: of a stream that never varied."""
+SAME = 1e-9
+KEY = ["stream", "window_start"]
 
 
 def with_revised(
@@ -30,39 +33,56 @@ def with_revised(
     -------
     DataFrame
         The same rows, with ``display_then`` and ``display_now``, the value as people read it, and ``distance_now``, in
-        standard deviations from the level that the decision went by; all null where nothing was revised.
+        standard deviations from the level of the window's own season. All are null where nothing was revised; the last
+        one, too, where the window was not judged (a warm-up, a holiday), or windows before it changed as a rule.
 
     Notes
     -----
-    What was expected of the window in which a stream joined an incident follows the windows before it, which were away
-    already: the level before the change counts instead. One standard deviation is the median of (value - expected) /
-    distance over the stream's last `RECENT` windows before this one that were judged outside an incident: that of the
-    window itself may rest on the few rows that it had.
+    The variance is that of the level, and what this window's is known less well than is usual. That of the window in
+    which a stream joined an incident is the one without the windows since the change.
     """
-    key = ["stream", "window_start"]
-    then = evidence.select(*key, display_then="display_value")
-    now = revised.select(*key, value_now="value", display_now="display_value")
-    changed = streams.join(now, on=key).join(then, on=key)
-    if changed.is_empty():
+    then = evidence.select(*KEY, display_then="display_value", value_then="value")
+    now = revised.select(*KEY, value_now="value", display_now="display_value", variance_now="variance")
+    moved = pl.col("value_now") - pl.col("value_then")
+    changed = then.join(now, on=KEY).filter((moved.abs() > SAME * pl.col("value_then").abs()).fill_null(value=True))
+    if changed.is_empty() or "level" not in streams.columns:  # published by a release that kept no level
         nothing = pl.lit(None, dtype=pl.Float64)
         return streams.with_columns(display_then=nothing, display_now=nothing, distance_now=nothing)
-    level = members.select("incident_id", "stream", "level_before").unique(["incident_id", "stream"], keep="last")
-    changed = changed.join(level, on=["incident_id", "stream"], how="left")
+    found = _with_scale(streams.join(changed, on=KEY), members)
+    found = found.join(_changed_as_a_rule(streams, changed, found), on=KEY, how="left")
+    apart = pl.col("value_now") - pl.col("level")
+    excess = (pl.col("variance_now").fill_null(0.0) - pl.col("usual_variance")).clip(0.0)
+    sigma = (pl.col("own_variance") + excess).sqrt()
+    far = pl.when(apart.abs() <= SAME * pl.col("level").abs()).then(0.0).otherwise(apart.sign() * FAR)
+    is_told = (pl.col("distance").is_not_null() | pl.col("in_incident")) & ~pl.col("as_a_rule").fill_null(value=False)
+    distance = pl.when(sigma > 0).then(apart / sigma).otherwise(far)
+    told = found.select(*KEY, "display_then", "display_now", distance_now=pl.when(is_told).then(distance))
+    return streams.join(told, on=KEY, how="left", maintain_order="left")
+
+
+def _with_scale(found: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """With ``own_variance``: around the level, of windows before the change alone."""
+    clean = (pl.col("shift") / pl.col("effect")) ** 2
+    known = members.select("incident_id", "stream", clean=clean).unique(["incident_id", "stream"], keep="last")
     joined = pl.col("in_incident") & (pl.col("status") == "alert")
-    expected = pl.when(joined).then(pl.coalesce("level_before", "expected")).otherwise("expected")
-    apart = pl.col("value_now") - expected
-    far = pl.when(apart == 0).then(0.0).otherwise(apart.sign() * FAR)
-    changed = changed.join(_scales(streams, changed.select(key)), on=key, how="left").with_columns(
-        distance_now=pl.when(pl.col("scale") > 0).then(apart / pl.col("scale")).otherwise(far)
+    own = pl.when(joined).then(pl.coalesce("clean", "level_variance")).otherwise("level_variance")
+    return found.join(known, on=["incident_id", "stream"], how="left").with_columns(own_variance=own)
+
+
+def _changed_as_a_rule(streams: pl.DataFrame, changed: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """``stream, window_start, as_a_rule``: whether the windows before these changed after they were decided."""
+    calm = streams.filter(~pl.col("in_incident")).join(
+        changed.select(*KEY, "value_then", "value_now"), on=KEY, how="left"
     )
-    told = changed.select(*key, "display_then", "display_now", "distance_now")
-    return streams.join(told, on=key, how="left", maintain_order="left")
-
-
-def _scales(streams: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:
-    """``stream, window_start, scale`` of some windows; null where no earlier one tells."""
-    own = (pl.col("value") - pl.col("expected")) / pl.col("distance")
-    known = streams.filter(~pl.col("in_incident")).select("stream", seen="window_start", scale=own.abs())
-    known = known.filter(pl.col("scale").is_finite() & (pl.col("scale") > 0))
-    earlier = wanted.join(known, on="stream").filter(pl.col("seen") < pl.col("window_start")).sort("seen")
-    return earlier.group_by("stream", "window_start").agg(pl.col("scale").tail(RECENT).median())
+    by = (pl.col("value_now") - pl.col("value_then")).abs() >= pl.col("level_variance").sqrt()
+    n = by.fill_null(value=False).cast(pl.Int64).rolling_sum(LATE_OF, min_samples=1).over("stream")
+    calm = calm.sort("stream", "window_start").with_columns(as_a_rule=n >= LATE_FROM)
+    wanted = found.select(KEY).sort("window_start")
+    return wanted.join_asof(
+        calm.select(*KEY, "as_a_rule").sort("window_start"),
+        on="window_start",
+        by="stream",
+        strategy="backward",
+        allow_exact_matches=False,
+        check_sortedness=False,
+    )

@@ -20,6 +20,16 @@ TOLD = ("usual", "estimated", "audited", "unvalidated", "arrivals", "never_label
 """Reasons that are told of a value that is ok."""
 
 
+def moved_words(warning: Sequence[StreamState]) -> str:
+    """Where the streams that warn lie in this window."""
+    told = [
+        f"{stream_words(s.stream)} ({s.stream}) lies {deviations(s.distance, sign=True)} from what was expected"
+        for s in warning
+        if s.distance is not None
+    ]
+    return f" In this window {'; '.join(told[:3])}." if told else ""
+
+
 def normal_now(
     streams: Sequence[StreamState], incidents: Mapping[str, list[IncidentMember]], start: datetime
 ) -> list[IncidentMember]:
@@ -68,8 +78,9 @@ def revised_words(streams: Sequence[StreamState]) -> str:
     told = [
         stream_words(s.stream, s.display_then, s.display_now)
         for s in streams
-        if (s.in_incident or s.warns) and s.display_then != s.display_now
+        if (s.in_incident or s.warns) and s.display_then is not None and s.display_now is not None
     ]
+    told = [words for words in told if " stays near " not in words]
     return f" Since the window was decided {'; '.join(told[:3])}." if told else ""
 
 
@@ -86,7 +97,10 @@ def why_not_red(members: list[StreamState], incidents: Mapping[str, list[Inciden
         return "somebody has said what it was (`sightline incidents`)"
     member = member_of(found["settled"], incidents) if "settled" in found else None
     if member is not None:
-        return f"settled at a new level since {day(member.settled_at)}, until somebody says what it was"
+        since = member.known_at(found["settled"].window_start).settled_at
+        return f"settled at a new level since {day(since)}, until somebody says what it was"
+    if "near" not in found:
+        return "this day is listed under alerts.holidays"
     return "in this window near its old level"
 
 
@@ -203,7 +217,7 @@ def text_of(
         text = f"{row.reason[0].upper()}{row.reason[1:]}. {text}"
     if rejected:
         text = _incident_words(row, rejected, incidents) + text
-    elif strongest is not None and strongest.status == "warn":
+    elif strongest is not None and strongest.warns:
         text += f" Evidence {evidence_words(strongest.evidence_days)}."
     return text
 

@@ -23,6 +23,7 @@ from sightline.judging.verdict_words import (
     facts_of,
     incident_facts,
     late_words,
+    moved_words,
     newly_normal_words,
     normal_now,
     normal_words,
@@ -251,7 +252,7 @@ def _verdict(
         text = f"Watched over {split(long[0].stream)[1]}. {text}"
     if members and len(waiting) == len(members):
         text = f"{text} Not judged yet after {day(max(waiting))}: as before."
-    if members and "open" not in standings:
+    if members and "open" not in standings and cause != "rule":
         failed = "Warned, not failed" if "acknowledged" in standings else "Reported, not failed"
         text = f"{text} {failed}: {why_not_red(members, incidents)}."
     normal = [] if members else normal_now(streams, incidents, main.window_start)
@@ -259,6 +260,9 @@ def _verdict(
         facts["judged against"] = "; ".join(normal_words(m) for m in normal)
         text += newly_normal_words(normal, main.window_start)
     text += revised_words(streams)
+    if cause == "evidence":
+        text += moved_words([s for s in streams if s.warns])
+    text += "".join(f" {words}, by a value that may still move: the rule waits." for words in _may_cross(rows))
     told = "".join(f"{words}. " for _, words in crossed)
     return Verdict(level, f"{spike_words(spikes)}{told}{text}", facts, cause=cause)
 
@@ -286,14 +290,9 @@ def _level(
 def _soft_level(streams: Sequence[StreamState], standings: Collection[Standing]) -> tuple[Level, Cause]:
     if "acknowledged" in standings:
         return "warn", "incident"
-    if any(s.warns and not _is_undone(s) for s in streams):
+    if any(s.warns for s in streams):
         return "warn", "evidence"
     return "ok", ""
-
-
-def _is_undone(state: StreamState) -> bool:
-    """Whether a window is within a standard deviation of what was expected by now, and was not when it was decided."""
-    return state.distance_now is not None and abs(state.distance_now) < 1 <= abs(state.distance or 0.0)
 
 
 def _crossed(row: Judgement) -> Iterator[tuple[Level, str]]:
@@ -306,6 +305,15 @@ def _crossed(row: Judgement) -> Iterator[tuple[Level, str]]:
             continue
         if broken:
             yield broken[0], f"{metric_words(row.metric).capitalize()} {number(row.value)} is {broken[1]}"
+
+
+def _may_cross(rows: Sequence[Judgement]) -> Iterator[str]:
+    """Fixed thresholds that a value crosses which may still move, while some of its interval does not."""
+    for row in rows:
+        for threshold in row.thresholds if row.status == "provisional" and row.value is not None else ():
+            broken = threshold.broken(row.value or 0.0)
+            if broken and not _breaks_throughout(threshold, row):
+                yield f"{metric_words(row.metric).capitalize()} {number(row.value)} is {broken[1]}"
 
 
 def _breaks_throughout(threshold: Threshold, row: Judgement) -> bool:

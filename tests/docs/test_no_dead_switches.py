@@ -27,8 +27,11 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "given": model.Freshness, "feature": model.Feature, "metric": model.CustomMetric,
 }  # fmt: skip
 """Name under which code reads a section -> the section."""
-EVENT_NAMES = {"sightline.inference", "sightline.label", "sightline.label.retracted", "sightline.feature"}
-"""Of OTLP records, no modules."""
+EVENT_NAMES = {
+    *("sightline.inference", "sightline.label", "sightline.label.retracted", "sightline.feature"),
+    *(f"sightline.prediction.{name}" for name in ("supersedes", "withdrawn", "observed_at")),
+}
+"""Of OTLP records and their attributes, no modules."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

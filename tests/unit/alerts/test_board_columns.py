@@ -43,12 +43,15 @@ def test_streams_of_one_column_that_warn_one_after_the_other_are_one_piece_of_ne
 
     early = [("warn", 9.5), ("ok", 0.5), ("ok", 0.5), ("ok", 0.5), ("warn", 9.5)]
     late = [("ok", 0.5), ("warn", 9.5), ("ok", 0.5), ("ok", 0.5), ("ok", 0.5)]
+    lasting = [("ok", 0.5), ("ok", 0.5), ("warn", 9.5), ("warn", 20.0), ("warn", 30.0)]
     same = [("warn", 9.5), ("ok", 0.5), ("ok", 0.5), ("ok", 0.5), ("ok", 0.5)]
     rows = {
         "drift/a/b/skew": early,
         "drift/a/b/tails": late,
         "drift/a/b/spread": same,
         "drift/a/skew": late,
+        "drift/c/skew": [*early[:4], ("ok", 0.5)],
+        "drift/c/tails": lasting,
         "model_quality/roc_auc": early,
         "model_quality/f1": late,
     }
@@ -60,6 +63,8 @@ def test_streams_of_one_column_that_warn_one_after_the_other_are_one_piece_of_ne
         "drift/a/b/skew": [day(0), day(4)],
         "drift/a/b/spread": [day(0)],
         "drift/a/skew": [day(1)],
+        "drift/c/skew": [day(0)],
+        "drift/c/tails": [day(4)],  # delayed, not lost: it lasts
         "model_quality/roc_auc": [day(0), day(4)],
         "model_quality/f1": [day(1)],
     }
@@ -88,3 +93,21 @@ def test_an_incident_that_has_ended_has_not_settled():
 def test_no_streams_no_incidents():
     found = replay(log(np.zeros((0, 1))), daily())
     assert decisions.with_settled(found, timedelta(days=1)).is_empty()
+
+
+def test_a_level_that_was_called_mended_is_not_the_old_one():
+    """Before the change point the windows of the former incident do not count."""
+    n = 60
+    seen = pl.DataFrame(
+        {
+            "stream": "s",
+            "window_start": [day(k) for k in range(n)],
+            "display_value": [0.02 if k < 50 else 0.2 for k in range(n)],
+        }
+    )
+    member = pl.DataFrame({"stream": ["s"], "change_point": [day(57)], "joined_at": [day(59)]})
+    calm = seen.filter(~pl.col("window_start").is_between(day(51), day(56)))
+    found = decisions.with_levels(member, seen, timedelta(days=1), calm)
+    assert found.select("display_before", "display_after").row(0) == (0.02, 0.2)
+    every = seen.with_columns(display_value=pl.lit(0.2))
+    assert decisions.with_levels(member, every, timedelta(days=1), every.head(0))["display_before"].to_list() == [0.2]

@@ -130,3 +130,31 @@ def test_a_short_history_needs_no_checkpoint(spec, paths):
     decisions.run(spec, paths)
     assert not (paths.results / "checkpoint.json.gz").exists()
     assert_same(spec, paths)
+
+
+@pytest.mark.parametrize("changed", [{}, {"budget": "1 per 30d"}])
+def test_a_run_that_was_killed_before_it_published_loses_nothing(make_spec, paths, monkeypatch, changed):
+    monkeypatch.setattr(decisions, "CHECKPOINT_FROM", 40)
+    spec = make_spec(alerts={"budget": "1 per 90d"})
+    append_evidence(paths, rows(0, 60, shift_at=70), "history")
+    decisions.run(spec, paths)
+    append_evidence(paths, rows(60, 85, shift_at=70), "later")
+    later = make_spec(alerts={"budget": "1 per 90d", **changed})
+
+    def killed(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in (decisions.STREAMS, decisions.INCIDENTS, decisions.MEMBERS):
+        write = decisions.write_snapshot
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(
+                decisions,
+                "write_snapshot",
+                lambda paths, which, frame, name=name, write=write: (
+                    killed() if which == name else write(paths, which, frame)
+                ),
+            )
+            decisions.run(later, paths)
+    decisions.run(later, paths)
+    assert_same(later, paths)
+    assert len(read_snapshot(paths, decisions.STREAMS)) == 85 * N_STREAMS

@@ -343,3 +343,22 @@ def test_odd_lines_among_the_actions_stop_no_decision(monitor, more):
     with (paths.results / "actions.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
     assert decisions.run(spec, paths).incidents["status"].to_list() == ["open"]
+
+
+def test_a_word_about_an_incident_holds_for_a_stream_from_its_merger_on(late):
+    """What was said of it before was said of others."""
+    [found] = listed("--open")["incidents"]
+    first = found["incident_id"]
+    call("split", "churn", first, "model_quality/*")
+    second = next(i["incident_id"] for i in listed("--open")["incidents"] if i["incident_id"] != first)
+    call("acknowledge", "churn", first)
+    members = {m["stream"]: m for i in listed("--open")["incidents"] for m in i["members"]}
+    assert members["model_quality/roc_auc"]["acknowledged_from"] is None, "it had left before"
+    paths, spec = late.monitor("churn"), load_monitor(late.monitors / "churn.yaml", home=late)
+    one = pl.col("stream") == "drift/age/location"
+    append_evidence(paths, evidence(80, 60).filter(one, pl.col("window_start") >= START + timedelta(days=74)), "on")
+    decisions.run(spec, paths)
+    call("merge", "churn", second, first)
+    members = {m["stream"]: m for i in listed("--open")["incidents"] for m in i["members"]}
+    assert members["drift/age/location"]["acknowledged_from"] == "2026-03-19T00:00:00Z"
+    assert members["model_quality/roc_auc"]["acknowledged_from"] == "2026-03-12T00:00:00Z", "its newest by the merger"

@@ -124,27 +124,68 @@ def test_a_day_that_filled_up_later_is_no_longer_red_and_says_what_was_decided(s
     assert volume(spec, paths, 57).level == "error", "nothing came for this one"
 
 
-def test_the_day_on_which_it_was_decided_goes_by_the_level_before_the_change():
-    """What is expected of it follows the empty days before it."""
-    value, expected = [4.9, 4.7, 4.9, 0.0, 0.0], [4.8, 4.8, 4.8, 2.0, 4.8]
-    streams = pl.DataFrame(
-        {
-            "stream": "s",
-            "window_start": [day(k) for k in range(5)],
-            "value": value,
-            "expected": expected,
-            "distance": [(v - e) / 0.1 for v, e in zip(value, expected, strict=True)],
-            "in_incident": [False, False, False, True, True],
-            "incident_id": [None, None, None, "i", "i"],
-            "status": ["ok", "ok", "ok", "alert", "muted"],
-        }
-    )
-    members = pl.DataFrame({"incident_id": ["i"], "stream": ["s"], "level_before": [4.8]})
-    shown = streams.select("stream", "window_start", display_value="value")
-    now = shown.with_columns(value=pl.Series([4.9, 4.7, 4.9, 4.7, 4.7])).filter(pl.col("window_start") >= day(3))
-    found = with_revised(streams, members, shown, now)
-    assert found["distance_now"].to_list()[:3] == [None] * 3
-    assert found["distance_now"].to_list()[3:] == pytest.approx([-1.0, -1.0])
+def decisions_of(**changes) -> pl.DataFrame:
+    """Five days of one stream around the level 4.8, the last two of them in an incident."""
+    value = [4.9, 4.7, 4.9, 0.0, 0.0]
+    columns = {
+        "stream": "s",
+        "window_start": [day(k) for k in range(5)],
+        "value": value,
+        "level": 4.8,
+        "level_variance": [0.01, 0.01, 0.01, 1.0, 0.01],
+        "usual_variance": 0.004,
+        "distance": [1.0, -1.0, 1.0, -40.0, -40.0],
+        "in_incident": [False, False, False, True, True],
+        "incident_id": [None, None, None, "i", "i"],
+        "status": ["ok", "ok", "ok", "alert", "muted"],
+    }
+    return pl.DataFrame(columns | changes)
+
+
+MEMBERS = pl.DataFrame({"incident_id": ["i"], "stream": ["s"], "shift": [-4.8], "effect": [-48.0]})
+
+
+def now_of(values: dict[int, float], variance: float = 0.004) -> pl.DataFrame:
+    rows = {"stream": "s", "window_start": [day(k) for k in values], "value": list(values.values())}
+    return pl.DataFrame(rows).with_columns(display_value="value", variance=pl.lit(variance))
+
+
+def distances(streams: pl.DataFrame, now: pl.DataFrame) -> list[float | None]:
+    then = streams.select("stream", "window_start", "value", display_value="value")
+    return with_revised(streams, MEMBERS, then, now)["distance_now"].to_list()
+
+
+class TestDistance:
+    """How far a window is from its level by what it holds today."""
+
+    def test_the_window_that_joined_is_measured_without_those_since_the_change(self):
+        found = distances(decisions_of(), now_of({3: 4.7, 4: 4.7}))
+        assert found[:3] == [None] * 3 and found[3:] == pytest.approx([-1.0, -1.0])
+
+    def test_a_window_with_few_rows_is_known_less_well(self):
+        found = distances(decisions_of(), now_of({4: 4.4}, variance=0.154))
+        assert found[4] == pytest.approx(-0.4 / 0.4)
+
+    def test_the_same_value_is_no_revision(self):
+        assert distances(decisions_of(), now_of({1: 4.7, 4: 0.0})) == [None] * 5
+
+    def test_what_was_not_judged_has_no_distance(self):
+        streams = decisions_of(distance=[None, -1.0, 1.0, -40.0, -40.0])
+        assert distances(streams, now_of({0: 9.0, 1: 4.9})) == [None, pytest.approx(1.0), None, None, None]
+
+    def test_where_windows_change_as_a_rule_their_level_is_of_incomplete_ones(self):
+        late = {0: 5.9, 1: 5.7, 2: 5.9}
+        assert distances(decisions_of(), now_of({**late, 4: 4.8}))[4] is None
+        assert distances(decisions_of(), now_of({0: 5.9, 1: 5.7, 4: 4.8}))[4] == 0.0
+        small = {0: 4.95, 1: 4.75, 2: 4.95}
+        assert distances(decisions_of(), now_of({**small, 4: 4.8}))[4] == 0.0
+
+    def test_a_stream_that_never_varied_is_at_its_level_or_far_away(self):
+        flat = decisions_of(level_variance=[0.0] * 5, usual_variance=0.0)
+        none = MEMBERS.with_columns(effect=pl.lit(None, pl.Float64))
+        then = flat.select("stream", "window_start", "value", display_value="value")
+        found = with_revised(flat, none, then, now_of({3: 4.8, 4: 4.7}, variance=0.0))["distance_now"].to_list()
+        assert found[3] == 0.0 and found[4] < -1000
 
 
 def test_empty_days_that_go_on_have_not_moved_again(spec, paths, counts):

@@ -181,11 +181,12 @@ def test_streams_of_other_columns_and_assets_do_not_matter():
 
 
 def test_growing_evidence_warns():
-    streams = [stream("drift", "log_psi", "age", status="warn", adjusted_evidence_days=40.0, warns=True)]
+    streams = [stream("drift", "log_psi", "age", status="warn", adjusted_evidence_days=40.0, warns=True, distance=2.5)]
     found = verdict(DRIFT, [judged("psi", "age")], streams)
     later = verdict(DRIFT, [judged("psi", "age")], [replace(streams[0], warns=False)])
     assert later.level == "ok", "it has been told"
-    assert "once in 40 days" in later.text
+    assert "once in 40 days" not in later.text and "40 days" in later.facts["evidence"], "a passed check tells no story"
+    assert "(drift/age/log_psi) lies +2.5 sd from what was expected." in found.text
     assert (found.level, found.cause) == ("warn", "evidence")
     assert "once in 40 days" in found.text
 
@@ -372,3 +373,37 @@ class TestNewNormal:
         later = self.ended(incident_id="i2", change_point=datetime(2026, 1, 28), ended_by="user", ended_at=DAY)
         found = verdict(DRIFT, [judged("psi", "age")], [stream("drift", "log_psi", "age")], [self.ended(), later])
         assert "judged against" not in found.facts
+
+
+def test_a_rule_that_fails_does_not_say_that_it_does_not():
+    away = stream("drift", "log_psi", "age", in_incident=True, incident_id="i1", distance=8.0)
+    seen = member("drift/age/log_psi", joined_at=datetime(2026, 1, 29), acknowledged_from=datetime(2026, 1, 30))
+    warned = verdict(DRIFT, [judged("psi", "age")], [away], [seen])
+    assert warned.level == "warn" and "Warned, not failed: the incident is acknowledged." in warned.text
+    limit = Threshold(metric="psi", column="age", fail_above=0.1)
+    failed = verdict(DRIFT, [judged("psi", "age", thresholds=(limit,))], [away], [seen])
+    assert (failed.level, failed.cause) == ("error", "rule")
+    assert "not failed" not in failed.text
+
+
+def test_a_rule_waits_where_a_value_may_still_move_and_says_so():
+    limit = Threshold(metric="roc_auc", fail_below=0.55)
+    facts = {"value": 0.54, "ci_low": 0.45, "status": "provisional", "reason": "labels come", "thresholds": (limit,)}
+    found = verdict(AUC, [judged("roc_auc", ci_high=0.63, **facts)])
+    assert found.level == "ok"
+    assert "Roc auc 0.54 is below fail_below: 0.55, by a value that may still move: the rule waits." in found.text
+    assert verdict(AUC, [judged("roc_auc", ci_high=0.5, **facts)]).level == "error"
+
+
+def test_a_member_with_a_small_effect_is_not_away_at_its_old_level():
+    small = member("drift/age/log_psi", effect=-0.0077, joined_at=datetime(2026, 1, 30))
+    away = stream("drift", "log_psi", "age", in_incident=True, incident_id="i1")
+    assert verdict(DRIFT, [judged("psi", "age")], [replace(away, distance=0.3)], [small]).level == "ok"
+    assert verdict(DRIFT, [judged("psi", "age")], [replace(away, distance=1.4)], [small]).level == "error"
+
+
+def test_a_listed_day_within_an_incident_is_not_red():
+    off = stream("drift", "log_psi", "age", in_incident=True, incident_id="i1", distance=9.0, reason_code="holiday")
+    found = verdict(DRIFT, [judged("psi", "age")], [off], [member("drift/age/log_psi")])
+    assert found.level == "ok"
+    assert "Reported, not failed: this day is listed under alerts.holidays." in found.text

@@ -143,3 +143,9 @@ def test_a_window_waits_for_its_last_rows_as_long_as_the_file_says():
     assert late.deadlines["inferences"] == timedelta(days=2), "freshness waits a day anyway"
     assert spec(schedule="daily", close_after="3d").deadlines["inferences"] == timedelta(days=4)
     assert spec(schedule="hourly", close_after="3h").deadlines["judgements"] == timedelta(hours=5)
+
+
+@pytest.mark.parametrize("text", ["9999999w", "36526d"])
+def test_a_duration_beyond_all_dates_is_refused(text):
+    with pytest.raises(ValueError, match="longer than 36525 days"):
+        parse_duration(text)
