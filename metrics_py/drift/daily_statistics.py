@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metrics_py.drift.binned_distances import degrees_of_freedom, psi
 from metrics_py.drift.smooth_components import smooth_basis
+from metrics_py.drift.words import MIN_BEYOND
 from metrics_py.profile.column_profile import ColumnProfile
 
 FloatArray = NDArray[np.float64]
@@ -42,8 +43,8 @@ class Stream:
     variance : ndarray, shape (T,)
         Sampling variance of the value without drift.
     display : ndarray, shape (T,)
-        On the scale people read: location in standard deviations of the reference, spread as a ratio, PSI, rates as
-        shares.
+        On the scale people read: location in standard deviations of the reference, spread as a ratio (NaN where
+        `MIN_BEYOND` of the values lie beyond the range of the reference), PSI, rates as shares.
     n : ndarray, shape (T,)
         Rows behind the value.
     reason : tuple of (str or None), length T
@@ -204,6 +205,8 @@ def _smooth_streams(window: _Window, reference: NDArray[np.int64], current: NDAr
     mean, deviation = _moments(profile, reference[None] / max(int(reference.sum()), 1))
     now, deviation_now = _moments(profile, shares)
     ratio = deviation_now / deviation if deviation[0] > 0 else np.ones(len(shares))
+    beyond = window.counts[:, profile.where("below", "above")].sum(axis=1) / size
+    ratio = np.where(beyond >= MIN_BEYOND, np.nan, ratio)  # how far those values lie, the bins cannot tell
     displays = [now - mean, ratio, *(components[:, j] for j in range(2, components.shape[1]))]
     variance = profile.design_effect / size
     return [

@@ -96,6 +96,8 @@ def stream_words(
     'ROC AUC fell from 0.8123 to 0.7'
     >>> stream_words("drift/@score/spread", 1.0, 1.5)
     "the model's score: the spread rose from 1 to 1.5 times the reference's"
+    >>> stream_words("drift/age/spread", 1.0, None)
+    "age: the spread changed, by how much is not known: too many values lie beyond the reference's range"
     >>> stream_words("data_quality/temp/null_rate", 0.0, 0.0, 0.34)
     'temp: the share of missing values, usually 0 %, was 34 % in one window'
     >>> stream_words("model_quality/estimation_error_roc_auc", 0.0, -0.1)
@@ -115,6 +117,8 @@ def stream_words(
         subject += f", over {long}{'' if before is None or after is None else ','}"
     elif long:
         subject += f" of the last {long}"
+    if statistic == "spread" and before is not None and after is None:
+        return f"{subject} changed, by how much is not known: too many values lie beyond the reference's range"
     if before is None or after is None:
         return subject
     first, last = (percent(x) if known.unit == "share" else number(x) for x in (before, after))

@@ -189,3 +189,13 @@ def test_only_atoms_that_stand_out_have_a_stream():
         profile = build_profile(values, "numeric", column=name)
         names = [stream.statistic for stream in column_streams(profile, profile.n_reference[None])]
         assert [text for text in names if text.startswith("atom")] == expected[name], name
+
+
+def test_the_spread_of_values_beyond_the_bins_is_not_told_but_judged():
+    """A hundred times as large, all lie in the outer bin: within it they would seem narrower."""
+    rng = np.random.default_rng(77)
+    profile = build_profile(rng.normal(50, 5, 20_000), "numeric")
+    days = [count(profile, rng.normal(50, 5, 600) * factor) for factor in (1, 1, 100)]
+    spread = next(s for s in column_streams(profile, np.array(days)) if s.statistic == "spread")
+    assert np.isfinite(spread.value).all()
+    assert np.isfinite(spread.display[:2]).all() and np.isnan(spread.display[2])
