@@ -221,7 +221,7 @@ def with_settled(found: Replay, after: timedelta) -> pl.DataFrame:
         found.members.filter(pl.col("status") == "open")
         .group_by("incident_id")
         .agg(settled_at=pl.max_horizontal("joined_at", "moved_again_at").max() + after)
-        .filter(pl.col("settled_at") <= found.streams["decided_at"].max())
+        .filter(pl.col("settled_at") <= found.streams["window_start"].max())
     )
     return found.incidents.join(settled, on="incident_id", how="left", maintain_order="left")
 
