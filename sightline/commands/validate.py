@@ -7,6 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,7 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
     yield from _label_warnings(spec, home)
     yield from delay_warnings(spec, home.monitor(spec.id))
     yield from _sliding_warnings(spec)
+    yield from _coverage_warnings(spec)
     yield from _stored_warnings(spec, home)
 
 
@@ -215,6 +217,15 @@ def _sliding_warnings(spec: MonitorSpec) -> Iterator[str]:
         length = format_duration(over.n * spec.window)
         taught = format_duration(SLIDING_WARMUP * over.n * spec.window)
         yield f"quality over {length} may alarm after {taught}: it is known by {SLIDING_WARMUP} values of its own"
+
+
+def _coverage_warnings(spec: MonitorSpec) -> Iterator[str]:
+    """Patterns of `alerts.not_judged` that mean nothing."""
+    names = {name for check in plan.checks(spec) for name in (check.name, check.column, check.metric) if name}
+    for pattern in spec.alerts.not_judged:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            meant = nearest(pattern, sorted(names), most=8)
+            yield f"alerts.not_judged: {pattern!r} means no check, column or metric. {meant}"
 
 
 def _class_warnings(spec: MonitorSpec) -> Iterator[str]:

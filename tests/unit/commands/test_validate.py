@@ -165,6 +165,11 @@ def test_columns_that_the_landed_data_lacks(home):
             "sources: {inferences: {parquet: 'x/*.parquet'}}\nschedule:",
             "no file matches sources.inferences",
         ),
+        (
+            "alerts: {",
+            "alerts: {not_judged: [carrier, 'drift__*', cariier], ",
+            "alerts.not_judged: 'cariier' means no check, column or metric. Did you mean 'carrier'?",
+        ),
     ],
 )
 def test_warnings(home, old, new, warning):
