@@ -47,6 +47,8 @@ def year_of_a_monitor(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             moved_again_at=m["moved_again_at"],
             moved_again_effect=m["moved_again_effect"],
             settle_after=SPEC.settle_windows * SPEC.window,
+            ended_at=m["ended_at"],
+            ended_by=m["ended_by"],
         )
         for m in found.members.to_dicts()
     ]
@@ -58,6 +60,7 @@ def year_of_a_monitor(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             column="",
             statistic="location",
             window_start=s["window_start"],
+            decided_at=s["decided_at"],
             status=s["status"],
             in_incident=True,
             incident_id=s["incident_id"],
@@ -70,7 +73,8 @@ def year_of_a_monitor(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     red = {
         key for key, verdict in open_incidents(SPEC, Published([], states, members), keys) if verdict.level == "error"
     }
-    warned = set(decisions.with_warnings(found.streams).filter("warns")["window_start"].unique().to_list())
+    told = decisions.with_warnings(found.streams, again_after=SPEC.settle_windows * SPEC.window)
+    warned = set(told.filter("warns")["window_start"].unique().to_list())
     return np.array([key in red for key in keys]), np.array([moment in warned for moment in days])
 
 
