@@ -29,7 +29,7 @@ from sightline.spec import plan
 from sightline.spec.flows import DELAYED, ESTIMATES, flow_of, is_estimated
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse import connect
-from sightline.warehouse.reference import load_reference
+from sightline.warehouse.reference import load_reference, reference_id
 
 MARTS = {
     "data_quality": (
@@ -108,7 +108,8 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
         found = evidence.publishable(
             spec, judged.evidence, keys, now, decisions.published_through(paths), mature=mature
         )
-        found = found.with_columns(reference=evidence.rests_on(frozen.id if frozen else ""))
+        known = reference_id(paths, with_label=flow == DELAYED.name)
+        found = found.with_columns(reference=evidence.rests_on(known))
         append_evidence(paths, found, context.run.run_id)
         with open_progress(paths.ledger) as progress:
             progress.write_judged(flow, asset, keys, now, context.run.run_id)

@@ -72,7 +72,8 @@ def tables(home: Home) -> dict[str, pl.DataFrame]:
     paths = home.monitor("churn")
     key = ["window_start", "model_version", "segment", "column", "metric"]
     judgements = read_judgements(paths).drop("revision", "computed_at", "run_id").sort(key)
-    evidence = read_evidence(paths).drop("written_at", "run_id").sort("stream", "window_start")
+    own = ("written_at", "run_id", "reference")  # two homes name their references by what each one froze
+    evidence = read_evidence(paths).drop(own).sort("stream", "window_start")
     snapshots = {name: read_snapshot(paths, name) for name in ("incidents", "incident_members", "alert_streams")}
     streams = snapshots["alert_streams"]
     assert streams is not None
