@@ -86,9 +86,9 @@ class StreamState:
     @property
     def is_spike(self) -> bool:
         """Is this window by itself as far out as `spike_limit`? A stream in an incident is away already."""
-        if self.spike_limit is None or self.distance is None or self.in_incident:
+        now = self.current_distance
+        if self.spike_limit is None or self.distance is None or now is None or self.in_incident:
             return False
-        now = self.distance if self.distance_now is None else self.distance_now
         return min(abs(self.distance), abs(now)) >= self.spike_limit
 
     @property

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import duckdb
+import polars as pl
 import pytest
 
+from sightline.results.judgements import append_judgements
 from tests.support.marts import MARTS
 
 
@@ -30,3 +34,15 @@ def spec(make_spec):
         },
         alerts={"max_null_rate": {"plan": 0.25}},
     )
+
+
+@pytest.fixture
+def publish(home, spec):
+    """Writes judgements of an asset of the test's monitor."""
+
+    def write(asset: str, judged: pl.DataFrame) -> None:
+        window_end = pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
+        told = judged.with_columns(monitor=pl.lit(spec.id), window_end=window_end)
+        append_judgements(home.monitor(spec.id), asset, told, "run", datetime(2026, 6, 1, tzinfo=UTC))
+
+    return write

@@ -41,16 +41,6 @@ def spec(make_spec):
     )
 
 
-@pytest.fixture
-def publish(home, spec):
-    def write(asset: str, judged: pl.DataFrame) -> None:
-        window_end = pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
-        told = judged.with_columns(monitor=pl.lit(spec.id), window_end=window_end)
-        append_judgements(home.monitor(spec.id), asset, told, "run", datetime(2026, 6, 1, tzinfo=UTC))
-
-    return write
-
-
 def test_realised_minus_estimated_with_the_interval_of_the_estimate_and_a_stream(home, spec, publish):
     assert plan.audited_metric(spec) == "roc_auc"
     publish("estimated_quality", rows("estimated_roc_auc", np.array([0.8, 0.81, 0.79])))

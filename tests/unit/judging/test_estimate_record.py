@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from sightline.judging.estimate_record import BEGINS, LATEST, REACH, caveats, ou
 from sightline.judging.frames import conform
 from sightline.judging.published import read_published
 from sightline.judging.verdicts import verdicts
-from sightline.results.judgements import append_judgements, read_judgements
+from sightline.results.judgements import read_judgements
 from sightline.spec import plan
 
 FIRST = datetime(2026, 1, 5)
@@ -44,16 +44,6 @@ def spec(make_spec):
     return make_spec(
         columns={"score": "p", "features": {"age": "numeric"}}, labels={"column": "y", "expected_delay": "2d"}
     )
-
-
-@pytest.fixture
-def publish(home, spec):
-    def write(asset: str, judged: pl.DataFrame) -> None:
-        window_end = pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
-        told = judged.with_columns(monitor=pl.lit(spec.id), window_end=window_end)
-        append_judgements(home.monitor(spec.id), asset, told, "run", datetime(2026, 6, 1, tzinfo=UTC))
-
-    return write
 
 
 @pytest.fixture
