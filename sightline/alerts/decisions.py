@@ -250,9 +250,7 @@ def with_levels(
         is_calm = pl.col("calm").fill_null(value=False)
     shown = pl.col("display_value")
     within = (start < point) & (start >= point - LEVEL_WINDOWS * window)
-    latest_calm = shown.filter((start < point) & is_calm).tail(
-        LEVEL_WINDOWS
-    )  # where an incident fills all of `within`
+    latest_calm = shown.filter((start < point) & is_calm).tail(LEVEL_WINDOWS)  # where an incident fills all of `within`
     before = pl.coalesce(shown.filter(within & is_calm).median(), latest_calm.median(), shown.filter(within).median())
     since = shown.filter(start >= point, start <= pl.col("joined_at"))
     levels = (
