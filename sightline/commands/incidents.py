@@ -194,7 +194,7 @@ def _how_ended(incident: dict[str, Any]) -> str:
 def _member_line(member: dict[str, Any], opened_at: datetime, began: datetime) -> str:
     """One stream in words; below it since when, by how much, how it stands, what came later, and its name.
 
-    As part of the incident it did not change before the incident did, whatever its own most likely change point.
+    As part of the incident it did not change before the incident did; its own most likely change point stands beside.
     """
     effect = deviations(member["effect"], sign=True) if member["effect"] is not None else "new level"
     later = [member["status"]]
@@ -211,6 +211,8 @@ def _member_line(member: dict[str, Any], opened_at: datetime, began: datetime) -
     if member.get("moved_from"):
         later.append(f"was in {', '.join(member['moved_from'])}")
     since = _day(max(member["change_point"], began))
+    if member["change_point"] < began:
+        since += f" (by itself rather since {_day(member['change_point'])})"
     return f"    {member['words']}\n      since {since}, {effect}, {', '.join(later)}; {member['stream']}"
 
 
