@@ -30,7 +30,7 @@ test-fast: install ## The tests that need no dbt, no Dagster and no simulation (
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" tests/unit tests/docs
 
 test: install ## Run the test suite (about 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" --durations 25 tests
 
 test-long: install ## Fault and load runs, real servers and a real browser (about 15 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "(long or browser or e2e) and not full" --durations 25 tests

@@ -6,6 +6,7 @@ import base64
 import gzip
 import http.client
 import json
+import math
 import os
 import socket
 import threading
@@ -145,6 +146,16 @@ def post(port: int, attack: Attack, token: str = "") -> int:
         return response.status
     finally:
         connection.close()
+
+
+def longest_hold() -> float:
+    """Seconds that one body may keep the loop from others: 0.2, or as long as five readings of 30 MB of base64."""
+    text, best = base64.b64encode(b"1," * (12 * MEGABYTE)), math.inf
+    for _ in range(3):
+        started = time.perf_counter()
+        base64.b64decode(text, validate=True)
+        best = min(best, time.perf_counter() - started)
+    return max(0.2, 5 * best)
 
 
 class Watch:

@@ -80,10 +80,9 @@ def test_killed_at_chosen_steps(
     assert kill_and_compare(tmp_path, undisturbed, steps) >= 1
 
 
-@pytest.mark.long
-def test_killed_at_every_step(tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataFrame]]) -> None:
-    """One start per step: each is killed one step later than the one before, until a start gets through."""
-    for step in range(1, 400):
+def killed_at(tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataFrame]], first: int, stride: int) -> None:
+    """Each start is killed `stride` steps later than the one before, until one gets through."""
+    for step in range(first, 400, stride):
         root = tmp_path / str(step)
         if kill_and_compare(root, undisturbed, [step]) == 0:
             assert step > 50
@@ -93,10 +92,29 @@ def test_killed_at_every_step(tmp_path: Path, undisturbed: tuple[Path, dict[str,
 
 
 @pytest.mark.long
+def test_killed_at_every_tenth_step(tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataFrame]]) -> None:
+    killed_at(tmp_path, undisturbed, first=4, stride=10)
+
+
+@pytest.mark.full
+def test_killed_at_every_step(tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataFrame]]) -> None:
+    killed_at(tmp_path, undisturbed, first=1, stride=1)
+
+
+@pytest.mark.long
 def test_killed_at_random_moments(tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataFrame]]) -> None:
+    kill_at_random(tmp_path, undisturbed, trials=3, seed=11)
+
+
+@pytest.mark.full
+def test_killed_at_many_random_moments(tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataFrame]]) -> None:
+    kill_at_random(tmp_path, undisturbed, trials=30, seed=12)
+
+
+def kill_at_random(tmp_path: Path, undisturbed: tuple[Path, dict[str, pl.DataFrame]], trials: int, seed: int) -> None:
     traffic, expected = undisturbed
-    rng = random.Random(11)
-    for trial in range(10):
+    rng = random.Random(seed)
+    for trial in range(trials):
         root = tmp_path / str(trial)
         shutil.copytree(traffic, root)
         for _ in range(6):
