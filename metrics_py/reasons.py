@@ -49,6 +49,7 @@ ReasonCode = Literal[
     "pause",
     "broken_contract",
     "too_many_missing",
+    "withdrawn",
 ]
 
 MEANINGS: dict[ReasonCode, str] = {
@@ -93,4 +94,5 @@ MEANINGS: dict[ReasonCode, str] = {
     "pause": "no predictions on a listed day",
     "broken_contract": "values break the column's contract",
     "too_many_missing": "more values are missing than the rule allows",
+    "withdrawn": "taken back: nothing is left to compute it from, or the monitor's file no longer asks for it",
 }

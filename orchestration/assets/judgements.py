@@ -25,6 +25,7 @@ from sightline.results.evidence import append_evidence
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
 from sightline.results.label_completion import publish_law, publish_provisional
 from sightline.results.learnt_delays import left_open, publish_delays
+from sightline.results.withdrawn import is_withdrawn
 from sightline.spec import plan
 from sightline.spec.flows import DELAYED, ESTIMATES, flow_of, is_estimated
 from sightline.spec.model import MonitorSpec
@@ -101,7 +102,8 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
                 publish_law(paths, maturity.delays(spec, con, now).law)
                 starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
                 publish_provisional(paths, judged.judgements.filter(pl.col("window_start").is_in(starts)), starts)
-        written = append_judgements(paths, asset, of_monitor(spec, judged), context.run.run_id, now)
+        scope = judged.scope(spec, keys)
+        written = append_judgements(paths, asset, of_monitor(spec, judged), context.run.run_id, now, scope)
         if asset == "model_quality" and is_estimated(spec):
             tell_estimates(spec, paths, keys, reference, now, context.run.run_id)
         mature = flow == DELAYED.name
@@ -139,7 +141,7 @@ def tell_estimates(
     with connect(paths, read_only=True) as con:
         work = Work(spec, paths, con, stale, reference, now)
         judged = told_weights(work, JUDGES[ESTIMATES](work))
-    append_judgements(paths, ESTIMATES, of_monitor(spec, judged), run_id, now)
+    append_judgements(paths, ESTIMATES, of_monitor(spec, judged), run_id, now, judged.scope(spec, stale))
 
 
 def describe(
@@ -224,7 +226,7 @@ def overview(monitor: Monitor, asset: str, keys: Sequence[str]) -> dg.MarkdownMe
         segment="all",
     )
     found = (
-        found.filter(pl.col("model_version") == ALL_VERSIONS, is_plotted(asset, spec.drift.method))
+        found.filter(~is_withdrawn(), pl.col("model_version") == ALL_VERSIONS, is_plotted(asset, spec.drift.method))
         .with_columns(name=label())
         .sort("window_start")
     )

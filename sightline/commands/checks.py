@@ -15,6 +15,7 @@ from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.lake.store.ledger import open_ledger
 from sightline.results.judgements import read_judgements
+from sightline.results.withdrawn import is_withdrawn
 from sightline.spec.loader import find_monitor
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import keys_between
@@ -74,7 +75,8 @@ def verdict_rows(spec: MonitorSpec, home: Home, start: datetime | None, end: dat
     paths = home.monitor(spec.id)
     with open_ledger(paths.ledger, create=False) as ledger:
         filled = {*ledger.window_keys("inferences"), *ledger.window_keys("labels")}
-    silent = read_judgements(paths, "n_rows", asset="data_quality", segment="all")["window_start"].unique().to_list()
+    counted = read_judgements(paths, "n_rows", asset="data_quality", segment="all").filter(~is_withdrawn())
+    silent = counted["window_start"].unique().to_list()
     known = sorted(filled | {spec.key(at) for at in silent})
     keys = [
         key

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import polars as pl
@@ -29,6 +30,7 @@ from sightline.judging.maturity import n_learnt_from
 from sightline.lake.intake.known_then import KnownThen, known_then
 from sightline.lake.store.schema import literal
 from sightline.results.judgements import JUDGEMENT_KEY, JUDGEMENT_SCHEMA, read_judgements
+from sightline.results.withdrawn import in_scope
 from sightline.spec.flows import DELAYED
 from sightline.spec.model import MonitorSpec
 from sightline.spec.stretches import sliding_windows
@@ -88,21 +90,31 @@ def judgements_as_of(
         _aggregate(Path(folder), warehouse)
         with duckdb.connect(str(warehouse), read_only=True) as con:
             work = Work(spec, paths, con, keys, profile.columns if profile else {}, at.replace(tzinfo=UTC))
-            judged = model_quality.judge(work).judgements
-    redone = judged.with_columns(
+            judged = model_quality.judge(work)
+    redone = judged.judgements.with_columns(
         monitor=pl.lit(spec.id),
         window_end=pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us")),
         revision=pl.lit(None),
         computed_at=pl.lit(at),
         run_id=pl.lit("as of"),
     ).select(*(pl.col(name).cast(dtype) for name, dtype in JUDGEMENT_SCHEMA.items()), asset=pl.lit(model_quality.ASSET))
+    quality = published.filter(asset=model_quality.ASSET)
+    scope = _of_then(judged.scope(spec, keys), quality, keys, spec)
+    inside = in_scope(redone, scope)
+    later = _joined(_joined(redone, inside, "anti"), quality, "semi")  # audits whose record was another one
+    kept = _joined(_joined(quality, in_scope(quality, scope), "anti"), later, "anti")
+    return pl.concat([published.filter(pl.col("asset") != model_quality.ASSET), kept, inside, later])
+
+
+def _joined(rows: pl.DataFrame, others: pl.DataFrame, how: Literal["semi", "anti"]) -> pl.DataFrame:
+    return rows.join(others.select(JUDGEMENT_KEY), on=JUDGEMENT_KEY, how=how, nulls_equal=True)
+
+
+def _of_then(scope: pl.DataFrame, quality: pl.DataFrame, keys: Sequence[str], spec: MonitorSpec) -> pl.DataFrame:
+    """What is told anew: the windows themselves, and of sliding windows that hold one of them those in question."""
     starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
-    is_old = (pl.col("asset") == model_quality.ASSET) & pl.col("window_start").is_in(starts)
-    later = redone.filter(~pl.col("window_start").is_in(starts))  # sliding windows that hold one of them
-    known = ["asset", *JUDGEMENT_KEY]
-    later = later.join(published.select(known), on=known, how="semi", nulls_equal=True)
-    kept = published.filter(~is_old).join(later.select(known), on=known, how="anti", nulls_equal=True)
-    return pl.concat([kept, redone.filter(pl.col("window_start").is_in(starts)), later])
+    is_asked = pl.col("window_start").is_in(quality["window_start"].unique().implode())
+    return scope.filter(is_asked | pl.col("window_start").is_in(starts))
 
 
 def _published(paths: MonitorPaths, start: datetime | None, end: datetime | None) -> pl.DataFrame:

@@ -18,8 +18,6 @@ from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import AUDITED_AS, ESTIMATED_AS
 
-NOTHING_TO_COMPARE = "the realised or the estimated value is no longer told"
-
 
 def audit(spec: MonitorSpec, paths: MonitorPaths, realised: pl.DataFrame) -> Judged:
     """Realised minus estimated quality of some windows whose labels are all in.
@@ -45,8 +43,7 @@ def audit(spec: MonitorSpec, paths: MonitorPaths, realised: pl.DataFrame) -> Jud
     final = realised.filter(metric=metric, column="").filter(pl.col("status").is_in(["ok", "warn"]))
     errors = _errors(spec, paths, metric, final)
     judged = conform(with_record(spec, paths, metric, errors, realised["window_start"].unique()))
-    gone = _withdrawn(spec, paths, AUDITED_AS + metric, realised, judged)
-    return Judged(pl.concat([judged, gone]), _stream(errors))
+    return Judged(judged, _stream(errors))
 
 
 def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataFrame) -> pl.DataFrame:
@@ -86,33 +83,6 @@ def _errors(spec: MonitorSpec, paths: MonitorPaths, metric: str, final: pl.DataF
             reason_code=pl.lit("audited"),
         )
         .drop("estimate", "estimate_told", "below", "above")
-    )
-
-
-def _withdrawn(
-    spec: MonitorSpec, paths: MonitorPaths, name: str, realised: pl.DataFrame, judged: pl.DataFrame
-) -> pl.DataFrame:
-    """Published audits of these windows whose realised or estimated value is no longer told: nor is the difference."""
-    start, end = realised["window_start"].min(), realised["window_start"].max()
-    known = read_judgements(
-        paths,
-        name,
-        start=start,  # pyright: ignore[reportArgumentType] (of datetimes)
-        end=end + spec.window,  # pyright: ignore
-        asset="model_quality",
-    )
-    known = known.join(realised.select("window_start").unique(), on="window_start", how="semi")
-    gone = known.join(judged, on=list(BY), how="anti")
-    return conform(
-        gone.select(
-            *BY,
-            column=pl.lit(""),
-            metric=pl.lit(name),
-            n="n",
-            status=pl.lit("insufficient_data"),
-            reason=pl.lit(NOTHING_TO_COMPARE),
-            reason_code=pl.lit("no_value"),
-        )
     )
 
 

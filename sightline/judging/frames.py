@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import duckdb
@@ -13,6 +13,7 @@ from metrics_py.intervals import wilson
 from metrics_py.profile.column_profile import ColumnProfile
 from sightline.home import MonitorPaths
 from sightline.judging.marts import ALL_VERSIONS
+from sightline.results.withdrawn import SCOPE
 from sightline.spec.model import MonitorSpec
 
 SIGN = {"higher_is_better": -1, "lower_is_better": 1, "none": 0}
@@ -92,11 +93,17 @@ class Work:
 class Judged:
     """What an asset found.
 
-    `judgements` have shape `JUDGED`, `evidence` has shape `EVIDENCE` (segment and version 'all' only).
+    `judgements` have shape `JUDGED`, `evidence` has shape `EVIDENCE` (segment and version 'all' only). `others` is what
+    was judged completely beside the windows of the run, shape `SCOPE`.
     """
 
     judgements: pl.DataFrame
     evidence: pl.DataFrame
+    others: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCOPE))
+
+    def scope(self, spec: MonitorSpec, keys: Sequence[str]) -> pl.DataFrame:
+        """What was judged completely, windows of the run and others, shape `SCOPE`."""
+        return pl.concat([scope_of(spec, keys), self.others])
 
 
 def quality_evidence(table: pl.DataFrame, asset: str) -> pl.DataFrame:
@@ -136,6 +143,12 @@ def rate(rows: pl.DataFrame, metric: str, x: str, n: str, by: Sequence[str] = BY
             reason_code=pl.when(few).then(pl.lit("too_few_rows")),
         )
     )
+
+
+def scope_of(spec: MonitorSpec, keys: Sequence[str], ending: str = "") -> pl.DataFrame:
+    """Windows, and with what the names of the metrics end of which all values were judged, shape `SCOPE`."""
+    starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]
+    return pl.DataFrame({"window_start": starts, "ending": [ending] * len(starts)}, schema=SCOPE)
 
 
 def window_frame(spec: MonitorSpec, keys: Sequence[str]) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
 from sightline.judging import custom_python, custom_sql, drift, label_pace, maturity
 from sightline.judging.estimate_audit import audit
-from sightline.judging.frames import BY, EVIDENCE, JUDGED, SIGN, Judged, Work, conform, quality_evidence
+from sightline.judging.frames import BY, EVIDENCE, JUDGED, SIGN, Judged, Work, conform, quality_evidence, scope_of
 from sightline.judging.label_rates import at_one_age, label_rates
 from sightline.judging.marts import ALL_VERSIONS, read_areas, read_mart, with_all_versions
 from sightline.judging.never_labelled import with_bounds_of_missing
@@ -62,7 +62,11 @@ def judge(work: Work) -> Judged:
     audited = audit(spec, paths, quality.judgements)
     sliding = [_sliding(work, known, over) for over in sliding_windows(spec)]
     parts = (quality, moved, audited, label_pace.judge(work, known), *sliding)
-    return Judged(pl.concat([p.judgements for p in parts]), pl.concat([p.evidence for p in parts]))
+    return Judged(
+        pl.concat([p.judgements for p in parts]),
+        pl.concat([p.evidence for p in parts]),
+        pl.concat([p.others for p in parts]),
+    )
 
 
 def _without(rows: pl.DataFrame, windows: Sequence[datetime]) -> pl.DataFrame:
@@ -155,8 +159,9 @@ def _sliding(work: Work, known: maturity.Delays, over: SlidingWindow) -> Judged:
     ends = ends_of(spec, work.paths, work.keys, over)
     parcels = [_sums(work, known, parcel, over) for parcel in sums_at_once(ends, over)]
     tables = [table for table in parcels if table is not None]
+    whole = scope_of(spec, ends, over.ending)
     if not tables:
-        return Judged(pl.DataFrame(schema=JUDGED), pl.DataFrame(schema=EVIDENCE))
+        return Judged(pl.DataFrame(schema=JUDGED), pl.DataFrame(schema=EVIDENCE), whole)
     table, named = pl.concat(tables), pl.col("metric") + over.ending
     judged = conform(told_areas(table, table.select(*BY, "metric").clear()).with_columns(named, column=pl.lit("")))
     worse = {metric + over.ending: side for metric, side in directions(spec).items()}
@@ -165,7 +170,7 @@ def _sliding(work: Work, known: maturity.Delays, over: SlidingWindow) -> Judged:
     judged = with_bounds_of_missing(spec, work.con, judged, now, parts_of(spec, ends, over), over.ending)
     blocks = _streams(spec, table, maturity.immature(spec, ends, now, known))
     blocks = blocks.filter(over.ends_block(spec, pl.col("window_start"))).with_columns(named)
-    return Judged(_not_due(spec, judged, ends, now), quality_evidence(blocks, ASSET))
+    return Judged(_not_due(spec, judged, ends, now), quality_evidence(blocks, ASSET), whole)
 
 
 def _sums(work: Work, known: maturity.Delays, ends: Sequence[str], over: SlidingWindow) -> pl.DataFrame | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import duckdb
 import polars as pl
@@ -118,7 +119,7 @@ def withheld(judged: Judged, lost: pl.DataFrame) -> Judged:
     streams = judged.evidence.join(lost, on=on, how="left", maintain_order="left")
     is_lost = pl.col("imprecise").is_not_null() & ~pl.col("statistic").is_in(STREAMS_OF_ROWS)
     streams = _without(streams, is_lost, ("value", "display_value", "variance"))
-    return Judged(conform(rows), streams.select(EVIDENCE.names()))
+    return replace(judged, judgements=conform(rows), evidence=streams.select(EVIDENCE.names()))
 
 
 def _without(frame: pl.DataFrame, is_lost: pl.Expr, numbers: Sequence[str]) -> pl.DataFrame:

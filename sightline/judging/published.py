@@ -19,6 +19,7 @@ from sightline.judging.revised import with_revised
 from sightline.results.evidence import read_evidence, read_revised
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
+from sightline.results.withdrawn import is_withdrawn
 from sightline.spec.model import MonitorSpec, Threshold
 from sightline.spec.stretches import split, stretch_of, strides
 
@@ -201,12 +202,12 @@ class Published:
 def read_published(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Sequence[str]) -> Published:
     """What was published about some windows of an asset.
 
-    Judgements are also of those before, to tell how long one has lacked.
+    Judgements are also of those before, to tell how long one has lacked; those that were withdrawn are none.
     """
     stretch = stretch_of(spec)
     start, end = spec.window_start(min(keys)), spec.window_start(max(keys)) + spec.window
     earlier = start - (spec.warmup_windows + (stretch.n if stretch else 0)) * spec.window
-    judgements = read_judgements(paths, asset=asset, start=earlier, end=end, segment="all")
+    judgements = read_judgements(paths, asset=asset, start=earlier, end=end, segment="all").filter(~is_withdrawn())
     streams = read_snapshot(paths, decisions.STREAMS)
     members = read_snapshot(paths, decisions.MEMBERS)
     if streams is None or members is None:

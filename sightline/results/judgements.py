@@ -12,6 +12,7 @@ from sightline.home import MonitorPaths
 from sightline.lake.store.schema import TIMESTAMP
 from sightline.results.append_only import locked, merge_if_many, next_stamp, publish, safe_name, scan_folders
 from sightline.results.tables import NUMBER, TEXT, conform, naive_utc
+from sightline.results.withdrawn import SCOPE, withdrawals
 
 JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
     "monitor": TEXT,
@@ -48,7 +49,14 @@ the last bits from run to run.
 """
 
 
-def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_id: str, computed_at: datetime) -> int:
+def append_judgements(
+    paths: MonitorPaths,
+    asset: str,
+    frame: pl.DataFrame,
+    run_id: str,
+    computed_at: datetime,
+    scope: pl.DataFrame | None = None,
+) -> int:
     """Publish judgements; only rows that differ from the latest revision of their key are written.
 
     Parameters
@@ -64,6 +72,9 @@ def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_
         Run that computed them.
     computed_at : datetime
         Moment of computation (aware, or naive UTC): what `processed_by` compares with.
+    scope : polars.DataFrame, optional
+        What was judged completely, shape `sightline.results.withdrawn.SCOPE`: published keys of it that the frame
+        lacks are withdrawn. Default: none is.
 
     Returns
     -------
@@ -79,10 +90,13 @@ def append_judgements(paths: MonitorPaths, asset: str, frame: pl.DataFrame, run_
     own = {"revision", "computed_at", "run_id"}
     frame = conform(frame.drop([name for name in own if name in frame.columns]), JUDGEMENT_SCHEMA, tuple(own), where)
     _check_judgements(frame, where)
+    scope = pl.DataFrame(schema=SCOPE) if scope is None else scope
     folder = paths.results / "judgements" / asset
     moment = computed_at.replace(tzinfo=UTC) if computed_at.tzinfo is None else computed_at.astimezone(UTC)
     with locked(folder):
-        changed = _changed(frame, _latest_in_span(folder, frame))
+        latest = _latest_in_span(folder, pl.concat([frame["window_start"], scope["window_start"]]))
+        gone = withdrawals(latest, frame, scope, JUDGEMENT_KEY)
+        changed = _changed(pl.concat([frame, gone]), latest)
         if changed.is_empty():
             return 0
         changed = changed.with_columns(
@@ -108,9 +122,9 @@ def _check_judgements(frame: pl.DataFrame, where: str) -> None:
         raise SightlineError(f"two rows with the key {key}", where=where, fix="one row per key")
 
 
-def _latest_in_span(folder: Path, frame: pl.DataFrame) -> pl.DataFrame:
-    low, high = frame["window_start"].min(), frame["window_start"].max()
-    if frame.is_empty():
+def _latest_in_span(folder: Path, starts: pl.Series) -> pl.DataFrame:
+    low, high = starts.min(), starts.max()
+    if starts.is_empty():
         return pl.DataFrame(schema=JUDGEMENT_SCHEMA)
     return scan_folders(
         [folder], JUDGEMENT_SCHEMA, lambda lazy: _latest(lazy.filter(pl.col("window_start").is_between(low, high)))

@@ -38,11 +38,11 @@ def spec(make_spec):
 
 @pytest.fixture
 def publish(home, spec):
-    """Writes judgements of an asset of the test's monitor."""
+    """Writes judgements of an asset of the test's monitor, with the scope that they hold completely."""
 
-    def write(asset: str, judged: pl.DataFrame) -> None:
+    def write(asset: str, judged: pl.DataFrame, scope: pl.DataFrame | None = None) -> None:
         window_end = pl.col("window_start") + pl.lit(spec.window, dtype=pl.Duration("us"))
         told = judged.with_columns(monitor=pl.lit(spec.id), window_end=window_end)
-        append_judgements(home.monitor(spec.id), asset, told, "run", datetime(2026, 6, 1, tzinfo=UTC))
+        append_judgements(home.monitor(spec.id), asset, told, "run", datetime(2026, 6, 1, tzinfo=UTC), scope)
 
     return write

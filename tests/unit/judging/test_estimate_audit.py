@@ -83,16 +83,18 @@ def test_an_audit_is_withdrawn_when_its_estimate_or_its_realised_value_is_no_lon
     paths, values = home.monitor(spec.id), np.array([0.8, 0.8])
     publish("estimated_quality", rows("estimated_roc_auc", values))
     publish("model_quality", audit(spec, paths, rows("roc_auc", values)).judgements)
+    assert len(read_judgements(paths, "estimation_error_roc_auc", asset="model_quality")) == 2
     realised = rows("roc_auc", values[:1], status="provisional" if lost == "realised" else "ok")
     if lost == "estimate":
         gone = rows("estimated_roc_auc", values[:1], status="insufficient_data", reason="12 rows, 100 needed")
         publish("estimated_quality", gone.with_columns(pl.lit(None).alias(c) for c in ("value", "ci_low", "ci_high")))
     found = audit(spec, paths, realised)
-    assert found.judgements["window_start"].to_list() == [FIRST] and found.evidence.is_empty()
-    publish("model_quality", found.judgements)
+    assert found.judgements.is_empty() and found.evidence.is_empty()
+    publish("model_quality", found.judgements, found.scope(spec, [spec.key(FIRST)]))
     told = read_judgements(paths, "estimation_error_roc_auc", asset="model_quality").sort("window_start")
     assert told["status"].to_list() == ["insufficient_data", "ok"]
     assert told["value"].to_list() == [None, 0.0] and told["revision"].to_list() == [1, 0]
+    assert told["reason_code"].to_list() == ["withdrawn", "audited"]
     again = audit(spec, paths, rows("roc_auc", np.full(3, 0.8)))
     assert set(again.judgements["status"]) <= {"ok", "insufficient_data"}
 
