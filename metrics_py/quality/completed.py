@@ -131,11 +131,24 @@ def complete(
     cells = weighed.filter(pl.col("kind") == "cells")
     seen = pl.col("seen").sum()
     states = cells.group_by(keys).agg(seen=seen, share_in=(seen / pl.col("completed").sum()).fill_nan(None))
+    states = states.join(_share_of_slowest_class(cells, law, keys), on=keys, how="left")
     table = evaluate(make(weighed), keys)
     errors = _error_of_law(weighed if whole is None else weighed.filter(whole), make, evaluate, keys)
     on = keys if shared is None else [shared]
     errors = errors.group_by(*on, "metric").agg(pl.col("law_variance").max())
-    return Completed(_widened(table, states, errors, law.overdispersion, keys, on), states)
+    table = _widened(table, states, errors, law.overdispersion, keys, on)
+    return Completed(table, states.drop("share_of_class"))
+
+
+def _share_of_slowest_class(cells: pl.DataFrame, law: DelayLaw, keys: list[str]) -> pl.DataFrame:
+    """``share_of_class``: labels that are in, of those expected, of the class that lacks most.
+
+    Of all classes together they say nothing of a rare one, on which precision and recall depend. Cells that decide
+    nothing (`metrics_py.quality.delay_law.DelayLaw.decides`) do not count.
+    """
+    decisive = cells.filter(pl.col("cell").is_in(np.flatnonzero(law.decides)))
+    share = (pl.col("seen").sum() / pl.col("completed").sum()).fill_nan(None)
+    return decisive.group_by(*keys, "label_class").agg(share=share).group_by(keys).agg(share_of_class=pl.min("share"))
 
 
 def _error_of_law(
@@ -175,7 +188,7 @@ def _widened(
     """Intervals and variances with the errors that the delay adds; ``final_half``: of the value to come."""
     joined = table.join(errors, on=[*shared, "metric"], how="left").join(states, on=keys, how="left")
     error = (pl.col("ci_high") - pl.col("ci_low")) / (2 * Z95)
-    missing = (1 - pl.col("share_in")).clip(0, 1).fill_null(1.0)
+    missing = (1 - pl.coalesce("share_of_class", "share_in")).clip(0, 1).fill_null(1.0)
     law = pl.col("law_variance").fill_null(0.0)
     more = law + (overdispersion - 1) * missing * error**2
     low = pl.col("value") - ((pl.col("value") - pl.col("ci_low")) ** 2 + Z95**2 * more).sqrt()
@@ -186,4 +199,4 @@ def _widened(
         ci_high=high,
         variance=pl.col("variance") * factor,
         final_half=Z95 * (overdispersion * missing * error**2 + law).sqrt(),
-    ).drop("law_variance", "share_in", "seen")
+    ).drop("law_variance", "share_in", "share_of_class", "seen")

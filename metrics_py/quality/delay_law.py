@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 FINE_WINDOWS = 4
 """Delays below so many windows are counted in quarters of a window, longer ones in whole windows."""
@@ -37,10 +38,14 @@ AT_ONCE = 8
 """Windows whose labels come as the first of all, and at one moment, are a history that was loaded."""
 
 MATTERS = 0.01
-"""A cell with less than this share of all labels decides no state."""
+"""A cell with less than this share of the labels of its class decides no state: precision and recall of a class that is
+rare depend on its own labels, however many the others have."""
 
-IN_AT_END = 0.99
-"""Share of the known labels that must have come by two thirds of the known ages: then no tail is hidden."""
+FEWEST_OF_CLASS = 20
+"""Labels of a class from which on its delay decides a state; fewer are an accident, a slip of the pen."""
+
+MOST_HIDDEN = 0.01
+"""Share of the labels of a kind that may come later than any age that is known: then no tail is hidden."""
 
 
 def delay_start(bins: IntArray) -> FloatArray:
@@ -111,10 +116,42 @@ class DelayLaw:
 
     @cached_property
     def hides_a_tail(self) -> bool:
-        """Labels are still arriving at the end of what is known: what comes later, nobody can tell."""
+        """Labels are still arriving at the end of what is known: what comes later, nobody can tell.
+
+        Of each class as a whole, and of each cell beyond two standard errors: cells are many, and few labels tell of
+        the oldest ages. Classes of fewer than `ROWS_PER_CELL` labels tell nothing of a tail.
+        """
         if not self.n_cells or self.known_to >= self.longest:
             return False
-        return self.more_comes or self.slowest(2 * self.known_to / 3) < IN_AT_END
+        (first, _), (second, error) = (self._left(part * self.known_to / 3) for part in (1, 2))
+        tells = self.decides & (self.of_class >= ROWS_PER_CELL)
+        is_open = _hidden(first, np.maximum(second - 2 * error, 0.0)) > MOST_HIDDEN
+        weight = np.where(tells, self.mass, 0.0)
+        whole = [np.bincount(self._class_of_cell, weight * left) for left in (first, second)]
+        of_classes = np.maximum(np.bincount(self._class_of_cell, weight), 1e-12)
+        is_open_whole = _hidden(whole[0] / of_classes, whole[1] / of_classes) > MOST_HIDDEN
+        return self.more_comes or bool((is_open & tells).any() or is_open_whole.any())
+
+    def _left(self, age: float) -> tuple[FloatArray, FloatArray]:
+        """Share of each cell's labels still to come at an age, and its standard error."""
+        share, log_variance = self.completion(age)
+        return 1 - share, share * np.sqrt(log_variance)
+
+    @cached_property
+    def _class_of_cell(self) -> IntArray:
+        classes = self.cells.select("cell", "label_class").unique().sort("cell")["label_class"]
+        return classes.rank("dense").to_numpy().astype(np.int64) - 1
+
+    @cached_property
+    def of_class(self) -> FloatArray:
+        """Labels of each cell's class, shape (cells,)."""
+        of_classes = np.bincount(self._class_of_cell, self.mass * self.n_labels)
+        return of_classes[self._class_of_cell].astype(np.float64)
+
+    @cached_property
+    def decides(self) -> BoolArray:
+        """Whether a state may depend on each cell, shape (cells,): enough of the labels of a class that has enough."""
+        return (self.mass * self.n_labels >= MATTERS * self.of_class) & (self.of_class >= FEWEST_OF_CLASS)
 
     def completion(self, age: float) -> tuple[FloatArray, FloatArray]:
         """Share of each cell's labels that has come by an age, and the variance of its logarithm.
@@ -132,7 +169,7 @@ class DelayLaw:
         return self._at(self.curve, age), self._at(self.log_variance, age)
 
     def slowest(self, age: float) -> float:
-        """Share that has come of the labels of the slowest cell that matters, seen in the window or not.
+        """Share that has come of the labels of the slowest cell that decides, seen in the window or not.
 
         Parameters
         ----------
@@ -144,13 +181,24 @@ class DelayLaw:
         float
             1 without cells.
         """
-        return float(self.completion(age)[0][self.mass >= MATTERS].min(initial=1.0))
+        return float(self.completion(age)[0][self.decides].min(initial=1.0))
 
     def _at(self, curves: FloatArray, age: float) -> FloatArray:
         found: FloatArray = np.zeros(len(curves))
         for i, own in enumerate(curves):
             found[i] = cast("float", np.interp(age, self.starts, own))
         return found
+
+
+def _hidden(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Share later than all known ages, of the shares left after one third and two thirds of them.
+
+    Of a tail that falls geometrically, c q^t after t thirds, c (q^t - q^3) is left, as the curve is 1 at the last age;
+    c q^3 comes later still. A tail that does not fall hides all, one that is gone by two thirds nothing.
+    """
+    ratio = np.divide(second, first, out=np.zeros_like(first), where=first > 0)
+    hidden = np.where(ratio < 0.5, second * ratio / np.maximum(1 - 2 * ratio, 1e-9), 1.0)
+    return np.where(second > MOST_HIDDEN, hidden, 0.0)
 
 
 def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) -> DelayLaw:
@@ -160,7 +208,8 @@ def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) 
     ----------
     arrivals : DataFrame
         ``window_start, label_class, score_group, delay_bin, n``: first arrivals (see `delay_start`); classes and
-        groups of a row must be known when its label is.
+        groups of a row must be known when its label is. Those later than the window is old are left out: a label that
+        says so has a wrong time.
     ages : DataFrame
         ``window_start, age``: windows since each window began, those without any label, too.
     longest : float
@@ -182,8 +231,10 @@ def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) 
     Lagakos, Barraj & De Gruttola (1988), Biometrika 75:515 (reverse time). Mack (1993), ASTIN Bulletin 23:213 (chain
     ladder). Kalbfleisch & Lawless (1989), JASA 84:360.
     """
-    waited = pl.Series(delay_start(arrivals["delay_bin"].to_numpy().astype(np.int64))) < longest
-    rows = watched(arrivals.filter(waited & (pl.col("n") > 0)).join(ages, on="window_start"))
+    begins = pl.Series(delay_start(arrivals["delay_bin"].to_numpy().astype(np.int64)), dtype=pl.Float64)
+    came = arrivals.with_columns(begins=begins).filter(pl.col("begins") < longest, pl.col("n") > 0)
+    came = came.join(ages, on="window_start").filter(pl.col("begins") <= pl.col("age"))
+    rows = watched(came.drop("begins"))
     ages = ages.filter(pl.col("age") <= (rows["age"].max() if len(rows) else 0.0))
     cells = _cells(rows)
     rows = rows.join(cells, on=["label_class", "score_group"])

@@ -79,6 +79,37 @@ def test_a_tail_that_nobody_has_seen_is_hidden_until_labels_are_given_up():
     assert not fit(arrivals, ages, longest=20.0).hides_a_tail
 
 
+def test_a_rare_class_decides_however_many_cells_it_is_cut_into():
+    """Negatives are known at once; of positives, one in twenty, those of ten windows ago are not all in."""
+    rng = np.random.default_rng(54)
+    shape = (90, 1000)
+    classes = np.where(rng.random(shape) < 0.05, "positive", "negative")
+    delays = np.where(classes == "positive", rng.exponential(6.0, shape), rng.random(shape))
+    law = fit(*seen(delays, classes, rng.integers(0, 32, shape), 90.0))
+    cells = law.cells.filter(label_class="positive")["cell"].unique().to_numpy()
+    assert len(cells) == 10 and (law.mass[cells] < 0.01).all(), "each holds less than one label in a hundred"
+    assert law.decides.all() and not law.hides_a_tail
+    assert law.slowest(10.0) < 1 - np.exp(-10 / 6) + 0.02 and law.slowest(60.0) > 0.99
+
+
+def test_a_handful_of_labels_of_a_class_decides_nothing():
+    rng = np.random.default_rng(55)
+    shape = (60, 500)
+    classes, delays = np.full(shape, "a", dtype=object), rng.random(shape)
+    classes[5, :15], delays[5, :15] = "slip", 40.0
+    law = fit(*seen(delays, classes, np.zeros(shape), 60.0))
+    assert law.slowest(2.0) == 1.0 and not law.hides_a_tail
+
+
+def test_a_thin_tail_is_no_hidden_one_and_a_thick_one_is():
+    """After 60 windows 0.25 % of exponential delays of mean 10 are still to come, 5 % of those of mean 20."""
+    rng = np.random.default_rng(56)
+    for mean, hides in ((10.0, False), (20.0, True)):
+        delays = rng.exponential(mean, (60, 300))
+        law = fit(*seen(delays, np.full(delays.shape, "a"), rng.integers(0, 32, delays.shape), 60.0))
+        assert law.hides_a_tail is hides
+
+
 def test_a_history_that_was_loaded_at_once_teaches_nothing():
     rng = np.random.default_rng(53)
     live = rng.exponential(1.0, (60, 200))
