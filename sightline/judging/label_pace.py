@@ -100,7 +100,9 @@ def _triangle(
     ).pl()
     unit = window / timedelta(microseconds=1)
     age = (pl.lit(until, dtype=pl.Datetime("us")) - pl.col("window_start")).dt.total_microseconds() / unit
-    live = watched(found.with_columns(age=age))
+    has_come = pl.Series(delay_start(found["delay_bin"].to_numpy().astype(np.int64)), dtype=pl.Float64) <= pl.col("age")
+    found = found.with_columns(age=age).filter(has_come)  # a later one says a wrong time
+    live = watched(found)
     since = live["window_start"].min() if len(live) < len(found) else first
     if since is None:  # a history that was loaded at once: no window was watched as its labels came
         since = last + window

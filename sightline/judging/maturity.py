@@ -190,16 +190,19 @@ def _known_until(
     So nights and weekends are waited through, and labels that come in batches, or have ceased to come, are not taken
     for all there are. Unusual is a silence longer than those in which nine tenths of the time pass. Where silence is an
     answer it must have been observed: of labels that came at once, or come in batches, nothing after the latest is.
+    A label that says it was known before its window began (a slip such as 1970), or after `now`, was not: it counts as
+    known when its window began, and not at all.
     """
-    earliest = min(since, now.replace(tzinfo=None) - SILENCES_OF)
+    earliest, at = min(since, now.replace(tzinfo=None) - SILENCES_OF), now.replace(tzinfo=None)
+    labels = "(select greatest(observed_at, window_start) as came, window_start from raw.labels where observed_at <= ?)"
     hours = con.sql(
-        "select distinct date_trunc('hour', observed_at) as hour from raw.labels where window_start >= ? order by hour",
-        params=[earliest],
+        f"select distinct date_trunc('hour', came) as hour from {labels} where window_start >= ? order by hour",  # noqa: S608
+        params=[at, earliest],
     ).pl()["hour"]
     if hours.is_empty():
         return now, timedelta(0)
-    latest = con.sql("select max(observed_at) as latest from raw.labels where window_start >= ?", params=[since])
-    seen = min(now, latest.pl()["latest"][0].replace(tzinfo=UTC))
+    latest = con.sql(f"select max(came) as latest from {labels} where window_start >= ?", params=[at, since])  # noqa: S608
+    seen = min(now, (latest.pl()["latest"][0] or at).replace(tzinfo=UTC))
     silences = hours.diff().drop_nulls().dt.total_seconds()
     usual = timedelta(seconds=_usual_silence(silences.to_numpy()))
     if spec.is_silence_negative and (silences.is_empty() or usual >= silence.SEASON):

@@ -256,6 +256,20 @@ def test_nights_are_waited_through_and_an_unusual_silence_stops_the_clock(world)
     assert NOW - timedelta(days=1) < much_later <= NOW, "nothing came for five days: nothing is known of them"
 
 
+def test_labels_with_an_impossible_time_stop_no_clock(tmp_path):
+    """One was known in 1970, one will be in two months: what is usual, and a feed that stops, shows all the same."""
+    bench = bookings(tmp_path)
+    slips = {"b6000": datetime(1970, 1, 1), "b9000": (NOW + timedelta(days=60)).replace(tzinfo=None)}
+    known = pl.col("prediction_id").replace_strict(slips, default=pl.col("known"), return_dtype=pl.Datetime("us"))
+    is_told = (pl.col("known") <= NOW.replace(tzinfo=None)) | pl.col("prediction_id").is_in(list(slips))
+    judged(bench, bench.labels.filter(is_told).with_columns(known=known), NOW)
+    with connect(bench.paths, read_only=True) as con:
+        now, later = (maturity.delays(bench.spec, con, NOW + timedelta(days=k)) for k in (0, 5))
+    assert now.until == NOW and now.silence <= timedelta(hours=6)
+    assert NOW - timedelta(days=1) < later.until <= NOW, "nothing came for five days"
+    assert now.law is not None and now.law.starts[-1] <= DAYS + 1, "no delay is longer than what has passed"
+
+
 def test_several_classes_are_corrected_where_the_sums_are_kept(tmp_path):
     """Class b is known late: its share, and accuracy with it, is too low among the early labels."""
     rng = np.random.default_rng(83)

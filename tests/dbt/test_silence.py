@@ -225,6 +225,19 @@ def test_a_feed_that_stops_makes_no_negatives(tmp_path):
     assert (done["window_start"] < (stopped - 10 * DAY).replace(tzinfo=None)).all(), "nearly all was reported before"
 
 
+def test_one_report_of_1970_hides_neither_the_others_nor_that_a_feed_stopped(tmp_path):
+    stopped = NOW - 25 * DAY
+    bench = frauds(tmp_path / "rows")
+    slip = pl.when(pl.int_range(pl.len()) == 900).then(datetime(1970, 1, 1)).otherwise("known")
+    bench, judged = made(tmp_path / "home", until(bench, stopped).with_columns(known=slip), NOW)
+    with connect(bench.paths, read_only=True) as con:
+        at_stop, later = (maturity.delays(bench.spec, con, moment) for moment in (stopped, NOW))
+    assert at_stop.silence < DAY and abs(later.until - stopped) < 2 * DAY
+    assert at_stop.law is not None and later.law is not None
+    old = whole(judged, "precision").filter(pl.col("window_start") < (stopped - GIVE_UP * DAY).replace(tzinfo=None))
+    assert set(old["status"]) == {"ok"}
+
+
 def test_where_no_label_ever_came_nothing_is_known(tmp_path):
     _, judged = made(tmp_path, None, LATER)
     told = judged.filter(~pl.col("metric").is_in(["labelled_rate"]))
