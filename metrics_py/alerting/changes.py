@@ -113,7 +113,7 @@ class Change:
         )
 
 
-def take_out(streams: Streams, stream: int, live_from: int) -> Change:
+def take_out(streams: Streams, stream: int, live_from: int, began: int | None = None) -> Change:
     """Take the windows since the stream's change point out of its baseline, and describe the change.
 
     Parameters
@@ -124,6 +124,8 @@ def take_out(streams: Streams, stream: int, live_from: int) -> Change:
         Index of the stream.
     live_from : int
         First window that may belong to the change.
+    began : int, optional
+        First window of the change; by default the most likely one.
 
     Returns
     -------
@@ -133,7 +135,10 @@ def take_out(streams: Streams, stream: int, live_from: int) -> Change:
     history, baseline = streams.history, streams.baseline
     rows = history.rows(stream, live_from)
     rows = rows[np.isfinite(history.z[stream, rows])]
-    rows = rows[change_point(history.z[stream, rows][None, :]) :]
+    if began is None:
+        rows = rows[change_point(history.z[stream, rows][None, :]) :]
+    else:
+        rows = rows[streams.begins(stream, history.window[stream, rows]) >= began]
     streams.forget(stream, rows)
     slots = streams.config.slot(history.window[stream, rows])
     count, total = baseline.count[stream, slots], baseline.total[stream, slots]

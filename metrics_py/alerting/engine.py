@@ -25,7 +25,7 @@ from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 8
+STATE_VERSION = 9
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 

@@ -89,8 +89,8 @@ class Grouping:
             z[k, np.searchsorted(windows, own)] = scores
         return int(windows[change_point(z)])
 
-    def changed_at(self, stream: int, window: int) -> bool:
-        """Whether a change within `join_within` of a window is about as likely as the stream's own best.
+    def change_near(self, stream: int, window: int) -> int | None:
+        """First window after the most likely change within `join_within` of a window, if it is as good as any.
 
         However faint a change is, one that began `FAR` from the window is another.
 
@@ -103,16 +103,35 @@ class Grouping:
 
         Returns
         -------
-        bool
-            False where the stream has no window near it.
+        int or None
+            Number of a window; None where the stream has none near it, or its change was another.
         """
         windows, gain = self._gain(stream)
         config = self.states.config
-        if abs(int(windows[np.argmax(gain)]) - window) > FAR * config.back:
-            return False
+        if self.is_far(stream, window):
+            return None
         last = windows + self.states.stride[stream] - 1
         near = (windows - window <= config.join_within) & (window - last <= config.join_within)
-        return bool(near.any()) and bool(gain[near].max() >= gain.max() - PLAUSIBLE)
+        if not near.any() or gain[near].max() < gain.max() - PLAUSIBLE:
+            return None
+        return int(windows[near][np.argmax(gain[near])])
+
+    def is_far(self, stream: int, window: int) -> bool:
+        """Whether the stream's own most likely change began `FAR` from a window.
+
+        Parameters
+        ----------
+        stream : int
+            Position of the stream.
+        window : int
+            Number of the window.
+
+        Returns
+        -------
+        bool
+            Are they two changes, whatever else the streams have in common?
+        """
+        return abs(self.change_point(stream) - window) > FAR * self.states.config.back
 
     def co_moves(self, stream: int, other: int) -> bool:
         """Whether the changes of two streams from one window to the next go together lately.
@@ -141,22 +160,36 @@ class Grouping:
         step = max(int(self.states.stride[stream]), int(self.states.stride[other]))
         return is_together(*np.diff(levels)[:, np.diff(shared) == step])
 
-    def is_kin(self, stream: int, other: int) -> bool:
-        """Whether the streams are of one group (a column), or go together.
+    def belongs(self, stream: int, window: int, others: list[int]) -> bool:
+        """Whether a stream changed at a window, or is of one group with one of others, or goes together with one.
+
+        A slow season of a column is noticed by each of its statistics when it can. Streams of several columns that go
+        together, or of a group of many things (its name ends in a slash), have one cause only if they did not change
+        `FAR` from each other.
 
         Parameters
         ----------
         stream : int
             Position of the stream.
-        other : int
-            Position of the other.
+        window : int
+            First window after the change of the others.
+        others : list of int
+            Their positions.
 
         Returns
         -------
         bool
-            Is one enough reason to tell the other with it?
+            Is one cause likely?
         """
-        return self.states.groups[stream] == self.states.groups[other] or self.co_moves(stream, other)
+        if self.change_near(stream, window) is not None:
+            return True
+        group = self.states.groups[stream]
+        is_shared = any(self.states.groups[other] == group for other in others)
+        if is_shared and not group.endswith("/"):
+            return True
+        if self.is_far(stream, window):
+            return False
+        return is_shared or any(self.co_moves(stream, other) for other in others)
 
     def clusters(self, streams: list[int], strength: Floats) -> list[list[int]]:
         """Streams rejected in one window, grouped by cause.
@@ -178,8 +211,9 @@ class Grouping:
         while left:
             first, rest = left[0], left[1:]
             began = self.change_point(first)
-            began = self.common_change_point([first, *(each for each in rest if self.changed_at(each, began))])
-            group = [first, *(each for each in rest if self.changed_at(each, began) or self.is_kin(each, first))]
+            at_once = [each for each in rest if self.change_near(each, began) is not None]
+            began = self.common_change_point([first, *at_once])
+            group = [first, *(each for each in rest if self.belongs(each, began, [first]))]
             groups.append(group)
             left = [each for each in left if each not in group]
         return groups

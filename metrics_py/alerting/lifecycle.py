@@ -158,13 +158,17 @@ class Lifecycle:
                 if host is None:
                     alone.append(stream)
                 else:
-                    self._enter(host, stream, self._leave(decided, stream, float(adjusted[stream])))
+                    near = grouping.change_near(stream, self.incidents[host].change_point)
+                    self._enter(host, stream, self._leave(decided, stream, float(adjusted[stream]), near))
                     joined[host] = self.incidents[host]
             for group in grouping.clusters(alone, strength):
                 cause = self._enough(group, strength)
                 if cause:
                     began = grouping.common_change_point(cause)
-                    members = {each: self._leave(decided, each, float(adjusted[each])) for each in cause}
+                    members = {
+                        each: self._leave(decided, each, float(adjusted[each]), grouping.change_near(each, began))
+                        for each in cause
+                    }
                     opened.append(self._new(decided, family, began, members))
         return opened, list(joined.values())
 
@@ -194,9 +198,10 @@ class Lifecycle:
             self._enter(number, stream, member)
         return incident
 
-    def _leave(self, decided: int, stream: int, adjusted: float) -> Member:
+    def _leave(self, decided: int, stream: int, adjusted: float, near: int | None) -> Member:
+        """Take a change out of the baseline: the one that the incident's others had too, if it may be that."""
         evidence = float(self.states.evidence.total(np.array([stream]))[0])
-        change = take_out(self.states, stream, int(self.columns.live_from[stream]))
+        change = take_out(self.states, stream, int(self.columns.live_from[stream]), near)
         return change.member(self.states.names[stream], decided, evidence, adjusted)
 
     def _host(self, grouping: Grouping, stream: int, family: int, decided: int) -> int | None:
@@ -206,12 +211,9 @@ class Lifecycle:
         """
         for number in reversed(self.open_numbers.get(family, [])):
             incident = self.incidents[number]
-            if grouping.changed_at(stream, incident.change_point):
-                return number
-            if decided - max(member.joined_at for member in incident.members) > GROWS * self.states.config.back:
-                continue
-            open_members = np.flatnonzero(self.columns.incident == number).tolist()
-            if any(grouping.is_kin(stream, other) for other in open_members):
+            grows = decided - max(each.joined_at for each in incident.members) <= GROWS * self.states.config.back
+            open_members = np.flatnonzero(self.columns.incident == number).tolist() if grows else []
+            if grouping.belongs(stream, incident.change_point, open_members):
                 return number
         return None
 

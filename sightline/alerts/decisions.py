@@ -383,9 +383,10 @@ def _checkpoint(
 def group_of(asset: pl.Expr, column: pl.Expr) -> pl.Expr:
     """Streams of one column belong together, its data quality apart from its drift.
 
-    A feed that breaks must not hide in a season's open incident. Streams without a column belong to their asset.
+    A feed that breaks must not hide in a season's open incident. Streams without a column belong to their asset, a
+    group of many things (`Grouping.belongs`): its name ends in a slash.
     """
-    return pl.when(column == "").then(asset).otherwise(pl.concat_str(asset, column, separator="/"))
+    return pl.concat_str(asset, column, separator="/")
 
 
 def read_action(action: Mapping[str, Any]) -> dict[str, Any]:

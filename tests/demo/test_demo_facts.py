@@ -171,6 +171,7 @@ def test_facts_name_columns_streams_and_metrics_that_exist(tmp_path):
         f"{asset}/{column}/x" for asset in ("drift", "data_quality", "model_quality") for column in columns if column
     ]
     streams += [f"model_quality/{metric}" for metric in plan.quality_metrics(spec)]
+    streams += [f"model_quality/{plan.AUDITED_AS}{metric}" for metric in plan.quality_metrics(spec)]
     streams += [f"data_quality/{check.metric}" for check in plan.checks(spec) if check.metric]
     for fact in FACTS:
         assert {column for column, _ in fact.judgements} <= columns

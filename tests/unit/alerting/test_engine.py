@@ -164,6 +164,29 @@ def test_streams_that_go_up_and_down_together_are_one_incident():
     assert found == [["s0", "s1"], ["s2"]]
 
 
+def test_metrics_that_go_together_but_changed_months_apart_are_two_incidents():
+    """The first change is small: it takes the incident of the second to be noticed, and is no part of it."""
+    values = noise(260, 2, seed=21)
+    values[:, 1] = 0.9 * values[:, 0] + 0.4 * values[:, 1]
+    values[160:, 0] += 6
+    values[100:, 1] += 3
+    evidence = log(values, group=pl.lit("model_quality/")).with_columns(may_alarm=pl.col("window_start") >= day(165))
+    found = replay(evidence, daily()).incidents.sort("change_point")
+    assert found["streams"].to_list() == [["s1"], ["s0"]]
+    assert abs(found["change_point"][0] - day(100)) <= timedelta(days=3) and found["change_point"][1] == day(160)
+
+
+@pytest.mark.parametrize("seed", [23, 26, 31, 34])
+def test_a_member_that_may_have_changed_with_the_others_is_told_to_have_done_so(seed):
+    """Each by itself would be dated up to 23 days before the day on which all ten changed."""
+    values = noise(130, 30, seed=seed)
+    values[100:, :10] += 1.5
+    found = replay(log(values), daily())
+    (began,) = found.incidents["change_point"]
+    assert found.members.height >= 10
+    assert ((found.members["change_point"] - began).abs() <= timedelta(days=3)).all()
+
+
 def test_streams_rejected_at_once_for_two_causes_are_two_incidents():
     values = noise(200, 3)
     values[80:, 0] += 5

@@ -117,6 +117,6 @@ class TestDefaultWeights:
 
 
 def test_a_columns_data_quality_and_drift_are_groups_of_their_own():
-    frame = pl.DataFrame({"asset": ["drift", "data_quality", "data_quality"], "column": ["age", "age", ""]})
+    frame = pl.DataFrame({"asset": ["drift", "data_quality", "model_quality"], "column": ["age", "age", ""]})
     groups = frame.select(decisions.group_of(pl.col("asset"), pl.col("column"))).to_series().to_list()
-    assert groups == ["drift/age", "data_quality/age", "data_quality"]
+    assert groups == ["drift/age", "data_quality/age", "model_quality/"]
