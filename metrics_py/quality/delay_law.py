@@ -96,6 +96,8 @@ class DelayLaw:
         Delay, in windows, after which no label is waited for.
     more_comes : bool
         Labels still come for windows that are older than those it was learnt from.
+    settled_after : float
+        Age, in windows, from which on hardly any label changes any more; infinite while that is not known.
     """
 
     cells: pl.DataFrame
@@ -108,6 +110,7 @@ class DelayLaw:
     n_labels: int
     longest: float = np.inf
     more_comes: bool = False
+    settled_after: float = 0.0
 
     @property
     def n_cells(self) -> int:

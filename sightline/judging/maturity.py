@@ -22,7 +22,7 @@ from metrics_py.quality.delay_law import DelayLaw, fit, watched
 from metrics_py.quality.silence import FEWEST_REPORTED, weigh_reported
 from metrics_py.quality.table import NO_INTERVAL, quality_table
 from metrics_py.wording import percent
-from sightline.judging import silence
+from sightline.judging import revisions, silence
 from sightline.judging.frames import BY
 from sightline.judging.marts import has_mart, read_mart, with_all_versions
 from sightline.judging.missing_labels import LabelShares, label_shares
@@ -59,6 +59,8 @@ NOT_CORRECTED = "not corrected for the labels that are missing"
 """What is said of metrics whose sums are not kept by what the delay depends on."""
 
 LACKING = "fewer than is usual by now, and which are missing is not known: there is no interval"
+WILL_CHANGE = "some of these labels will be: there is no interval"
+UNTOLD = "so many of these labels still will be that they say nothing yet"
 STILL_COMING = f"labels are still coming: {NOT_CORRECTED}"
 HOUR = 3600
 
@@ -83,6 +85,9 @@ class Delays:
     silence: timedelta = timedelta(0)
     """In which, or in shorter ones, nine tenths of the time between two hours with new labels pass."""
 
+    revised: revisions.Revisions | None = None
+    """How labels change after they were set; None where hardly any does."""
+
     def lacking(self) -> list[datetime]:
         """Windows (naive UTC) with fewer labels than is usual for their age."""
         return self.shares.lacking() if self.shares is not None else []
@@ -90,6 +95,13 @@ class Delays:
     def learnt(self, window: timedelta) -> LearntDelays | None:
         """What a monitor's file may leave open, from the law of a spec that does not say it."""
         return None if self.law is None else learnt_from(self.law, self.silence, window)
+
+    def to_change(self, spec: MonitorSpec, start: datetime) -> tuple[bool, bool]:
+        """Whether labels of the window that begins at `start` may still change, and whether too many."""
+        if self.revised is None:
+            return False, False
+        age = (self.until - start) / spec.window
+        return age < self.revised.settled_after, age < self.revised.told_after
 
     def slowest(self, spec: MonitorSpec, start: datetime) -> float:
         """Share of the labels of every kind of row that is in, of the window that begins at `start`."""
@@ -147,12 +159,14 @@ def _learn(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime, new
     waited = _by_outcome(spec, arrivals)
     waited = waited.filter(label_class=POSITIVE) if spec.is_silence_negative else waited
     law = fit(waited, ages.select("window_start", "age"), longest=_give_up(spec))
+    revised = revisions.learn(spec, con, since, until, waited, ages)
+    law = law if revised is None else replace(law, settled_after=revised.settled_after)
     if _is_open(spec) and _older(spec, con, arrivals, since, until) >= STILL_COME:
         law = replace(law, more_comes=True)
     if spec.is_silence_negative:
-        return Delays(law if silence.usable(law, pause) else None, until, silence.not_compared(ages), pause)
+        return Delays(law if silence.usable(law, pause) else None, until, silence.not_compared(ages), pause, revised)
     known = law if law.n_cells else None
-    return Delays(known, until, label_shares(ages, known, _give_up(spec)), pause)
+    return Delays(known, until, label_shares(ages, known, _give_up(spec)), pause, revised)
 
 
 def _older(
@@ -307,7 +321,7 @@ def corrected(
     whole = pl.col("segment") == "all"
     found = complete(weighed, _tables, _evaluate(spec), known.law, BY, whole, "window_start")
     states = found.states.join(_states_of_parts(spec, con, known, young), on="window_start")
-    return _joined(spec, known.law, plain, found.table, states)
+    return _joined(spec, known, plain, found.table, states)
 
 
 def _young_parts(spec: MonitorSpec, known: Delays, keys: Sequence[str], parts: pl.DataFrame | None) -> pl.DataFrame:
@@ -325,27 +339,30 @@ def _young_parts(spec: MonitorSpec, known: Delays, keys: Sequence[str], parts: p
 def _states_of_parts(
     spec: MonitorSpec, con: duckdb.DuckDBPyConnection, known: Delays, parts: pl.DataFrame
 ) -> pl.DataFrame:
-    """``window_start, slowest, share, expected, lacking``: as mature as the youngest part, lacking where one lacks."""
+    """``window_start, slowest, share, expected``: of the youngest part; ``lacking, unsettled, untold``: of any part."""
     assert known.shares is not None
     starts = parts["part"].unique().sort()
     slowest = [known.slowest(spec, start.replace(tzinfo=UTC)) for start in starts]
+    change = [known.to_change(spec, start.replace(tzinfo=UTC)) for start in starts]
+    of_law = {"slowest": slowest, **{name: [c[i] for c in change] for i, name in enumerate(("unsettled", "untold"))}}
     counts = read_mart(con, "label_counts", [spec.key(start) for start in starts]).filter(pl.col("segment") == "all")
     n = counts.group_by(part="window_start").agg(n=pl.col("n_predictions").sum().cast(pl.Float64))
     joined = (
-        parts.join(pl.DataFrame({"part": starts, "slowest": slowest}), on="part")
+        parts.join(pl.DataFrame({"part": starts, **of_law}), on="part")
         .join(known.shares.windows.rename({"window_start": "part"}), on="part", how="left")
         .join(n, on="part", how="left")
     )
     mean = {name: (pl.col(name) * pl.col("n")).sum() / pl.col("n").sum() for name in ("share", "expected")}
-    return joined.group_by("window_start").agg(pl.col("slowest").min(), pl.col("lacking").any(), **mean)
+    any_part = pl.col("lacking", "unsettled", "untold").any()
+    return joined.group_by("window_start").agg(pl.col("slowest").min(), any_part, **mean)
 
 
 def _is_young(spec: MonitorSpec, known: Delays, key: str, share: float) -> bool:
-    """Whether labels of some kind of row, up to this share, are still to come."""
+    """Whether labels of some kind of row, up to this share, are still to come, or to change."""
     start = spec.window_start(key)
     is_waited_for = (known.until - start) / spec.window < _give_up(spec)
     is_coming = known.law is None or known.law.hides_a_tail or known.slowest(spec, start) < share
-    return is_waited_for and is_coming
+    return (is_waited_for and is_coming) or known.to_change(spec, start)[0]
 
 
 def _give_up(spec: MonitorSpec) -> float:
@@ -418,9 +435,11 @@ def _evaluate(spec: MonitorSpec) -> Evaluate:
 
 
 def _joined(
-    spec: MonitorSpec, law: DelayLaw, naive: pl.DataFrame, table: pl.DataFrame, states: pl.DataFrame
+    spec: MonitorSpec, known: Delays, naive: pl.DataFrame, table: pl.DataFrame, states: pl.DataFrame
 ) -> pl.DataFrame:
-    """The naive table with corrected numbers and states where labels are missing."""
+    """The naive table with corrected numbers and states where labels are missing, or will change."""
+    law, revised = known.law, known.revised.words if known.revised is not None else ""
+    assert law is not None
     numbers = ("value", "ci_low", "ci_high", "stabilised_value", "variance")
     news = table.select(*BY, "metric", "final_half", **{f"new_{name}": name for name in numbers}, is_new=pl.lit(True))
     joined = naive.join(news, on=[*BY, "metric"], how="left", maintain_order="left").join(
@@ -432,35 +451,38 @@ def _joined(
     is_few = pl.lit(is_reported) & (pl.col("slowest") < MATURE_SHARE) & (pl.col("seen") < FEWEST_REPORTED)
     is_unknown = (pl.col("slowest") < IDENTIFIABLE_SHARE) | pl.lit(law.hides_a_tail)
     is_impossible = pl.lit(is_reported) & silence.is_impossible(spec, "new_value")
-    is_blind = is_young & is_good & (is_unknown | is_few | is_impossible)
+    is_untold, is_unsettled = (pl.col(name).fill_null(value=False) for name in ("untold", "unsettled"))
+    is_blind = is_young & is_good & (is_unknown | is_few | is_impossible | is_untold)
     is_new = is_young & is_good & pl.col("is_new").fill_null(False)
     narrow = pl.max_horizontal(pl.lit(SETTLED), (pl.col("new_ci_high") - pl.col("new_ci_low")) / 6)
     is_settled = ~is_new | (pl.col("final_half") <= narrow).fill_null(True)
     is_mature = (pl.col("slowest") >= MATURE_SHARE) & is_settled
     is_lacking = is_young & pl.col("lacking").fill_null(value=False)
-    is_provisional = is_young & (pl.col("status") == "ok") & ~is_blind & (~is_mature | is_lacking)
+    is_provisional = is_young & (pl.col("status") == "ok") & ~is_blind & (~is_mature | is_lacking | is_unsettled)
     share_in = pl.coalesce("share_in", "slowest")
     share_in = pl.when(is_lacking).then(pl.col("share") / pl.col("expected") * share_in).otherwise(share_in)
     told = _share_in_words(share_in, is_new, is_lacking, is_reported=is_reported)
+    told = pl.when(is_unsettled).then(pl.lit(f"{revised}; {WILL_CHANGE}")).otherwise(told)
     unknown = pl.when(is_unknown).then(pl.lit(_unknown(law))).otherwise(pl.lit(silence.FEW))
+    unknown = pl.when(is_untold).then(pl.lit(f"{revised}; {UNTOLD}")).otherwise(unknown)
     states_told = {
         "status": (pl.lit("insufficient_data"), pl.lit("provisional")),
         "reason": (unknown, told),
         "reason_code": (pl.lit("not_identifiable"), pl.lit("provisional")),
     }
-    nothing = is_blind | (is_young & ~is_good)
-    gone = {name: nothing | (is_provisional & is_lacking & pl.lit(name.startswith("ci_"))) for name in numbers}
+    nothing, is_open = is_blind | (is_young & ~is_good), is_lacking | is_unsettled
+    gone = {name: nothing | (is_provisional & is_open & pl.lit(name.startswith("ci_"))) for name in numbers}
     return joined.with_columns(
         pl.when(is_young).then("value").alias(NAIVE),
         maturity=pl.when(is_young).then(share_in),
-        is_biased=is_provisional & ~is_new,
+        is_biased=is_provisional & (~is_new | is_unsettled),
         **{name: pl.when(gone[name]).then(None).when(is_new).then(f"new_{name}").otherwise(name) for name in numbers},
         **{
             name: pl.when(is_blind).then(blind).when(is_provisional).then(open_).otherwise(name)
             for name, (blind, open_) in states_told.items()
         },
     ).drop(
-        *("is_new", "final_half", "slowest", "seen", "share_in", "share", "expected", "lacking"),
+        *("is_new", "final_half", "slowest", "seen", "share_in", "share", "expected", "lacking", "unsettled", "untold"),
         *(f"new_{n}" for n in numbers),
     )
 

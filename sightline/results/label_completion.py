@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from metrics_py.quality.completed import MATURE_SHARE
@@ -17,10 +19,16 @@ PROVISIONAL = "provisional_windows"
 
 
 def publish_law(paths: MonitorPaths, law: DelayLaw | None) -> None:
-    """Keep ``slowest``, the share of labels of every kind of row that is in, by ``age`` (windows since one began)."""
+    """Keep ``slowest``, the share of labels of every kind of row that is in, by ``age`` (windows since one began).
+
+    And ``settled``: whether they hardly change any more.
+    """
     if law is not None:
-        slowest = [law.slowest(age) for age in law.starts.tolist()]
-        write_snapshot(paths, SNAPSHOT, pl.DataFrame({"age": law.starts, "slowest": slowest}))
+        last = [law.settled_after] if math.isfinite(law.settled_after) else []
+        ages: list[float] = np.unique([*law.starts, *last]).tolist()
+        slowest = [law.slowest(age) for age in ages]
+        settled = [age >= law.settled_after for age in ages]
+        write_snapshot(paths, SNAPSHOT, pl.DataFrame({"age": ages, "slowest": slowest, "settled": settled}))
 
 
 def mature_after(paths: MonitorPaths, window: timedelta) -> timedelta | None:
@@ -34,6 +42,8 @@ def mature_after(paths: MonitorPaths, window: timedelta) -> timedelta | None:
         Length of one window.
     """
     curve = read_snapshot(paths, SNAPSHOT)
+    if curve is not None and "settled" in curve.columns:  # an earlier release did not know of revisions
+        curve = curve.filter("settled")
     reached = None if curve is None else curve.filter(pl.col("slowest") >= MATURE_SHARE)["age"].min()
     return reached * window if isinstance(reached, float) else None
 

@@ -270,6 +270,32 @@ def test_labels_with_an_impossible_time_stop_no_clock(tmp_path):
     assert now.law is not None and now.law.starts[-1] <= DAYS + 1, "no delay is longer than what has passed"
 
 
+def test_labels_that_are_revised_later_are_not_final_until_then(tmp_path):
+    """All are 0 after half a day; charge-backs make a fifth of them 1 after days or weeks."""
+    made, truth, rng = scored(DAYS, 200, 354)
+    at = made["timestamp"]
+    first = pl.DataFrame({"prediction_id": made["prediction_id"], "label": 0, "known": at + timedelta(hours=12)})
+    late = [t + timedelta(days=float(d)) for t, d in zip(at, 1 + rng.exponential(4, len(at)), strict=True)]
+    second = first.with_columns(label=pl.lit(1), known=pl.Series(late)).filter(pl.Series(truth == 1))
+    labels = pl.concat([first.cast({"label": pl.Int64}), second.cast({"label": pl.Int64})])
+    bench = Bench(open_spec(observed_at="known", give_up_after="40d"), Home(tmp_path), made, labels)
+    found = judged(bench, labels.filter(pl.col("known") <= NOW.replace(tzinfo=None)).sort("known"), NOW)
+    rows = found.filter(metric="accuracy").sort("window_start")
+    final = made.with_columns(right=pl.Series((made["score"].to_numpy() >= 0.5) == truth), day=at.dt.truncate("1d"))
+    rows = rows.join(final.group_by(window_start="day").agg(final=pl.col("right").mean()), on="window_start")
+    good = rows.filter(status="ok")
+    assert len(good) > 55 and ((good["value"] - good["final"]).abs() < 0.02).all()
+    waits = rows.filter(pl.col("status") != "ok").sort("window_start")
+    assert len(waits) >= 15 and waits["window_start"].max() == rows["window_start"].max()
+    assert waits["ci_low"].null_count() == len(waits) and waits["reason"].str.contains("labels are revised").all()
+    newest = waits.tail(10)
+    assert set(newest["status"]) == {"insufficient_data"} and newest["value"].null_count() == 10
+    told = waits.filter(status="provisional")
+    assert len(told) and ((told["value"] - told["final"]).abs() < 0.05).all()
+    ripe = mature_after(bench.paths, bench.spec.window)
+    assert ripe is not None and timedelta(days=15) < ripe < timedelta(days=30), "judged again when they are settled"
+
+
 def test_several_classes_are_corrected_where_the_sums_are_kept(tmp_path):
     """Class b is known late: its share, and accuracy with it, is too low among the early labels."""
     rng = np.random.default_rng(83)

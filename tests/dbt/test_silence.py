@@ -238,6 +238,26 @@ def test_one_report_of_1970_hides_neither_the_others_nor_that_a_feed_stopped(tmp
     assert set(old["status"]) == {"ok"}
 
 
+def test_reports_that_are_taken_back_later_are_not_counted_as_final(tmp_path):
+    """Half as many false reports as there are frauds come within days, and are taken back a week later."""
+    bench = frauds(tmp_path / "rows")
+    rng = np.random.default_rng(34)
+    silent = bench.inferences.filter(~pl.col("prediction_id").is_in(bench.labels["prediction_id"].implode()))
+    wrong = silent.sample(len(bench.labels) // 2, seed=35)
+    soon = [at + float(d) * DAY for at, d in zip(wrong["timestamp"], rng.exponential(2, len(wrong)), strict=True)]
+    false = pl.DataFrame({"prediction_id": wrong["prediction_id"], "label": "fraud", "known": soon, "retracted": False})
+    back = false.with_columns(known=pl.col("known") + 7 * DAY, retracted=pl.lit(value=True))
+    bench.labels = pl.concat([bench.labels.with_columns(retracted=False), false, back])
+    _, judged = made(tmp_path / "home", until(bench, NOW), NOW)
+    rows = whole(judged, "precision")
+    young = rows.filter(pl.col("window_start") >= (NOW - 8 * DAY).replace(tzinfo=None))
+    assert set(young["status"]) == {"insufficient_data"} and young["value"].null_count() == len(young)
+    assert young["reason"].str.contains("taken back").any() and young["naive_value"].is_not_null().any()
+    provisional = rows.filter(status="provisional")
+    is_unsettled = provisional["reason"].str.contains("taken back")
+    assert provisional.filter(is_unsettled)["ci_low"].null_count() == is_unsettled.sum()
+
+
 def test_where_no_label_ever_came_nothing_is_known(tmp_path):
     _, judged = made(tmp_path, None, LATER)
     told = judged.filter(~pl.col("metric").is_in(["labelled_rate"]))
