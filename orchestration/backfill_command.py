@@ -85,14 +85,12 @@ def _next_range(home: Home, spec: MonitorSpec) -> tuple[str, str, tuple[str, ...
     """The earliest range of stale windows and why they are; a run may change what is stale, so it is asked again."""
     monitor = Monitor(spec, home, models_of(ensure_manifest(home)))
     causes: dict[str, list[str]] = {}
-    worked_up: set[str] = set()
     with dagster_instance(home) as instance:
         for flow in flows_of(spec):
             listing = look(monitor, flow, Cursor(), instance)
-            worked_up |= listing.done.keys()
             for key, why in stale_windows(spec, flow, listing).items():
                 causes.setdefault(key, []).append(f"{flow}|{why.token}")
-    never = _after_history(spec, causes) - worked_up
+    never = _after_history(spec, causes)
     ranges = contiguous(spec, causes, MAX_WINDOWS_PER_RUN, bridge=MAX_BRIDGED, never=never)
     if not ranges:
         return None

@@ -101,7 +101,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         done = progress.done(flow)
         inferences = progress.changes(["inferences"])
         newest = max((key for key in inferences if is_key(spec, key)), default=None)
-        fed_at = progress.first_loaded("inferences", newest) if newest else None
+        fed_at = progress.first_received("inferences", newest) if newest else None
         changes = inferences
         if flow == DELAYED.name:
             changes = {key: position for key, position in inferences.items() if key in done}

@@ -52,7 +52,7 @@ class Listing:
     now : datetime
         The clock, UTC.
     fed_at : datetime or None
-        When the data of the newest window that holds some came into the lake.
+        When the data of the newest window that holds some were received.
     inputs_wait : collection of window keys
         Delayed flow: windows whose inferences the immediate flow has never judged, and has not given up.
     mature_after : timedelta or None
@@ -129,9 +129,10 @@ def _named(passed: Sequence[datetime]) -> str:
 def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]:
     """Windows that must be judged when they close.
 
-    Those with data and, without labels to wait for, the silent ones between them and, where data came in as they were
-    made, for a while after them: the end of a history that was loaded later is no outage. With labels the silent ones
-    between are judged where sliding windows (`quality.windows`) end with them.
+    Those with data and, without labels to wait for, the silent ones between them and, where data were received as they
+    were made, for a while after them: the end of a history that was received later is no outage. When they were loaded
+    plays no part: the windows are the same however often and late somebody looked. With labels the silent ones between
+    are judged where sliding windows (`quality.windows`) end with them.
     """
     first, current = spec.key(spec.first_window), spec.key(listing.now)
     known = sorted(key for key in {*listing.changes, *listing.with_data} if first <= key <= current)
@@ -145,5 +146,5 @@ def _judged_windows(spec: MonitorSpec, flow: str, listing: Listing) -> list[str]
 
 
 def late(spec: MonitorSpec, key: str) -> datetime:
-    """Data of a window that come into the lake after this moment are history."""
+    """Data of a window that are received after this moment are history."""
     return closes_at(spec, key) + spec.deadlines["inferences"]

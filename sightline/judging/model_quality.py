@@ -25,7 +25,7 @@ from sightline.judging.sliding import as_sums, ends_of, parts_of, sums_at_once
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 from sightline.spec.stretches import SlidingWindow, sliding_windows
-from sightline.spec.windows import matures_at
+from sightline.spec.windows import closes_at, matures_at
 
 ASSET = "model_quality"
 NOT_DUE = "the labels are not due yet"
@@ -156,7 +156,7 @@ def _sliding(work: Work, known: maturity.Delays, over: SlidingWindow) -> Judged:
     Sums of the same aggregates; evidence is a block's, so that no row is counted twice.
     """
     spec, now = work.spec, work.now
-    ends = ends_of(spec, work.paths, work.keys, over)
+    ends = ends_of(spec, work.paths, _begun(work), over)
     parcels = [_sums(work, known, parcel, over) for parcel in sums_at_once(ends, over)]
     tables = [table for table in parcels if table is not None]
     whole = scope_of(spec, ends, over.ending)
@@ -171,6 +171,13 @@ def _sliding(work: Work, known: maturity.Delays, over: SlidingWindow) -> Judged:
     blocks = _streams(spec, table, maturity.immature(spec, ends, now, known))
     blocks = blocks.filter(over.ends_block(spec, pl.col("window_start"))).with_columns(named)
     return Judged(_not_due(spec, judged, ends, now), quality_evidence(blocks, ASSET), whole)
+
+
+def _begun(work: Work) -> list[str]:
+    """Windows of the run that have closed, or hold predictions by now: with an empty one that is open none ends yet."""
+    filled = set(read_mart(work.con, "label_counts", work.keys)["window_start"])
+    starts = {key: work.spec.window_start(key).replace(tzinfo=None) for key in work.keys}
+    return [key for key, start in starts.items() if start in filled or work.now >= closes_at(work.spec, key)]
 
 
 def _sums(work: Work, known: maturity.Delays, ends: Sequence[str], over: SlidingWindow) -> pl.DataFrame | None:

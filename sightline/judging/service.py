@@ -59,9 +59,9 @@ def _had_errors(con: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _volume(sums: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """Predictions per window; a closed window without any has a row of its own."""
+    """Predictions per window; a closed window without any has a row of its own, of an open one nothing is known yet."""
     counted = sums.select(*BY, "n_rows")
-    empty = windows.join(counted.select("window_start").unique(), on="window_start", how="anti")
+    empty = windows.filter("closed").join(counted.select("window_start").unique(), on="window_start", how="anti")
     zero = empty.select(
         "window_start",
         model_version=pl.lit("all"),

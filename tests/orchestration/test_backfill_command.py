@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -80,3 +81,16 @@ def test_the_end_of_a_history_that_is_loaded_with_its_labels_is_no_outage(tmp_pa
         assert [loaded.day(n) for n in range(16)] == [key for key in judged if key <= loaded.day(15)]
         assert not set(judged) & {loaded.day(n) for n in range(16, 20)}, "days after the end of the history"
         assert max(progress.changes(["labels"])) == loaded.day(13)
+
+
+def test_a_feed_that_stopped_before_anybody_looked_is_told(tmp_path, monkeypatch):
+    """Its file was received as the last day ended: the days after are an outage, today is open and not told yet."""
+    stopped = make_workshop(tmp_path / "home", days=16, ended_days_ago=3)
+    received = stopped.churn.window_start(stopped.day(16)).timestamp() + 3600
+    for file in stopped.home.monitor("churn").landing_inferences.iterdir():
+        os.utime(file, (received, received))
+    monkeypatch.setenv("DAGSTER_HOME", str(stopped.home.dagster))
+    monkeypatch.setenv("SIGHTLINE_HOME", str(stopped.home.root))
+    code, told = sightline(stopped, "backfill", "churn")
+    assert code == 1 and f"data_quality/row_volume in 3 windows ({stopped.day(16)} to {stopped.day(18)})" in told, told
+    assert [n_rows(stopped, stopped.day(day)) for day in range(15, 20)] == [[ROWS_PER_DAY], [0], [0], [0], []]

@@ -57,9 +57,9 @@ class Progress:
         )
         return dict(self.con.execute(sql, list(kinds)))
 
-    def first_loaded(self, kind: str, key: str) -> datetime | None:
-        """When the first rows of a window came into the lake; None while there are none."""
-        sql = """SELECT min(loaded_at) FROM window_changes JOIN batches USING (batch_id)
+    def first_received(self, kind: str, key: str) -> datetime | None:
+        """When the first rows of a window were received, whenever they were loaded; None while there are none."""
+        sql = """SELECT min(received_at) FROM window_changes JOIN batches USING (batch_id)
                  WHERE window_changes.kind = ? AND window_key = ? AND window_changes.n_rows > 0"""
         found = self.con.execute(sql, [kind, key]).fetchone()[0]
         return None if found is None else datetime.fromisoformat(found).astimezone(UTC)

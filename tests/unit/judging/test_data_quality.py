@@ -54,9 +54,9 @@ class TestService:
     def test_an_open_window_is_not_judged_by_its_volume(self, spec, home, con):
         put(con, "service_health", 1, n_rows=3, n_errors=0, n_latency=0, sum_latency_ms=0.0)
         found = judge(spec, home, con, [1, 2], now=datetime(2026, 1, 2, 12, tzinfo=UTC))
-        for window in (1, 2):
-            assert one(found.judgements, "n_rows", window)["status"] == "insufficient_data"
-        assert found.evidence.filter(pl.col("statistic") == "n_rows")["value"].to_list() == [None, None]
+        assert one(found.judgements, "n_rows", 1)["reason_code"] == "window_open"
+        assert set(found.judgements["window_start"]) == {day(1)}, "of an open window without rows nothing is known"
+        assert found.evidence.filter(pl.col("statistic") == "n_rows")["value"].to_list() == [None]
 
     def test_latency_quantiles_are_exact_to_one_per_cent(self, spec, home, con):
         values = np.random.default_rng(1).lognormal(3, 1, 5000)
