@@ -44,6 +44,8 @@ class Calibration:
         Mean score bin of these rows.
     rows : ndarray, shape (256,)
         Labelled reference rows of each score bin.
+    positives : ndarray, shape (256,)
+        Those of them that are positive.
     """
 
     block: IntArray
@@ -51,6 +53,7 @@ class Calibration:
     n: FloatArray
     centre: FloatArray
     rows: FloatArray
+    positives: FloatArray
 
     @property
     def weights(self) -> FloatArray:
@@ -129,7 +132,7 @@ def fit(n: FloatArray, positive: FloatArray) -> Calibration:
     """
     from scipy.optimize import isotonic_regression  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
 
-    group = _groups(n)
+    group = score_groups(n)
     rows = np.bincount(group, n)
     found = cast("Any", isotonic_regression)(np.bincount(group, positive) / rows, weights=rows)
     starts: IntArray = found.blocks
@@ -141,11 +144,23 @@ def fit(n: FloatArray, positive: FloatArray) -> Calibration:
         np.bincount(block, n).astype(np.float64),
         np.bincount(block, n * np.arange(N_SCORE_BINS)) / np.bincount(block, n),
         n,
+        positive,
     )
 
 
-def _groups(n: FloatArray) -> IntArray:
-    """Group of each score bin, from the rows of the reference in each."""
+def score_groups(n: FloatArray) -> IntArray:
+    """Group of each score bin; each holds some rows.
+
+    Parameters
+    ----------
+    n : ndarray, shape (256,)
+        Rows of the reference in each, effective ones where rows are weighted.
+
+    Returns
+    -------
+    integer ndarray, shape (256,)
+        Numbers of the groups, which rise with the score.
+    """
     enough = max(n.sum() / MOST_GROUPS, ROWS_PER_GROUP)
     starts, rows, first = [0], 0.0, 0
     for score_bin, more in enumerate(n):

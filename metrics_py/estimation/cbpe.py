@@ -79,6 +79,7 @@ def estimate(
     min_rows: int,
     by: Sequence[str],
     more: Sequence[QualityMetric] = (),
+    assumed: str = ASSUMED,
 ) -> pl.DataFrame:
     """Estimated quality with intervals for the realised value, one row per group and metric.
 
@@ -97,6 +98,8 @@ def estimate(
         Key columns.
     more : sequence of QualityMetric, optional
         Metrics of the decisions besides `ESTIMATED`, such as `metrics_py.quality.business_value.business_value`.
+    assumed : str, optional
+        What is said of every value that is told: how it is estimated, and what that assumes.
 
     Returns
     -------
@@ -136,7 +139,7 @@ def estimate(
                 told = _state(metric, known_all, int(n[k]), unseen[k], known, min_rows) or _vague(
                     metric, blur, decided[k]
                 )
-                told = told or ("ok", ASSUMED, "estimated")
+                told = told or ("ok", assumed, "estimated")
                 numbers = (value, low, high) if told[0] == "ok" else (None, None, None)
                 row = (first + k, metric.name, *numbers, int(n[k]), *told, variance if told[0] == "ok" else None)
                 rows.append(row)

@@ -9,16 +9,18 @@ from typing import Any
 import polars as pl
 
 from metrics_py.estimation.cbpe import Z95
-from sightline.judging import maturity
+from sightline.judging import maturity, weighted_estimates
 from sightline.judging.estimate_record import with_caveats
-from sightline.judging.estimators import Estimator, estimator_of
+from sightline.judging.estimators import BinaryEstimator, Estimator, estimator_of, untold
 from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform
 from sightline.judging.marts import has_mart, read_mart, with_all_versions
 from sightline.judging.reference_bounds import with_bounds
+from sightline.spec.flows import is_weighted
 from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import ESTIMATED_AS
 from sightline.spec.windows import closes_at, keys_between, matures_at, next_key, settled_at
 from sightline.warehouse.reference import load_reference
+from sightline.warehouse.row_samples import LABELLED, labelled_rows
 
 ASSET = "estimated_quality"
 ALIKE = "its interval takes the rows of a window as independent: the reference has too few windows to tell"
@@ -26,6 +28,10 @@ ALIKE = "its interval takes the rows of a window as independent: the reference h
 FROZEN_BEFORE = (
     "the reference was frozen by an earlier release, which did not count what estimates learn from: materialize "
     "`reference` with the config `rebuild: true`"
+)
+FROZEN_WITHOUT_ROWS = (
+    "the reference was frozen without the rows that are weighted to each window's inputs: materialize `reference` with "
+    "the config `rebuild: true`"
 )
 
 
@@ -40,7 +46,7 @@ def judge(work: Work) -> Judged:
         return Judged(conform(pl.DataFrame(schema=dict.fromkeys(BY, pl.String))), nothing)
     counts = with_all_versions(spec, estimator.counts(work.con, work.keys))
     tables = [
-        _estimated(estimator, counts.filter(pl.col("window_key").is_in(list(keys))), known)
+        _estimated(work, estimator, counts.filter(pl.col("window_key").is_in(list(keys))), known)
         for known, keys in references(work, estimator)
     ]
     table = pl.concat(tables).with_columns(column=pl.lit(""), metric=ESTIMATED_AS + pl.col("metric"))
@@ -70,10 +76,13 @@ class Known:
         As the estimator learnt it.
     between : mapping of metric to float, or None
         Variance between windows beyond that of independent outcomes; None where there are too few windows.
+    rows : DataFrame or None
+        A sample of its labelled rows, where estimates are made from weighted ones.
     """
 
     model: Any
     between: Mapping[str, float] | None = None
+    rows: pl.DataFrame | None = None
 
 
 def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | str, Sequence[str]]]:
@@ -90,7 +99,11 @@ def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | str, 
             yield FROZEN_BEFORE, work.keys
             return
         model = estimator.learn(quality[estimator.marts[1]].filter(pl.col("segment") == "all")) if quality else None
-        yield from _of_file(work, estimator, model)
+        rows = quality.get(LABELLED)
+        if is_weighted(spec) and model is not None and rows is None:
+            yield FROZEN_WITHOUT_ROWS, work.keys
+            return
+        yield from _of_file(work, estimator, model, rows)
         return
     if reference.kind == "window":
         known = maturity.delays(spec, work.con, work.now)
@@ -109,7 +122,9 @@ def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | str, 
         yield _learnt(work, estimator, [k for k in before if settled_at(spec, k) <= seen]), [key]
 
 
-def _of_file(work: Work, estimator: Estimator, model: Any) -> Iterator[tuple[Known | str, Sequence[str]]]:
+def _of_file(
+    work: Work, estimator: Estimator, model: Any, rows: pl.DataFrame | None
+) -> Iterator[tuple[Known | str, Sequence[str]]]:
     """A file has no windows: how much those differ, the first ones of the history tell, from when their labels are due.
 
     As many as the alert engine warms up on.
@@ -125,7 +140,7 @@ def _of_file(work: Work, estimator: Estimator, model: Any) -> Iterator[tuple[Kno
     between = _between(work, estimator, early, model) if later else None
     for known, keys in ((None, [key for key in work.keys if key not in set(later)]), (between, later)):
         if keys:
-            yield Known(model, known), keys
+            yield Known(model, known, rows), keys
 
 
 def _between(work: Work, estimator: Estimator, keys: Sequence[str], model: Any) -> Mapping[str, float] | None:
@@ -146,27 +161,20 @@ def _learnt(work: Work, estimator: Estimator, keys: Sequence[str]) -> Known | st
     if not keys or not has_mart(work.con, estimator.marts[1]):
         return estimator.not_known
     model = estimator.learn(read_mart(work.con, estimator.marts[1], keys).filter(pl.col("segment") == "all"))
-    return estimator.not_known if model is None else Known(model, _between(work, estimator, keys, model))
+    if model is None:
+        return estimator.not_known
+    rows = labelled_rows(work.con, work.spec, work.paths, keys) if is_weighted(work.spec) else None
+    return Known(model, _between(work, estimator, keys, model), rows)
 
 
-def _estimated(estimator: Estimator, counts: pl.DataFrame, known: Known | str) -> pl.DataFrame:
-    if isinstance(known, Known):
-        return _widened(estimator, estimator.estimate(counts, known.model), known.between)
-    named = pl.DataFrame({"metric": list(estimator.metrics)})
-    unknown = counts.group_by(BY).agg(n=pl.col("n").sum()).join(named, how="cross")
-    number = pl.lit(None, dtype=pl.Float64)
-    return unknown.select(
-        *BY,
-        "metric",
-        value=number,
-        ci_low=number,
-        ci_high=number,
-        n="n",
-        status=pl.lit("insufficient_data"),
-        reason=pl.lit(known),
-        reason_code=pl.lit("no_labels"),
-        variance=number,
-    )
+def _estimated(work: Work, estimator: Estimator, counts: pl.DataFrame, known: Known | str) -> pl.DataFrame:
+    if isinstance(known, str):
+        return untold(estimator, counts, known, "no_labels")
+    if isinstance(estimator, BinaryEstimator) and known.rows is not None:
+        table = weighted_estimates.estimate(work, estimator, counts, known.model, known.rows)
+    else:
+        table = estimator.estimate(counts, known.model)
+    return _widened(estimator, table, known.between)
 
 
 def _widened(estimator: Estimator, table: pl.DataFrame, between: Mapping[str, float] | None) -> pl.DataFrame:

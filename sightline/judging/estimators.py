@@ -17,6 +17,7 @@ from metrics_py.quality.binary_metrics import BINARY
 from metrics_py.quality.business_value import business_value, value_matrix
 from metrics_py.quality.definition import QualityMetric
 from metrics_py.quality.regression_metrics import REGRESSION
+from metrics_py.reasons import ReasonCode
 from sightline.judging.frames import BY
 from sightline.judging.marts import read_mart
 from sightline.spec.flows import is_estimated, is_value_estimated
@@ -83,10 +84,10 @@ class BinaryEstimator:
         least, positive = self.spec.quality.min_labels, self.spec.positive_class
         return between_windows(counts, outcomes, model, positive=positive, min_rows=least, more=self.more)
 
-    def estimate(self, counts: pl.DataFrame, model: Calibration) -> pl.DataFrame:
+    def estimate(self, counts: pl.DataFrame, model: Calibration, assumed: str = cbpe.ASSUMED) -> pl.DataFrame:
         """Estimates of each window, version and segment."""
         least, positive = self.spec.quality.min_labels, self.spec.positive_class
-        return cbpe.estimate(counts, model, positive=positive, min_rows=least, by=BY, more=self.more)
+        return cbpe.estimate(counts, model, positive=positive, min_rows=least, by=BY, more=self.more, assumed=assumed)
 
 
 class ClassesEstimator:
@@ -149,6 +150,26 @@ class RegressionEstimator:
     def estimate(self, counts: pl.DataFrame, model: dle.ErrorSizes) -> pl.DataFrame:
         """Estimates of each window, version and segment."""
         return dle.estimate(counts, model, min_rows=self.spec.quality.min_labels, by=BY)
+
+
+def untold(estimator: Estimator, counts: pl.DataFrame, reason: str, code: ReasonCode) -> pl.DataFrame:
+    """No value for any group and metric, and why."""
+    named = pl.DataFrame({"metric": list(estimator.metrics)})
+    number = pl.lit(None, dtype=pl.Float64)
+    return (
+        counts.group_by(BY)
+        .agg(n=pl.col("n").sum())
+        .join(named, how="cross")
+        .select(
+            *(*BY, "metric"),
+            **dict.fromkeys(("value", "ci_low", "ci_high"), number),
+            n="n",
+            status=pl.lit("insufficient_data"),
+            reason=pl.lit(reason),
+            reason_code=pl.lit(code),
+            variance=number,
+        )
+    )
 
 
 def _two_class_matrix(spec: MonitorSpec, values: Mapping[str, Mapping[str, float]]) -> Any:

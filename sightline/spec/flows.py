@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from metrics_py.class_names import class_text
-from sightline.spec.model import MonitorSpec
+from sightline.spec.model import FeatureKind, MonitorSpec
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ ESTIMATES = "estimated_quality"
 MOST_CLASSES = 30
 """Of more classes nothing is estimated: the aggregates have up to 256 rows for each pair of them."""
 
+WEIGHTED_KINDS = ("numeric", "categorical", "boolean")
+
 BACKFILL = "backfill"
 """The job that runs all flows over a range of windows."""
 
@@ -54,6 +56,22 @@ def is_estimated(spec: MonitorSpec) -> bool:
         "multiclass_classification": columns.class_scores if len(columns.class_scores) <= MOST_CLASSES else None,
     }
     return spec.labels is not None and bool(reads.get(spec.model.task))
+
+
+def is_weighted(spec: MonitorSpec) -> bool:
+    """Whether estimates are made from reference rows that are weighted to each window's inputs (PAPE)."""
+    return spec.quality.estimation == "pape" and is_estimated(spec)
+
+
+def weighted_inputs(spec: MonitorSpec) -> dict[str, FeatureKind]:
+    """Inputs by which these rows are weighted, with their kinds: numbers, categories and booleans that may drift."""
+    features = spec.columns.features.items()
+    return {name: feature.kind for name, feature in features if feature.kind in WEIGHTED_KINDS and feature.drift}
+
+
+def unweighted_inputs(spec: MonitorSpec) -> list[str]:
+    """All others."""
+    return [name for name in spec.columns.features if name not in weighted_inputs(spec)]
 
 
 def is_value_estimated(spec: MonitorSpec) -> bool:

@@ -256,6 +256,14 @@ class Quality(Part):
             "or what the columns allow)."
         ),
     )
+    estimation: Literal["pape"] | None = Field(
+        default=None,
+        description=(
+            "How quality is estimated before labels. Default: from the scores or predictions alone, as if scores came "
+            "true as often as in the reference. `pape` (two classes with a score): from the reference's labelled rows, "
+            "weighted to each window's inputs, as if inputs did; it reads 20,000 rows of a window at most."
+        ),
+    )
     quantiles: tuple[float, ...] = Field(default=(0.5,), description="Regression: quantiles of the pinball loss.")
     windows: tuple[Duration, ...] = Field(
         default=(),

@@ -13,7 +13,7 @@ from pathlib import Path
 import sightline
 from sightline.spec import names
 from sightline.spec.durations import format_duration
-from sightline.spec.flows import BACKFILL, ESTIMATES, FLOWS, flows_of, is_estimated, is_value_estimated
+from sightline.spec.flows import BACKFILL, ESTIMATES, FLOWS, flows_of, is_estimated, is_value_estimated, is_weighted
 from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.rules import judged_columns
 from sightline.spec.stretches import sliding_windows, split
@@ -128,6 +128,8 @@ def assumption(spec: MonitorSpec) -> str:
         return "assumes errors at each predicted value as large as in the reference"
     if spec.model.task == "multiclass_classification":
         return "assumes P(y | score, decision) of each class as in the reference"
+    if is_weighted(spec):
+        return "assumes P(y | inputs) as in the reference, whose rows are weighted to each window's inputs (PAPE)"
     return "assumes P(y | score) as in the reference"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from metrics_py.class_names import class_text
 from sightline.errors import nearest
 from sightline.spec.durations import format_duration
+from sightline.spec.flows import WEIGHTED_KINDS, is_estimated, weighted_inputs
 from sightline.spec.model import Labels, MonitorSpec
 from sightline.spec.stretches import ending
 from sightline.spec.yaml_lines import KeyPath
@@ -104,6 +105,7 @@ def _task_refuses(spec: MonitorSpec) -> Iterator[Problem]:
         ("labels", "negative"): {"binary_classification"},
         ("labels", "classes"): {"multiclass_classification"},
         ("quality", "threshold"): {"binary_classification"},
+        ("quality", "estimation"): {"binary_classification"},
         ("quality", "quantiles"): {"regression"},
         ("value_matrix",): {"binary_classification", "multiclass_classification"},
     }
@@ -340,12 +342,26 @@ def _quality(spec: MonitorSpec) -> Iterator[Problem]:
             )
             yield Problem(("quality", "primary"), what, fix)
     yield from _windows(spec)
+    if spec.quality.estimation is not None and spec.model.task == "binary_classification":
+        yield from _weighted(spec)
     if spec.value_matrix is not None and spec.labels is None:
         yield Problem(
             ("value_matrix",), "a value matrix needs labels", "add a section `labels`, or remove value_matrix"
         )
     if spec.value_matrix is not None and spec.model.task in ("binary_classification", "multiclass_classification"):
         yield from _value_matrix(spec, spec.value_matrix)
+
+
+def _weighted(spec: MonitorSpec) -> Iterator[Problem]:
+    """Estimates by weighted reference rows need labels, a score, and inputs to weigh by."""
+    path: KeyPath = ("quality", "estimation")
+    if not is_estimated(spec):
+        what = "quality is estimated where there are labels and a score"
+        yield Problem(path, what, "add a section `labels` and columns.score, or remove it")
+    elif not weighted_inputs(spec):
+        what = "there are no inputs to weigh the reference's rows by"
+        kinds = ", ".join(WEIGHTED_KINDS)
+        yield Problem(path, what, f"name inputs of kind {kinds} under columns.features (without `drift: false`)")
 
 
 def _windows(spec: MonitorSpec) -> Iterator[Problem]:

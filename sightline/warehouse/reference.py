@@ -27,9 +27,11 @@ from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.roles import roles
 from sightline.lake.intake.rounding import IMPRECISE
+from sightline.spec.flows import is_weighted
 from sightline.spec.model import UNLEARNT, MonitorSpec
 from sightline.warehouse.reference_data import ColumnRole, ReferenceData, column_roles, file_data, lake_data
 from sightline.warehouse.reference_quality import quality_aggregates
+from sightline.warehouse.row_samples import LABELLED, labelled_rows_of_file
 from sightline.warehouse.views import prepare
 
 __all__ = [
@@ -73,7 +75,8 @@ class ReferenceProfile:
         ``segment_column, value``: the most frequent values of each segment column.
     quality : dict of str to polars.DataFrame
         Kind file with labels: ``confusion``, ``score_label_bins``, ``score_areas``, ``quality_sums``, ``custom_sums``,
-        ``error_bins`` in the shape of the marts (window_key ``reference``); else empty.
+        ``error_bins`` in the shape of the marts (window_key ``reference``), and ``labelled_rows`` where estimates are
+        made from weighted rows (`sightline.warehouse.row_samples`); else empty.
     is_new : bool
         It was frozen or extended by this call.
     """
@@ -333,6 +336,8 @@ def _build(
     quality: dict[str, pl.DataFrame] = {}
     if data.is_file and data.n_labelled:
         quality = quality_aggregates(spec, data, segments, columns.get("@prediction"))
+        if is_weighted(spec):
+            quality[LABELLED] = labelled_rows_of_file(spec, data)
     profile = ReferenceProfile(
         id=_content_id(columns, segments),
         kind=spec.reference.kind,
