@@ -24,7 +24,8 @@ from metrics_py.reasons import ReasonCode
 
 FloatArray = NDArray[np.float64]
 
-ALIKE = ("precision_macro", "recall_macro", "f1_macro", "specificity_macro", "balanced_accuracy", "roc_auc_macro")
+PRECISION = "precision_macro"
+ALIKE = (PRECISION, "recall_macro", "f1_macro", "specificity_macro", "balanced_accuracy", "roc_auc_macro")
 """Metrics in which a class of few rows counts as much as one of many."""
 
 ESTIMATED = (
@@ -98,7 +99,7 @@ def estimate(
     independent; the derivatives go through the scaling.
 
     Metrics that count all classes alike are not told where a class has too few rows: decided so in the reference, or
-    expected here. A class that the reference lacks, and that is never decided here, is none.
+    expected here; nor is their precision where one is decided too rarely here. A class that the reference lacks, and that is never decided here, is none.
 
     References
     ----------
@@ -113,6 +114,7 @@ def estimate(
         found = evaluate(dense, model, metrics)
         n, unseen = dense[0, :, :, 0].sum(axis=(1, 2)), _unseen(dense[0], model)
         few = [_rare(dense[0, k], found.expected[k], model) for k in range(len(n))]
+        few_decided = [_rarely_decided(dense[0, k], model) for k in range(len(n))]
         for metric in metrics:
             least, most = metric.range
             variance, (below, above) = found.variance(metric.name, with_calibration=True), found.blurs[metric.name]
@@ -121,7 +123,7 @@ def estimate(
             for k in range(len(n)):
                 finite = bool(np.isfinite(low[k] + high[k]))
                 told = _state(int(n[k]), unseen[k], model, min_rows) or _of_metric(
-                    metric, finite, float(below[k] + above[k]), few[k]
+                    metric, finite, float(below[k] + above[k]), few[k], few_decided[k]
                 )
                 told = told or ("ok", ASSUMED, "estimated")
                 numbers = (value[k], low[k], high[k]) if told[0] == "ok" else (None,) * 3
@@ -230,6 +232,15 @@ def _rare(n: FloatArray, expected: FloatArray, model: ClassCalibrations) -> str 
     return None
 
 
+def _rarely_decided(n: FloatArray, model: ClassCalibrations) -> str | None:
+    """Which class is decided too rarely for a precision of its own; `n` is by decision, class and score bin."""
+    for k, name in enumerate(model.classes):
+        here = n[k, k].sum()
+        if model.n_decided[k] and here < MIN_EXPECTED:
+            return f"{here:.0f} rows were predicted {name}, {MIN_EXPECTED} needed"
+    return None
+
+
 def _state(n: int, unseen: float, model: ClassCalibrations, min_rows: int) -> tuple[str, str, ReasonCode] | None:
     """Status, reason and its code where there is no estimate of any metric."""
     if n < min_rows:
@@ -247,11 +258,13 @@ def _state(n: int, unseen: float, model: ClassCalibrations, min_rows: int) -> tu
 
 
 def _of_metric(
-    metric: QualityMetric, is_finite: bool, blur: float, few: str | None
+    metric: QualityMetric, is_finite: bool, blur: float, few: str | None, few_decided: str | None
 ) -> tuple[str, str, ReasonCode] | None:
     """As `_state`, of one metric."""
     if metric.name in ALIKE and few:
         return "insufficient_data", few, "too_few_rows"
+    if metric.name == PRECISION and few_decided:
+        return "insufficient_data", few_decided, "too_few_rows"
     if not is_finite:
         return "insufficient_data", metric.undefined, "undefined"
     span = metric.range[1] - metric.range[0]

@@ -71,6 +71,9 @@ class QualityMetric:
     tail : callable, optional
         Mean squared error, and the square of the mean absolute one: where few rows decide the former, there is no
         interval.
+    classes : callable, optional
+        Successes, trials and weights of proportions whose mean it is, class by class: the interval is not narrower than
+        theirs together.
     noise : callable, optional
         What noise alone adds to a value that cannot be negative; the lower bound allows for it.
     """
@@ -91,6 +94,7 @@ class QualityMetric:
     formula_variance: Callable[[Aggregates], FloatArray] | None = None
     binning: Callable[[Aggregates], tuple[FloatArray, FloatArray]] | None = None
     tail: Callable[[Aggregates], tuple[FloatArray, FloatArray]] | None = None
+    classes: Callable[[Aggregates], tuple[FloatArray, FloatArray, FloatArray]] | None = None
     noise: Callable[[Aggregates], FloatArray] | None = None
 
     @property

@@ -207,6 +207,36 @@ def f1(confusion: ArrayLike, *, average: Average = "macro") -> FloatArray:
     return _average(divide(2 * correct, predicted + actual), predicted, actual, average)
 
 
+def class_proportions(
+    confusion: ArrayLike, of: Literal["precision", "recall", "f1"], *, average: Literal["macro", "weighted"]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Proportions of the classes whose weighted mean is `precision`, `recall` or `f1`.
+
+    Parameters
+    ----------
+    confusion : array_like, shape (..., C, C)
+        Rows per predicted and actual class.
+    of : {"precision", "recall", "f1"}
+        F1 is the share of the right rows in the mean of the predicted and the actual ones.
+    average : {"macro", "weighted"}
+        See the module.
+
+    Returns
+    -------
+    successes, n, weights : ndarray, shape (..., C)
+        Rows; of F1, `n` may be a half.
+
+    Examples
+    --------
+    >>> successes, n, weights = class_proportions([[5, 1, 0], [0, 3, 1], [0, 0, 2]], "precision", average="macro")
+    >>> successes.tolist(), n.tolist(), weights.tolist()
+    ([5.0, 3.0, 2.0], [6.0, 4.0, 2.0], [1.0, 1.0, 1.0])
+    """
+    correct, predicted, actual = class_counts(confusion)
+    n = {"precision": predicted, "recall": actual, "f1": (predicted + actual) / 2}[of]
+    return correct, n, actual if average == "weighted" else ((predicted + actual) > 0).astype(float)
+
+
 def specificity(confusion: ArrayLike, *, average: Average = "macro") -> FloatArray:
     """Specificity (one versus rest) averaged over classes.
 

@@ -56,7 +56,21 @@ def _averaged(
         scale="unit",
         references=references,
         is_watched=is_watched,
+        classes=_classes(name, average),
     )
+
+
+def _classes(name: str, average: str) -> Callable[[Aggregates], tuple[FloatArray, FloatArray, FloatArray]] | None:
+    """Of means over classes: their proportions, of which one may have few trials."""
+    if name not in ("precision", "recall", "f1") or average not in ("macro", "weighted"):
+        return None
+    return lambda a: multiclass.class_proportions(a["confusion"], name, average=average)
+
+
+def _actual_classes(a: Aggregates) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of the mean recall of the classes with actual rows."""
+    correct, _, actual = multiclass.class_counts(a["confusion"])
+    return correct, actual, (actual > 0).astype(float)
 
 
 def _score_averaged(
@@ -102,6 +116,7 @@ MULTICLASS: tuple[QualityMetric, ...] = (
         needs=("confusion",),
         scale="unit",
         references=(BRODERSEN,),
+        classes=_actual_classes,
     ),
     *(
         _averaged(name, summary, function, average, references=(VAN_RIJSBERGEN,), is_watched=True)

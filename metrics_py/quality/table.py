@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from metrics_py.averaged_intervals import averaged_interval
 from metrics_py.intervals import (
     N_BUCKETS,
     N_SEGMENT_BUCKETS,
@@ -127,9 +128,11 @@ def quality_table(
     buckets, 16 where `segment` is not 'all'), for areas and F1 on the logit scale, for errors and custom means with the
     ends moved by the skewness of the buckets (`metrics_py.skewed_intervals`). They are widened by `binning_bound`: the
     guaranteed distance to the value of the raw scores. Where fewer than 64 rows carry the information of an area, its
-    standard error is not taken below DeLong's. The lower bound of the calibration error allows for what noise adds to
-    it. Where a few rows decide the mean squared error, RMSE and R2 have no interval; MAE's beside them holds. Nor has a
-    mean of values that are all equal.
+    standard error is not taken below DeLong's. Means of precision, recall or F1 over classes have no interval narrower
+    than that of independent rows (Donner & Zou): a class that was decided once has a precision of 0 or 1, whatever
+    it is in the long run. The lower bound of the calibration error allows for what noise adds to it. Where a few rows
+    decide the mean squared error, RMSE and R2 have no interval; MAE's beside them holds. Nor has a mean of values that
+    are all equal.
 
     Rows of one entity stand in one bucket; buckets are independent. An interval is that of one window: reading many
     windows in a row for one that stands out needs the alert engine. Custom means have no limits, so their interval may
@@ -139,7 +142,7 @@ def quality_table(
     ----------
     Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 11. Wilson (1927), JASA 22:209. Franco, Little,
     Louis & Slud (2019), JSSAM 7:334. DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837. Anscombe (1948),
-    Biometrika 35:246 (arcsine). Hall (1992), JRSS B 54:221 (skewness).
+    Biometrika 35:246 (arcsine). Donner & Zou (2002), Biometrics 58:209. Hall (1992), JRSS B 54:221 (skewness).
 
     Examples
     --------
@@ -333,7 +336,12 @@ def _unit_interval(
     low, high = expit(logit(value) - half), expit(logit(value) + half)
     flat = (standard_error == 0) & (size > 0)
     bound_low, bound_high = wilson(np.where(flat, value, 0) * size, size)
-    return np.where(flat, bound_low, low), np.where(flat, bound_high, high), standard_error
+    low, high = np.where(flat, bound_low, low), np.where(flat, bound_high, high)
+    if metric.classes is not None:
+        least, most = averaged_interval(*metric.classes(total))
+        low, high = np.fmin(low, least), np.fmax(high, most)
+        standard_error = np.fmax(standard_error, (most - least) / (2 * t_quantile(np.inf)))
+    return low, high, standard_error
 
 
 def _heavy(
