@@ -55,6 +55,9 @@ ALL_IN = 0.999
 NAIVE = "naive_value"
 POSITIVE, NEGATIVE = "positive", "negative"
 NO_LAW = "the labels are not due yet, and how they come is not known yet: not corrected"
+OF_LABELS = ("r2",)
+"""Metrics that depend on how much the labels vary, too: delays are known by the size of the error alone."""
+
 NOT_CORRECTED = "not corrected for the labels that are missing"
 """What is said of metrics whose sums are not kept by what the delay depends on."""
 
@@ -421,7 +424,7 @@ def _tables(rows: pl.DataFrame) -> Tables:
 def _evaluate(spec: MonitorSpec) -> Evaluate:
     def evaluate(tables: Tables, by: Sequence[str]) -> pl.DataFrame:
         is_classes = spec.model.task != "regression"
-        return quality_table(
+        table = quality_table(
             tables["confusion"] if is_classes else None,
             tables.get("score_bins"),
             tables["sums"],
@@ -430,6 +433,7 @@ def _evaluate(spec: MonitorSpec) -> Evaluate:
             min_labels=spec.quality.min_labels,
             by=list(by),
         )
+        return table.filter(~pl.col("metric").is_in(OF_LABELS))
 
     return evaluate
 
@@ -470,7 +474,8 @@ def _joined(
         "reason": (unknown, told),
         "reason_code": (pl.lit("not_identifiable"), pl.lit("provisional")),
     }
-    nothing, is_open = is_blind | (is_young & ~is_good), is_lacking | is_unsettled
+    nothing = is_blind | (is_young & ~is_good)
+    is_open = is_lacking | is_unsettled | (pl.col("metric").is_in(OF_LABELS) & ~is_new)
     gone = {name: nothing | (is_provisional & is_open & pl.lit(name.startswith("ci_"))) for name in numbers}
     return joined.with_columns(
         pl.when(is_young).then("value").alias(NAIVE),

@@ -205,6 +205,16 @@ def test_a_value_without_an_interval_keeps_what_it_is(world):
     assert heavy["value"].is_not_null().all()
 
 
+def test_r2_is_not_corrected_by_a_law_that_does_not_know_the_labels(world):
+    """How fast labels come may depend on their size: the sum of squares around their mean would be too small."""
+    name, _, found = world
+    young = found.filter(pl.col("maturity").is_not_null(), pl.col("value").is_not_null(), metric="r2")
+    if name == "claims":
+        assert len(young) and (young["value"] == young["naive_value"]).all()
+        waiting = young.filter(status="provisional")
+        assert waiting["ci_low"].is_null().all() and waiting["reason"].str.contains(maturity.NOT_CORRECTED).all()
+
+
 def test_what_cannot_be_corrected_is_told_and_gives_no_evidence(world):
     _, bench, found = world
     rates = found.filter(metric="labelled_rate").sort("window_start")
