@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from metrics_py.estimation.calibration import N_SCORE_BINS, Calibration
 from metrics_py.estimation.cbpe import STEP
 from metrics_py.estimation.class_calibration import ClassCalibrations
-from metrics_py.quality import classification
+from metrics_py.quality import score_histograms
 from metrics_py.quality.definition import Aggregates, QualityMetric
 from metrics_py.quality.multiclass_metrics import MULTICLASS
 
@@ -276,7 +276,7 @@ def _area_slopes(
     hits: FloatArray, negatives: FloatArray, n: FloatArray, expected: FloatArray, moved: FloatArray, sides: Sides
 ) -> FloatArray:
     """Slopes of the mean area over the classes that occur: a row more of one class is a row less of the others."""
-    area = classification.roc_auc(hits, negatives)
+    area = score_histograms.roc_auc(hits, negatives)
     by_row = (
         np.nan_to_num(_area_by_row(hits, negatives, area)) / np.maximum(np.isfinite(area).sum(axis=1), 1)[:, None, None]
     )

@@ -99,7 +99,8 @@ def estimate(
     independent; the derivatives go through the scaling.
 
     Metrics that count all classes alike are not told where a class has too few rows: decided so in the reference, or
-    expected here; nor is their precision where one is decided too rarely here. A class that the reference lacks, and that is never decided here, is none.
+    expected here; nor is their precision where one is decided too rarely here. A class that the reference lacks, and
+    that is never decided here, is none.
 
     References
     ----------

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metrics_py.quality.classification import N_SCORE_BINS
 from metrics_py.quality.definition import Aggregates
+from metrics_py.quality.score_histograms import N_SCORE_BINS
 
 FloatArray = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metrics_py.quality import classification
+from metrics_py.quality import classification, score_histograms
 from metrics_py.quality.definition import Aggregates, FloatArray, QualityMetric, proportion
 
 NO_POSITIVES = "no positive labels"
@@ -36,13 +36,13 @@ def _positive_scores(a: Aggregates) -> FloatArray:
 
 
 def _auc_bound(a: Aggregates) -> tuple[FloatArray, FloatArray]:
-    bound = classification.roc_auc_bound(a["positives"], a["negatives"])
+    bound = score_histograms.roc_auc_bound(a["positives"], a["negatives"])
     return bound, bound
 
 
 def _ap_bound(a: Aggregates) -> tuple[FloatArray, FloatArray]:
-    value = classification.average_precision(a["positives"], a["negatives"])
-    low, high = classification.average_precision_bounds(a["positives"], a["negatives"])
+    value = score_histograms.average_precision(a["positives"], a["negatives"])
+    low, high = score_histograms.average_precision_bounds(a["positives"], a["negatives"])
     return value - low, high - value
 
 
@@ -59,7 +59,7 @@ def middle_bound(a: Aggregates) -> tuple[FloatArray, FloatArray]:
     below, above : ndarray, shape ()
         As for `QualityMetric.binning`.
     """
-    bound = np.asarray(0.5 / classification.N_SCORE_BINS)
+    bound = np.asarray(0.5 / score_histograms.N_SCORE_BINS)
     return bound, bound
 
 
@@ -142,21 +142,21 @@ BINARY: tuple[QualityMetric, ...] = (
         name="roc_auc",
         summary=ROC_AUC,
         direction="higher_is_better",
-        value=lambda a: classification.roc_auc(a["positives"], a["negatives"]),
+        value=lambda a: score_histograms.roc_auc(a["positives"], a["negatives"]),
         needs=("scores",),
         scale="unit",
         references=("Hanley & McNeil (1982)",),
         is_watched=True,
         undefined=ONE_CLASS,
         size=_rarer_class,
-        formula_variance=lambda a: classification.delong_variance(a["positives"], a["negatives"]),
+        formula_variance=lambda a: score_histograms.delong_variance(a["positives"], a["negatives"]),
         binning=_auc_bound,
     ),
     QualityMetric(
         name="average_precision",
         summary=AVERAGE_PRECISION,
         direction="higher_is_better",
-        value=lambda a: classification.average_precision(a["positives"], a["negatives"]),
+        value=lambda a: score_histograms.average_precision(a["positives"], a["negatives"]),
         needs=("scores",),
         scale="unit",
         references=(SAITO,),
@@ -184,13 +184,13 @@ BINARY: tuple[QualityMetric, ...] = (
         name="calibration_error",
         summary=CALIBRATION_ERROR,
         direction="lower_is_better",
-        value=lambda a: classification.calibration_error(a["positives"], a["negatives"]),
+        value=lambda a: score_histograms.calibration_error(a["positives"], a["negatives"]),
         needs=("scores",),
         scale="error",
         references=(NAEINI,),
         is_watched=True,
         binning=middle_bound,
-        noise=lambda a: classification.calibration_noise(a["positives"], a["negatives"]),
+        noise=lambda a: score_histograms.calibration_noise(a["positives"], a["negatives"]),
     ),
     QualityMetric(
         name="calibration_bias",

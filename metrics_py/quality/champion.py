@@ -258,9 +258,9 @@ def delong_test(
     positives, plus the same of W over the negatives. V and W come from midranks, in O(n log n).
 
     Rows are independent: with several rows per entity take `paired_difference` of
-    `metrics_py.quality.classification.roc_auc`. The law is a limit, rough below some 20 rows of either class. Where the
-    scores rank all pairs in the same way, or one of them every pair wrong and the other every pair right, the variance
-    is 0 whatever n is: that is no certainty, so there is an effect, but no test.
+    `metrics_py.quality.score_histograms.roc_auc`. The law is a limit, rough below some 20 rows of either class. Where
+    the scores rank all pairs in the same way, or one of them every pair wrong and the other every pair right, the
+    variance is 0 whatever n is: that is no certainty, so there is an effect, but no test.
 
     References
     ----------

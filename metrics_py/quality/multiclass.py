@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics_py.quality import classification
+from metrics_py.quality import score_histograms
 from metrics_py.quality.classification import divide
 
 FloatArray = NDArray[np.float64]
@@ -332,7 +332,7 @@ def roc_auc(positives: ArrayLike, negatives: ArrayLike, *, average: str = "macro
     ValueError
         If `average` is unknown, or the numbers of score bins differ.
     """
-    return _over_classes(classification.roc_auc(positives, negatives), positives, average)
+    return _over_classes(score_histograms.roc_auc(positives, negatives), positives, average)
 
 
 def roc_auc_bound(positives: ArrayLike, negatives: ArrayLike, *, average: str = "macro") -> FloatArray:
@@ -355,7 +355,7 @@ def roc_auc_bound(positives: ArrayLike, negatives: ArrayLike, *, average: str = 
     ValueError
         If `average` is unknown, or the numbers of score bins differ.
     """
-    return _over_classes(classification.roc_auc_bound(positives, negatives), positives, average)
+    return _over_classes(score_histograms.roc_auc_bound(positives, negatives), positives, average)
 
 
 def average_precision(positives: ArrayLike, negatives: ArrayLike, *, average: str = "macro") -> FloatArray:
@@ -378,7 +378,7 @@ def average_precision(positives: ArrayLike, negatives: ArrayLike, *, average: st
     ValueError
         If `average` is unknown, or the numbers of score bins differ.
     """
-    return _over_classes(classification.average_precision(positives, negatives), positives, average)
+    return _over_classes(score_histograms.average_precision(positives, negatives), positives, average)
 
 
 def average_precision_bounds(
@@ -403,7 +403,7 @@ def average_precision_bounds(
     ValueError
         If `average` is unknown, or the numbers of score bins differ.
     """
-    low, high = classification.average_precision_bounds(positives, negatives)
+    low, high = score_histograms.average_precision_bounds(positives, negatives)
     return _over_classes(low, positives, average), _over_classes(high, positives, average)
 
 
@@ -429,11 +429,11 @@ def calibration_error(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
     ----------
     Kull et al. (2019), NeurIPS.
     """
-    return _mean_of_classes(classification.calibration_error(positives, negatives))
+    return _mean_of_classes(score_histograms.calibration_error(positives, negatives))
 
 
 def calibration_noise(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
-    """Mean over the classes of `metrics_py.quality.classification.calibration_noise`.
+    """Mean over the classes of `metrics_py.quality.score_histograms.calibration_noise`.
 
     Parameters
     ----------
@@ -445,7 +445,7 @@ def calibration_noise(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
     ndarray, shape (...)
         What noise alone adds to `calibration_error`; NaN without rows.
     """
-    return _mean_of_classes(classification.calibration_noise(positives, negatives))
+    return _mean_of_classes(score_histograms.calibration_noise(positives, negatives))
 
 
 def _mean_of_classes(per_class: FloatArray) -> FloatArray:

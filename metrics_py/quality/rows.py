@@ -16,8 +16,8 @@ from metrics_py.intervals import N_BUCKETS
 from metrics_py.profile.resolution import decision_threshold
 from metrics_py.profile.values import categories_of, read_classes
 from metrics_py.quality.areas import areas_of_scores, exact_values
-from metrics_py.quality.classification import N_SCORE_BINS
 from metrics_py.quality.ranking import K, ranking_table
+from metrics_py.quality.score_histograms import N_SCORE_BINS
 from metrics_py.quality.table import quality_table
 
 SMALLEST_PROBABILITY = 1e-15

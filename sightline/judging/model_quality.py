@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 
 from metrics_py.quality.areas import exact_values
-from metrics_py.quality.classification import N_SCORE_BINS
+from metrics_py.quality.score_histograms import N_SCORE_BINS
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from metrics_py import intervals
-from metrics_py.quality import champion, classification
+from metrics_py.quality import champion, score_histograms
 from metrics_py.quality.table import quality_table
 from tests.support import acceptance
 from tests.support.measured import interval, record
@@ -113,8 +113,8 @@ def test_the_binned_area_is_always_within_its_bound():
         score = np.where(label, rng.beta(1.5, concentration, n), rng.beta(1, concentration, n))
         cell = np.minimum((score * 256).astype(int), 255)
         positives, negatives = (np.bincount(cell[label == flag], minlength=256) for flag in (True, False))
-        bound = classification.roc_auc_bound(positives, negatives)
-        worst = max(worst, abs(classification.roc_auc(positives, negatives) - exact_area(score, label)) / bound)
+        bound = score_histograms.roc_auc_bound(positives, negatives)
+        worst = max(worst, abs(score_histograms.roc_auc(positives, negatives) - exact_area(score, label)) / bound)
     record("binned_area_within_bound", "largest error / bound at most 1", worst, n_runs, SECTION)
     assert worst <= 1 + 1e-12
 
@@ -151,8 +151,8 @@ def test_size_and_power_of_the_paired_comparison():
             lambda c, n: c / n, [correct(right[0]), per_bucket], [correct(right[1]), per_bucket], n=n
         )
         incumbent, challenger, improved = (histograms(s) for s in scores)
-        area = champion.paired_difference(classification.roc_auc, incumbent, challenger, n=n)
-        gain = champion.paired_difference(classification.roc_auc, incumbent, improved, n=n)
+        area = champion.paired_difference(score_histograms.roc_auc, incumbent, challenger, n=n)
+        gain = champion.paired_difference(score_histograms.roc_auc, incumbent, improved, n=n)
         single = champion.mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()), n)
         rejected["accuracy, jackknife"] += accuracy.p_value < 0.05
         rejected["roc_auc, jackknife"] += area.p_value < 0.05

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose
 
 from metrics_py import intervals
-from metrics_py.quality import classification, multiclass
+from metrics_py.quality import classification, multiclass, score_histograms
 from metrics_py.quality.metrics import BINARY, BY_TASK, MULTICLASS
 from metrics_py.quality.table import quality_table
 
@@ -159,17 +159,17 @@ def test_two_classes_are_the_binary_case(matrix):
     negatives=hnp.arrays(np.int64, 16, elements=st.integers(0, 30)),
 )
 def test_area_under_the_curve(positives, negatives):
-    area = classification.roc_auc(positives, negatives)
+    area = score_histograms.roc_auc(positives, negatives)
     if not positives.sum() or not negatives.sum():
         assert np.isnan(area)
         return
-    assert_allclose(classification.roc_auc(negatives, positives), 1 - area, atol=1e-12)
-    assert_allclose(classification.roc_auc(positives[::-1], negatives[::-1]), 1 - area, atol=1e-12)
+    assert_allclose(score_histograms.roc_auc(negatives, positives), 1 - area, atol=1e-12)
+    assert_allclose(score_histograms.roc_auc(positives[::-1], negatives[::-1]), 1 - area, atol=1e-12)
     spread = np.zeros((2, 48))  # any increasing transformation of the scores
     spread[0, 1::3], spread[1, 1::3] = positives, negatives
-    assert_allclose(classification.roc_auc(*spread), area, atol=1e-12)
-    low, high = classification.average_precision_bounds(positives, negatives)
-    assert low - 1e-12 <= classification.average_precision(positives, negatives) <= high + 1e-12
+    assert_allclose(score_histograms.roc_auc(*spread), area, atol=1e-12)
+    low, high = score_histograms.average_precision_bounds(positives, negatives)
+    assert low - 1e-12 <= score_histograms.average_precision(positives, negatives) <= high + 1e-12
     assert 0 <= low <= high <= 1 + 1e-12
 
 

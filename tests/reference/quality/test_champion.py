@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn import metrics as sk
 
-from metrics_py.quality import classification
+from metrics_py.quality import score_histograms
 from metrics_py.quality.champion import PairedDifference, delong_test, mcnemar, paired_difference, promotion
 
 
@@ -38,7 +38,7 @@ def test_paired_difference_of_areas_from_marginal_histograms():
         return table
 
     sides = [[histogram(s, 1), histogram(s, 0)] for s in (old, new)]
-    found = paired_difference(classification.roc_auc, *sides, n=n)
+    found = paired_difference(score_histograms.roc_auc, *sides, n=n)
     exact = delong_test(y, old, new)
     assert_allclose(found.difference, exact.effect, atol=5e-4)
     width, reference = found.ci_high - found.ci_low, exact.effect_ci_high - exact.effect_ci_low

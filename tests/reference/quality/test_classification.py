@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn import metrics as sk
 
-from metrics_py.quality import classification, multiclass
+from metrics_py.quality import classification, multiclass, score_histograms
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 
@@ -59,15 +59,15 @@ def test_decisions_match_sklearn(_name, actual, scores):
 def test_score_metrics_are_exact_on_binned_scores_and_bounded_on_raw_ones(_name, actual, scores):
     positives, negatives = histograms(actual, scores)
     binned = np.clip(np.floor(scores * 256), 0, 255) / 256
-    area = classification.roc_auc(positives, negatives)
+    area = score_histograms.roc_auc(positives, negatives)
     assert_allclose(area, sk.roc_auc_score(actual, binned), **EXACT)
-    assert abs(area - sk.roc_auc_score(actual, scores)) <= classification.roc_auc_bound(positives, negatives) + 1e-12
+    assert abs(area - sk.roc_auc_score(actual, scores)) <= score_histograms.roc_auc_bound(positives, negatives) + 1e-12
     assert_allclose(
-        classification.average_precision(positives, negatives), sk.average_precision_score(actual, binned), **EXACT
+        score_histograms.average_precision(positives, negatives), sk.average_precision_score(actual, binned), **EXACT
     )
-    low, high = classification.average_precision_bounds(positives, negatives)
+    low, high = score_histograms.average_precision_bounds(positives, negatives)
     assert low - 1e-12 <= sk.average_precision_score(actual, scores) <= high + 1e-12
-    assert low - 1e-12 <= classification.average_precision(positives, negatives) <= high + 1e-12
+    assert low - 1e-12 <= score_histograms.average_precision(positives, negatives) <= high + 1e-12
 
 
 def test_bounds_hold_for_every_arrangement_within_bins():
@@ -78,10 +78,10 @@ def test_bounds_hold_for_every_arrangement_within_bins():
         actual[:2] = (0, 1)
         scores = rng.choice(np.round(rng.random(8), 3), n) if rng.random() < 0.5 else rng.random(n)
         positives, negatives = histograms(actual, scores, bins=4)
-        low, high = classification.average_precision_bounds(positives, negatives)
+        low, high = score_histograms.average_precision_bounds(positives, negatives)
         assert low - 1e-12 <= sk.average_precision_score(actual, scores) <= high + 1e-12
-        error = abs(classification.roc_auc(positives, negatives) - sk.roc_auc_score(actual, scores))
-        assert error <= classification.roc_auc_bound(positives, negatives) + 1e-12
+        error = abs(score_histograms.roc_auc(positives, negatives) - sk.roc_auc_score(actual, scores))
+        assert error <= score_histograms.roc_auc_bound(positives, negatives) + 1e-12
 
 
 @pytest.mark.parametrize(("_name", "actual", "scores"), BINARY, ids=IDS)
@@ -105,7 +105,7 @@ def test_calibration_error_matches_its_definition(_name, actual, scores):
         for b in range(16)
         if (cell == b).any()
     )
-    binned = classification.calibration_error(*histograms(actual, scores))
+    binned = score_histograms.calibration_error(*histograms(actual, scores))
     assert abs(binned - exact) <= 0.5 / 256 + 1e-12
     bias = classification.calibration_bias(scores.sum(), actual.sum(), len(actual))
     assert_allclose(bias, scores.mean() - actual.mean(), **EXACT)
@@ -122,7 +122,7 @@ def delong_reference(actual, scores):
 @pytest.mark.parametrize(("_name", "actual", "scores"), BINARY, ids=IDS)
 def test_delong_variance_matches_the_definition(_name, actual, scores):
     binned = np.floor(scores * 256).clip(0, 255)
-    variance = classification.delong_variance(*histograms(actual, scores))
+    variance = score_histograms.delong_variance(*histograms(actual, scores))
     assert_allclose(variance, delong_reference(actual, binned), rtol=1e-9, atol=1e-15)
 
 
@@ -132,9 +132,9 @@ def test_undefined_is_nan_and_never_a_number():
     assert np.isnan(classification.balanced_accuracy(one_class))
     assert np.isnan(classification.precision([[10, 5], [0, 0]]))
     assert np.isnan(classification.f1([[10, 0], [0, 0]]))
-    assert np.isnan(classification.roc_auc([0, 0], [3, 4]))
-    assert np.isnan(classification.average_precision([0, 0], [3, 4]))
-    assert np.isnan(classification.delong_variance([0, 1], [3, 4]))
+    assert np.isnan(score_histograms.roc_auc([0, 0], [3, 4]))
+    assert np.isnan(score_histograms.average_precision([0, 0], [3, 4]))
+    assert np.isnan(score_histograms.delong_variance([0, 1], [3, 4]))
     assert np.isnan(classification.brier_skill(1.0, [0, 10]))
     assert np.isnan(classification.log_loss(0.0, 0))
 
@@ -143,9 +143,9 @@ def test_shapes_are_checked():
     with pytest.raises(ValueError, match=r"\(2, 2\)"):
         classification.accuracy(np.zeros((3, 3)))
     with pytest.raises(ValueError, match="last axis"):
-        classification.roc_auc([1, 2, 3], [1, 2])
+        score_histograms.roc_auc([1, 2, 3], [1, 2])
     with pytest.raises(ValueError, match="divisor of 10"):
-        classification.calibration_error(np.ones(10), np.ones(10))
+        score_histograms.calibration_error(np.ones(10), np.ones(10))
     with pytest.raises(ValueError, match="average='binary'"):
         multiclass.f1(np.eye(3), average="binary")
 
