@@ -18,11 +18,14 @@ from orchestration.sensors.run_requests import MAX_BRIDGED, MAX_WINDOWS_PER_RUN,
 from orchestration.sensors.stale_windows import stale_windows
 from sightline.errors import SightlineError
 from sightline.home import Home
+from sightline.judging import label_freshness
+from sightline.judging.label_freshness import freshness_verdicts, label_feed
+from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
 from sightline.spec.flows import flows_of
 from sightline.spec.loader import find_monitor
 from sightline.spec.model import MonitorSpec
-from sightline.spec.windows import contiguous, keys_between
+from sightline.spec.windows import contiguous, is_key, keys_between
 
 
 @dataclass
@@ -141,13 +144,25 @@ def _count(n: int) -> str:
     return f"{n} window{'' if n == 1 else 's'}"
 
 
-def report(spec: MonitorSpec, outcome: Outcome) -> list[str]:
+def overdue_labels(home: Home, spec: MonitorSpec) -> str:
+    """What the check `label_freshness` says of the newest window with data; empty where it passes."""
+    paths = home.monitor(spec.id)
+    with open_progress(paths.ledger) as progress:
+        known = [key for key in progress.changes(["inferences"]) if is_key(spec, key)]
+    newest = [max(known)] if known else []
+    feed = label_feed(spec, paths, newest) if newest else None
+    return next((v.text for _, v in freshness_verdicts(spec, feed, newest) if v.level != "ok"), "")
+
+
+def report(spec: MonitorSpec, outcome: Outcome, overdue: str = "") -> list[str]:
     """The lines that tell an outcome.
 
     Parameters
     ----------
     spec : MonitorSpec
     outcome : Outcome
+    overdue : str, optional
+        Result of `overdue_labels`.
 
     Returns
     -------
@@ -155,13 +170,16 @@ def report(spec: MonitorSpec, outcome: Outcome) -> list[str]:
     """
     keys = sorted(outcome.windows)
     if not keys:
-        return [f"{spec.id}: nothing to work up: no window has data newer than its judgement"]
+        told = f"{spec.id}: nothing to work up: no window has data newer than its judgement"
+        return [told, *filter(None, [overdue])]
     lines = [f"{spec.id}: {_count(len(keys))} worked up ({_span(keys[0], keys[-1])})"]
     failed = {check: windows for check, windows in sorted(outcome.failed.items()) if windows}
     lines.append(f"checks that failed: {len(failed) or 'none'}")
     for (asset, check), windows in failed.items():
         first, last = min(windows), max(windows)
         lines.append(f"  {asset}/{check} in {_count(len(windows))} ({_span(first, last)}): {windows[last]}")
+    if overdue and not any(check == label_freshness.CHECK for _, check in failed):
+        lines.append(overdue)
     return lines
 
 
@@ -174,7 +192,7 @@ def main(monitor_id: str, *window_range: str) -> int:
     except SightlineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(report(spec, outcome)))
+    print("\n".join(report(spec, outcome, overdue_labels(home, spec))))
     return 1 if any(outcome.failed.values()) else 0
 
 

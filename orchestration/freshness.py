@@ -10,9 +10,8 @@ from datetime import timedelta
 
 import dagster as dg
 
-from sightline.spec.model import MonitorSpec
+from sightline.spec.model import WARN_SHARE, MonitorSpec
 
-WARN_SHARE = 0.75
 SHORTEST = timedelta(minutes=1)
 """Dagster takes no shorter deadline."""
 

@@ -1,13 +1,14 @@
-"""What every check of a monitor says of every window, and the three checks of `alerts`, the traffic light.
+"""What every check of a monitor says of every window, and the checks of `alerts`, the traffic light.
 
 `open_incidents` fails while an incident is open and has not settled, and warns where it is acknowledged; `hard_rules`
 fails while a rule of the monitor's file is broken; `coverage` warns when something ceases to be judged, or is left out
-for another reason than before.
+for another reason than before. Where labels are expected a fourth, `label_freshness`, fails while none has come for
+longer than is usual.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -15,14 +16,15 @@ from fnmatch import fnmatchcase
 from metrics_py.reasons import ReasonCode
 from metrics_py.wording import day
 from sightline.home import MonitorPaths
-from sightline.judging import row_guards
+from sightline.judging import label_freshness, row_guards
 from sightline.judging.intake_contract import intake_verdicts
+from sightline.judging.label_freshness import LabelFeed, freshness_verdicts, label_feed
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, read_published
 from sightline.judging.row_guards import guard_verdicts
 from sightline.judging.standing import Standing, is_away, standing
 from sightline.judging.verdicts import FactTable, Verdict, judged, speaker, verdicts
 from sightline.spec import plan
-from sightline.spec.flows import INTAKE_ASSETS
+from sightline.spec.flows import DELAYED, INTAKE_ASSETS
 from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck
 from sightline.spec.stretches import is_over_stretch, stretch_of
@@ -106,13 +108,16 @@ def _traffic_light(
         if check.asset != ALERTS:
             by_asset.setdefault(check.asset, []).append(check)
     published = {asset: read_published(spec, paths, asset, keys) for asset in by_asset if asset not in INTAKE_ASSETS}
+    feed = label_feed(spec, paths, keys)
     for check in checks:
         if check.name == "open_incidents":
             found = open_incidents(spec, next(iter(published.values())), keys)
         elif check.name == "hard_rules":
             found = _hard_rules(spec, paths, by_asset, published, keys)
+        elif check.name == label_freshness.CHECK:
+            found = freshness_verdicts(spec, feed, keys)
         else:
-            found = coverage(spec, by_asset, published, keys)
+            found = coverage(spec, by_asset, published, keys, feed)
         for key, verdict in found:
             yield check, key, verdict
 
@@ -230,7 +235,11 @@ def _hard_rules(
 
 
 def coverage(
-    spec: MonitorSpec, by_asset: dict[str, list[PlannedCheck]], published: dict[str, Published], keys: Sequence[str]
+    spec: MonitorSpec,
+    by_asset: dict[str, list[PlannedCheck]],
+    published: dict[str, Published],
+    keys: Sequence[str],
+    feed: LabelFeed | None = None,
 ) -> Iterator[tuple[str, Verdict]]:
     """Verdicts of the check `coverage`: it warns where a check ceases to be judged, or lacks for another reason.
 
@@ -242,14 +251,17 @@ def coverage(
     published : dict
         Asset -> what was published of it, also of the windows before.
     keys : sequence of str
-        Windows.
+        Windows, at least one.
+    feed : LabelFeed, optional
+        When labels came: what waits for labels that are overdue says so.
 
     Yields
     ------
     (window key, Verdict)
         Nothing for windows of which nothing was judged.
     """
-    found = _covered(spec, by_asset, published)
+    seen = label_freshness.seen_at(spec, max(keys))
+    found = _covered(spec, by_asset, published, lambda key: feed.waits(key, seen) if feed is not None else "")
     for key in keys:
         here = found.get(spec.window_start(key).replace(tzinfo=None))
         if here is not None:
@@ -301,7 +313,10 @@ class _Coverage:
 
 
 def _covered(
-    spec: MonitorSpec, by_asset: dict[str, list[PlannedCheck]], published: dict[str, Published]
+    spec: MonitorSpec,
+    by_asset: dict[str, list[PlannedCheck]],
+    published: dict[str, Published],
+    waits: Callable[[str], str],
 ) -> dict[datetime, _Coverage]:
     found = {row.window_start: _Coverage() for known in published.values() for row in known.judgements}
     for asset, known in published.items():
@@ -311,7 +326,7 @@ def _covered(
             lasting = _Lasting(spec, is_long=check.column in known.long)
             for start, candidates in sorted(rows.items()):
                 main, before = speaker(check, candidates), lasting.told
-                reason = lasting.reason(main)
+                reason = lasting.reason(main, waits(spec.key(start)) if asset in DELAYED.judges else "")
                 here = found[start]
                 here.is_silent |= main.reason_code in SILENT
                 if lasting.is_over_stretches(main):
@@ -344,8 +359,11 @@ class _Lasting:
         is_short = self.is_long and row.status == "insufficient_data" and row.reason_code == "too_few_rows"
         return is_short or row.reason_code == "judged_later" or is_over_stretch(row.reason)
 
-    def reason(self, row: Judgement) -> str:
-        """Why the check is not judged, empty while that is not known: between two stretches it is as it was."""
+    def reason(self, row: Judgement, waits: str = "") -> str:
+        """Why the check is not judged, empty while that is not known: between two stretches it is as it was.
+
+        `waits` says what it waits for, if for something that does not come: that is the reason then.
+        """
         code, is_over = row.reason_code or "", is_over_stretch(row.reason)
         is_told_by_streams = (is_over and code == "unclear") or (
             self.is_long and not is_over and code == "too_few_rows"
@@ -356,7 +374,7 @@ class _Lasting:
         self.since = self.since or row.window_start
         if code != "judged_later":
             is_lasting = code in LOUD or row.window_start - self.since >= self.patience
-            self.told = (code.replace("_", " ") or "not enough data") if is_lasting else ""
+            self.told = (waits or code.replace("_", " ") or "not enough data") if is_lasting else ""
         return self.told
 
 

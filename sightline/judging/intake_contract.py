@@ -64,10 +64,10 @@ def intake_verdicts(
         accepted = progress.rows(asset, keys)
     for check in checks:
         for key in keys:
-            yield check, key, _verdict(spec, accepted.get(key, 0), left_out.get(key, NotTaken()))
+            yield check, key, _verdict(spec, asset, accepted.get(key, 0), left_out.get(key, NotTaken()))
 
 
-def _verdict(spec: MonitorSpec, n_accepted: int, left_out: NotTaken) -> Verdict:
+def _verdict(spec: MonitorSpec, asset: str, n_accepted: int, left_out: NotTaken) -> Verdict:
     """A refused file fails the window; it stops what is built on it only if nothing else was accepted."""
     reasons = dict(left_out.rows)
     n_repeated = reasons.pop(REPEATED, 0)
@@ -112,7 +112,8 @@ def _verdict(spec: MonitorSpec, n_accepted: int, left_out: NotTaken) -> Verdict:
         command = f"sightline reload {spec.id} --replace {names}"
         facts["what to do"] = f"To let the corrected file take the place of the rows loaded before: `{command}`"
         return Verdict("warn", f"{counts}: {names} contradicts rows loaded before, which stay. {command}", facts)
-    return Verdict("ok", f"{counts}.", facts)
+    nothing = "No labels came: " if asset == "labels" and not n_accepted else ""
+    return Verdict("ok", f"{nothing}{counts}.", facts)
 
 
 def _unread(left_out: NotTaken) -> list[str]:

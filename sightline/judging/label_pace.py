@@ -33,7 +33,7 @@ MOST_TOLD = 1.0
 """A window tells the alert engine at most of a factor of e: one day without labels, made up the day after, is no change
 that stays."""
 
-SILENT = "no label has come since, for longer than is usual: the freshness of labels tells"
+SILENT = "no label has come since, for longer than is usual: the check `label_freshness` tells"
 
 
 def judge(work: Work, known: Delays) -> Judged:

@@ -131,8 +131,10 @@ def with_learnt_delays(spec: MonitorSpec, paths: MonitorPaths) -> MonitorSpec:
     give_up = labels.give_up_after
     if give_up is None and learnt.give_up_after is not None:
         give_up = max(learnt.give_up_after, expected)
-    open_deadline = labels.expected_delay is None and freshness.labels is None
-    deadline = spec.window + 2 * max(spec.window, learnt.silence) if open_deadline else freshness.labels
+    deadline = freshness.labels
+    if deadline is None:
+        deadline = spec.window + 2 * max(spec.window, learnt.silence)
+        deadline = deadline if labels.expected_delay is None else max(deadline, spec.deadlines["labels"])
     return spec.model_copy(
         update={
             "labels": Labels.model_validate({**dict(labels), "expected_delay": expected, "give_up_after": give_up}),

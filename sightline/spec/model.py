@@ -26,6 +26,9 @@ Severity = Literal["warn", "error"]
 UNLEARNT = timedelta(days=1)
 """Labels are taken to be due after so long, until it is known when they come."""
 
+WARN_SHARE = 0.75
+"""Share of a deadline of freshness from which on it warns."""
+
 ID_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 """Ids of monitors."""
 

@@ -176,7 +176,7 @@ def checks(spec: MonitorSpec) -> list[PlannedCheck]:
         *_column_checks(spec, columns, slugs),
         *_drift_checks(spec, columns, slugs),
         *_quality_checks(spec),
-        *_traffic_light(),
+        *_traffic_light(spec),
     ]
 
 
@@ -267,13 +267,16 @@ def label_texts(spec: MonitorSpec) -> dict[str, str]:
     return {metric.name: metric.summary for metric in OF_LABELS}
 
 
-def _traffic_light() -> Iterator[PlannedCheck]:
+def _traffic_light(spec: MonitorSpec) -> Iterator[PlannedCheck]:
     """Who looks at one thing only looks here."""
     text = "No incident is open: none whose streams changed within `alerts.settle_after` and nobody has dealt with."
     yield PlannedCheck("alerts", "open_incidents", text)
     yield PlannedCheck("alerts", "hard_rules", "No rule of the monitor's file is broken, by any check of the monitor.")
     text = "What is not judged, and why; warns when that begins or changes. Known ones: `alerts.not_judged`."
     yield PlannedCheck("alerts", "coverage", text)
+    if spec.labels is not None:
+        text = "Labels came within the time that is usual, or within `freshness.labels` of the monitor's file."
+        yield PlannedCheck("alerts", "label_freshness", text)
 
 
 def _intakes(spec: MonitorSpec) -> tuple[str, ...]:

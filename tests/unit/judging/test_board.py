@@ -189,4 +189,4 @@ class TestCoverage:
 
 def test_alerts_is_the_traffic_light(spec):
     names = [check.name for check in plan.checks(spec) if check.asset == "alerts"]
-    assert names == ["open_incidents", "hard_rules", "coverage"]
+    assert names == ["open_incidents", "hard_rules", "coverage", "label_freshness"]

@@ -134,3 +134,13 @@ def test_a_corrected_file_that_came_again_names_the_command_that_lets_it_in(cont
 def test_a_file_that_has_grown_and_changed_is_only_counted(contract):
     found = contract(rows(), rows(6).with_columns(age=31.0))
     assert (found.level, found.text) == ("ok", "6 rows accepted, 4 refused.")
+
+
+def test_a_day_without_labels_says_that_none_came(home, make_spec):
+    spec = make_spec()
+    paths = home.monitor("churn")
+    land(home, "churn", "inferences", "one", rows().rename({"id": "prediction_id", "at": "timestamp"}))
+    intake(spec, paths, "inferences", home, now=NOW)
+    for asset, told in (("labels", "No labels came: 0 rows accepted, 0 refused."), ("inferences", "4 rows accepted,")):
+        [(_, _, verdict)] = intake_verdicts(spec, paths, asset, [PlannedCheck(asset, "contract", "")], ["2026-01-12"])
+        assert verdict.level == "ok" and verdict.text.startswith(told)

@@ -259,7 +259,7 @@ def test_every_family_of_checks_has_a_remedy(make_spec):
         metrics=[{"name": "kpi", "sql": "1"}],
     )
     families = {family(check) for check in plan.checks(spec)} - {"contract"}
-    assert families - {"open_incidents", "hard_rules", "coverage"} <= set(REMEDIES)
+    assert families - {"open_incidents", "hard_rules", "coverage", "label_freshness"} <= set(REMEDIES)
 
 
 def test_nothing_judged_is_no_verdict():

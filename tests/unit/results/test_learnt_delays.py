@@ -135,3 +135,11 @@ def test_a_law_of_nothing_teaches_nothing():
     )
     assert learnt_from(law, timedelta(0), DAY) is None
     assert law.n_labels == 0
+
+
+def test_a_deadline_knows_the_longest_silence_that_is_usual_beside_a_delay_that_is_given(make_spec, home):
+    paths = home.monitor("churn")
+    publish_delays(paths, LearntDelays(3 * DAY, None, 7 * DAY, 5_000))
+    given = make_spec(labels={"column": "churned", "expected_delay": "2d"})
+    assert given.deadlines["labels"] == 4 * DAY
+    assert with_learnt_delays(given, paths).deadlines["labels"] == 15 * DAY, "batches a week apart are not late"
