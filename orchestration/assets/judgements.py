@@ -21,7 +21,7 @@ from sightline.judging.frames import Judged, Work
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.weights import told_weights
 from sightline.lake.store.progress import open_progress
-from sightline.results.evidence import append_evidence
+from sightline.results.evidence import append_evidence, read_evidence
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
 from sightline.results.label_completion import publish_law, publish_provisional
 from sightline.results.learnt_delays import left_open, publish_delays
@@ -61,7 +61,7 @@ MAX_PLOTTED = 40
 
 JUDGES: Mapping[str, Callable[[Work], Judged]] = {
     "data_quality": data_quality.judge,
-    "drift": lambda work: drift.judge(work.spec, work.con, work.keys, work.profiles),
+    "drift": drift.judge_run,
     "model_quality": model_quality.judge,
     "estimated_quality": estimated_quality.judge,
 }
@@ -108,11 +108,17 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
             tell_estimates(spec, paths, keys, reference, now, context.run.run_id)
         mature = flow == DELAYED.name
         found = evidence.publishable(
-            spec, judged.evidence, keys, now, decisions.published_through(paths), mature=mature
+            spec,
+            judged.evidence,
+            judged.windows(spec, keys),
+            now,
+            decisions.published_through(paths),
+            mature=mature,
         )
         known = reference_id(paths, with_label=flow == DELAYED.name)
         found = found.with_columns(reference=evidence.rests_on(known))
-        append_evidence(paths, found, context.run.run_id)
+        gone = evidence.withdrawals(asset, judged, scope, read_evidence(paths))
+        append_evidence(paths, pl.concat([found, gone], how="diagonal_relaxed"), context.run.run_id, keys)
         with open_progress(paths.ledger) as progress:
             progress.write_judged(flow, asset, keys, now, context.run.run_id)
         describe(context, monitor, asset, judged.judgements, keys, written)

@@ -3,7 +3,7 @@
 A result is stored for every window, also after a ranged run; the UI shows that of the newest window judged.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -22,6 +22,7 @@ from sightline.spec.windows import is_key
 
 WITHOUT_PARTITION = 30
 """Windows that "Execute all" in the UI, which names no partition, evaluates: the latest ones worked up."""
+NO_VERDICT = "No verdict: what was judged of this window is not there any more (withdrawn or corrected)."
 
 
 def build(monitor: Monitor) -> list[dg.AssetChecksDefinition]:
@@ -83,10 +84,15 @@ def windows_to_check(context: dg.AssetCheckExecutionContext, monitor: Monitor, a
     keys = partitions.windows_in(monitor.spec, context.run.tags)
     if keys:
         return keys
+    return worked_up(monitor, asset)[-WITHOUT_PARTITION:]
+
+
+def worked_up(monitor: Monitor, asset: str) -> list[str]:
+    """Windows of which the flow of an asset is complete, in time order."""
     flow = DELAYED if asset in (DELAYED.intake, *DELAYED.judges) else IMMEDIATE
     with open_progress(monitor.paths.ledger) as progress:
         known = progress.done(flow.name)
-    return sorted(key for key in known if is_key(monitor.spec, key))[-WITHOUT_PARTITION:]
+    return sorted(key for key in known if is_key(monitor.spec, key))
 
 
 def evaluations(
@@ -129,24 +135,51 @@ def still_shown(
     found: Iterable[tuple[PlannedCheck, str, Verdict]],
     keys: Sequence[str],
 ) -> list[dg.AssetCheckEvaluation]:
-    """Where this run judged older windows only, what its checks say now of the newest one judged before.
+    """What the checks say now of the newest window judged before, where this run did not say it of a newer one.
 
     The UI shows the result that was stored last; a backfill must not put an old window in the place of the newest.
+    Where that window has no verdict any more, as its rows were withdrawn, the newest one before it with one is shown.
     """
-    judged = {monitor.check_key(check) for check, _, _ in found}
-    shown = event_storage.shown_evaluations(context.instance, judged)
+    judged = {check.name: key for check, key, _ in sorted(found, key=lambda item: item[1])}
+    shown = event_storage.shown_evaluations(context.instance, [monitor.check_key(check) for check in wanted])
     newer = {
         key.name: result
         for key, result in shown.items()
-        if result.partition and is_key(monitor.spec, result.partition) and result.partition > max(keys)
+        if result.partition
+        and is_key(monitor.spec, result.partition)
+        and result.partition > judged.get(key.name, "")
+        and (key.name in judged or result.partition in keys)
     }
     if not newer:
         return []
+    checks = [check for check in wanted if check.name in newer]
     windows = sorted({result.partition for result in newer.values() if result.partition})
-    again = board.evaluate(monitor.spec, monitor.paths, asset, [c for c in wanted if c.name in newer], windows)
-    fresh = evaluations(context, monitor, asset, [item for item in again if newer[item[0].name].partition == item[1]])
-    renewed = {result.check_name for result in fresh}
-    return fresh + [result for name, result in newer.items() if name not in renewed]
+    again = board.evaluate(monitor.spec, monitor.paths, asset, checks, windows)
+    same = {check.name: (check, key, v) for check, key, v in again if newer[check.name].partition == key}
+    gone = [check for check in checks if check.name not in same]
+    said = evaluations(context, monitor, asset, [*same.values(), *_latest_before(monitor, asset, gone, newer)])
+    return said + [_without_verdict(newer[c.name]) for c in gone if c.name not in {e.check_name for e in said}]
+
+
+def _latest_before(
+    monitor: Monitor, asset: str, checks: Sequence[PlannedCheck], shown: Mapping[str, dg.AssetCheckEvaluation]
+) -> list[tuple[PlannedCheck, str, Verdict]]:
+    """The newest verdicts on windows before those that are shown, as far back as `WITHOUT_PARTITION`."""
+    if not checks:
+        return []
+    last = {check.name: shown[check.name].partition or "" for check in checks}
+    keys = [key for key in worked_up(monitor, asset) if key < max(last.values())][-WITHOUT_PARTITION:]
+    found = board.evaluate(monitor.spec, monitor.paths, asset, checks, keys) if keys else ()
+    latest: dict[str, tuple[PlannedCheck, str, Verdict]] = {}
+    for check, key, verdict in sorted(found, key=lambda item: item[1]):
+        if key < last[check.name]:
+            latest[check.name] = (check, key, verdict)
+    return list(latest.values())
+
+
+def _without_verdict(shown: dg.AssetCheckEvaluation) -> dg.AssetCheckEvaluation:
+    """A result in the place of one on a window of which nothing is left, nor of any before it."""
+    return shown._replace(passed=True, description=NO_VERDICT, metadata={"window": shown.partition or ""})
 
 
 def _shown(fact: Any) -> Any:

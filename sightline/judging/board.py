@@ -45,6 +45,7 @@ STANDINGS: dict[Standing, str] = {
     "acknowledged": "acknowledged",
     "near": "near its old level in this window",
     "holiday": "not judged on a listed day",
+    "withdrawn": "what was decided on this window was withdrawn: nothing is left of it",
     "settled": "settled",
     "answered": "answered",
 }

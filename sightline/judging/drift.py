@@ -20,9 +20,9 @@ from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.reasons import ReasonCode
 from sightline.judging import precision
 from sightline.judging.evidence import column_evidence
-from sightline.judging.frames import BY, JUDGED, Judged, conform
+from sightline.judging.frames import BY, JUDGED, Judged, Work, conform, scope_of
 from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
-from sightline.judging.stretches import Stretches, read_stretches
+from sightline.judging.stretches import Stretches, ends_again, read_stretches
 from sightline.judging.usual_distance import Usual, estimate, read_windows, usual
 from sightline.judging.weekdays import lacks_weekdays, same_weekdays
 from sightline.spec.model import MonitorSpec
@@ -41,7 +41,11 @@ Counts = NDArray[np.int64]
 
 
 def judge(
-    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str], profiles: Mapping[str, ColumnProfile]
+    spec: MonitorSpec,
+    con: duckdb.DuckDBPyConnection,
+    keys: Sequence[str],
+    profiles: Mapping[str, ColumnProfile],
+    again: Sequence[str] = (),
 ) -> Judged:
     """Drift of every feature, score and prediction in every window of a run.
 
@@ -54,12 +58,24 @@ def judge(
         Window keys.
     profiles : mapping of column to ColumnProfile
         The frozen reference.
+    again : sequence of str
+        Windows in which stretches were judged before that hold one of the run (`stretches.ends_again`): where a column
+        is judged over stretches they are judged along with it, and are the result's `others`.
     """
     columns = {name: p for name, p in profiles.items() if name != "@label"}
-    stretches = read_stretches(spec, con, "column_bins", keys, columns)
-    judged = judge_bins(spec, con, "column_bins", keys, columns, ASSET, stretches)
-    lost = precision.imprecise(spec, con, stretches.keys(keys), profiles)
-    return precision.withheld(judged, precision.with_stretches(lost, stretches))
+    stretches = read_stretches(spec, con, "column_bins", [*keys, *again], columns)
+    again = again if stretches.columns else ()
+    windows = [*keys, *again]
+    judged = judge_bins(spec, con, "column_bins", windows, columns, ASSET, stretches)
+    lost = precision.imprecise(spec, con, stretches.keys(windows), profiles)
+    judged = precision.withheld(judged, precision.with_stretches(lost, stretches))
+    return replace(judged, others=scope_of(spec, again))
+
+
+def judge_run(work: Work) -> Judged:
+    """Drift of every window of a run, and of the stretches that hold one of them and were judged before."""
+    again = ends_again(work.spec, work.paths, ASSET, work.keys)
+    return judge(work.spec, work.con, work.keys, work.profiles, again)
 
 
 def judge_bins(

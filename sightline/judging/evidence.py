@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from metrics_py.drift.daily_statistics import Stream, column_streams
 from metrics_py.profile.column_profile import ColumnProfile
-from sightline.judging.frames import EVIDENCE
+from sightline.judging.frames import EVIDENCE, Judged
+from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.stretches import Stretches
 from sightline.results.evidence import EVIDENCE_SCHEMA
+from sightline.results.tables import NUMBER
+from sightline.results.withdrawn import WITHDRAWN, WORDS, in_scope
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at, matures_at
 
@@ -166,3 +169,36 @@ def publishable(
         )
     named = evidence.join(windows, on="window_start").with_columns(stream=stream_name())
     return named.select(name for name in EVIDENCE_SCHEMA if name in named.columns)
+
+
+def withdrawals(asset: str, judged: Judged, scope: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """What has become of evidence of which nothing is left: rows without a value that say so.
+
+    Parameters
+    ----------
+    asset : str
+        The one that judged. Columns' rates of data quality are of ``drift``.
+    judged : Judged
+        What it found: a stream that is judged, but waits for labels, is not gone.
+    scope : DataFrame
+        Shape `sightline.results.withdrawn.SCOPE`: what it judged completely.
+    known : DataFrame
+        From `read_evidence`.
+
+    Returns
+    -------
+    DataFrame
+        Some rows of `known`; every number is null.
+    """
+    is_rate = (pl.col("asset") == "data_quality") & (pl.col("column") != "")
+    is_own = {"drift": (pl.col("asset") == asset) | is_rate, "data_quality": (pl.col("asset") == asset) & ~is_rate}
+    own = known.filter(is_own.get(asset, pl.col("asset") == asset))
+    own = in_scope(own.with_columns(metric="statistic"), scope)
+    found = judged.evidence.select("asset", "column", "statistic", "window_start")
+    gone = own.join(found, on=found.columns, how="anti")
+    told = judged.judgements.filter(pl.col("segment") == "all", pl.col("model_version") == ALL_VERSIONS)
+    gone = gone.join(told.filter(pl.col("column") != ""), on=["window_start", "column"], how="anti")
+    gone = gone.join(told, on=["window_start", "column", "metric"], how="anti")
+    nothing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in EVIDENCE_SCHEMA.items() if dtype == NUMBER]
+    words = {"reason": pl.lit(WORDS), "reason_code": pl.lit(WITHDRAWN)}
+    return gone.with_columns(*nothing, **words).select(pl.col(list(EVIDENCE_SCHEMA)).exclude("written_at", "run_id"))

@@ -105,6 +105,10 @@ class Judged:
         """What was judged completely, windows of the run and others, shape `SCOPE`."""
         return pl.concat([scope_of(spec, keys), self.others])
 
+    def windows(self, spec: MonitorSpec, keys: Sequence[str]) -> list[str]:
+        """Keys of the windows of the run and of the others, in time order."""
+        return sorted({*keys, *(spec.key(start) for start in self.others["window_start"])})
+
 
 def quality_evidence(table: pl.DataFrame, asset: str) -> pl.DataFrame:
     """Evidence from a table of `metrics_py.quality.table`: one stream per metric, segment and version 'all'."""

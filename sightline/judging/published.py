@@ -57,7 +57,7 @@ class StreamState:
     from which the monitor's file calls a single window a spike, None where it names none. `known_to` is the window that
     the state is of where it is told of a later one, in which the stream is not judged yet. Where rows came or were
     corrected after the decision, `display_then` and `display_now` are the value then and now, and `distance_now` is the
-    distance by now.
+    distance by now. `is_gone` where the value was withdrawn: there are no rows any more.
     """
 
     stream: str
@@ -78,6 +78,7 @@ class StreamState:
     display_then: float | None = None
     display_now: float | None = None
     distance_now: float | None = None
+    is_gone: bool = False
 
     @property
     def current_distance(self) -> float | None:
@@ -88,7 +89,7 @@ class StreamState:
     def is_spike(self) -> bool:
         """Is this window by itself as far out as `spike_limit`? A stream in an incident is away already."""
         now = self.current_distance
-        if self.spike_limit is None or self.distance is None or now is None or self.in_incident:
+        if self.spike_limit is None or self.distance is None or now is None or self.in_incident or self.is_gone:
             return False
         return min(abs(self.distance), abs(now)) >= self.spike_limit
 
@@ -299,7 +300,7 @@ def not_judged_yet(streams: pl.DataFrame, members: pl.DataFrame, others: Sequenc
     Parameters
     ----------
     streams, members : DataFrame
-        Of `STREAMS_SCHEMA` and `MEMBERS_SCHEMA`.
+        Of `STREAMS_SCHEMA` and `MEMBERS_SCHEMA`. Windows that were withdrawn (``is_gone``) say nothing.
     others : sequence of datetime
         Windows (naive UTC) beside those decided.
 
@@ -310,15 +311,17 @@ def not_judged_yet(streams: pl.DataFrame, members: pl.DataFrame, others: Sequenc
     """
     more = pl.DataFrame({"later": list(others)}, schema={"later": streams.schema["window_start"]})
     windows = pl.concat([streams.select(later="window_start"), more]).unique()
-    newest = streams.filter(pl.col("window_start") == pl.col("window_start").max().over("stream"))
-    last = newest.filter("in_incident").join_where(windows, pl.col("later") > pl.col("window_start"))
+    told = streams.with_columns(decided_to=pl.col("window_start").max().over("stream"))
+    told = told.filter(~pl.col("is_gone")) if "is_gone" in streams.columns else told
+    newest = told.filter(pl.col("window_start") == pl.col("window_start").max().over("stream"))
+    last = newest.filter("in_incident").join_where(windows, pl.col("later") > pl.col("decided_to"))
     ended = members.select("incident_id", "stream", "ended_at")
     last = last.join(ended, on=["incident_id", "stream"], how="left")
     last = last.filter((pl.col("later") < pl.col("ended_at")).fill_null(True))
-    told = [name for name in ("display_then", "display_now") if name in last.columns]
-    nothing = dict.fromkeys(told, pl.lit(None, dtype=pl.Float64))
+    shown = [name for name in ("display_then", "display_now") if name in last.columns]
+    nothing = dict.fromkeys(shown, pl.lit(None, dtype=pl.Float64))
     moved = last.with_columns(known_to="window_start", window_start="later", **nothing)
-    return moved.drop("later", "ended_at").sort("window_start", "stream")
+    return moved.drop("later", "ended_at", "decided_to").sort("window_start", "stream")
 
 
 def spike_limit(spec: MonitorSpec, stream: str) -> float | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from sightline.results.withdrawn import is_withdrawn
+
 LATE_FROM, LATE_OF = 3, 14
 """Where so many of so many windows before an incident changed by a standard deviation after they were decided, the
 level is one of windows that were not complete: what they hold later says nothing against it."""
@@ -35,12 +37,17 @@ def with_revised(
         The same rows, with ``display_then`` and ``display_now``, the value as people read it, and ``distance_now``, in
         standard deviations from the level of the window's own season. All are null where nothing was revised; the last
         one, too, where the window was not judged (a warm-up, a holiday), or windows before it changed as a rule.
+        ``is_gone`` where the value was withdrawn: nothing is left of it.
 
     Notes
     -----
     The variance is that of the level, and what this window's is known less well than is usual. That of the window in
     which a stream joined an incident is the one without the windows since the change.
     """
+    gone = revised.filter(is_withdrawn()).select(*KEY, is_gone=True)
+    streams = streams.join(gone, on=KEY, how="left", maintain_order="left").with_columns(
+        pl.col("is_gone").fill_null(value=False)
+    )
     then = evidence.select(*KEY, display_then="display_value", value_then="value")
     now = revised.select(*KEY, value_now="value", display_now="display_value", variance_now="variance")
     moved = pl.col("value_now") - pl.col("value_then")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from sightline.judging.published import IncidentMember, StreamState
 
-Standing = Literal["open", "acknowledged", "answered", "settled", "near", "holiday", ""]
+Standing = Literal["open", "acknowledged", "answered", "settled", "near", "holiday", "withdrawn", ""]
 AWAY = 3.0
 """Standard deviations from the old level from which a window of a member is away, or half of its effect if less."""
 NEAR = 1.0
@@ -26,15 +26,15 @@ def standing(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) 
 
     Returns
     -------
-    {'open', 'acknowledged', 'answered', 'settled', 'near', 'holiday', ''}
+    {'open', 'acknowledged', 'answered', 'settled', 'near', 'holiday', 'withdrawn', ''}
         Open and acknowledged: away from its level as part of an incident. Answered and settled: away, but somebody
-        said what it was, or it has been so for long. Near: not away. Holiday: a listed day, which says nothing. Empty
-        without an incident.
+        said what it was, or it has been so for long. Near: not away. Holiday: a listed day, which says nothing.
+        Withdrawn: of what was decided nothing is left. Empty without an incident.
     """
     if not state.in_incident:
         return ""
-    if state.reason_code == "holiday":
-        return "holiday"
+    if state.is_gone or state.reason_code == "holiday":
+        return "withdrawn" if state.is_gone else "holiday"
     member, at = member_of(state, incidents), state.window_start
     if member is None:
         return "open"
@@ -55,6 +55,8 @@ def member_of(state: StreamState, incidents: Mapping[str, list[IncidentMember]])
 
 def is_away(state: StreamState, incidents: Mapping[str, list[IncidentMember]]) -> bool:
     """Whether a member of an incident is away from its level in this window, as far as is known."""
+    if state.is_gone:
+        return False
     member = member_of(state, incidents)
     if member is None or state.current_distance is None:
         return True

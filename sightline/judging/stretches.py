@@ -15,7 +15,10 @@ import duckdb
 import polars as pl
 
 from metrics_py.profile.column_profile import ColumnProfile
+from sightline.home import MonitorPaths
 from sightline.judging.frames import window_frame
+from sightline.lake.store.progress import open_progress
+from sightline.spec.flows import IMMEDIATE
 from sightline.spec.model import MonitorSpec
 from sightline.spec.stretches import Stretch, stretch_of
 
@@ -160,6 +163,37 @@ def read_stretches(
             columns[name] = pooling
     found = Stretches(over, stretch, columns)
     return replace(found, bins=_bins(found, con, mart, keys)) if columns else found
+
+
+def ends_again(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Sequence[str]) -> list[str]:
+    """Windows in which stretches were judged before that hold a window of a run: they are to be judged again.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    paths : MonitorPaths
+        `paths.ledger`: what was judged.
+    asset : str
+        Whose judgements.
+    keys : sequence of str
+        Windows of the run, aggregated by now.
+
+    Returns
+    -------
+    list of str
+        Keys in time order, without those of the run. One that was judged under another reference than these windows are
+        aggregated by is left out: it is worked up anew itself.
+    """
+    stretch = stretch_of(spec)
+    if stretch is None:
+        return []
+    ends = window_frame(spec, keys).select(stretch.last(spec, pl.col("window_start")))["window_start"].unique()
+    wanted = {spec.key(end) for end in ends} - set(keys)
+    if not wanted:
+        return []
+    with open_progress(paths.ledger) as progress:
+        judged, references = progress.judged(asset), set(progress.reference_of(IMMEDIATE.name, keys).values())
+    return sorted(key for key in wanted if judged.get(key) in references)
 
 
 def _pooling(spec: MonitorSpec, stretch: Stretch, profile: ColumnProfile, rows: float, since: datetime) -> Pooling:

@@ -99,6 +99,8 @@ def why_not_red(members: list[StreamState], incidents: Mapping[str, list[Inciden
     if member is not None:
         since = member.known_at(found["settled"].window_start).settled_at
         return f"settled at a new level since {day(since)}, until somebody says what it was"
+    if "withdrawn" in found and "near" not in found:
+        return "of what was decided on this window nothing is left: it was withdrawn"
     if "near" not in found:
         return "this day is listed under alerts.holidays"
     return "in this window near its old level"

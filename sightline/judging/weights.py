@@ -52,7 +52,7 @@ def told_weights(work: Work, judged: Judged) -> Judged:
     judged : Judged
         What an asset found.
     """
-    unequal = unequal_weights(work.con, work.keys)
+    unequal = unequal_weights(work.con, judged.windows(work.spec, work.keys))
     if unequal.is_empty():
         return judged
     rows = judged.judgements.join(unequal, on="window_start", how="left", maintain_order="left")

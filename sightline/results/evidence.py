@@ -6,6 +6,7 @@ decided knows what it is by now.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sightline.home import MonitorPaths
 from sightline.lake.store.schema import TIMESTAMP
 from sightline.results.append_only import Keep, locked, merge_if_many, next_stamp, publish, safe_name, scan_folders
 from sightline.results.tables import NUMBER, TEXT, conform
+from sightline.results.withdrawn import is_withdrawn
 
 EVIDENCE_SCHEMA: dict[str, pl.DataType] = {
     "stream": TEXT,
@@ -40,7 +42,7 @@ SAME = 1e-9
 """Values that differ by less, of their size, are the same."""
 
 
-def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> int:
+def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str, windows: Sequence[str] | None = None) -> int:
     """Publish evidence for the alert engine: one row per (stream, window), written once and never revised.
 
     Parameters
@@ -53,6 +55,9 @@ def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> in
         reference profile), ``written_at`` (default now) and ``run_id`` may be absent.
     run_id : str
         Run that computed them.
+    windows : sequence of str, optional
+        Keys of the windows that may be written for the first time; of others only what has become of them is kept.
+        Default: all.
 
     Returns
     -------
@@ -68,6 +73,8 @@ def append_evidence(paths: MonitorPaths, frame: pl.DataFrame, run_id: str) -> in
     with locked(folder):
         known = scan_folders([folder], EVIDENCE_SCHEMA, lambda lazy: lazy.unique(EVIDENCE_KEY, keep="first"))
         fresh = frame.join(known, on=EVIDENCE_KEY, how="anti")
+        if windows is not None:
+            fresh = fresh.filter(pl.col("window_key").is_in(list(windows)))
         _append(folder, fresh.with_columns(pl.col("decided_at").fill_null(pl.col("window_start"))), run_id, now)
         later = frame.join(known.select(*EVIDENCE_KEY, "reference"), on=[*EVIDENCE_KEY, "reference"])
     revised = _revised_folder(paths)
@@ -87,13 +94,18 @@ def _append(folder: Path, rows: pl.DataFrame, run_id: str, now: datetime, keep: 
 
 
 def _changed(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Rows with another value than the known one, or with one where there was none, and the other way round."""
+    """Rows with another value than the known one, or with one where there was none, and the other way round.
+
+    And those that are withdrawn, or are there again.
+    """
     before = pl.col("value_before")
     same = (
         (pl.col("value") - before).abs() <= SAME * pl.max_horizontal(pl.col("value").abs(), before.abs())
     ).fill_null(pl.col("value").is_null() & before.is_null())
-    joined = rows.join(known.select(*EVIDENCE_KEY, value_before="value"), on=EVIDENCE_KEY, maintain_order="left")
-    return joined.filter(~same).drop("value_before")
+    same &= is_withdrawn() == pl.col("was_withdrawn")
+    told = known.select(*EVIDENCE_KEY, value_before="value", was_withdrawn=is_withdrawn())
+    joined = rows.join(told, on=EVIDENCE_KEY, maintain_order="left")
+    return joined.filter(~same).drop("value_before", "was_withdrawn")
 
 
 def read_evidence(paths: MonitorPaths) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +16,11 @@ from polars.testing import assert_frame_equal
 
 from orchestration.backfill import dagster_instance
 from orchestration.backfill_command import backfill
+from orchestration.dagster_private.event_storage import shown_evaluations
 from sightline.commands.checks import verdict_rows
 from sightline.home import Home
 from sightline.judging.as_of import judgements_as_of
+from sightline.results.evidence import read_evidence, read_revised
 from sightline.results.judgements import JUDGEMENT_KEY, read_judgements
 from sightline.results.withdrawn import is_withdrawn
 from sightline.spec.loader import load_monitor
@@ -141,7 +144,6 @@ def test_the_same_judgements_stand_as_if_it_had_been_right_from_the_start(case: 
     columns = [*JUDGEMENT_KEY, "value", "n", "status", "reason_code"]
     found, wanted = (each.filter(~pl.col("metric").is_in(OF_ARRIVAL)).select(columns) for each in (found, wanted))
     is_touched = pl.col("window_start").is_between(case.start(VERSION), case.start(ACROSS))
-    is_touched &= (pl.col("n") <= PER_DAY + 50) | pl.col("metric").str.ends_with("@3d")  # not the drift over a week
     both = (found.filter(is_touched), wanted.filter(is_touched))
     assert_frame_equal(*both, rel_tol=1e-3, abs_tol=1e-3)  # how labels come was learnt before the correction
 
@@ -216,3 +218,58 @@ def test_of_the_open_window_nothing_is_told_and_of_those_after_the_history_neith
     assert {read_judgements(home.monitor("small"))["window_start"].max() for home in (case.wrong, case.right)} == {
         newest
     }
+
+
+class TestOneDayLater:
+    """Half of a Tuesday and all of the newest day are withdrawn, and only these two windows are worked up."""
+
+    TUESDAY, SUNDAY, NEWEST = 8, 13, DAYS - 1
+
+    @pytest.fixture(scope="class")
+    def later(self, case: Case, tmp_path_factory: pytest.TempPathFactory):
+        root = tmp_path_factory.mktemp("later") / "home"
+        shutil.copytree(case.right.root, root)
+        home, day = Home(root), pl.col("day")
+        rows, _ = rows_of(case.spec.first_window)
+        rows = rows.filter(day.is_in([self.TUESDAY, self.NEWEST]))
+        of_tuesday = rows.filter(day == self.TUESDAY).head(PER_DAY // 2)
+        gone = pl.concat([of_tuesday, rows.filter(day == self.NEWEST)])
+        known = pl.lit(case.corrected_at.replace(tzinfo=None))
+        withdrawn = gone.select("id", known=known, withdrawn=pl.lit(value=True))
+        land(home, "small", "inferences", "gone", withdrawn)
+        with pytest.MonkeyPatch.context() as patch:
+            work_up(home, case.spec, patch)
+            yield home
+
+    def test_the_week_that_holds_it_is_judged_again_and_no_other(self, case: Case, later: Home):
+        is_week = pl.col("reason").str.starts_with("over 7 days")
+        before, found = (
+            read_judgements(home.monitor("small"), asset="drift", metric="psi", column="x").filter(is_week)
+            for home in (case.right, later)
+        )
+        n_before, n = (dict(frame.select("window_start", "n").rows()) for frame in (before, found))
+        sunday = case.start(self.SUNDAY)
+        assert n == {**n_before, sunday: n_before[sunday] - PER_DAY // 2}
+        assert set(found.filter(pl.col("revision") > 0)["window_start"]) == {sunday}
+
+    def test_what_was_decided_of_it_stands_and_what_it_is_by_now_is_kept(self, case: Case, later: Home):
+        paths = later.monitor("small")
+        assert_frame_equal(read_evidence(paths), read_evidence(case.right.monitor("small")))
+        revised = read_revised(paths)
+        of_week = revised.filter(window_start=case.start(self.SUNDAY))
+        assert len(of_week) and of_week["stream"].str.contains("@(3|7)d$").all()
+        assert of_week["value"].null_count() == 0 and not of_week.filter(is_withdrawn()).height
+        gone = revised.filter(is_withdrawn())
+        assert set(gone["window_start"]) == {case.start(self.NEWEST)}
+        assert {"model_quality/roc_auc", "data_quality/rejected_rate"} <= set(gone["stream"])
+        assert "data_quality/n_rows" not in gone["stream"], "no rows are a number"
+
+    def test_a_check_shows_the_newest_window_that_has_a_verdict(self, case: Case, later: Home):
+        key = dg.AssetCheckKey(dg.AssetKey(["small", "model_quality"]), "quality__roc_auc")
+        partitions = []
+        for home in (case.right, later):
+            with dagster_instance(home) as instance:
+                partitions.append(shown_evaluations(instance, [key])[key].partition)
+        assert partitions == [
+            case.spec.key(case.spec.first_window + day * DAY) for day in (self.NEWEST, self.NEWEST - 1)
+        ]

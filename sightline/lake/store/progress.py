@@ -106,6 +106,11 @@ class Progress:
         sql = "SELECT window_key, reference FROM aggregated WHERE flow = ?"
         return {key: reference for key, reference in self.con.execute(sql, [flow]) if key in wanted}
 
+    def judged(self, asset: str) -> dict[str, str]:
+        """Window key -> id of the reference under which an asset judged it last."""
+        sql = "SELECT window_key, reference FROM judged WHERE asset = ?"
+        return dict(self.con.execute(sql, [asset]))
+
     def done(self, flow: str) -> dict[str, Done]:
         """Windows whose flow is complete, judged and seen by the alert engine."""
         assets = FLOWS[flow].judges

@@ -147,7 +147,7 @@ MEMBERS = pl.DataFrame({"incident_id": ["i"], "stream": ["s"], "shift": [-4.8], 
 
 def now_of(values: dict[int, float], variance: float = 0.004) -> pl.DataFrame:
     rows = {"stream": "s", "window_start": [day(k) for k in values], "value": list(values.values())}
-    return pl.DataFrame(rows).with_columns(display_value="value", variance=pl.lit(variance))
+    return pl.DataFrame(rows).with_columns(display_value="value", variance=pl.lit(variance), reason_code=None)
 
 
 def distances(streams: pl.DataFrame, now: pl.DataFrame) -> list[float | None]:
@@ -236,6 +236,20 @@ def test_a_window_that_has_no_value_any_more_is_told_as_decided(spec, paths, cou
     append_evidence(paths, gone, "later")
     assert len(read_revised(paths)) == 1
     assert volume(spec, paths, 56).level == "error"
+
+
+def test_what_was_withdrawn_is_told_as_withdrawn_and_is_not_red(spec, paths, counts, decided):
+    nothing = {name: pl.lit(None, pl.Float64) for name in ("value", "display_value", "n", "variance")}
+    gone = rows_of({57: 0}).with_columns(**nothing, reason_code=pl.lit("withdrawn"))
+    assert open_incidents(spec, paths, 57).level == "error"
+    append_evidence(paths, gone, "later")
+    append_evidence(paths, gone, "once more")
+    assert read_revised(paths).select("window_key", "run_id").rows() == [(key(57), "later")]
+    found = open_incidents(spec, paths, 57)
+    assert found.level == "ok" and "what was decided on this window was withdrawn" in found.text
+    assert open_incidents(spec, paths, 56).level == "error", "this one has its rows"
+    say(spec, paths, {57: 3}, "there again")
+    assert open_incidents(spec, paths, 57).level == "error"
 
 
 def test_rows_that_keep_coming_late_are_told_with_what_to_do(spec, paths, counts, decided):

@@ -16,8 +16,9 @@ from metrics_py.drift.rare_bins import coarsen
 from metrics_py.profile.build import build_profile, count
 from sightline.judging import drift
 from sightline.judging.evidence import publishable
-from sightline.judging.stretches import read_stretches
+from sightline.judging.stretches import ends_again, read_stretches
 from sightline.lake.intake.rounding import IMPRECISE
+from sightline.lake.store.progress import open_progress
 from sightline.results.evidence import append_evidence, read_evidence
 from sightline.spec.stretches import STRETCHES, is_over_stretch, split
 from tests.support.marts import day, key, one, put
@@ -294,3 +295,44 @@ class TestJudgements:
 def test_a_stretch_is_as_long_as_its_unit_of_the_calendar(schedule, window):
     stretch = STRETCHES[schedule]
     assert stretch.n * window == {"1d": timedelta(days=1), "1w": timedelta(days=7)}[stretch.truncated]
+
+
+class TestJudgedAgain:
+    """Stretches that were judged and hold a window of a run."""
+
+    @pytest.fixture
+    def paths(self, home):
+        return home.monitor("churn")
+
+    def work_up(self, paths, windows, reference: str = "a") -> None:
+        with open_progress(paths.ledger) as progress:
+            progress.write_aggregated("immediate", [key(k) for k in windows], 1, reference)
+            progress.write_judged("immediate", "drift", [key(k) for k in windows], datetime.now(UTC), "run")
+
+    def test_they_are_those_judged_before_under_the_same_reference(self, spec, paths):
+        self.work_up(paths, range(13))
+        assert ends_again(spec, paths, "drift", [key(6), key(7)]) == [key(10)]
+        assert ends_again(spec, paths, "drift", [key(2), key(6)]) == [key(3), key(10)]
+        assert ends_again(spec, paths, "drift", [key(6), key(10)]) == [], "it is judged anyway"
+        assert ends_again(spec, paths, "drift", [key(11), key(12)]) == [], "this week has not been judged yet"
+        self.work_up(paths, [6], reference="b")
+        assert ends_again(spec, paths, "drift", [key(6)]) == [], "it is worked up anew itself"
+
+    def test_weekly_windows_have_none(self, make_spec, paths):
+        spec = make_spec(schedule="weekly", columns={"score": "p", "features": {"age": "numeric"}})
+        assert ends_again(spec, paths, "drift", [key(4)]) == []
+
+    def test_the_whole_window_is_judged_with_them(self, spec, con):
+        profile = reference()
+        fill(con, profile, days(14))
+        both = drift.judge(spec, con, [key(6), key(10)], {"age": profile})
+        found = drift.judge(spec, con, [key(6)], {"age": profile}, again=[key(10)])
+        assert_frame_equal(found.judgements, both.judgements, check_row_order=False)
+        assert_frame_equal(ordered(found.evidence), ordered(both.evidence))
+        assert found.windows(spec, [key(6)]) == [key(6), key(10)] and set(found.others["ending"]) == {""}
+
+    def test_where_no_column_is_over_stretches_nothing_more_is_judged(self, spec, con):
+        profile = reference(400)
+        fill(con, profile, days(14, rows=400))
+        found = drift.judge(spec, con, [key(6)], {"age": profile}, again=[key(10)])
+        assert set(found.judgements["window_start"]) == {day(6)} and found.others.is_empty()
