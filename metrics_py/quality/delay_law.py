@@ -186,6 +186,29 @@ class DelayLaw:
         """
         return float(self.completion(age)[0][self.decides].min(initial=1.0))
 
+    def share_in(self, age: float) -> float:
+        """Share of all labels that has come by an age (windows since the window began); 1 without cells."""
+        return float(self.mass @ self.completion(age)[0]) if self.n_cells else 1.0
+
+    def share_in_of_classes(self, age: float) -> dict[str, float]:
+        """The same of the labels of each class that has enough of them to tell.
+
+        Parameters
+        ----------
+        age : float
+            Windows since the window began.
+
+        Returns
+        -------
+        dict of str to float
+        """
+        tells = self.of_class >= FEWEST_OF_CLASS
+        weight = np.where(tells, self.mass, 0.0)
+        come = np.bincount(self._class_of_cell, weight * self.completion(age)[0]) if self.n_cells else np.zeros(0)
+        of_class = np.bincount(self._class_of_cell, weight) if self.n_cells else np.zeros(0)
+        names = self.cells["label_class"].unique().sort().to_list()
+        return {name: float(c / n) for name, c, n in zip(names, come, of_class, strict=True) if n > 0}
+
     def _at(self, curves: FloatArray, age: float) -> FloatArray:
         found: FloatArray = np.zeros(len(curves))
         for i, own in enumerate(curves):

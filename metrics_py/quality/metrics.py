@@ -42,7 +42,8 @@ LABELLED_RATE = QualityMetric(
 
 LABEL_ARRIVALS = QualityMetric(
     name="label_arrivals",
-    summary="Labels that came in a window, whatever they belong to, over those that were expected to.",
+    summary="Labels that came in a window, whatever they belong to, over those that were expected to; the row of a "
+    "window tells of the later one in which its own labels were due.",
     direction="none",
     value=lambda a: classification.divide(a["n_arrived"], a["n_expected"]),
     needs=("label_counts",),

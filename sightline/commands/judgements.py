@@ -15,6 +15,7 @@ import polars as pl
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
 from sightline.results.judgements import judgement_names, read_judgements
+from sightline.spec.flows import JUDGED_ASSETS
 
 SHOWN = [
     "window_start",
@@ -54,7 +55,7 @@ def moment_option(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--metric", help="Only this metric, such as psi or roc_auc.")
 @click.option("--column", help="Only this column (a feature, @score, @prediction or @label).")
 @click.option("--segment", help="Only this segment: all, or COLUMN=VALUE.")
-@click.option("--asset", help="Only data_quality, drift or model_quality.")
+@click.option("--asset", help=f"Only {', '.join(JUDGED_ASSETS[:-1])} or {JUDGED_ASSETS[-1]}.")
 @click.option("--from", "start", callback=moment_option, help="Windows from this day or moment on (UTC).")
 @click.option("--to", "end", callback=moment_option, help="Windows before this day or moment (UTC).")
 @click.option(

@@ -1,4 +1,8 @@
-"""`label_arrivals`: do labels come as fast as they used to? Judged with the window whose labels are due."""
+"""`label_arrivals`: how many labels came, by how many were expected from how they came before.
+
+The row of a window counts what came in a later one, in which its own labels were due: judged, and dated, with the
+quality of that window, so that a slow feed and what it does to the numbers stand side by side.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from metrics_py.quality.delay_law import delay_start, watched
 from metrics_py.quality.label_pace import FEWEST_WINDOWS, LEARNT_FROM, arrivals
 from metrics_py.quality.metrics import LABEL_ARRIVALS
 from metrics_py.scipy_functions import poisson_interval
+from metrics_py.wording import day
 from sightline.judging.frames import EVIDENCE, Judged, Work, conform, quality_evidence
 from sightline.judging.marts import ALL_VERSIONS, has_mart
 from sightline.judging.maturity import Delays
@@ -33,6 +38,7 @@ MOST_TOLD = 1.0
 """A window tells the alert engine at most of a factor of e: one day without labels, made up the day after, is no change
 that stays."""
 
+TOLD = "{} labels came, of whatever windows, in that of {}, in which those of this one were due; {} were expected"
 SILENT = "no label has come since, for longer than is usual: the check `label_freshness` tells"
 
 
@@ -148,7 +154,7 @@ def _row(start: datetime, at: datetime, counts: tuple[float, float], *, why: str
             "reason_code": "too_few_rows",
         }
     low, high = poisson_interval(observed)
-    told = f"{observed:,.0f} labels came in the window of {at:%Y-%m-%d %H:%M}, {expected:,.0f} were expected"
+    told = TOLD.format(f"{observed:,.0f}", day(at), f"{expected:,.0f}")
     found = (
         observed / expected,
         low / expected,

@@ -9,11 +9,11 @@ import duckdb
 import polars as pl
 
 from metrics_py.quality.areas import exact_values
-from metrics_py.quality.score_histograms import N_SCORE_BINS
 from metrics_py.quality.metrics import quality_metric
+from metrics_py.quality.score_histograms import N_SCORE_BINS
 from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
-from sightline.judging import custom_python, custom_sql, drift, label_pace, maturity
+from sightline.judging import corrected_quality, custom_python, custom_sql, drift, label_pace, maturity
 from sightline.judging.estimate_audit import audit
 from sightline.judging.frames import BY, EVIDENCE, JUDGED, SIGN, Judged, Work, conform, quality_evidence, scope_of
 from sightline.judging.label_rates import at_one_age, label_rates
@@ -57,7 +57,7 @@ def judge(work: Work) -> Judged:
     known = maturity.delays(spec, con, now)
     quality = _quality(spec, paths, con, keys, now, known)
     late = maturity.immature(spec, keys, now, known)
-    told = maturity.only_told(moved.judgements, [*late, *known.lacking()])
+    told = maturity.only_told(moved.judgements, [*late, *known.lacking()], maturity.still_coming(spec, known, late))
     moved = Judged(told, _without(moved.evidence, late))
     audited = audit(spec, paths, quality.judgements)
     sliding = [_sliding(work, known, over) for over in sliding_windows(spec)]
@@ -94,13 +94,13 @@ def _quality(
     table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
     late = maturity.immature(spec, keys, now, known)
     rates = label_rates(label_counts)
-    table = _in_range(spec, maturity.corrected(spec, con, keys, now, table, known))
-    young = table.filter(pl.col(maturity.NAIVE).is_not_null()).select(BY).unique()
+    table = _in_range(spec, corrected_quality.corrected(spec, con, keys, now, table, known))
+    young = table.filter(pl.col(corrected_quality.NAIVE).is_not_null()).select(BY).unique()
     told = told_areas(table, exact.join(young, on=list(BY), how="anti", nulls_equal=True))
     judged = conform(pl.concat([told, rates], how="diagonal_relaxed").with_columns(column=pl.lit("")))
     worse = {**directions(spec), **own.directions}
     not_due = pl.col("window_start").is_in(late) & (pl.col("metric") == "labelled_rate")
-    waiting = maturity.only_told(judged.filter(not_due), late)
+    waiting = maturity.only_told(judged.filter(not_due), late, maturity.still_coming(spec, known, late))
     judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {**limits(spec), **own.limits})
     judged = with_bounds_of_missing(spec, con, judged, now)
     streams = pl.concat(
@@ -187,7 +187,7 @@ def _sums(work: Work, known: maturity.Delays, ends: Sequence[str], over: Sliding
     if found is None:
         return None
     table = found[0].filter(pl.col("metric").is_in(plan.sliding_metrics(spec)))
-    return _in_range(spec, maturity.corrected(spec, work.con, ends, work.now, table, known, parts))
+    return _in_range(spec, corrected_quality.corrected(spec, work.con, ends, work.now, table, known, parts))
 
 
 def _in_range(spec: MonitorSpec, table: pl.DataFrame) -> pl.DataFrame:

@@ -16,6 +16,7 @@ import polars as pl
 
 from metrics_py.quality.delay_law import DelayLaw
 from metrics_py.quality.metrics import BY_TASK
+from metrics_py.quality.silence import FEWEST_REPORTED
 from sightline.judging.missing_labels import LabelShares
 from sightline.results.learnt_delays import MIN_LABELS
 from sightline.spec.model import MonitorSpec
@@ -32,7 +33,8 @@ NOT_LEARNT = (
     "positives are still being reported, and how late they come is not known yet: "
     f"that takes {MIN_LABELS} of them that were watched as they came"
 )
-FEW = "too few positives have been reported so far: those to come cannot be counted by them"
+FEW = "{} positives have been reported so far, and {} are needed: those to come cannot be counted by fewer"
+IMPOSSIBLE = "by the {} positives that have been reported so far the value would lie beyond its range: they are too few"
 CORRECTED = "corrected for those to come"
 NOT_CORRECTED = "those to come count as negative here"
 
@@ -48,6 +50,13 @@ def usable(law: DelayLaw, silence: timedelta) -> bool:
         Usual longest time between two hours with reports.
     """
     return law.n_labels >= MIN_LABELS and silence < SEASON
+
+
+def too_few(seen: pl.Expr) -> pl.Expr:
+    """Why there is no number of a window in which `seen` positives have been reported, in words."""
+    n = seen.fill_null(0).cast(pl.Int64)
+    few, impossible = pl.format(FEW, n, pl.lit(FEWEST_REPORTED)), pl.format(IMPOSSIBLE, n)
+    return pl.when(n < FEWEST_REPORTED).then(few).otherwise(impossible)
 
 
 def is_impossible(spec: MonitorSpec, value: str) -> pl.Expr:

@@ -161,9 +161,14 @@ def delay_words(spec: MonitorSpec, paths: MonitorPaths) -> list[str]:
         return []
     learnt, given, limit = read_delays(paths), spec.labels.expected_delay, spec.labels.give_up_after
     if learnt is None:
-        due = f"{format_duration(given)} after" if given is not None else f"{format_duration(UNLEARNT)} after (a guess)"
-        late = "never given up" if limit is None else f"given up after {format_duration(limit)}"
-        return [f"due {due} the end of their window, {late}; how late they come is not known yet"]
+        due = f"due {format_duration(given or UNLEARNT)} after the end of their window"
+        late = "none is given up" if limit is None else f"given up after {format_duration(limit)}"
+        left = [name for name, value in (("expected_delay", given), ("give_up_after", limit)) if value is None]
+        taken = f"{due}, {late}" if not left else f"until that is learnt taken to be {due}, and {late}"
+        lines = [taken]
+        if left:
+            lines.append(f"{' and '.join(left)} will be learnt from {MIN_LABELS} labels that were watched as they came")
+        return [*lines, *_silence_words(spec)]
     last = "how late the last ones come is not known yet"
     if learnt.give_up_after is not None:
         last = f"99 % {format_duration(learnt.give_up_after)} after it"
@@ -176,7 +181,22 @@ def delay_words(spec: MonitorSpec, paths: MonitorPaths) -> list[str]:
     due = format_duration(told.expected_delay or UNLEARNT)
     late = "never given up" if told.give_up_after is None else f"given up after {format_duration(told.give_up_after)}"
     whose = [name for name, value in (("expected_delay", given), ("give_up_after", limit)) if value is not None]
-    return [seen, f"taken to be due after {due}, {late} ({', '.join(whose) or 'nothing of it'} given by the file)"]
+    return [
+        seen,
+        f"taken to be due after {due}, {late} ({', '.join(whose) or 'nothing of it'} given by the file)",
+        *_silence_words(spec),
+    ]
+
+
+def _silence_words(spec: MonitorSpec) -> list[str]:
+    """What a prediction of which nothing is heard counts as."""
+    if not spec.is_silence_negative or spec.labels is None or spec.labels.give_up_after is None:
+        return []
+    limit = format_duration(spec.labels.give_up_after)
+    return [
+        f"silence is negative: without a label by {limit} after the end of its window a prediction counts as negative, "
+        "if reports were seen to come in until then; younger windows count the positives to come by those that came"
+    ]
 
 
 def delay_warnings(spec: MonitorSpec, paths: MonitorPaths) -> list[str]:

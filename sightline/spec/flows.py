@@ -33,6 +33,9 @@ DELAYED = Flow("delayed", "labels", ("model_quality",))
 FLOWS: Mapping[str, Flow] = {flow.name: flow for flow in (IMMEDIATE, DELAYED)}
 INTAKE_ASSETS = tuple(flow.intake for flow in FLOWS.values())
 ESTIMATES = "estimated_quality"
+JUDGED_ASSETS = (*(asset for flow in FLOWS.values() for asset in flow.judges), ESTIMATES)
+"""All assets with judgements."""
+
 MOST_CLASSES = 30
 """Of more classes nothing is estimated: the aggregates have up to 256 rows for each pair of them."""
 

@@ -464,6 +464,11 @@ def test_wrong_names_get_the_nearest_one(filled: Path, args: list[str], message:
     assert re.search(message, str(error))
 
 
+def test_help_names_every_asset_with_judgements() -> None:
+    told = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert "Only data_quality, drift, model_quality or estimated_quality." in told
+
+
 def test_nothing_found_is_no_error(filled: Path) -> None:
     result = CliRunner().invoke(
         command, ["m", "--to", "2020-01-01", "--format", "json"], env={"SIGHTLINE_HOME": str(filled)}

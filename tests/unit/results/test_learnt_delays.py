@@ -95,10 +95,27 @@ def test_a_deadline_of_labels_follows_how_long_a_silence_is_usual(make_spec, hom
 @pytest.mark.parametrize(
     ("labels", "wanted"),
     [
-        ({}, ["due 1d after (a guess) the end of their window, never given up; how late they come is not known yet"]),
+        (
+            {},
+            [
+                "until that is learnt taken to be due 1d after the end of their window, and none is given up",
+                "expected_delay and give_up_after will be learnt from 200 labels that were watched as they came",
+            ],
+        ),
+        (
+            {"give_up_after": "45d", "silence": "negative"},
+            [
+                "until that is learnt taken to be due 1d after the end of their window, and given up after 45d",
+                "expected_delay will be learnt from 200 labels that were watched as they came",
+                "silence is negative: without a label by 45d after the end of its window a prediction counts as "
+                "negative, if reports were seen to come in until then; younger windows count the positives to "
+                "come by those that "
+                "came",
+            ],
+        ),
         (
             {"expected_delay": "6h", "give_up_after": "2d"},
-            ["due 6h after the end of their window, given up after 2d; how late they come is not known yet"],
+            ["due 6h after the end of their window, given up after 2d"],
         ),
     ],
 )
