@@ -15,7 +15,7 @@ import polars as pl
 
 from metrics_py.quality.completed import IDENTIFIABLE_SHARE, MATURE_SHARE, Evaluate, Tables, complete, weigh
 from metrics_py.quality.delay_law import DelayLaw
-from metrics_py.quality.silence import FEWEST_REPORTED, weigh_reported
+from metrics_py.quality.silence import weigh_reported
 from metrics_py.quality.table import NO_INTERVAL, quality_table
 from metrics_py.wording import percent
 from sightline.judging import silence
@@ -223,7 +223,7 @@ def _joined(
     is_young = pl.col("slowest").is_not_null()
     is_good = (pl.col("status") == "ok") | pl.col("reason_code").is_in(NO_INTERVAL).fill_null(False)
     is_reported = spec.is_silence_negative
-    is_few = pl.lit(is_reported) & (pl.col("slowest") < MATURE_SHARE) & (pl.col("seen") < FEWEST_REPORTED)
+    is_few = pl.lit(is_reported) & (pl.col("slowest") < MATURE_SHARE) & (pl.col("seen") < silence.fewest())
     is_unknown = (pl.col("slowest") < IDENTIFIABLE_SHARE) | pl.lit(law.hides_a_tail)
     is_impossible = pl.lit(is_reported) & silence.is_impossible(spec, "new_value")
     is_untold, is_unsettled = (pl.col(name).fill_null(value=False) for name in ("untold", "unsettled"))

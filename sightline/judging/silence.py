@@ -27,6 +27,9 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 SEASON = timedelta(days=7)
 """Reports that come in batches as far apart as this, or farther, tell by their times nothing of how late each is."""
 
+FEWEST_ORDERED = 20
+"""The same of the average precision, in which every positive counts several times at one place (ADR 14)."""
+
 NOTHING_CAME = "no label has ever come: whether nothing is positive or nothing was reported, nobody can tell"
 IN_BATCHES = "labels come in batches {} days apart: how many positives are still to be reported is not known"
 NOT_LEARNT = (
@@ -52,11 +55,17 @@ def usable(law: DelayLaw, silence: timedelta) -> bool:
     return law.n_labels >= MIN_LABELS and silence < SEASON
 
 
+def fewest() -> pl.Expr:
+    """Positives that must have been reported before a metric is corrected: more for one that depends on their order."""
+    of_order = pl.col("metric") == "average_precision"
+    return pl.when(of_order).then(pl.lit(FEWEST_ORDERED)).otherwise(pl.lit(FEWEST_REPORTED))
+
+
 def too_few(seen: pl.Expr) -> pl.Expr:
     """Why there is no number of a window in which `seen` positives have been reported, in words."""
     n = seen.fill_null(0).cast(pl.Int64)
-    few, impossible = pl.format(FEW, n, pl.lit(FEWEST_REPORTED)), pl.format(IMPOSSIBLE, n)
-    return pl.when(n < FEWEST_REPORTED).then(few).otherwise(impossible)
+    few, impossible = pl.format(FEW, n, fewest()), pl.format(IMPOSSIBLE, n)
+    return pl.when(n < fewest()).then(few).otherwise(impossible)
 
 
 def is_impossible(spec: MonitorSpec, value: str) -> pl.Expr:
