@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import metrics_py
-from metrics_py import intervals, registry, skewed_intervals
+from metrics_py import averaged_intervals, intervals, registry, skewed_intervals
 from metrics_py.confidence import check_confidence
 from metrics_py.drift import categorical_tests, effects, numeric_tests
 from metrics_py.quality import champion, custom
@@ -51,6 +51,7 @@ CALLS = {
     intervals.t_quantile: (7.0,),
     intervals.wilson: (3, 30),
     intervals.proportion_interval: (3, 30, 0.05, 63),
+    averaged_intervals.averaged_interval: ([3, 5], [30, 10], [1, 1]),
     skewed_intervals.skewed_interval: (FOUND, [0.5]),
     champion.paired_difference: (mean, [BUCKETS[0], np.ones(3)], [BUCKETS[0] ** 2, np.ones(3)]),
     champion.mcnemar: (3, 5, 40),

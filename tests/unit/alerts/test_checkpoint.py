@@ -60,9 +60,7 @@ def from_the_start(spec, paths):
     """All evidence and actions, without a checkpoint."""
     from sightline.results.actions import read_actions
 
-    log = read_evidence(paths).with_columns(
-        group=decisions.group_of(pl.col("asset"), pl.col("column"))
-    )
+    log = read_evidence(paths).with_columns(group=decisions.group_of(pl.col("asset"), pl.col("column")))
     return replay(log, decisions.config(spec), [decisions.read_action(a) for a in read_actions(paths)])
 
 

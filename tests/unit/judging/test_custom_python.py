@@ -231,14 +231,14 @@ class TestBroken:
         assert whole(own, "mean_age")["status"].to_list() == ["ok"] * N_DAYS
 
     def test_one_that_hangs_is_interrupted_once_and_the_others_go_on(self, warehouse, monkeypatch):
-        monkeypatch.setenv("SIGHTLINE_METRIC_SECONDS", "0.5")
+        monkeypatch.setenv("SIGHTLINE_METRIC_SECONDS", "3")
         started = time.monotonic()
         own = evaluate(warehouse, metrics("hangs", "mean_age"))
-        assert time.monotonic() - started < 0.5 * N_DAYS
+        assert time.monotonic() - started < 3 * N_DAYS
         hung = whole(own, "hangs")
         assert set(hung["status"]) == {"insufficient_data"} and hung["value"].null_count() == N_DAYS
         assert len(set(hung["reason"])) == 1
-        assert hung["reason"][0].startswith("the metric failed: no end of its window 2026-01-01 within 0.5 s")
+        assert hung["reason"][0].startswith("the metric failed: no end of its window 2026-01-01 within 3 s")
         assert whole(own, "mean_age")["status"].to_list() == ["ok"] * N_DAYS
         assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
