@@ -187,7 +187,18 @@ class DelayLaw:
         return float(self.completion(age)[0][self.decides].min(initial=1.0))
 
     def share_in(self, age: float) -> float:
-        """Share of all labels that has come by an age (windows since the window began); 1 without cells."""
+        """Share of all labels that has come by an age.
+
+        Parameters
+        ----------
+        age : float
+            Windows since the window began.
+
+        Returns
+        -------
+        float
+            In [0, 1]; 1 without cells.
+        """
         return float(self.mass @ self.completion(age)[0]) if self.n_cells else 1.0
 
     def share_in_of_classes(self, age: float) -> dict[str, float]:
@@ -201,6 +212,7 @@ class DelayLaw:
         Returns
         -------
         dict of str to float
+            Class -> share in [0, 1], of classes with at least `FEWEST_OF_CLASS` labels.
         """
         tells = self.of_class >= FEWEST_OF_CLASS
         weight = np.where(tells, self.mass, 0.0)
