@@ -29,10 +29,10 @@ ui: install ## Open the Dagster UI on what is in this folder (monitors/, data/)
 test-fast: install ## The tests that need no dbt, no Dagster and no simulation (under 90 s)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" tests/unit tests/docs
 
-test: install ## Run the test suite (about 15 minutes on 2 cores)
+test: install ## Run the test suite (15 to 30 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" --durations 25 tests
 
-test-long: install ## Fault and load runs, real servers and a real browser (about 15 minutes)
+test-long: install ## Fault and load runs, real servers and a real browser (15 to 25 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "(long or browser or e2e) and not full" --durations 25 tests
 
 test-full: install ## Simulations and fault runs at their full sizes, those of docs/evidence.md (about 30 minutes)
