@@ -70,6 +70,28 @@ def delay_start(bins: IntArray) -> FloatArray:
     return np.where(bins < fine, bins / PARTS, bins - (fine - FINE_WINDOWS))
 
 
+def delay_bin(delay: pl.Expr) -> pl.Expr:
+    """Bin of a delay, as the mart `label_arrivals` counts them; `delay_start` is its inverse.
+
+    Parameters
+    ----------
+    delay : polars.Expr
+        Windows since the window began.
+
+    Returns
+    -------
+    polars.Expr
+        Integers.
+
+    Examples
+    --------
+    >>> pl.DataFrame({"delay": [0.2, 0.8, 3.9, 4.5, 5.0]}).select(delay_bin(pl.col("delay"))).to_series().to_list()
+    [0, 3, 15, 16, 17]
+    """
+    longer = FINE_WINDOWS * PARTS - FINE_WINDOWS + delay
+    return pl.when(delay < FINE_WINDOWS).then(PARTS * delay).otherwise(longer).floor().cast(pl.Int32)
+
+
 @dataclass(frozen=True, eq=False)
 class DelayLaw:
     """Completion curves of the cells of one monitor.

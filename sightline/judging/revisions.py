@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metrics_py.quality.delay_law import FEWEST_OF_CLASS, DelayLaw, delay_start, fit
+from metrics_py.quality.delay_law import FEWEST_OF_CLASS, DelayLaw, delay_bin, delay_start, fit
 from metrics_py.wording import percent
 from sightline.spec.durations import format_duration
 from sightline.spec.model import MonitorSpec
@@ -148,8 +148,7 @@ def _changes(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, since: datetime,
     delay = (pl.col("came") - pl.col("window_start")).dt.total_microseconds() / (
         spec.window / timedelta(microseconds=1)
     )
-    bins = pl.when(pl.col("delay") < 4).then(4 * pl.col("delay")).otherwise(12 + pl.col("delay")).floor()
-    changes = found.with_columns(**classes, delay=delay).with_columns(delay_bin=bins.cast(pl.Int32))
+    changes = found.with_columns(**classes, delay=delay).with_columns(delay_bin=delay_bin(pl.col("delay")))
     is_same = pl.lit(is_binary) & (pl.col("left") == pl.col("now")).fill_null(value=False)
     return changes.filter(~is_same).select("window_start", "left", "now", "delay", "delay_bin")
 

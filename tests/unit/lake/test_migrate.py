@@ -220,15 +220,18 @@ def test_classes_of_several_that_are_named_later_read_the_labels_again(tmp_path:
     land(paths.landing_inferences, "a.csv", rows(100).with_columns(said=pl.Series(WORDS)))
     land(paths.landing_labels, "y.csv", pl.DataFrame({"id": [f"id-{i}" for i in range(100)], "y": WORDS}))
     load(tmp_path, old)
-    for now, told in ((narrow, r'classes was \[\], is \["late", "on time"\]'), (wide, 'classes was .*, is .*"early"')):
+    for newer, told in (
+        (narrow, r'classes was \[\], is \["late", "on time"\]'),
+        (wide, 'classes was .*, is .*"early"'),
+    ):
         with pytest.raises(SightlineError, match=told):
-            intake(now, paths, "labels", home)
-        migrate(now, paths, home)
-        expected = sorted(word for word in WORDS if word in now.class_names.known)
-        assert sorted(scan_lake(now, paths, "labels").collect()["label_class"]) == expected
-        found = scan_lake(now, paths, "inferences").collect()["predicted_class"].drop_nulls()
+            intake(newer, paths, "labels", home)
+        migrate(newer, paths, home)
+        expected = sorted(word for word in WORDS if word in newer.class_names.known)
+        assert sorted(scan_lake(newer, paths, "labels").collect()["label_class"]) == expected
+        found = scan_lake(newer, paths, "inferences").collect()["predicted_class"].drop_nulls()
         assert sorted(found) == expected
-        assert scan_lake(now, paths, "labels").collect()["label_value"].null_count() == len(expected)
+        assert scan_lake(newer, paths, "labels").collect()["label_value"].null_count() == len(expected)
         ledger_adds_up(tmp_path)
 
 
