@@ -6,7 +6,7 @@ Incidents open, end and restart baselines.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 9
+STATE_VERSION = 10
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 
@@ -274,7 +274,7 @@ class Engine:
         slot = self.config.slot(windows)
         muted = self.lifecycle.columns.incident[i] >= 0
         prediction = self.states.baseline.predict(i, value, variance, slot, windows)
-        off = self._holidays(i, windows)
+        off = self._holidays(i, windows) | self.lifecycle.is_bad(i, windows)
         live = self._live(i, prediction) & ~muted & ~off
         pooled = np.full(len(i), np.nan)
         pooled[live] = self._pooled(i[live], prediction.take(live))
@@ -428,7 +428,9 @@ class Engine:
         """
         return self.lifecycle.act(incident_id, "accepted", self.decided if at is None else at)
 
-    def fix(self, incident_id: str, at: int | None = None) -> Incident:
+    def fix(
+        self, incident_id: str, at: int | None = None, *, bad: tuple[datetime | None, datetime] | None = None
+    ) -> Incident:
         """Fixed: the windows since the change point stay out of the baseline and the streams are live again.
 
         Parameters
@@ -437,6 +439,9 @@ class Engine:
             The incident.
         at : int, optional
             Window of the action. Default: the last one decided.
+        bad : (datetime or None, datetime), optional
+            Only windows that end after the first moment and start before the second were bad; the others since the
+            change point teach the baseline. None for the first moment: since the incident's change point.
 
         Returns
         -------
@@ -448,7 +453,15 @@ class Engine:
         KeyError
             If the incident is unknown.
         """
-        return self.lifecycle.act(incident_id, "fixed", self.decided if at is None else at)
+        decided = self.decided if at is None else at
+        if bad is None:
+            return self.lifecycle.act(incident_id, "fixed", decided)
+        first, end = bad
+        found = next((incident for incident in self.incidents if incident.incident_id == incident_id), None)
+        began = found.change_point if found else 0
+        after_end = self.config.index(end - timedelta(microseconds=1)) + 1
+        began = began if first is None else self.config.index(first)
+        return rearranging.fix_between(self.lifecycle, incident_id, began, after_end, decided)
 
     def merge(self, incident_id: str, into: str) -> Incident:
         """Let the open members of an incident go on in another one (see `metrics_py.alerting.rearranging.merge`).

@@ -46,6 +46,8 @@ STRAY = 12.0
 class Membership(Columns):
     """Which open incident (its number) mutes a stream; what recovery is measured against.
 
+    From the window `bad_from` to before `bad_to` a person said that something was broken.
+
     Parameters
     ----------
     size : int, default 0
@@ -61,6 +63,8 @@ class Membership(Columns):
         "muted_for": (np.int64, 0, False),
         "since": (np.int64, 0, False),
         "live_from": (np.int64, np.iinfo(np.int64).min, False),
+        "bad_from": (np.int64, 0, False),
+        "bad_to": (np.int64, 0, False),
     }
     incident: Integers
     member: Integers
@@ -68,6 +72,8 @@ class Membership(Columns):
     muted_for: Integers
     since: Integers
     live_from: Integers
+    bad_from: Integers
+    bad_to: Integers
 
 
 class Lifecycle:
@@ -316,6 +322,24 @@ class Lifecycle:
         return settled
 
     # -- ending --------------------------------------------------------------------------------------------------------
+
+    def is_bad(self, i: Integers, windows: Integers) -> NDArray[np.bool_]:
+        """Whether values are over a window in which a person said that something was broken.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        windows : integer ndarray, shape (k,)
+            The window each value stands in: the last it is over.
+
+        Returns
+        -------
+        ndarray of bool, shape (k,)
+            By what was said last of each stream.
+        """
+        columns = self.columns
+        return (windows >= columns.bad_from[i]) & (windows - self.states.stride[i] + 1 < columns.bad_to[i])
 
     def act(self, name: str, status: Status, at: int) -> Incident:
         """Accept or fix an incident; only its open members change.

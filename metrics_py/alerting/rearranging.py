@@ -1,14 +1,18 @@
-"""Merging and splitting open incidents: what a person knows of causes, with the history of both kept.
+"""Merging, splitting and dating open incidents: what a person knows of causes, with the history of both kept.
 
 The engine groups streams by change point and co-movement. A person knows more: two incidents are one failure, or one
 holds two. Memberships then move from one incident to another. Nothing is learnt or forgotten by it, and muted streams
-stay muted: no evidence comes or goes, so that the budget's accounting does not change.
+stay muted: no evidence comes or goes, so that the budget's accounting does not change. A person may also know which
+windows were bad: those alone are then kept out of the baselines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from metrics_py.alerting.incidents import Incident, incident_id
 from metrics_py.alerting.lifecycle import Lifecycle
@@ -50,6 +54,54 @@ def merge(lifecycle: Lifecycle, name: str, into: str, at: int) -> Incident:
             numbers.remove(source)
     found.change_point = min(found.change_point, ended.change_point)
     return found
+
+
+def fix_between(lifecycle: Lifecycle, name: str, first: int, end: int, at: int) -> Incident:
+    """End an incident as fixed, of which only some windows were bad.
+
+    These never teach the baselines of its open members, also those before the change point and those that are judged
+    later; the others since the change point do.
+
+    Parameters
+    ----------
+    lifecycle : Lifecycle
+        The incidents.
+    name : str
+        Id of an incident.
+    first, end : int
+        The first bad window, and the first one after them.
+    at : int
+        Window of the action.
+
+    Returns
+    -------
+    Incident
+        The incident, ended; unchanged where it had ended before.
+
+    Raises
+    ------
+    KeyError
+        If the incident is unknown.
+    """
+    incident = lifecycle.incidents[_number(lifecycle, name)]
+    if incident.status != "open":
+        return incident
+    states, columns = lifecycle.states, lifecycle.columns
+    streams = [states.position(member.stream) for member in incident.members if member.status == "open"]
+    since = {stream: int(columns.since[stream]) for stream in streams}
+    lifecycle.act(name, "fixed", at)
+    lessons: dict[int, NDArray[np.int64]] = {}
+    for stream in streams:
+        columns.bad_from[stream], columns.bad_to[stream] = first, end
+        rows = states.history.rows(stream, int(np.iinfo(np.int64).min))
+        windows = states.history.window[stream, rows]
+        bad = lifecycle.is_bad(np.full(len(rows), stream), windows)
+        states.forget(stream, rows[bad])
+        working = np.array([not states.is_off(stream, int(window)) for window in windows], dtype=bool)
+        untaught = states.history.weight[stream, rows] <= 0
+        lessons[stream] = rows[~bad & working & untaught & (windows >= since[stream])]
+    states.teach(lessons)
+    return incident
 
 
 def split(lifecycle: Lifecycle, name: str, streams: Collection[str], at: int) -> Incident:

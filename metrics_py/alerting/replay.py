@@ -92,7 +92,8 @@ def replay(
         Settings.
     actions : iterable of mapping
         ``{"action": one of `ACTIONS`, "incident": id, "at": datetime}``, of a merger with the id ``into``, of a split
-        with ``streams``; in force from the first window that ends after `at`.
+        with ``streams``, of ``fixed`` perhaps with ``bad`` (see `Engine.fix`); in force from the first window that ends
+        after `at`.
     resume : SavedReplay, optional
         Go on from there, under the same settings: `evidence` and `actions` are then the later ones only, and so are the
         rows of the result's `streams` and `ignored`.
@@ -265,7 +266,7 @@ def _apply(engine: Engine, pending: list[Mapping[str, Any]], before: int | None)
             case "accept":
                 engine.accept(action["incident"])
             case "fixed":
-                engine.fix(action["incident"])
+                engine.fix(action["incident"], bad=action.get("bad"))
             case "merge":
                 engine.merge(action["incident"], action["into"])
             case _:
@@ -279,6 +280,7 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
     config = engine.config
     rejected = np.isin(decision.streams, decision.rejected)
     incident = engine.lifecycle.columns.incident
+    named_bad = engine.lifecycle.is_bad(decision.streams, decision.windows)
     reason, code = np.full(n + k, None, dtype=object), np.full(n + k, None, dtype=object)
     warming = ~decision.live & ~decision.muted
     status = np.where(decision.adjusted_evidence >= config.warn_share * config.threshold_windows, "warn", "ok").astype(
@@ -288,6 +290,7 @@ def _collect(engine: Engine, decision: Decision, empty: pl.DataFrame, empty_posi
     _say(reason, code, warming, "warm_up", "warm-up: the baseline is not known yet")
     _say(reason, code, warming & decision.holiday, "holiday", "holiday")
     _say(reason, code, decision.muted & decision.holiday, "holiday", "holiday")
+    _say(reason, code, warming & named_bad, "named_bad", "a person said that something was broken in this window")
     status[decision.muted] = "muted"
     status[rejected] = "alert"
     returned = np.isin(decision.streams, decision.returned)
