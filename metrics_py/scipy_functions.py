@@ -230,3 +230,60 @@ def poisson_interval(count: float) -> tuple[float, float]:
     """
     inverse = _function("scipy.special", "gammaincinv")
     return float(inverse(count, 0.025)) if count else 0.0, float(inverse(count + 1, 0.975))
+
+
+def hypergeometric_tail(count: FloatArray, n_all: int, n_marked: float, n_drawn: NDArray[np.int64]) -> FloatArray:
+    """Probability of so many marked rows or more among rows drawn without looking (``scipy.stats.hypergeom.sf``).
+
+    Parameters
+    ----------
+    count : ndarray, shape (k,)
+        Marked rows among those drawn.
+    n_all : int
+        Rows there are.
+    n_marked : float
+        Marked ones among them.
+    n_drawn : integer ndarray, shape (k,)
+        Rows drawn.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        One-sided p-values of Fisher's exact test.
+    """
+    distribution = getattr(import_module("scipy.stats"), "hypergeom")  # noqa: B009 (scipy has no types)
+    return np.asarray(distribution.sf(np.asarray(count) - 1, n_all, n_marked, n_drawn), dtype=np.float64)
+
+
+def normal_tail(z: FloatArray) -> FloatArray:
+    """Probability that a normal number exceeds z (``scipy.special.ndtr`` of ``-z``).
+
+    Parameters
+    ----------
+    z : ndarray
+        In standard deviations.
+
+    Returns
+    -------
+    ndarray
+        Of the same shape.
+    """
+    return np.asarray(_function("scipy.special", "ndtr")(-np.asarray(z)), dtype=np.float64)
+
+
+def t_tail(t: float, degrees_of_freedom: float) -> float:
+    """Probability that Student's t exceeds a number (``scipy.special.stdtr``).
+
+    Parameters
+    ----------
+    t : float
+        The number.
+    degrees_of_freedom : float
+        Positive.
+
+    Returns
+    -------
+    float
+        One-sided.
+    """
+    return float(_function("scipy.special", "stdtr")(degrees_of_freedom, -t))
