@@ -1,3 +1,21 @@
-"""Sightline: ML observability as software-defined assets. This package is everything that talks to the outside."""
+"""Sightline: ML observability as software-defined assets. This package is everything that talks to the outside.
+
+``sightline.incidents(home)``, ``sightline.acknowledge(home, monitor, incident)`` and the other names of `INCIDENTS` are
+the functions of `sightline.alerts.actions`, imported when they are first asked for.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+INCIDENTS = (
+    "incidents", "incident", "acknowledge", "accept", "fixed", "assign", "note", "reopen", "merge", "split",
+)  # fmt: skip
+"""What there is to read of incidents, and to say of one."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in INCIDENTS:
+        return getattr(import_module("sightline.alerts.actions"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,8 @@ ENDS = ("accept", "fixed")
 """Actions that end an incident; the alert engine has to know them."""
 ACKNOWLEDGE = "acknowledge"
 MERGE, SPLIT = "merge", "split"
+REOPEN = "reopen"
+"""It is not over: a person's word that ended it before is taken back."""
 MOVED = "moved"
 """Status of a membership that goes on in another incident."""
 MOMENT = pl.Datetime("us")

@@ -17,7 +17,7 @@ import sightline
 from metrics_py.alerting import EngineConfig, Replay, SavedReplay, replay
 from metrics_py.alerting.engine import STATE_VERSION
 from sightline.alerts import answers
-from sightline.alerts.answers import ENDS
+from sightline.alerts.answers import ENDS, REOPEN
 from sightline.durable import exclusive, replace_file
 from sightline.home import MonitorPaths
 from sightline.results.actions import read_actions
@@ -124,14 +124,31 @@ def run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
         return _run(spec, paths)
 
 
-def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
-    evidence = read_evidence(paths)
+def log_of(spec: MonitorSpec, evidence: pl.DataFrame) -> pl.DataFrame:
+    """The evidence that the engine decides on: without silenced streams, with what goes together.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    evidence : DataFrame
+        As from `sightline.results.evidence.read_evidence`.
+
+    Returns
+    -------
+    DataFrame
+        With ``group`` and ``pool``.
+    """
     silenced = [name for name in evidence["stream"].unique() if is_silenced(spec, name)]
-    log = evidence.filter(~pl.col("stream").is_in(silenced)).with_columns(
+    return evidence.filter(~pl.col("stream").is_in(silenced)).with_columns(
         group=group_of(pl.col("asset"), pl.col("column")), pool=pl.col("statistic").is_in(APART).cast(pl.Int64)
     )
+
+
+def _run(spec: MonitorSpec, paths: MonitorPaths) -> Replay:
+    evidence = read_evidence(paths)
+    log = log_of(spec, evidence)
     said = read_actions(paths)
-    actions = [read_action(action) for action in said if _is_for_engine(action)]
+    actions = [read_action(action) for action in in_force(said)]
     found, checkpoint = _replay(spec, paths, log, actions)
     found = replace(
         found,
@@ -393,8 +410,21 @@ def read_action(action: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of ``actions.jsonl`` as the engine wants it."""
     at = action.get("effective_at") or action["at"]
     wanted = NEEDS.get(action["kind"])
-    more = {wanted[0]: action[wanted[0]]} if wanted else {}
+    more: dict[str, Any] = {wanted[0]: action[wanted[0]]} if wanted else {}
+    if action["kind"] == "fixed" and action.get("bad_to"):
+        first = action.get("bad_from")
+        more["bad"] = (datetime.fromisoformat(first) if first else None, datetime.fromisoformat(action["bad_to"]))
     return {"action": action["kind"], "incident": action["incident"], "at": datetime.fromisoformat(at), **more}
+
+
+def in_force(said: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Entries of ``actions.jsonl`` that the engine has to know: without ends that somebody has taken back since."""
+    last = {action["incident"]: n for n, action in enumerate(said) if action["kind"] == REOPEN}
+    return [
+        action
+        for n, action in enumerate(said)
+        if _is_for_engine(action) and not (action["kind"] in ENDS and n < last.get(action["incident"], -1))
+    ]
 
 
 def _is_for_engine(action: Mapping[str, Any]) -> bool:

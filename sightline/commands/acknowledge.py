@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sightline.commands.incidents import echo_told
 from sightline.home import Home
 
 
@@ -19,6 +20,10 @@ def command(monitor: str, incident: str, note: str) -> None:
     from sightline.alerts.actions import act
 
     row = act(Home.from_env(), monitor, incident, "acknowledge", note=note)
+    echo_told(row)
+    if not row["is_open"]:
+        click.echo(f"{incident}: {row['state']}; what you said is kept with it.")
+        return
     said = f"{incident}: acknowledged by {row['acknowledged_by']}."
     if row["settled_at"] is not None:
         click.echo(

@@ -1,4 +1,4 @@
-"""``sightline incidents MONITOR``: what the alert engine found, from published results (no Dagster, no warehouse)."""
+"""``sightline incidents [MONITOR]``: what the alert engine found, from published results (no Dagster, no warehouse)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import polars as pl
 
 from metrics_py.alerting.changes import BACK
 from metrics_py.wording import deviations
-from sightline.alerts.stream_words import parts, stream_words
+from sightline.alerts.life import SEVERITIES, STATES
+from sightline.alerts.listing import Wanted, listed, monitors, naive
+from sightline.alerts.stream_words import parts
+from sightline.commands.judgements import moment_option
 from sightline.home import Home, MonitorPaths
 from sightline.results.snapshots import read_snapshot
-from sightline.spec.loader import find_monitor
 from sightline.spec.model import MonitorSpec
 from sightline.spec.stretches import split
 
@@ -25,98 +27,109 @@ SHOWN_SILENT = 6
 
 
 @click.command()
-@click.argument("monitor")
-@click.option("--open", "only_open", is_flag=True, help="Open incidents only.")
+@click.argument("monitor", required=False)
+@click.option("--open", "only_open", is_flag=True, help="Those that have not ended.")
+@click.option("--status", "states", multiple=True, type=click.Choice(STATES), help="Only these; may be given again.")
+@click.option("--severity", "severities", multiple=True, type=click.Choice(SEVERITIES),
+              help="error: somebody is needed; warn: somebody is at it; info: all others.")  # fmt: skip
+@click.option("--owner", help="Assigned to this person; '' means to nobody.")
+@click.option("--since", callback=moment_option, help="Open on or after this day or moment (UTC).")
+@click.option("--until", callback=moment_option, help="Opened before this day or moment (UTC).")
+@click.option("--stream", help="With this stream as a member: a name, or a pattern with `*`.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def command(monitor: str, only_open: bool, form: str) -> None:
+def command(
+    monitor: str | None,
+    only_open: bool,
+    states: tuple[str, ...],
+    severities: tuple[str, ...],
+    owner: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    stream: str | None,
+    form: str,
+) -> None:
     """List the incidents of MONITOR: when each began, which streams moved together, and how strong the evidence is.
 
-    Evidence: this much appears by chance at most once in so many days, over all streams; the budget is what it is
-    compared with.
+    Without MONITOR one line for each incident of all monitors. Evidence: this much appears by chance at most once in so
+    many days, over all streams; the budget is what it is compared with. `sightline incident` tells all of one.
     """
     home = Home.from_env()
-    spec = find_monitor(home, monitor)
-    found = incidents(home.monitor(monitor))
-    n_streams, silent = not_judged(home.monitor(monitor), spec)
-    if only_open:
-        found = [incident for incident in found if incident["status"] == "open"]
+    wanted = Wanted(only_open, states, severities, owner, naive(since), naive(until), stream)
+    documents = [_document(home, spec, wanted) for spec in monitors(home, monitor)]
     if form == "json":
-        click.echo(
-            json.dumps(
-                {
-                    "monitor": monitor,
-                    "budget": str(spec.alerts.budget),
-                    "notify": list(spec.alerts.notify),
-                    "incidents": found,
-                    "streams": n_streams,
-                    "not_judged": silent,
-                },
-                indent=2,
-                default=_text,
-            )
-        )
+        content = documents[0] if monitor is not None else {"monitors": documents}
+        click.echo(json.dumps(content, indent=2, default=as_text))
+    elif monitor is not None:
+        _echo_monitor(documents[0])
+    else:
+        _echo_all(documents)
+
+
+def _document(home: Home, spec: MonitorSpec, wanted: Wanted) -> dict[str, Any]:
+    paths = home.monitor(spec.id)
+    n_streams, silent = not_judged(paths, spec)
+    return {
+        "monitor": spec.id,
+        "budget": str(spec.alerts.budget),
+        "notify": list(spec.alerts.notify),
+        "incidents": listed(spec, paths, wanted),
+        "streams": n_streams,
+        "not_judged": silent,
+    }
+
+
+def _echo_all(documents: list[dict[str, Any]]) -> None:
+    """One line per incident of all monitors, newest first."""
+    found = sorted((i for d in documents for i in d["incidents"]), key=lambda i: i["opened_at"], reverse=True)
+    click.echo(f"{_count(len(found), 'incident')} of {_count(len(documents), 'monitor')}")
+    if not found:
         return
+    header = ("monitor", "incident", "state", "opened", "owner", "streams", "what")
+    rows = [
+        (
+            i["monitor"],
+            i["incident_id"],
+            i["state"],
+            _day(i["opened_at"]),
+            i["owner"] or "-",
+            str(i["n_streams"]),
+            next((member["words"] for member in i["members"]), ""),
+        )
+        for i in found
+    ]
+    widths = [max(len(row[k]) for row in (header, *rows)) for k in range(len(header) - 1)]
+    for row in (header, *rows):
+        click.echo("  ".join([*(f"{text:{w}}" for text, w in zip(row, widths, strict=False)), row[-1]]).rstrip())
+
+
+def _echo_monitor(document: dict[str, Any]) -> None:
+    monitor, found = document["monitor"], document["incidents"]
     click.echo(
-        f"{monitor}: {_count(len(found), 'incident')}; budget {spec.alerts.budget} (false ones, at most, expected)"
+        f"{monitor}: {_count(len(found), 'incident')}; budget {document['budget']} (false ones, at most, expected)"
     )
-    if spec.alerts.notify:
-        click.echo(f"to be told: {', '.join(spec.alerts.notify)}")
+    if document["notify"]:
+        click.echo(f"to be told: {', '.join(document['notify'])}")
     for incident in found:
-        _print(incident)
+        echo_incident(incident)
     by_reason: dict[str, list[str]] = {}
-    for row in silent:
+    for row in document["not_judged"]:
         by_reason.setdefault(row["reason"], []).append(row["stream"])
     for reason, names in by_reason.items():
         rest = f" and {len(names) - SHOWN_SILENT} more" if len(names) > SHOWN_SILENT else ""
-        click.echo(f"\nnot judged: {len(names)} of {_count(n_streams, 'stream')}: {reason}")
+        click.echo(f"\nnot judged: {len(names)} of {_count(document['streams'], 'stream')}: {reason}")
         click.echo(f"  {', '.join(names[:SHOWN_SILENT])}{rest}")
     waiting = next((incident["incident_id"] for incident in found if incident["status"] == "open"), None)
     if waiting:
         click.echo("\nWhat you may say to an open one (streams that return to their level end by themselves):")
         click.echo(f"  sightline acknowledge {monitor} {waiting}  # somebody is at it: its checks warn and do not fail")
+        click.echo(f"  sightline assign {monitor} {waiting} PERSON  # whose it is")
         click.echo(
             f"  sightline accept {monitor} {waiting}       # the new normal: baselines restart at the change point"
         )
         click.echo(f"  sightline fixed {monitor} {waiting}        # mended: the bad windows leave the baseline")
         click.echo(f"  sightline split {monitor} {waiting} STREAM...  # some of its streams have another cause")
         click.echo(f"  sightline merge {monitor} {waiting} OTHER  # it is the same as another open one")
-
-
-def incidents(paths: MonitorPaths) -> list[dict[str, Any]]:
-    """Incidents with their members, newest first; empty before the first alerts run.
-
-    Returns
-    -------
-    list of dict
-        The columns of the snapshot `incidents`, and `members`: those of `incident_members` and `words`.
-    """
-    found, members = read_snapshot(paths, "incidents"), read_snapshot(paths, "incident_members")
-    if found is None or members is None:
-        return []
-    by_incident = {key: part.drop("incident_id").to_dicts() for (key,), part in members.group_by(["incident_id"])}
-    by_incident = {key: _current(rows) for key, rows in by_incident.items()}
-    rows = found.sort(pl.col("opened_at"), descending=True).to_dicts()
-    return [
-        {
-            **row,
-            "members": [
-                _told(m) for m in sorted(by_incident.get(row["incident_id"], []), key=lambda m: -m["evidence"])
-            ],
-        }
-        for row in rows
-    ]
-
-
-def _current(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Members without those that left for another incident and came back: the latest membership tells it all."""
-    latest = {member["stream"]: member for member in members if member["status"] != "moved"}
-    return [m for m in members if m["status"] != "moved" or m["stream"] not in latest]
-
-
-def _told(member: dict[str, Any]) -> dict[str, Any]:
-    levels = (member.get(name) for name in ("display_before", "display_after", "display_extreme"))
-    words = stream_words(member["stream"], *levels)
-    return {**member, "words": words}
+        click.echo(f"All of one, with its timeline: sightline incident {monitor} {waiting}")
 
 
 def not_judged(paths: MonitorPaths, spec: MonitorSpec) -> tuple[int, list[dict[str, Any]]]:
@@ -159,16 +172,25 @@ def _warm_up(stream: str, needed: int) -> str:
     return f"{WARMUP}, {needed} {f'stretches of {long}' if long else 'windows'} with a value are needed"
 
 
-def _print(incident: dict[str, Any]) -> None:
+def echo_incident(incident: dict[str, Any]) -> None:
+    """Print an incident and its members."""
     if incident.get("moved_to") and all(member["status"] == "moved" for member in incident["members"]):
         click.echo(f"\n{incident['incident_id']}  {_how_ended(incident)}: see there")
         return
     ended = f", {_how_ended(incident)}" if incident["closed_at"] else ""
     settled = incident.get("settled_at")
     told = f", settled since {_day(settled)}: no check fails for it any more, say what it was" if settled else ""
-    state = "new normal" if incident["closed_by"] == "new normal" else incident["status"]
+    state = "open" if incident["state"] == "settled" else incident["state"]
     click.echo(f"\n{incident['incident_id']}  {state}{told}")
     click.echo(f"  began {_day(incident['change_point'])}, opened {_day(incident['opened_at'])}{ended}")
+    if incident["reopened_at"] is not None:
+        click.echo(f"  reopened {_day(incident['reopened_at'])} by {incident['reopened_by']}")
+    if incident["reopens"]:
+        click.echo(f"  the same as {incident['reopens']} again, which had ended shortly before")
+    if incident["reopened_as"]:
+        click.echo(f"  came back as {incident['reopened_as']}")
+    if incident["owner"]:
+        click.echo(f"  owner {incident['owner']}")
     if incident.get("split_from"):
         click.echo(f"  split from {incident['split_from']} by a person")
     if incident.get("acknowledged_at"):
@@ -180,6 +202,22 @@ def _print(incident: dict[str, Any]) -> None:
     )
     for member in incident["members"]:
         click.echo(_member_line(member, incident["opened_at"], incident["change_point"]))
+
+
+def echo_causes(causes: list[dict[str, Any]]) -> None:
+    """Print likely causes, the likeliest first."""
+    click.echo("\n  likely causes")
+    for cause in causes:
+        words = cause.get("words") or cause.get("text") or cause.get("cause")
+        click.echo(f"    {words}")
+    if not causes:
+        click.echo("    no cause found")
+
+
+def echo_told(incident: dict[str, Any]) -> None:
+    """Tell on standard error what others said just before."""
+    for words in incident["told"]:
+        click.echo(f"note: {words}", err=True)
 
 
 def _how_ended(incident: dict[str, Any]) -> str:
@@ -226,5 +264,6 @@ def _day(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M}"
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A value as JSON text: moments in ISO 8601, UTC."""
     return value.isoformat() + "Z" if isinstance(value, datetime) else str(value)

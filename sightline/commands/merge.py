@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sightline.commands.incidents import echo_told
 from sightline.home import Home
 
 
@@ -20,4 +21,5 @@ def command(monitor: str, incident: str, into: str, note: str) -> None:
     from sightline.alerts.actions import merge
 
     row = merge(Home.from_env(), monitor, incident, into, note=note)
+    echo_told(row)
     click.echo(f"{incident}: moved to {into}, which has {row['n_streams']} streams now.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sightline.commands.incidents import echo_told
 from sightline.home import Home
 
 
@@ -20,5 +21,6 @@ def command(monitor: str, incident: str, streams: tuple[str, ...], note: str) ->
     from sightline.alerts.actions import split
 
     row = split(Home.from_env(), monitor, incident, streams, note=note)
+    echo_told(row)
     n = row["n_streams"]
     click.echo(f"{row['incident_id']}: split from {incident}, with {n} {'stream' if n == 1 else 'streams'}.")

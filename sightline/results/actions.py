@@ -11,7 +11,7 @@ from sightline.durable import sync_folder
 from sightline.home import MonitorPaths
 from sightline.results.append_only import locked
 
-TIMES = ("effective_at", "from_window")
+TIMES = ("effective_at", "from_window", "bad_from", "bad_to")
 """Times of an action that need not be there."""
 
 

@@ -1,0 +1,299 @@
+"""Incidents as they are listed, filtered and told, from published results alone (no Dagster, no warehouse)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any
+
+import polars as pl
+
+from sightline.alerts import life
+from sightline.alerts.stream_words import stream_words
+from sightline.errors import SightlineError, nearest
+from sightline.home import Home, MonitorPaths
+from sightline.results.actions import read_actions
+from sightline.results.snapshots import read_snapshot
+from sightline.spec.loader import find_monitor, load_monitors
+from sightline.spec.model import MonitorSpec
+
+INCIDENTS, MEMBERS = "incidents", "incident_members"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which incidents are listed; all of what is given must hold.
+
+    Parameters
+    ----------
+    is_open : bool
+        Only those that have not ended.
+    states, severities : collection of str
+        One of these, of `life.STATES` and `life.SEVERITIES`; empty: any.
+    owner : str, optional
+        To whom it is assigned; an empty text: to nobody.
+    since, until : datetime, optional
+        They were open at some moment from `since` to before `until` (naive UTC).
+    stream : str, optional
+        Name of a member, or a pattern with ``*``.
+    """
+
+    is_open: bool = False
+    states: Sequence[str] = ()
+    severities: Sequence[str] = ()
+    owner: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    stream: str | None = None
+
+    def holds(self, incident: Mapping[str, Any]) -> bool:
+        """Whether an incident is wanted.
+
+        Parameters
+        ----------
+        incident : mapping
+            As from `listed`.
+
+        Returns
+        -------
+        bool
+        """
+        is_known = (not self.is_open or incident["is_open"]) and (not self.states or incident["state"] in self.states)
+        is_known &= not self.severities or incident["severity"] in self.severities
+        is_known &= self.owner is None or (incident["owner"] or "") == self.owner
+        ended = None if incident["is_open"] else incident["ended_at"] or incident["closed_at"]
+        is_known &= self.since is None or ended is None or ended >= self.since
+        is_known &= self.until is None or incident["opened_at"] < self.until
+        if self.stream is None or not is_known:
+            return is_known
+        return any(fnmatchcase(member["stream"], self.stream) for member in incident["members"])
+
+
+def listed(spec: MonitorSpec, paths: MonitorPaths, wanted: Wanted | None = None) -> list[dict[str, Any]]:
+    """Incidents of a monitor with their members, newest first; empty before the first alerts run.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    paths : MonitorPaths
+        `paths.results`.
+    wanted : Wanted, optional
+        Default: all.
+
+    Returns
+    -------
+    list of dict
+        As from `sightline.alerts.life.lives`, and ``monitor`` and ``members``: rows of the snapshot `incident_members`
+        with ``words``, the most evident first.
+    """
+    found, members = read_snapshot(paths, INCIDENTS), read_snapshot(paths, MEMBERS)
+    if found is None or members is None:
+        return []
+    rows = life.lives(found, members, read_actions(paths), recurs_within(spec))
+    by_incident = {key: part.drop("incident_id").to_dicts() for (key,), part in members.group_by(["incident_id"])}
+    told = [
+        {"monitor": spec.id, **row, "members": told_members(by_incident.get(row["incident_id"], []))} for row in rows
+    ]
+    return [row for row in told if wanted is None or wanted.holds(row)]
+
+
+def recurs_within(spec: MonitorSpec) -> timedelta:
+    """So soon after its end an incident is reopened by a stream that moves again the same way: `settle_after`."""
+    return spec.settle_windows * spec.window
+
+
+def told_members(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Members with ``words``, the most evident first, without those that left for another incident and came back."""
+    latest = {member["stream"]: member for member in members if member["status"] != "moved"}
+    current = [m for m in members if m["status"] != "moved" or m["stream"] not in latest]
+    return [_told(member) for member in sorted(current, key=lambda m: -m["evidence"])]
+
+
+def _told(member: dict[str, Any]) -> dict[str, Any]:
+    levels = (member.get(name) for name in ("display_before", "display_after", "display_extreme"))
+    return {**member, "words": stream_words(member["stream"], *levels)}
+
+
+def history(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> list[dict[str, Any]]:
+    """What happened to an incident, oldest first: opened, who joined when, what people said, how it ended.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    paths : MonitorPaths
+        `paths.results`.
+    incident : str
+        Its id.
+
+    Returns
+    -------
+    list of dict
+        As from `sightline.alerts.life.timeline`.
+
+    Raises
+    ------
+    SightlineError
+        There is no such incident.
+    """
+    row = one(spec, paths, incident)
+    members = read_snapshot(paths, MEMBERS)
+    assert members is not None  # published with the incidents
+    own = members.filter(pl.col("incident_id") == incident, pl.col("status") != "moved").to_dicts()
+    own = own or members.filter(pl.col("incident_id") == incident).to_dicts()
+    said = [action for action in read_actions(paths) if action["incident"] == incident]
+    return life.timeline(row, own, said, spec.window, before=row["reopens"])
+
+
+def one(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> dict[str, Any]:
+    """One incident, as from `listed`.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    paths : MonitorPaths
+        `paths.results`.
+    incident : str
+        Its id.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    SightlineError
+        There is no such incident.
+    """
+    found = {row["incident_id"]: row for row in listed(spec, paths)}
+    if incident not in found:
+        fix = nearest(incident, found, most=5) if found else f"there are none: see `sightline incidents {spec.id}`"
+        raise SightlineError(f"{spec.id} has no incident {incident!r}", where=str(paths.results), fix=fix)
+    return found[incident]
+
+
+def whole(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> dict[str, Any]:
+    """All that is known of an incident: `one`, and its timeline, causes and what may be said to it.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    paths : MonitorPaths
+        `paths.results`.
+    incident : str
+        Its id.
+
+    Returns
+    -------
+    dict
+        As from `listed`, and ``timeline``, ``causes`` (rows of the snapshot `incident_causes`, None where none is
+        published), ``actions`` (names) and ``budget``.
+
+    Raises
+    ------
+    SightlineError
+        There is no such incident.
+    """
+    row = one(spec, paths, incident)
+    causes = read_snapshot(paths, "incident_causes")
+    own = None if causes is None else causes.filter(pl.col("incident_id") == incident).to_dicts()
+    return {
+        **row,
+        "budget": str(spec.alerts.budget),
+        "timeline": history(spec, paths, incident),
+        "causes": own,
+        "actions": list(possible(row)),
+    }
+
+
+def possible(row: Mapping[str, Any]) -> Iterator[str]:
+    """Actions that an incident can take now.
+
+    Parameters
+    ----------
+    row : mapping
+        As from `listed`.
+
+    Yields
+    ------
+    str
+        Names of commands.
+    """
+    if row["status"] == "open":
+        yield from ("acknowledge", "accept", "fixed", "split", "merge")
+    elif row["is_open"]:
+        yield from ("acknowledge", "accept", "fixed")
+    elif row["state"] != "moved":
+        yield "reopen"
+    if row["state"] != "moved":
+        yield "assign"
+    yield "note"
+
+
+def naive(moment: datetime | None) -> Any:
+    """A moment as results hold it: UTC, without a zone; None stays None."""
+    return moment if moment is None or moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def monitors(home: Home, monitor: str | None = None) -> list[MonitorSpec]:
+    """The monitor of this id, or all whose files can be read.
+
+    Parameters
+    ----------
+    home : Home
+    monitor : str, optional
+        Its id.
+
+    Returns
+    -------
+    list of MonitorSpec
+
+    Raises
+    ------
+    SightlineError
+        There is no such monitor.
+    """
+    if monitor is not None:
+        return [find_monitor(home, monitor)]
+    return list(load_monitors(home)[0].values())
+
+
+def find(home: Home, incident: str, monitor: str | None = None) -> MonitorSpec:
+    """The monitor of an incident.
+
+    Parameters
+    ----------
+    home : Home
+    incident : str
+        Its id.
+    monitor : str, optional
+        Where it is looked for; default: everywhere.
+
+    Returns
+    -------
+    MonitorSpec
+
+    Raises
+    ------
+    SightlineError
+        There is no such incident, or several monitors have one.
+    """
+    specs = monitors(home, monitor)
+    if monitor is not None:
+        return specs[0]
+    known = {spec.id: _ids(home.monitor(spec.id)) for spec in specs}
+    having = [spec for spec in specs if incident in known[spec.id]]
+    if not having:
+        every = {name for ids in known.values() for name in ids}
+        fix = nearest(incident, every, most=5) if every else "there are none: see `sightline incidents`"
+        raise SightlineError(f"no monitor has an incident {incident!r}", where=str(home.data), fix=fix)
+    if len(having) > 1:
+        names = ", ".join(spec.id for spec in having)
+        raise SightlineError(f"several monitors have an incident {incident!r}: {names}", fix="name the monitor as well")
+    return having[0]
+
+
+def _ids(paths: MonitorPaths) -> set[str]:
+    found = read_snapshot(paths, INCIDENTS)
+    return set() if found is None else set(found["incident_id"].to_list())
