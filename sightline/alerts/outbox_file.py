@@ -111,8 +111,8 @@ class OutboxFile:
     ) -> list[dict[str, Any]]:
         """Deliveries, newest first, with what their change says."""
         rows = self._rows(
-            "SELECT channel, state, attempts, due_at, tried_at, sent_at, error, held_for, message, content, added_at FROM"
-            " deliveries JOIN changes ON change_id = id WHERE (? OR state IN (SELECT value FROM json_each(?))) AND"
+            "SELECT channel, state, attempts, due_at, tried_at, sent_at, error, held_for, message, content, added_at"
+            " FROM deliveries JOIN changes ON change_id = id WHERE (? OR state IN (SELECT value FROM json_each(?))) AND"
             " (? OR channel = ?) ORDER BY seq DESC LIMIT ?",
             *(not states, json.dumps(list(states)), channel is None, channel, limit),
         )

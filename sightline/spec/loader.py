@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -25,6 +25,7 @@ from sightline.spec.yaml_lines import Document, KeyPath, read_yaml
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".yaml", ".yml")
+PartT = TypeVar("PartT", bound=BaseModel)
 
 
 class SpecError(SightlineError):
@@ -198,30 +199,68 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
-def _allowed_keys(key_path: KeyPath) -> list[str]:
+def read_part(path: Path, model: type[PartT]) -> tuple[Document, PartT | None, list[SightlineError]]:
+    """Read a file of another kind than a monitor's, with the same refusals.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    model : type
+        What it describes.
+
+    Returns
+    -------
+    document : Document
+        With the lines of its keys.
+    part : BaseModel or None
+        None where the file does not fit the model.
+    problems : list of SightlineError
+        All mistakes, in the order of their lines. None of them repeats a text below `channels`: it may be a secret.
+
+    Raises
+    ------
+    SightlineError
+        If the file cannot be read, or is no YAML.
+    """
+    document = read_yaml(path)
+    value: object = {} if document.value is None else document.value
+    try:
+        return document, model.model_validate(value), list(document.problems)
+    except ValidationError as error:
+        found = [_explain(document, _without_secrets(details), model) for details in error.errors()]
+        return document, None, _in_order([*document.problems, *found])
+
+
+def _without_secrets(error: ErrorDetails) -> ErrorDetails:
+    is_open = error["loc"][:1] != ("channels",) or error["loc"][-1:] in (("kind",), ("template",))
+    return error if is_open or not isinstance(error["input"], str) else {**error, "input": "***"}
+
+
+def _allowed_keys(key_path: KeyPath, root: type[BaseModel] = MonitorSpec) -> list[str]:
     """Keys allowed in the section at `key_path`."""
-    model: type[BaseModel] = MonitorSpec
+    model = root
     for part in key_path:
         if isinstance(part, str) and part in model.model_fields:
             inner = _models(model.model_fields[part].annotation)
             model = inner[0] if inner else model
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _explain(document: Document, error: ErrorDetails) -> SightlineError:
+def _explain(document: Document, error: ErrorDetails, root: type[BaseModel] = MonitorSpec) -> SightlineError:
     """One pydantic error as a `SightlineError` with its line."""
     path: KeyPath = tuple(error["loc"])
-    what, fix = _words(error, path, ".".join(map(str, path)))
+    what, fix = _words(error, path, ".".join(map(str, path)), root)
     return SightlineError(what, where=document.where(path), fix=fix)
 
 
-def _words(error: ErrorDetails, path: KeyPath, key: str) -> tuple[str, str | None]:
+def _words(error: ErrorDetails, path: KeyPath, key: str, root: type[BaseModel] = MonitorSpec) -> tuple[str, str | None]:
     """What is wrong, and the way out."""
     value, last, message = error["input"], str(path[-1]) if path else "", error["msg"]
     fix: str | None = None
     match error["type"]:
         case "extra_forbidden":
-            what, fix = f"unknown key {last!r} {_in(path)}", nearest(last, _allowed_keys(path[:-1]))
+            what, fix = f"unknown key {last!r} {_in(path)}", nearest(last, _allowed_keys(path[:-1], root))
         case "missing":
             what, fix = f"the key {last!r} is missing {_in(path)}", _missing_fix(path)
         case "literal_error":
@@ -234,8 +273,12 @@ def _words(error: ErrorDetails, path: KeyPath, key: str) -> tuple[str, str | Non
         case "string_type":
             what, fix = f"{key} must be text, not {_type(value)}", f"put it in quotes: {str(value)!r}"
         case "model_type" | "dict_type" | "model_attributes_type":
-            keys = _allowed_keys(path)
-            fix = "write `name: value` pairs" if keys == _allowed_keys(path[:-1]) else f"write keys: {', '.join(keys)}"
+            keys = _allowed_keys(path, root)
+            fix = (
+                "write `name: value` pairs"
+                if keys == _allowed_keys(path[:-1], root)
+                else f"write keys: {', '.join(keys)}"
+            )
             what = f"{key} must be a section, not {_type(value)}"
         case "tuple_type" | "list_type":
             what, fix = f"{key} must be a list, not {_type(value)}", "write it in brackets: [a, b]"

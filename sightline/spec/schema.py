@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +12,10 @@ from pydantic.json_schema import GenerateJsonSchema
 from sightline.spec.budget import Budget
 from sightline.spec.durations import format_duration
 from sightline.spec.model import FeatureKind, MonitorSpec
+from sightline.spec.routes import Routes
 
 SCHEMA_FILE = "monitor.schema.json"
+ROUTES_FILE = "routes.schema.json"
 SCHEMA_LINE = f"# yaml-language-server: $schema=../schemas/{SCHEMA_FILE}"
 """First line of a monitor file; the YAML language server of most editors reads it."""
 
@@ -24,6 +26,8 @@ class _Generator(GenerateJsonSchema):
     def encode_default(self, dft: Any) -> Any:
         if isinstance(dft, timedelta):
             return format_duration(dft)
+        if isinstance(dft, time):
+            return f"{dft:%H:%M}"
         return str(dft) if isinstance(dft, Budget) else super().encode_default(dft)
 
 
@@ -74,16 +78,35 @@ def _tidy(schema: dict[str, Any]) -> None:
                 value.update(options[0])
 
 
+def routes_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of `alerts/routes.yaml`."""
+    schema = Routes.model_json_schema(schema_generator=_Generator)
+    _tidy(schema)
+    for part in schema["$defs"].values():  # `kind` decides which of the others are needed; the loader tells
+        part.pop("title", None)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Sightline routes",
+        "description": "Who is told of what: alerts/routes.yaml",
+        **{key: value for key, value in schema.items() if key not in ("title", "description")},
+    }
+
+
+def routes_schema_text() -> str:
+    """The schema of `alerts/routes.yaml` as the text of its file."""
+    return json.dumps(routes_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def schema_text() -> str:
     """The schema as the text of its file."""
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def write_schema(folder: Path) -> Path:
-    """Write ``<folder>/monitor.schema.json`` and return its path; an equal file is left alone."""
-    path = folder / SCHEMA_FILE
-    text = schema_text()
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return path
+    """Write both schemas into a folder and return the path of the monitor's; equal files are left alone."""
+    for name, text in ((ROUTES_FILE, routes_schema_text()), (SCHEMA_FILE, schema_text())):
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return folder / SCHEMA_FILE
