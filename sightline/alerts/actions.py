@@ -18,7 +18,7 @@ from sightline.alerts import decisions, listing
 from sightline.alerts.answers import ACKNOWLEDGE, MERGE, REOPEN, SPLIT
 from sightline.alerts.life import ASSIGN, NOTE
 from sightline.alerts.listing import Wanted, naive
-from sightline.alerts.word import Word, name_of, past_moment, require_open
+from sightline.alerts.word import StateError, Word, name_of, past_moment, require_open
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
 from sightline.results.snapshots import read_snapshot
@@ -427,7 +427,7 @@ def _require_free(word: Word) -> None:
     if len(since):
         other = since.sort("joined_at")["incident_id"][-1]
         what = f"streams of {word.incident} have been part of the incident {other} since it ended"
-        raise SightlineError(what, fix=f"say it of that one: `sightline incident {word.spec.id} {other}`")
+        raise StateError(what, fix=f"say it of that one: `sightline incident {word.spec.id} {other}`")
 
 
 def _between(word: Word, start: datetime | None, end: datetime | None) -> dict[str, str]:

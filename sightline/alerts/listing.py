@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -20,6 +21,10 @@ from sightline.spec.loader import find_monitor, load_monitors
 from sightline.spec.model import MonitorSpec
 
 INCIDENTS, MEMBERS = "incidents", "incident_members"
+
+
+class UnknownIncidentError(SightlineError):
+    """There is no incident of this id."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ def one(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> dict[str, Any]
     found = {row["incident_id"]: row for row in listed(spec, paths)}
     if incident not in found:
         fix = nearest(incident, found, most=5) if found else f"there are none: see `sightline incidents {spec.id}`"
-        raise SightlineError(f"{spec.id} has no incident {incident!r}", where=str(paths.results), fix=fix)
+        raise UnknownIncidentError(f"{spec.id} has no incident {incident!r}", where=str(paths.results), fix=fix)
     return found[incident]
 
 
@@ -231,6 +236,19 @@ def possible(row: Mapping[str, Any]) -> Iterator[str]:
     yield "note"
 
 
+def jsonable(value: Any) -> Any:
+    """A value as JSON holds it: moments in ISO 8601 (UTC), numbers that are none as null."""
+    if isinstance(value, Mapping):
+        return {str(name): jsonable(item) for name, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in cast("Sequence[Any]", value)]
+    if isinstance(value, datetime):
+        return f"{naive(value).isoformat()}Z"
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
 def naive(moment: datetime | None) -> Any:
     """A moment as results hold it: UTC, without a zone; None stays None."""
     return moment if moment is None or moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
@@ -287,7 +305,7 @@ def find(home: Home, incident: str, monitor: str | None = None) -> MonitorSpec:
     if not having:
         every = {name for ids in known.values() for name in ids}
         fix = nearest(incident, every, most=5) if every else "there are none: see `sightline incidents`"
-        raise SightlineError(f"no monitor has an incident {incident!r}", where=str(home.data), fix=fix)
+        raise UnknownIncidentError(f"no monitor has an incident {incident!r}", where=str(home.data), fix=fix)
     if len(having) > 1:
         names = ", ".join(spec.id for spec in having)
         raise SightlineError(f"several monitors have an incident {incident!r}: {names}", fix="name the monitor as well")

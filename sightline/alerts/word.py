@@ -32,6 +32,10 @@ HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Categories of characters that are not kept: they steer terminals, or turn text around."""
 
 
+class StateError(SightlineError):
+    """The incident is not in a state that takes this word."""
+
+
 class Word:
     """One person speaks of one incident at a time: what others said before is known, and told.
 
@@ -77,7 +81,7 @@ class Word:
         """Raise if the incident has moved to another one."""
         if self.row["state"] == "moved":
             what = f"the incident {self.incident} has moved to {self.row['moved_to']}"
-            raise SightlineError(what, fix="say it of that one")
+            raise StateError(what, fix="say it of that one")
 
     def require_open(self, *, of_engine: bool = False) -> None:
         """Raise if the incident has ended."""
@@ -115,9 +119,9 @@ def require_open(row: Mapping[str, Any], *, of_engine: bool) -> None:
         return
     if row["is_open"]:
         what = f"the incident {name} was reopened by a person; its streams are judged for themselves"
-        raise SightlineError(what, fix="streams that move again are an incident of their own: say it of that one")
+        raise StateError(what, fix="streams that move again are an incident of their own: say it of that one")
     by = f" by {row['ended_by']}" if row["closed_by"] == "user" and row["ended_by"] else ""
-    raise SightlineError(
+    raise StateError(
         f"the incident {name} has ended already ({row['state']}{by})",
         fix=f"see `sightline incident {monitor} {name}`; `sightline reopen` where it is not over",
     )

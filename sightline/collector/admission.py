@@ -131,7 +131,12 @@ class Gate:
 
 def is_ingest(method: str, path: str) -> bool:
     """Whether a request brings events (or means to)."""
-    return path.startswith(PREFIX) or (path == "/" and method == "POST")
+    return (path.startswith(PREFIX) and not is_about_incidents(path)) or (path == "/" and method == "POST")
+
+
+def is_about_incidents(path: str) -> bool:
+    """Whether a path is that of a monitor's incidents, of one of them, or of an action on it."""
+    return path.startswith(PREFIX) and path[len(PREFIX) :].split("/", 2)[1:2] == ["incidents"]
 
 
 def format_of(path: str) -> str:

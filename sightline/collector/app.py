@@ -15,15 +15,17 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from sightline.collector.admission import PREFIX, Gate, format_of, is_ingest
+from sightline.collector.admission import PREFIX, Gate, format_of, is_about_incidents, is_ingest
 from sightline.collector.connection import BoundedProtocol
 from sightline.collector.formats import ADAPTERS
 from sightline.collector.guard_feed import GuardFeed
+from sightline.collector.incidents import IncidentDesk
 from sightline.collector.ingest import State, Upload, problem
 from sightline.collector.limits import HTTPError, Limits, read_body
 from sightline.collector.metrics import Labels, Metrics
@@ -66,6 +68,7 @@ class Collector:
         self.heads = Heads(self.gate)
         metrics = Metrics()
         self.state = State(limits, metrics, GuardFeed(metrics))
+        self.incidents = IncidentDesk(registry, self.gate, limits)
         self.connections: set[BoundedProtocol] = set()
         self._pages = Starlette(
             routes=[
@@ -86,6 +89,9 @@ class Collector:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if is_ingest(scope["method"], scope["path"]):
             await _answer(send, *await self._post(scope, headers, receive))
+            return
+        if is_about_incidents(scope["path"]):
+            await _answer(send, *await self._about_incidents(scope, headers, receive))
             return
         try:
             self.gate.check_host(headers)
@@ -121,10 +127,25 @@ class Collector:
             raise
         return await answer
 
+    async def _about_incidents(
+        self, scope: Any, headers: Mapping[str, str], receive: Any
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        """Status, body and further headers of the answer to a request about incidents."""
+        try:
+            method, path, query = scope["method"], scope["path"], scope["query_string"]
+            status, content, extra = await self.incidents.answer(method, path, query, headers, receive)
+        except HTTPError as error:
+            self.state.metrics.responses["incidents", error.status] += 1
+            return error.status, problem(error), error.headers
+        self.state.metrics.responses["incidents", status] += 1
+        return status, msgspec.json.encode(content), extra
+
     # ---- pages -------------------------------------------------------------------------------------------------------
 
     async def _index(self, request: Request) -> Response:
         paths = [f"POST {PREFIX}<monitor>/{name}" for name in ADAPTERS]
+        paths += [f"GET {PREFIX}<monitor>/incidents", f"GET {PREFIX}<monitor>/incidents/<id>"]
+        paths.append(f"POST {PREFIX}<monitor>/incidents/<id>/<action>")
         return JSONResponse(
             {"service": "sightline collector", "paths": [*paths, "/healthz", "/readyz", "/metrics", "/openapi.json"]}
         )

@@ -22,9 +22,9 @@ from sightline.home import MonitorPaths
 
 logger = logging.getLogger(__name__)
 
-WRITE, READ, REPLAY = "write", "read", "replay"
-"""``write``: send events. ``read``: fetch ``/metrics``. ``replay``: send events, also logged ones
-with their own times of receipt.
+WRITE, READ, REPLAY, ACT = "write", "read", "replay", "act"
+"""``write``: send events. ``read``: fetch ``/metrics`` and incidents. ``replay``: send events, also logged ones
+with their own times of receipt. ``act``: read incidents and say something of them; no events.
 """
 
 _TOKEN = re.compile(r"slt_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
@@ -38,6 +38,11 @@ class TokenRecord(msgspec.Struct, frozen=True):
     scope: str
     created_at: datetime
     note: str = ""
+
+    @property
+    def who(self) -> str:
+        """Whose word it is that this token brings."""
+        return self.note or f"token {self.id}"
 
 
 def tokens_path(paths: MonitorPaths) -> Path:
@@ -63,7 +68,17 @@ def read_tokens(paths: MonitorPaths) -> list[TokenRecord]:
 
 
 def create_token(paths: MonitorPaths, scope: str = WRITE, note: str = "") -> str:
-    """Make a token, store its hash, and return it: it cannot be shown again."""
+    """Make a token, store its hash, and return it: it cannot be shown again.
+
+    Raises
+    ------
+    SightlineError
+        It may act, and nobody is named in the note.
+    """
+    if scope == ACT and not note.strip():
+        raise SightlineError(
+            "whose word it is that this token brings is not known", fix="name them: --note ann@example.com"
+        )
     identifier = secrets.token_hex(6)
     token = f"slt_{identifier}_{secrets.token_urlsafe(32)}"
     record = TokenRecord(identifier, _digest(token), scope, datetime.now(UTC).replace(microsecond=0), note)
@@ -163,10 +178,15 @@ class TokenFile:
 
     def scope(self, authorization: str) -> str | None:
         """Scope of the token in an ``Authorization`` header; None if it is not one of this monitor's."""
+        record = self.record(authorization)
+        return None if record is None else record.scope
+
+    def record(self, authorization: str) -> TokenRecord | None:
+        """What is stored of the token in an ``Authorization`` header; None if it is not one of this monitor's."""
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         match = _TOKEN.fullmatch(token) if scheme.lower() == "bearer" else None
         record = self._records.get(match[1]) if match else None
         if record is None or not hmac.compare_digest(record.sha256, _digest(token)):
             return None
-        return record.scope
+        return record

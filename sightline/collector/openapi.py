@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 
 import sightline
+from sightline.alerts.acting import ALLOWED, Fields
+from sightline.alerts.life import SEVERITIES, STATES
 from sightline.collector.formats import ADAPTERS
 from sightline.collector.formats.native import NativeInference, NativeLabel
+from sightline.collector.incidents import MOST
 from sightline.collector.ingest import Answer
 
 INTERNAL_FIELDS = ("part", "received_at", "source")
@@ -39,11 +42,22 @@ ERRORS = {
 }
 
 
+OF_INCIDENTS = {
+    "400": "A parameter, or the body, is not right.",
+    "403": "The token may not read incidents, or not say anything of one.",
+    "404": "No such monitor, incident or action.",
+    "405": "Another method is wanted.",
+    "409": "The incident is not in a state that takes this.",
+    "429": "Too many words on this monitor wait: see Retry-After.",
+    "503": "What became of the word is not known: see the incident's timeline.",
+}
+
+
 @cache
 def openapi_document() -> dict[str, Any]:
     """The document; the same for every home folder, since monitors are a path parameter."""
     _, components = msgspec.json.schema_components(
-        (NativeInference, NativeLabel, Answer), ref_template="#/components/schemas/{name}"
+        (NativeInference, NativeLabel, Answer, Fields), ref_template="#/components/schemas/{name}"
     )
     for name in ("NativeInference", "NativeLabel"):
         for internal in INTERNAL_FIELDS:
@@ -67,6 +81,7 @@ def openapi_document() -> dict[str, Any]:
         if name not in native:
             paths[f"/v1/monitors/{{monitor}}/{name}"] = {"post": _post(name, OTHER_FORMATS.get(name, name), None)}
     paths["/"] = {"post": _sink()}
+    paths |= _of_incidents()
     for path, text in (
         ("/", "Paths of this service."),
         ("/healthz", "Is the process alive?"),
@@ -135,6 +150,55 @@ def _sink() -> dict[str, Any]:
         "schema": {"type": "string"},
     }
     return {**posted, "operationId": "post_index"}
+
+
+def _of_incidents() -> dict[str, Any]:
+    """Reading incidents, and saying something of one."""
+    base = "/v1/monitors/{monitor}/incidents"
+    named = [_parameter("monitor"), _parameter("incident")]
+    told = ("400", "401", "403", "404", "421")
+    moment = {"type": "string", "description": "A day or moment (UTC)."}
+    query: dict[str, Any] = {
+        "open": {"type": "string", "enum": ["true", "false"]},
+        "status": {"type": "array", "items": {"type": "string", "enum": list(STATES)}},
+        "severity": {"type": "array", "items": {"type": "string", "enum": list(SEVERITIES)}},
+        "owner": {"type": "string", "description": "Empty: assigned to nobody."},
+        "since": moment,
+        "until": moment,
+        "stream": {"type": "string", "description": "A member, or a pattern with *."},
+        "limit": {"type": "integer", "minimum": 1, "maximum": MOST},
+    }
+    filters = [{"name": name, "in": "query", "schema": schema} for name, schema in query.items()]
+    act = _operation(
+        "act_on_incident",
+        "Say something of an incident; a token of scope act tells who.",
+        [*named, _parameter("action", list(ALLOWED))],
+        (*told, "405", "408", "409", "413", "415", "429", "503"),
+    )
+    body = {"application/json": {"schema": {"$ref": "#/components/schemas/Fields"}}}
+    return {
+        base: {"get": _operation("list_incidents", "Incidents, newest first.", [named[0], *filters], told)},
+        f"{base}/{{incident}}": {"get": _operation("get_incident", "All of one incident.", named, told)},
+        f"{base}/{{incident}}/{{action}}": {"post": {**act, "requestBody": {"content": body}}},
+    }
+
+
+def _parameter(name: str, values: list[str] | None = None) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "minLength": 1, **({"enum": values} if values else {})}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _operation(name: str, text: str, parameters: list[dict[str, Any]], errors: tuple[str, ...]) -> dict[str, Any]:
+    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        "operationId": name,
+        "summary": text,
+        "parameters": parameters,
+        "responses": {
+            "200": {"description": text, "content": {"application/json": {"schema": {"type": "object"}}}},
+            **{status: {"description": {**ERRORS, **OF_INCIDENTS}[status], "content": problem} for status in errors},
+        },
+    }
 
 
 def _get(path: str, text: str) -> dict[str, Any]:

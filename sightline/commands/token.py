@@ -6,6 +6,9 @@ import click
 
 from sightline.home import Home
 
+PURPOSES = {"log": "write", "act": "act", "read": "read"}
+"""What a token is for -> its scope."""
+
 
 @click.group("token")
 def command() -> None:
@@ -15,21 +18,35 @@ def command() -> None:
 @command.command("create")
 @click.argument("monitor")
 @click.option(
-    "--scope",
-    type=click.Choice(["write", "read", "replay"]),
-    default="write",
-    show_default=True,
-    help="read: only /metrics; replay: also logged events with their own times of receipt.",
+    "--for",
+    "purpose",
+    type=click.Choice(list(PURPOSES)),
+    help="log (the default): send events; read: /metrics and incidents; act: incidents, and what is said of them.",
 )
-@click.option("--note", default="", help="What it is for.")
-def create(monitor: str, scope: str, note: str) -> None:
-    """Make a token for MONITOR and print it: it cannot be shown again."""
-    from sightline.collector.auth import create_token
+@click.option(
+    "--scope",
+    type=click.Choice(["write", "read", "replay", "act"]),
+    help="The same by its stored name; replay: also logged events with their own times of receipt.",
+)
+@click.option("--note", default="", help="What it is for; of one that acts: who says what it brings.")
+def create(monitor: str, purpose: str | None, scope: str | None, note: str) -> None:
+    """Make a token for MONITOR and print it: it cannot be shown again.
+
+    A serving service gets one for `log`: it cannot read or accept incidents.
+    """
+    from sightline.collector.auth import create_token, read_tokens, tokens_path
     from sightline.spec.loader import find_monitor
 
+    wanted = PURPOSES.get(purpose or "", scope or "write")
+    if scope is not None and scope != wanted:
+        raise click.UsageError(f"--for {purpose} and --scope {scope} are two things: give one")
     home = Home.from_env()
-    spec = find_monitor(home, monitor)
-    click.echo(create_token(home.monitor(spec.id), scope, note))
+    paths = home.monitor(find_monitor(home, monitor).id)
+    was_open = not tokens_path(paths).exists() and not read_tokens(paths)
+    click.echo(create_token(paths, wanted, note))
+    if was_open and wanted in ("read", "act"):
+        fix = f"make one for it: sightline token create {monitor} --for log"
+        click.echo(f"note: from now on logging to {monitor} needs a token as well; {fix}", err=True)
 
 
 @command.command("list")

@@ -44,7 +44,7 @@ def fuzz(operation, monitor: str | None = None) -> None:
 
     def send(case) -> None:
         if monitor is not None:
-            case.path_parameters = {"monitor": monitor}
+            case.path_parameters = {**(case.path_parameters or {}), "monitor": monitor}
         response = case.call()
         assert response.status_code != 500
         case.validate_response(

@@ -7,7 +7,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from sightline.collector.auth import TokenFile, tokens_path
+from sightline.collector.auth import TokenFile, read_tokens, tokens_path
 from sightline.commands import token
 from tests.support.collector_site import make_home
 
@@ -32,3 +32,19 @@ def test_a_monitor_is_opened_only_on_demand(tmp_path: Path) -> None:
     assert not tokens.is_closed and not tokens_path(home.monitor("m")).exists()
     missing = run("revoke", "m", "absent")
     assert missing.exit_code and "no token 'absent'" in str(missing.exception)
+
+
+def test_a_token_is_for_one_purpose(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(token.command, arguments, env={"SIGHTLINE_HOME": str(tmp_path)})
+
+    assert run("create", "m", "--for", "act").exit_code, "nobody is named"
+    made = run("create", "m", "--for", "act", "--note", "ann")
+    assert made.stdout.startswith("slt_") and "logging to m needs a token as well" in made.stderr
+    for purpose in ("log", "read"):
+        assert run("create", "m", "--for", purpose).stderr == ""
+    assert run("create", "m").exit_code == 0 and run("create", "m", "--scope", "replay").exit_code == 0
+    assert run("create", "m", "--for", "log", "--scope", "act").exit_code == 2
+    assert [record.scope for record in read_tokens(home.monitor("m"))] == ["act", "write", "read", "write", "replay"]
