@@ -17,7 +17,7 @@ from sightline.spec.yaml_lines import read_yaml
 from tests.support.outbox import make_home
 
 ROOT = Path(__file__).resolve().parents[3]
-SECRET = "hunter2-xoxb-123"  # noqa: S105
+SECRET = "hunter2-xoxb-123"
 
 
 def problems(tmp_path, text: str) -> list[tuple[int, str, str]]:

@@ -1,0 +1,1 @@
+"""What a message says: facts, one set of templates per form, and escaping."""
