@@ -144,43 +144,59 @@ def _count(n: int) -> str:
     return f"{n} window{'' if n == 1 else 's'}"
 
 
-def overdue_labels(home: Home, spec: MonitorSpec) -> str:
-    """What the check `label_freshness` says of the newest window with data; empty where it passes."""
+def add_overdue_labels(home: Home, spec: MonitorSpec, outcome: Outcome) -> str:
+    """Add to what failed the check `label_freshness` of the newest window with data, worked up or not.
+
+    Parameters
+    ----------
+    home : Home
+    spec : MonitorSpec
+    outcome : Outcome
+        Is added to.
+
+    Returns
+    -------
+    str
+        Its warning; empty where it passes or fails.
+    """
     paths = home.monitor(spec.id)
     with open_progress(paths.ledger) as progress:
         known = [key for key in progress.changes(["inferences"]) if is_key(spec, key)]
     newest = [max(known)] if known else []
     feed = label_feed(spec, paths, newest) if newest else None
-    return next((v.text for _, v in freshness_verdicts(spec, feed, newest) if v.level != "ok"), "")
+    for key, verdict in freshness_verdicts(spec, feed, newest):
+        if verdict.level == "error":
+            outcome.failed.setdefault(("alerts", label_freshness.CHECK), {})[key] = verdict.text
+        elif verdict.level == "warn":
+            return verdict.text
+    return ""
 
 
-def report(spec: MonitorSpec, outcome: Outcome, overdue: str = "") -> list[str]:
+def report(spec: MonitorSpec, outcome: Outcome, warning: str = "") -> list[str]:
     """The lines that tell an outcome.
 
     Parameters
     ----------
     spec : MonitorSpec
     outcome : Outcome
-    overdue : str, optional
-        Result of `overdue_labels`.
+    warning : str, optional
+        Result of `add_overdue_labels`.
 
     Returns
     -------
     list of str
     """
     keys = sorted(outcome.windows)
-    if not keys:
-        told = f"{spec.id}: nothing to work up: no window has data newer than its judgement"
-        return [told, *filter(None, [overdue])]
-    lines = [f"{spec.id}: {_count(len(keys))} worked up ({_span(keys[0], keys[-1])})"]
+    lines = [f"{spec.id}: nothing to work up: no window has data newer than its judgement"]
+    if keys:
+        lines = [f"{spec.id}: {_count(len(keys))} worked up ({_span(keys[0], keys[-1])})"]
     failed = {check: windows for check, windows in sorted(outcome.failed.items()) if windows}
-    lines.append(f"checks that failed: {len(failed) or 'none'}")
+    if keys or failed:
+        lines.append(f"checks that failed: {len(failed) or 'none'}")
     for (asset, check), windows in failed.items():
         first, last = min(windows), max(windows)
         lines.append(f"  {asset}/{check} in {_count(len(windows))} ({_span(first, last)}): {windows[last]}")
-    if overdue and not any(check == label_freshness.CHECK for _, check in failed):
-        lines.append(overdue)
-    return lines
+    return [*lines, *filter(None, [warning])]
 
 
 def main(monitor_id: str, *window_range: str) -> int:
@@ -192,7 +208,8 @@ def main(monitor_id: str, *window_range: str) -> int:
     except SightlineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(report(spec, outcome, overdue_labels(home, spec))))
+    warning = add_overdue_labels(home, spec, outcome)
+    print("\n".join(report(spec, outcome, warning)))
     return 1 if any(outcome.failed.values()) else 0
 
 

@@ -179,7 +179,9 @@ def delay_words(spec: MonitorSpec, paths: MonitorPaths) -> list[str]:
     told = with_learnt_delays(spec, paths).labels
     assert told is not None
     due = format_duration(told.expected_delay or UNLEARNT)
-    late = "never given up" if told.give_up_after is None else f"given up after {format_duration(told.give_up_after)}"
+    late = "none is given up until that is learnt"
+    if told.give_up_after is not None:
+        late = f"given up after {format_duration(told.give_up_after)}"
     whose = [name for name, value in (("expected_delay", given), ("give_up_after", limit)) if value is not None]
     return [
         seen,

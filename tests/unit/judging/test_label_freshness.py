@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 
-from orchestration.backfill_command import Outcome, overdue_labels, report
+from orchestration.backfill_command import Outcome, add_overdue_labels, report
 from sightline.judging import board
 from sightline.judging.label_freshness import CHECK, label_feed
 from sightline.judging.published import Judgement, Published
 from sightline.lake.intake.load import intake
 from sightline.results.learnt_delays import LearntDelays, publish_delays
 from sightline.spec import plan
+from sightline.spec.model import Freshness
 from sightline.spec.plan import PlannedCheck
 from tests.support.workshop import land
 
@@ -81,19 +82,34 @@ def test_the_deadline_of_the_file_counts_unlearnt(make_spec, spec, home):
     assert found[keys(own)[-1]].text.endswith("the monitor's file allows 10 days (`freshness.labels`).")
 
 
-def test_a_backfill_ends_with_it_even_if_there_was_nothing_to_do(spec, home):
-    assert overdue_labels(home, spec) == ""
+def test_a_backfill_fails_by_it_even_if_there_was_nothing_to_do(spec, home):
+    nothing = Outcome()
+    assert add_overdue_labels(home, spec, nothing) == "" and not nothing.failed, "nobody knows how often labels come"
     publish_delays(home.monitor(spec.id), LEARNT)
-    text = overdue_labels(home, spec)
+    assert add_overdue_labels(home, spec, nothing) == "", "a failure is no warning"
+    [(check, windows)] = nothing.failed.items()
+    [(newest, text)] = windows.items()
+    assert check == ("alerts", CHECK) and newest == keys(spec)[-1]
     assert text.startswith("No labels since 2026-01-11, for 13.5 days;")
-    assert report(spec, Outcome(), text)[-1] == text
-    worked = Outcome({"2026-01-24"}, {})
-    assert report(spec, worked, text)[1:] == ["checks that failed: none", text]
-    worked.failed["alerts", CHECK] = {"2026-01-24": text}
-    assert report(spec, worked, text)[1:] == [
+    line = f"  alerts/{CHECK} in 1 window ({newest}): {text}"
+    told = report(spec, nothing)
+    assert "nothing to work up" in told[0] and told[1:] == ["checks that failed: 1", line]
+    worked = Outcome({"2026-01-20"}, {})
+    assert report(spec, worked)[1:] == ["checks that failed: none"]
+    worked.failed["alerts", CHECK] = {"2026-01-20": "No labels."}
+    add_overdue_labels(home, spec, worked)
+    assert report(spec, worked)[1:] == [
         "checks that failed: 1",
-        f"  alerts/{CHECK} in 1 window (2026-01-24): {text}",
+        f"  alerts/{CHECK} in 2 windows (2026-01-20 to {newest}): {text}",
     ]
+
+
+def test_a_backfill_warns_of_labels_that_are_nearly_overdue_and_passes(spec, home):
+    near = spec.model_copy(update={"freshness": Freshness(labels=16 * DAY)})
+    outcome = Outcome()
+    text = add_overdue_labels(home, near, outcome)
+    assert text.startswith("No labels since 2026-01-11, for 13.5 days;") and not outcome.failed
+    assert report(near, outcome, text)[-1] == text
 
 
 def test_coverage_names_the_silence_as_the_reason_of_what_waits_for_labels(spec, home):

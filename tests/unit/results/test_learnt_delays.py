@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -135,6 +136,16 @@ def test_words_say_what_is_given_and_what_is_learnt_and_warn_where_they_disagree
     (warning,) = delay_warnings(spec, paths)
     assert "give_up_after 5d is shorter than labels take: they come for 12d until 99 % are in" in warning
     assert delay_warnings(make_spec(labels={"column": "churned", "give_up_after": "12d"}), paths) == []
+
+
+def test_words_of_labels_without_a_known_end_say_that_it_is_to_be_learnt(make_spec, home):
+    paths = home.monitor("churn")
+    publish_delays(paths, replace(KNOWN, give_up_after=None))
+    told = delay_words(make_spec(labels={"column": "churned"}), paths)
+    assert "how late the last ones come is not known yet" in told[0]
+    assert (
+        told[1] == "taken to be due after 3d, none is given up until that is learnt (nothing of it given by the file)"
+    )
 
 
 def test_a_law_of_nothing_teaches_nothing():
