@@ -9,7 +9,7 @@ from sightline.spec.schema import SCHEMA_LINE, schema_text, write_schema
 
 
 @click.command()
-@click.option("--write", is_flag=True, help="Write it and that of alerts/routes.yaml to schemas/ in the home folder.")
+@click.option("--write", is_flag=True, help="Write it and those of alerts/*.yaml to schemas/ in the home folder.")
 def command(write: bool) -> None:
     """Print the JSON schema of a monitor file, for editors and other tools."""
     if not write:

@@ -6,7 +6,7 @@ import glob
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, monitor_fil
 from sightline.spec.model import MonitorSpec
 from sightline.spec.rules import ROLES
 from sightline.spec.stretches import sliding_windows
+from sightline.spec.teams import load_teams
 from sightline.user_metrics import python_metrics, sql_metrics
 
 UNIT = {"hourly": "hour", "daily": "day", "weekly": "week"}
@@ -59,6 +60,8 @@ def command(paths: tuple[Path, ...], form: str) -> None:
             summaries.append(summarise(spec, path, _home_of(path)))
         except SightlineError as error:
             errors.append(error)
+    n_broken = len(errors)
+    errors += [error for error in map(_mistakes_of, _homes(home, files)) if error is not None]
     if form == "json":
         broken = [{"path": _path_of(error), "error": str(error)} for error in errors]
         click.echo(json.dumps({"monitors": summaries, "errors": broken}, indent=2, ensure_ascii=False))
@@ -66,10 +69,25 @@ def command(paths: tuple[Path, ...], form: str) -> None:
         click.echo("\n\n".join("\n".join(_lines(summary)) for summary in summaries))
     for error in errors if form == "text" else ():
         click.echo(f"\nerror: {error}", err=True)
+    if n_broken:
+        n_files = len(summaries) + n_broken
+        click.echo(f"\n{n_broken} of {n_files} monitor files have mistakes; the others are not affected.", err=True)
     if errors:
-        good, bad = len(summaries), len(errors)
-        click.echo(f"\n{bad} of {good + bad} monitor files have mistakes; the others are not affected.", err=True)
         sys.exit(2)
+
+
+def _homes(home: Home, files: Iterable[Path]) -> list[Home]:
+    """Homes of the monitors; the one of the environment too."""
+    return list({found.root: found for found in (home, *map(_home_of, files))}.values())
+
+
+def _mistakes_of(home: Home) -> SightlineError | None:
+    """What is wrong with `alerts/teams.yaml`: its monitors go on without it, so it must be told."""
+    try:
+        load_teams(home)
+    except SightlineError as error:
+        return error
+    return None
 
 
 def _files(home: Home, paths: tuple[Path, ...]) -> list[Path]:

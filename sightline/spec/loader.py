@@ -50,7 +50,7 @@ class BrokenMonitor:
 
 
 def load_monitor(path: Path | str, *, home: Home | None = None, freeze: bool = False) -> MonitorSpec:
-    """Read one monitor file.
+    """Read one monitor file; the budget is the strictest of its own and of its shares in `alerts/teams.yaml`.
 
     Parameters
     ----------
@@ -92,7 +92,9 @@ def load_monitor(path: Path | str, *, home: Home | None = None, freeze: bool = F
         found.append(SightlineError(what, where=document.where(("model", "id")), fix=fix))
     if found:
         raise SpecError(_in_order(found))
-    return spec
+    from sightline.spec.teams import with_share  # reads its own file by this module
+
+    return with_share(spec, home)
 
 
 def load_monitors(home: Home, *, freeze: bool = True) -> tuple[dict[str, MonitorSpec], list[BrokenMonitor]]:

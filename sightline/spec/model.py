@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    TypeAdapter,
+    WithJsonSchema,
+)
 
 from metrics_py.class_names import ClassNames, binary_classes, class_text, several_classes
 from sightline.spec.budget import Budget, parse_budget
@@ -442,6 +451,19 @@ class MonitorSpec(Part):
     metrics: tuple[CustomMetric, ...] = ()
     alerts: Alerts = Alerts()
     freshness: Freshness = Freshness()
+
+    _budget_note: str = PrivateAttr(default="")
+
+    @property
+    def budget_note(self) -> str:
+        """Where the budget comes from, if not from this file (`sightline.spec.teams`)."""
+        return self._budget_note
+
+    def with_budget(self, budget: Budget, note: str) -> MonitorSpec:
+        """The same monitor under another budget."""
+        found = self.model_copy(update={"alerts": self.alerts.model_copy(update={"budget": budget})})
+        found._budget_note = note
+        return found
 
     @property
     def id(self) -> str:

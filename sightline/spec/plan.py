@@ -303,8 +303,9 @@ def promise(spec: MonitorSpec) -> str:
     """The alert budget in words."""
     budget = spec.alerts.budget
     incidents = "incident" if budget.incidents == 1 else "incidents"
+    note = f" ({spec.budget_note})" if spec.budget_note else ""
     return (
-        f"at most {budget.incidents:g} false {incidents} per {format_duration(budget.per)} expected, over all "
+        f"at most {budget.incidents:g} false {incidents} per {format_duration(budget.per)} expected{note}, over all "
         "streams of this monitor together and however they depend on each other; no alarm in the first "
         f"{spec.warmup_windows} windows of a stream"
     )

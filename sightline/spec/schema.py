@@ -7,15 +7,18 @@ from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from sightline.spec.budget import Budget
 from sightline.spec.durations import format_duration
 from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.routes import Routes
+from sightline.spec.teams import Teams
 
 SCHEMA_FILE = "monitor.schema.json"
 ROUTES_FILE = "routes.schema.json"
+TEAMS_FILE = "teams.schema.json"
 SCHEMA_LINE = f"# yaml-language-server: $schema=../schemas/{SCHEMA_FILE}"
 """First line of a monitor file; the YAML language server of most editors reads it."""
 
@@ -80,21 +83,40 @@ def _tidy(schema: dict[str, Any]) -> None:
 
 def routes_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of `alerts/routes.yaml`."""
-    schema = Routes.model_json_schema(schema_generator=_Generator)
+    return _of_home(Routes, "Sightline routes", "Who is told of what: alerts/routes.yaml")
+
+
+def teams_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of `alerts/teams.yaml`."""
+    return _of_home(Teams, "Sightline teams", "One alert budget over several monitors: alerts/teams.yaml")
+
+
+def _of_home(model: type[BaseModel], title: str, description: str) -> dict[str, Any]:
+    """Schema of a file of the home folder."""
+    schema = model.model_json_schema(schema_generator=_Generator)
     _tidy(schema)
     for part in schema["$defs"].values():  # `kind` decides which of the others are needed; the loader tells
         part.pop("title", None)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Sightline routes",
-        "description": "Who is told of what: alerts/routes.yaml",
+        "title": title,
+        "description": description,
         **{key: value for key, value in schema.items() if key not in ("title", "description")},
     }
 
 
 def routes_schema_text() -> str:
     """The schema of `alerts/routes.yaml` as the text of its file."""
-    return json.dumps(routes_schema(), indent=2, ensure_ascii=False) + "\n"
+    return _text(routes_schema())
+
+
+def teams_schema_text() -> str:
+    """The schema of `alerts/teams.yaml` as the text of its file."""
+    return _text(teams_schema())
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def schema_text() -> str:
@@ -103,8 +125,9 @@ def schema_text() -> str:
 
 
 def write_schema(folder: Path) -> Path:
-    """Write both schemas into a folder and return the path of the monitor's; equal files are left alone."""
-    for name, text in ((ROUTES_FILE, routes_schema_text()), (SCHEMA_FILE, schema_text())):
+    """Write all schemas into a folder and return the path of the monitor's; equal files are left alone."""
+    files = {ROUTES_FILE: routes_schema_text(), TEAMS_FILE: teams_schema_text(), SCHEMA_FILE: schema_text()}
+    for name, text in files.items():
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             folder.mkdir(parents=True, exist_ok=True)
