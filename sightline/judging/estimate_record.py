@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
+from scipy.special import bdtrc
 
 from sightline.home import MonitorPaths
 from sightline.judging.frames import JUDGED
@@ -54,15 +56,13 @@ def record(audits: pl.DataFrame, window: timedelta) -> pl.DataFrame:
         ``window_start, misses, windows, is_bad``, sorted: of the latest `LATEST` audited windows within `REACH`, those
         whose interval leaves out 0; bad where chance has so many of at least `LEAST` in less than `LEVEL` of the cases.
     """
-    from scipy.stats import binom  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
-
     missed = audits.sort("window_start").select(
         "window_start", missed=((pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)).cast(pl.Int64)
     )
     found = missed.rolling("window_start", period=REACH * window).agg(
         misses=pl.col("missed").tail(LATEST).sum(), windows=pl.len().clip(upper_bound=LATEST).cast(pl.Int64)
     )
-    chance = binom.sf(found["misses"].to_numpy() - 1, found["windows"].to_numpy(), PROMISED)  # pyright: ignore
+    chance = np.asarray(bdtrc(found["misses"].to_numpy() - 1, found["windows"].to_numpy(), PROMISED))
     return found.with_columns(
         is_bad=(pl.col("windows") >= LEAST) & (pl.Series(chance, dtype=pl.Float64) < LEVEL),
     )

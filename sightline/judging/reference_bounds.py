@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, cast
 
 import numpy as np
 import polars as pl
+from scipy.special import stdtrit
 
 from metrics_py.profile.column_profile import BinKind
 from metrics_py.quality.areas import exact_values
@@ -215,10 +215,8 @@ def _rolling_facts(
 
 
 def _with_t(facts: pl.DataFrame) -> pl.DataFrame:
-    from scipy.stats import t  # pyright: ignore[reportMissingTypeStubs] (scipy has none)
-
     degrees = np.maximum(facts["k"].to_numpy() - 1, 1)
-    return facts.with_columns(t=pl.Series(cast("Any", t).ppf(BOUND_LEVEL, degrees), dtype=pl.Float64))
+    return facts.with_columns(t=pl.Series(np.asarray(stdtrit(degrees, BOUND_LEVEL)), dtype=pl.Float64))
 
 
 def reference_span(spec: MonitorSpec, judged: pl.DataFrame) -> tuple[datetime, datetime] | None:
