@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, bindparam, select
 
+from orchestration.dagster_private.open_databases import OpenDatabases
 from sightline.errors import SightlineError
 
 BATCH_SIZE = 2000
@@ -54,7 +56,14 @@ def install() -> None:
 
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
-    """Dagster's SQLite event log in its usual place, with batches in whichever process opens it (``dagster.yaml``)."""
+    """Dagster's SQLite event log in its usual place, with batches in whichever process opens it (``dagster.yaml``).
+
+    Its databases stay open from one event to the next.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._open = OpenDatabases()
+        super().__init__(base_dir, inst_data)
 
     @classmethod
     def config_type(cls) -> dict[str, dg.Field]:
@@ -80,6 +89,26 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             )
         base = config_value.get("base_dir") or os.fspath(Path(home or "") / "history" / "runs")
         return cls(base_dir=base, inst_data=inst_data)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        if shard not in self._initialized_dbs:
+            with super()._connect(shard):
+                pass
+        with self._db_lock, self._open.engine(self.path_for_shard(shard)).connect() as connection, connection.begin():
+            yield connection
+
+    def wipe(self) -> None:
+        """Delete all events, and close what was open."""
+        with self._db_lock:
+            self._open.close()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Close what is open."""
+        super().dispose()
+        with self._db_lock:
+            self._open.close()
 
 
 def store_evaluations(context: dg.AssetCheckExecutionContext, evaluations: Iterable[dg.AssetCheckEvaluation]) -> None:
