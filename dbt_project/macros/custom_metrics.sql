@@ -14,13 +14,14 @@
 
 {#
   Sums per metric, window, version, segment and bucket; column `value` of a metric holds its value per row of `relation`
-  (null where it is undefined).
+  (null where it is undefined). `keys`: further key columns of `relation`.
 #}
-{% macro metric_sums(metrics, relation) %}
+{% macro metric_sums(metrics, relation, keys=[]) %}
+  {%- set keys_csv = keys | join(', ') ~ (', ' if keys else '') -%}
   {%- for metric in metrics %}
-  select window_key, model_version, segment, bucket, {{ string_literal(metric.name) }} as metric, n, sum_value, sum_value_sq
+  select window_key, model_version, segment, bucket, {{ keys_csv }}{{ string_literal(metric.name) }} as metric, n, sum_value, sum_value_sq
   from (
-      {{ by_segment(relation, [], [
+      {{ by_segment(relation, keys, [
           'count(' ~ metric.value ~ ') as n',
           'sum(' ~ metric.value ~ ') as sum_value',
           'sum(' ~ metric.value ~ ' * ' ~ metric.value ~ ') as sum_value_sq',

@@ -115,9 +115,31 @@
   {{ return(as_int('case ' ~ none_came ~ 'when ' ~ d ~ ' < 4e0 then floor(4e0 * ' ~ d ~ ') else 12e0 + floor(' ~ d ~ ') end')) }}
 {% endmacro %}
 
-{# What the delay of a label may depend on, beside its class; the score's 256 bins are joined by eights. #}
+{# What the delay of a label may depend on, beside its class: of two classes the score, its 256 bins joined by eights, else
+   the decision; of several the probability of the true one, else whether the decision is right. #}
 {% macro delay_group() %}
-  {{ return(as_int('floor(score_bin / 8e0)') if task() == 'binary_classification' else 'score_group') }}
+  {%- set decided = "when predicted_class = " ~ string_literal(setting('positive')) ~ " then 31 when predicted_class is not null then 0" -%}
+  {%- if task() == 'binary_classification' -%}
+  {{ return(as_int("case when score_bin is not null then floor(score_bin / 8e0) " ~ decided ~ " end")) }}
+  {%- elif task() == 'multiclass_classification' and not has_class_scores() -%}
+  {{ return(as_int('case when predicted_class = label_class then 1 when predicted_class is not null then 0 end')) }}
+  {%- else -%}{{ return('score_group') }}{%- endif -%}
+{% endmacro %}
+
+{# The same of a classifier's row with the columns of its prediction. #}
+{% macro delay_group_of_row(alias) %}
+  {%- if task() == 'binary_classification' -%}
+  case
+        when {{ finite(alias ~ '.score') }} is not null then {{ score_bin(finite(alias ~ '.score'), 32) }}
+        when {{ alias }}.predicted_class = {{ string_literal(setting('positive')) }} then 31
+        when {{ alias }}.predicted_class is not null then 0
+        else -1
+    end
+  {%- elif has_class_scores() -%}
+  coalesce({{ score_bin('(' ~ probability_of_truth(class_scores(alias)) ~ ')', 10) }}, -1)
+  {%- else -%}
+  case when {{ alias }}.predicted_class = label_class then 1 when {{ alias }}.predicted_class is not null then 0 else -1 end
+  {%- endif -%}
 {% endmacro %}
 
 {# Group 0..31 of a regression error, in quarters of a doubling: 20 begins at the label's reference standard deviation. #}
@@ -128,8 +150,8 @@
 
 {# Multiclass, per row: the probability given to the true class (0 for a class that is never scored), and the Brier score
    summed over classes; null unless every class has a probability. #}
-{% macro probability_of_truth() %}
-  {%- set names = class_score_names() -%}
+{% macro probability_of_truth(names=none) %}
+  {%- set names = names or class_score_names() -%}
   case
             when {{ names | join(' + ') }} is null or label_class is null then null
             {%- for name in score_classes() %}

@@ -50,6 +50,8 @@ MARTS = {
         "quality_cells",
         "label_arrivals",
         "custom_sums",
+        "custom_cells",
+        "class_score_cells",
         "label_counts",
         "label_bins",
         "label_moments",

@@ -13,26 +13,26 @@ from datetime import UTC, datetime
 import duckdb
 import polars as pl
 
-from metrics_py.quality.completed import IDENTIFIABLE_SHARE, MATURE_SHARE, Evaluate, Tables, complete, weigh
+from metrics_py.quality.completed import IDENTIFIABLE_SHARE, MATURE_SHARE, Completed, complete, weigh
 from metrics_py.quality.delay_law import DelayLaw
 from metrics_py.quality.silence import weigh_reported
-from metrics_py.quality.table import NO_INTERVAL, quality_table
+from metrics_py.quality.table import NO_INTERVAL
 from metrics_py.wording import percent
 from sightline.judging import silence
 from sightline.judging.frames import BY
-from sightline.judging.marts import has_mart, read_mart, with_all_versions
+from sightline.judging.joint_rows import CELLS, evaluation_of, joint_rows, not_kept, tables_of
+from sightline.judging.marts import has_mart, read_mart
 from sightline.judging.maturity import (
-    NEGATIVE,
     NOT_CORRECTED,
     POSITIVE,
     Delays,
-    by_outcome,
     immature,
     lagging,
     only_told,
     still_waits,
     with_age,
 )
+from sightline.judging.not_corrected import why_not
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.settings import negative_class
 
@@ -44,13 +44,10 @@ SETTLED = 0.01
 ALL_IN = 0.999
 """Share of the labels of every kind of row from which on nothing is corrected."""
 
-OF_LABELS = ("r2",)
-"""Metrics that depend on how much the labels vary, too: delays are known by the size of the error alone."""
-
 LACKING = "fewer than is usual by now, and which are missing is not known: there is no interval"
 WILL_CHANGE = "some of these labels will be: there is no interval"
 UNTOLD = "so many of these labels still will be that they say nothing yet"
-NO_LAW = "the labels are not due yet, and how they come is not known yet: not corrected"
+NO_LAW = "labels are still coming, and how they come is not known yet: not corrected"
 
 
 def corrected(
@@ -93,15 +90,35 @@ def corrected(
     if known.law is None and spec.is_silence_negative:
         return silence.withheld(plain, immature(spec, keys, now, known), known.until, known.silence, NAIVE)
     if known.law is None:
-        return only_told(plain, immature(spec, keys, now, known), NO_LAW)
+        return _without_law(plain, immature(spec, keys, now, known))
     young = _young_parts(spec, known, keys, parts)
-    if young.is_empty() or not has_mart(con, "quality_cells"):
+    if young.is_empty():
         return plain
+    found = _completed(spec, con, known, young)
+    groups = naive.select(BY).unique().join(_states_of_parts(spec, con, known, young), on="window_start")
+    if found is None:
+        nothing_new = naive.clear().with_columns(final_half=nothing)
+        return _joined(spec, known, plain, nothing_new, groups.with_columns(seen=nothing, share_in=nothing))
+    states = groups.join(found.states, on=list(BY), how="left", nulls_equal=True)
+    return _joined(spec, known, plain, found.table, states)
+
+
+def _completed(
+    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, known: Delays, young: pl.DataFrame
+) -> Completed | None:
+    """Metrics of the weighted rows; None where no row is kept by what its delay depends on."""
+    assert known.law is not None
+    if not has_mart(con, "quality_cells"):
+        return None
     starts = young["part"].unique().sort()
-    rows = _joint_rows(spec, con, [spec.key(start) for start in starts])
-    if rows.is_empty():
-        return plain
+    keys = [spec.key(start) for start in starts]
+    rows = joint_rows(spec, con, keys)
     over = rows.rename({"window_start": "part"}).join(young.rename({"window_start": "over"}), on="part")
+    gaps = not_kept(con, keys, rows).rename({"window_start": "part"}).join(young, on="part")
+    gaps = gaps.select("kind", over="window_start").unique()
+    over = over.join(gaps, on=["over", "kind"], how="anti")
+    if over.filter(pl.col("kind") == CELLS).is_empty():
+        return None
     ages = with_age(spec, pl.DataFrame({"window_start": starts}), known.until)
     by = ["over", *(name for name in BY if name != "window_start"), "kind"]
     over = over.rename({"part": "window_start"})
@@ -111,9 +128,14 @@ def corrected(
         weighed = weigh(over, known.law, ages, by)
     weighed = weighed.drop("window_start").rename({"over": "window_start"})
     whole = pl.col("segment") == "all"
-    found = complete(weighed, _tables, _evaluate(spec), known.law, BY, whole, "window_start")
-    states = found.states.join(_states_of_parts(spec, con, known, young), on="window_start")
-    return _joined(spec, known, plain, found.table, states)
+    return complete(weighed, tables_of(spec), evaluation_of(spec), known.law, BY, whole, "window_start")
+
+
+def _without_law(judged: pl.DataFrame, windows: Sequence[datetime]) -> pl.DataFrame:
+    """Values of windows that wait for labels while nobody knows how they come: no interval, and no evidence."""
+    waits = pl.col("window_start").is_in(list(windows))
+    ends = {name: pl.when(waits).then(None).otherwise(name) for name in ("ci_low", "ci_high")}
+    return only_told(judged, windows, NO_LAW).with_columns(is_biased=waits, **ends)
 
 
 def _young_parts(spec: MonitorSpec, known: Delays, keys: Sequence[str], parts: pl.DataFrame | None) -> pl.DataFrame:
@@ -160,55 +182,6 @@ def _states_of_parts(
     )
 
 
-def _joint_rows(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.DataFrame:
-    """Rows of `quality_cells`, and for two classes those of `score_label_bins` with what their delay depends on."""
-    cells = with_all_versions(spec, read_mart(con, "quality_cells", keys))
-    cells = cells.with_columns(actual_class=pl.col("label_class"), kind=pl.lit("cells"))
-    if spec.model.task != "binary_classification":
-        return cells
-    bins = with_all_versions(spec, read_mart(con, "score_label_bins", keys))
-    outcome = pl.when("is_positive").then(pl.lit(POSITIVE)).otherwise(pl.lit(NEGATIVE))
-    bins = bins.with_columns(
-        label_class=outcome, score_group=(pl.col("score_bin") // 8).cast(pl.Int32), kind=pl.lit("bins")
-    )
-    return pl.concat([by_outcome(spec, cells), bins], how="diagonal_relaxed")
-
-
-def _tables(rows: pl.DataFrame) -> Tables:
-    """Weighted tables of `quality_table`."""
-    keys = [name for name in (*BY, "moved") if name in rows.columns]
-    w = pl.col("weight")
-    cells = rows.filter(pl.col("kind") == "cells")
-    sums = [name for name in cells.columns if name.startswith("sum_") or name == "n_score"]
-    decided = cells.filter(pl.col("predicted_class") != "", pl.col("actual_class") != "")
-    tables = {
-        "sums": cells.group_by(*keys, "bucket").agg((pl.col("n", *sums) * w).sum()),
-        "confusion": decided.group_by(*keys, "bucket", "predicted_class", "actual_class").agg((pl.col("n") * w).sum()),
-    }
-    bins = rows.filter(pl.col("kind") == "bins")
-    if not bins.is_empty():
-        grouped = bins.group_by(*keys, "bucket", "class_name", "score_bin", "is_positive")
-        tables["score_bins"] = grouped.agg((pl.col("n") * w).sum())
-    return tables
-
-
-def _evaluate(spec: MonitorSpec) -> Evaluate:
-    def evaluate(tables: Tables, by: Sequence[str]) -> pl.DataFrame:
-        is_classes = spec.model.task != "regression"
-        table = quality_table(
-            tables["confusion"] if is_classes else None,
-            tables.get("score_bins"),
-            tables["sums"],
-            task=spec.model.task,
-            positive=spec.positive_class,
-            min_labels=spec.quality.min_labels,
-            by=list(by),
-        )
-        return table.filter(~pl.col("metric").is_in(OF_LABELS))
-
-    return evaluate
-
-
 def _joined(
     spec: MonitorSpec, known: Delays, naive: pl.DataFrame, table: pl.DataFrame, states: pl.DataFrame
 ) -> pl.DataFrame:
@@ -223,38 +196,42 @@ def _joined(
     is_young = pl.col("slowest").is_not_null()
     is_good = (pl.col("status") == "ok") | pl.col("reason_code").is_in(NO_INTERVAL).fill_null(False)
     is_reported = spec.is_silence_negative
-    is_few = pl.lit(is_reported) & (pl.col("slowest") < MATURE_SHARE) & (pl.col("seen") < silence.fewest())
+    is_few = pl.lit(is_reported) & (pl.col("slowest") < MATURE_SHARE) & (pl.col("seen").fill_null(0) < silence.fewest())
     is_unknown = (pl.col("slowest") < IDENTIFIABLE_SHARE) | pl.lit(law.hides_a_tail)
     is_impossible = pl.lit(is_reported) & silence.is_impossible(spec, "new_value")
     is_untold, is_unsettled = (pl.col(name).fill_null(value=False) for name in ("untold", "unsettled"))
     is_blind = is_young & is_good & (is_unknown | is_few | is_impossible | is_untold)
-    is_new = is_young & is_good & pl.col("is_new").fill_null(False)
+    is_new = is_young & is_good & pl.col("is_new").fill_null(False) & pl.col("new_value").is_not_null()
     narrow = pl.max_horizontal(pl.lit(SETTLED), (pl.col("new_ci_high") - pl.col("new_ci_low")) / 6)
     is_settled = ~is_new | (pl.col("final_half") <= narrow).fill_null(True)
     is_mature = (pl.col("slowest") >= MATURE_SHARE) & is_settled
     is_lacking = is_young & pl.col("lacking").fill_null(value=False)
-    is_provisional = is_young & (pl.col("status") == "ok") & ~is_blind & (~is_mature | is_lacking | is_unsettled)
+    is_open = is_young & is_good & ~is_blind & (~is_mature | is_lacking | is_unsettled)
+    is_left_out = is_open & ~is_new & (~is_mature | is_lacking)
+    is_provisional = is_open & ~is_left_out & (pl.col("status") == "ok")
     share_in = pl.coalesce("share_in", "slowest")
     share_in = pl.when(is_lacking).then(pl.col("share") / pl.col("expected") * share_in).otherwise(share_in)
-    told = _share_in_words(share_in, is_new, is_lacking, is_reported=is_reported)
-    told = pl.when(is_unsettled).then(pl.lit(f"{revised}; {WILL_CHANGE}")).otherwise(told)
+    words = _share_in_words(share_in, is_new, is_lacking, is_reported=is_reported)
+    told = pl.when(is_unsettled).then(pl.lit(f"{revised}; {WILL_CHANGE}")).otherwise(words)
     unknown = pl.when(is_unknown).then(pl.lit(_unknown(law))).otherwise(silence.too_few(pl.col("seen")))
+    unknown = pl.when(is_left_out).then(pl.format("{}: {}", words, why_not(spec))).otherwise(unknown)
     unknown = pl.when(is_untold).then(pl.lit(f"{revised}; {UNTOLD}")).otherwise(unknown)
     states_told = {
         "status": (pl.lit("insufficient_data"), pl.lit("provisional")),
         "reason": (unknown, told),
         "reason_code": (pl.lit("not_identifiable"), pl.lit("provisional")),
     }
-    nothing = is_blind | (is_young & ~is_good)
-    is_open = is_lacking | is_unsettled | (pl.col("metric").is_in(OF_LABELS) & ~is_new)
-    gone = {name: nothing | (is_provisional & is_open & pl.lit(name.startswith("ci_"))) for name in numbers}
+    has_none = is_blind | is_left_out
+    nothing = has_none | (is_young & ~is_good)
+    is_wide = is_provisional & (is_lacking | is_unsettled)
+    gone = {name: nothing | (is_wide & pl.lit(name.startswith("ci_"))) for name in numbers}
     return joined.with_columns(
         pl.when(is_young).then("value").alias(NAIVE),
-        maturity=pl.when(is_young).then(share_in),
-        is_biased=is_provisional & (~is_new | is_unsettled),
+        maturity=pl.when(is_young & (is_good | pl.col("seen").is_not_null())).then(share_in),
+        is_biased=is_open & (~is_new | is_unsettled),
         **{name: pl.when(gone[name]).then(None).when(is_new).then(f"new_{name}").otherwise(name) for name in numbers},
         **{
-            name: pl.when(is_blind).then(blind).when(is_provisional).then(open_).otherwise(name)
+            name: pl.when(has_none).then(blind).when(is_provisional).then(open_).otherwise(name)
             for name, (blind, open_) in states_told.items()
         },
     ).drop(
@@ -269,8 +246,8 @@ def _share_in_words(share: pl.Expr, is_corrected: pl.Expr, is_lacking: pl.Expr, 
     if is_reported:
         what, done, left = "positives", silence.CORRECTED, silence.NOT_CORRECTED
     done = pl.format("{} by the {} that came", pl.lit(done), pl.col("seen")) if is_reported else pl.lit(done)
-    words = pl.when(is_corrected).then(done).otherwise(pl.lit(left))
-    words = pl.when(is_lacking).then(pl.lit(LACKING)).otherwise(words)
+    words = pl.when(is_lacking).then(pl.lit(LACKING)).otherwise(done)
+    words = pl.when(is_corrected).then(words).otherwise(pl.lit(left))
     percents = share.map_elements(percent, return_dtype=pl.String)
     lags = pl.col("lagging").fill_null("")
     return pl.concat_str(pl.format("{} of the {} that are expected are in{}; ", percents, pl.lit(what), lags), words)

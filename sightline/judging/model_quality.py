@@ -103,8 +103,10 @@ def _quality(
     waiting = maturity.only_told(judged.filter(not_due), late, maturity.still_coming(spec, known, late))
     judged = with_bounds(spec, paths, ASSET, judged.filter(~not_due), worse, {**limits(spec), **own.limits})
     judged = with_bounds_of_missing(spec, con, judged, now)
+    waiting_for = [*late, *known.lacking()]
     streams = pl.concat(
-        [_streams(spec, table, late), _without(at_one_age(spec, con, rates, known), late)], how="diagonal_relaxed"
+        [_streams(spec, table, waiting_for), _without(at_one_age(spec, con, rates, known), late)],
+        how="diagonal_relaxed",
     ).filter(pl.col("metric").is_in(plan.quality_metrics(spec)))
     return Judged(_not_due(spec, pl.concat([judged, waiting]), keys, now), quality_evidence(streams, ASSET))
 
@@ -168,7 +170,7 @@ def _sliding(work: Work, known: maturity.Delays, over: SlidingWindow) -> Judged:
     ranges = {metric + over.ending: limit for metric, limit in limits(spec).items()}
     judged = with_bounds(spec, work.paths, ASSET, judged, worse, ranges, over)
     judged = with_bounds_of_missing(spec, work.con, judged, now, parts_of(spec, ends, over), over.ending)
-    blocks = _streams(spec, table, maturity.immature(spec, ends, now, known))
+    blocks = _streams(spec, table, [*maturity.immature(spec, ends, now, known), *known.lacking()])
     blocks = blocks.filter(over.ends_block(spec, pl.col("window_start"))).with_columns(named)
     return Judged(_not_due(spec, judged, ends, now), quality_evidence(blocks, ASSET), whole)
 

@@ -340,6 +340,27 @@ def test_quality_cells_add_up_to_the_sums(benches):
         assert decided["n"].sum() == confusion["n"].sum()
 
 
+def test_cells_of_own_metrics_and_of_class_scores_add_up(binary, regression, multiclass):
+    """And they are of the same kinds of rows as the cells of all metrics."""
+    keys, kinds = [*KEYS, "bucket", "metric"], ["label_class", "score_group"]
+    for bench in (binary, regression):
+        cells, totals = bench.mart("custom_cells"), bench.mart("custom_sums").filter(pl.col("metric") != "value")
+        added = cells.group_by(keys).agg(pl.col("n", "sum_value").sum()).sort(keys)
+        assert len(added) > 100
+        assert_frame_equal(added, totals.select(added.columns).sort(keys), check_exact=False, rel_tol=1e-9)
+        quality = bench.mart("quality_cells").group_by(*KEYS, *kinds).agg(pl.col("n_score").sum())
+        quality = quality.filter(pl.col("n_score") > 0).sort(*KEYS, *kinds)
+        [name] = {"hit"} & set(cells["metric"]) or {"pinball_0.5"}
+        own = cells.filter(metric=name).group_by(*KEYS, *kinds).agg(n_score=pl.col("n").sum()).sort(*KEYS, *kinds)
+        assert_frame_equal(own, quality, check_exact=False)
+    shape = [*KEYS, "bucket", "class_name", "score_bin", "is_positive"]
+    bins = multiclass.mart("score_label_bins").with_columns(pl.col("bucket") % 16)
+    cells = multiclass.mart("class_score_cells").with_columns(is_positive=pl.col("label_class") == pl.col("class_name"))
+    added, wanted = (table.group_by(shape).agg(pl.col("n").sum()).sort(shape) for table in (cells, bins))
+    assert len(added) > 100
+    assert_frame_equal(added, wanted)
+
+
 def test_label_arrivals_count_every_labelled_row(benches):
     for bench in benches.values():
         delays = bench.mart("label_arrivals")

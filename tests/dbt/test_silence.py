@@ -195,8 +195,11 @@ def test_the_newest_windows_have_no_value_and_no_evidence(now):
     assert 8 < len(late) <= GIVE_UP and known.law is not None
     young = evidence.filter(pl.col("window_start").is_in(late))
     assert not {"fraud_in_sql", "share_of_fraud", "labelled_rate"} & set(young["statistic"])
-    provisional = judged.filter(metric="share_of_fraud", segment="all", status="provisional")
-    assert provisional["reason"].str.contains(silence.NOT_CORRECTED).all() and len(provisional) >= 5
+    for name, why in (("share_of_fraud", "a Python function sees rows"), ("fraud_in_sql", "as positives is not known")):
+        young = judged.filter(pl.col("maturity").is_not_null(), metric=name, segment="all")
+        young = young.filter(pl.col("reason").str.contains(f"{silence.NOT_CORRECTED}: .*{why}"))
+        assert len(young) >= 5 and set(young["status"]) == {"insufficient_data"}
+        assert young["value"].null_count() == len(young) and young["naive_value"].is_not_null().all()
 
 
 def test_a_window_judged_alone_says_the_same(now):

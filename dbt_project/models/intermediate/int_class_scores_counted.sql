@@ -8,6 +8,13 @@ with joined as (
     {{ labelled_predictions(named_class_scores('inferences')) }}
 ),
 
+forecasts as (
+    select
+        *,
+        {{ probability_of_truth() }} as truth
+    from joined
+),
+
 scores as (
     {%- for name in score_classes() %}
     select
@@ -17,16 +24,28 @@ scores as (
         bucket,
         {{ string_literal(name) }} as class_name,
         {{ score_bin(class_score_names()[loop.index0], 256) }} as score_bin,
-        label_class = {{ string_literal(name) }} as is_positive
-    from joined
+        label_class = {{ string_literal(name) }} as is_positive,
+        label_class,
+        coalesce({{ score_bin('truth', 10) }}, -1) as score_group
+    from forecasts
     where {{ class_score_names()[loop.index0] }} is not null and label_class is not null
     {% if not loop.last %}union all{% endif %}
     {%- endfor %}
 )
 
-{{ by_segment('scores', ['class_name', 'score_bin', 'is_positive'], ['count(*) as n']) }}
+{{ by_segment('scores', ['class_name', 'score_bin', 'is_positive', 'label_class', 'score_group'], ['count(*) as n']) }}
 {%- else %}
-select window_key, model_version, 'all' as segment, 0 as bucket, '' as class_name, 0 as score_bin, false as is_positive, 0 as n
+select
+    window_key,
+    model_version,
+    'all' as segment,
+    0 as bucket,
+    '' as class_name,
+    0 as score_bin,
+    false as is_positive,
+    '' as label_class,
+    -1 as score_group,
+    0 as n
 from {{ ref('stg_inferences') }}
 where {{ in_windows() }} and false
 {%- endif %}

@@ -24,10 +24,12 @@ select
     {%- for metric in metrics %}
     {{ finite(tried(as_double('(' ~ metric.sql ~ ')'))) }} as {{ metric.value }},
     {%- endfor %}
+    coalesce(label_class, '') as label_class,
+    {{ delay_group_of_row('rows_labelled') }} as score_group,
     bucket
 from rows_labelled
 {%- else %}
-select window_key, model_version, {{ cell_columns() }} bucket
+select window_key, model_version, {{ cell_columns() }} {{ as_text("''") }} as label_class, {{ as_int('-1') }} as score_group, bucket
 from {{ ref('stg_inferences') }}
 where {{ in_windows() }} and false
 {%- endif %}

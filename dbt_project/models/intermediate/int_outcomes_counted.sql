@@ -52,7 +52,7 @@ outcomes as (
         {%- elif is_regression %}
         case when forecast is null or outcome is null then -1 else {{ error_group('forecast - outcome') }} end as score_group,
         {%- elif has_class_scores() %}
-        coalesce({{ score_bin('(' ~ largest(class_score_names()) ~ ')', 10) }}, -1) as score_group,
+        coalesce({{ score_bin('forecast', 10) }}, -1) as score_group,
         {%- endif %}
         {%- if has_label_bins %}
         case when label_value is not null then {{ bin_of('label_value', label['cuts'], label['cut_bins']) }} end as label_bin,
