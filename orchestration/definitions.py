@@ -8,14 +8,16 @@ from collections.abc import Mapping
 import dagster as dg
 
 from orchestration.broken import broken_monitor
-from orchestration.dagster_private import event_storage
+from orchestration.dagster_private import event_storage, warm_start
 from orchestration.resources import dbt_resource, ensure_manifest
+from orchestration.sensors import alert_sensor
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec.loader import BrokenMonitor, load_monitors
 from sightline.spec.model import MonitorSpec
 
 event_storage.install()
+warm_start.install()
 
 
 def build(home: Home) -> dg.Definitions:
@@ -23,9 +25,10 @@ def build(home: Home) -> dg.Definitions:
     specs, broken = load_monitors(home)
     parts, failed = build_monitors(home, specs)
     parts += [broken_monitor(home, monitor) for monitor in (*broken, *failed)]
-    return dg.Definitions.merge(
-        dg.Definitions(resources={"dbt": dbt_resource()}, executor=dg.in_process_executor), *parts
+    common = dg.Definitions(
+        resources={"dbt": dbt_resource()}, executor=dg.in_process_executor, sensors=[alert_sensor.build(home, specs)]
     )
+    return dg.Definitions.merge(common, *parts)
 
 
 def build_monitors(home: Home, specs: Mapping[str, MonitorSpec]) -> tuple[list[dg.Definitions], list[BrokenMonitor]]:

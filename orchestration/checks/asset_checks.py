@@ -118,7 +118,9 @@ def evaluations(
             partition=key,
             blocking=check.blocking,
             description=verdict.text,
-            metadata={name: _shown(fact) for name, fact in verdict.facts.items()} | {"window": key},
+            metadata={name: _shown(fact) for name, fact in verdict.facts.items()}
+            | {"window": key}
+            | ({"cause": verdict.cause} if verdict.cause else {}),
             target_materialization_data=(
                 event_storage.target(stored[key], context.run.run_id) if key in stored else None
             ),

@@ -12,6 +12,7 @@ from typing import Any, cast
 import polars as pl
 
 from sightline.alerts import life
+from sightline.alerts.operational import standing
 from sightline.alerts.stream_words import stream_words
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
@@ -75,6 +76,23 @@ class Wanted:
             return is_known
         return any(fnmatchcase(member["stream"], self.stream) for member in incident["members"])
 
+    def holds_operation(self, fact: Mapping[str, Any]) -> bool:
+        """Whether an operational fact is wanted.
+
+        Parameters
+        ----------
+        fact : mapping
+            As from `sightline.alerts.operational.standing`.
+
+        Returns
+        -------
+        bool
+        """
+        level = "error" if fact["is_failing"] else "info"
+        is_known = (not self.is_open or fact["is_failing"]) and (not self.severities or level in self.severities)
+        is_known &= self.since is None or fact["until"] is None or naive(fact["until"]) >= self.since
+        return is_known and (self.until is None or naive(fact["since"]) < self.until)
+
 
 def listed(spec: MonitorSpec, paths: MonitorPaths, wanted: Wanted | None = None) -> list[dict[str, Any]]:
     """Incidents of a monitor with their members, newest first; empty before the first alerts run.
@@ -119,6 +137,27 @@ def told_members(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _told(member: dict[str, Any]) -> dict[str, Any]:
     levels = (member.get(name) for name in ("display_before", "display_after", "display_extreme"))
     return {**member, "words": stream_words(member["stream"], *levels)}
+
+
+def operations(paths: MonitorPaths, wanted: Wanted | None = None) -> list[dict[str, Any]]:
+    """Operational facts that stand beside the incidents, those that fail first (`operational.standing`).
+
+    Parameters
+    ----------
+    paths : MonitorPaths
+        `paths.results`.
+    wanted : Wanted, optional
+        `is_open`, `since` and `until` hold for them too; where a state, owner or stream is wanted there are none.
+
+    Returns
+    -------
+    list of dict
+    """
+    if wanted is None:
+        return standing(paths)
+    if wanted.states or wanted.owner or wanted.stream:
+        return []
+    return [fact for fact in standing(paths) if wanted.holds_operation(fact)]
 
 
 def history(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> list[dict[str, Any]]:
@@ -193,7 +232,7 @@ def whole(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> dict[str, An
     -------
     dict
         As from `listed`, and ``timeline``, ``causes`` (rows of the snapshot `incident_causes`, None where none is
-        published), ``actions`` (names) and ``budget``.
+        published), ``actions`` (names), ``operations`` (facts that stood then) and ``budget``.
 
     Raises
     ------
@@ -209,7 +248,17 @@ def whole(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> dict[str, An
         "timeline": history(spec, paths, incident),
         "causes": own,
         "actions": list(possible(row)),
+        "operations": [fact for fact in operations(paths) if _is_beside(fact, row, spec)],
     }
+
+
+def _is_beside(fact: Mapping[str, Any], row: Mapping[str, Any], spec: MonitorSpec) -> bool:
+    """Whether an operational fact stood while an incident began, or since."""
+    ended = row["ended_at"] or row["closed_at"]
+    begins = row["change_point"] - spec.window
+    return (fact["until"] is None or naive(fact["until"]) >= begins) and (
+        ended is None or naive(fact["since"]) <= ended
+    )
 
 
 def possible(row: Mapping[str, Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import shutil
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -21,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from sightline.alerts.operational import heartbeat_age, is_late
 from sightline.collector.admission import PREFIX, Gate, format_of, is_about_incidents, is_ingest
 from sightline.collector.connection import BoundedProtocol
 from sightline.collector.formats import ADAPTERS
@@ -151,7 +153,12 @@ class Collector:
         )
 
     async def _health(self, request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        """200 as long as the process answers: a silent daemon is told, and is no reason to take events elsewhere."""
+        age = heartbeat_age(self.registry.home, datetime.now(UTC))
+        if age is None:
+            return JSONResponse({"status": "ok"})
+        told = {"seconds": round(age, 1) if math.isfinite(age) else None, "late": is_late(age)}
+        return JSONResponse({"status": "degraded" if is_late(age) else "ok", "daemon_heartbeat": told})
 
     async def _ready(self, request: Request) -> Response:
         reasons: list[str] = []
@@ -187,6 +194,9 @@ class Collector:
             (),
             float(self.state.is_ready and not self.state.low_disk),
         )
+        age = heartbeat_age(self.registry.home, datetime.now(UTC))
+        if age is not None:
+            yield "sightline_daemon_heartbeat_age_seconds", "Since the daemon's sensor last looked.", (), age
         yield (
             "sightline_collector_broken_monitors",
             "Monitor files with mistakes.",

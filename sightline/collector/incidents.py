@@ -227,6 +227,7 @@ def _listed(monitor: ServedMonitor, wanted: listing.Wanted, most: int) -> Any:
         "budget": str(monitor.spec.alerts.budget),
         "total": len(found),
         "incidents": shown,
+        "operations": listing.jsonable(listing.operations(monitor.paths, wanted)),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from metrics_py.wording import day
-from sightline.commands.incidents import as_text, echo_causes, echo_incident
+from sightline.commands.incidents import as_text, echo_causes, echo_incident, echo_operations
 from sightline.home import Home
 
 COMMANDS = {
@@ -37,9 +37,10 @@ def command(names: tuple[str, ...], form: str) -> None:
     """
     from sightline.alerts.actions import incident
 
-    if len(names) > 2:
+    *before, name = names
+    if len(before) > 1:
         raise click.UsageError("name one incident, and its monitor before it")
-    monitor, name = (names[0] if len(names) == 2 else None), names[-1]
+    monitor = before[0] if before else None
     found = incident(Home.from_env(), monitor, name)
     if form == "json":
         click.echo(json.dumps(found, indent=2, default=as_text))
@@ -48,6 +49,9 @@ def command(names: tuple[str, ...], form: str) -> None:
     echo_incident(found)
     if found["causes"] is not None:
         echo_causes(found["causes"])
+    if found["operations"]:
+        click.echo("\n  operations then")
+        echo_operations(found["operations"])
     click.echo("\n  what happened (UTC)")
     for entry in found["timeline"]:
         told = entry["words"].replace("\n", "\n" + " " * 8)

@@ -12,7 +12,7 @@ import polars as pl
 from metrics_py.alerting.changes import BACK
 from metrics_py.wording import deviations
 from sightline.alerts.life import SEVERITIES, STATES
-from sightline.alerts.listing import Wanted, listed, monitors, naive
+from sightline.alerts.listing import Wanted, listed, monitors, naive, operations
 from sightline.alerts.stream_words import parts
 from sightline.commands.judgements import moment_option
 from sightline.home import Home, MonitorPaths
@@ -73,6 +73,7 @@ def _document(home: Home, spec: MonitorSpec, wanted: Wanted) -> dict[str, Any]:
         "budget": str(spec.alerts.budget),
         "notify": list(spec.alerts.notify),
         "incidents": listed(spec, paths, wanted),
+        "operations": operations(paths, wanted),
         "streams": n_streams,
         "not_judged": silent,
     }
@@ -82,6 +83,10 @@ def _echo_all(documents: list[dict[str, Any]]) -> None:
     """One line per incident of all monitors, newest first."""
     found = sorted((i for d in documents for i in d["incidents"]), key=lambda i: i["opened_at"], reverse=True)
     click.echo(f"{_count(len(found), 'incident')} of {_count(len(documents), 'monitor')}")
+    for document in documents:
+        for fact in document["operations"]:
+            if fact["is_failing"]:
+                click.echo(f"{document['monitor']}: FAILING: {fact['words']}")
     if not found:
         return
     header = ("monitor", "incident", "state", "opened", "owner", "streams", "what")
@@ -109,6 +114,7 @@ def _echo_monitor(document: dict[str, Any]) -> None:
     )
     if document["notify"]:
         click.echo(f"to be told: {', '.join(document['notify'])}")
+    echo_operations([fact for fact in document["operations"] if fact["is_failing"]])
     for incident in found:
         echo_incident(incident)
     by_reason: dict[str, list[str]] = {}
@@ -214,6 +220,12 @@ def echo_causes(causes: list[dict[str, Any]]) -> None:
         click.echo("    no cause found")
 
 
+def echo_operations(facts: list[dict[str, Any]]) -> None:
+    """Print operational facts, one line each."""
+    for fact in facts:
+        click.echo(f"{'FAILING' if fact['is_failing'] else 'well again'}: {fact['words']}")
+
+
 def echo_told(incident: dict[str, Any]) -> None:
     """Tell on standard error what others said just before."""
     for words in incident["told"]:
@@ -266,4 +278,4 @@ def _day(moment: datetime | None) -> str:
 
 def as_text(value: object) -> str:
     """A value as JSON text: moments in ISO 8601, UTC."""
-    return value.isoformat() + "Z" if isinstance(value, datetime) else str(value)
+    return f"{naive(value).isoformat()}Z" if isinstance(value, datetime) else str(value)

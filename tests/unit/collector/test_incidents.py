@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from sightline.alerts import decisions
+from sightline.alerts.operational import Seen, beat, record
 from sightline.collector import incidents as desk
 from sightline.collector.auth import create_token
 from sightline.home import Home
@@ -50,7 +52,7 @@ def test_on_loopback_everybody_reads_until_there_is_a_token_and_nobody_acts_with
         assert whole["timeline"][0]["kind"] == "opened" and whole["opened_at"].endswith("Z")
         assert (await site.web.post(f"{BASE}/{name}/accept")).status_code == 401
         answer = await site.web.get("/v1/monitors/m/incidents")
-        assert answer.json() == {"monitor": "m", "budget": "1 per 90d", "total": 0, "incidents": []}
+        assert answer.json() == {"monitor": "m", "budget": "1 per 90d", "total": 0, "incidents": [], "operations": []}
 
     run(home, talk)
     assert read_actions(home.monitor("churn")) == []
@@ -195,3 +197,39 @@ def test_words_wait_for_each_other_and_too_many_are_sent_away(home, monkeypatch)
 
     run(home, talk)
     assert len(read_actions(home.monitor("churn"))) == 2
+
+
+def test_a_silent_daemon_is_told_and_events_are_taken_all_the_same(home):
+    async def talk(site: Site) -> None:
+        assert (await site.web.get("/healthz")).json() == {"status": "ok"}, "no daemon was ever there"
+        now = datetime.now(UTC)
+        for age, status in ((5, "ok"), (1000, "degraded")):
+            beat(home, ["churn"], now - timedelta(seconds=age))
+            answer = await site.web.get("/healthz")
+            told = answer.json()
+            assert (answer.status_code, told["status"]) == (200, status)
+            assert age <= told["daemon_heartbeat"]["seconds"] < age + 60
+        metrics = (await site.web.get("/metrics")).text
+        line = next(line for line in metrics.splitlines() if line.startswith("sightline_daemon_heartbeat_age_seconds"))
+        assert float(line.split()[-1]) >= 1000
+        assert (await site.web.post("/v1/monitors/m/inferences", json=EVENT)).status_code == 200
+        (home.data / "alerts" / "heartbeat.json").write_text("{")
+        told = (await site.web.get("/healthz")).json()
+        assert told == {"status": "degraded", "daemon_heartbeat": {"seconds": None, "late": True}}
+
+    run(home, talk)
+
+
+def test_operational_facts_stand_beside_the_incidents(home):
+    at = datetime(2026, 3, 8, 9, tzinfo=UTC)
+    fact = Seen("r1:delayed", "run:delayed", "run", at, True, ("2026-03-07",), "runs of delayed failed", "r1")
+    record(home.monitor("churn"), [fact], at)
+
+    async def talk(site: Site) -> None:
+        listed = (await site.web.get(BASE)).json()
+        assert listed["operations"][0]["words"] == "runs of delayed failed (since 2026-03-08 09:00)"
+        assert listed["operations"][0]["since"] == "2026-03-08T09:00:00Z"
+        whole = (await site.web.get(f"{BASE}/{listed['incidents'][0]['incident_id']}")).json()
+        assert [fact["cause"] for fact in whole["operations"]] == ["run:delayed"]
+
+    run(home, talk)

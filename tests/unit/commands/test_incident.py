@@ -16,6 +16,7 @@ from click.testing import CliRunner
 import sightline
 from sightline.alerts import decisions, word
 from sightline.alerts.listing import history
+from sightline.alerts.operational import Seen, record
 from sightline.cli import cli
 from sightline.errors import SightlineError
 from sightline.results.actions import append_action, read_actions
@@ -259,3 +260,14 @@ def test_two_processes_at_one_moment(monitor):
     assert kept[0]["kind"] in ("accept", "fixed") and kept[1]["kind"] == "note"
     assert answers[first][1] == "" and first in answers[second][1]
     assert the_one(monitor)["state"] == {"accept": "accepted", "fixed": "fixed"}[kept[0]["kind"]]
+
+
+def test_operational_facts_are_told_beside_the_incidents(monitor):
+    at = datetime(2026, 3, 8, 9, tzinfo=UTC)
+    fact = Seen("r1:delayed", "run:delayed", "run", at, True, ("2026-03-07",), "runs of delayed failed", "r1")
+    record(monitor.monitor("churn"), [fact], at)
+    words = "FAILING: runs of delayed failed (since 2026-03-08 09:00)"
+    name = the_one(monitor)["incident_id"]
+    for arguments in (("incidents",), ("incidents", "churn"), ("incident", name)):
+        assert words in call(*arguments).output
+    assert json.loads(call("incidents", "churn", "--format", "json").output)["operations"][0]["n_items"] == 1
