@@ -16,6 +16,7 @@ from orchestration.resources import ensure_manifest
 from orchestration.sensors.flow_sensors import look
 from orchestration.sensors.run_requests import MAX_BRIDGED, MAX_WINDOWS_PER_RUN, Cursor
 from orchestration.sensors.stale_windows import stale_windows
+from sightline.alerts.sending import tell
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.judging import label_freshness
@@ -204,12 +205,17 @@ def main(monitor_id: str, *window_range: str) -> int:
     home = Home.from_env()
     try:
         spec = find_monitor(home, monitor_id)
-        outcome = backfill(home, spec, window_range)
+        try:
+            outcome = backfill(home, spec, window_range)
+        finally:
+            told = tell(home, spec, home.monitor(spec.id))
     except SightlineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     warning = add_overdue_labels(home, spec, outcome)
     print("\n".join(report(spec, outcome, warning)))
+    if told:
+        print(f"warning: {told}", file=sys.stderr)
     return 1 if any(outcome.failed.values()) else 0
 
 

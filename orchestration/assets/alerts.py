@@ -5,16 +5,19 @@ import polars as pl
 
 from metrics_py.alerting import Replay
 from metrics_py.wording import day, number
-from orchestration import partitions, silent_windows
+from orchestration import partitions, silent_windows, upstream
 from orchestration.metadata import markdown_table, sparkline
 from orchestration.monitor import Monitor
-from sightline.alerts import decisions
+from orchestration.resources import IS_QUIET
+from sightline.alerts import causes, decisions
+from sightline.alerts.sending import tell
 from sightline.lake.store.progress import open_progress
 from sightline.spec import plan
 from sightline.spec.flows import FLOWS, IMMEDIATE, flows_of
 
 SHOWN_STREAMS = 10
 SHOWN_INCIDENTS = 20
+SHOWN_CAUSES = 3
 
 
 def build(monitor: Monitor) -> dg.AssetsDefinition:
@@ -39,9 +42,17 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
         found = decisions.run(monitor.spec, monitor.paths)
         with open_progress(monitor.paths.ledger) as progress:
             progress.write_alerted(context.run.run_id)
+        upstream.observe(context.instance, monitor)
+        found_causes = causes.publish(monitor.spec, monitor.paths)
         describe(context, monitor, found, list(keys))
+        context.add_asset_metadata(
+            {"likely causes": cause_table(found.incidents, found_causes)}, partition_key=max(keys)
+        )
         for action in found.unapplied_actions:
             context.log.warning(f"{action['action']} of the incident {action['incident']!r}: there is no such incident")
+        if not IS_QUIET.get():  # a backfill tells at its end, so that what came and went within it is one line
+            for line in filter(None, tell(monitor.home, monitor.spec, monitor.paths).split("\n")):
+                context.log.warning(line)
 
     return alerts
 
@@ -84,6 +95,16 @@ def incident_table(incidents: pl.DataFrame) -> dg.MarkdownMetadataValue:
         for r in incidents.sort("opened_at", descending=True).head(SHOWN_INCIDENTS).iter_rows(named=True)
     ]
     return markdown_table(("incident", "status", "began", "opened", "closed", "strongest stream", "streams"), rows)
+
+
+def cause_table(incidents: pl.DataFrame, found: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """Likely causes of the latest incidents, the likeliest first."""
+    latest = incidents.sort("opened_at", descending=True).head(SHOWN_INCIDENTS).select("incident_id", "opened_at")
+    rows = latest.join(found.filter(pl.col("rank") <= SHOWN_CAUSES), on="incident_id").sort(
+        ["opened_at", "incident_id", "rank"], descending=[True, False, False]
+    )
+    told = [(r["incident_id"], r["rank"], r["words"], r["evidence"]) for r in rows.iter_rows(named=True)]
+    return markdown_table(("incident", "rank", "likely cause", "how that is known"), told)
 
 
 def stream_table(streams: pl.DataFrame) -> dg.MarkdownMetadataValue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -155,7 +155,7 @@ def digest(
 
 
 def due_digest(
-    home: Home, outbox: Outbox, specs: Mapping[str, MonitorSpec], routes: Routes, now: datetime
+    home: Home, outbox: Outbox, specs: Callable[[], Sequence[MonitorSpec]], routes: Routes, now: datetime
 ) -> Change | None:
     """The digest whose hour has come, if it is not told yet.
 
@@ -163,7 +163,8 @@ def due_digest(
     ----------
     home : Home
     outbox : Outbox
-    specs : mapping of str to MonitorSpec
+    specs : callable
+        Gives the monitors; called only if it is time.
     routes : Routes
     now : datetime
         Aware.
@@ -180,7 +181,7 @@ def due_digest(
         return None
     week = (moment - WEEK).timestamp()
     dead = [row for row in outbox.listed(states=["dead"]) if (row["tried_at"] or 0.0) >= week]
-    return digest(home, specs.values(), dead, moment, routes.digest.to)
+    return digest(home, specs(), dead, moment, routes.digest.to)
 
 
 def last_moment(schedule: DigestSchedule, routes: Routes, now: datetime) -> datetime:

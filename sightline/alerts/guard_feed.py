@@ -16,6 +16,12 @@ MAX_BYTES = 4 * 1024 * 1024
 """Read at once; more is read the next time."""
 
 
+def has_news(home: Home, outbox: Outbox, monitor: str) -> bool:
+    """Whether there are alert lines that were not read yet."""
+    file = home.monitor(monitor).guards / "alerts.ndjson"
+    return file.is_file() and file.stat().st_size != int(outbox.cursor(f"guards/{monitor}") or 0)
+
+
 def feed_guards(home: Home, outbox: Outbox, monitor: str, owner: str | None, now: datetime) -> int:
     """Put new alert lines of a monitor's row guards into the outbox.
 

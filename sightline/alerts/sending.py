@@ -13,11 +13,11 @@ from sightline.alerts import routing
 from sightline.alerts.changes import Change, of_monitor, operational
 from sightline.alerts.delivery.reaching import is_file, reach, takes_all
 from sightline.alerts.digest import due_digest
-from sightline.alerts.guard_feed import feed_guards
+from sightline.alerts.guard_feed import feed_guards, has_news
 from sightline.alerts.outbox import Message, Outbox
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
-from sightline.spec.loader import load_monitors
+from sightline.spec.loader import load_monitor, monitor_files
 from sightline.spec.model import MonitorSpec
 from sightline.spec.routes import RECORD, Routes, load_routes
 
@@ -48,6 +48,44 @@ class Sent:
     errors: dict[str, str] = field(default_factory=dict[str, str])
 
 
+class Specs:
+    """The monitors of a home, read when they are asked for: most passes find nothing to do.
+
+    Parameters
+    ----------
+    home : Home
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._files = {file.stem: file for file in monitor_files(home)}
+        self._home = home
+        self._known: dict[str, MonitorSpec | None] = {}
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of all monitors that have a file."""
+        return list(self._files)
+
+    def find(self, monitor: str) -> MonitorSpec | None:
+        """A monitor; None where it has no file, or one with mistakes: what concerns it is told all the same."""
+        if monitor not in self._known:
+            self._known[monitor] = self._read(monitor)
+        return self._known[monitor]
+
+    def all(self) -> list[MonitorSpec]:
+        """All monitors whose files are good."""
+        return [spec for name in self._files if (spec := self.find(name)) is not None]
+
+    def _read(self, monitor: str) -> MonitorSpec | None:
+        if monitor not in self._files:
+            return None
+        try:
+            return load_monitor(self._files[monitor], home=self._home)
+        except SightlineError as error:
+            logger.warning("alerts of %s go without its owner and `alerts.notify`: %s", monitor, error)
+            return None
+
+
 def deliver(home: Home, *, seconds: float | None = None, clock: Callable[[], float] = time.time) -> Sent:
     """Deliver what is due.
 
@@ -75,7 +113,7 @@ def deliver(home: Home, *, seconds: float | None = None, clock: Callable[[], flo
     routes = load_routes(home)
     done = Sent()
     with Outbox(home) as outbox, outbox.sender() as owner:
-        specs, _ = load_monitors(home, freeze=False)
+        specs = Specs(home)
         _feed(home, outbox, specs, routes, clock())
         _route(outbox, specs, routes, clock())
         done.held = _hold(outbox, routes, clock())
@@ -92,21 +130,23 @@ def deliver(home: Home, *, seconds: float | None = None, clock: Callable[[], flo
     return done
 
 
-def _feed(home: Home, outbox: Outbox, specs: dict[str, MonitorSpec], routes: Routes, now: float) -> None:
+def _feed(home: Home, outbox: Outbox, specs: Specs, routes: Routes, now: float) -> None:
     """What is read from elsewhere: lines of the row guards, and the digest when its hour has come."""
     moment = datetime.fromtimestamp(now, UTC)
-    for spec in specs.values():
-        feed_guards(home, outbox, spec.id, spec.model.owner, moment)
-    digest = due_digest(home, outbox, specs, routes, moment)
+    for monitor in specs.ids:
+        if has_news(home, outbox, monitor):
+            spec = specs.find(monitor)
+            feed_guards(home, outbox, monitor, None if spec is None else spec.model.owner, moment)
+    digest = due_digest(home, outbox, specs.all, routes, moment)
     if digest is not None:
         outbox.add([digest])
 
 
-def _route(outbox: Outbox, specs: dict[str, MonitorSpec], routes: Routes, now: float) -> None:
+def _route(outbox: Outbox, specs: Specs, routes: Routes, now: float) -> None:
     """Decide who is told of what came in."""
     wanted: list[tuple[Change, Sequence[str]]] = []
     for change in outbox.unrouted():
-        spec = specs.get(change.monitor)
+        spec = specs.find(change.monitor)
         wanted.append((change, routing.channels_of(change, routes, () if spec is None else spec.alerts.notify)))
     if wanted:
         outbox.route(wanted, now)

@@ -1,4 +1,4 @@
-"""Where guards write: an append-only alert log, counts per minute, and an optional webhook.
+"""Where guards write: an append-only alert log, and counts per minute.
 
 `GuardDesk` ties them together.
 
@@ -8,11 +8,10 @@ process) is passed over by the reader.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,6 @@ import msgspec
 import polars as pl
 
 from metrics_py.profile.resolution import RESOLUTION
-from sightline.alerts.delivery.channels import Channel
 from sightline.collector.guards import GuardAlert, RateGuard, RowGuards
 from sightline.collector.screening import Findings, KnownColumn
 from sightline.home import MonitorPaths
@@ -60,12 +58,12 @@ class GuardDesk:
         The monitor.
     paths : MonitorPaths
         Where its files lie.
-    channel : Channel, optional
-        Also told of every alert line.
+    told : callable, optional
+        Called when alert lines were written: they are on disk, and may be delivered.
     """
 
-    def __init__(self, spec: MonitorSpec, paths: MonitorPaths, channel: Channel | None = None) -> None:
-        self.paths, self.channel = paths, channel
+    def __init__(self, spec: MonitorSpec, paths: MonitorPaths, told: Callable[[], object] | None = None) -> None:
+        self.paths, self._told = paths, told
         self._profile = _signature(paths)
         self.guards = RowGuards(spec, known_columns(paths))
         self.rates = RateGuard(spec)
@@ -121,8 +119,8 @@ class GuardDesk:
         self.alerts += len(lines)
         for line in lines:
             logger.warning("guard: %s", line["message"])
-            if self.channel is not None:
-                self.channel.send(json.dumps(line, allow_nan=False, default=str).encode())
+        if self._told is not None:
+            self._told()
 
     def _append(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         self.paths.guards.mkdir(parents=True, exist_ok=True)

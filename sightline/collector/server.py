@@ -11,7 +11,7 @@ from types import FrameType
 
 import uvicorn
 
-from sightline.alerts.delivery.channels import open_channel
+from sightline.alerts.courier import Courier
 from sightline.clock import utc_now
 from sightline.collector.app import Collector
 from sightline.collector.auth import TokenFile
@@ -31,12 +31,12 @@ SWITCH_SECONDS = 0.0005
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-def make_guards(webhook_url: str | None) -> MakeObserver:
-    """Guards for each monitor; they share one channel."""
-    channel = open_channel(webhook_url) if webhook_url else None
+def make_guards(home: Home, *, is_delivering: bool) -> MakeObserver:
+    """Guards for each monitor; one courier brings their alert lines to people."""
+    courier = Courier(home) if is_delivering else None
 
     def make(spec: MonitorSpec, paths: MonitorPaths) -> Observer:
-        return GuardDesk(spec, paths, channel)
+        return GuardDesk(spec, paths, courier.call if courier is not None else None)
 
     return make
 
@@ -58,10 +58,10 @@ def make_collector(
     limits: Limits | None = None,
     seal_seconds: float = 5.0,
     guards: bool = True,
-    webhook_url: str | None = None,
+    deliver: bool = False,
     clock: Clock = utc_now,
 ) -> Collector:
-    """The ASGI application for a home folder; `clock` gives the time of reception.
+    """The ASGI application for a home folder; `clock` gives the time of reception, `deliver` sends what is due.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def make_collector(
                 f"{host} can be reached from other machines, and no monitor has a token",
                 fix="run `sightline token create MONITOR` first, or listen on 127.0.0.1",
             )
-    registry = Registry(home, limits, seal_seconds, make_guards(webhook_url) if guards else None, clock)
+    registry = Registry(home, limits, seal_seconds, make_guards(home, is_delivering=deliver) if guards else None, clock)
     return Collector(
         registry, limits, require_tokens=is_open, allowed_hosts=None if is_open else LOOPBACK_HOSTS | {host.lower()}
     )

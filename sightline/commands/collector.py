@@ -39,7 +39,12 @@ from sightline.home import Home
 @click.option(
     "--guards/--no-guards", default=True, show_default=True, help="Check each event against the monitor's contract."
 )
-@click.option("--webhook", metavar="URL", help="Also POST the guards' alert lines to this address.")
+@click.option(
+    "--deliver/--no-deliver",
+    default=True,
+    show_default=True,
+    help="Deliver the guards' alert lines, and all else that is due, by alerts/routes.yaml.",
+)
 @click.option(
     "--drain-seconds",
     default=10,
@@ -62,7 +67,7 @@ def command(
     max_rows: int,
     min_free_mb: int,
     guards: bool,
-    webhook: str | None,
+    deliver: bool,
     drain_seconds: int,
     server: str,
 ) -> None:
@@ -84,6 +89,6 @@ def command(
         min_free_bytes=min_free_mb * megabyte,
     )
     collector = make_collector(
-        Home.from_env(), host=host, limits=limits, seal_seconds=seal_seconds, guards=guards, webhook_url=webhook
+        Home.from_env(), host=host, limits=limits, seal_seconds=seal_seconds, guards=guards, deliver=deliver
     )
     serve(collector, host, port, drain_seconds, plain=server == "plain")

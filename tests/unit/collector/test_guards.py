@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import polars as pl
 import pytest
 
-from sightline.alerts.delivery.webhook import Webhook
+from sightline.alerts.courier import Courier
 from sightline.collector.guard_log import GuardDesk, known_columns, read_alerts, read_counts, read_lines
 from sightline.collector.guards import MAX_UNKNOWN, OTHER, KnownColumn, RateGuard, RowGuards
 from sightline.home import MonitorPaths
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec
+from tests.support.outbox import Receiver, make_home, webhook_routes
 
 NOW = datetime(2026, 3, 2, 10, 0, 30, tzinfo=UTC)
 SPEC = MonitorSpec.model_validate(
@@ -187,32 +186,21 @@ def test_what_follows_a_torn_line_is_read(tmp_path):
     assert read_alerts(MonitorPaths(tmp_path / "none"), NOW, NOW + timedelta(days=1)).is_empty()
 
 
-def test_the_webhook_is_told_and_its_failures_are_counted(tmp_path):
-    received = []
+def test_alert_lines_are_delivered_within_seconds_and_tried_again(tmp_path):
     done = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            first = not received
-            received.append(json.loads(body))
-            self.send_response(503 if first else 200)
-            self.end_headers()
-            if not first:
-                done.set()
+    def answer(n, changes):
+        if n == 2:
+            done.set()
+        return (503, False) if n == 1 else (200, True)
 
-        def log_message(self, *args):
-            """Keep the test's output clean."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        desk = GuardDesk(SPEC, MonitorPaths(tmp_path / "m"), Webhook(f"http://127.0.0.1:{server.server_port}/"))
-        desk.observe([event(age=-1)], NOW)
+    with Receiver(answer) as receiver:
+        home = make_home(tmp_path, webhook_routes(receiver.url))
+        desk = GuardDesk(SPEC, home.monitor("churn"), Courier(home, every=0.2).call)
+        desk.observe([event(age=-1)], datetime.now(UTC))
         assert done.wait(30)
-    finally:
-        server.shutdown()
-    assert [line["rule"] for line in received] == ["out_of_contract"] * 2  # refused once, then taken
+    (body,) = receiver.bodies
+    assert body["changes"][0]["kind"] == "row_guard" and body["changes"][0]["facts"]["rule"] == "out_of_contract"
 
 
 def test_a_rate_guard_without_events_says_nothing():
