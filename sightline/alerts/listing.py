@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, cast
+from urllib.parse import quote
 
 import polars as pl
 
@@ -17,9 +19,11 @@ from sightline.alerts.stream_words import stream_words
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
 from sightline.results.actions import read_actions
+from sightline.results.evidence import read_evidence
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import find_monitor, load_monitors
 from sightline.spec.model import MonitorSpec
+from sightline.spec.routes import Links, load_routes
 
 INCIDENTS, MEMBERS = "incidents", "incident_members"
 
@@ -231,8 +235,9 @@ def whole(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> dict[str, An
     Returns
     -------
     dict
-        As from `listed`, and ``timeline``, ``causes`` (rows of the snapshot `incident_causes`, None where none is
-        published), ``actions`` (names), ``operations`` (facts that stood then) and ``budget``.
+        As from `listed`, and ``timeline``, ``causes`` (rows of the snapshot `incident_causes`, None where nobody has
+        looked yet), ``run_id`` (of the run that judged the window it opened by), ``links``, ``actions`` (names),
+        ``operations`` (facts that stood then) and ``budget``.
 
     Raises
     ------
@@ -241,15 +246,63 @@ def whole(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> dict[str, An
     """
     row = one(spec, paths, incident)
     causes = read_snapshot(paths, "incident_causes")
-    own = None if causes is None else causes.filter(pl.col("incident_id") == incident).to_dicts()
+    own = None if causes is None else causes.filter(pl.col("incident_id") == incident).sort("rank").to_dicts()
+    run = _run_of(paths, row)
     return {
         **row,
         "budget": str(spec.alerts.budget),
         "timeline": history(spec, paths, incident),
-        "causes": own,
+        "causes": own or None,
+        "run_id": run,
+        "links": links(Home(paths.home), row, run),
         "actions": list(possible(row)),
         "operations": [fact for fact in operations(paths) if _is_beside(fact, row, spec)],
     }
+
+
+def _run_of(paths: MonitorPaths, row: Mapping[str, Any]) -> str | None:
+    """The run that gave the engine the newest value of the main stream by the time the incident opened."""
+    known = read_evidence(paths).filter(
+        pl.col("stream") == row["main_stream"], pl.col("window_start") <= row["opened_at"]
+    )
+    return None if known.is_empty() else known.sort("window_start")["run_id"][-1]
+
+
+def links(home: Home, row: Mapping[str, Any], run_id: str | None) -> dict[str, str]:
+    """Pages about an incident: ``lineage``, ``run`` and, where `alerts/routes.yaml` names one, ``dashboard``.
+
+    Without ``links.dagster`` there they are paths below Dagster's UI.
+
+    Parameters
+    ----------
+    home : Home
+    row : mapping
+        As from `listed`.
+    run_id : str or None
+        A run.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    try:
+        given = load_routes(home).links
+    except SightlineError:  # whoever sends messages is told of its mistakes; reading goes on without its addresses
+        given = Links()
+    base = (given.dagster or "").rstrip("/")
+    monitor, asset = (quote(part, safe="") for part in (row["monitor"], row["main_stream"].partition("/")[0]))
+    found = {"lineage": f"{base}/assets/{monitor}/{asset}?view=lineage"}
+    if run_id and is_run(run_id):
+        found["run"] = f"{base}/runs/{run_id}"
+    if given.dashboard is not None:
+        page = given.dashboard.replace("{monitor}", monitor)
+        found["dashboard"] = page.replace("{incident}", quote(row["incident_id"], safe=""))
+    return found
+
+
+def is_run(text: str) -> bool:
+    """Whether a text is an id that Dagster gives to runs."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
 
 
 def _is_beside(fact: Mapping[str, Any], row: Mapping[str, Any], spec: MonitorSpec) -> bool:

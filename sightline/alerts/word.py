@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import unicodedata
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from sightline.home import Home
 from sightline.results.actions import append_action, read_actions
 from sightline.spec.loader import find_monitor
 from sightline.spec.model import MonitorSpec
+
+logger = logging.getLogger(__name__)
 
 KINDS = (ACKNOWLEDGE, *ENDS, MERGE, SPLIT, ASSIGN, NOTE, REOPEN)
 AT_ONCE = timedelta(minutes=10)
@@ -94,6 +97,7 @@ class Word:
             "kind": NOTE, "incident": self.incident, "user": self.by, "said": self.kind,
             "note": f"{words}: {self.note}" if self.note else words,
         })  # fmt: skip
+        self._hand_over()
 
     def say(self, **more: Any) -> None:
         """Record it, and publish what follows."""
@@ -106,6 +110,17 @@ class Word:
         append_action(self.paths, {**action, **more, **told})
         if self.kind not in (ASSIGN, NOTE):
             decisions.run(self.spec, self.paths)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let others be told; a word that is kept does not fail because nobody can be told of it now."""
+        from sightline.alerts.changes import of_monitor
+        from sightline.alerts.outbox import enqueue
+
+        try:
+            enqueue(Home(self.paths.home), of_monitor(self.spec, self.paths))
+        except SightlineError as error:
+            logger.warning("the word is kept, and told when messages can be sent again: %s", error)
 
     def told(self, incident: str | None = None) -> dict[str, Any]:
         """The incident as it is now."""

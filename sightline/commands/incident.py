@@ -57,6 +57,9 @@ def command(names: tuple[str, ...], form: str) -> None:
         told = entry["words"].replace("\n", "\n" + " " * 8)
         by = "" if entry["by"] == "sightline" else f"{entry['by']} "
         click.echo(f"    {day(entry['at'])}  {by}{told}")
+    click.echo("\n  pages" + ("" if "://" in found["links"]["lineage"] else " (below the address of Dagster's UI)"))
+    for name, address in found["links"].items():
+        click.echo(f"    {name}: {address}")
     click.echo("\n  what you may say")
     for line in commands_of(found):
         click.echo(f"    {line}")

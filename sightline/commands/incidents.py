@@ -214,10 +214,8 @@ def echo_causes(causes: list[dict[str, Any]]) -> None:
     """Print likely causes, the likeliest first."""
     click.echo("\n  likely causes")
     for cause in causes:
-        words = cause.get("words") or cause.get("text") or cause.get("cause")
-        click.echo(f"    {words}")
-    if not causes:
-        click.echo("    no cause found")
+        evidence = cause.get("evidence")
+        click.echo(f"    {cause['words']}{f' ({evidence})' if evidence else ''}")
 
 
 def echo_operations(facts: list[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ import sightline
 from sightline.alerts import decisions, word
 from sightline.alerts.listing import history
 from sightline.alerts.operational import Seen, record
+from sightline.alerts.outbox import Outbox
 from sightline.cli import cli
 from sightline.errors import SightlineError
 from sightline.results.actions import append_action, read_actions
@@ -90,10 +91,11 @@ def test_causes_are_told_where_they_are_published(monitor):
         "incident_id": [name, "other"],
         "rank": [1, 1],
         "words": ["the weather feed stopped", "another cause of another"],
+        "evidence": ["no file for 30 hours", ""],
     }
     write_snapshot(monitor.monitor("churn"), "incident_causes", pl.DataFrame(rows))
     text = call("incident", name).output
-    assert "the weather feed stopped" in text and "another cause of another" not in text
+    assert "the weather feed stopped (no file for 30 hours)" in text and "another cause of another" not in text
 
 
 def test_an_unknown_incident_is_refused_with_the_nearest_one(monitor):
@@ -271,3 +273,33 @@ def test_operational_facts_are_told_beside_the_incidents(monitor):
     for arguments in (("incidents",), ("incidents", "churn"), ("incident", name)):
         assert words in call(*arguments).output
     assert json.loads(call("incidents", "churn", "--format", "json").output)["operations"][0]["n_items"] == 1
+
+
+def test_pages_are_named_below_the_address_of_dagster_or_by_the_routes_of_the_home(monitor):
+    name = the_one(monitor)["incident_id"]
+    text = call("incident", name).output
+    assert "pages (below the address of Dagster's UI)" in text and "lineage: /assets/churn/drift?view=lineage" in text
+    assert "run: " not in text, "the evidence of this test is of no run of Dagster's"
+    (monitor.root / "alerts").mkdir()
+    (monitor.root / "alerts" / "routes.yaml").write_text(
+        "version: 1\nlinks: {dagster: 'https://dagster.example.org', dashboard: 'https://bi.example.org/{monitor}/{incident}'}\n"
+    )
+    found = sightline.incident(monitor, None, name)
+    assert found["links"] == {
+        "lineage": "https://dagster.example.org/assets/churn/drift?view=lineage",
+        "dashboard": f"https://bi.example.org/churn/{name}",
+    }
+    (monitor.root / "alerts" / "routes.yaml").write_text("links: [")
+    assert sightline.incident(monitor, None, name)["links"]["lineage"].startswith("/assets/")
+
+
+def test_what_a_person_says_is_handed_to_those_who_tell_others(monitor):
+    name = the_one(monitor)["incident_id"]
+    sightline.note(
+        monitor, "churn", name, "first", by="ann"
+    )  # what was there before the first delivery is told at once
+    sightline.acknowledge(monitor, "churn", name, by="ann")
+    sightline.assign(monitor, "churn", name, "bob", by="ann")
+    with Outbox(monitor) as outbox:
+        kinds = [change.kind for change in outbox.unrouted()]
+    assert kinds.count("acknowledged") == kinds.count("assigned") == 1, kinds
