@@ -82,7 +82,11 @@ class Monitor:
     def code_version(self) -> str:
         """Changes with whatever in the spec changes a number, so that Dagster shows older partitions as outdated."""
         parts = self.spec.model_dump(
-            mode="json", exclude={"model": {"owner", "description"}, "alerts": True, "freshness": True}
+            mode="json",
+            exclude={
+                "model": {"owner", "description"},
+                **dict.fromkeys(("alerts", "freshness", "importance", "upstream"), True),
+            },
         )
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

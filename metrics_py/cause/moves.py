@@ -45,7 +45,7 @@ class Move:
     is_single: bool
 
 
-def moved(before: ArrayLike, after: ArrayLike, *, least_sd: float = 0.0) -> Move | None:
+def moved(before: ArrayLike, after: ArrayLike, *, least_sd: float = 0.0, singles: bool = True) -> Move | None:
     """Compare the windows from a time on with those before it.
 
     Parameters
@@ -54,6 +54,8 @@ def moved(before: ArrayLike, after: ArrayLike, *, least_sd: float = 0.0) -> Move
         Values by window; NaN where there is none.
     least_sd : float, default 0
         Scatter of single windows that is known to be there at least, such as that of sampling.
+    singles : bool, default True
+        Look at each window after, too, and not only at their mean.
 
     Returns
     -------
@@ -82,8 +84,8 @@ def moved(before: ArrayLike, after: ArrayLike, *, least_sd: float = 0.0) -> Move
     z_mean = (float(b.mean()) - level) / (sd * np.sqrt(1 / m + 1 / n))
     each = (b - level) / (sd * np.sqrt(1 / m + 1))
     farthest = int(np.abs(each).argmax())
-    looks = n + 1 if n > 1 else 1
-    is_single = n > 1 and abs(each[farthest]) > abs(z_mean)
+    looks = n + 1 if n > 1 and singles else 1
+    is_single = looks > 1 and abs(each[farthest]) > abs(z_mean)
     z = float(each[farthest] if is_single else z_mean)
     p = min(1.0, looks * 2 * float(t_tail(abs(z), freedom)))
     return Move(level, float(b[farthest] if is_single else b.mean()), z, p, m, n, bool(is_single))

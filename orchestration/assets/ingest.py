@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration import freshness, partitions, silent_windows
+from orchestration import freshness, partitions, silent_windows, upstream
 from orchestration.metadata import column_schema, markdown_table
 from orchestration.monitor import Monitor
 from sightline.clock import utc_now
@@ -23,12 +23,12 @@ DESCRIPTIONS = {
 
 def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
     """The asset ``inferences`` or ``labels`` of a monitor."""
-    upstream = [monitor.key("inferences")] if kind == "labels" else []
+    before = [monitor.key("inferences")] if kind == "labels" else upstream.keys(monitor)
     flow = next(flow.name for flow in FLOWS.values() if flow.intake == kind)
 
     @dg.asset(
         **monitor.asset_args(kind),
-        deps=upstream,
+        deps=before,
         description=DESCRIPTIONS[kind],
         metadata={
             "dagster/column_schema": column_schema(lake_schema(monitor.spec, kind)),

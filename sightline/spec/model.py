@@ -387,7 +387,11 @@ class Alerts(Part):
         ),
     )
     notify: tuple[str, ...] = Field(
-        default=(), description="Names of people or channels to tell: shown on incidents and on checks that fail."
+        default=(),
+        description=(
+            "Channels or named routes of `alerts/routes.yaml` that are told, and names of people: all are shown on "
+            "incidents and on checks that fail."
+        ),
     )
     weights: dict[str, float] = Field(
         default={},
@@ -451,6 +455,21 @@ class MonitorSpec(Part):
     metrics: tuple[CustomMetric, ...] = ()
     alerts: Alerts = Alerts()
     freshness: Freshness = Freshness()
+    importance: dict[str, float] = Field(
+        default={},
+        description=(
+            "Input -> how much the model rests on it (any unit, 0 or more): causes of an incident are ranked by it. "
+            "Default: how much of the score's variance each input explains alone, before the change."
+        ),
+    )
+    upstream: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Keys of Dagster assets of your own that the data come from (`warehouse/orders`): the monitor's "
+            "`inferences` then follow them in the lineage, and a changed code version or a missing partition of one is "
+            "a likely cause of an incident."
+        ),
+    )
 
     _budget_note: str = PrivateAttr(default="")
 

@@ -62,6 +62,7 @@ def problems(spec: MonitorSpec) -> list[Problem]:
         _metrics,
         _alerts,
         _thresholds,
+        _causes,
     )
     return [problem for rule in rules for problem in rule(spec)]
 
@@ -505,6 +506,25 @@ def _thresholds(spec: MonitorSpec) -> Iterator[Problem]:
             about = f"of the column {threshold.column!r}" if threshold.column else "of the whole model"
             what = f"no check judges a metric {threshold.metric!r} {about}"
             yield Problem((*path, "metric"), what, nearest(threshold.metric, known[threshold.column]))
+
+
+def _causes(spec: MonitorSpec) -> Iterator[Problem]:
+    features = list(spec.columns.features)
+    for column, weight in spec.importance.items():
+        if column not in features:
+            yield Problem(("importance", column), f"{column!r} is no feature", nearest(column, features))
+        if not 0 <= weight < float("inf"):
+            yield Problem(
+                ("importance", column), f"the importance {weight:g} is negative or infinite", "write 0 or more"
+            )
+    yield from _repeated(("upstream",), spec.upstream, "an asset upstream")
+    for key in spec.upstream:
+        path = key.split("/")
+        if not all(part.strip() for part in path):
+            fix = "write the parts of the key with slashes between them: warehouse/orders"
+            yield Problem(("upstream",), f"{key!r} is no key of an asset", fix)
+        elif path[0] == spec.id:
+            yield Problem(("upstream",), f"{key!r} is an asset of this monitor itself", "name your own assets only")
 
 
 def _pattern(key: str, pattern: str, judged: list[str]) -> Iterator[Problem]:

@@ -54,7 +54,12 @@ def window_rows(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, key: str) -> 
     DataFrame
         ``score, bucket`` and the columns ``f_<name>`` of `sightline.spec.flows.weighted_inputs`.
     """
-    here = f"window_key = {literal(key)}"
+    return drawn_scored(con, spec, [key])
+
+
+def drawn_scored(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, keys: Sequence[str]) -> pl.DataFrame:
+    """As `window_rows`, of several windows together."""
+    here = f"window_key BETWEEN {literal(min(keys))} AND {literal(max(keys))} AND window_key IN ({_list(keys)})"
     [(n,)] = con.sql(f"SELECT count(*) FROM raw.inferences WHERE {here}").fetchall()  # noqa: S608 (quoted)
     return con.sql(
         f"SELECT {_items(spec)} FROM raw.inferences "  # noqa: S608 (all quoted)
@@ -90,6 +95,11 @@ def labelled_rows(
         older.unlink(missing_ok=True)
     replace_file(file, rows.write_parquet)
     return rows
+
+
+def drawn_labelled(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, keys: Sequence[str]) -> pl.DataFrame:
+    """As `labelled_rows`, of any windows; kept nowhere."""
+    return _draw_labelled(con, spec, keys)
 
 
 def labelled_rows_of_file(spec: MonitorSpec, data: ReferenceData) -> pl.DataFrame:
