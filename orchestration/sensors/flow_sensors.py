@@ -10,6 +10,7 @@ from dagster import DagsterRunStatus
 
 from orchestration import jobs, partitions
 from orchestration.monitor import Monitor
+from orchestration.sensors.estimates_to_come import taught, unestimated
 from orchestration.sensors.run_requests import (
     MAX_ATTEMPTS,
     Cursor,
@@ -108,6 +109,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
             for key, position in progress.changes(["labels"]).items():
                 changes[key] = max(position, changes.get(key, 0))
         judged = progress.done(IMMEDIATE.name)
+        since = taught(monitor, progress, utc_now()) if flow == IMMEDIATE.name else None
     never_judged = {key for key in inferences if key not in judged} if flow == DELAYED.name else set()
     return Listing(
         pending=peeked,
@@ -122,6 +124,8 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         mature_after=mature_after(paths, spec.window) if flow == DELAYED.name else None,
         acted_at=acted_at(paths),
         provisional=provisional_keys(monitor) if flow == DELAYED.name else (),
+        taught=since,
+        unestimated=unestimated(monitor, judged, since),
     )
 
 

@@ -3,7 +3,8 @@
 A window needs a run of a flow when data for it waits in the landing folder, when the ledger holds changes its latest
 complete run did not know (late labels among them), when it has closed (or its labels have become due, or complete as
 far as their delay is learnt) since it was last judged, when its aggregates were binned by another reference, or, the
-newest one, when somebody has said something of an incident since.
+newest one, when somebody has said something of an incident since. One without an estimate of its quality needs one,
+too, when the reference has got the labels that estimates learn from.
 """
 
 from __future__ import annotations
@@ -29,6 +30,26 @@ class RunState(Enum):
     ACTIVE = "active"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Taught:
+    """That all windows of the reference have been judged with their labels.
+
+    Parameters
+    ----------
+    at : datetime
+        When the labels of the last of them were due.
+    position : int
+        Their newest label in the ledger.
+    """
+
+    at: datetime
+    position: int
+
+    def after(self, done: Done) -> bool:
+        """Whether a window was worked up before."""
+        return done.at < self.at or done.position < self.position
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,10 @@ class Listing:
         Delayed flow: how long after its start a window has nearly all of its labels, as far as that is learnt.
     provisional : collection of window keys
         Delayed flow: windows whose latest judgement still waits for labels.
+    taught : Taught or None
+        Immediate flow: that the reference has labels for estimates to learn from.
+    unestimated : collection of window keys
+        Immediate flow: windows judged before that, whose latest judgement says that it had none.
     acted_at : datetime or None
         When somebody last said something of an incident: the newest window is to be checked again.
     """
@@ -75,6 +100,8 @@ class Listing:
     mature_after: timedelta | None = None
     acted_at: datetime | None = None
     provisional: Collection[str] = ()
+    taught: Taught | None = None
+    unestimated: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -103,9 +130,11 @@ def stale_windows(spec: MonitorSpec, flow: str, listing: Listing) -> dict[str, W
         unclosed = bool(passed) and (done is None or done.at < max(passed))
         other_reference = done is not None and done.reference != listing.reference
         answered = key == newest and done is not None and listing.acted_at is not None and done.at < listing.acted_at
-        if waits or changed or unclosed or other_reference or answered:
+        can_be_estimated = key in listing.unestimated
+        if waits or changed or unclosed or other_reference or answered or can_be_estimated:
             token = f"{change}|{','.join(waits)}|{_named(passed)}|{listing.reference}"
             token += f"|{listing.acted_at}" if answered else ""
+            token += f"|{listing.taught}" if can_be_estimated else ""
             tokens[key] = Why(bool(waits) or changed, token)
     return tokens
 

@@ -16,9 +16,8 @@ from sightline.judging.frames import BY, EVIDENCE, SIGN, Judged, Work, conform
 from sightline.judging.marts import has_mart, read_mart, with_all_versions
 from sightline.judging.reference_bounds import with_bounds
 from sightline.spec.flows import is_weighted
-from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import ESTIMATED_AS
-from sightline.spec.windows import closes_at, keys_between, matures_at, next_key, settled_at
+from sightline.spec.windows import closes_at, keys_between, matures_at, next_key, reference_keys, settled_at
 from sightline.warehouse.reference import load_reference
 from sightline.warehouse.row_samples import LABELLED, labelled_rows
 
@@ -107,7 +106,7 @@ def references(work: Work, estimator: Estimator) -> Iterator[tuple[Known | str, 
         return
     if reference.kind == "window":
         known = maturity.delays(spec, work.con, work.now)
-        keys = [key for key in _reference_keys(spec) if work.now >= matures_at(spec, key)]
+        keys = [key for key in reference_keys(spec) if work.now >= matures_at(spec, key)]
         late = set(maturity.immature(spec, keys, work.now, known))
         yield (
             _learnt(work, estimator, [k for k in keys if spec.window_start(k).replace(tzinfo=None) not in late]),
@@ -149,12 +148,6 @@ def _between(work: Work, estimator: Estimator, keys: Sequence[str], model: Any) 
     is_whole = pl.col("segment") == "all"
     counts = estimator.counts(work.con, keys).filter(is_whole)
     return estimator.between(counts, read_mart(work.con, estimator.marts[1], keys).filter(is_whole), model)
-
-
-def _reference_keys(spec: MonitorSpec) -> list[str]:
-    start, end = spec.reference.start, spec.reference.end
-    assert start is not None and end is not None
-    return [key for key in keys_between(spec, spec.key(start), spec.key(end)) if spec.window_start(key) < end]
 
 
 def _learnt(work: Work, estimator: Estimator, keys: Sequence[str]) -> Known | str:

@@ -68,6 +68,13 @@ def contiguous(
     return ranges
 
 
+def reference_keys(spec: MonitorSpec) -> list[str]:
+    """Windows of a reference that is a range of them (`reference.kind: window`)."""
+    start, end = spec.reference.start, spec.reference.end
+    assert start is not None and end is not None
+    return [key for key in keys_between(spec, spec.key(start), spec.key(end)) if spec.window_start(key) < end]
+
+
 def closes_at(spec: MonitorSpec, key: str) -> datetime:
     """When a window is complete: its end and the time that it waits for its last rows."""
     return spec.window_start(key) + spec.window + spec.closing_time

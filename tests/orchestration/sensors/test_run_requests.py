@@ -15,7 +15,7 @@ from orchestration.sensors.run_requests import (
     open_batches,
     plan,
 )
-from orchestration.sensors.stale_windows import MAX_SILENCE, Listing, RunState, stale_windows
+from orchestration.sensors.stale_windows import MAX_SILENCE, Listing, RunState, Taught, stale_windows
 from sightline.lake.store.progress import Done
 
 NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
@@ -301,6 +301,17 @@ def test_a_new_reference_works_every_window_up_again(spec):
     old = {key: done(1) for key in ("2026-01-30", "2026-01-31")}
     seen = listing(changes=dict.fromkeys(old, 1), with_data=set(old), done=old, reference="r2")
     assert spans(plan(spec, "immediate", Cursor(), seen)) == [("2026-01-30", "2026-01-31")]
+
+
+def test_a_window_without_an_estimate_is_asked_for_once_the_reference_has_labels(spec):
+    old = {key: done(1, NOW) for key in ("2026-01-30", "2026-01-31")}
+    seen = listing(changes=dict.fromkeys(old, 1), with_data=set(old), done=old)
+    told = Taught(NOW - timedelta(days=5), 3)
+    assert all(told.after(known) for known in old.values()) and not told.after(done(3)), "labels came later"
+    assert Taught(NOW + timedelta(hours=1), 1).after(done(1)), "they were due later"
+    assert spans(plan(spec, "immediate", Cursor(), replace(seen, taught=told))) == []
+    lacks = replace(seen, taught=told, unestimated={"2026-01-30"})
+    assert spans(plan(spec, "immediate", Cursor(), lacks)) == [("2026-01-30", "2026-01-30")]
 
 
 @pytest.mark.parametrize("text", [None, "", "not json", "[]", json.dumps({"open": [{"first": 1}]})])
