@@ -49,14 +49,14 @@ def mature_after(paths: MonitorPaths, window: timedelta) -> timedelta | None:
 
 
 def publish_provisional(paths: MonitorPaths, judged: pl.DataFrame, windows: Sequence[datetime]) -> None:
-    """Keep which windows are provisional.
+    """Keep which windows are provisional, or have no value of a metric that waits for all labels.
 
     Parameters
     ----------
     paths : MonitorPaths
         `paths.results`.
     judged : DataFrame
-        ``window_start, status`` of the judgements of some windows.
+        ``window_start, status, reason_code, maturity`` of the judgements of some windows.
     windows : sequence of datetime
         These windows (naive UTC); of all others is kept what was known.
     """
@@ -65,7 +65,9 @@ def publish_provisional(paths: MonitorPaths, judged: pl.DataFrame, windows: Sequ
     kept = (
         [] if before is None else before.filter(~pl.col("window_start").is_in(list(windows)))["window_start"].to_list()
     )
-    found = judged.filter(status="provisional")["window_start"].unique().to_list()
+    is_left_out = (pl.col("reason_code") == "not_identifiable") & pl.col("maturity").is_not_null()
+    waits = (pl.col("status") == "provisional") | is_left_out.fill_null(value=False)
+    found = judged.filter(waits)["window_start"].unique().to_list()
     if before is None or sorted([*kept, *found]) != before["window_start"].to_list():
         write_snapshot(paths, PROVISIONAL, pl.DataFrame({"window_start": sorted([*kept, *found])}, schema=schema))
 
