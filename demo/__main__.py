@@ -14,7 +14,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from demo import deliveries, facts, late_labels, model, report
+from demo import causes, deliveries, facts, late_labels, model, report
 from demo.calendar import Calendar
 from demo.monitor_file import MONITOR_ID, write_monitor
 from demo.pipeline import orchestrate
@@ -91,6 +91,9 @@ def _tell(console: Console, home: Home, calendar: Calendar) -> None:
     last_loaded = calendar.first_landing_day - timedelta(days=1)
     score = facts.score(members, read_judgements(paths), calendar, last_loaded)
     report.print_score(console, score, calendar, load_monitor(home.monitors / f"{MONITOR_ID}.yaml", home=home))
+    found = read_snapshot(paths, "incident_causes")
+    if found is not None:
+        report.print_causes(console, causes.named(score.findings, members, found, calendar))
 
 
 @contextmanager

@@ -310,14 +310,7 @@ def score(
     -------
     Score
     """
-    opened = pl.col("joined_at").min().over("incident_id").dt.date()
-    joined = members.select(
-        "incident_id",
-        "stream",
-        day=pl.col("joined_at").dt.date(),
-        change=pl.col("change_point").dt.date(),
-        opened=opened,
-    )
+    joined = _joined(members)
     loud = judgements.filter(
         pl.col("status").is_in(["warn", "alert"]), pl.col("segment") == "all", pl.col("model_version") == "all"
     ).select("column", "metric", "status", day=pl.col("window_start").dt.date())
@@ -336,6 +329,21 @@ def score(
     unexplained = rest.group_by("incident_id").agg(pl.col("day").min(), pl.col("stream").unique().sort())
     findings = tuple(finding for _, finding in pairs if finding is not None)
     return Score(findings, unexplained.sort("day", "incident_id"), joined["incident_id"].n_unique())
+
+
+def matching(fact: Fact, members: pl.DataFrame, calendar: Calendar) -> list[str]:
+    """Ids of the incidents that show a fact, oldest first."""
+    return _matching(fact, _joined(members), calendar)["incident_id"].unique(maintain_order=True).to_list()
+
+
+def _joined(members: pl.DataFrame) -> pl.DataFrame:
+    return members.select(
+        "incident_id",
+        "stream",
+        day=pl.col("joined_at").dt.date(),
+        change=pl.col("change_point").dt.date(),
+        opened=pl.col("joined_at").min().over("incident_id").dt.date(),
+    )
 
 
 def _matching(fact: Fact, joined: pl.DataFrame, calendar: Calendar, *, also: bool = False) -> pl.DataFrame:

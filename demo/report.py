@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from demo.calendar import LANDING_DAYS, Calendar
+from demo.causes import FIRST, Named
 from demo.facts import Finding, Score
 from demo.monitor_file import MONITOR_ID
 from sightline.spec.model import MonitorSpec
@@ -56,6 +59,20 @@ def print_score(console: Console, score: Score, calendar: Calendar, spec: Monito
     for row in score.unexplained.iter_rows(named=True):
         streams = ", ".join(row["stream"][:4]) + (" ..." if len(row["stream"]) > 4 else "")
         console.print(f"  not documented: {calendar.both(row['day'])}: {streams}", highlight=False)
+
+
+def print_causes(console: Console, named: Sequence[Named]) -> None:
+    """Whether the incidents of the documented facts name their causes."""
+    if not named:
+        return
+    right = sum(item.rank is not None for item in named)
+    console.print(
+        f"Likely causes: {right} of {len(named)} facts that an incident shows have their documented cause among its "
+        f"first {FIRST}:"
+    )
+    for item in named:
+        where = f"[green]no. {item.rank}[/]" if item.rank else "[red]not named, first is[/]"
+        console.print(f"  {item.fact.id} ({item.documented}): {where}: {escape(item.words)}", highlight=False)
 
 
 def _row(finding: Finding, calendar: Calendar) -> tuple[str, str, str, str, str]:

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from demo.calendar import Calendar
+from demo.causes import named
 from demo.facts import score
 from demo.monitor_file import MONITOR_ID
 from sightline.commands.ui import lineage_url
@@ -110,6 +111,11 @@ def test_documented_facts(demo):
     assert {fact: outcomes[fact] for fact in must} == dict.fromkeys(must, "found")
     assert outcomes["weather_ends"] == "pending"
     assert result.count("false alarm") == 0
+    causes = read_snapshot(paths, "incident_causes")
+    assert causes is not None
+    told = {item.fact.id: item.rank for item in named(result.findings, members, causes, calendar)}
+    assert len(told) >= 5
+    assert None not in told.values(), told
 
 
 def test_quality_agrees_with_scikit_learn(demo):
