@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,8 @@ OVERLAP = timedelta(seconds=60)
 FIRST_LOOK = timedelta(days=1)
 """A sensor that has never looked begins so long ago."""
 MAX_RUNS, MAX_EVENTS, MAX_WORDS = 500, 200_000, 400
+CLASS_PATH = re.compile(r"^(?:\w+\.)+(?:(?:Failure|SightlineError): |(?=\w+:))")
+"""The module of an error's class, and the class where it says no more than that something failed."""
 FEEDS = {"labels": "labels", "model_quality": "labels"}
 """Asset -> the feed whose standstill makes it stale; all others: `inferences`."""
 
@@ -202,7 +205,8 @@ def _error_of(event: Any) -> str:
     error = getattr(event.event_specific_data, "error", None)
     while error is not None and error.cause is not None:
         error = error.cause
-    return _one_line(error.message if error is not None else event.message or "")
+    text = _one_line(error.message if error is not None else event.message or "")
+    return CLASS_PATH.sub("", text, count=1)
 
 
 def _one_line(text: str) -> str:

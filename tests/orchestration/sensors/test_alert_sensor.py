@@ -117,7 +117,7 @@ def test_a_kill_between_keeping_and_telling_tells_all_the_same(instance, home, s
     for _ in range(2):
         evaluate(instance, home, specs, cursor)
     with outbox.Outbox(home) as opened:
-        assert [change.kind for change in opened.unrouted()] == ["run_failed"]
+        assert [(row["kind"], row["state"]) for row in opened.listed()] == [("run_failed", "sent")]
 
 
 def _die(*_: Any) -> None:
@@ -253,3 +253,17 @@ def test_each_tick_writes_the_heartbeat(instance, home, specs):
 def test_a_tick_of_a_code_location_without_monitors(instance, home):
     assert alert_sensor.build(home, {}).name == NAME
     evaluate(instance, home, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("dagster._core.definitions.events.Failure: no rows", "no rows"),
+        ("sightline.errors.SightlineError: churn.yaml:3: no key", "churn.yaml:3: no key"),
+        ("duckdb.duckdb.IOException: no disk", "IOException: no disk"),
+        ("ValueError: e.g. this", "ValueError: e.g. this"),
+        ("e.g. this: fails", "e.g. this: fails"),
+    ],
+)
+def test_errors_are_told_without_the_modules_of_their_classes(error, told):
+    assert operations.CLASS_PATH.sub("", error, count=1) == told
