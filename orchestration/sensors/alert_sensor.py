@@ -12,6 +12,7 @@ from orchestration.sensors.flow_sensors import SENSOR_SECONDS
 from orchestration.sensors.operations import Cursor, look, seen_in, seen_of_freshness
 from sightline.alerts import operational
 from sightline.alerts.operational import Seen
+from sightline.alerts.sending import deliver_in_passing
 from sightline.clock import utc_now
 from sightline.home import Home
 from sightline.spec.model import MonitorSpec
@@ -30,7 +31,7 @@ def build(home: Home, specs: Mapping[str, MonitorSpec]) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Failed and recovered runs, hard rules and freshness become operational facts beside the incidents; each "
-            "tick writes the heartbeat."
+            "tick delivers what is due and writes the heartbeat."
         ),
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -38,6 +39,8 @@ def build(home: Home, specs: Mapping[str, MonitorSpec]) -> dg.SensorDefinition:
         operational.beat(home, list(specs), now)
         cursor = Cursor.load(context.cursor, now)
         after, added = tick(context.instance, home, specs, cursor, now)
+        if said := deliver_in_passing(home):
+            context.log.warning(said)
         if url := os.environ.get(HEARTBEAT_URL):
             operational.ping(url)
         return dg.SensorResult(cursor=after.dump(), skip_reason=f"{added} new operational facts")

@@ -230,18 +230,17 @@ def _tell_others(outbox: Outbox, routes: Routes, message: Message, error: str, d
     outbox.add([change])
 
 
-def tell(home: Home, spec: MonitorSpec, paths: MonitorPaths) -> str:
-    """Put what is new of a monitor's incidents into the outbox, and deliver what is due, in bounded time.
+def deliver_in_passing(home: Home, before: Callable[[Outbox], object] | None = None) -> str:
+    """Deliver what is due in bounded time, for a run or a sensor that has something else to do.
 
-    For runs that have just published decisions: nothing that goes wrong here makes them fail, or holds them up for more
-    than `IN_PASSING_SECONDS`; what is not delivered waits in the outbox.
+    Nothing that goes wrong makes the caller fail, or holds it up for more than `IN_PASSING_SECONDS` and two; what is
+    not delivered waits in the outbox.
 
     Parameters
     ----------
     home : Home
-    spec : MonitorSpec
-    paths : MonitorPaths
-        Of the same monitor.
+    before : callable, optional
+        Called with the outbox first.
 
     Returns
     -------
@@ -252,8 +251,9 @@ def tell(home: Home, spec: MonitorSpec, paths: MonitorPaths) -> str:
 
     def work() -> None:
         try:
-            with Outbox(home) as outbox:
-                outbox.add(of_monitor(spec, paths))
+            if before is not None:
+                with Outbox(home) as outbox:
+                    before(outbox)
             done = deliver(home, seconds=IN_PASSING_SECONDS)
         except SightlineError as error:
             found.append(f"alerts were not delivered, they wait in the outbox: {error}")
@@ -266,3 +266,21 @@ def tell(home: Home, spec: MonitorSpec, paths: MonitorPaths) -> str:
     if worker.is_alive():
         return "alerts are not delivered yet: a channel does not answer; they wait in the outbox"
     return "\n".join(found)
+
+
+def tell(home: Home, spec: MonitorSpec, paths: MonitorPaths) -> str:
+    """Put what is new of a monitor's incidents into the outbox, and deliver what is due in passing.
+
+    Parameters
+    ----------
+    home : Home
+    spec : MonitorSpec
+    paths : MonitorPaths
+        Of the same monitor, whose decisions have just been published.
+
+    Returns
+    -------
+    str
+        As of `deliver_in_passing`.
+    """
+    return deliver_in_passing(home, lambda outbox: outbox.add(of_monitor(spec, paths)))
