@@ -42,6 +42,17 @@ class Mark:
     source: str = ""
 
 
+@dataclass(frozen=True)
+class BrokenRule:
+    """A hard rule that was broken, or a row guard that raised an alert; `at` is naive UTC, `rule` names it."""
+
+    at: datetime
+    kind: str
+    rule: str
+    column: str
+    words: str
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
     """Labelled rows before and after the change.
@@ -111,6 +122,8 @@ class Case:
         Shape `SUMS`.
     versions : DataFrame
         Shape `VERSIONS`.
+    broken : sequence of BrokenRule
+        Hard rules and row guards, those of the windows before as well.
     marks : sequence of Mark
         What somebody said was done, whenever.
     upstream : DataFrame
@@ -137,6 +150,7 @@ class Case:
     evidence: pl.DataFrame
     sums: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SUMS))
     versions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VERSIONS))
+    broken: Sequence[BrokenRule] = ()
     marks: Sequence[Mark] = ()
     upstream: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPSTREAM))
     rejections: pl.DataFrame = field(

@@ -10,13 +10,13 @@ import polars as pl
 
 from metrics_py.cause import Move, moved
 from metrics_py.wording import number, percent
-from sightline.alerts.causes.case import Case, Cause
+from sightline.alerts.causes.case import BrokenRule, Case, Cause
 from sightline.alerts.stream_words import stream_words
 
 NEAR_BEFORE, NEAR_AFTER = 2, 1
 """Windows before the change began, and after it, in which an event may be its cause: a change point is an estimate."""
 
-UPSTREAM, MARKER, VERSION = 0.90, 0.88, 0.86
+UPSTREAM, MARKER, VERSION, RULE, GUARD = 0.90, 0.88, 0.86, 0.79, 0.77
 OFTEN = 0.4
 """What happens as often as this near any window at all says little; so much is taken from its score."""
 
@@ -29,6 +29,9 @@ RATES = {
     "model_quality/labelled_rate": ("labels", LABELS),
     "model_quality/label_arrivals": ("labels", LABELS),
 }
+OFTEN_BROKEN = 0.25
+"""A rule that was broken on more of the windows before tells nothing new."""
+
 LATE = 2.0
 """An asset is late where it has been silent for so many of the longest of its usual pauses."""
 
@@ -40,6 +43,7 @@ def events(case: Case) -> Iterator[Cause]:
     yield from _marks(case)
     yield from _versions(case)
     yield from _upstream(case)
+    yield from _broken(case)
 
 
 def _span(case: Case) -> tuple[datetime, datetime]:
@@ -115,6 +119,20 @@ def _upstream(case: Case) -> Iterator[Cause]:
             yield Cause("upstream", words, evidence, _score(UPSTREAM, case, row["materialized_at"], usual))
         if near.is_empty():
             yield from _late(case, str(asset), rows)
+
+
+def _broken(case: Case) -> Iterator[Cause]:
+    """Rules that are broken since, and were not in every other window before."""
+    by_rule: dict[tuple[str, str, str], list[BrokenRule]] = {}
+    for item in case.broken:
+        by_rule.setdefault((item.kind, item.rule, item.column), []).append(item)
+    for (kind, _, column), items in by_rule.items():
+        since = [item for item in items if case.began <= item.at < case.last_after + case.window]
+        before = {item.at.date() for item in items if case.first_before <= item.at < case.began}
+        if not since or len(before) > OFTEN_BROKEN * case.before_windows:
+            continue
+        score = RULE if kind == "rule" else GUARD
+        yield Cause(kind, since[0].words, f"first {_when(case, since[0].at)}; {len(since)} times", score, column)
 
 
 def _late(case: Case, asset: str, rows: pl.DataFrame) -> Iterator[Cause]:

@@ -110,6 +110,7 @@ def _fingerprint(case: Case) -> str:
         case.before_windows,
         case.quality,
         str(case.evidence.select("stream", "window_start", "value").hash_rows(seed=1).sum()),
+        [[item.at, item.rule, item.column] for item in case.broken],
         [[mark.at, mark.text, mark.source] for mark in case.marks if mark.at >= case.first_before],
         str(case.upstream.filter(pl.col("materialized_at") >= case.first_before).hash_rows(seed=1).sum()),
         sorted(case.importance.items()),

@@ -10,6 +10,8 @@ KINDS = {
     "upstream": "an asset outside of Sightline",
     "marker": "a deployment or another mark",
     "version": "a new model version",
+    "rule": "a hard rule that is broken",
+    "guard": "a row guard's alert",
     "feed": "a feed of several columns",
     "column": "an input",
     "rejected": "rows that were refused",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -12,11 +12,24 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from sightline.alerts.causes.case import MOST_AFTER, SUMS, VERSIONS, Case, LabelledRows, Mark, Quality, is_metric
+from metrics_py.wording import number
+from sightline.alerts.causes.case import (
+    MOST_AFTER,
+    SUMS,
+    VERSIONS,
+    BrokenRule,
+    Case,
+    LabelledRows,
+    Mark,
+    Quality,
+    is_metric,
+)
 from sightline.alerts.causes.kinds import binned
+from sightline.collector.guard_log import read_alerts
 from sightline.home import MonitorPaths
-from sightline.judging.marts import has_mart
+from sightline.judging.marts import ALL_VERSIONS, has_mart
 from sightline.results.evidence import read_evidence
+from sightline.results.judgements import read_judgements
 from sightline.results.marks import read_marks
 from sightline.results.snapshots import read_snapshot
 from sightline.results.upstream import read_upstream
@@ -71,11 +84,27 @@ class Results:
             self._before(),
             streams,
             rows,
+            broken=self._broken(began - self._before() * window, opened + window),
             marks=marks,
             upstream=self.upstream.filter(pl.col("materialized_at") < opened + self.spec.window),
             importance=dict(self.spec.importance),
             quality=quality,
         )
+
+    def _broken(self, first: datetime, end: datetime) -> list[BrokenRule]:
+        """Hard rules that were broken in windows from `first` to before `end`, and alerts of row guards, by time."""
+        judged = read_judgements(self.paths, start=first, end=end, segment="all")
+        judged = judged.filter(pl.col("status") == "alert", pl.col("model_version") == ALL_VERSIONS)
+        found: list[BrokenRule] = []
+        for row in judged.sort("window_start").iter_rows(named=True):
+            of = f" of {row['column']}" if row["column"] else ""
+            words = f"a hard rule is broken: {row['metric'].replace('_', ' ')}{of} is {number(row['value'] or 0.0, 3)}"
+            found.append(BrokenRule(row["window_start"], "rule", row["metric"], row["column"], words))
+        for row in read_alerts(self.paths, first.replace(tzinfo=UTC), end.replace(tzinfo=UTC)).iter_rows(named=True):
+            found.append(
+                BrokenRule(row["at"], "guard", row["rule"], row["column"] or "", row["message"] or row["rule"])
+            )
+        return found
 
     def _quality(self, members: pl.DataFrame, first: datetime, closed: datetime | None) -> Quality | None:
         """The metric of quality with the most evidence, and how far its windows are known."""

@@ -11,7 +11,7 @@ import pytest
 
 from metrics_py.cause import Move
 from sightline.alerts.causes import events, kinds
-from sightline.alerts.causes.case import Mark, is_metric
+from sightline.alerts.causes.case import BrokenRule, Mark, is_metric
 from sightline.alerts.causes.columns import MovedColumn, feeds
 from sightline.alerts.causes.kinds import binned
 from sightline.alerts.causes.rank import KINDS, rank
@@ -81,6 +81,17 @@ def test_an_asset_upstream_that_fell_silent_or_was_not_renewed_is_told(quiet):
     )
     [found] = events.events(replace(quiet, upstream=stale))
     assert "the same data as before" in found.words
+
+
+def test_a_broken_rule_is_told_unless_it_was_broken_before(quiet):
+    def broken(*days: int) -> list[BrokenRule]:
+        return [BrokenRule(START + day * DAY, "rule", "contract_rate", "a", "a breaks its contract") for day in days]
+
+    [found] = rank(replace(quiet, broken=broken(-20, 1, 2)))
+    assert (found.kind, found.column) == ("rule", "a")
+    assert found.evidence == "first 2026-03-02 00:00 UTC, 24 hours after the change began; 2 times"
+    assert rank(replace(quiet, broken=broken(*range(-12, 3))))[0].kind == "none"
+    assert rank(replace(quiet, broken=broken(-2)))[0].kind == "none"
 
 
 def test_columns_are_one_feed_where_the_same_fault_rose_by_the_same_size():
