@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from sightline.alerts.routing import unknown_names
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
 from sightline.lake.store.ledger import open_ledger
@@ -22,6 +23,7 @@ from sightline.spec import kinds, plan
 from sightline.spec.durations import format_duration
 from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, monitor_files
 from sightline.spec.model import MonitorSpec
+from sightline.spec.routes import load_routes, routes_file
 from sightline.spec.rules import ROLES
 from sightline.spec.stretches import sliding_windows
 from sightline.spec.teams import load_teams
@@ -61,7 +63,7 @@ def command(paths: tuple[Path, ...], form: str) -> None:
         except SightlineError as error:
             errors.append(error)
     n_broken = len(errors)
-    errors += [error for error in map(_mistakes_of, _homes(home, files)) if error is not None]
+    errors += [error for each in _homes(home, files) for error in _mistakes_of(each)]
     if form == "json":
         broken = [{"path": _path_of(error), "error": str(error)} for error in errors]
         click.echo(json.dumps({"monitors": summaries, "errors": broken}, indent=2, ensure_ascii=False))
@@ -81,13 +83,13 @@ def _homes(home: Home, files: Iterable[Path]) -> list[Home]:
     return list({found.root: found for found in (home, *map(_home_of, files))}.values())
 
 
-def _mistakes_of(home: Home) -> SightlineError | None:
-    """What is wrong with `alerts/teams.yaml`: its monitors go on without it, so it must be told."""
-    try:
-        load_teams(home)
-    except SightlineError as error:
-        return error
-    return None
+def _mistakes_of(home: Home) -> Iterator[SightlineError]:
+    """What is wrong with `alerts/teams.yaml` and `alerts/routes.yaml`: monitors go on without, so it must be told."""
+    for load in (load_teams, load_routes):
+        try:
+            load(home)
+        except SightlineError as error:
+            yield error
 
 
 def _files(home: Home, paths: tuple[Path, ...]) -> list[Path]:
@@ -162,6 +164,16 @@ def summarise(spec: MonitorSpec, path: Path, home: Home) -> dict[str, Any]:
     }
 
 
+def _notify_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
+    """Names that are told by nothing; without `alerts/routes.yaml` all are only shown."""
+    try:
+        routes = load_routes(home) if routes_file(home).is_file() else None
+    except SightlineError:
+        return  # told once, for the file
+    for name, fix in () if routes is None else unknown_names(routes, spec.alerts.notify):
+        yield f"alerts.notify names {name!r}, no channel or route of alerts/routes.yaml: it is only shown. {fix}"
+
+
 def _reference(spec: MonitorSpec) -> str:
     reference = spec.reference
     if reference.kind == "file":
@@ -227,6 +239,7 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
     yield from _sliding_warnings(spec)
     yield from _coverage_warnings(spec)
     yield from _stored_warnings(spec, home)
+    yield from _notify_warnings(spec, home)
 
 
 def _sliding_warnings(spec: MonitorSpec) -> Iterator[str]:

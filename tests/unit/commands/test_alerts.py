@@ -71,3 +71,13 @@ def test_bad_durations(run, tmp_path):
     make_home(tmp_path)
     with pytest.raises(SightlineError, match="no duration"):
         run("send", "--every", "often")
+
+
+def test_validate_tells_of_routes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    make_home(tmp_path, "channels: {ops: {kind: webhook, url: env:A}}", notify="opss")
+    result = CliRunner().invoke(cli, ["validate"])
+    assert result.exit_code == 0 and "alerts.notify names 'opss'" in result.output and "'ops'" in result.output
+    make_home(tmp_path, "chanels: {}")
+    result = CliRunner().invoke(cli, ["validate"])
+    assert result.exit_code == 2 and "routes.yaml:1: unknown key 'chanels'" in result.output
