@@ -168,7 +168,7 @@ def category_texts(texts: pl.Series) -> pl.Series:
     >>> category_texts(pl.Series(["2.0", "True", "02134", None])).to_list()
     ['2', 'true', '02134', None]
     """
-    candidates = texts.filter(texts.str.ends_with("0") | texts.is_in(["True", "False"])).unique()
+    candidates = texts.filter(texts.str.ends_with("0") | (texts == "True") | (texts == "False")).unique()
     distinct = candidates.filter(candidates.str.contains(r"^(?:-?(?:0|[1-9][0-9]*)\.0+|True|False)$"))
     if distinct.is_empty():
         return texts

@@ -84,7 +84,7 @@ def split_duplicates(
         (with the refused row as payload). Repeats of rows from an earlier state of the same file are counted only: a
         growing file or table is read again by design.
     """
-    is_first = frame.select(pl.struct(KEY).is_first_distinct()).to_series()
+    is_first = _first_of_key(frame)
     keys = [spec.key(start) for start in frame["window_start"].unique().to_list()]
     files = [staging.file(part) for kind in kinds for part in staging.live(kind, keys)]
     stored = scan_parts(files, dict(frame.schema))
@@ -108,6 +108,26 @@ def split_duplicates(
     return _judge(
         accepted, repeats, pl.concat(originals).unique(KEY, keep="first", maintain_order=True), staging, paths_of
     )
+
+
+def are_distinct(ids: pl.Series) -> bool:
+    """Whether no two ids are equal.
+
+    Distinct hashes, which cost a seventh, say so; equal ones say nothing.
+
+    Examples
+    --------
+    >>> are_distinct(pl.Series(["a", "b"])), are_distinct(pl.Series(["a", "a"]))
+    (True, False)
+    """
+    return ids.hash().n_unique() == len(ids) or ids.n_unique() == len(ids)
+
+
+def _first_of_key(frame: pl.DataFrame) -> pl.Series:
+    """Whether a row is the first of its key; where no id occurs twice, each is."""
+    if are_distinct(frame["prediction_id"]):
+        return pl.Series([True], dtype=pl.Boolean).new_from_index(0, len(frame))
+    return frame.select(pl.struct(KEY).is_first_distinct()).to_series()
 
 
 def _judge(

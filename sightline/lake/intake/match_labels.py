@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sightline.lake.intake.dedupe import are_distinct
 from sightline.lake.store.ledger import Part
 from sightline.lake.store.parts import window_key_expr, window_starts
 from sightline.lake.store.schema import LABEL_SCHEMA, TIMESTAMP, row_of_revision
@@ -47,7 +48,7 @@ class Predictions:
         )
         wanted_ids = ids.to_frame("prediction_id").lazy()
         found = lazy.select(INDEX_COLUMNS).join(wanted_ids, on="prediction_id", how="semi").collect()
-        if found["prediction_id"].is_unique().all():
+        if are_distinct(found["prediction_id"]):
             return found
         return found.group_by("prediction_id", "window_start").agg(pl.col("predicted_at").min())
 
@@ -121,7 +122,7 @@ def _choose(labels: pl.DataFrame, found: pl.DataFrame, by_hint: bool) -> pl.Data
     pairs = labels.join(slim, on="prediction_id", how="inner")
     if by_hint:
         pairs = pairs.filter(pl.col("found_window") == pl.col("hint_window"))
-    if found["prediction_id"].is_duplicated().any():
+    if not are_distinct(found["prediction_id"]):
         is_late = pl.col("found_at") > pl.col("observed_at")
         wait = (pl.col("found_at") - pl.col("observed_at")).abs()
         pairs = pairs.sort(is_late, wait).unique("label", keep="first", maintain_order=True)
@@ -164,7 +165,9 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     value = value.otherwise(pl.coalesce("label_class", pl.col("label_value").cast(pl.String)))
     known = existing.join(new.select(KEY), on=KEY, how="semi")
     # Almost all labels are the only one of their prediction: nothing is to be compared
-    is_only = new["prediction_id"].is_unique() & new["prediction_id"].is_in(known["prediction_id"].implode()).not_()
+    ids = new["prediction_id"]
+    is_only = ids.is_in(known["prediction_id"].implode()).not_()
+    is_only = is_only if are_distinct(ids) else is_only & ids.is_unique()
     only, new = new.filter(is_only), new.filter(~is_only)
     rows = pl.concat([known.with_columns(is_new=pl.lit(False)), new.with_columns(is_new=pl.lit(True))])
     rows = rows.with_columns(

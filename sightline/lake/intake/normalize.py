@@ -53,6 +53,7 @@ class _Work:
         self.kinds = {role.name: role.kind for role in roles(spec, chunk.batch.kind)}
         self.sources = {role.name: role.column for role in roles(spec, chunk.batch.kind)}
         self.columns: dict[str, pl.Series] = {}
+        self.read: dict[str, pl.Series] = {}
         self.rejected = pl.Series([False], dtype=pl.Boolean).new_from_index(0, self.n)
         self.withdrawn = self.rejected
         self.rejections: list[tuple[str, str, pl.Series]] = []
@@ -71,13 +72,19 @@ class _Work:
     def has(self, name: str) -> bool:
         return name in self.raw.columns
 
+    def source(self, name: str) -> pl.Series:
+        """A column as it was read; the same object each time, by which one tells that nothing was converted."""
+        if name not in self.read:
+            self.read[name] = self.raw[name]
+        return self.read[name]
+
     def take(self, name: str, kind: str | None = None) -> Converted:
         """Convert one column; one that is absent is all null."""
         if not self.has(name):
             return convert(
                 pl.Series(name, [None], dtype=pl.Null).new_from_index(0, self.n), kind or self.kinds.get(name, "text")
             )
-        found = convert(self.raw[name], kind or self.kinds.get(name, "text"), parse=self.chunk.parse)
+        found = convert(self.source(name), kind or self.kinds.get(name, "text"), parse=self.chunk.parse)
         is_logged_category = self.chunk.batch.format == "segment" and self.kinds.get(name) == "categorical"
         return without_nan(found) if is_logged_category else found
 
@@ -85,13 +92,13 @@ class _Work:
         """Convert one column whose bad values become null and are reported."""
         found = self.take(name, kind)
         if self.has(name) and (kind or self.kinds.get(name)) == "numeric":
-            lost = rounded(self.raw[name], found.values, parse=self.chunk.parse)
+            lost = rounded(self.source(name), found.values, parse=self.chunk.parse)
             if lost is not None:
                 self.rounded.append((self.sources.get(name, name), lost))
         for reason, mask in found.issues:
             self.issues.append((name, reason, mask))
         if name.startswith("f_") and (kind or self.kinds.get(name)) == "categorical":
-            raw = self.raw[name] if self.has(name) else None
+            raw = self.source(name) if self.has(name) else None
             spelled = merged_spellings(raw, found.values) if raw is not None and raw.dtype == pl.String else []
             self.merged += [(self.sources.get(name, name), told) for told in spelled]
         return found.values

@@ -72,9 +72,10 @@ def _exact(raw: pl.Series, doubles: pl.Series, parse: bool) -> pl.Series | None:
     """Whole numbers from 2^53 on and decimals, exactly; null in all other rows, None if there are none."""
     if raw.dtype.is_decimal():
         return raw
-    large = (doubles.abs() >= EXACT_UP_TO).fill_null(False)
-    if not large.any():
+    low, high = doubles.min(), doubles.max()
+    if not isinstance(low, float) or not isinstance(high, float) or -EXACT_UP_TO < low <= high < EXACT_UP_TO:
         return None
+    large = (doubles.abs() >= EXACT_UP_TO).fill_null(False)
     if raw.dtype.is_integer():
         whole = raw.cast(pl.Int128)
     elif raw.dtype == pl.String and parse:
