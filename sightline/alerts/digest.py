@@ -68,7 +68,7 @@ def of_monitor(spec: MonitorSpec, paths: MonitorPaths, now: datetime) -> Monitor
     -------
     MonitorDigest
     """
-    from sightline.commands.incidents import not_judged  # costs scipy
+    from sightline.alerts.unjudged import not_judged  # costs scipy
 
     found = MonitorDigest(spec.id, str(spec.alerts.budget))
     incidents = read_snapshot(paths, "incidents")
