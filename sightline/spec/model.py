@@ -421,6 +421,30 @@ class Alerts(Part):
     )
 
 
+class Evaluation(Part):
+    """What a candidate must show before it may take the champion's place (`sightline evaluate`)."""
+
+    margin: float | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "Loss of the primary metric that does not matter, in its units: half of the smallest effect that matters "
+            "is a good choice. Default 0.005 for metrics between 0 and 1, else 1 % of the champion's value."
+        ),
+    )
+    guardrails: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={},
+        description="Further metrics that must not suffer -> the loss that does not matter (`{precision: 0.01}`).",
+    )
+    segments: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Segments in which the primary metric must not suffer by more than its margin either: `region=EU`, or "
+            "`region` for each of its values."
+        ),
+    )
+
+
 class Freshness(Part):
     """Deadlines on the clock; defaults follow the schedule and the expected label delay."""
 
@@ -455,6 +479,7 @@ class MonitorSpec(Part):
     metrics: tuple[CustomMetric, ...] = ()
     alerts: Alerts = Alerts()
     freshness: Freshness = Freshness()
+    evaluation: Evaluation = Evaluation()
     importance: dict[str, float] = Field(
         default={},
         description=(

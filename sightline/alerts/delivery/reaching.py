@@ -17,16 +17,14 @@ from sightline.spec.routes import RECORD, Channel, Routes
 Reach = Callable[[Home, Routes, Channel, Message, float], Outcome]
 
 
-def reach(home: Home, routes: Routes, message: Message, *, timeout: float) -> Outcome:
-    """Bring a message to its channel.
+def reach(home: Home, routes: Routes, message: Message) -> Outcome:
+    """Bring a message to its channel, within the channel's `timeout`.
 
     Parameters
     ----------
     home : Home
     routes : Routes
     message : Message
-    timeout : float
-        Seconds at most; the channel's own limit holds too.
 
     Returns
     -------
@@ -39,7 +37,7 @@ def reach(home: Home, routes: Routes, message: Message, *, timeout: float) -> Ou
     if channel is None:
         return Outcome("alerts/routes.yaml names no such channel any more")
     try:
-        return KINDS[channel.kind](home, routes, channel, message, min(timeout, channel.timeout.total_seconds()))
+        return KINDS[channel.kind](home, routes, channel, message, channel.timeout.total_seconds())
     except SightlineError as error:
         return Outcome(f"{error.what} ({error.where})")
 

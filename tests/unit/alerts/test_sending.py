@@ -249,6 +249,8 @@ def test_a_dead_endpoint_holds_a_run_up_by_seconds(tmp_path, monkeypatch):
         spec = find_monitor(home, "churn")
         start = time.monotonic()
         said = tell(home, spec, home.monitor("churn"))
-        assert time.monotonic() - start < 4.0 and "the channel ops did not take a message: no answer within 1 s" in said
+        assert time.monotonic() - start < 4.0 and said.startswith(
+            "alerts are not delivered yet: a channel does not answer"
+        )
     make_home(tmp_path, "chanels: {}")
     assert "unknown key 'chanels'" in tell(home, spec, home.monitor("churn"))
