@@ -19,6 +19,10 @@ CONCEPT, CONFIRMED, BY_SCORE, COVARIATE, SLICE = 0.50, 0.72, 0.45, 0.28, 0.73
 CALIBRATED = "calibration_bias"
 
 LEAST_FRESH = 3
+LASTS = 1.0
+"""Standard errors by which the windows after an incident opened must lie on the same side: else it was chance, or has
+passed without a trace."""
+
 REAL_AT = 0.03
 """P-value of all of them together. They are apart from the tests of inputs and segments: that quality moved is what an
 incident of quality says, and the question is why."""
@@ -74,7 +78,9 @@ def moved_quality(case: Case) -> MovedQuality | None:
     if not tried:
         return None
     best = min(tried, key=lambda item: item.p_value)
-    return replace(best, p_value=min(1.0, len(tried) * best.p_value))
+    later = [item for item in tried if item.metric == best.metric and item.first == fresh[0]]
+    is_back = any(item.move.z * np.sign(best.move.z) < LASTS for item in later)
+    return replace(best, p_value=1.0 if is_back else min(1.0, len(tried) * best.p_value))
 
 
 def causes(case: Case, found: MovedQuality, *, inputs_moved: bool) -> Iterator[Cause]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sightline.alerts.causes.case import Cause
+from sightline.alerts.causes.case import Cause, Quality
 from sightline.alerts.causes.rank import rank
 from tests.support.acceptance import check
-from tests.support.causes import Kind, draw
+from tests.support.causes import DAY, Kind, draw
 from tests.support.measured import record
 
 SECTION = "Causes"
@@ -75,3 +76,30 @@ def nothing(runs: int, seed: int) -> None:
     measured = {kind: n / runs for kind, n in found.items()}
     record("no_cause", "of null data no cause is found in 0.88 or more", measured, runs, SECTION)
     check(failures, runs, 0.12, dict(found))
+
+
+def test_of_the_worst_days_of_a_quiet_month_no_cause_is_found():
+    """A false alarm is no chance day but the one that looked worst: what comes after it tells."""
+    worst_days(10, seed=925)
+
+
+@pytest.mark.full
+def test_of_the_worst_days_of_a_quiet_month_no_cause_is_found_in_full():
+    worst_days(120, seed=926)
+
+
+def worst_days(runs: int, seed: int) -> None:
+    found: Counter[str] = Counter()
+    stream = "model_quality/calibration_bias"
+    for run in range(runs):
+        case = draw(np.random.default_rng([seed, run]), "none", stream).case
+        rows = case.evidence.filter(stream=stream).sort("window_start")
+        error, days = rows["value"].to_numpy(), rows["window_start"].to_list()
+        first = range(12, len(error) - 8)
+        began = days[max(first, key=lambda i: abs(error[i : i + 3].mean() - error[:i].mean()))]
+        joined = began + 2 * DAY
+        quality = Quality("calibration_bias", began, joined, min(joined + 10 * DAY, days[-1]))
+        found[rank(replace(case, began=began, opened=joined, quality=quality))[0].kind] += 1
+    measured = {kind: n / runs for kind, n in found.items()}
+    record("no_cause_worst_days", "of null data no cause is found in 0.88 or more", measured, runs, SECTION)
+    check(runs - found["none"], runs, 0.12, dict(found))
