@@ -72,6 +72,8 @@ class ReferenceData:
         Labels of a file that cannot be read, such as neither class; a missing one is none of them.
     rounding : mapping of str to set of str
         What 64-bit floats do to a column of the user's (`sightline.lake.intake.rounding`).
+    has_ids : bool
+        The rows of a file have ids of their own, not just numbers.
     select : callable
         SQL select list -> frame of all rows (thinned), labels joined only if asked for.
     is_file : bool
@@ -88,6 +90,7 @@ class ReferenceData:
     frame: pl.DataFrame | None = None
     n_bad_labels: int = 0
     rounding: Mapping[str, set[str]] = field(default_factory=dict[str, set[str]])
+    has_ids: bool = True
 
     def column(self, role: ColumnRole) -> pl.DataFrame:
         """``value`` as the column is judged (text by length, embedding by norm) and ``bucket``.
@@ -189,17 +192,34 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
     SightlineError
         The file is missing, unreadable, or lacks a column that the spec names.
     """
-    file = home.root / (spec.reference.path or "")
-    raw, is_text = _read(file, {name: feature.kind for name, feature in spec.columns.features.items()})
+    path = spec.reference.path or ""
+    return rows_of_file(spec, home.root / path, path)
+
+
+def rows_of_file(spec: MonitorSpec, file: Path, name: str, what: str = "reference") -> ReferenceData:
+    """As `file_data`, of any file or folder.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    file : Path
+        Parquet, CSV, NDJSON or a folder of them.
+    name : str
+        What the file is called in words.
+    what : str, default "reference"
+        What its rows are.
+    """
+    raw, is_text = _read(file, {column: feature.kind for column, feature in spec.columns.features.items()}, what)
     spec = spec.model_copy(update={"start": EPOCH})  # reference rows may be older than the first window
-    batch = Batch("reference", "inferences", str(spec.reference.path), "parquet", "", 0, datetime.now(UTC))
+    batch = Batch(what, "inferences", name, "parquet", "", 0, datetime.now(UTC))
+    has_ids = spec.columns.prediction_id in raw.columns
     raw = _with_identity(spec, raw)
     numbers = pl.int_range(len(raw), dtype=pl.Int64, eager=True).alias("row_number")
     names = {role.name: role.column for role in roles(spec, "inferences")}
     lacking = [column for name, column in names.items() if column not in raw.columns and name[:2] in ("f_", "p_")]
     if lacking:
         raise SightlineError(
-            f"the reference file has no column {lacking[0]!r}", where=str(file), fix=nearest(lacking[0], raw.columns)
+            f"the {what} file has no column {lacking[0]!r}", where=str(file), fix=nearest(lacking[0], raw.columns)
         )
     inputs = raw.select(pl.col(column).alias(name) for name, column in names.items() if column in raw.columns)
     done = normalize(spec, Chunk(batch, inputs.with_columns(numbers), is_text, _no_payload))
@@ -209,7 +229,7 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
         labels = raw.select(
             pl.col(names["prediction_id"]).alias("prediction_id"), pl.col(spec.labels.column).alias("label")
         )
-        label_batch = Batch("reference", "labels", batch.path, "parquet", "", 0, batch.received_at)
+        label_batch = Batch(what, "labels", batch.path, "parquet", "", 0, batch.received_at)
         read = normalize(spec, Chunk(label_batch, labels.with_columns(numbers), is_text, _no_payload))
         bad = [part.filter(pl.col("reason").is_in(BAD_LABELS)) for part in read.quarantine]
         n_bad = sum(part.height for part in bad)
@@ -236,7 +256,7 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
             return con.sql(f"SELECT {items} FROM reference_rows WHERE {condition}").pl()  # noqa: S608 (all quoted)
 
     return ReferenceData(
-        f"file {spec.reference.path}",
+        f"file {name}",
         len(frame),
         0,
         n_labelled,
@@ -246,6 +266,7 @@ def file_data(spec: MonitorSpec, home: Home) -> ReferenceData:
         frame=frame,
         n_bad_labels=n_bad,
         rounding=_roundings(done.quarantine),
+        has_ids=has_ids,
     )
 
 
@@ -253,17 +274,18 @@ def _no_payload(rows: Sized) -> list[str]:
     return ["{}"] * len(rows)
 
 
-def _read(file: Path, kinds: dict[str, FeatureKind]) -> tuple[pl.DataFrame, bool]:
+def _read(file: Path, kinds: dict[str, FeatureKind], what: str) -> tuple[pl.DataFrame, bool]:
     """All columns of a file, or of a folder of files, and whether they are text (CSV)."""
     form = format_of(file.name)
     if file.is_dir():
         try:
-            return read_table(file, "reference", kinds=kinds).frame, False
+            return read_table(file, what, kinds=kinds).frame, False
         except ValueError as error:
-            reason = str(error).removeprefix("reference: ")
-            raise SightlineError(f"the reference cannot be read: {reason}", where=str(file)) from error
+            reason = str(error).removeprefix(f"{what}: ")
+            raise SightlineError(f"the {what} cannot be read: {reason}", where=str(file)) from error
     if not file.is_file():
-        raise SightlineError("the reference file does not exist", where=str(file), fix="correct reference.path")
+        fix = "correct reference.path" if what == "reference" else "give the path of a file that is there"
+        raise SightlineError(f"the {what} file does not exist", where=str(file), fix=fix)
     try:
         if form == "parquet":
             return pl.read_parquet(file, glob=False, hive_partitioning=False), False
@@ -274,9 +296,9 @@ def _read(file: Path, kinds: dict[str, FeatureKind]) -> tuple[pl.DataFrame, bool
             return pl.read_ndjson(file, infer_schema_length=None), False
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SightlineError(f"the reference file cannot be read: {reason}", where=str(file)) from error
+        raise SightlineError(f"the {what} file cannot be read: {reason}", where=str(file)) from error
     raise SightlineError(
-        "the reference file has no known format",
+        f"the {what} file has no known format",
         where=str(file),
         fix="use Parquet, CSV or NDJSON (.parquet, .csv, .ndjson)",
     )

@@ -46,7 +46,14 @@ def quality_aggregates(
     """
     if data.frame is None:
         raise ValueError("quality_aggregates: the data are not those of a file")
-    rows = _outcomes(spec, data.frame).filter(pl.col("actual_class").is_not_null() | pl.col("outcome").is_not_null())
+    return aggregates_of(spec, data.frame, segments, prediction)
+
+
+def aggregates_of(
+    spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame, prediction: ColumnProfile | None = None
+) -> dict[str, pl.DataFrame]:
+    """As `quality_aggregates`, of rows in lake columns with ``bucket``, ``label_class`` and ``label_value``."""
+    rows = _outcomes(spec, frame).filter(pl.col("actual_class").is_not_null() | pl.col("outcome").is_not_null())
     parts = [rows.with_columns(segment=pl.lit("all"))]
     for name in spec.columns.segments:
         known = segments.filter(pl.col("segment_column") == name)["value"]

@@ -1,0 +1,239 @@
+"""Champion against challenger from aggregates: every metric of the task in every segment, on the same rows or not.
+
+References
+----------
+Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 11. Welch (1947), Biometrika 34:28.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import stdtr
+
+from metrics_py.intervals import N_BUCKETS, N_SEGMENT_BUCKETS, jackknife, t_quantile
+from metrics_py.quality.aggregates import available_needs, name_aggregates, spread
+from metrics_py.quality.champion import PairedDifference, paired_difference
+from metrics_py.quality.definition import QualityMetric
+from metrics_py.quality.metrics import BY_TASK, custom_metric
+
+FloatArray = NDArray[np.float64]
+Tables = Mapping[str, pl.DataFrame]
+MODELS = ("champion", "challenger")
+TABLES = ("confusion", "score_bins", "sums", "custom")
+SCHEMA = pl.Schema(
+    {
+        "segment": pl.String,
+        "metric": pl.String,
+        "direction": pl.String,
+        "champion": pl.Float64,
+        "challenger": pl.Float64,
+        "difference": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+        "p_value": pl.Float64,
+        "n_champion": pl.Int64,
+        "n_challenger": pl.Int64,
+        "status": pl.String,
+        "reason": pl.String,
+    }
+)
+
+
+def differences(
+    champion: Tables,
+    challenger: Tables,
+    *,
+    task: str,
+    positive: str = "1",
+    paired: bool = True,
+    min_labels: int = 100,
+    exact: tuple[pl.DataFrame, pl.DataFrame] | None = None,
+) -> pl.DataFrame:
+    """Challenger minus champion of every metric that the aggregates allow, by segment.
+
+    Parameters
+    ----------
+    champion, challenger : mapping of str to DataFrame
+        ``confusion, score_bins, sums, custom`` as `metrics_py.quality.table.quality_table` takes them, each with
+        ``segment``; one that is absent or empty is left out.
+    task : str
+        As of `quality_table`.
+    positive : str, default "1"
+        The positive class (binary).
+    paired : bool, default True
+        Both judged the same rows, in the same buckets.
+    min_labels : int, default 100
+        Fewer rows of either model: ``insufficient_data``.
+    exact : tuple of DataFrame, optional
+        ``segment, metric, value`` of the raw scores of both models; where both have one they replace the binned values,
+        and the interval moves along.
+
+    Returns
+    -------
+    DataFrame
+        ``segment, metric, direction, champion, challenger, difference, ci_low, ci_high, p_value, n_champion,
+        n_challenger, status, reason``, segment 'all' first. The interval is two-sided, 95 %.
+
+    Raises
+    ------
+    ValueError
+        As `quality_table`.
+
+    Notes
+    -----
+    On the same rows: the delete-one-bucket jackknife of the difference (`paired_difference`), for which rows of one
+    entity may depend on each other. On different rows: both jackknives, the variances added, t with Satterthwaite's
+    degrees of freedom; the two sets must then be independent of each other.
+    """
+    found = [pl.DataFrame(schema=SCHEMA)]
+    segments = sorted({name for tables in (champion, challenger) for t in tables.values() for name in t["segment"]})
+    for segment in sorted(segments, key=lambda name: (name != "all", name)):
+        own = [{name: t.filter(pl.col("segment") == segment) for name, t in m.items()} for m in (champion, challenger)]
+        n_buckets = N_BUCKETS if segment == "all" else N_SEGMENT_BUCKETS
+        rows = _of_segment(own, task, positive, n_buckets, paired=paired, min_labels=min_labels)
+        found.append(pl.DataFrame(rows, schema=SCHEMA, orient="row").with_columns(segment=pl.lit(segment)))
+    table = pl.concat(found)
+    return table if exact is None else _at_exact_values(table, *exact)
+
+
+def _of_segment(
+    models: Sequence[Tables], task: str, positive: str, n_buckets: int, *, paired: bool, min_labels: int
+) -> list[dict[str, Any]]:
+    arrays, custom = zip(*(_arrays(tables, task, positive, n_buckets) for tables in _same_classes(models)), strict=True)
+    rows: list[dict[str, Any]] = []
+    for metric in BY_TASK[task]:
+        if all(set(metric.needs) <= have for _, have in arrays):
+            rows.append(_row(metric, [a for a, _ in arrays], paired=paired, min_labels=min_labels))
+    for name in sorted(set(custom[0]) & set(custom[1])):
+        own = [each[name] for each in custom]
+        rows.append(_row(custom_metric(name), own, paired=paired, min_labels=min_labels))
+    return rows
+
+
+def _same_classes(models: Sequence[Tables]) -> list[dict[str, pl.DataFrame]]:
+    """Tables of both models with the classes of either: a class that one never decides for is a class of both."""
+    found: list[dict[str, pl.DataFrame]] = [dict(tables) for tables in models]
+    for name, columns in (("confusion", ("predicted_class", "actual_class")), ("score_bins", ("class_name",))):
+        tables = [each[name] for each in found if name in each]
+        if len(tables) < 2:
+            continue
+        known = pl.concat([t[c].cast(pl.String) for t in tables for c in columns]).drop_nulls().unique().sort()
+        for each in found:
+            padding = dict.fromkeys(columns, known)
+            zero = pl.DataFrame(padding).with_columns(bucket=pl.lit(0, pl.Int32), n=pl.lit(0, pl.Int64))
+            if name == "score_bins":
+                zero = zero.with_columns(score_bin=pl.lit(0, pl.Int32), is_positive=pl.lit(value=False))
+            each[name] = pl.concat([each[name], zero], how="diagonal_relaxed")
+    return found
+
+
+def _arrays(
+    tables: Tables, task: str, positive: str, n_buckets: int
+) -> tuple[tuple[dict[str, FloatArray], set[str]], dict[str, dict[str, FloatArray]]]:
+    """Aggregates of one model by bucket, shape (1, buckets, ...): those of the metrics, and those of its own ones."""
+    present = {
+        name: tables[name].with_columns(_group=pl.lit(0, pl.Int64))
+        for name in TABLES
+        if name in tables and not tables[name].is_empty()
+    }
+    cells = spread(present, task, positive, n_buckets)
+    dense = {name: each.dense(0, 1, n_buckets) for name, each in cells.items()}
+    custom: dict[str, dict[str, FloatArray]] = {}
+    if "custom" in dense:
+        names = present["custom"]["metric"].cast(pl.String).unique().sort()
+        for k, name in enumerate(names):
+            custom[name] = {"sum_value": dense["custom"][..., k, 0], "n": dense["custom"][..., k, 1]}
+    return (name_aggregates(dense, task), available_needs(cells)), custom
+
+
+def _row(
+    metric: QualityMetric, models: Sequence[dict[str, FloatArray]], *, paired: bool, min_labels: int
+) -> dict[str, Any]:
+    names = sorted(set(models[0]) & set(models[1]))
+    aggregates = [[each[name][0] for name in names] for each in models]
+    n_champion, n_challenger = (_n_rows(metric, each) for each in models)
+
+    def statistic(*arrays: FloatArray) -> FloatArray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(metric.value(dict(zip(names, arrays, strict=True))), dtype=float)
+
+    compared = _paired if paired else _independent
+    found = compared(statistic, aggregates, min(n_champion, n_challenger))
+    status, reason = found.status, found.reason
+    if min(n_champion, n_challenger) < min_labels:
+        status, reason = "insufficient_data", f"{min(n_champion, n_challenger)} labelled rows, {min_labels} needed"
+    is_known = status == "ok"
+    return {
+        "metric": metric.name,
+        "direction": metric.direction,
+        "champion": found.champion,
+        "challenger": found.challenger,
+        "difference": found.difference,
+        "ci_low": found.ci_low if is_known else None,
+        "ci_high": found.ci_high if is_known else None,
+        "p_value": found.p_value if is_known else None,
+        "n_champion": n_champion,
+        "n_challenger": n_challenger,
+        "status": status,
+        "reason": reason,
+    }
+
+
+def _n_rows(metric: QualityMetric, arrays: dict[str, FloatArray]) -> int:
+    """Rows behind a metric, of whatever it reads."""
+    match metric.needs[0]:
+        case "confusion":
+            return int(arrays["confusion"].sum())
+        case "scores":
+            classes = max(1, int(np.prod(arrays["positives"].shape[2:-1])))
+            return int((arrays["positives"].sum() + arrays["negatives"].sum()) / classes)
+        case needs:
+            return int(arrays[needs].sum())
+
+
+def _paired(statistic: Any, aggregates: Sequence[Sequence[FloatArray]], n: int) -> PairedDifference:
+    return paired_difference(statistic, aggregates[0], aggregates[1], n=n)
+
+
+def _independent(statistic: Any, aggregates: Sequence[Sequence[FloatArray]], n: int) -> PairedDifference:
+    """Difference of two sets of rows that have nothing to do with each other."""
+    found = [jackknife(statistic, *(a[None] for a in model)) for model in aggregates]
+    old, new = (float(each.value[0]) for each in found)
+    known = [value if np.isfinite(value) else None for value in (old, new)]
+    if None in known:
+        whose = MODELS[known.index(None)]
+        reason = f"the metric of the {whose} is undefined on its rows"
+        return PairedDifference(known[0], known[1], None, None, None, None, n, "insufficient_data", reason)
+    variances = np.array([float(each.standard_error[0]) ** 2 for each in found])
+    degrees = np.array([float(each.degrees_of_freedom[0]) for each in found])
+    if not (np.isfinite(variances).all() and variances.sum() > 0):
+        reason = "the metrics are the same without each bucket of entities: that does not say how precise they are"
+        return PairedDifference(old, new, new - old, None, None, None, n, "insufficient_data", reason)
+    freedom = float(variances.sum() ** 2 / (variances**2 / degrees).sum())
+    error = float(np.sqrt(variances.sum()))
+    half = float(t_quantile(freedom)) * error
+    p_value = float(2 * stdtr(freedom, -abs(new - old) / error))
+    return PairedDifference(old, new, new - old, new - old - half, new - old + half, p_value, n)
+
+
+def _at_exact_values(table: pl.DataFrame, champion: pl.DataFrame, challenger: pl.DataFrame) -> pl.DataFrame:
+    """Values of the scores themselves in the place of binned ones; the interval of the difference moves along."""
+    keys = ["segment", "metric"]
+    for name, values in zip(MODELS, (champion, challenger), strict=True):
+        own = values.select(*keys, pl.col("value").alias(f"exact_{name}"))
+        table = table.join(own, on=keys, how="left", maintain_order="left")
+    exact = pl.col("exact_challenger") - pl.col("exact_champion")
+    known = exact.is_not_null() & pl.col("difference").is_not_null()
+    by = pl.when(known).then(exact - pl.col("difference")).otherwise(0.0)
+    return table.with_columns(
+        champion=pl.when(known).then("exact_champion").otherwise("champion"),
+        challenger=pl.when(known).then("exact_challenger").otherwise("challenger"),
+        difference=pl.col("difference") + by,
+        ci_low=pl.col("ci_low") + by,
+        ci_high=pl.col("ci_high") + by,
+    ).select(table.columns[: len(SCHEMA)])

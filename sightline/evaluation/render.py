@@ -1,0 +1,196 @@
+"""An evaluation as a table, Markdown, JSON or JUnit XML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+import polars as pl
+
+from metrics_py.evaluation.verdict import Criterion
+from metrics_py.wording import number
+from sightline.evaluation.run import Evaluation
+
+WORDS = {
+    "superior": "superior: may take the champion's place",
+    "non_inferior": "not inferior: may take the champion's place",
+    "inferior": "inferior: keep the champion",
+    "cannot_tell": "cannot tell: keep the champion for now",
+}
+SHOWN_SEGMENTS = 20
+HEADS = ("metric", "champion", "challenger", "difference (95 %)", "better is", "knows no input", "rows")
+
+
+def to_table(found: Evaluation) -> str:
+    """For people, in a terminal."""
+    lines = [
+        f"{found.monitor}: candidate {found.version} ({found.candidate}) against {found.compared.source}",
+        f"verdict: {WORDS[found.verdict.outcome]}",
+        f"  {found.verdict.reason}",
+        "",
+        "Criteria (all must hold)",
+        *_aligned([("criterion", "difference (95 %)", "margin", "outcome"), *map(_criterion, found.verdict.criteria)]),
+        "",
+        _how(found),
+        *_aligned([HEADS, *(_row(row) for row in _of(found, "all"))]),
+    ]
+    weakest = _weakest(found)
+    if weakest:
+        lines += ["", f"{found.primary} by segment, where the challenger loses most first"]
+        lines += _aligned([("segment", *HEADS[1:4], "rows"), *(_segment(row) for row in weakest)])
+    lines += [f"note: {note}" for note in found.notes]
+    return "\n".join(lines)
+
+
+def to_markdown(found: Evaluation) -> str:
+    """A model card: facts only."""
+    lines = [
+        f"# {_md(found.monitor)}: candidate {_md(found.version)}",
+        "",
+        f"**Verdict: {WORDS[found.verdict.outcome]}.** {_md(found.verdict.reason)}",
+        "",
+        f"Evaluated on {_md(found.candidate)} against {_md(found.compared.source)}. {_how(found)}",
+        "",
+        *_md_table([("criterion", "difference (95 %)", "margin", "outcome"), *map(_criterion, found.verdict.criteria)]),
+        "",
+        *_md_table([HEADS, *(_row(row) for row in _of(found, "all"))]),
+    ]
+    weakest = _weakest(found)
+    if weakest:
+        lines += ["", f"## {_md(found.primary)} by segment", ""]
+        lines += _md_table([("segment", *HEADS[1:4], "rows"), *(_segment(row) for row in weakest)])
+    if found.notes:
+        lines += ["", "## Notes", "", *(f"- {_md(note)}" for note in found.notes)]
+    return "\n".join([*lines, ""])
+
+
+def to_json(found: Evaluation) -> str:
+    """All numbers; null where one is undefined."""
+    verdict = found.verdict
+    return json.dumps(
+        {
+            "monitor": found.monitor,
+            "version": found.version,
+            "candidate": found.candidate,
+            "champion": found.compared.source,
+            "how": found.compared.how,
+            "outcome": verdict.outcome,
+            "may_promote": verdict.may_promote,
+            "reason": verdict.reason,
+            "more_rows": verdict.more_rows,
+            "primary": found.primary,
+            "criteria": [
+                {
+                    "name": c.name,
+                    "margin": c.margin,
+                    "direction": c.direction,
+                    "outcome": c.outcome,
+                    "more_rows": c.more_rows,
+                    "reason": c.reason,
+                    "difference": c.found.difference,
+                    "ci_low": c.found.ci_low,
+                    "ci_high": c.found.ci_high,
+                    "n": c.found.n,
+                }
+                for c in verdict.criteria
+            ],
+            "metrics": found.table.to_dicts(),
+            "notes": list(found.notes),
+        },
+        indent=1,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+
+
+def to_junit(found: Evaluation) -> str:
+    """One test case per criterion: what is inferior fails, what cannot be told is an error."""
+    criteria = found.verdict.criteria
+    failures, errors = (sum(c.outcome == state for c in criteria) for state in ("inferior", "cannot_tell"))
+    counts = {"tests": str(len(criteria)), "failures": str(failures), "errors": str(errors)}
+    suite = ElementTree.Element("testsuite", {"name": _xml(f"{found.monitor} {found.version}"), **counts})
+    for c in criteria:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": _xml(found.monitor), "name": _xml(c.name)})
+        if c.outcome in ("inferior", "cannot_tell"):
+            kind = "failure" if c.outcome == "inferior" else "error"
+            ElementTree.SubElement(case, kind, {"message": _xml(f"{_difference_of(c)}: {c.reason}")})
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def _how(found: Evaluation) -> str:
+    n = len(found.compared.challenger)
+    if found.compared.how == "paired":
+        return f"On the same {n:,} labelled rows; rows of one entity may depend on each other."
+    return f"On {n:,} labelled rows of the candidate and {len(found.compared.champion):,} others of the champion."
+
+
+def _of(found: Evaluation, segment: str) -> list[dict[str, Any]]:
+    rows = found.table.filter(segment=segment).to_dicts()
+    return sorted(rows, key=lambda row: row["metric"] != found.primary)
+
+
+def _weakest(found: Evaluation) -> list[dict[str, Any]]:
+    sign = pl.when(pl.col("direction") == "lower_is_better").then(-1.0).otherwise(1.0)
+    own = found.table.filter(pl.col("segment") != "all", metric=found.primary)
+    return own.sort(pl.col("difference") * sign, nulls_last=True).head(SHOWN_SEGMENTS).to_dicts()
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    better = {"higher_is_better": "higher", "lower_is_better": "lower"}.get(row["direction"], "-")
+    return (
+        row["metric"],
+        number(row["champion"]),
+        number(row["challenger"]),
+        _difference(row),
+        better,
+        number(row["trivial"]),
+        f"{min(row['n_champion'], row['n_challenger']):,}",
+    )
+
+
+def _segment(row: dict[str, Any]) -> tuple[str, ...]:
+    n = f"{min(row['n_champion'], row['n_challenger']):,}"
+    return row["segment"], number(row["champion"]), number(row["challenger"]), _difference(row), n
+
+
+def _criterion(c: Criterion) -> tuple[str, ...]:
+    return c.name, _difference_of(c), f"{c.margin:g}", c.outcome.replace("_", " ")
+
+
+def _difference_of(c: Criterion) -> str:
+    return _spelled(c.found.difference, c.found.ci_low, c.found.ci_high, c.found.reason)
+
+
+def _difference(row: dict[str, Any]) -> str:
+    return _spelled(row["difference"], row["ci_low"], row["ci_high"], row["reason"])
+
+
+def _spelled(value: float | None, low: float | None, high: float | None, reason: str | None) -> str:
+    if value is None or low is None or high is None:
+        return reason or "not defined"
+    return f"{value:+.4g} ({low:+.3g} to {high:+.3g})"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _md_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *body = [[_md(cell) for cell in row] for row in rows]
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
+
+
+def _md(text: str) -> str:
+    for sign in "\\`*_{}[]<>#|":
+        text = text.replace(sign, f"\\{sign}" if sign not in "<>" else {"<": "&lt;", ">": "&gt;"}[sign])
+    return " ".join(text.split())
+
+
+def _xml(text: str) -> str:
+    return "".join(c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" else "�" for c in text)

@@ -1,0 +1,304 @@
+"""One evaluation: the candidate against the champion, the reference's trivial answer and the margins of the monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+
+from metrics_py.evaluation.differences import differences
+from metrics_py.evaluation.verdict import EvaluationVerdict, judge
+from metrics_py.quality.areas import exact_values
+from metrics_py.quality.champion import Direction, PairedDifference
+from metrics_py.quality.metrics import quality_metric
+from metrics_py.quality.table import quality_table
+from sightline.errors import SightlineError, nearest
+from sightline.evaluation.rows import (
+    Candidate,
+    Compared,
+    compared_with_file,
+    compared_with_production,
+    labelled,
+    read_candidate,
+)
+from sightline.home import MonitorPaths
+from sightline.results.learnt_delays import with_learnt_delays
+from sightline.spec import plan
+from sightline.spec.model import MonitorSpec
+from sightline.warehouse.reference import TOP_SEGMENTS, load_reference
+from sightline.warehouse.reference_quality import aggregates_of
+from sightline.warehouse.settings import negative_class
+
+MARGIN, RELATIVE_MARGIN = 0.005, 0.01
+"""Loss that does not matter where the file names none: of metrics between 0 and 1; of others as a share of it."""
+BY = ("segment",)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found of a candidate.
+
+    Attributes
+    ----------
+    monitor, version, candidate : str
+        Of which monitor, which version, from which file.
+    compared : Compared
+        The rows.
+    table : DataFrame
+        `metrics_py.evaluation.differences.SCHEMA`, and ``trivial``: the value of an answer that knows no input.
+    verdict : EvaluationVerdict
+    primary : str
+        The metric that decides.
+    notes : tuple of str
+        What should be known.
+    """
+
+    monitor: str
+    version: str
+    candidate: str
+    compared: Compared
+    table: pl.DataFrame
+    verdict: EvaluationVerdict
+    primary: str
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    file: Path,
+    version: str,
+    *,
+    now: datetime,
+    champion: str | None = None,
+    against: Path | None = None,
+) -> Evaluation:
+    """Judge a scored, labelled evaluation set of a candidate.
+
+    Parameters
+    ----------
+    spec, paths
+        The monitor: the same definitions that judge production.
+    file : Path
+        Parquet, CSV or NDJSON with the monitor's columns.
+    version : str
+        What the candidate is called.
+    now : datetime
+        Decides whose labels are due.
+    champion : str, optional
+        Model version in production to compare with.
+    against : Path, optional
+        Scored file of the champion instead.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    SightlineError
+        The file cannot be read, no row has a label, the monitor has no metric that decides, or a margin or guardrail
+        names what there is not.
+    """
+    spec = with_learnt_delays(spec, paths)
+    primary = plan.primary_metric(spec)
+    if spec.labels is None or primary is None:
+        fix = "declare `labels`, and a score or prediction"
+        raise SightlineError(f"{spec.id} has no metric of quality, so no candidate can be judged", fix=fix)
+    candidate = read_candidate(spec, file)
+    if against is not None:
+        compared = compared_with_file(spec, candidate, read_candidate(spec, against), against.name)
+    else:
+        compared = compared_with_production(spec, paths, candidate, champion, now)
+    if compared.challenger.is_empty():
+        fix = f"the column {spec.labels.column!r} holds the truth"
+        raise SightlineError("no row of the candidate has a label", where=str(file), fix=fix)
+    segments = _segments(spec, paths, compared.challenger)
+    tables = [aggregates_of(spec, frame, segments) for frame in (compared.champion, compared.challenger)]
+    table = _differences(spec, tables, paired=compared.how == "paired")
+    table = _with_trivial(spec, table, compared.challenger)
+    verdict = _verdict(spec, table, primary)
+    notes = (*_of_candidate(candidate), *compared.notes, *_left_out(spec))
+    return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes)
+
+
+def _segments(spec: MonitorSpec, paths: MonitorPaths, frame: pl.DataFrame) -> pl.DataFrame:
+    """Segments with a name: those of the reference, else the most frequent ones of the candidate's rows."""
+    reference = load_reference(paths)
+    if reference is not None:
+        return reference.segments
+    parts = [pl.DataFrame(schema={"segment_column": pl.String, "value": pl.String})]
+    for name in spec.columns.segments:
+        top = frame[f"g_{name}"].drop_nulls().value_counts(sort=True).head(TOP_SEGMENTS)
+        parts.append(top.select(segment_column=pl.lit(name), value=f"g_{name}"))
+    return pl.concat(parts)
+
+
+def _tables(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    names = {
+        "confusion": "confusion",
+        "score_label_bins": "score_bins",
+        "quality_sums": "sums",
+        "custom_sums": "custom",
+    }
+    return {name: tables[mart] for mart, name in names.items() if not tables[mart].is_empty()}
+
+
+def _exact(spec: MonitorSpec, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    if spec.model.task not in ("binary_classification", "multiclass_classification"):
+        return pl.DataFrame(schema={"segment": pl.String, "metric": pl.String, "value": pl.Float64})
+    return exact_values(tables["score_areas"], BY, spec.model.task)
+
+
+def _differences(spec: MonitorSpec, tables: list[dict[str, pl.DataFrame]], *, paired: bool) -> pl.DataFrame:
+    table = differences(
+        *(_tables(each) for each in tables),
+        task=spec.model.task,
+        positive=spec.positive_class,
+        paired=paired,
+        min_labels=spec.quality.min_labels,
+        exact=(_exact(spec, tables[0]), _exact(spec, tables[1])),
+    )
+    wanted = [*plan.quality_metrics(spec), *table.filter(pl.col("metric") == "business_value")["metric"]]
+    return table.filter(pl.col("metric").is_in(wanted))
+
+
+def _with_trivial(spec: MonitorSpec, table: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The value of an answer that knows no input: the most frequent class, the share of positives, the mean."""
+    answers = _trivial(spec, rows)
+    known = _tables(
+        aggregates_of(spec, answers, pl.DataFrame(schema={"segment_column": pl.String, "value": pl.String}))
+    )
+    found = quality_table(
+        known.get("confusion"),
+        known.get("score_bins"),
+        known.get("sums"),
+        known.get("custom"),
+        task=spec.model.task,
+        positive=spec.positive_class,
+        min_labels=1,
+        by=BY,
+    )
+    whole = found.filter(segment="all").select("segment", "metric", trivial="value")
+    return table.join(whole, on=["segment", "metric"], how="left", maintain_order="left")
+
+
+def _trivial(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    if spec.model.task == "binary_classification":
+        share = cast("float", rows["label_value"].mean())
+        decided = spec.positive_class if share >= spec.quality.threshold else negative_class(spec)
+        return rows.with_columns(score=pl.lit(share), predicted_class=pl.lit(decided))
+    if spec.model.task == "multiclass_classification":
+        shares = {str(name): n / len(rows) for name, n in rows["label_class"].value_counts().iter_rows()}
+        most = max(sorted(shares), key=lambda name: shares[name])
+        scores = [pl.lit(shares.get(name, 0.0)).alias(f"p_{name}") for name in spec.columns.class_scores]
+        return rows.with_columns(*scores, predicted_class=pl.lit(most))
+    return rows.with_columns(prediction=pl.lit(cast("float", rows["label_value"].mean())))
+
+
+def _verdict(spec: MonitorSpec, table: pl.DataFrame, primary: str) -> EvaluationVerdict:
+    rules = spec.evaluation
+    found = _found(table, primary, "all")
+    direction = _direction(spec, primary)
+    margin = rules.margin if rules.margin is not None else default_margin(spec, primary, found.champion)
+    guardrails: dict[str, PairedDifference] = {}
+    margins: dict[str, float] = {}
+    directions: dict[str, Direction] = {}
+    for metric, own in rules.guardrails.items():
+        guardrails[metric] = _found(table, metric, "all")
+        margins[metric], directions[metric] = own, _direction(spec, metric)
+    for segment in _guarded(spec, table):
+        guardrails[f"{primary} | {segment}"] = _found(table, primary, segment)
+    return judge(
+        found,
+        guardrails,
+        margin=margin,
+        direction=direction,
+        margins=margins,
+        directions=directions,
+        name=primary,
+    )
+
+
+def default_margin(spec: MonitorSpec, metric: str, value: float | None) -> float:
+    """Loss of a metric that does not matter where the file names none.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    metric : str
+    value : float or None
+        Of the champion.
+    """
+    if quality_metric(metric, spec.model.task).scale in ("proportion", "unit", "skill"):
+        return MARGIN
+    return max(RELATIVE_MARGIN * abs(value or 0.0), 1e-12)
+
+
+def _direction(spec: MonitorSpec, metric: str) -> Direction:
+    own = {each.name: each.direction for each in spec.metrics}
+    found = own.get(metric) or quality_metric(metric, spec.model.task).direction
+    if found not in ("higher_is_better", "lower_is_better"):
+        fix = "choose a metric of which it is known which way is better"
+        raise SightlineError(f"{metric} cannot decide about a candidate: no direction of it is better", fix=fix)
+    return found
+
+
+def _guarded(spec: MonitorSpec, table: pl.DataFrame) -> list[str]:
+    """Segments that must not suffer: `column=value`, or all of a column."""
+    known: list[str] = table.filter(pl.col("segment") != "all")["segment"].unique(maintain_order=True).to_list()
+    found: list[str] = []
+    for wanted in spec.evaluation.segments:
+        own = [name for name in known if name == wanted or name.partition("=")[0] == wanted]
+        if not own:
+            raise SightlineError(
+                f"the guardrail {wanted!r} is no segment of the candidate's rows",
+                where="evaluation.segments",
+                fix=nearest(wanted, known) if known else "name it under columns.segments",
+            )
+        found += own
+    return list(dict.fromkeys(found))
+
+
+def _found(table: pl.DataFrame, metric: str, segment: str) -> PairedDifference:
+    rows = table.filter(metric=metric, segment=segment)
+    if rows.is_empty():
+        names = table["metric"].unique().sort().to_list()
+        if metric in names:
+            reason = f"no row of {segment}"
+            return PairedDifference(None, None, None, None, None, None, 0, "insufficient_data", reason)
+        raise SightlineError(
+            f"{metric!r} is no metric that the candidate's rows have",
+            where="evaluation",
+            fix=nearest(metric, names) if names else "no metric can be computed from these rows",
+        )
+    row: dict[str, Any] = rows.row(0, named=True)
+    names = ("champion", "challenger", "difference", "ci_low", "ci_high", "p_value", "reason")
+    n = min(row["n_champion"], row["n_challenger"])
+    status = "ok" if row["status"] == "ok" else "insufficient_data"
+    return PairedDifference(n=n, status=status, **{name: row[name] for name in names})
+
+
+def _of_candidate(candidate: Candidate) -> list[str]:
+    told: list[str] = []
+    if candidate.n_rejected:
+        told.append(f"{candidate.n_rejected:,} rows of the candidate could not be read and are left out")
+    if candidate.n_bad_labels:
+        told.append(
+            f"{candidate.n_bad_labels:,} labels of the candidate could not be read: their rows count as unlabelled"
+        )
+    if candidate.n_repeated:
+        told.append(f"{candidate.n_repeated:,} rows of the candidate repeat another one and count once")
+    n = len(candidate.frame) - len(labelled(candidate.frame))
+    if n and n < len(candidate.frame):
+        told.append(f"{n:,} rows of the candidate have no label of their own")
+    return told
+
+
+def _left_out(spec: MonitorSpec) -> list[str]:
+    names = [metric.name for metric in spec.metrics if metric.needs_label]
+    return [f"metrics of your own are not compared: {', '.join(names)}"] if names else []
