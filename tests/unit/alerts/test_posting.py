@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import runpy
 import socket
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -201,3 +203,14 @@ def test_retry_after(asked, low, high):
     with Busy(lambda n, changes: (429, False)) as receiver:
         outcome = send(receiver.url)
     assert outcome.retry_after == low == high
+
+
+def test_the_receiver_of_the_documentation_knows_what_is_genuine(tmp_path):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "alerting.md").read_text(encoding="utf-8")
+    (tmp_path / "receiver.py").write_text(page.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
+    is_genuine = runpy.run_path(str(tmp_path / "receiver.py"))["is_genuine"]
+    now = int(time.time())
+    good = posting.signature("key", BODY, now)
+    assert is_genuine(good, BODY, "key")
+    assert not is_genuine(good, BODY + b" ", "key") and not is_genuine(good, BODY, "other")
+    assert not is_genuine(posting.signature("key", BODY, now - 301), BODY, "key")

@@ -146,3 +146,14 @@ def test_schema_in_the_tree_is_current():
     text = (ROOT / "schemas" / ROUTES_FILE).read_text(encoding="utf-8")
     assert text == routes_schema_text(), "run `python -m sightline.spec.docs`"
     jsonschema.Draft202012Validator.check_schema(routes_schema())
+
+
+def test_the_file_of_the_documentation_loads(tmp_path):
+    page = (ROOT / "docs" / "alerting.md").read_text(encoding="utf-8")
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    routes = load_routes(make_home(tmp_path, text))
+    assert list(routes.channels) == ["ops", "chat", "mail", "log"] and len(routes.routes) == 5
+    errors = jsonschema.Draft202012Validator(routes_schema()).iter_errors(
+        read_yaml(tmp_path / "alerts" / "routes.yaml").value
+    )
+    assert list(errors) == []
