@@ -27,6 +27,9 @@ REAL_AT = 0.03
 """P-value of all of them together. They are apart from the tests of inputs and segments: that quality moved is what an
 incident of quality says, and the question is why."""
 
+ALONE = 1 / 3
+"""A slice comes before the shift it is part of where the error rose elsewhere by this share of its rise, or less."""
+
 GROUPS = 6
 """Bins of a numeric column for slices; categories beyond the most frequent ones are one."""
 
@@ -175,7 +178,8 @@ def _slices(rows: LabelledRows, before: pl.DataFrame, after: pl.DataFrame, losse
         )
         share = item.n / max((~half).sum(), 1)
         words = f"rows with {where} ({percent(float(share))} of all): the error rose more there than elsewhere"
-        yield Cause("slice", words, evidence, SLICE, own[item.columns[0]].removeprefix("f_"), p_value=item.p_value)
+        score = SLICE if item.rest <= ALONE * item.loss else CONFIRMED - 0.01
+        yield Cause("slice", words, evidence, score, own[item.columns[0]].removeprefix("f_"), p_value=item.p_value)
 
 
 def binned(before: pl.Series, after: pl.Series) -> tuple[NDArray[np.int64], list[str]]:
