@@ -7,7 +7,7 @@ Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 11. Welch (1947
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,17 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from metrics_py.intervals import N_BUCKETS, N_SEGMENT_BUCKETS, jackknife, t_quantile
+from metrics_py.evaluation.areas import ALL
+from metrics_py.intervals import (
+    N_BUCKETS,
+    N_SEGMENT_BUCKETS,
+    JackknifeInterval,
+    jackknife,
+    jackknife_from_replicates,
+    t_quantile,
+)
 from metrics_py.quality.aggregates import available_needs, name_aggregates, spread
-from metrics_py.quality.champion import PairedDifference, paired_difference
+from metrics_py.quality.champion import PairedDifference, difference_of, paired_difference
 from metrics_py.quality.definition import QualityMetric
 from metrics_py.quality.metrics import BY_TASK, custom_metric
 
@@ -70,8 +78,8 @@ def differences(
     min_labels : int, default 100
         Fewer rows of either model: ``insufficient_data``.
     exact : tuple of DataFrame, optional
-        ``segment, metric, value`` of the raw scores of both models; where both have one they replace the binned values,
-        and the interval moves along.
+        `metrics_py.evaluation.areas.deleted_areas` of the raw scores of both models: their values and their jackknife
+        replace those of binned scores.
 
     Returns
     -------
@@ -98,7 +106,7 @@ def differences(
         rows = _of_segment(own, task, positive, n_buckets, paired=paired, min_labels=min_labels)
         found.append(pl.DataFrame(rows, schema=SCHEMA, orient="row").with_columns(segment=pl.lit(segment)))
     table = pl.concat(found)
-    return table if exact is None else _at_exact_values(table, *exact)
+    return table if exact is None else _at_exact_values(table, exact, paired=paired, min_labels=min_labels)
 
 
 def _of_segment(
@@ -164,13 +172,19 @@ def _row(
 
     compared = _paired if paired else _independent
     found = compared(statistic, aggregates, min(n_champion, n_challenger))
+    return _told(metric.name, metric.direction, found, n_champion, n_challenger, min_labels)
+
+
+def _told(
+    name: str, direction: str, found: PairedDifference, n_champion: int, n_challenger: int, min_labels: int
+) -> dict[str, Any]:
     status, reason = found.status, found.reason
     if min(n_champion, n_challenger) < min_labels:
         status, reason = "insufficient_data", f"{min(n_champion, n_challenger)} labelled rows, {min_labels} needed"
     is_known = status == "ok"
     return {
-        "metric": metric.name,
-        "direction": metric.direction,
+        "metric": name,
+        "direction": direction,
         "champion": found.champion,
         "challenger": found.challenger,
         "difference": found.difference,
@@ -203,6 +217,10 @@ def _paired(statistic: Any, aggregates: Sequence[Sequence[FloatArray]], n: int) 
 def _independent(statistic: Any, aggregates: Sequence[Sequence[FloatArray]], n: int) -> PairedDifference:
     """Difference of two sets of rows that have nothing to do with each other."""
     found = [jackknife(statistic, *(a[None] for a in model)) for model in aggregates]
+    return _welch(found, n)
+
+
+def _welch(found: Sequence[JackknifeInterval], n: int) -> PairedDifference:
     old, new = (float(each.value[0]) for each in found)
     known = [value if np.isfinite(value) else None for value in (old, new)]
     if None in known:
@@ -221,19 +239,47 @@ def _independent(statistic: Any, aggregates: Sequence[Sequence[FloatArray]], n: 
     return PairedDifference(old, new, new - old, new - old - half, new - old + half, p_value, n)
 
 
-def _at_exact_values(table: pl.DataFrame, champion: pl.DataFrame, challenger: pl.DataFrame) -> pl.DataFrame:
-    """Values of the scores themselves in the place of binned ones; the interval of the difference moves along."""
-    keys = ["segment", "metric"]
-    for name, values in zip(MODELS, (champion, challenger), strict=True):
-        own = values.select(*keys, pl.col("value").alias(f"exact_{name}"))
-        table = table.join(own, on=keys, how="left", maintain_order="left")
-    exact = pl.col("exact_challenger") - pl.col("exact_champion")
-    known = exact.is_not_null() & pl.col("difference").is_not_null()
-    by = pl.when(known).then(exact - pl.col("difference")).otherwise(0.0)
-    return table.with_columns(
-        champion=pl.when(known).then("exact_champion").otherwise("champion"),
-        challenger=pl.when(known).then("exact_challenger").otherwise("challenger"),
-        difference=pl.col("difference") + by,
-        ci_low=pl.col("ci_low") + by,
-        ci_high=pl.col("ci_high") + by,
-    ).select(table.columns[: len(SCHEMA)])
+def _at_exact_values(
+    table: pl.DataFrame, exact: tuple[pl.DataFrame, pl.DataFrame], *, paired: bool, min_labels: int
+) -> pl.DataFrame:
+    """Values and jackknife of the scores themselves in the place of binned ones.
+
+    Bins hide what happens within them: where most scores lie in one, their interval would be far too narrow.
+    """
+    known = [{key: dict(own.select("without", "value").iter_rows()) for key, own in _by_metric(each)} for each in exact]
+    buckets = [{key: own["without"].unique() for (key,), own in each.group_by("segment")} for each in exact]
+    rows: list[dict[str, Any]] = []
+    for row in table.iter_rows(named=True):
+        key = (row["segment"], row["metric"])
+        if all(ALL in each.get(key, {}) for each in known):
+            occupied = [each[row["segment"]].to_list() for each in buckets]
+            counts = (row["n_champion"], row["n_challenger"])
+            found = _of_deleted([each[key] for each in known], occupied, min(counts), paired=paired)
+            rows.append({**row, **_told(row["metric"], row["direction"], found, *counts, min_labels)})
+        else:
+            rows.append(row)
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _by_metric(exact: pl.DataFrame) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
+    return iter(exact.group_by("segment", "metric"))
+
+
+def _of_deleted(
+    models: Sequence[Mapping[int, float]], occupied: Sequence[Sequence[int]], n: int, *, paired: bool
+) -> PairedDifference:
+    """Difference of a metric whose values without each bucket are known; without an empty bucket it is what it is."""
+    everywhere = sorted({b for own in occupied for b in own if b != ALL})
+    values = np.array([[own[ALL]] for own in models])
+    deleted = np.array(
+        [
+            [[own.get(b, np.nan) if b in held else own[ALL] for b in everywhere]]
+            for own, held in zip(models, occupied, strict=True)
+        ]
+    )
+    if paired:
+        filled = np.ones((1, len(everywhere)), dtype=bool)
+        found = jackknife_from_replicates(values[1] - values[0], deleted[1] - deleted[0], filled)
+        return difference_of(found, float(values[0, 0]), float(values[1, 0]), n=n)
+    is_held = [np.array([[b in held for b in everywhere]]) for held in occupied]
+    return _welch([jackknife_from_replicates(*each) for each in zip(values, deleted, is_held, strict=True)], n)

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, ndtr, ndtri, stdtr
 
 from metrics_py.confidence import check_confidence
-from metrics_py.intervals import ONE_BUCKET, jackknife
+from metrics_py.intervals import ONE_BUCKET, JackknifeInterval, jackknife
 from metrics_py.results import TestResult
 from metrics_py.scipy_functions import rankdata
 
@@ -136,6 +136,26 @@ def paired_difference(
     with np.errstate(divide="ignore", invalid="ignore"):
         old = float(np.asarray(statistic(*(a.sum(axis=1) for a in champion)))[0])
         new = float(np.asarray(statistic(*(a.sum(axis=1) for a in challenger)))[0])
+    return difference_of(found, old, new, n=n)
+
+
+def difference_of(found: JackknifeInterval, old: float, new: float, *, n: int) -> PairedDifference:
+    """Difference of two models whose jackknife is known.
+
+    Parameters
+    ----------
+    found : JackknifeInterval
+        Of the difference; one group.
+    old, new : float
+        The metric of champion and challenger; NaN where undefined.
+    n : int
+        Rows compared.
+
+    Returns
+    -------
+    PairedDifference
+        As of `paired_difference`.
+    """
     known = [value if np.isfinite(value) else None for value in (old, new)]
     if None in known:
         whose = "champion" if known[0] is None else "challenger"

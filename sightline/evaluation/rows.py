@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -19,11 +19,14 @@ from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import settled_at
 from sightline.warehouse.connection import SETTINGS
 from sightline.warehouse.reference_data import rows_of_file
+from sightline.warehouse.reference_quality import decided_class
+from sightline.warehouse.settings import negative_class
 from sightline.warehouse.views import prepare
 
 RECENT_WINDOWS = 28
 """Production of so many windows, the newest with labels, where the candidate's rows are others."""
 LABELS = ("label_class", "label_value")
+OTHERS = "the rows are others: what tells the two sets apart is part of the difference"
 How = Literal["paired", "unpaired"]
 
 
@@ -112,9 +115,14 @@ def read_candidate(spec: MonitorSpec, file: Path) -> Candidate:
 
 def compared_with_file(spec: MonitorSpec, candidate: Candidate, other: Candidate, name: str) -> Compared:
     """Champion and challenger are two scored files: paired by id where they share rows, else different rows."""
-    return _paired(spec, candidate, other.frame, f"the file {name}") or Compared(
-        "unpaired", labelled(other.frame), labelled(candidate.frame), f"the file {name}, on other rows"
-    )
+    source, notes = f"the file {name}", [OTHERS]
+    if candidate.has_ids and other.has_ids:
+        found = _paired(spec, candidate, other.frame, source)
+        if found is not None:
+            return found
+    else:
+        notes.append(f"a file has no prediction ids ({spec.columns.prediction_id!r}), so no row can be found again")
+    return _others(spec, labelled(other.frame), candidate, f"{source}, on other rows", notes)
 
 
 def compared_with_production(
@@ -149,8 +157,7 @@ def compared_with_production(
                 return found
         recent, first, last = _recent(con, spec, version, now)
     source = f"{named}, on other rows ({len(recent)} labelled ones from {first} to {last})"
-    note = "the rows are others: what tells the two sets apart is part of the difference"
-    return Compared("unpaired", recent, labelled(candidate.frame), source, (note,))
+    return _others(spec, recent, candidate, source, [OTHERS])
 
 
 def labelled(frame: pl.DataFrame) -> pl.DataFrame:
@@ -171,11 +178,13 @@ def _paired(spec: MonitorSpec, candidate: Candidate, champion: pl.DataFrame, sou
     known = pl.any_horizontal(pl.col(LABELS).is_not_null())
     both = both.with_columns(pl.when(known).then(n).otherwise(f"_{n}").alias(n) for n in LABELS)
     both = labelled(both)
-    answered = both.filter(_has_output(names, ""), _has_output(names, "_champion_"))
-    n_silent, both = len(both) - len(answered), answered
     n_possible = max(len(labelled(candidate.frame)), len(both))
     if len(both) < spec.quality.min_labels or 2 * len(both) < n_possible:
         return None
+    old = both.with_columns(pl.col(f"_champion_{n}").alias(n) for n in names)
+    old, new, told = _both_scored(spec, old, both)
+    is_answered = _same_answers(spec, old, new)
+    n_silent, both, old, new = int((~is_answered).sum()), *(frame.filter(is_answered) for frame in (both, old, new))
     notes = [f"{len(both):,} of {len(candidate.frame):,} rows are shared and labelled"]
     if len(conflicts):
         notes.append(
@@ -184,13 +193,45 @@ def _paired(spec: MonitorSpec, candidate: Candidate, champion: pl.DataFrame, sou
     if n_silent:
         notes.append(f"{n_silent:,} labelled rows without an output of one of the models are left out for both")
     extra = [f"_champion_{n}" for n in names] + [f"_{n}" for n in LABELS]
-    challenger = both.drop(extra)
-    old = challenger.with_columns(both[f"_champion_{n}"].alias(n) for n in names)
-    return Compared("paired", old, challenger, source, tuple(notes))
+    return Compared("paired", old.drop(extra), new.drop(extra), source, (*notes, *told))
 
 
-def _has_output(names: Sequence[str], prefix: str) -> pl.Expr:
-    return pl.any_horizontal(pl.col(f"{prefix}{name}").is_not_null() for name in names)
+def _others(
+    spec: MonitorSpec, champion: pl.DataFrame, candidate: Candidate, source: str, notes: Sequence[str]
+) -> Compared:
+    old, new, told = _both_scored(spec, champion, labelled(candidate.frame))
+    return Compared("unpaired", old, new, source, (*notes, *told))
+
+
+def _both_scored(
+    spec: MonitorSpec, champion: pl.DataFrame, challenger: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
+    """Scores of the classes that both models score: a mean over other classes would be another metric."""
+    notes: list[str] = []
+    for name, column in spec.columns.class_scores.items():
+        lacks = [frame[f"p_{name}"].null_count() == len(frame) for frame in (champion, challenger)]
+        if lacks[0] != lacks[1]:
+            whose = "champion" if lacks[0] else "challenger"
+            notes.append(f"the {whose} has no score of the class {name!r} ({column}): it is compared for neither model")
+            empty = pl.lit(None, pl.Float64).alias(f"p_{name}")
+            champion, challenger = champion.with_columns(empty), challenger.with_columns(empty)
+    return champion, challenger, notes
+
+
+def _same_answers(spec: MonitorSpec, champion: pl.DataFrame, challenger: pl.DataFrame) -> pl.Series:
+    """Rows of which both models say the same kinds of things: else a metric would be one of other rows for each."""
+    parts: list[pl.DataFrame] = []
+    for frame in (champion, challenger):
+        kinds = [name for name in outputs(spec) if name in frame.columns and name != "predicted_class"]
+        has = [pl.col(name).is_not_null().alias(name) for name in kinds]
+        parts.append(frame.select(*has, decided=decided_class(spec).is_not_null()))
+    old, new = parts
+    told = [name for name in old.columns if old[name].any() and new[name].any()]
+    same = pl.Series([True] * len(old), dtype=pl.Boolean)
+    for name in told:
+        same &= old[name] == new[name]
+    answers = [part.select(pl.any_horizontal(pl.all())).to_series() for part in parts]
+    return same & answers[0] & answers[1]
 
 
 def _champion(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, version: str | None) -> str | None:
@@ -219,9 +260,29 @@ def _columns(spec: MonitorSpec) -> str:
     return ", ".join(f"r.{quote(name)}" for name in names)
 
 
-def _due(spec: MonitorSpec, keys: Iterable[str], now: datetime) -> list[str]:
-    """Windows all of whose labels should be there: those that come first are not like the others."""
-    return [key for key in keys if now >= settled_at(spec, key)]
+def _due(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, keys: Iterable[str], now: datetime) -> list[str]:
+    """Windows all of whose labels should be there: those that come first are not like the others.
+
+    Silence is an answer (`labels.silence`) only where labels were seen to come in for as long as it takes.
+    """
+    until = now
+    if spec.is_silence_negative:
+        [(seen,)] = con.sql("SELECT max(observed_at) FROM raw.labels").fetchall()
+        until = now if seen is None else min(now, seen.replace(tzinfo=UTC))
+        if seen is None:
+            return []
+    return [key for key in keys if until >= settled_at(spec, key)]
+
+
+def _labels(spec: MonitorSpec) -> str:
+    """Labels of rows ``r`` joined to ``labels``; where only positives are reported the others are negative."""
+    if not spec.is_silence_negative:
+        return "labels.label_class, labels.label_value"
+    negative = literal(negative_class(spec))
+    return (
+        f"coalesce(labels.label_class, {negative}) AS label_class, "
+        "CASE WHEN labels.label_class IS NULL THEN 0.0 ELSE labels.label_value END AS label_value"
+    )
 
 
 def _of_ids(
@@ -229,16 +290,15 @@ def _of_ids(
 ) -> pl.DataFrame:
     """What production said of some predictions, with the labels of windows whose labels are due."""
     con.register("candidate_ids", to_arrow(frame.select("prediction_id")))
-    condition = "true" if version is None else f"r.model_version = {literal(version)}"
     rows = con.sql(
-        f"SELECT r.window_key, {_columns(spec)}, labels.label_class, labels.label_value "  # noqa: S608 (all quoted)
+        f"SELECT r.window_key, {_columns(spec)}, {_labels(spec)} "  # noqa: S608 (all quoted)
         "FROM raw.inferences AS r SEMI JOIN candidate_ids AS c ON r.prediction_id = c.prediction_id "
         "LEFT JOIN raw.current_labels AS labels "
         "ON r.window_key = labels.window_key AND r.prediction_id = labels.prediction_id "
-        f"WHERE {condition}"
+        f"WHERE {_of_version(version)}"
     ).pl()
     rows = rows.unique("prediction_id", keep="none", maintain_order=True)
-    due = _due(spec, rows["window_key"].unique(), now)
+    due = _due(con, spec, rows["window_key"].unique(), now)
     is_due = pl.col("window_key").is_in(due)
     return rows.with_columns(pl.when(is_due).then(name).alias(name) for name in LABELS).drop("window_key")
 
@@ -246,18 +306,26 @@ def _of_ids(
 def _recent(
     con: duckdb.DuckDBPyConnection, spec: MonitorSpec, version: str | None, now: datetime
 ) -> tuple[pl.DataFrame, str, str]:
-    """Labelled rows of the newest windows whose labels are due."""
-    found = con.sql("SELECT DISTINCT window_key FROM raw.labels ORDER BY 1 DESC").fetchall()
-    keys = _due(spec, (key for (key,) in found), now)[:RECENT_WINDOWS]
+    """Labelled rows of the newest windows in which the version has rows and whose labels are due."""
+    labelled = "" if spec.is_silence_negative else "SEMI JOIN raw.labels AS l ON r.window_key = l.window_key "
+    found = con.sql(
+        f"SELECT DISTINCT r.window_key FROM raw.inferences AS r {labelled}"  # noqa: S608 (all quoted)
+        f"WHERE {_of_version(version)} ORDER BY 1 DESC"
+    ).fetchall()
+    keys = _due(con, spec, (key for (key,) in found), now)[:RECENT_WINDOWS]
     if not keys:
         fix = "compare with a scored file: --against FILE"
         raise SightlineError(f"production of {spec.id} has no window with all of its labels to compare with", fix=fix)
     here = f"window_key IN ({', '.join(map(literal, keys))})"
-    condition = "true" if version is None else f"r.model_version = {literal(version)}"
+    join = "LEFT JOIN" if spec.is_silence_negative else "JOIN"
     rows = con.sql(
-        f"SELECT {_columns(spec)}, labels.label_class, labels.label_value "  # noqa: S608 (all quoted)
+        f"SELECT {_columns(spec)}, {_labels(spec)} "  # noqa: S608 (all quoted)
         f"FROM (SELECT * FROM raw.inferences WHERE {here}) AS r "
-        f"JOIN (SELECT * FROM raw.current_labels WHERE {here}) AS labels "
-        f"ON r.window_key = labels.window_key AND r.prediction_id = labels.prediction_id WHERE {condition}"
+        f"{join} (SELECT * FROM raw.current_labels WHERE {here}) AS labels "
+        f"ON r.window_key = labels.window_key AND r.prediction_id = labels.prediction_id WHERE {_of_version(version)}"
     ).pl()
     return rows, min(keys), max(keys)
+
+
+def _of_version(version: str | None) -> str:
+    return "true" if version is None else f"r.model_version = {literal(version)}"

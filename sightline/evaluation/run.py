@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import polars as pl
 
+from metrics_py.evaluation.areas import deleted_areas
 from metrics_py.evaluation.differences import differences
 from metrics_py.evaluation.verdict import EvaluationVerdict, judge
-from metrics_py.quality.areas import exact_values
 from metrics_py.quality.champion import Direction, PairedDifference
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
@@ -30,7 +30,7 @@ from sightline.results.learnt_delays import with_learnt_delays
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference import TOP_SEGMENTS, load_reference
-from sightline.warehouse.reference_quality import aggregates_of
+from sightline.warehouse.reference_quality import aggregates_of, scored_rows
 from sightline.warehouse.settings import negative_class
 
 MARGIN, RELATIVE_MARGIN = 0.005, 0.01
@@ -118,8 +118,9 @@ def evaluate(
         fix = f"the column {spec.labels.column!r} holds the truth"
         raise SightlineError("no row of the candidate has a label", where=str(file), fix=fix)
     segments = _segments(spec, paths, compared.challenger)
-    tables = [aggregates_of(spec, frame, segments) for frame in (compared.champion, compared.challenger)]
-    table = _differences(spec, tables, paired=compared.how == "paired")
+    both = (compared.champion, compared.challenger)
+    tables = [aggregates_of(spec, frame, segments) for frame in both]
+    table = _differences(spec, tables, _exact(spec, both, segments), paired=compared.how == "paired")
     table = _with_trivial(spec, table, compared.challenger)
     verdict = _verdict(spec, table, primary)
     notes = (*_of_candidate(candidate), *compared.notes, *_left_out(spec))
@@ -148,20 +149,30 @@ def _tables(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     return {name: tables[mart] for mart, name in names.items() if not tables[mart].is_empty()}
 
 
-def _exact(spec: MonitorSpec, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    if spec.model.task not in ("binary_classification", "multiclass_classification"):
-        return pl.DataFrame(schema={"segment": pl.String, "metric": pl.String, "value": pl.Float64})
-    return exact_values(tables["score_areas"], BY, spec.model.task)
+def _exact(
+    spec: MonitorSpec, frames: tuple[pl.DataFrame, pl.DataFrame], segments: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    task = spec.model.task
+    if task not in ("binary_classification", "multiclass_classification"):
+        return None
+    old, new = (deleted_areas(scored_rows(spec, frame, segments), task) for frame in frames)
+    return old, new
 
 
-def _differences(spec: MonitorSpec, tables: list[dict[str, pl.DataFrame]], *, paired: bool) -> pl.DataFrame:
+def _differences(
+    spec: MonitorSpec,
+    tables: list[dict[str, pl.DataFrame]],
+    exact: tuple[pl.DataFrame, pl.DataFrame] | None,
+    *,
+    paired: bool,
+) -> pl.DataFrame:
     table = differences(
         *(_tables(each) for each in tables),
         task=spec.model.task,
         positive=spec.positive_class,
         paired=paired,
         min_labels=spec.quality.min_labels,
-        exact=(_exact(spec, tables[0]), _exact(spec, tables[1])),
+        exact=exact,
     )
     wanted = [*plan.quality_metrics(spec), *table.filter(pl.col("metric") == "business_value")["metric"]]
     return table.filter(pl.col("metric").is_in(wanted))

@@ -53,6 +53,34 @@ def aggregates_of(
     spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame, prediction: ColumnProfile | None = None
 ) -> dict[str, pl.DataFrame]:
     """As `quality_aggregates`, of rows in lake columns with ``bucket``, ``label_class`` and ``label_value``."""
+    everything = _by_segment(spec, frame, segments)
+    return {
+        "confusion": _confusion(spec, everything),
+        "score_label_bins": _score_bins(spec, everything),
+        "class_label_bins": _class_bins(spec, everything),
+        "score_areas": _score_areas(spec, everything),
+        "quality_sums": _sums(everything),
+        "custom_sums": _custom(spec, everything),
+        "error_bins": _errors(spec, everything, prediction),
+    }
+
+
+def scored_rows(spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
+    """Scores beside what came true, in each segment: ``segment, bucket, class_name, score, is_positive``.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    frame : DataFrame
+        As of `aggregates_of`.
+    segments : DataFrame
+        As of `aggregates_of`.
+    """
+    return _scored(spec, _by_segment(spec, frame, segments))
+
+
+def _by_segment(spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
+    """Labelled rows with their outcomes, once for the whole and once for their value of each segment column."""
     rows = _outcomes(spec, frame).filter(pl.col("actual_class").is_not_null() | pl.col("outcome").is_not_null())
     parts = [rows.with_columns(segment=pl.lit("all"))]
     for name in spec.columns.segments:
@@ -66,16 +94,19 @@ def aggregates_of(
             .otherwise(pl.lit("(other)"))
         )
         parts.append(rows.with_columns(segment=pl.lit(f"{name}=") + value, bucket=pl.col("bucket") % N_SEGMENT_BUCKETS))
-    everything = pl.concat(parts)
-    return {
-        "confusion": _confusion(spec, everything),
-        "score_label_bins": _score_bins(spec, everything),
-        "class_label_bins": _class_bins(spec, everything),
-        "score_areas": _score_areas(spec, everything),
-        "quality_sums": _sums(everything),
-        "custom_sums": _custom(spec, everything),
-        "error_bins": _errors(spec, everything, prediction),
-    }
+    return pl.concat(parts)
+
+
+def decided_class(spec: MonitorSpec) -> pl.Expr:
+    """The class that a row decides for: as it is logged, else by the score and the threshold (binary)."""
+    decided, score = pl.col("predicted_class"), pl.col("score")
+    if spec.model.task != "binary_classification":
+        return decided
+    return pl.coalesce(
+        decided,
+        pl.when(score >= decision_threshold(spec.quality.threshold)).then(pl.lit(spec.positive_class)),
+        pl.when(score.is_not_null()).then(pl.lit(negative_class(spec))),
+    )
 
 
 def _outcomes(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
@@ -83,13 +114,7 @@ def _outcomes(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
     task, null = spec.model.task, pl.lit(None, pl.Float64)
     score = pl.col("score")
     log_loss = brier = null
-    decided = pl.col("predicted_class")
     if task == "binary_classification":
-        decided = pl.coalesce(
-            decided,
-            pl.when(score >= decision_threshold(spec.quality.threshold)).then(pl.lit(spec.positive_class)),
-            pl.when(score.is_not_null()).then(pl.lit(negative_class(spec))),
-        )
         outcome, forecast = pl.col("label_value"), score
         log_loss = -_clipped(pl.when(outcome == 1).then(score).otherwise(1 - score)).log()
         brier = (score - outcome) ** 2
@@ -106,7 +131,7 @@ def _outcomes(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
     else:
         outcome, forecast = pl.col("label_value"), pl.col("prediction")
     return frame.with_columns(
-        decided_class=decided,
+        decided_class=decided_class(spec),
         actual_class=pl.col("label_class"),
         outcome=outcome,
         forecast=forecast,
