@@ -16,7 +16,7 @@ from orchestration.resources import ensure_manifest
 from orchestration.sensors.flow_sensors import look
 from orchestration.sensors.run_requests import MAX_BRIDGED, MAX_WINDOWS_PER_RUN, Cursor
 from orchestration.sensors.stale_windows import stale_windows
-from sightline.alerts.sending import tell
+from sightline.alerts.delivery.sending import tell
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.judging import label_freshness

@@ -10,7 +10,7 @@ from orchestration.metadata import markdown_table, sparkline
 from orchestration.monitor import Monitor
 from orchestration.resources import IS_QUIET
 from sightline.alerts import causes, decisions
-from sightline.alerts.sending import tell
+from sightline.alerts.delivery.sending import tell
 from sightline.lake.store.progress import open_progress
 from sightline.spec import plan
 from sightline.spec.flows import FLOWS, IMMEDIATE, flows_of

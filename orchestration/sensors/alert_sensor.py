@@ -11,8 +11,8 @@ from dagster import DagsterEventType
 from orchestration.sensors.flow_sensors import SENSOR_SECONDS
 from orchestration.sensors.operations import Cursor, look, seen_in, seen_of_freshness
 from sightline.alerts import operational
+from sightline.alerts.delivery.sending import deliver_in_passing
 from sightline.alerts.operational import Seen
-from sightline.alerts.sending import deliver_in_passing
 from sightline.clock import utc_now
 from sightline.home import Home
 from sightline.spec.model import MonitorSpec

@@ -11,7 +11,7 @@ from types import FrameType
 
 import uvicorn
 
-from sightline.alerts.courier import Courier
+from sightline.alerts.delivery.courier import Courier
 from sightline.clock import utc_now
 from sightline.collector.app import Collector
 from sightline.collector.auth import TokenFile

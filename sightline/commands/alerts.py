@@ -32,7 +32,7 @@ def command() -> None:
 @click.option("--to", "channels", multiple=True, metavar="CHANNEL", help="Channel to try; default: all of them.")
 def test_channels(channels: tuple[str, ...]) -> None:
     """Send a specimen to channels now, and tell what came of it. Exit code 1: a channel did not take it."""
-    from sightline.alerts.specimen import send_specimen
+    from sightline.alerts.delivery.specimen import send_specimen
 
     home = Home.from_env()
     routes = load_routes(home)
@@ -50,7 +50,7 @@ def test_channels(channels: tuple[str, ...]) -> None:
 @click.option("--every", metavar="DURATION", help="Go on, looking this often (`30s`), until SIGTERM or SIGINT.")
 def send(every: str | None) -> None:
     """Deliver what is due. Exit code 1: a channel did not take a message (it is tried again later)."""
-    from sightline.alerts.sending import deliver
+    from sightline.alerts.delivery.sending import deliver
 
     home = Home.from_env()
     pause = None if every is None else _pause(every)

@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from sightline.alerts import outbox_file, sending
+from sightline.alerts import outbox_file
+from sightline.alerts.delivery import sending
 from sightline.alerts.outbox import Outbox, enqueue
 from sightline.errors import SightlineError
 from sightline.home import Home

@@ -115,6 +115,7 @@ ORDER = [
     ("sightline", ["spec", "lake.store", "lake.intake", "warehouse", "judging"]),
     ("sightline", ["log", "lake.intake"]),
     ("sightline", ["results", "alerts", "judging"]),
+    ("sightline", ["alerts", "alerts.messages", "alerts.delivery"]),
     ("sightline", ["log", "collector.formats", "collector", "commands"]),
     ("orchestration", ["dagster_private", "assets", "monitor_definitions", "definitions"]),
     ("orchestration", ["partitions", "monitor", "sensors", "monitor_definitions"]),

@@ -1,1 +1,1 @@
-"""How a message reaches people: one module per kind of channel; `reaching.py` lists them, add one there."""
+"""How a message reaches people: what is due is sent (`sending`), by one module per kind of channel (`reaching`)."""

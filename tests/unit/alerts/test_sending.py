@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 from metrics_py.alerting.tables import INCIDENTS_SCHEMA, MEMBERS_SCHEMA, STREAMS_SCHEMA
-from sightline.alerts import sending
+from sightline.alerts.delivery import sending
+from sightline.alerts.delivery.sending import deliver, tell
 from sightline.alerts.outbox import Outbox, enqueue
-from sightline.alerts.sending import deliver, tell
 from sightline.errors import SightlineError
 from sightline.results.snapshots import write_snapshot
 from sightline.spec.loader import find_monitor

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sightline.alerts.courier import Courier
+from sightline.alerts.delivery.courier import Courier
 from sightline.collector.guard_log import GuardDesk, known_columns, read_alerts, read_counts, read_lines
 from sightline.collector.guards import MAX_UNKNOWN, OTHER, KnownColumn, RateGuard, RowGuards
 from sightline.home import MonitorPaths

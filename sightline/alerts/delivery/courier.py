@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from sightline.alerts.sending import deliver
+from sightline.alerts.delivery.sending import deliver
 from sightline.errors import SightlineError
 from sightline.home import Home
 
