@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -117,7 +117,11 @@ def starts_of(log: pl.DataFrame, config: EngineConfig, moments: Sequence[datetim
 
 
 def alerts_after(
-    log: pl.DataFrame, config: EngineConfig, start: Start, horizon: int, until: frozenset[str] | None = None
+    log: pl.DataFrame,
+    config: EngineConfig,
+    start: Start,
+    horizon: int,
+    until: Mapping[str, datetime] | None = None,
 ) -> tuple[dict[str, datetime], frozenset[str]]:
     """Streams that alert within some windows after a start.
 
@@ -131,8 +135,8 @@ def alerts_after(
         Of `starts_of`, under the same settings.
     horizon : int
         Windows.
-    until : frozenset of str, optional
-        Stop once one of these streams has alerted.
+    until : mapping of stream to datetime, optional
+        Stop once one of these streams has alerted before its moment, such as that at which it would have anyway.
 
     Returns
     -------
@@ -156,7 +160,7 @@ def alerts_after(
             first = found.streams.unique("stream", keep="first", maintain_order=True)
             can = (first["status"] != "insufficient_data") & (first["status"] != "muted")
             live = frozenset(first.filter(can)["stream"])
-        if until is not None and until & alerts.keys():
+        if until is not None and any(alerts[stream] < until[stream] for stream in until.keys() & alerts.keys()):
             break
     return alerts, live
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,14 +109,14 @@ def _budgets(spec: MonitorSpec, texts: Sequence[str]) -> list[Budget]:
 def _span(text: str) -> tuple[datetime, datetime]:
     begin, _, end = text.partition(":")
     try:
-        first, last = datetime.fromisoformat(begin), datetime.fromisoformat(end or begin)
+        first, last = date.fromisoformat(begin), date.fromisoformat(end or begin)
     except ValueError:
         raise SightlineError(
             f"{text!r} is no span of days", where="--known", fix="write 2026-03-01:2026-03-14"
         ) from None
     if last < first:
         raise SightlineError(f"{text!r} ends before it begins", where="--known", fix="write FROM:TO")
-    return first.replace(tzinfo=None), last.replace(tzinfo=None)
+    return datetime.combine(first, time.min), datetime.combine(last, time.max)  # whole days, also of hourly windows
 
 
 def _told(spec: MonitorSpec, found: Rehearsal) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pydantic import Field
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
 from sightline.spec.budget import Budget
-from sightline.spec.durations import format_duration
+from sightline.spec.durations import LONGEST, format_duration
 from sightline.spec.loader import SpecError, monitor_files, read_part
 from sightline.spec.model import BudgetField, MonitorSpec, Part
 from sightline.spec.yaml_lines import Document
@@ -122,6 +122,9 @@ def with_share(spec: MonitorSpec, home: Home) -> MonitorSpec:
     if not shares:
         return spec
     strictest = max(shares, key=lambda share: share.budget.windows(spec.window))
+    if strictest.budget.windows(spec.window) < 1:
+        note = f"stricter than {strictest.words}, which is more than one per window"
+        return spec.with_budget(spec.alerts.budget, note)
     is_own = "budget" in spec.alerts.model_fields_set
     if is_own and spec.alerts.budget.windows(spec.window) >= strictest.budget.windows(spec.window):
         return spec.with_budget(spec.alerts.budget, f"stricter than {strictest.words}")
@@ -141,7 +144,7 @@ def _first_line(error: SightlineError) -> str:
 
 
 def _problems(document: Document, teams: Teams, known: list[str]) -> list[SightlineError]:
-    """Rules between keys."""
+    """Rules between keys, and numbers that make no budget."""
     found: list[SightlineError] = []
     for name, team in teams.teams.items():
         base = ("teams", name)
@@ -152,6 +155,7 @@ def _problems(document: Document, teams: Teams, known: list[str]) -> list[Sightl
                 found.append(SightlineError(what, where=where, fix=nearest(monitor, known) if known else None))
             if monitor in team.monitors[:k]:
                 found.append(SightlineError(f"the monitor {monitor!r} stands here a second time", where=where))
+        found += _too_small(document, name, team)
         for monitor, weight in team.weights.items():
             where = document.where((*base, "weights", monitor))
             if monitor not in team.monitors:
@@ -163,3 +167,18 @@ def _problems(document: Document, teams: Teams, known: list[str]) -> list[Sightl
                     SightlineError(f"the weight {weight:g} of {monitor!r} is not positive", where=where, fix=fix)
                 )
     return found
+
+
+def _too_small(document: Document, name: str, team: Team) -> list[SightlineError]:
+    """Shares that are longer than any duration of a monitor's file may be."""
+    weights = {monitor: team.weights.get(monitor, 1.0) for monitor in team.monitors}
+    if not all(math.isfinite(weight) and weight > 0 for weight in weights.values()):
+        return []  # told on its own
+    for monitor, weight in weights.items():
+        part = weight / sum(weights.values())
+        if part < team.budget.per / LONGEST:
+            where = document.where(("teams", name, "weights" if monitor in team.weights else "monitors"))
+            what = f"the share of {monitor!r}, {part:.3g} of {team.budget}, is rarer than once in {LONGEST.days}d"
+            fix = "give weights that are not so far apart, or a shorter duration to the budget"
+            return [SightlineError(what, where=where, fix=fix)]
+    return []

@@ -275,7 +275,7 @@ class _Trial:
 
     def days(self, injection: Injection, n: int) -> float | None:
         """Days until a change that begins at a start is told; `_NEVER`, or None where it could not be."""
-        key = json.dumps(["delay", self.budget, injection.kind, injection.size, self.moments[n].isoformat()])
+        key = json.dumps(["delay", self.budget, injection.kind, injection.size, n, self.moments[n].isoformat()])
         return self.kept.get(key, lambda: {"days": self._measure(injection, n)})["days"]
 
     def _measure(self, injection: Injection, n: int) -> float | None:
@@ -288,8 +288,9 @@ class _Trial:
             log, streams = self.world.changed(injection, name, start.at, rng)
             if not streams & live:
                 continue
-            alerts, _ = alerts_after(log, self.config, start, HORIZON[self.spec.schedule], until=streams)
-            told = [at for s, at in alerts.items() if s in streams and at < usual.get(s, datetime.max)]
+            until = {stream: usual.get(stream, datetime.max) for stream in streams}
+            alerts, _ = alerts_after(log, self.config, start, HORIZON[self.spec.schedule], until)
+            told = [at for stream, at in alerts.items() if stream in until and at < until[stream]]
             return (min(told) + self.spec.window - start.at) / timedelta(days=1) if told else _NEVER
         return None
 

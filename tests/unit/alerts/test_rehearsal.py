@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
-from metrics_py.alerting.rehearsal import Rate, alerts_after, starts_of
+from metrics_py.alerting.rehearsal import AT_ONCE, Rate, alerts_after, starts_of
 from metrics_py.drift.injected import lost, moved, replaced, swapped
 from metrics_py.profile.build import build_profile, count
 from sightline.alerts import decisions
 from sightline.alerts.rehearsal.injections import Aggregates, Injection, planned
 from sightline.alerts.rehearsal.picture import picture
 from sightline.alerts.rehearsal.run import Delay, Price, Rehearsal
+from sightline.commands.rehearse import _span
+from sightline.errors import SightlineError
 from sightline.judging.evidence import column_evidence, stream_name
 from sightline.judging.stretches import Stretches
 from sightline.spec.budget import parse_budget
@@ -132,7 +134,7 @@ def test_a_change_is_told_as_soon_as_the_whole_replay_tells_it(world):
     start = day(80)
     log, streams = found.changed(Injection("mean", 0.25, ""), "tenure_months", start, np.random.default_rng(7))
     at = starts_of(found.log, config, [day(60), start])[1]
-    alerts, live = alerts_after(log, config, at, 30, until=streams)
+    alerts, live = alerts_after(log, config, at, 30, until=dict.fromkeys(streams, datetime.max))
     assert "drift/tenure_months/location" in live
     from metrics_py.alerting import replay
 
@@ -141,6 +143,25 @@ def test_a_change_is_told_as_soon_as_the_whole_replay_tells_it(world):
     assert min(alerts[s] for s in streams & alerts.keys()) == told["decided_at"].min()
     usual, _ = alerts_after(found.log, config, at, 30)
     assert usual == {}
+
+
+def test_an_alert_that_comes_anyway_does_not_end_the_watch(world):
+    """One stream tells something else as it would have; the change is told later, by another stream."""
+    found, _, _ = world
+    config = decisions.config(found.spec)
+    start = day(80)
+    log, streams = found.changed(Injection("mean", 0.04, ""), "tenure_months", start, np.random.default_rng(7))
+    at = starts_of(found.log, config, [start])[0]
+    plain, _ = alerts_after(log, config, at, 30)
+    first = min(plain[s] for s in streams & plain.keys())
+    rows = "data_quality/n_rows"  # breaks down with the change, as it would have without
+    broken = pl.when(stream=rows).then(pl.col("value") - 3 * (pl.col("window_start") >= start)).otherwise("value")
+    log, anyway = log.with_columns(value=broken), found.log.with_columns(value=broken)
+    usual, _ = alerts_after(anyway, config, at, 30)
+    assert usual[rows] + timedelta(days=AT_ONCE) < first
+    until = {s: usual.get(s, datetime.max) for s in (*streams, rows)}
+    alerts, _ = alerts_after(log, config, at, 30, until)
+    assert [s for s, moment in alerts.items() if s in streams and moment < until[s]]
 
 
 def test_kinds_that_a_monitor_does_not_have_are_not_planned(world):
@@ -175,3 +196,16 @@ def test_the_picture_escapes_names():
     drawn = picture(told)
     assert "<script" not in drawn
     assert drawn.count("<polyline") == 1
+
+
+def test_known_time_is_in_whole_days():
+    first, last = _span("2026-03-01:2026-03-14")
+    assert first == datetime(2026, 3, 1)
+    assert datetime(2026, 3, 14, 23) < last < datetime(2026, 3, 15)
+    assert _span("2026-03-01")[1] > datetime(2026, 3, 1, 23)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2026-03-02:2026-03-01", "2026-03-01T05+02:2026-03-02T06", "2026-13-01"])
+def test_other_spans_are_refused(text):
+    with pytest.raises(SightlineError, match="--known"):
+        _span(text)

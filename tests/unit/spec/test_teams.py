@@ -64,6 +64,12 @@ def test_the_strictest_budget_holds(write):
     assert "stricter than" in plan.promise(specs["b"])
 
 
+def test_a_share_of_more_than_one_incident_per_window_is_no_budget_to_promise(write):
+    specs = write("teams: {x: {monitors: [a, b], budget: 100 per 30d}}", a="", b="alerts: {budget: 1 per 10d}")
+    assert [windows(specs[name]) for name in "ab"] == [90, 10]
+    assert "more than one per window" in plan.promise(specs["a"])
+
+
 def test_warnings_follow_the_share(write):
     spec = write("teams: {all: {monitors: [a, b], budget: 1 per 90d}}", a="", b="")["a"]
     assert spec.alerts.budget.per == timedelta(days=180)
@@ -77,6 +83,9 @@ def test_warnings_follow_the_share(write):
         ("teams: {x: {monitors: [a, a], budget: 1 per 9d}}", "a second time"),
         ("teams: {x: {monitors: [a], budget: 1 per 9d, weights: {b: 1}}}", "has no monitor 'b'"),
         ("teams: {x: {monitors: [a], budget: 1 per 9d, weights: {a: -1}}}", "is not positive"),
+        ("teams: {x: {monitors: [a, b], budget: 1 per 9d, weights: {a: 1.0e-300}}}", "the share of 'a'"),
+        ("teams: {x: {monitors: [a, b], budget: 1 per 9d, weights: {a: 1.0e+308, b: 1.0e+308}}}", "the share of 'a'"),
+        ("teams: {x: {monitors: [a, b], budget: 1 per 30000d}}", "the share of 'a'"),
         ("teams: {x: {monitors: [a], budget: often}}", "is no alert budget"),
         ("teams: {x: {monitor: [a], budget: 1 per 9d}}", "monitors"),
         ("teams: [", "teams.yaml"),
