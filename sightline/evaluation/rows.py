@@ -42,6 +42,8 @@ class Candidate:
         Rows and labels that could not be read; rows that are equal to one above.
     has_ids : bool
         Its rows can be found in production.
+    has_entities : bool
+        It says which rows belong together, or there is nothing to say.
     """
 
     frame: pl.DataFrame
@@ -49,6 +51,7 @@ class Candidate:
     n_bad_labels: int
     n_repeated: int
     has_ids: bool
+    has_entities: bool
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def read_candidate(spec: MonitorSpec, file: Path) -> Candidate:
         raise SightlineError(
             "no row of the candidate says what the model predicted",
             where=str(file),
-            fix=f"it needs the column {columns}",
+            fix=f"it needs the column {columns}, with values that can be read (a score lies between 0 and 1)",
         )
     frame = frame.drop([name for name in ("batch_id", "row_number", "received_at") if name in frame.columns])
     unique = frame.unique(maintain_order=True)
@@ -110,7 +113,10 @@ def read_candidate(spec: MonitorSpec, file: Path) -> Candidate:
             where=str(file),
             fix=f"one row per {spec.columns.prediction_id}",
         )
-    return Candidate(unique, found.n_rejected, found.n_bad_labels, len(frame) - len(unique), found.has_ids)
+    has_entities = spec.columns.entity_id is None or unique["entity_id"].null_count() < len(unique)
+    return Candidate(
+        unique, found.n_rejected, found.n_bad_labels, len(frame) - len(unique), found.has_ids, has_entities
+    )
 
 
 def compared_with_file(spec: MonitorSpec, candidate: Candidate, other: Candidate, name: str) -> Compared:
@@ -166,14 +172,20 @@ def labelled(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _paired(spec: MonitorSpec, candidate: Candidate, champion: pl.DataFrame, source: str) -> Compared | None:
-    """The rows that both judged, with the candidate's labels where it has some, else the champion's; None if few."""
-    names = [name for name in outputs(spec) if name in champion.columns]
+    """The rows that both judged, with the candidate's labels where it has some, else the champion's; None if few.
+
+    Entities and segments that the candidate's file does not have are those of the champion's rows.
+    """
+    names, n_rows = [name for name in outputs(spec) if name in champion.columns], len(candidate.frame)
+    kept = [] if candidate.has_entities else ["bucket"]
+    kept += [n for n in _segments_of(spec) if n in champion.columns and candidate.frame[n].null_count() == n_rows]
     other = champion.select(
         "prediction_id",
         *(pl.col(n).alias(f"_champion_{n}") for n in names),
-        *(pl.col(n).alias(f"_{n}") for n in LABELS),
+        *(pl.col(n).alias(f"_{n}") for n in (*LABELS, *kept)),
     )
     both = candidate.frame.join(other, on="prediction_id", how="inner", maintain_order="left")
+    both = both.with_columns(pl.col(f"_{n}").alias(n) for n in kept)
     conflicts = both.filter(pl.any_horizontal((pl.col(n) != pl.col(f"_{n}")).fill_null(value=False) for n in LABELS))
     known = pl.any_horizontal(pl.col(LABELS).is_not_null())
     both = both.with_columns(pl.when(known).then(n).otherwise(f"_{n}").alias(n) for n in LABELS)
@@ -192,7 +204,7 @@ def _paired(spec: MonitorSpec, candidate: Candidate, champion: pl.DataFrame, sou
         )
     if n_silent:
         notes.append(f"{n_silent:,} labelled rows without an output of one of the models are left out for both")
-    extra = [f"_champion_{n}" for n in names] + [f"_{n}" for n in LABELS]
+    extra = [f"_champion_{n}" for n in names] + [f"_{n}" for n in (*LABELS, *kept)]
     return Compared("paired", old.drop(extra), new.drop(extra), source, (*notes, *told))
 
 
@@ -200,6 +212,10 @@ def _others(
     spec: MonitorSpec, champion: pl.DataFrame, candidate: Candidate, source: str, notes: Sequence[str]
 ) -> Compared:
     old, new, told = _both_scored(spec, champion, labelled(candidate.frame))
+    if not candidate.has_entities:
+        told.append(
+            f"the candidate has no column {spec.columns.entity_id!r}: its rows count as independent of each other"
+        )
     return Compared("unpaired", old, new, source, (*notes, *told))
 
 
@@ -255,8 +271,12 @@ def _champion(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, version: str | 
     return version
 
 
+def _segments_of(spec: MonitorSpec) -> list[str]:
+    return [f"g_{name}" for name in spec.columns.segments]
+
+
 def _columns(spec: MonitorSpec) -> str:
-    names = ["prediction_id", "bucket", *outputs(spec), *(f"g_{name}" for name in spec.columns.segments)]
+    names = ["prediction_id", "bucket", *outputs(spec), *_segments_of(spec)]
     return ", ".join(f"r.{quote(name)}" for name in names)
 
 

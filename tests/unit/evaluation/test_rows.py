@@ -229,3 +229,17 @@ def test_formats_and_the_order_of_rows_give_the_same_numbers(tmp_path, name):
     assert found.verdict.outcome == wanted.verdict.outcome
     for column in ("champion", "challenger", "difference", "ci_low", "ci_high"):
         assert found.table[column].to_list() == pytest.approx(wanted.table[column].to_list(), abs=1e-12, nan_ok=True)
+
+
+def test_entities_and_segments_that_the_file_does_not_have_are_those_of_production(tmp_path):
+    old = scored(8, 0.5, N).with_columns(who=pl.format("u{}", pl.int_range(pl.len()) // 20))
+    columns = {**MONITOR["columns"], "entity_id": "who"}
+    content = {**MONITOR, "columns": columns, "evaluation": {"margin": 0.03, "segments": ["c"]}}
+    made = make(tmp_path, content, old.drop("y"), old.select("id", "y"))
+    new = scored(8, 0.4, N).with_columns(old["who"])
+    whole = judged(made, tmp_path, new)
+    bare = judged(made, tmp_path, new.drop("who", "c"))
+    assert bare.table.equals(whole.table)
+    assert [c.name for c in bare.verdict.criteria] == ["roc_auc", "roc_auc | c=north", "roc_auc | c=south"]
+    others = judged(made, tmp_path, new.drop("who").with_columns(id=pl.format("n{}", "id")))
+    assert any("independent" in note for note in others.notes)
