@@ -44,6 +44,9 @@ rare depend on its own labels, however many the others have."""
 FEWEST_OF_CLASS = 20
 """Labels of a class from which on its delay decides a state; fewer are an accident, a slip of the pen."""
 
+MOST_AGES = 0.8
+"""Share of the ages that are known for which labels of a class must have been there, to be known as long as all."""
+
 MOST_HIDDEN = 0.01
 """Share of the labels of a kind that may come later than any age that is known: then no tail is hidden."""
 
@@ -114,6 +117,9 @@ class DelayLaw:
         Age, in windows, of the oldest window it was learnt from.
     n_labels : int
         Labels it was learnt from.
+    class_known_to : ndarray, shape (cells,)
+        Age, in windows, of the oldest window with labels of the cell's class; less than `known_to` where it came up
+        later.
     longest : float
         Delay, in windows, after which no label is waited for.
     more_comes : bool
@@ -130,6 +136,7 @@ class DelayLaw:
     overdispersion: float
     known_to: float
     n_labels: int
+    class_known_to: FloatArray
     longest: float = np.inf
     more_comes: bool = False
     settled_after: float = 0.0
@@ -139,27 +146,63 @@ class DelayLaw:
         """Number of cells."""
         return len(self.curve)
 
-    @cached_property
+    @property
     def hides_a_tail(self) -> bool:
-        """Labels are still arriving at the end of what is known: what comes later, nobody can tell.
+        """Whether of some windows nobody can tell how late their last labels come."""
+        return self.hidden_up_to > 0
+
+    def hides(self, age: float) -> bool:
+        """Whether of windows of an age nobody can tell how late their last labels come.
+
+        Parameters
+        ----------
+        age : float
+            Windows since the window began.
+
+        Returns
+        -------
+        bool
+            As of `hidden_up_to`.
+        """
+        return age <= self.hidden_up_to
+
+    @cached_property
+    def hidden_up_to(self) -> float:
+        """Age up to which nobody knows how late the last labels of windows come: 0 for none, infinite for all.
+
+        Labels of some kind are still arriving at the end of what is known. A class that came up later is known no
+        further than its oldest window; that it takes long to come says nothing of windows before it.
 
         Of each class as a whole, and of each cell beyond two standard errors: cells are many, and few labels tell of
         the oldest ages. Classes of fewer than `ROWS_PER_CELL` labels tell nothing of a tail.
         """
-        if not self.n_cells or self.known_to >= self.longest:
-            return False
-        (first, _), (second, error) = (self._left(part * self.known_to / 3) for part in (1, 2))
-        tells = self.decides & (self.of_class >= ROWS_PER_CELL)
+        if not self.n_cells:
+            return 0.0
+        (first, _), (second, error) = (self._left(part * self.class_known_to / 3) for part in (1, 2))
+        waits = self.class_known_to < self.longest
+        tells = self.decides & (self.of_class >= ROWS_PER_CELL) & waits
         is_open = _hidden(first, np.maximum(second - 2 * error, 0.0)) > MOST_HIDDEN
         weight = np.where(tells, self.mass, 0.0)
         whole = [np.bincount(self._class_of_cell, weight * left) for left in (first, second)]
         of_classes = np.maximum(np.bincount(self._class_of_cell, weight), 1e-12)
         is_open_whole = _hidden(whole[0] / of_classes, whole[1] / of_classes) > MOST_HIDDEN
-        return self.more_comes or bool((is_open & tells).any() or is_open_whole.any())
+        is_hidden = (is_open | is_open_whole[self._class_of_cell]) & tells
+        of_all = is_hidden & (self.class_known_to >= self.known_to)
+        if of_all.any() or (self.more_comes and self.known_to < self.longest):
+            return np.inf
+        return float(self.class_known_to[is_hidden].max(initial=0.0))
 
-    def _left(self, age: float) -> tuple[FloatArray, FloatArray]:
-        """Share of each cell's labels still to come at an age, and its standard error."""
-        share, log_variance = self.completion(age)
+    @cached_property
+    def hidden_class(self) -> str | None:
+        """The class that came up later and hides when its labels are all in; None where windows of all ages wait."""
+        if not 0 < self.hidden_up_to < np.inf:
+            return None
+        cell = int(np.flatnonzero(self.class_known_to == self.hidden_up_to)[0])
+        return self.cells.filter(cell=cell)["label_class"][0]
+
+    def _left(self, ages: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Share of each cell's labels still to come at an age of its own, and its standard error."""
+        share, log_variance = self._at(self.curve, ages), self._at(self.log_variance, ages)
         return 1 - share, share * np.sqrt(log_variance)
 
     @cached_property
@@ -191,7 +234,8 @@ class DelayLaw:
         share, log_variance : ndarray, shape (cells,)
             Linear within a bin.
         """
-        return self._at(self.curve, age), self._at(self.log_variance, age)
+        ages: FloatArray = np.full(self.n_cells, age)
+        return self._at(self.curve, ages), self._at(self.log_variance, ages)
 
     def slowest(self, age: float) -> float:
         """Share that has come of the labels of the slowest cell that decides, seen in the window or not.
@@ -243,10 +287,10 @@ class DelayLaw:
         names = self.cells["label_class"].unique().sort().to_list()
         return {name: float(c / n) for name, c, n in zip(names, come, of_class, strict=True) if n > 0}
 
-    def _at(self, curves: FloatArray, age: float) -> FloatArray:
+    def _at(self, curves: FloatArray, ages: FloatArray) -> FloatArray:
         found: FloatArray = np.zeros(len(curves))
         for i, own in enumerate(curves):
-            found[i] = cast("float", np.interp(age, self.starts, own))
+            found[i] = cast("float", np.interp(ages[i], self.starts, own))
         return found
 
 
@@ -304,7 +348,7 @@ def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) 
     starts = delay_start(np.arange(n_bins))
     if not n_cells:
         nothing = np.zeros((0, n_bins))
-        return DelayLaw(cells, starts, nothing, nothing, np.zeros(0), 1.0, known_to, 0, longest)
+        return DelayLaw(cells, starts, nothing, nothing, np.zeros(0), 1.0, known_to, 0, np.zeros(0), longest)
     windows = ages.sort("window_start").with_row_index("window")
     placed = rows.join(windows.select("window_start", "window"), on="window_start")
     counts = np.zeros((len(windows), n_cells, n_bins - 1))
@@ -326,7 +370,20 @@ def fit(arrivals: pl.DataFrame, ages: pl.DataFrame, *, longest: float = np.inf) 
     phi = _overdispersion(new, upto, hazard)
     labels = counts.sum(axis=(0, 2))
     mass = labels / labels.sum()
-    return DelayLaw(cells, starts, curve, phi * variance, mass, phi, known_to, int(labels.sum()), longest)
+    oldest = _class_known_to(rows, known_to)
+    return DelayLaw(cells, starts, curve, phi * variance, mass, phi, known_to, int(labels.sum()), oldest, longest)
+
+
+def _class_known_to(rows: pl.DataFrame, known_to: float) -> FloatArray:
+    """Age of the oldest window with labels of the class of each cell, but for a handful; rows of cells.
+
+    A class that has been there for most of the ages that are known has been there for all: rare ones miss some windows.
+    """
+    older = rows.sort("age", descending=True).with_columns(so_far=pl.col("n").cum_sum().over("label_class"))
+    oldest = older.filter(pl.col("so_far") >= FEWEST_OF_CLASS).group_by("label_class").agg(pl.col("age").max())
+    classes = rows.select("cell", "label_class").unique().sort("cell").join(oldest, on="label_class", how="left")
+    age = classes.sort("cell")["age"].fill_null(known_to).to_numpy()
+    return np.where(age >= MOST_AGES * known_to, known_to, age)
 
 
 def watched(rows: pl.DataFrame) -> pl.DataFrame:

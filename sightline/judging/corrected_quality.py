@@ -26,13 +26,14 @@ from sightline.judging.maturity import (
     NOT_CORRECTED,
     POSITIVE,
     Delays,
+    class_name,
     immature,
     lagging,
     only_told,
     still_waits,
     with_age,
 )
-from sightline.judging.not_corrected import why_not
+from sightline.judging.not_corrected import OF_OWN, TOTAL, assumes_more, why_not
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.settings import negative_class
 
@@ -83,7 +84,7 @@ def corrected(
     DataFrame
         `naive` with ``naive_value`` and ``maturity`` (labels in, of those expected; both null where nothing is
         missing), and with the corrected value, interval and status where labels are missing; ``is_biased`` marks what
-        could not be corrected.
+        could not be corrected, or only under an assumption that nothing tests.
     """
     nothing = pl.lit(None, dtype=pl.Float64)
     plain = naive.with_columns(nothing.alias(NAIVE), maturity=nothing, is_biased=pl.lit(False))
@@ -153,7 +154,9 @@ def _young_parts(spec: MonitorSpec, known: Delays, keys: Sequence[str], parts: p
 def _states_of_parts(
     spec: MonitorSpec, con: duckdb.DuckDBPyConnection, known: Delays, parts: pl.DataFrame
 ) -> pl.DataFrame:
-    """``window_start, slowest, lagging, share, expected`` of the youngest part; ``lacking, unsettled, untold`` of any.
+    """Of the youngest part ``window_start, slowest, lagging, share, expected``; of any what makes numbers uncertain.
+
+    That is ``hidden, lacking, unsettled, untold``.
 
     `lagging` says in words which class is late.
     """
@@ -165,6 +168,7 @@ def _states_of_parts(
     lags = [lagging(spec, law, (until - start.replace(tzinfo=UTC)) / spec.window) for start in starts]
     of_law = {
         "slowest": slowest,
+        "hidden": [known.hides_a_tail(spec, start.replace(tzinfo=UTC)) for start in starts],
         "lagging": lags,
         **{name: [c[i] for c in change] for i, name in enumerate(("unsettled", "untold"))},
     }
@@ -176,7 +180,7 @@ def _states_of_parts(
         .join(n, on="part", how="left")
     )
     mean = {name: (pl.col(name) * pl.col("n")).sum() / pl.col("n").sum() for name in ("share", "expected")}
-    any_part = pl.col("lacking", "unsettled", "untold").any()
+    any_part = pl.col("lacking", "hidden", "unsettled", "untold").any()
     return joined.group_by("window_start").agg(
         pl.col("slowest").min(), any_part, lagging=pl.col("lagging").sort_by("slowest").first(), **mean
     )
@@ -197,13 +201,13 @@ def _joined(
     is_good = (pl.col("status") == "ok") | pl.col("reason_code").is_in(NO_INTERVAL).fill_null(False)
     is_reported = spec.is_silence_negative
     is_few = pl.lit(is_reported) & (pl.col("slowest") < MATURE_SHARE) & (pl.col("seen").fill_null(0) < silence.fewest())
-    is_unknown = (pl.col("slowest") < IDENTIFIABLE_SHARE) | pl.lit(law.hides_a_tail)
+    is_unknown = (pl.col("slowest") < IDENTIFIABLE_SHARE) | pl.col("hidden").fill_null(value=False)
     is_impossible = pl.lit(is_reported) & silence.is_impossible(spec, "new_value")
     is_untold, is_unsettled = (pl.col(name).fill_null(value=False) for name in ("untold", "unsettled"))
     is_blind = is_young & is_good & (is_unknown | is_few | is_impossible | is_untold)
     is_new = is_young & is_good & pl.col("is_new").fill_null(False) & pl.col("new_value").is_not_null()
     narrow = pl.max_horizontal(pl.lit(SETTLED), (pl.col("new_ci_high") - pl.col("new_ci_low")) / 6)
-    is_settled = ~is_new | (pl.col("final_half") <= narrow).fill_null(True)
+    is_settled = (~is_new & (pl.col("metric") != TOTAL)) | (is_new & (pl.col("final_half") <= narrow).fill_null(True))
     is_mature = (pl.col("slowest") >= MATURE_SHARE) & is_settled
     is_lacking = is_young & pl.col("lacking").fill_null(value=False)
     is_open = is_young & is_good & ~is_blind & (~is_mature | is_lacking | is_unsettled)
@@ -212,8 +216,9 @@ def _joined(
     share_in = pl.coalesce("share_in", "slowest")
     share_in = pl.when(is_lacking).then(pl.col("share") / pl.col("expected") * share_in).otherwise(share_in)
     words = _share_in_words(share_in, is_new, is_lacking, is_reported=is_reported)
-    told = pl.when(is_unsettled).then(pl.lit(f"{revised}; {WILL_CHANGE}")).otherwise(words)
-    unknown = pl.when(is_unknown).then(pl.lit(_unknown(law))).otherwise(silence.too_few(pl.col("seen")))
+    assuming = pl.when(is_new & ~is_lacking & assumes_more(spec)).then(pl.lit(f", {OF_OWN}")).otherwise(pl.lit(""))
+    told = pl.when(is_unsettled).then(pl.lit(f"{revised}; {WILL_CHANGE}")).otherwise(words + assuming)
+    unknown = pl.when(is_unknown).then(_unknown(spec, law)).otherwise(silence.too_few(pl.col("seen")))
     unknown = pl.when(is_left_out).then(pl.format("{}: {}", words, why_not(spec))).otherwise(unknown)
     unknown = pl.when(is_untold).then(pl.lit(f"{revised}; {UNTOLD}")).otherwise(unknown)
     states_told = {
@@ -228,7 +233,7 @@ def _joined(
     return joined.with_columns(
         pl.when(is_young).then("value").alias(NAIVE),
         maturity=pl.when(is_young & (is_good | pl.col("seen").is_not_null())).then(share_in),
-        is_biased=is_open & (~is_new | is_unsettled),
+        is_biased=is_open & (~is_new | is_unsettled | assumes_more(spec)),
         **{name: pl.when(gone[name]).then(None).when(is_new).then(f"new_{name}").otherwise(name) for name in numbers},
         **{
             name: pl.when(has_none).then(blind).when(is_provisional).then(open_).otherwise(name)
@@ -236,7 +241,7 @@ def _joined(
         },
     ).drop(
         *("is_new", "final_half", "slowest", "seen", "share_in", "share", "expected", "lacking", "unsettled", "untold"),
-        "lagging",
+        *("lagging", "hidden"),
         *(f"new_{n}" for n in numbers),
     )
 
@@ -253,11 +258,12 @@ def _share_in_words(share: pl.Expr, is_corrected: pl.Expr, is_lacking: pl.Expr, 
     return pl.concat_str(pl.format("{} of the {} that are expected are in{}; ", percents, pl.lit(what), lags), words)
 
 
-def _unknown(law: DelayLaw) -> str:
+def _unknown(spec: MonitorSpec, law: DelayLaw) -> pl.Expr:
     """Why there is no number."""
-    if law.hides_a_tail:
-        return (
-            f"labels still come after {law.known_to:.0f} windows, the oldest that are known: how late they come at "
-            "last is not known yet"
-        )
-    return f"of some kind of row less than {percent(IDENTIFIABLE_SHARE)} of the labels are in"
+    few = f"of some kind of row less than {percent(IDENTIFIABLE_SHARE)} of the labels are in"
+    what, age, oldest = "labels", law.known_to, "the oldest that are known"
+    if law.hidden_class:
+        what, age = f"labels of class {class_name(spec, law.hidden_class)}", law.hidden_up_to
+        oldest = "as long ago as any is known"
+    hidden = f"{what} still come after {age:.0f} windows, {oldest}: how late they come at last is not known yet"
+    return pl.when(pl.col("hidden").fill_null(value=False)).then(pl.lit(hidden)).otherwise(pl.lit(few))

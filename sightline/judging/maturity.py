@@ -96,6 +96,11 @@ class Delays:
         age = (self.until - start) / spec.window
         return 1.0 if age >= age_given_up(spec) else self.law.slowest(age)
 
+    def hides_a_tail(self, spec: MonitorSpec, start: datetime) -> bool:
+        """Whether nobody can tell how late the last labels of the window that begins at `start` come."""
+        assert self.law is not None
+        return self.law.hides((self.until - start) / spec.window)
+
 
 def delays(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> Delays:
     """How the labels of a monitor arrive, learnt from its latest windows.
@@ -282,17 +287,21 @@ def lagging(spec: MonitorSpec, law: DelayLaw, age: float) -> str:
     slowest = min(by_class, key=lambda name: by_class[name], default="")
     if not by_class or law.share_in(age) - by_class[slowest] < LAGS:
         return ""
-    name = slowest
-    if spec.model.task == "binary_classification":
-        name = {POSITIVE: spec.positive_class, NEGATIVE: negative_class(spec)}[slowest]
-    return f" ({percent(by_class[slowest])} of class {name})"
+    return f" ({percent(by_class[slowest])} of class {class_name(spec, slowest)})"
+
+
+def class_name(spec: MonitorSpec, outcome: str) -> str:
+    """The class of an outcome that the delay depends on, as users call it."""
+    if spec.model.task != "binary_classification":
+        return outcome
+    return {POSITIVE: spec.positive_class, NEGATIVE: negative_class(spec)}[outcome]
 
 
 def still_waits(spec: MonitorSpec, known: Delays, key: str, share: float) -> bool:
     """Whether labels of some kind of row, up to this share, are still to come, or to change."""
     start = spec.window_start(key)
     is_waited_for = (known.until - start) / spec.window < age_given_up(spec)
-    is_coming = known.law is None or known.law.hides_a_tail or known.slowest(spec, start) < share
+    is_coming = known.law is None or known.hides_a_tail(spec, start) or known.slowest(spec, start) < share
     return (is_waited_for and is_coming) or known.to_change(spec, start)[0]
 
 

@@ -24,6 +24,26 @@ NOT_KEPT = (
 )
 
 
+OF_OWN = "assuming that within a class and a score the delay does not depend on what it measures"
+
+
+def assumes_more(spec: MonitorSpec) -> pl.Expr:
+    """Of the column ``metric``: whether it may depend on more than the class and the score, as built-in ones do not.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+
+    Returns
+    -------
+    Expr
+        Boolean: a SQL metric is corrected under the assumption `OF_OWN`, which nothing tests.
+    """
+    return pl.col("metric").is_in(
+        [metric.name for metric in spec.metrics if metric.needs_label and metric.sql is not None]
+    )
+
+
 def never_corrected(spec: MonitorSpec) -> dict[str, str]:
     """Metrics of a monitor that no kept sum corrects.
 

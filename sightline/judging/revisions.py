@@ -167,7 +167,7 @@ def _to_come(law: DelayLaw, held: pl.DataFrame) -> NDArray[np.float64]:
         come = np.array([law.completion(float(age))[0][cell] for age in own["age"]])
         ever = float((own["n"].to_numpy() * come).sum())
         rate = min(law.mass[cell] * law.n_labels / ever, 1.0) if ever else 1.0
-        left = np.ones(len(law.starts)) if law.hides_a_tail else 1 - law.curve[cell]
+        left = np.ones(len(law.starts)) if np.isinf(law.hidden_up_to) else 1 - law.curve[cell]
         most = np.maximum(most, rate * left)
     return most
 

@@ -23,7 +23,8 @@ def law(share: float) -> DelayLaw:
         schema_overrides={"score_group": pl.Int32},
     )
     curve = np.array([[0.0, share, 1.0]] * 2)
-    return DelayLaw(cells, np.array([0.0, 1.0, 2.0]), curve, 0.1 * (1 - curve), np.array([0.5, 0.5]), 1.0, 2.0, 1000)
+    half, known_to = np.array([0.5, 0.5]), np.array([2.0, 2.0])
+    return DelayLaw(cells, np.array([0.0, 1.0, 2.0]), curve, 0.1 * (1 - curve), half, 1.0, 2.0, 1000, known_to)
 
 
 def cells(score: np.ndarray, is_reported: np.ndarray) -> pl.DataFrame:

@@ -157,3 +157,21 @@ def test_an_unknown_score_takes_the_nearest_cell_and_an_unknown_class_the_slowes
     weighed = weigh(rows, law, ages, ["window_start"])
     assert weighed["weight"].sum() == pytest.approx(2), "so many labels as there are"
     assert weighed.filter(label_class="new")["share"][0] <= weighed.filter(label_class="a")["share"][0]
+
+
+def test_a_class_that_came_up_later_hides_its_tail_from_its_own_windows_alone():
+    """After 40 windows a quarter of its labels is still to come: the other 80 windows show nothing of that."""
+    rng = np.random.default_rng(57)
+    shape = (120, 400)
+    classes = np.where(rng.random(shape) < 0.1, "new", "a").astype(object)
+    classes[:80] = "a"
+    classes[3, :15] = "new"  # slips of the pen are no beginning
+    delays = np.where(classes == "new", rng.exponential(30.0, shape), rng.random(shape))
+    delays[3, :15] = 1.0
+    law = fit(*seen(delays, classes, np.zeros(shape), 120.0))
+    assert law.slowest(40.0) == pytest.approx(1, abs=0.02), "what comes later has not been seen"
+    assert law.hidden_up_to == pytest.approx(40, abs=1) and law.hidden_class == "new"
+    assert law.hides(1.0) and law.hides(39.0) and not law.hides(42.0)
+    assert not fit(*seen(delays, classes, np.zeros(shape), 120.0), longest=20.0).hides_a_tail
+    quick = np.where(classes == "new", rng.exponential(3.0, shape), rng.random(shape))
+    assert not fit(*seen(quick, classes, np.zeros(shape), 120.0)).hides_a_tail
