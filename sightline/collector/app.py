@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from sightline.alerts.operational import heartbeat_age, is_late
 from sightline.collector.admission import PREFIX, Gate, format_of, is_about_incidents, is_ingest
-from sightline.collector.connection import BoundedProtocol
+from sightline.collector.connections import Connections
 from sightline.collector.formats import ADAPTERS
 from sightline.collector.guard_feed import GuardFeed
 from sightline.collector.incidents import IncidentDesk
@@ -71,7 +71,7 @@ class Collector:
         metrics = Metrics()
         self.state = State(limits, metrics, GuardFeed(metrics))
         self.incidents = IncidentDesk(registry, self.gate, limits)
-        self.connections: set[BoundedProtocol] = set()
+        self.connections = Connections(limits, lambda: len(registry.monitors))
         self._pages = Starlette(
             routes=[
                 Route("/", self._index),
@@ -194,6 +194,7 @@ class Collector:
             (),
             float(self.state.is_ready and not self.state.low_disk),
         )
+        yield from self.connections.gauges()
         age = heartbeat_age(self.registry.home, datetime.now(UTC))
         if age is not None:
             yield "sightline_daemon_heartbeat_age_seconds", "Since the daemon's sensor last looked.", (), age
@@ -244,7 +245,7 @@ class Collector:
         recover_at = time.monotonic() + RECOVER_SECONDS
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
-            for connection in list(self.connections):
+            for connection in self.connections:
                 connection.expire()
             try:
                 self.state.low_disk = self._is_disk_low()

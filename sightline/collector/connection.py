@@ -55,6 +55,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.collector = cast("Collector", config.app)
         self.limits = self.collector.state.limits
         self._since = self.loop.time()
+        self._patience = self.limits.body_timeout_seconds
+        """Seconds that the end of the connection may take."""
         self._full_since = self._heard_at = 0.0
         self._kept = b""
         """Bytes behind a request that waits for its answer."""
@@ -73,7 +75,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._transport = cast("asyncio.Transport", transport)
         super().connection_made(self._transport)
         self.transport = cast("asyncio.Transport", _ClosedWithCare(self._transport, self.close))
-        self.collector.connections.add(self)
+        refusal = self.collector.connections.admit(self, self.loop.time())
+        if refusal is not None:
+            self._refuse(refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer has gone."""
@@ -127,17 +131,45 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._running.keep_alive = False
 
+    def _refuse(self, refusal: HTTPError) -> None:
+        """Tell the peer at once that it has no place. What it may be sending is read and thrown away for a moment."""
+        self._patience = LINGER_SECONDS
+        self._write(refusal.status, problem(refusal), refusal.headers, False)
+        self._drain()
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether a request ever came."""
+        return self._running is not None
+
+    def idle_since(self) -> float | None:
+        """The event loop's time since when the connection only waits for a request; None where more is going on."""
+        running = self._running
+        is_under_way = self._in_head or self._in_body or self._kept or self.pipeline or self._unreadable
+        if is_under_way or self._is_draining or self._transport.is_closing() or self.flow.write_paused:
+            return None
+        return self._since if running is None or running.response_complete else None
+
+    def leave(self) -> None:
+        """Make room for another one."""
+        self._patience = LINGER_SECONDS
+        self.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
     def expire(self) -> None:
         """End what takes too long: a head, a body, reading the answers, a connection on which nothing happens."""
         now, limits = self.loop.time(), self.limits
         quiet, running = now - self._since, self._running
-        if self._transport.is_closing():
-            return
-        if self.flow.write_paused:
+        if self._transport.is_closing():  # its peer may never read the rest of its answers
+            is_over, end = quiet >= self._patience, self._transport.abort
+        elif self.flow.write_paused:
             is_over, end = now - self._full_since >= limits.body_timeout_seconds, self._transport.abort
         elif self._is_draining:
             is_silent = now - self._heard_at >= LINGER_SECONDS
-            is_over, end = is_silent or quiet >= limits.body_timeout_seconds, self._transport.abort
+            is_over, end = is_silent or quiet >= self._patience, self._transport.abort
         elif self._waits_for_answer():
             return
         elif self._in_body and running.response_complete:
@@ -303,6 +335,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Write an answer and go on, or close."""
         if self._transport.is_closing():
             return
+        self._write(status, content, headers, keep_alive)
+        if not keep_alive:
+            self.close()
+        self.on_response_complete()
+
+    def _write(self, status: int, content: bytes, headers: Mapping[str, str], keep_alive: bool) -> None:
         source, general = self._general
         if source is not self.server_state.default_headers:
             general = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
@@ -317,9 +355,6 @@ class BoundedProtocol(HttpToolsProtocol):
                 f"{name}: {value}\r\n" for name, value in lines.items()
             )
             self._transport.write(text.encode("latin-1", "replace") + general + b"\r\n" + content)
-        if not keep_alive:
-            self.close()
-        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """The request whose turn it was is answered."""
@@ -337,8 +372,12 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         is_whole = not (self._in_head or self._in_body or self._kept or self._unreadable)
         if is_whole or self._has_ended:
+            self._since = self.loop.time()
             self._transport.close()
             return
+        self._drain()
+
+    def _drain(self) -> None:
         self._is_draining, self._drained = True, len(self._kept)
         self._since = self._heard_at = self.loop.time()
         self._kept = b""

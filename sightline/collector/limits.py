@@ -33,6 +33,10 @@ class Limits:
     head_timeout_seconds: float = 10.0
     body_timeout_seconds: float = 30.0
     max_in_flight: int = 1024
+    max_connections: int = 1000
+    """Fewer where the process may not open as many files: see `sightline.collector.connections`."""
+    min_idle_seconds: float = 2.0
+    """A connection that has been idle for so long may be closed for a new one when there are too many."""
     max_pending_bytes: int = 64 * 1024 * 1024
     min_free_bytes: int = 64 * 1024 * 1024
     """Less free disk space than this: refuse before the disk is full, so that segments can still be sealed."""

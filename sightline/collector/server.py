@@ -16,6 +16,7 @@ from sightline.clock import utc_now
 from sightline.collector.app import Collector
 from sightline.collector.auth import TokenFile
 from sightline.collector.connection import BoundedProtocol
+from sightline.collector.connections import BACKLOG
 from sightline.collector.guard_log import GuardDesk
 from sightline.collector.limits import Limits
 from sightline.collector.monitors import Clock, MakeObserver, Observer, Registry
@@ -91,6 +92,11 @@ def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10, *
     """Run until SIGTERM or SIGINT: then stop listening, answer what came in, seal the segments.
 
     `plain` leads all requests through ASGI.
+
+    Raises
+    ------
+    SightlineError
+        If the process may not open enough files to serve anybody.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()  # what is loaded now lives to the end; requests leave hardly any cycles behind
@@ -99,6 +105,7 @@ def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10, *
     # just ends.
     signal.signal(signal.SIGTERM, _exit)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    collector.connections.prepare(len(monitor_files(collector.registry.home)))
     uvicorn.run(
         collector,
         host=host,
@@ -111,5 +118,5 @@ def serve(collector: Collector, host: str, port: int, drain_seconds: int = 10, *
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=drain_seconds,
-        backlog=4096,
+        backlog=BACKLOG,
     )

@@ -37,6 +37,13 @@ from sightline.home import Home
     help="Refuse events below this free disk space.",
 )
 @click.option(
+    "--max-connections",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Connections at a time, fewer where the process may not open as many files; others get a 503.",
+)
+@click.option(
     "--guards/--no-guards", default=True, show_default=True, help="Check each event against the monitor's contract."
 )
 @click.option(
@@ -66,6 +73,7 @@ def command(
     max_body_mb: int,
     max_rows: int,
     min_free_mb: int,
+    max_connections: int,
     guards: bool,
     deliver: bool,
     drain_seconds: int,
@@ -87,6 +95,7 @@ def command(
         max_held_bytes=max(256, 4 * max_body_mb) * megabyte,
         max_rows=max_rows,
         min_free_bytes=min_free_mb * megabyte,
+        max_connections=max_connections,
     )
     collector = make_collector(
         Home.from_env(), host=host, limits=limits, seal_seconds=seal_seconds, guards=guards, deliver=deliver

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import random
+import resource
 import socket
 import threading
 import time
@@ -15,14 +16,27 @@ from sightline_client import Client
 
 from sightline.collector.auth import create_token
 from sightline.home import Home
+from sightline.log import segment as seg
 from tests.support.attacks import JSON_TYPE, MEGABYTE, Watch, bodies, longest_hold, peer, post, resident_bytes
-from tests.support.collector_process import CollectorProcess, event, until
+from tests.support.collector_process import (
+    CollectorProcess,
+    Sender,
+    check_nothing_is_lost,
+    event,
+    logged,
+    sending,
+    until,
+)
 
 pytestmark = pytest.mark.long
 
 SECONDS = longest_hold()
 """So long one body may keep the event loop from others: 200 ms, more where the machine itself is slow."""
 
+HALF_BODY = (
+    b"POST /v1/monitors/m/inferences HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 8000000\r\n\r\n["
+)
 PAGE = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
@@ -143,10 +157,7 @@ def test_slow_bodies_leave_room_for_others(collector):
     with contextlib.ExitStack() as peers:
         for _ in range(200):
             slow = peers.enter_context(peer(collector.port))
-            slow.sendall(
-                b"POST /v1/monitors/m/inferences HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-                b"Content-Length: 8000000\r\n\r\n["
-            )
+            slow.sendall(HALF_BODY)
         with Watch(collector) as watch:
             for number in range(50):
                 assert collector.post("/v1/monitors/m/inferences", [event(f"e-{number}")])[0] == 200
@@ -158,3 +169,86 @@ def test_a_peer_that_ends_its_side_gets_its_answer(collector):
     connection.request("POST", "/v1/monitors/m/inferences", b'{"id": "half"}', JSON_TYPE)
     connection.sock.shutdown(socket.SHUT_WR)
     assert connection.getresponse().status == 200
+
+
+def of_metrics(connection: http.client.HTTPConnection) -> dict[str, float]:
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
+def connect_many(port: int, number: int, peers: contextlib.ExitStack, start: bytes) -> list[socket.socket]:
+    made = [peers.enter_context(peer(port)) for _ in range(number)]
+    for one in made:
+        with contextlib.suppress(ConnectionError):  # it may be refused and gone already
+            one.sendall(start)
+    return made
+
+
+def is_refused(one: socket.socket) -> bool:
+    """Whether the server told it to come again, or has closed it."""
+    one.settimeout(0)
+    try:
+        answer = one.recv(65536)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    assert answer == b"" or (answer.startswith(b"HTTP/1.1 503") and b"retry-after: 1\r\n" in answer), answer
+    return True
+
+
+def check_all_there(collector: CollectorProcess, sender: Sender) -> None:
+    assert sender.acknowledged
+    until(lambda: not seg.list_open(collector.log))
+    check_nothing_is_lost([one for one in logged(collector.log) if one.id != "warm-0"], [sender])
+
+
+def test_1200_connections_that_are_busy_leave_the_known_client_alone(collector):
+    before, name = resident_bytes(collector), "sightline_collector_connections"
+    known = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=10)
+    with sending(collector.port, 1) as (sender,), contextlib.ExitStack() as peers:
+        until(lambda: sender.acknowledged)
+        made: list[socket.socket] = []
+        for _ in range(6):
+            made += connect_many(collector.port, 200, peers, HALF_BODY)
+            assert of_metrics(known)[f"{name}_limit"] == 1_000
+        until(lambda: of_metrics(known)[f"{name}_refused_total"] == 202)
+        until(lambda: sum(map(is_refused, made)) == 202)
+        slowest, acknowledged = 0.0, len(sender.acknowledged)
+        for _ in range(100):
+            started = time.perf_counter()
+            assert of_metrics(known)[name] == 1_000
+            slowest = max(slowest, time.perf_counter() - started)
+        until(lambda: len(sender.acknowledged) > acknowledged)
+        assert slowest < 2 * SECONDS, slowest
+        assert resident_bytes(collector) < before + 60 * MEGABYTE, resident_bytes(collector) - before
+        assert sender.failures == 0 and sender.statuses == {200}, "the client that was there had its place all along"
+    until(lambda: of_metrics(known)[name] <= 2)
+    known.close()
+    check_all_there(collector, sender)
+
+
+def test_1200_connections_that_say_nothing_make_room(collector):
+    with contextlib.ExitStack() as peers:
+        connect_many(collector.port, 1_200, peers, b"")
+        with sending(collector.port, 1) as (sender,):
+            until(lambda: sender.acknowledged)
+            until(lambda: collector.get("/healthz")[0] == 200)
+        assert collector.metric("sightline_collector_connections_closed_idle_total") >= 1
+    check_all_there(collector, sender)
+
+
+def test_where_files_are_few_connections_are_and_events_are_logged(collector):
+    assert collector.process is not None
+    _, hard = resource.prlimit(collector.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(collector.process.pid, resource.RLIMIT_NOFILE, (600, hard))
+    with sending(collector.port, 1) as (sender,), contextlib.ExitStack() as peers:
+        until(lambda: sender.acknowledged)
+        made = connect_many(collector.port, 700, peers, HALF_BODY)
+        until(lambda: sum(map(is_refused, made)) > 500)
+        acknowledged = len(sender.acknowledged)
+        until(lambda: len(sender.acknowledged) > acknowledged + 500)
+        assert sender.failures == 0
+    check_all_there(collector, sender)
+    assert "Too many open files" not in (collector.home / "collector.log").read_text()
