@@ -224,6 +224,10 @@ def _both_scored(
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[str]]:
     """Scores of the classes that both models score: a mean over other classes would be another metric."""
     notes: list[str] = []
+    decides = [frame["predicted_class"].null_count() < len(frame) for frame in (champion, challenger)]
+    if spec.model.task == "binary_classification" and spec.columns.prediction and decides[0] != decides[1]:
+        whose = "challenger" if decides[0] else "champion"
+        notes.append(f"decisions of the {whose} are those of its score and the threshold {spec.quality.threshold:g}")
     for name, column in spec.columns.class_scores.items():
         lacks = [frame[f"p_{name}"].null_count() == len(frame) for frame in (champion, challenger)]
         if lacks[0] != lacks[1]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import polars as pl
 
 from metrics_py.evaluation.areas import deleted_areas
-from metrics_py.evaluation.differences import differences
+from metrics_py.evaluation.differences import MODELS, differences
 from metrics_py.evaluation.verdict import EvaluationVerdict, judge
 from metrics_py.quality.champion import Direction, PairedDifference
 from metrics_py.quality.metrics import quality_metric
@@ -36,6 +36,8 @@ from sightline.warehouse.settings import negative_class
 MARGIN, RELATIVE_MARGIN = 0.005, 0.01
 """Loss that does not matter where the file names none: of metrics between 0 and 1; of others as a share of it."""
 BY = ("segment",)
+LARGEST = 1e150
+"""The square of a larger number is none."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,26 @@ def evaluate(
         raise SightlineError("no row of the candidate has a label", where=str(file), fix=fix)
     segments = _segments(spec, paths, compared.challenger)
     both = (compared.champion, compared.challenger)
+    for whose, frame in zip(MODELS, both, strict=True):
+        _check_size(spec, frame, whose)
     tables = [aggregates_of(spec, frame, segments) for frame in both]
     table = _differences(spec, tables, _exact(spec, both, segments), paired=compared.how == "paired")
     table = _with_trivial(spec, table, compared.challenger)
     verdict = _verdict(spec, table, primary)
     notes = (*_of_candidate(candidate), *compared.notes, *_left_out(spec))
     return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes)
+
+
+def _check_size(spec: MonitorSpec, frame: pl.DataFrame, whose: str) -> None:
+    """Numbers whose squares cannot be added up."""
+    if spec.model.task != "regression":
+        return
+    found = frame.filter(pl.any_horizontal(pl.col("prediction", "label_value").abs() > LARGEST))
+    if len(found):
+        raise SightlineError(
+            f"{len(found):,} rows of the {whose} hold a number beyond {LARGEST:g}: {found['prediction_id'][0]!r}",
+            fix="leave such rows out, or correct their prediction or label",
+        )
 
 
 def _segments(spec: MonitorSpec, paths: MonitorPaths, frame: pl.DataFrame) -> pl.DataFrame:
@@ -312,4 +328,7 @@ def _of_candidate(candidate: Candidate) -> list[str]:
 
 def _left_out(spec: MonitorSpec) -> list[str]:
     names = [metric.name for metric in spec.metrics if metric.needs_label]
-    return [f"metrics of your own are not compared: {', '.join(names)}"] if names else []
+    told = [f"metrics of your own are not compared: {', '.join(names)}"] if names else []
+    if spec.columns.weight:
+        told.append(f"every row counts once: columns.weight {spec.columns.weight!r} weighs nothing")
+    return told

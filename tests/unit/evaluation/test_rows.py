@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from scipy import stats
 from sklearn import metrics as sk
 
 from sightline.errors import SightlineError
@@ -28,6 +29,13 @@ TICKETS = {
         "class_scores": {"a b": "p_a", "c|d": "p_c", "e": "p_e"},
     },
     "labels": LABELS,
+    "reference": {"kind": "window", "start": "2026-01-05", "end": "2026-01-07"},
+}
+DEMAND = {
+    "model": {"id": "m", "task": "regression"},
+    "columns": {"prediction_id": "id", "timestamp": "ts", "prediction": "q"},
+    "labels": LABELS,
+    "quality": {"quantiles": [0.9]},
     "reference": {"kind": "window", "start": "2026-01-05", "end": "2026-01-07"},
 }
 
@@ -243,3 +251,46 @@ def test_entities_and_segments_that_the_file_does_not_have_are_those_of_producti
     assert [c.name for c in bare.verdict.criteria] == ["roc_auc", "roc_auc | c=north", "roc_auc | c=south"]
     others = judged(made, tmp_path, new.drop("who").with_columns(id=pl.format("n{}", "id")))
     assert any("independent" in note for note in others.notes)
+
+
+def demand(seed: int, noise: float) -> pl.DataFrame:
+    """Heavy tails."""
+    y = 50 + 10 * np.random.default_rng(41).standard_t(1.5, N)
+    times = [(START + timedelta(minutes=14 * i)).replace(tzinfo=None) for i in range(N)]
+    q = y + np.random.default_rng(seed).normal(2, noise, N)
+    return pl.DataFrame({"id": range(N), "ts": times, "q": q, "y": y})
+
+
+def test_errors_equal_sklearn(tmp_path):
+    old, new = demand(42, 5), demand(43, 4)
+    made = make(tmp_path, DEMAND, old.drop("y"), old.select("id", "y"))
+    found = judged(made, tmp_path, new.with_columns(pl.col("id").cast(pl.String)))
+    for whose, rows in (("champion", old), ("challenger", new)):
+        y, q = rows["y"].to_numpy(), rows["q"].to_numpy()
+        assert value(found, "mae", whose) == pytest.approx(sk.mean_absolute_error(y, q), rel=1e-12)
+        assert value(found, "rmse", whose) == pytest.approx(sk.root_mean_squared_error(y, q), rel=1e-12)
+        assert value(found, "r2", whose) == pytest.approx(sk.r2_score(y, q), rel=1e-9)
+        assert value(found, "pinball_0.9", whose) == pytest.approx(sk.mean_pinball_loss(y, q, alpha=0.9), rel=1e-12)
+    row = found.table.filter(metric="mae", segment="all").row(0, named=True)
+    loss = [np.abs(rows["q"] - rows["y"]).to_numpy() for rows in (old, new)]
+    wanted = stats.ttest_rel(loss[1], loss[0]).confidence_interval()
+    assert row["ci_low"] == pytest.approx(wanted.low, abs=0.08)
+    assert row["ci_high"] == pytest.approx(wanted.high, abs=0.08)
+
+
+def test_numbers_whose_squares_overflow_are_refused_by_name(tmp_path):
+    old = demand(42, 5)
+    made = make(tmp_path, DEMAND, old.drop("y"), old.select("id", "y"))
+    huge = old.with_columns(q=pl.when(id=3).then(1e200).otherwise("q"))
+    with pytest.raises(SightlineError, match="1 rows of the challenger hold a number beyond"):
+        judged(made, tmp_path, huge)
+
+
+def test_what_the_numbers_leave_out_is_said(tmp_path):
+    old = scored(8, 0.5, N).with_columns(said=(pl.col("p") >= 0.7).cast(pl.Int64), w=pl.lit(2.0))
+    content = {**MONITOR, "columns": {**MONITOR["columns"], "prediction": "said", "weight": "w"}}
+    made = make(tmp_path, content, old.drop("y"), old.select("id", "y"))
+    found = judged(made, tmp_path, scored(8, 0.4, N))
+    assert "decisions of the challenger are those of its score and the threshold 0.5" in found.notes
+    assert any("'w' weighs nothing" in note for note in found.notes)
+    assert value(found, "accuracy", "champion") == pytest.approx(sk.accuracy_score(old["y"], old["said"]), abs=1e-12)
