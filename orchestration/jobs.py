@@ -8,7 +8,7 @@ import dagster as dg
 
 from orchestration.monitor import Monitor
 from sightline.spec import names
-from sightline.spec.flows import BACKFILL, FLOWS, judges_of
+from sightline.spec.flows import BACKFILL, EVALUATION, FLOWS, judges_of
 
 DESCRIPTIONS = {
     "immediate": (
@@ -34,6 +34,16 @@ def build(monitor: Monitor, flows: Sequence[str]) -> list[dg.UnresolvedAssetJobD
     return [_job(monitor, flow, asset_keys(monitor, flow)) for flow in flows] + [
         _job(monitor, BACKFILL, list(dict.fromkeys(key for flow in flows for key in asset_keys(monitor, flow))))
     ]
+
+
+def evaluation(monitor: Monitor) -> dg.UnresolvedAssetJobDefinition:
+    """``<id>__candidate``: one candidate version."""
+    return dg.define_asset_job(
+        names.job_name(monitor.spec, EVALUATION),
+        selection=dg.AssetSelection.assets(monitor.key("evaluation")),
+        description="A candidate version against the champion; its check `promote` says whether it may take its place.",
+        tags={"sightline/monitor": monitor.id, "sightline/flow": EVALUATION},
+    )
 
 
 def _job(monitor: Monitor, name: str, keys: Sequence[dg.AssetKey]) -> dg.UnresolvedAssetJobDefinition:

@@ -27,6 +27,7 @@ KINDS = {
     "model_quality": {"polars", "scipy", "parquet"},
     "estimated_quality": {"polars", "scipy", "parquet"},
     "alerts": {"polars", "parquet"},
+    "evaluation": {"polars", "scipy"},
 }
 
 
@@ -85,7 +86,7 @@ class Monitor:
             mode="json",
             exclude={
                 "model": {"owner", "description"},
-                **dict.fromkeys(("alerts", "freshness", "importance", "upstream"), True),
+                **dict.fromkeys(("alerts", "freshness", "evaluation", "importance", "upstream"), True),
             },
         )
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -8,11 +8,12 @@ from pathlib import Path
 import dagster as dg
 
 from orchestration import jobs
-from orchestration.assets import aggregates, alerts, ingest, judgements, reference
+from orchestration.assets import aggregates, alerts, evaluation, ingest, judgements, reference
 from orchestration.checks import asset_checks
 from orchestration.monitor import Monitor
-from orchestration.sensors import flow_sensors
+from orchestration.sensors import candidate_sensor, flow_sensors
 from sightline.home import Home
+from sightline.spec import plan
 from sightline.spec.flows import FLOWS, flows_of, judges_of
 from sightline.spec.model import MonitorSpec
 
@@ -37,9 +38,9 @@ def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Def
     assets += [judgements.build(monitor, name) for flow in own for name in judges_of(spec, flow)]
     assets += [reference.build(monitor), alerts.build(monitor)]
     own_jobs = jobs.build(monitor, own)
-    return dg.Definitions(
-        assets=assets,
-        asset_checks=asset_checks.build(monitor),
-        jobs=own_jobs,
-        sensors=[flow_sensors.build(monitor, flow, own_jobs) for flow in own],
-    )
+    sensors = [flow_sensors.build(monitor, flow, own_jobs) for flow in own]
+    if plan.is_evaluated(spec):
+        assets.append(evaluation.build(monitor))
+        own_jobs.append(jobs.evaluation(monitor))
+        sensors.append(candidate_sensor.build(monitor, own_jobs[-1]))
+    return dg.Definitions(assets=assets, asset_checks=asset_checks.build(monitor), jobs=own_jobs, sensors=sensors)

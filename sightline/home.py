@@ -29,6 +29,11 @@ class MonitorPaths:
         return self.root / "landing" / "labels"
 
     @property
+    def landing_candidates(self) -> Path:
+        """Users put the scored evaluation set of a candidate version into a folder of its name here."""
+        return self.root / "landing" / "candidates"
+
+    @property
     def log(self) -> Path:
         """Append-only log: ``open/`` holds segments being written, ``sealed/`` immutable ones."""
         return self.root / "log"

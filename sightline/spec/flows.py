@@ -43,6 +43,8 @@ WEIGHTED_KINDS = ("numeric", "categorical", "boolean")
 
 BACKFILL = "backfill"
 """The job that runs all flows over a range of windows."""
+EVALUATION = "candidate"
+"""The job that judges a candidate version."""
 
 
 def flows_of(spec: MonitorSpec) -> tuple[str, ...]:

@@ -13,7 +13,16 @@ from pathlib import Path
 import sightline
 from sightline.spec import names
 from sightline.spec.durations import format_duration
-from sightline.spec.flows import BACKFILL, ESTIMATES, FLOWS, flows_of, is_estimated, is_value_estimated, is_weighted
+from sightline.spec.flows import (
+    BACKFILL,
+    ESTIMATES,
+    EVALUATION,
+    FLOWS,
+    flows_of,
+    is_estimated,
+    is_value_estimated,
+    is_weighted,
+)
 from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.rules import judged_columns
 from sightline.spec.stretches import sliding_windows, split
@@ -67,6 +76,8 @@ def assets(spec: MonitorSpec) -> dict[str, str]:
     if spec.labels:
         plan["labels"] = "The truth, filed under the window of its prediction; every revision kept."
         plan["model_quality"] = "Realised quality by window, segment and model version, with intervals."
+    if is_evaluated(spec):
+        plan["evaluation"] = "A candidate version against the champion: differences with intervals, and a verdict."
     if is_estimated(spec):
         plan[ESTIMATES] = f"Quality before labels, by what the reference's labels taught; {assumption(spec)}."
     return plan
@@ -284,13 +295,20 @@ def _intakes(spec: MonitorSpec) -> tuple[str, ...]:
 
 
 def jobs(spec: MonitorSpec) -> list[str]:
-    """Names of the jobs: one per flow, and one for both."""
-    return [names.job_name(spec, flow) for flow in (*flows_of(spec), BACKFILL)]
+    """Names of the jobs: one per flow, one for both, and that of candidates."""
+    evaluation = [EVALUATION] if is_evaluated(spec) else []
+    return [names.job_name(spec, flow) for flow in (*flows_of(spec), BACKFILL, *evaluation)]
 
 
 def sensors(spec: MonitorSpec) -> list[str]:
     """Names of the sensors."""
-    return [names.sensor_name(spec, what) for what in _intakes(spec)]
+    candidates = ["candidates"] if is_evaluated(spec) else []
+    return [names.sensor_name(spec, what) for what in (*_intakes(spec), *candidates)]
+
+
+def is_evaluated(spec: MonitorSpec) -> bool:
+    """Whether candidates can be judged: there is a metric of quality that decides."""
+    return spec.labels is not None and primary_metric(spec) is not None
 
 
 def windows(spec: MonitorSpec, now: datetime | None = None) -> int:

@@ -1,0 +1,101 @@
+"""Candidates that have landed: ``landing/candidates/<version>/`` holds the scored evaluation set of a version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sightline.durable import replace_file
+from sightline.errors import SightlineError
+from sightline.home import MonitorPaths
+from sightline.lake.intake.sources import UNFINISHED
+from sightline.results.append_only import STAMP, safe_name
+
+FORBIDDEN = "\a\b\f\n\r\t\v\0,"
+"""Not in the name of a Dagster partition."""
+LONGEST = 128
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A version with a scored evaluation set.
+
+    Attributes
+    ----------
+    version : str
+        Name of the folder.
+    path : Path
+        Its file, or the folder where it holds several.
+    mark : str
+        Changes with the names, sizes and times of the files.
+    """
+
+    version: str
+    path: Path
+    mark: str
+
+
+def candidates(paths: MonitorPaths) -> tuple[list[Landed], dict[str, str]]:
+    """Versions that have landed, by name, and what cannot be one: folder or file -> why.
+
+    Hidden files and unfinished ones (``.tmp``, ``.part``) do not count; a folder without others is not there yet.
+    """
+    found: list[Landed] = []
+    refused: dict[str, str] = {}
+    if not paths.landing_candidates.is_dir():
+        return found, refused
+    for folder in sorted(paths.landing_candidates.iterdir()):
+        if folder.name.startswith(".") or folder.name.endswith(UNFINISHED):
+            continue
+        if folder.is_symlink() or not folder.is_dir():
+            refused[folder.name] = "a candidate is a folder named after its version, with its file inside"
+        elif len(folder.name) > LONGEST or any(c in folder.name for c in FORBIDDEN) or not folder.name.isprintable():
+            refused[folder.name] = f"a version is printable, without a comma, and at most {LONGEST} characters long"
+        elif landed := _landed(folder):
+            found.append(landed)
+    return found, refused
+
+
+def candidate(paths: MonitorPaths, version: str) -> Landed:
+    """One version that has landed; a `SightlineError` names those that have."""
+    found, _ = candidates(paths)
+    for each in found:
+        if each.version == version:
+            return each
+    names = ", ".join(each.version for each in found) or "none"
+    where = str(paths.landing_candidates)
+    raise SightlineError(f"no file of the version {version!r} has landed", where=where, fix=f"there are: {names}")
+
+
+def _landed(folder: Path) -> Landed | None:
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and not file.is_symlink() and file.name[0] not in "._" and not file.name.endswith(UNFINISHED)
+    )
+    if not files:
+        return None
+    told = [(file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    mark = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    return Landed(folder.name, files[0] if len(files) == 1 else folder, mark)
+
+
+def publish(paths: MonitorPaths, version: str, text: str, now: datetime) -> Path:
+    """Keep an evaluation (`sightline.evaluation.render.to_json`); earlier ones of the version stay."""
+    file = paths.results / "evaluations" / f"{now.strftime(STAMP)}-{safe_name(version)}.json"
+    replace_file(file, text)
+    return file
+
+
+def evaluations(paths: MonitorPaths) -> list[Mapping[str, Any]]:
+    """All that were kept, oldest first, each with ``evaluated_at`` (ISO 8601, UTC)."""
+    found: list[Mapping[str, Any]] = []
+    for file in sorted((paths.results / "evaluations").glob("*.json")):
+        at = datetime.strptime(file.name.partition("-")[0], STAMP)
+        found.append({**json.loads(file.read_text(encoding="utf-8")), "evaluated_at": f"{at.isoformat()}Z"})
+    return found
