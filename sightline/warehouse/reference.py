@@ -142,12 +142,20 @@ def load_reference(paths: MonitorPaths) -> ReferenceProfile | None:
     Raises
     ------
     SightlineError
-        The profile was written in another format than this version's.
+        The profile was written in another format than this version's, or a file of it is broken.
     """
     file = paths.reference / "profile.json"
     if not file.exists():
         return None
-    told = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        bins = pl.read_parquet(paths.reference / "profile.parquet")
+    except (ValueError, OSError, pl.exceptions.PolarsError) as error:
+        raise SightlineError(
+            f"the reference profile cannot be read: {str(error).splitlines()[0]}",
+            where=str(file.parent),
+            fix="restore its two files, or materialize `reference` with the config `rebuild: true`",
+        ) from error
     if told.get("format") != FORMAT:
         raise SightlineError(
             f"the reference profile has format {told.get('format')}, this version of Sightline reads format {FORMAT}",
@@ -155,7 +163,6 @@ def load_reference(paths: MonitorPaths) -> ReferenceProfile | None:
             fix="use the version that wrote it, or materialize `reference` with the config `rebuild: true` "
             "(every window is then worked up again)",
         )
-    bins = pl.read_parquet(paths.reference / "profile.parquet")
     columns = {
         name: ColumnProfile.from_frame(bins.filter(pl.col("column_name") == name), facts)
         for name, facts in told["columns"].items()

@@ -240,3 +240,16 @@ def test_column_roles_follow_the_task():
     ]
     regression = make_spec(model={"id": "m", "task": "regression"}, columns={"prediction": "y"})
     assert [role.lake_column for role in column_roles(regression)] == ["prediction", "label_value"]
+
+
+@pytest.mark.parametrize("name", ["profile.json", "profile.parquet"])
+def test_a_broken_profile_is_told_with_its_place_and_can_be_rebuilt(home, name):
+    spec = make_spec()
+    paths = land(home, "inferences", "a", make_rows(3), spec)
+    before = build_reference(spec, paths, home, now=NOW)
+    file = paths.reference / name
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(SightlineError, match=r"reference: the reference profile cannot be read.*\n.*rebuild: true"):
+        load_reference(paths)
+    assert build_reference(spec, paths, home, force=True, now=NOW).id == before.id
+    assert load_reference(paths) is not None
