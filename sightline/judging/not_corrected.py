@@ -20,7 +20,7 @@ OF_NUMBER = f"how many labels will come is not known; {BUSINESS_VALUE}, of one p
 OF_BUCKETS = "it joins scores and losses, which are kept by different parts of the entities"
 NOT_KEPT = (
     "what that takes is not kept of all its windows, as an earlier release worked them up: "
-    "`sightline backfill` works them up again"
+    "`sightline backfill MONITOR FROM TO` works them up again"
 )
 
 

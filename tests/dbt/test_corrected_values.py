@@ -256,7 +256,8 @@ def test_windows_of_an_earlier_release_have_no_value_that_is_not_corrected(tmp_p
         for metric in metrics:
             row = found.filter(metric=metric, window_start=day).row(0, named=True)
             assert (row["value"], row["status"], row["reason_code"]) == (None, "insufficient_data", "not_identifiable")
-            assert "an earlier release worked them up" in row["reason"] and row["naive_value"] is not None
+            assert "an earlier release worked them up: `sightline backfill MONITOR FROM TO`" in row["reason"]
+            assert row["naive_value"] is not None
             weeks = found.filter(spans, metric=f"{metric}@7d").filter(pl.col("reason_code") == "not_identifiable")
             assert len(weeks) >= 3 and weeks["value"].null_count() == len(weeks)
         others = found.filter(metric="loss").filter(pl.col("window_start") != day)
