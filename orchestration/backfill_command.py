@@ -13,14 +13,18 @@ from orchestration.backfill import dagster_instance, materialize_range
 from orchestration.monitor import Monitor
 from orchestration.monitor_definitions import models_of
 from orchestration.resources import ensure_manifest
+from orchestration.sensors.alert_sensor import tell as hand_over
 from orchestration.sensors.flow_sensors import look
 from orchestration.sensors.run_requests import MAX_BRIDGED, MAX_WINDOWS_PER_RUN, Cursor
 from orchestration.sensors.stale_windows import stale_windows
 from sightline.alerts.delivery.sending import tell
+from sightline.alerts.operational import LABELS, Seen, record
+from sightline.clock import utc_now
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.judging import label_freshness
 from sightline.judging.label_freshness import freshness_verdicts, label_feed
+from sightline.judging.verdicts import Verdict
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
 from sightline.spec.flows import flows_of
@@ -146,7 +150,7 @@ def _count(n: int) -> str:
 
 
 def add_overdue_labels(home: Home, spec: MonitorSpec, outcome: Outcome) -> str:
-    """Add to what failed the check `label_freshness` of the newest window with data, worked up or not.
+    """Add to what failed the check `label_freshness` of the newest window with data, worked up or not; and tell it.
 
     Parameters
     ----------
@@ -166,11 +170,22 @@ def add_overdue_labels(home: Home, spec: MonitorSpec, outcome: Outcome) -> str:
     newest = [max(known)] if known else []
     feed = label_feed(spec, paths, newest) if newest else None
     for key, verdict in freshness_verdicts(spec, feed, newest):
+        _keep(home, spec, key, verdict)
         if verdict.level == "error":
             outcome.failed.setdefault(("alerts", label_freshness.CHECK), {})[key] = verdict.text
         elif verdict.level == "warn":
             return verdict.text
     return ""
+
+
+def _keep(home: Home, spec: MonitorSpec, key: str, verdict: Verdict) -> None:
+    """Keep whether labels are overdue, under the cause by which Dagster's freshness of labels is told."""
+    now, is_failing = utc_now(), verdict.level == "error"
+    words = verdict.text.rstrip(".") if is_failing else ""
+    said = f"backfill:{key}:{now.isoformat()}"
+    seen = Seen(said, LABELS, "freshness", now, is_failing, ("labels",), words, assets=("labels",))
+    record(home.monitor(spec.id), [seen], now)
+    hand_over(home, {spec.id: spec}, [spec.id], now)
 
 
 def report(spec: MonitorSpec, outcome: Outcome, warning: str = "") -> list[str]:
@@ -207,12 +222,12 @@ def main(monitor_id: str, *window_range: str) -> int:
         spec = find_monitor(home, monitor_id)
         try:
             outcome = backfill(home, spec, window_range)
+            warning = add_overdue_labels(home, spec, outcome)
         finally:
             told = tell(home, spec, home.monitor(spec.id))
     except SightlineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    warning = add_overdue_labels(home, spec, outcome)
     print("\n".join(report(spec, outcome, warning)))
     if told:
         print(f"warning: {told}", file=sys.stderr)

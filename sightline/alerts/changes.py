@@ -309,18 +309,35 @@ def _timelines(
     causes: Mapping[str, Sequence[str]],
 ) -> list[tuple[bool, list[Change]]]:
     """Whether an incident is open, and all that ever was to be told of it, oldest first; per incident."""
+    from sightline.alerts.life import reopened  # costs scipy
+
     own: dict[str, list[dict[str, Any]]] = {}
     for member in members.iter_rows(named=True):
         own.setdefault(member["incident_id"], []).append(member)
     said: dict[str, list[Mapping[str, Any]]] = {}
     for action in actions:
         said.setdefault(action["incident"], []).append(action)
+    before = reopened(incidents, members, spec.settle_windows * spec.window)
     found: list[tuple[bool, list[Change]]] = []
     for row in incidents.sort("opened_at", "incident_id").iter_rows(named=True):
         name = row["incident_id"]
         about = said.get(name, [])
-        found.append((_is_open(row, about), _timeline(spec, row, own.get(name, []), about, causes.get(name, ()))))
+        line = _timeline(spec, row, own.get(name, []), about, causes.get(name, ()))
+        if name in before:
+            line[0] = _again(line[0], before[name])
+        found.append((_is_open(row, about), line))
     return found
+
+
+def _again(first: Change, former: str) -> Change:
+    """The opening of an incident that returns: under the id of an opening, so that it is told once whatever it is."""
+    lines = [f"it is the same as {former} again, which had ended"]
+    return replace(
+        first,
+        kind="reopened",
+        severity=SEVERITIES["reopened"],
+        facts={**first.facts, "reopens": former, "lines": lines},
+    )
 
 
 def _is_open(incident: Mapping[str, Any], said: Sequence[Mapping[str, Any]]) -> bool:
@@ -370,7 +387,10 @@ _OF_ACTION = {"by": "user", "note": "note", "assignee": "to", "into": "into"}
 
 
 def _whole(line: Sequence[Change]) -> Change:
-    """One change for an open incident of which nothing was told."""
+    """One change for an open incident of which nothing was told; where it has settled, that is what is told."""
+    settled = next((change for change in line if change.kind == "settled"), None)
+    if settled is not None:
+        return replace(settled, covers=tuple(change.id for change in line if change is not settled))
     first, *later = line
     covered = tuple(change.id for change in later)
     by = next((change.facts for change in later if change.kind == "acknowledged"), None)
@@ -394,8 +414,13 @@ def _news(new: Sequence[Change], *, is_open: bool) -> list[Change]:
 
 def _backlog(spec: MonitorSpec, found: Sequence[Change]) -> Change:
     """What is open when a monitor is told of for the first time."""
+    n_settled = sum(change.kind == "settled" for change in found)
     what = f"{len(found)} incidents are open"
-    return _together(spec, "backlog", what, found, [key for change in found for key in (change.id, *change.covers)])
+    if n_settled:
+        some = "all" if n_settled == len(found) else str(n_settled)
+        what += f", {some} of them settled: no check fails for them any more, say what they were"
+    together = _together(spec, "backlog", what, found, [key for change in found for key in (change.id, *change.covers)])
+    return together if n_settled < len(found) else replace(together, severity="info")
 
 
 def _passed(spec: MonitorSpec, lines: Sequence[Sequence[Change]]) -> Change:

@@ -34,6 +34,8 @@ TOLD_AS: dict[str, tuple[str, str]] = {
     "freshness": ("freshness", "fresh_again"),
 }
 """Kind of a cause -> kinds of change (`sightline.alerts.changes`): it begins to fail, and is well again."""
+LABELS = "freshness:labels"
+"""The cause of labels that do not come, whoever sees it: Dagster's freshness, or `sightline backfill`."""
 TOLD_WITHIN = timedelta(days=7)
 """What was seen longer ago is not told any more."""
 MAX_ITEMS = 2000
@@ -307,6 +309,8 @@ def changes(monitor: str, owner: str | None, paths: MonitorPaths, now: datetime)
             if bool(state.failing) == before.get(cause, False) or looked < now - TOLD_WITHIN:
                 continue
             kind = TOLD_AS[state.kind][0 if state.failing else 1]
+            if state.failing and cause == LABELS:
+                kind = "labels_overdue"
             at = state.since if state.failing else state.until
             yield operational(
                 kind,

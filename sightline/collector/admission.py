@@ -118,7 +118,7 @@ class Gate:
                 fix = "send `Authorization: Bearer <token>`; make one with `sightline token create MONITOR`"
                 raise HTTPError(401, "no valid token for this monitor", fix, {"www-authenticate": "Bearer"})
             if scope not in (WRITE, REPLAY):
-                raise HTTPError(403, "this token may not write", "create one with --scope write")
+                raise HTTPError(403, "this token may not write", "make one with `--for log`")
         if monitor is None:
             if monitor_id in self._registry.broken:
                 what = f"the file of monitor {monitor_id!r} has mistakes: see `sightline validate`"

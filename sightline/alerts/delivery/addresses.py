@@ -14,6 +14,10 @@ class NotAllowedError(Exception):
     """A name stands for an address that a webhook may not reach."""
 
 
+class NeverAllowedError(NotAllowedError):
+    """A name stands for an address that no webhook may reach, whatever its channel says."""
+
+
 def checked_addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
     """Addresses of a host, all of which may be reached.
 
@@ -44,7 +48,7 @@ def checked_addresses(host: str, port: int, *, allow_private: bool) -> list[str]
     for text in addresses:
         address = ipaddress.ip_address(text.partition("%")[0])
         if not is_allowed(address, allow_private=allow_private):
-            raise NotAllowedError
+            raise NotAllowedError if is_allowed(address, allow_private=True) else NeverAllowedError
     return addresses
 
 

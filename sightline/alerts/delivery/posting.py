@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
 import sightline
-from sightline.alerts.delivery.addresses import NotAllowedError, checked_addresses
+from sightline.alerts.delivery.addresses import NeverAllowedError, NotAllowedError, checked_addresses
 from sightline.alerts.delivery.outcome import TAKEN, Outcome
 from sightline.alerts.schedule import LONGEST_ASKED
 
@@ -27,6 +27,7 @@ BUSY = (408, 425, 429)
 """Refusals that are the receiver's state, not the message's fault."""
 
 FAILURES: tuple[tuple[type[Exception], str], ...] = (
+    (NeverAllowedError, "its address is link-local (where clouds keep credentials) or nobody's: give another one"),
     (
         NotAllowedError,
         "its address is on this machine or in a private network: set allow_private: true if it should be",

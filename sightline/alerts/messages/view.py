@@ -49,6 +49,8 @@ HEADS = {
 """Kind of change -> how a message names it."""
 NEWS = ("opened", "split", "grew", "reopened")
 """Kinds that ask for a cause and for something to do."""
+ASKS = (*NEWS, "settled")
+"""Kinds that somebody is to answer."""
 NO_CAUSE = "no cause found yet"
 SHOWN_WHOLE = 3
 """Up to so many changes of one message are told whole, of more each has a line."""
@@ -191,7 +193,7 @@ def told(change: Change, links: Links) -> Told:
         joined=joined[:SHOWN_MEMBERS],
         n_more=max(len(members) - SHOWN_MEMBERS, 0) if is_news else 0,
         causes=causes or ([NO_CAUSE] if is_news else []),
-        todo=[str(each) for each in facts.get("todo", ())] if is_news or change.incident is None else [],
+        todo=[str(each) for each in facts.get("todo", ())] if change.kind in ASKS or change.incident is None else [],
         lines=[*map(_listed, facts.get("incidents", ())), *map(str, facts.get("lines", ()))],
         links=links_of(change, links),
     )

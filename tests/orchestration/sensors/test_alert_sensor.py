@@ -197,7 +197,7 @@ def test_freshness_is_told_by_feed_and_once(home, specs, instance):
         )
     told = [(c.kind, c.facts["subject"]) for c in operational.changes("churn", None, paths, START + timedelta(hours=3))]
     assert told == [
-        ("freshness", "freshness:inferences"), ("freshness", "freshness:labels"),
+        ("freshness", "freshness:inferences"), ("labels_overdue", "freshness:labels"),
         ("fresh_again", "freshness:inferences"),
     ]  # fmt: skip
 

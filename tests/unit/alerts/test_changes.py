@@ -148,12 +148,61 @@ def test_one_that_is_open_in_an_old_history_is_told_whole(world):
     assert (change.kind, change.incident, change.facts["acknowledged_by"]) == ("opened", "a", "eve")
 
 
+def test_a_history_whose_open_incidents_have_settled_calls_nobody(world):
+    settled = [incident(name, n, settled_at=day(20)) for n, name in enumerate("ab")]
+    world.publish([ended("old", -30, -20), *settled])
+    (change,) = world.tell()
+    assert (change.kind, change.severity) == ("backlog", "info")
+    assert change.facts["what"].startswith("2 incidents are open, all of them settled: no check fails")
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_one_that_had_settled_before_it_was_told_is_told_as_settled(world, history):
+    if not history:
+        world.publish([])
+        world.tell()
+    world.publish([incident("a", settled_at=day(20))])
+    (change,) = world.tell()
+    assert (change.kind, change.severity, change.incident) == ("settled", "info", "a")
+    joined = [member("a"), member("a", "drift/bmi/location", 25)]
+    world.publish([incident("a", settled_at=day(20), n_streams=2)], joined)
+    assert kinds(world.tell()) == ["grew"]
+
+
+def test_one_that_is_open_beside_settled_ones_is_urgent(world):
+    world.publish([incident("a", settled_at=day(20)), incident("b", 1)])
+    (change,) = world.tell()
+    assert (change.kind, change.severity) == ("backlog", "error")
+    assert change.facts["what"].startswith("2 incidents are open, 1 of them settled")
+
+
+def test_an_incident_that_returns_by_itself_is_told_as_reopened(world):
+    world.publish([incident("a")])
+    world.tell()
+    world.publish([ended("a")])
+    world.tell()
+    world.publish([ended("a"), incident("b", 7)])
+    (change,) = world.tell()
+    assert (change.kind, change.incident, change.severity) == ("reopened", "b", "error")
+    assert change.facts["reopens"] == "a" and change.facts["lines"] == ["it is the same as a again, which had ended"]
+    far = world.spec.settle_windows + 6
+    world.publish([ended("a"), ended("b", 7, 8), incident("c", far + 20)])
+    assert [(change.kind, change.incident) for change in world.tell()] == [("recovered", "b"), ("opened", "c")]
+
+
+def test_what_was_told_as_opened_is_not_told_again_as_reopened(world):
+    world.publish([incident("b", 7)])
+    world.tell()
+    world.publish([ended("a"), incident("b", 7)])  # late data: there was one before
+    assert kinds(world.tell()) == ["passed"]
+
+
 def test_what_opened_and_ended_within_a_backfill_is_one_line(world):
     world.publish([])
     world.tell()
     world.publish([*(ended(f"i{n}", n, n + 3) for n in range(12)), incident("now", 20)])
     found = world.tell()
-    assert sorted(kinds(found)) == ["opened", "passed"]
+    assert sorted(kinds(found)) == ["passed", "reopened"]
     passed = next(change for change in found if change.kind == "passed")
     assert passed.facts["n_incidents"] == 12 and len(passed.facts["incidents"]) == 10 and passed.severity == "info"
 

@@ -128,13 +128,16 @@ def test_nobody_listens():
 )  # fmt: skip
 def test_private_addresses_only_when_named(host):
     outcome = send(f"http://{host}:9/x", allow_private=False, timeout=3.0)
-    assert "private network" in outcome.error or "unknown" in outcome.error
+    assert any(words in outcome.error for words in ("private network", "link-local", "unknown"))
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "0.0.0.0", "224.0.0.1", "fe80::1", "::ffff:169.254.169.254"])
 def test_some_addresses_never(host):
     with pytest.raises(NotAllowedError):
         checked_addresses(host, 80, allow_private=True)
+    name = f"[{host}]" if ":" in host else host
+    told = send(f"http://{name}:9/x", allow_private=True, timeout=3.0).error
+    assert "link-local" in told and "allow_private" not in told
 
 
 def test_a_name_is_looked_up_once_and_the_checked_address_is_used(monkeypatch):

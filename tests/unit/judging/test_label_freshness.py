@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from orchestration.backfill_command import Outcome, add_overdue_labels, report
+from sightline.alerts.outbox import Outbox
 from sightline.judging import board
 from sightline.judging.label_freshness import CHECK, label_feed
 from sightline.judging.published import Judgement, Published
@@ -110,6 +111,19 @@ def test_a_backfill_warns_of_labels_that_are_nearly_overdue_and_passes(spec, hom
     text = add_overdue_labels(home, near, outcome)
     assert text.startswith("No labels since 2026-01-11, for 13.5 days;") and not outcome.failed
     assert report(near, outcome, text)[-1] == text
+
+
+def test_a_backfill_tells_once_that_labels_are_overdue_and_that_they_are_back(spec, home):
+    def unrouted(allowed: timedelta) -> list[tuple[str, str, str]]:
+        add_overdue_labels(home, spec.model_copy(update={"freshness": Freshness(labels=allowed)}), Outcome())
+        with Outbox(home) as outbox:
+            return [(change.kind, change.severity, change.facts["what"][:60]) for change in outbox.unrouted()]
+
+    assert unrouted(20 * DAY) == []
+    overdue = ("labels_overdue", "warn", "No labels since 2026-01-11, for 13.5 days; the monitor's fil")
+    assert unrouted(10 * DAY) == unrouted(10 * DAY) == [overdue]
+    assert [kind for kind, *_ in unrouted(20 * DAY)] == ["labels_overdue", "fresh_again"]
+    assert [kind for kind, *_ in unrouted(10 * DAY)] == ["labels_overdue", "fresh_again", "labels_overdue"]
 
 
 def test_coverage_names_the_silence_as_the_reason_of_what_waits_for_labels(spec, home):
