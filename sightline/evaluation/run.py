@@ -23,6 +23,7 @@ from sightline.evaluation.rows import (
     compared_with_file,
     compared_with_production,
     labelled,
+    outputs,
     read_candidate,
 )
 from sightline.home import MonitorPaths
@@ -125,10 +126,25 @@ def evaluate(
         _check_size(spec, frame, whose)
     tables = [aggregates_of(spec, frame, segments) for frame in both]
     table = _differences(spec, tables, _exact(spec, both, segments), paired=compared.how == "paired")
+    is_same = compared.how == "paired" and compared.champion.select(outputs(spec)).equals(
+        compared.challenger.select(outputs(spec))
+    )
+    if is_same:
+        table = _without_difference(table, spec.quality.min_labels)
     table = _with_trivial(spec, table, compared.challenger)
     verdict = _verdict(spec, table, primary)
-    notes = (*_of_candidate(candidate), *compared.notes, *_left_out(spec))
+    same = ["both models say exactly the same of all of these rows"] if is_same else []
+    notes = (*_of_candidate(candidate), *compared.notes, *same, *_left_out(spec))
     return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes)
+
+
+def _without_difference(table: pl.DataFrame, min_labels: int) -> pl.DataFrame:
+    """Two models with the same outputs: the difference is 0, which no bucket of rows contradicts."""
+    known = pl.col("champion").is_not_null() & pl.col("challenger").is_not_null() & (pl.col("n_champion") >= min_labels)
+    zero = {name: pl.when(known).then(0.0).otherwise(name).alias(name) for name in ("difference", "ci_low", "ci_high")}
+    told = pl.when(known).then(pl.lit("ok")).otherwise("status").alias("status")
+    why = pl.when(known).then(pl.lit(None, pl.String)).otherwise("reason").alias("reason")
+    return table.with_columns(*zero.values(), told, why)
 
 
 def _check_size(spec: MonitorSpec, frame: pl.DataFrame, whose: str) -> None:

@@ -172,6 +172,14 @@ def test_bad_candidates_are_refused_with_the_place(production, tmp_path, change,
         run(production, tmp_path, change(scored(5, 0.1)))
 
 
+def test_the_champion_itself_is_not_inferior_to_itself(production, tmp_path):
+    found = run(production, tmp_path, scored(5, 0.5))
+    assert found.verdict.outcome == "non_inferior"
+    assert any("exactly the same" in note for note in found.notes)
+    few = run(production, tmp_path, scored(5, 0.5).head(10))
+    assert few.verdict.outcome == "cannot_tell"
+
+
 def test_ten_rows_cannot_tell(production, tmp_path):
     found = run(production, tmp_path, scored(5, 0.1).head(10).with_columns(id=pl.format("n{}", "id")))
     assert found.verdict.outcome == "cannot_tell"
