@@ -9,7 +9,7 @@ from orchestration import partitions, silent_windows, upstream
 from orchestration.metadata import markdown_table, sparkline
 from orchestration.monitor import Monitor
 from orchestration.resources import IS_QUIET
-from sightline.alerts import causes, decisions
+from sightline.alerts import causes, decisions, life
 from sightline.alerts.delivery.sending import tell
 from sightline.lake.store.progress import open_progress
 from sightline.spec import plan
@@ -85,7 +85,7 @@ def incident_table(incidents: pl.DataFrame) -> dg.MarkdownMetadataValue:
     rows = [
         (
             r["incident_id"],
-            "settled" if r.get("settled_at") else r["status"],
+            life.life_of(r, ())["state"],
             day(r["change_point"]),
             day(r["opened_at"]),
             day(r["closed_at"]),

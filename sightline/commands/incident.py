@@ -52,7 +52,7 @@ def command(names: tuple[str, ...], form: str) -> None:
     if found["operations"]:
         click.echo("\n  operations then")
         echo_operations(found["operations"])
-    click.echo("\n  what happened (UTC)")
+    click.echo("\n  what happened (UTC), decisions at the end of their window")
     for entry in found["timeline"]:
         told = entry["words"].replace("\n", "\n" + " " * 8)
         by = "" if entry["by"] == "sightline" else f"{entry['by']} "

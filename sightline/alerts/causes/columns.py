@@ -14,6 +14,8 @@ from sightline.alerts.causes.case import Case, Cause
 from sightline.alerts.stream_words import stream_words
 from sightline.spec.stretches import split
 
+CLEAR = 3.0
+"""Standard errors: a member that lies nearer to the windows before is known by the engine's evidence alone."""
 FAR = 1000
 FAULTS = ("null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate", "contract_rate")
 """Statistics whose rise is a fault of the data rather than another world."""
@@ -152,6 +154,8 @@ def causes(case: Case, found: Sequence[MovedColumn]) -> Iterator[Cause]:
 
 
 def _chance(item: MovedColumn) -> str:
+    if item.is_member and abs(item.move.z) < CLEAR:  # the engine looks at each window, these are compared as wholes
+        return "part of the incident, by the evidence of the alert engine"
     windows = "one window" if item.move.n_after == 1 or item.move.is_single else f"{item.move.n_after} windows"
     lie = "lies" if windows == "one window" else "lie"
     member = "part of the incident; " if item.is_member else ""

@@ -14,6 +14,8 @@ _GONE = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _SPACES = {"Zl", "Zp"}
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all|group|online)\b)|(?<=<)(?=[@!#&])", re.IGNORECASE)
 _LINK = re.compile(r"(?<=:)(?=//)|(?<=\bwww)(?=\.)|(?<=\bmailto)(?=:)", re.IGNORECASE)
+_SLACK = re.compile(r"[*~`]|(?<!\w)_|_(?!\w)")
+"""What makes words bold, struck, code or italic; within a word an underscore does nothing, and commands have many."""
 _MARKDOWN = re.compile(r"([\\`*_\[\]()#|~!])")
 
 
@@ -67,8 +69,11 @@ def slack(value: object) -> str:
     --------
     >>> slack('<!channel> "x"')
     '&lt;\u200b!channel&gt; \\"x\\"'
+    >>> slack("*b* a_b") == "*b* a_b", slack("a_b")
+    (False, 'a_b')
     """
     text = str(value) if isinstance(value, Safe) else tame(value)
     if not isinstance(value, Safe):
         text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        text = _SLACK.sub(lambda found: BREAK + found[0] + BREAK, text)
     return json.dumps(text, ensure_ascii=False)[1:-1]

@@ -105,6 +105,16 @@ def test_hostile_names_do_no_harm(tmp_path, value, many):
     assert len(title) <= MAX_TITLE and title.isprintable() is not None and "\n" not in title
 
 
+@pytest.mark.parametrize("value", ["*all*", "~gone~", "`rm -rf /`", "_it_", "a _it_ b"])
+def test_nothing_is_bold_struck_code_or_italic_in_slack(value):
+    assert not re.search(r"(^|[\s(])([*~`_])\S.*\S\2($|[\s)])", slack(value))
+    assert slack(value).replace("\u200b", "") == value
+
+
+def test_commands_can_be_copied_out_of_slack():
+    assert slack("sightline fixed flight_delay 2026-09-28-ff23ea") == "sightline fixed flight_delay 2026-09-28-ff23ea"
+
+
 @given(st.text(max_size=400))
 @settings(max_examples=200, deadline=None)
 def test_any_text_stays_one_line(value):

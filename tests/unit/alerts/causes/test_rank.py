@@ -12,7 +12,7 @@ import pytest
 from metrics_py.cause import Move
 from sightline.alerts.causes import events, kinds
 from sightline.alerts.causes.case import BrokenRule, Mark, is_metric
-from sightline.alerts.causes.columns import MovedColumn, feeds
+from sightline.alerts.causes.columns import MovedColumn, causes, feeds
 from sightline.alerts.causes.kinds import binned
 from sightline.alerts.causes.rank import KINDS, rank
 from sightline.alerts.causes.reading import correlation_ratio
@@ -110,6 +110,15 @@ def test_columns_are_one_feed_where_the_same_fault_rose_by_the_same_size():
         ]
     )
     assert [[item.column for item in group] for group in found] == [["a", "b"]]
+
+
+@pytest.mark.parametrize(("z", "is_member"), [(0.8, True), (0.8, False), (9.0, True)])
+def test_a_member_is_not_said_to_lie_a_fraction_of_an_error_away(quiet, z, is_member):
+    move = Move(0.9, 0.5, z, 1e-9, 28, 1, is_single=True)
+    item = MovedColumn("visib", "atom_rate:10", move, 1e-9, -0.4, "visib: fell", is_member=is_member)
+    [cause] = causes(quiet, [item])
+    told = "one window lies" in cause.evidence
+    assert told is not (is_member and z < 1) and ("part of the incident" in cause.evidence) is is_member
 
 
 def test_what_came_only_before_an_incident_joined_is_not_taken_for_its_confirmation():
