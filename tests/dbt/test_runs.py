@@ -49,7 +49,7 @@ def test_an_empty_lake_and_no_reference_give_empty_marts_and_unit_tests_pass(ben
     statuses = bench.build()
     assert set(statuses.values()) <= {"success", "pass", "no-op"}
     assert all(mart.is_empty() for mart in bench.all_marts().values())
-    assert len(bench.all_marts()) == 22
+    assert len(bench.all_marts()) == 24
     done = bench.dbt("test --select test_type:unit")
     assert done.returncode == 0, done.stdout[-4000:]
     written = sum(file.read_text().count("    model: ") for file in (ROOT / "dbt_project" / "models").rglob("*.yml"))
