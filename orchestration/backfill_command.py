@@ -15,10 +15,11 @@ from orchestration.monitor_definitions import models_of
 from orchestration.resources import ensure_manifest
 from orchestration.sensors.alert_sensor import tell as hand_over
 from orchestration.sensors.flow_sensors import look
+from orchestration.sensors.operations import overdue_labels
 from orchestration.sensors.run_requests import MAX_BRIDGED, MAX_WINDOWS_PER_RUN, Cursor
 from orchestration.sensors.stale_windows import stale_windows
 from sightline.alerts.delivery.sending import tell
-from sightline.alerts.operational import LABELS, Seen, record
+from sightline.alerts.operational import record
 from sightline.clock import utc_now
 from sightline.errors import SightlineError
 from sightline.home import Home
@@ -180,10 +181,8 @@ def add_overdue_labels(home: Home, spec: MonitorSpec, outcome: Outcome) -> str:
 
 def _keep(home: Home, spec: MonitorSpec, key: str, verdict: Verdict) -> None:
     """Keep whether labels are overdue, under the cause by which Dagster's freshness of labels is told."""
-    now, is_failing = utc_now(), verdict.level == "error"
-    words = verdict.text.rstrip(".") if is_failing else ""
-    said = f"backfill:{key}:{now.isoformat()}"
-    seen = Seen(said, LABELS, "freshness", now, is_failing, ("labels",), words, assets=("labels",))
+    now = utc_now()
+    seen = overdue_labels(f"backfill:{key}:{now.isoformat()}", now, verdict.text if verdict.level == "error" else "")
     record(home.monitor(spec.id), [seen], now)
     hand_over(home, {spec.id: spec}, [spec.id], now)
 

@@ -13,7 +13,8 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus
 
 from orchestration import partitions
-from sightline.alerts.operational import Seen
+from sightline.alerts.operational import LABELS, Seen
+from sightline.judging import label_freshness
 from sightline.spec.flows import BACKFILL, DELAYED, IMMEDIATE
 from sightline.spec.model import MonitorSpec
 
@@ -235,12 +236,20 @@ def seen_in(run: EndedRun) -> list[Seen]:
 
 
 def _of_check(run: EndedRun, check: CheckResult) -> Seen:
+    if check.name == label_freshness.CHECK:  # one cause, whoever sees it: Dagster's freshness of labels says the same
+        return overdue_labels(f"{run.id}:{LABELS}", run.ended, check.words if check.is_broken else "", run.id)
     cause = f"check:{check.asset}:{check.name}"
     words = f"the rule {check.name} of {check.asset} broke{_windows((check.window,))}: {check.words}"
     return Seen(
         f"{run.id}:{cause}", cause, "check", run.ended, check.is_broken,
         words=words if check.is_broken else "", run_id=run.id, assets=(check.asset,),
     )  # fmt: skip
+
+
+def overdue_labels(name: str, at: datetime, words: str, run_id: str = "") -> Seen:
+    """What the check `label_freshness` says: labels are overdue, in `words`; none: they are not."""
+    told = words.rstrip(".")
+    return Seen(name, LABELS, "freshness", at, bool(words), (label_freshness.CHECK,), told, run_id, ("labels",))
 
 
 def _steps(run: EndedRun) -> str:

@@ -202,6 +202,31 @@ def test_freshness_is_told_by_feed_and_once(home, specs, instance):
     ]  # fmt: skip
 
 
+def test_overdue_labels_are_one_cause_whoever_sees_them(home, specs):
+    """The check, Dagster's freshness of labels and `sightline backfill` say the same; it is no hard rule."""
+    from orchestration.backfill_command import overdue_labels
+    from sightline.alerts import operational
+
+    paths = home.monitor("churn")
+
+    def ended(n: int, *, is_broken: bool) -> EndedRun:
+        at = START + timedelta(hours=n)
+        check = CheckResult("alerts", "label_freshness", is_broken, False, "2026-01-05", "No labels since 2026-01-01.")
+        return EndedRun(f"run{n}", "churn", "immediate", at, at, "SUCCESS", ("2026-01-05",), (), (check,))
+
+    def told(*seen: operational.Seen, n: int) -> list[tuple[str, str]]:
+        operational.record(paths, seen, START + timedelta(hours=n))
+        found = operational.changes("churn", None, paths, START + timedelta(hours=n))
+        return [(change.kind, change.severity) for change in found]
+
+    late = ("labels_overdue", "warn")
+    assert told(*seen_in(ended(1, is_broken=True)), n=1) == [late]
+    assert told(*seen_in(ended(2, is_broken=True)), n=2) == [late]
+    assert told(overdue_labels("b", START + timedelta(hours=3), "No labels."), n=3) == [late]
+    assert "No labels" in standing(paths)[0]["words"]
+    assert told(*seen_in(ended(4, is_broken=False)), n=4) == [late, ("fresh_again", "info")]
+
+
 def test_real_changes_of_freshness_are_read_from_the_instance(instance, home, specs):
     from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 
