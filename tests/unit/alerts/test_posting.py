@@ -107,10 +107,10 @@ def close(connection, stopped):
 def test_an_endpoint_that_misbehaves_is_cut_off(work, scheme):
     start = time.monotonic()
     with raw_server(work) as url:
-        outcome = send(url.replace("http", scheme, 1), timeout=1.0)
+        outcome = send(url.replace("http", scheme, 1), timeout=2.0)
         took = time.monotonic() - start
     is_taken = work is drip_headers and scheme == "http"  # its status came in time
-    assert bool(outcome.error) != is_taken and took < 3.0
+    assert bool(outcome.error) != is_taken and took < 8.0
     assert "secret-path" not in outcome.error and "127.0.0.1" not in outcome.error
 
 
