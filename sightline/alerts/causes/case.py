@@ -53,6 +53,34 @@ class BrokenRule:
     words: str
 
 
+@dataclass(frozen=True)
+class OperationalFact:
+    """Something that failed in operation: a run, a data test, or a feed that was not fresh.
+
+    Attributes
+    ----------
+    at : datetime
+        When it was seen to fail (naive UTC).
+    until : datetime or None
+        When it was seen well again; None: not yet.
+    kind : str
+        ``run``, ``check`` or ``freshness``.
+    cause : str
+        What failed, as in `sightline.alerts.operational`.
+    words : str
+        One sentence.
+    windows : tuple of datetime
+        Windows that failed; empty where `at` alone tells.
+    """
+
+    at: datetime
+    until: datetime | None
+    kind: str
+    cause: str
+    words: str
+    windows: tuple[datetime, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
     """Labelled rows before and after the change.
@@ -124,6 +152,8 @@ class Case:
         Shape `VERSIONS`.
     broken : sequence of BrokenRule
         Hard rules and row guards, those of the windows before as well.
+    operations : sequence of OperationalFact
+        What failed in operation, those of the windows before as well.
     marks : sequence of Mark
         What somebody said was done, whenever.
     upstream : DataFrame
@@ -151,6 +181,7 @@ class Case:
     sums: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SUMS))
     versions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=VERSIONS))
     broken: Sequence[BrokenRule] = ()
+    operations: Sequence[OperationalFact] = ()
     marks: Sequence[Mark] = ()
     upstream: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=UPSTREAM))
     rejections: pl.DataFrame = field(

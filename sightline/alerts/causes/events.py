@@ -57,7 +57,7 @@ def _usual(case: Case, moments: Sequence[datetime]) -> float:
     return 1.0 - float(np.exp(-len(earlier) * near / max(case.before_windows, near)))
 
 
-def _when(case: Case, at: datetime) -> str:
+def when(case: Case, at: datetime) -> str:
     """How an event lies to the beginning of the incident."""
     stamp = f"{at:%Y-%m-%d %H:%M}"
     if case.began <= at < case.began + case.window:
@@ -84,7 +84,7 @@ def _marks(case: Case) -> Iterator[Cause]:
             usual = _usual(case, same)
             by = f" ({mark.source})" if mark.source else ""
             yield Cause(
-                "marker", mark.text + by, _when(case, mark.at) + _often(usual), _score(MARKER, case, mark.at, usual)
+                "marker", mark.text + by, when(case, mark.at) + _often(usual), _score(MARKER, case, mark.at, usual)
             )
 
 
@@ -99,7 +99,7 @@ def _versions(case: Case) -> Iterator[Cause]:
         total = float(rows["n"].sum())
         share = float(rows.filter(pl.col("model_version") == version)["n"].sum()) / max(total, 1.0)
         usual = _usual(case, [moment for moment in seen["at"].to_list() if moment != start])
-        evidence = f"first seen in the window {_when(case, at)}; {percent(share)} of the rows since{_often(usual)}"
+        evidence = f"first seen in the window {when(case, at)}; {percent(share)} of the rows since{_often(usual)}"
         words = f"a new model version answers: {version}"
         yield Cause("version", words, evidence, _score(VERSION, case, at, usual))
 
@@ -115,7 +115,7 @@ def _upstream(case: Case) -> Iterator[Cause]:
         for row in near.head(1).iter_rows(named=True):
             earlier = rows.filter(pl.col("materialized_at") < row["materialized_at"])["code_version"][-1]
             words = f"{asset} was made by other code: version {row['code_version']}, before {earlier}"
-            evidence = f"materialized {_when(case, row['materialized_at'])}{_often(usual)}"
+            evidence = f"materialized {when(case, row['materialized_at'])}{_often(usual)}"
             yield Cause("upstream", words, evidence, _score(UPSTREAM, case, row["materialized_at"], usual))
         if near.is_empty():
             yield from _late(case, str(asset), rows)
@@ -132,7 +132,7 @@ def _broken(case: Case) -> Iterator[Cause]:
         if not since or len(before) > OFTEN_BROKEN * case.before_windows:
             continue
         score = RULE if kind == "rule" else GUARD
-        yield Cause(kind, since[0].words, f"first {_when(case, since[0].at)}; {len(since)} times", score, column)
+        yield Cause(kind, since[0].words, f"first {when(case, since[0].at)}; {len(since)} times", score, column)
 
 
 def _late(case: Case, asset: str, rows: pl.DataFrame) -> Iterator[Cause]:
@@ -147,14 +147,14 @@ def _late(case: Case, asset: str, rows: pl.DataFrame) -> Iterator[Cause]:
     silent = min(next_made or case.opened + case.window, case.opened + case.window) - last_made  # pyright: ignore
     if silent > LATE * usual and last_made >= _span(case)[0]:  # pyright: ignore
         hours = number(silent / timedelta(hours=1), 2)
-        evidence = f"last materialized {_when(case, last_made)}; it had never paused for more than {number(usual / timedelta(hours=1), 2)} hours"  # pyright: ignore  # noqa: E501
+        evidence = f"last materialized {when(case, last_made)}; it had never paused for more than {number(usual / timedelta(hours=1), 2)} hours"  # pyright: ignore  # noqa: E501
         yield Cause("upstream", f"{asset} was not made for {hours} hours", evidence, UPSTREAM)
         return
     versions = made["data_version"].drop_nulls()
     fresh = versions.n_unique() == len(versions) - 1
     if len(versions) > LEAST_HISTORY and fresh and versions[-1] == versions[-2] and last_made >= _span(case)[0]:
         evidence = (
-            f"materialized {_when(case, last_made)}, with the data version of the time before; it was new each time"
+            f"materialized {when(case, last_made)}, with the data version of the time before; it was new each time"
         )
         yield Cause("upstream", f"{asset} holds the same data as before: it was not renewed", evidence, UPSTREAM)
 

@@ -44,8 +44,9 @@ FORMAT = 1
 def publish(spec: MonitorSpec, paths: MonitorPaths) -> pl.DataFrame:
     """Look for the causes of incidents and publish them: those that are open, and those that nobody looked into yet.
 
-    An incident is looked into again when its members, its change point, or evidence, marks or facts upstream of its
-    windows have changed. What is published is a function of these alone, so a run that was killed is simply repeated.
+    An incident is looked into again when its members, its change point, or evidence, marks, operational facts or facts
+    upstream of its windows have changed. What is published is a function of these alone, so a run that was killed is
+    simply repeated.
 
     Parameters
     ----------
@@ -111,6 +112,7 @@ def _fingerprint(case: Case) -> str:
         case.quality,
         str(case.evidence.select("stream", "window_start", "value").hash_rows(seed=1).sum()),
         [[item.at, item.rule, item.column] for item in case.broken],
+        [[fact.at, fact.until, fact.cause, fact.words, fact.windows] for fact in case.operations],
         [[mark.at, mark.text, mark.source] for mark in case.marks if mark.at >= case.first_before],
         str(case.upstream.filter(pl.col("materialized_at") >= case.first_before).hash_rows(seed=1).sum()),
         sorted(case.importance.items()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metrics_py.comparison.result import benjamini_hochberg
-from sightline.alerts.causes import columns, events, kinds, segments
+from sightline.alerts.causes import columns, events, kinds, operations, segments
 from sightline.alerts.causes.case import Case, Cause
 
 KINDS = {
@@ -13,6 +13,7 @@ KINDS = {
     "rule": "a hard rule that is broken",
     "guard": "a row guard's alert",
     "feed": "a feed of several columns",
+    "operations": "a failed data test, freshness or run",
     "column": "an input",
     "rejected": "rows that were refused",
     "volume": "the number of predictions",
@@ -55,6 +56,7 @@ def rank(case: Case) -> list[Cause]:
     moved_rates = [item for item, real in zip(rates, is_real[len(inputs) + len(parts) :], strict=False) if real]
     found = [
         *events.events(case),
+        *operations.operations(case),
         *columns.causes(case, moved_inputs),
         *segments.causes(moved_parts),
         *events.rate_causes(case, moved_rates),
@@ -66,7 +68,7 @@ def rank(case: Case) -> list[Cause]:
         cannot = "; quality has too few windows to compare"
     if not found:
         return [_none(case, len(inputs), len({item.segment for item in parts}), len(rates), cannot)]
-    found = _one_per_kind(found, "labels", "service")
+    found = operations.below_feeds(_one_per_kind(found, "labels", "service"))
     ordered = sorted(found, key=lambda cause: (-cause.score, cause.p_value or 0.0, cause.words))
     return [cause.at(i + 1) for i, cause in enumerate(ordered[:MOST_CAUSES])]
 
@@ -89,6 +91,7 @@ def _none(case: Case, n_columns: int, n_segments: int, n_rates: int, cannot: str
         f"{n_rates} rates of volume, service and labels",
         f"{case.versions['model_version'].n_unique()} model versions",
         f"{len(case.marks)} marks",
+        f"{len(case.operations)} operational facts",
         f"{case.upstream['asset'].n_unique()} assets upstream",
     ]
     evidence = f"looked at {', '.join(looked)}: nothing moved with it beyond chance{cannot}"

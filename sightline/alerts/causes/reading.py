@@ -21,10 +21,13 @@ from sightline.alerts.causes.case import (
     Case,
     LabelledRows,
     Mark,
+    OperationalFact,
     Quality,
     is_metric,
 )
 from sightline.alerts.causes.kinds import binned
+from sightline.alerts.causes.operations import facts_of
+from sightline.alerts.operational import read as read_operations
 from sightline.collector.guard_log import read_alerts
 from sightline.home import MonitorPaths
 from sightline.judging.marts import ALL_VERSIONS, has_mart
@@ -33,6 +36,7 @@ from sightline.results.judgements import read_judgements
 from sightline.results.marks import read_marks
 from sightline.results.snapshots import read_snapshot
 from sightline.results.upstream import read_upstream
+from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 from sightline.spec.stretches import split
 from sightline.warehouse.row_samples import drawn_labelled, drawn_scored
@@ -59,6 +63,8 @@ class Results:
         )
         self.marks = [Mark(at, text, source) for at, text, source, _ in read_marks(paths).iter_rows()]
         self.upstream = read_upstream(paths)
+        told_as_rules = {f"check:{c.asset}:{c.name}" for c in plan.checks(spec) if c.name != "contract"}
+        self.operations = facts_of(spec, read_operations(paths), told_as_rules)
 
     def case(self, incident: Mapping[str, Any], members: pl.DataFrame) -> Case:
         """What published results know of an incident; marts and rows come by `with_marts`."""
@@ -85,6 +91,7 @@ class Results:
             streams,
             rows,
             broken=self._broken(began - self._before() * window, opened + window),
+            operations=self._operations(began - self._before() * window, opened),
             marks=marks,
             upstream=self.upstream.filter(pl.col("materialized_at") < opened + self.spec.window),
             importance=dict(self.spec.importance),
@@ -105,6 +112,15 @@ class Results:
                 BrokenRule(row["at"], "guard", row["rule"], row["column"] or "", row["message"] or row["rule"])
             )
         return found
+
+    def _operations(self, first: datetime, last: datetime) -> list[OperationalFact]:
+        """What failed about windows from `first` to `last`, or at the time of these and the next."""
+        end = last + 2 * self.spec.window
+        return [
+            fact
+            for fact in self.operations
+            if (any(first <= at <= last for at in fact.windows) if fact.windows else first <= fact.at < end)
+        ]
 
     def _quality(self, members: pl.DataFrame, first: datetime, closed: datetime | None) -> Quality | None:
         """The metric of quality with the most evidence, and how far its windows are known."""
