@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -20,7 +21,9 @@ import msgspec
 from sightline.collector.admission import NATIVE, Admission
 from sightline.collector.dedupe import Repeats
 from sightline.collector.formats import lenient, native
+from sightline.collector.formats.marks import MARKS, MarkEvent
 from sightline.collector.guard_feed import GuardFeed, Sighting
+from sightline.collector.keeping import MarkKeeping
 from sightline.collector.limits import HTTPError, Limits, decompress, too_large
 from sightline.collector.metrics import Metrics
 from sightline.collector.monitors import ServedMonitor
@@ -90,6 +93,8 @@ class State:
     """Of bodies that are coming in or wait to be read."""
     parsers: Executor = field(default_factory=lambda: ThreadPoolExecutor(2, "sightline-parser"))
     """Few, because what is made of a body may take many times its size."""
+
+    marks: MarkKeeping = field(default_factory=MarkKeeping)
 
     def refusal(self) -> HTTPError | None:
         """Why no request can be taken at the moment; None if one can."""
@@ -228,6 +233,12 @@ class Upload:
         self._parts, self._submitted = parts, time.perf_counter()
         commits: list[Commit] = []
         for kind, part in parts.items():
+            if kind == MARKS:
+                commits.append(self._state.marks.submit(
+                    monitor.paths, part.events[0], self._received_at, partial(setattr, part, "repeats")
+                ))  # fmt: skip
+                part.events = ()
+                continue
             if kind != REJECTED:
                 part.events, part.encoded, part.repeats = monitor.recent[kind].split(kind, part.events, part.encoded)
             if part.events:
@@ -272,7 +283,8 @@ class Upload:
             if part.repeats is None:
                 _report_rejected(answer, part.events, metrics, monitor.spec.id)
                 continue
-            monitor.recent[kind].remember(part.repeats)
+            if kind != MARKS:
+                monitor.recent[kind].remember(part.repeats)
             answer.accepted += part.repeats.n_new
             answer.duplicate += part.repeats.duplicates
             metrics.events[monitor.spec.id, kind, "accepted"] += part.repeats.n_new
@@ -350,11 +362,13 @@ def _read(admission: Admission, body: bytes, limits: Limits) -> Parts:
     )  # out here it does not hold the error before it, and what was made of the body
 
 
-def _sort(monitor: ServedMonitor, found: list[Any], limits: Limits) -> Parts:
+def _sort(monitor: ServedMonitor, found: Sequence[Any], limits: Limits) -> Parts:
     if len(found) > limits.max_rows:
         raise HTTPError(
             413, f"{len(found)} rows in one request; at most {limits.max_rows}", "send fewer rows per request"
         )
+    if found and isinstance(found[0], MarkEvent):  # it is alone
+        return {MARKS: Part(found, range(1))}
     numbered = range(len(found))
     if len(set(map(type, found))) == 1:
         parts = {_kind(found[0]): Part(found, numbered)}

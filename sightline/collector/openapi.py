@@ -11,6 +11,7 @@ import sightline
 from sightline.alerts.acting import ALLOWED, Fields
 from sightline.alerts.life import SEVERITIES, STATES
 from sightline.collector.formats import ADAPTERS
+from sightline.collector.formats.marks import MARK
 from sightline.collector.formats.native import NativeInference, NativeLabel
 from sightline.collector.incidents import MOST
 from sightline.collector.ingest import Answer
@@ -19,13 +20,21 @@ INTERNAL_FIELDS = ("part", "received_at", "source")
 TIMES = {"at", "predicted_at"}
 NUMBER_SINCE_1970 = {"type": "number", "description": "Since 1970, in s, ms, us or ns, whichever puts it before 2200."}
 OTHER_FORMATS = {
-    "cloudevents": "CloudEvents 1.0: binary, structured or batch; KServe's and Seldon's payload loggers.",
+    "cloudevents": "CloudEvents 1.0: binary, structured or batch; KServe's and Seldon's payload loggers; marks.",
     "open_inference": "Open Inference Protocol v1 and v2 bodies.",
     "mlflow": "MLflow /invocations bodies.",
     "databricks": "Rows of Databricks inference tables.",
     "sagemaker": "SageMaker data capture and ground truth.",
     "bentoml": "Records of BentoML's monitoring.",
     "otlp": "OTLP/HTTP logs in JSON.",
+}
+A_MARK = {
+    "specversion": "1.0",
+    "type": MARK,
+    "id": "build-1041",
+    "source": "ci",
+    "time": "2026-01-31T06:00:00Z",
+    "data": {"text": "deployed 4.2"},
 }
 ERRORS = {
     "400": "The body as a whole cannot be read.",
@@ -107,6 +116,8 @@ def _post(name: str, text: str, schema: str | None) -> dict[str, Any]:
     }
     if name == "cloudevents":
         body |= {f"application/{media}+json": {"schema": {}} for media in ("cloudevents", "cloudevents-batch")}
+        told = "Something was done to the model or its surroundings. The same id and source count once."
+        body["application/cloudevents+json"]["examples"] = {"mark": {"summary": told, "value": A_MARK}}
     if schema:
         body["application/x-ndjson"] = {"schema": {"type": "string"}}
     retry = {"Retry-After": {"schema": {"type": "integer"}}}

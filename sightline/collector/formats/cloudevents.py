@@ -7,11 +7,12 @@ becomes a half (``part="request"`` or ``"response"``); the halves are joined by 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 from sightline.collector.formats import bodies, errors, lenient, rows, tensors
+from sightline.collector.formats.marks import MARK, MarkEvent, mark_event
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.narrowing import is_array, is_object
@@ -26,27 +27,43 @@ TRACED = (
     "traceparent", "tracestate", "inferenceservicename", "namespace", "component", "endpoint", "protocol", "metadata",
     "annotations",
 )  # fmt: skip
+Found = InferenceEvent | LabelEvent | RejectedEvent
 QUOTED_PAIR = re.compile(r"\\(.)")
 
 
-def parse(
-    headers: Mapping[str, str], body: bytes, spec: MonitorSpec
-) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
-    """Adapter: see the module. `headers` has lower-case names."""
+def parse(headers: Mapping[str, str], body: bytes, spec: MonitorSpec) -> Sequence[Found | MarkEvent]:
+    """Adapter: see the module. `headers` has lower-case names. A mark comes alone: it is no row of a batch."""
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/cloudevents-batch+json":
         if body.lstrip()[:1] != b"[":
             raise SightlineError("a batch is an array of CloudEvents", where="batch")
         numbered = ((f"batch[{i}]", item) for i, item in enumerate(bodies.decode_records(body, "batch")))
 
-        def read(where: str, item: Any) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
-            return _structured(bodies.decode_record(item, where), where, spec)
+        marks: list[str] = []
 
-        return rows.read_each(numbered, read, "cloudevents", _is_label)
+        def read(where: str, item: Any) -> list[Found]:
+            record = bodies.decode_record(item, where)
+            if is_object(record) and record.get("type") == MARK:
+                marks.append(where)  # one that is wrong would be counted as a refused prediction
+                return []
+            return _event(*_structured(record, where), where, spec)
+
+        found = rows.read_each(numbered, read, "cloudevents", _is_label)
+        if marks:
+            raise SightlineError("a mark is sent alone", where=marks[0], fix="send it in structured mode")
+        return found
     if content_type == "application/cloudevents+json":
-        return _structured(bodies.decode_json(body, "event"), "event", spec)
+        attributes, data = _structured(bodies.decode_json(body, "event"), "event")
+        return _one(attributes, data, spec)
     attributes = {name[3:]: _header_value(value, name) for name, value in headers.items() if name.startswith("ce-")}
     data = bodies.decode_document(body, "data", headers.get(tensors.LENGTH_HEADER)) if body else None
+    return _one(attributes, data, spec)
+
+
+def _one(attributes: Mapping[str, str], data: Any, spec: MonitorSpec) -> Sequence[Found | MarkEvent]:
+    if attributes.get("type") == MARK:
+        _check_attributes(attributes, "event")
+        return [mark_event(attributes, data, "event")]
     return _event(attributes, data, "event", spec)
 
 
@@ -64,7 +81,8 @@ def _header_value(text: str, where: str) -> str:
         raise SightlineError(f"header value {text[:80]!r} is no UTF-8", where=where) from error
 
 
-def _structured(item: Any, where: str, spec: MonitorSpec) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+def _structured(item: Any, where: str) -> tuple[dict[str, str], Any]:
+    """Attributes and data of an event that is one document."""
     if not is_object(item):
         raise SightlineError("a CloudEvent is an object", where=where)
     data = item.get("data")
@@ -78,12 +96,10 @@ def _structured(item: Any, where: str, spec: MonitorSpec) -> list[InferenceEvent
         for name, value in item.items()
         if value is not None and name not in ("data", "data_base64")
     }
-    return _event(attributes, data, where, spec)
+    return attributes, data
 
 
-def _event(
-    attributes: Mapping[str, str], data: Any, where: str, spec: MonitorSpec
-) -> list[InferenceEvent | LabelEvent | RejectedEvent]:
+def _check_attributes(attributes: Mapping[str, str], where: str) -> None:
     missing = [name for name in REQUIRED if not attributes.get(name)]
     if missing:
         raise SightlineError(
@@ -95,6 +111,10 @@ def _event(
         raise SightlineError(
             f"specversion {attributes['specversion']!r} is not supported", where=where, fix="send CloudEvents 1.0"
         )
+
+
+def _event(attributes: Mapping[str, str], data: Any, where: str, spec: MonitorSpec) -> list[Found]:
+    _check_attributes(attributes, where)
     kind = attributes["type"]
     base = attributes.get("requestid") or attributes["id"]
     at = rows.moment(attributes.get("time"), f"{where}.time")
@@ -133,7 +153,7 @@ def _event(
             rows.inference_event(spec, row, None, id=rows.exploded_id(base, i, len(found)), **common)
             for i, row in enumerate(found)
         ]
-    allowed = sorted(REQUEST | RESPONSE | FEEDBACK | {OWN_INFERENCE, OWN_LABEL})
+    allowed = sorted(REQUEST | RESPONSE | FEEDBACK | {OWN_INFERENCE, OWN_LABEL, MARK})
     raise SightlineError(
         f"CloudEvent type {kind!r} is not known", where=f"{where}.type", fix=f"send one of {', '.join(allowed)}"
     )
