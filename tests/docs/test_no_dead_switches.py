@@ -28,10 +28,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }  # fmt: skip
 """Name under which code reads a section -> the section."""
 EVENT_NAMES = {
-    *("sightline.inference", "sightline.label", "sightline.label.retracted", "sightline.feature"),
+    *("sightline.inference", "sightline.label", "sightline.label.retracted", "sightline.feature", "sightline.mark"),
     *(f"sightline.prediction.{name}" for name in ("supersedes", "withdrawn", "observed_at")),
 }
-"""Of OTLP records and their attributes, no modules."""
+"""Of CloudEvents, OTLP records and their attributes, no modules."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
