@@ -44,6 +44,7 @@ def _build(monitor: Monitor, asset: str, planned: list[PlannedCheck]) -> dg.Asse
         wanted = [by_name[name] for name in sorted(key.name for key in selected)]
         found = list(board.evaluate(monitor.spec, monitor.paths, asset, wanted, keys)) if keys else []
         stored = evaluations(context, monitor, asset, found) + still_shown(context, monitor, asset, wanted, found, keys)
+        stored = _once(stored)
         event_storage.forget_planned(context, selected)
         event_storage.store_evaluations(context, stored)
         for spec in specs:
@@ -61,6 +62,15 @@ def _build(monitor: Monitor, asset: str, planned: list[PlannedCheck]) -> dg.Asse
             )
 
     return evaluate
+
+
+def _once(stored: Iterable[dg.AssetCheckEvaluation]) -> list[dg.AssetCheckEvaluation]:
+    """One result per check and window, in the order in which each was said last: a window of this run may be shown."""
+    last: dict[tuple[str, str | None], dg.AssetCheckEvaluation] = {}
+    for result in stored:
+        last.pop((result.check_name, result.partition), None)
+        last[result.check_name, result.partition] = result
+    return list(last.values())
 
 
 def _spec(monitor: Monitor, check: PlannedCheck) -> dg.AssetCheckSpec:

@@ -111,7 +111,7 @@ class TestInProcess:
         for _ in range(2):  # a process runs dbt as often as it likes
             events, error = dbt.invoke(["run", "--quiet"], tmp_path / "target")
             assert error is None
-            assert "NodeFinished" in [event["info"]["name"] for event in events]
+            assert [event["info"]["name"] for event in events] == ["LogModelResult"]
             with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as con:
                 assert con.sql("select x from one").fetchall() == [(1,)]
         assert Path.cwd() == here
