@@ -15,6 +15,7 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from metrics_py.reasons import MEANINGS
 from orchestration.backfill import dagster_instance, materialize_range
+from orchestration.checks import asset_checks
 from sightline.collector.guard_log import GuardDesk
 from sightline.errors import SightlineError
 from sightline.judging import board
@@ -118,3 +119,18 @@ def test_every_reason_has_a_code_that_is_explained(history):
     assert {"too_few_rows", "beyond_reference", "warm_up"} <= set().union(
         *(f["reason_code"].drop_nulls() for f in frames)
     )
+
+
+def test_a_window_that_was_judged_and_is_shown_is_stored_once_and_last():
+    key = dg.AssetKey(["churn", "drift"])
+
+    def said(check: str, partition: str, passed: bool) -> dg.AssetCheckEvaluation:
+        return dg.AssetCheckEvaluation(asset_key=key, check_name=check, passed=passed, partition=partition)
+
+    rows = [said("a", "1", True), said("a", "2", True), said("b", "1", True), said("a", "1", False)]
+    kept = asset_checks._once(rows)
+    assert [(row.check_name, row.partition, row.passed) for row in kept] == [
+        ("a", "2", True),
+        ("b", "1", True),
+        ("a", "1", False),
+    ]
