@@ -73,7 +73,7 @@ def test_the_lineage_shows_where_something_is_wrong(workshop: Workshop, server: 
     red = red_assets(workshop.churn, workshop.home)
     assert {"drift", "alerts"} <= red and not {"inferences", "labels"} & red
     judged = ("data_quality", "drift", "estimated_quality", "model_quality")
-    assets = ("inferences", "labels", "reference", *judged, "alerts")
+    assets = ("inferences", "labels", "reference", *judged, "alerts", "evaluation")
     assert colours == {name: "red" if name in red else "green" for name in assets}
     page.get_by_text("dbt_models").first.wait_for()
 
