@@ -93,11 +93,15 @@ def test_the_sensor_asks_once_per_file_and_again_when_it_changes(workshop):
         nothing = tick(None)
         assert not nothing.run_requests
         land(workshop, "2.0", 0.1)
-        first = tick(nothing.cursor)
+        growing = tick(nothing.cursor)
+        assert not growing.run_requests, "it may still be copied"
+        first = tick(growing.cursor)
         assert [request.partition_key for request in first.run_requests or []] == ["2.0"]
         assert not tick(first.cursor).run_requests
         land(workshop, "2.0", 0.2)
-        again = tick(first.cursor)
+        changed = tick(first.cursor)
+        assert not changed.run_requests
+        again = tick(changed.cursor)
         assert [request.partition_key for request in again.run_requests or []] == ["2.0"]
         assert again.run_requests[0].run_key != first.run_requests[0].run_key
 

@@ -256,6 +256,15 @@ def test_a_rule_that_blocks_tells_of_the_run_that_it_stopped():
     assert [seen.cause for seen in seen_in(sums)] == ["run:immediate"]
 
 
+def test_a_candidate_that_is_rejected_calls_nobody_and_one_that_cannot_be_read_is_told():
+    rejected = CheckResult("evaluation", "promote", True, True, "2.1", "2.1: inferior")
+    run = EndedRun(**{**RUN.__dict__, "flow": "candidate", "checks": (rejected,), "windows": ("2.1",)})
+    assert run.status == "FAILURE"
+    assert seen_in(run) == []
+    unread = EndedRun(**{**run.__dict__, "checks": ()})
+    assert [(seen.cause, seen.items) for seen in seen_in(unread)] == [("run:candidate", ("2.1",))]
+
+
 def test_a_backfill_that_succeeds_covers_the_flows_and_a_cancelled_run_says_nothing():
     done = EndedRun(**{**RUN.__dict__, "status": "SUCCESS", "flow": "backfill"})
     assert {seen.cause for seen in seen_in(done)} == {
