@@ -29,7 +29,7 @@ ui: install ## Open the Dagster UI on what is in this folder (monitors/, data/)
 test-fast: install ## The tests that need no dbt, no Dagster and no simulation (under 90 s)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" tests/unit tests/docs
 
-test: install ## Run the test suite (15 to 30 minutes on 2 cores)
+test: install ## Run the test suite (20 to 40 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" --durations 25 tests
 
 test-long: install ## Fault and load runs, real servers and a real browser (15 to 25 minutes)
