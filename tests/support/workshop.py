@@ -57,13 +57,14 @@ class Workshop:
 def make_workshop(root: Path, *, days: int = DAYS, ended_days_ago: int = 1) -> Workshop:
     """Write both monitors and land their rows; churn's labels for all but the last two days.
 
-    The last day ended `ended_days_ago` days before the last midnight (UTC): 1 and its labels are
+    The last day ended `ended_days_ago` days before the last midnight (UTC) whose day is closed: 1 and its labels are
     due, 0 and it has just closed.
     """
     home = Home(root)
     home.monitors.mkdir(parents=True)
     now = datetime.now(UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    closed = now - CLOSE_AFTER["daily"] - timedelta(minutes=1)  # a day that ended minutes ago is still open
+    midnight = closed.replace(hour=0, minute=0, second=0, microsecond=0)
     first_day = midnight - timedelta(days=days + ended_days_ago)
     settled = now - CLOSE_AFTER["hourly"] - timedelta(minutes=1)  # the last hour's labels are due, at any minute
     first_hour = settled.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS + 1)
