@@ -30,6 +30,8 @@ MIN_TRIES = 10
 """Nothing is given up before it was tried so often, however long ago the first time was."""
 LEASE_SECONDS = 120.0
 """Longer than any channel may take to send a message."""
+KEPT_SECONDS = 180 * 86400.0
+"""What was told, or given up, is shown for so long; that it was told is known for ever."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def enqueue(home: Home, changes: Sequence[Change]) -> int:
     ----------
     home : Home
     changes : sequence of Change
-        As from `sightline.alerts.changes.of_monitor` or `sightline.alerts.changes.operational`.
+        As from `sightline.alerts.incident_changes.of_monitor` or `sightline.alerts.changes.operational`.
 
     Returns
     -------
@@ -340,6 +342,20 @@ class Outbox(OutboxFile):
     @property
     def _senders(self) -> Path:
         return self.file.parent / "senders"
+
+    def forget(self, now: float) -> int:
+        """Delete what was added `KEPT_SECONDS` ago and waits for nothing; returns how many changes. Ids stay known."""
+        over = self._rows(
+            "SELECT id FROM changes WHERE is_routed = 1 AND added_at < ? AND NOT EXISTS (SELECT 1 FROM deliveries"
+            " WHERE change_id = changes.id AND state NOT IN ('sent', 'dead'))",
+            now - KEPT_SECONDS,
+        )
+        if over:
+            ids = [(row["id"],) for row in over]
+            with self._transaction():
+                self._db.executemany("DELETE FROM deliveries WHERE change_id = ?", ids)
+                self._db.executemany("DELETE FROM changes WHERE id = ?", ids)
+        return len(over)
 
     @contextmanager
     def sender(self) -> Generator[str]:

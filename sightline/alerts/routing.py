@@ -59,8 +59,12 @@ def channels_of(change: Change, routes: Routes, notify: Sequence[str]) -> list[s
 
 
 def takes(route: Route, change: Change, *, is_named: bool = False) -> bool:
-    """Whether a route takes a change; where its monitor names it, whatever its `monitors` and `owners` say."""
-    is_own = is_named or (_any(route.monitors, [change.monitor]) and _any(route.owners, [change.owner or ""]))
+    """Whether a route takes a change; where its monitor names it, whatever its `monitors` and `owners` say.
+
+    `owners` are those of the model and, once an incident is assigned, its assignee.
+    """
+    who = [change.owner or "", change.facts.get("assignee", "")]
+    is_own = is_named or (_any(route.monitors, [change.monitor]) and _any(route.owners, who))
     is_wanted = (not route.severities or change.severity in route.severities) and _any(route.kinds, [change.kind])
     return is_own and is_wanted and _any(route.assets, change.assets)
 

@@ -114,7 +114,7 @@ class Word:
 
     def _hand_over(self) -> None:
         """Let others be told; a word that is kept does not fail because nobody can be told of it now."""
-        from sightline.alerts.changes import of_monitor
+        from sightline.alerts.incident_changes import of_monitor
         from sightline.alerts.outbox import enqueue
 
         try:

@@ -116,7 +116,7 @@ def label_feed(spec: MonitorSpec, paths: MonitorPaths, keys: Sequence[str]) -> L
     limit = due.deadlines["labels"]
     usual = f"the monitor's file allows {length(limit)} (`freshness.labels`)"
     if given is None and learnt is not None:
-        usual = f"usual is at most {length(max(learnt.silence, timedelta(hours=1)))} between two"
+        usual = f"one usually comes within {length(max(learnt.silence, timedelta(hours=1)))} of the last"
     now, first, last = utc_now(), min(keys), max(keys)
     known = keys_between(spec, next_key(spec, first, -n_learnt_from(due)), last)
     at = pl.max_horizontal("observed_at", "window_start")

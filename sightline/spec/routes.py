@@ -147,7 +147,9 @@ class Route(Part):
         description="Monitors take a named route by `alerts.notify: [name]`, whatever its `monitors` and `owners` say.",
     )
     monitors: tuple[str, ...] = Field(default=(), description="Ids or patterns (`churn_*`); default all.")
-    owners: tuple[str, ...] = Field(default=(), description="Owners (`model.owner`) or patterns; default all.")
+    owners: tuple[str, ...] = Field(
+        default=(), description="Owners (`model.owner`, or to whom the incident is assigned) or patterns; default all."
+    )
     severities: tuple[Literal["error", "warn", "info"], ...] = Field(default=(), description="Default all.")
     kinds: tuple[str, ...] = Field(
         default=(), description="Kinds of changes or patterns (`opened`, `run_*`); default all."

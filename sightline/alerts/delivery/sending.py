@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sightline.alerts import routing
-from sightline.alerts.changes import Change, of_monitor, operational
+from sightline.alerts.changes import Change, operational
 from sightline.alerts.delivery.reaching import is_file, reach, takes_all
 from sightline.alerts.digest import due_digest
 from sightline.alerts.guard_feed import feed_guards, has_news
+from sightline.alerts.incident_changes import of_monitor
 from sightline.alerts.outbox import Message, Outbox
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
@@ -126,6 +127,7 @@ def deliver(home: Home, *, seconds: float | None = None, clock: Callable[[], flo
                     done.held += len(message.changes)
                     continue
                 _send(home, outbox, routes, message, clock, done)
+        outbox.forget(clock())
     return done
 
 

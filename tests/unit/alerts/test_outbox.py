@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from sightline.alerts.outbox import COLLAPSE_FROM, LEASE_SECONDS, MIN_TRIES, Outbox, enqueue
+from sightline.alerts.outbox import COLLAPSE_FROM, KEPT_SECONDS, LEASE_SECONDS, MIN_TRIES, Outbox, enqueue
 from sightline.alerts.schedule import LONGEST_SECONDS, delay
 from sightline.errors import SightlineError
 from tests.support.outbox import fact, make_home
@@ -166,6 +167,17 @@ def test_ten_thousand_travel_as_one_and_none_is_lost(home):
         assert {change.id for change in message.changes} == {change.id for change in changes}
         outbox.sent(message, 1001.0)
         assert outbox.counts()["sent"] == 10_000 and outbox.claim("ops", owner, 1002.0) is None
+
+
+def test_what_was_told_long_ago_is_deleted_and_never_told_again(home):
+    with Outbox(home) as outbox, outbox.sender() as owner:
+        routed(outbox, [fact(1), fact(2)])
+        outbox.sent(outbox.claim("ops", owner, 1000.0), 1001.0)
+        now = time.time()
+        assert outbox.forget(now + KEPT_SECONDS - 60.0) == 0
+        assert outbox.forget(now + KEPT_SECONDS + 60.0) == 1  # the other still waits
+        assert [row["what"] for row in outbox.listed()] == [fact(2).facts["what"]]
+        assert outbox.add([fact(1)]) == 0
 
 
 def test_a_few_travel_alone(home):

@@ -35,6 +35,7 @@ def test_without_a_file_everything_goes_to_the_record(tmp_path):
         ("{to: ops, kinds: [opened]}", {}, ["record"]),
         ("{to: ops, owners: ['ops-*']}", {"owner": "ops-ml@example.com"}, ["ops"]),
         ("{to: ops, owners: [bob]}", {"owner": "eve"}, ["record"]),
+        ("{to: ops, owners: [bob]}", {"owner": "eve", "facts": {"assignee": "bob"}}, ["ops"]),
         ("{to: ops, owners: [bob]}", {}, ["record"]),
         ("{to: ops, assets: [drift]}", {"assets": ["data_quality", "drift"]}, ["ops"]),
         ("{to: ops, assets: [drift]}", {"assets": ["model_quality"]}, ["record"]),

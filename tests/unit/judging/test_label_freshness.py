@@ -59,9 +59,9 @@ def test_it_says_since_when_no_label_has_come_and_what_is_usual(spec, home):
     levels = [found[key].level if key in found else None for key in keys(spec)]
     # labels came at noon of the days 2 to 6; a window closes an hour after midnight, and 3 days are too long
     assert levels == [None, None, *["ok"] * 6, "warn", *["error"] * 11]
-    assert found[keys(spec)[6]].text == "Labels came until 2026-01-11; usual is at most 5 hours between two."
+    assert found[keys(spec)[6]].text == "Labels came until 2026-01-11; one usually comes within 5 hours of the last."
     last = found[keys(spec)[-1]]
-    assert last.text == "No labels since 2026-01-11, for 13.5 days; usual is at most 5 hours between two."
+    assert last.text == "No labels since 2026-01-11, for 13.5 days; one usually comes within 5 hours of the last."
     assert (last.cause, last.facts["overdue after"]) == ("rule", "3 days")
     assert "freshness.labels" in last.facts["what to do"]
 
