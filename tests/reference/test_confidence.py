@@ -15,6 +15,7 @@ from metrics_py import averaged_intervals, intervals, registry, skewed_intervals
 from metrics_py.confidence import check_confidence
 from metrics_py.drift import categorical_tests, effects, numeric_tests
 from metrics_py.quality import champion, custom
+from metrics_py.retraining import decay, paired
 
 SAMPLES = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2.0, 3.0, 5.0, 7.0, 8.0, 9.0])
 COUNTS = ([30, 40, 30], [20, 50, 40])
@@ -22,6 +23,9 @@ RATES = (3, 30, 5, 40)
 BUCKETS = np.array([[1.0, 2.0, 4.0]])
 ENTRY = registry.Metric("own", "custom", "rows", lambda rows: float(rows["x"].mean()))
 ROWS = pl.DataFrame({"bucket": [0, 1, 2], "x": [1.0, 2.0, 4.0]})
+AGES = pl.DataFrame(
+    {"version": ["a", "b", "c"], "window": [1, 1, 1], "age": [3.0, 2.0, 0.0], "loss": [0.3, 0.1, 0.2]},
+)
 
 
 def mean(sums, rows):
@@ -57,6 +61,8 @@ CALLS = {
     champion.mcnemar: (3, 5, 40),
     champion.delong_test: ([0, 0, 1, 1], [1, 3, 2, 4], [1, 2, 3, 4]),
     custom.estimate_rows: (ENTRY, ROWS),
+    decay.decay: (AGES,),
+    paired.mean_difference: ([0.3, 0.2, 0.4], [0.2, 0.2, 0.1]),
     check_confidence: (),
 }
 NAMED = {champion.paired_difference: {"n": 3}, intervals.jackknife_estimate: {"n": 3}}
