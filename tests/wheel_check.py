@@ -104,6 +104,8 @@ def main() -> None:
         run(str(binary), "init", "sample.csv", "--id", "sample", cwd=home, env=env)
         print(run(str(binary), "validate", cwd=home, env=env))
         run(str(binary), "compare", "sample.csv", "sample.csv", "--format", "json", cwd=home, env=env)
+        template = "from sightline.evaluation.page import template; template()"
+        run(str(python), "-c", template, cwd=home, env=env)
         check_ui(binary, home, env)
         print("wheel: init, validate, compare and ui work in an empty environment and an empty folder")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sightline.clock import utc_now
+from sightline.durable import replace_file
 from sightline.home import Home
 from sightline.spec.loader import find_monitor
 
@@ -21,9 +22,12 @@ from sightline.spec.loader import find_monitor
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json", "junit", "markdown"]),
+    type=click.Choice(["table", "json", "junit", "html", "markdown"]),
     default="table",
     show_default=True,
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file; default: standard output."
 )
 @click.pass_context
 def command(
@@ -34,6 +38,7 @@ def command(
     champion: str | None,
     against: Path | None,
     form: str,
+    out: Path | None,
 ) -> None:
     """Judge FILE, a scored and labelled evaluation set of a candidate of MONITOR, against the champion.
 
@@ -48,10 +53,14 @@ def command(
     home = Home.from_env()
     spec = find_monitor(home, monitor)
     now: datetime = utc_now()
-    from sightline.evaluation import render
+    from sightline.evaluation import page, render
     from sightline.evaluation.run import evaluate
 
     found = evaluate(spec, home.monitor(spec.id), file, version, now=now, champion=champion, against=against)
-    told = {"json": render.to_json, "junit": render.to_junit, "markdown": render.to_markdown}
-    click.echo(told.get(form, render.to_table)(found))
+    told = {"json": render.to_json, "junit": render.to_junit, "html": page.to_html, "markdown": render.to_markdown}
+    text = told.get(form, render.to_table)(found)
+    if out is None:
+        click.echo(text)
+    else:
+        replace_file(out, f"{text}\n")
     context.exit(0 if found.verdict.may_promote else 1)

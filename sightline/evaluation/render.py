@@ -31,15 +31,17 @@ def to_table(found: Evaluation) -> str:
         f"  {found.verdict.reason}",
         "",
         "Criteria (all must hold)",
-        *_aligned([("criterion", "difference (95 %)", "margin", "outcome"), *map(_criterion, found.verdict.criteria)]),
+        *_aligned(
+            [("criterion", "difference (95 %)", "margin", "outcome"), *map(criterion_row, found.verdict.criteria)]
+        ),
         "",
-        _how(found),
-        *_aligned([HEADS, *(_row(row) for row in _of(found, "all"))]),
+        how(found),
+        *_aligned([HEADS, *(metric_row(row) for row in of_segment(found, "all"))]),
     ]
-    weakest = _weakest(found)
-    if weakest:
+    worst = weakest(found)
+    if worst:
         lines += ["", f"{found.primary} by segment, where the challenger loses most first"]
-        lines += _aligned([("segment", *HEADS[1:4], "rows"), *(_segment(row) for row in weakest)])
+        lines += _aligned([("segment", *HEADS[1:4], "rows"), *(segment_row(row) for row in worst)])
     lines += [f"note: {note}" for note in found.notes]
     return "\n".join(lines)
 
@@ -51,16 +53,20 @@ def to_markdown(found: Evaluation) -> str:
         "",
         f"**Verdict: {WORDS[found.verdict.outcome]}.** {_md(found.verdict.reason)}",
         "",
-        f"Evaluated on {_md(found.candidate)} against {_md(found.compared.source)}. {_how(found)}",
+        f"Evaluated on {_md(found.candidate)} against {_md(found.compared.source)}. {how(found)}",
         "",
-        *_md_table([("criterion", "difference (95 %)", "margin", "outcome"), *map(_criterion, found.verdict.criteria)]),
+        *(f"- {name}: {_md(text)}" for name, text in found.facts.told()),
         "",
-        *_md_table([HEADS, *(_row(row) for row in _of(found, "all"))]),
+        *_md_table(
+            [("criterion", "difference (95 %)", "margin", "outcome"), *map(criterion_row, found.verdict.criteria)]
+        ),
+        "",
+        *_md_table([HEADS, *(metric_row(row) for row in of_segment(found, "all"))]),
     ]
-    weakest = _weakest(found)
-    if weakest:
+    worst = weakest(found)
+    if worst:
         lines += ["", f"## {_md(found.primary)} by segment", ""]
-        lines += _md_table([("segment", *HEADS[1:4], "rows"), *(_segment(row) for row in weakest)])
+        lines += _md_table([("segment", *HEADS[1:4], "rows"), *(segment_row(row) for row in worst)])
     if found.notes:
         lines += ["", "## Notes", "", *(f"- {_md(note)}" for note in found.notes)]
     return "\n".join([*lines, ""])
@@ -74,6 +80,7 @@ def to_json(found: Evaluation) -> str:
             "monitor": found.monitor,
             "version": found.version,
             "candidate": found.candidate,
+            "data": found.facts.numbers(),
             "champion": found.compared.source,
             "how": found.compared.how,
             "outcome": verdict.outcome,
@@ -115,56 +122,64 @@ def to_junit(found: Evaluation) -> str:
         case = ElementTree.SubElement(suite, "testcase", {"classname": _xml(found.monitor), "name": _xml(c.name)})
         if c.outcome in ("inferior", "cannot_tell"):
             kind = "failure" if c.outcome == "inferior" else "error"
-            ElementTree.SubElement(case, kind, {"message": _xml(f"{_difference_of(c)}: {c.reason}")})
+            ElementTree.SubElement(case, kind, {"message": _xml(f"{difference_of(c)}: {c.reason}")})
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
-def _how(found: Evaluation) -> str:
+def how(found: Evaluation) -> str:
+    """Which rows were compared."""
     n = len(found.compared.challenger)
     if found.compared.how == "paired":
         return f"On the same {n:,} labelled rows; rows of one entity may depend on each other."
     return f"On {n:,} labelled rows of the candidate and {len(found.compared.champion):,} others of the champion."
 
 
-def _of(found: Evaluation, segment: str) -> list[dict[str, Any]]:
+def of_segment(found: Evaluation, segment: str) -> list[dict[str, Any]]:
+    """Rows of the table, the primary metric first."""
     rows = found.table.filter(segment=segment).to_dicts()
     return sorted(rows, key=lambda row: row["metric"] != found.primary)
 
 
-def _weakest(found: Evaluation) -> list[dict[str, Any]]:
+def weakest(found: Evaluation) -> list[dict[str, Any]]:
+    """The primary metric by segment, where the challenger loses most first."""
     sign = pl.when(pl.col("direction") == "lower_is_better").then(-1.0).otherwise(1.0)
     own = found.table.filter(pl.col("segment") != "all", metric=found.primary)
     return own.sort(pl.col("difference") * sign, nulls_last=True).head(SHOWN_SEGMENTS).to_dicts()
 
 
-def _row(row: dict[str, Any]) -> tuple[str, ...]:
+def metric_row(row: dict[str, Any]) -> tuple[str, ...]:
+    """Cells below `HEADS`."""
     better = {"higher_is_better": "higher", "lower_is_better": "lower"}.get(row["direction"], "-")
     return (
         row["metric"],
         number(row["champion"]),
         number(row["challenger"]),
-        _difference(row),
+        difference(row),
         better,
         number(row["trivial"]),
         f"{min(row['n_champion'], row['n_challenger']):,}",
     )
 
 
-def _segment(row: dict[str, Any]) -> tuple[str, ...]:
+def segment_row(row: dict[str, Any]) -> tuple[str, ...]:
+    """Segment, both values, their difference, rows."""
     n = f"{min(row['n_champion'], row['n_challenger']):,}"
-    return row["segment"], number(row["champion"]), number(row["challenger"]), _difference(row), n
+    return row["segment"], number(row["champion"]), number(row["challenger"]), difference(row), n
 
 
-def _criterion(c: Criterion) -> tuple[str, ...]:
-    return c.name, _difference_of(c), f"{c.margin:g}", c.outcome.replace("_", " ")
+def criterion_row(c: Criterion) -> tuple[str, ...]:
+    """Name, difference, margin, outcome."""
+    return c.name, difference_of(c), f"{c.margin:g}", c.outcome.replace("_", " ")
 
 
-def _difference_of(c: Criterion) -> str:
+def difference_of(c: Criterion) -> str:
+    """Of a criterion: the difference and its interval, or why there is none."""
     return _spelled(c.found.difference, c.found.ci_low, c.found.ci_high, c.found.reason)
 
 
-def _difference(row: dict[str, Any]) -> str:
+def difference(row: dict[str, Any]) -> str:
+    """Of a row of the table: the difference and its interval, or why there is none."""
     return _spelled(row["difference"], row["ci_low"], row["ci_high"], row["reason"])
 
 

@@ -17,6 +17,7 @@ from metrics_py.quality.champion import Direction, PairedDifference
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.errors import SightlineError, nearest
+from sightline.evaluation.facts import Facts, facts_of
 from sightline.evaluation.rows import (
     Candidate,
     Compared,
@@ -58,6 +59,10 @@ class Evaluation:
         The metric that decides.
     notes : tuple of str
         What should be known.
+    facts : Facts
+        Of the candidate's data.
+    task : str
+        Of the model.
     """
 
     monitor: str
@@ -68,6 +73,8 @@ class Evaluation:
     verdict: EvaluationVerdict
     primary: str
     notes: tuple[str, ...]
+    facts: Facts
+    task: str
 
 
 def evaluate(
@@ -135,7 +142,8 @@ def evaluate(
     verdict = _verdict(spec, table, primary)
     same = ["both models say exactly the same of all of these rows"] if is_same else []
     notes = (*_of_candidate(candidate), *compared.notes, *same, *_left_out(spec))
-    return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes)
+    facts = facts_of(candidate, file, now)
+    return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes, facts, spec.model.task)
 
 
 def _without_difference(table: pl.DataFrame, min_labels: int) -> pl.DataFrame:
