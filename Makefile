@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := False
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo ui test-fast test test-long test-long-failed test-full wheel-check lint bench docs evidence clean
+.PHONY: help install demo ui test-fast test test-simulation test-long test-long-failed test-full wheel-check lint bench docs evidence clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,17 +29,20 @@ ui: install ## Open the Dagster UI on what is in this folder (monitors/, data/)
 test-fast: install ## The tests that need no dbt, no Dagster and no simulation (under 90 s)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" tests/unit tests/docs
 
-test: install ## Run the test suite (20 to 40 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" --durations 25 tests
+test: install ## Run the test suite (about 15 minutes on 2 cores)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e and not simulation" --durations 25 tests
+
+test-simulation: install ## The simulations of the statistics at a tenth of their size (about 10 minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "simulation and not full" --durations 25 tests/simulation
 
 test-long: install ## Fault and load runs, real servers and a real browser (15 to 25 minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "(long or browser or e2e) and not full" --durations 25 tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "(long or browser or e2e) and not full and not simulation" --durations 25 tests
 
 test-full: install ## Simulations and fault runs at their full sizes, those of docs/evidence.md (about 30 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m full --durations 25 tests
 
 test-long-failed: install ## Run again what the last `make test-long` left failed
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "(long or browser or e2e) and not full" tests
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "(long or browser or e2e) and not full and not simulation" tests
 
 wheel-check: install ## Build the wheel and use it in an empty environment and an empty folder
 	$(BIN)/python tests/wheel_check.py

@@ -22,8 +22,8 @@ Every number below was measured by a simulation of the test suite, through the c
 written by the tests' own run:
 
 ```
-make test test-full                               # `make test` runs simulations of minutes at a tenth of their size
-make evidence                                     # this page
+make test-simulation test-full       # at a tenth of their size, then those of minutes in full
+make evidence                         # this page
 ```
 
 `n` is the number of repetitions (streams, monitors, data sets) behind each number. A promise "at most p" is kept where

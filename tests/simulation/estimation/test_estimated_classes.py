@@ -15,7 +15,6 @@ from tests.support.acceptance import check
 from tests.support.class_scores import NAMES, class_label_bins, class_score_bins, draw_classes
 from tests.support.measured import record
 
-pytestmark = pytest.mark.long
 SECTION = "Quality before labels"
 PROMISE = "the realised value lies within the interval in 0.90 or more"
 CHUNKS = 3

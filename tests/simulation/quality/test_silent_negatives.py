@@ -18,7 +18,6 @@ from tests.dbt.support import START, Bench, spec_of
 from tests.support.acceptance import check
 from tests.support.measured import record
 
-pytestmark = pytest.mark.long
 SECTION = "Delayed labels"
 DAYS, GIVE_UP = 90, 45
 NOW = START + timedelta(days=DAYS)
