@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -147,6 +147,28 @@ def judge(
     for each, found in guardrails.items():
         own = (margins.get(each, margin), directions.get(each, direction))
         criteria.append(_criterion(each, found, *own, decided[each]))
+    return verdict_of(criteria)
+
+
+def verdict_of(criteria: Sequence[Criterion]) -> EvaluationVerdict:
+    """What all criteria say together.
+
+    Parameters
+    ----------
+    criteria : sequence of Criterion
+        The primary metric first.
+
+    Returns
+    -------
+    EvaluationVerdict
+        Inferior if any of them is; else open if any is; else as the first one.
+
+    Examples
+    --------
+    >>> gain = PairedDifference(0.80, 0.81, 0.01, 0.002, 0.018, 0.01, n=5000)
+    >>> verdict_of([Criterion("roc_auc", gain, 0.005, "higher_is_better", "superior", None, "better")]).outcome
+    'superior'
+    """
     worse = [c.name for c in criteria if c.outcome == "inferior"]
     still_open = [c for c in criteria if c.outcome == "cannot_tell"]
     if worse:
@@ -177,15 +199,35 @@ def _criterion(name: str, found: PairedDifference, margin: float, direction: Dir
         case "insufficient_data":
             outcome, reason = "cannot_tell", found.reason or "not enough data"
         case _:
-            outcome, more = "cannot_tell", _more_rows(found, margin, direction)
+            outcome, more = "cannot_tell", more_rows_needed(found, margin, direction)
             reason = "its difference lies at the margin: no number of rows would tell"
             if more is not None:
                 reason = f"{more:,} more labelled rows needed, if the difference stays {found.difference:+.3g}"
     return Criterion(name, found, margin, direction, outcome, more, reason)
 
 
-def _more_rows(found: PairedDifference, margin: float, direction: Direction) -> int | None:
-    """Rows beyond those compared with which the difference, as it is, will be told from the margin."""
+def more_rows_needed(found: PairedDifference, margin: float, direction: Direction) -> int | None:
+    """Rows beyond those compared with which the difference, as it is, will be told from the margin.
+
+    Parameters
+    ----------
+    found : PairedDifference
+        With an interval.
+    margin : float
+        In units of the metric.
+    direction : {"higher_is_better", "lower_is_better"}
+        Of the metric.
+
+    Returns
+    -------
+    int or None
+        In 80 % of cases; None where no number of rows is known.
+
+    Examples
+    --------
+    >>> more_rows_needed(PairedDifference(0.80, 0.80, 0.0, -0.02, 0.02, 1.0, n=1000), 0.01, "higher_is_better")
+    7173
+    """
     if found.difference is None or found.ci_low is None or found.ci_high is None or not found.n:
         return None
     gain = found.difference if direction == "higher_is_better" else -found.difference
