@@ -27,7 +27,7 @@ from metrics_py.intervals import (
 from metrics_py.quality.aggregates import available_needs, name_aggregates, spread
 from metrics_py.quality.champion import PairedDifference, difference_of, paired_difference
 from metrics_py.quality.definition import QualityMetric
-from metrics_py.quality.metrics import BY_TASK, custom_metric
+from metrics_py.quality.metrics import BY_TASK, metric_of_sums
 
 FloatArray = NDArray[np.float64]
 Tables = Mapping[str, pl.DataFrame]
@@ -119,7 +119,7 @@ def _of_segment(
             rows.append(_row(metric, [a for a, _ in arrays], paired=paired, min_labels=min_labels))
     for name in sorted(set(custom[0]) & set(custom[1])):
         own = [each[name] for each in custom]
-        rows.append(_row(custom_metric(name), own, paired=paired, min_labels=min_labels))
+        rows.append(_row(metric_of_sums(name, task), own, paired=paired, min_labels=min_labels))
     return rows
 
 
@@ -172,15 +172,22 @@ def _row(
 
     compared = _paired if paired else _independent
     found = compared(statistic, aggregates, min(n_champion, n_challenger))
-    return _told(metric.name, metric.direction, found, n_champion, n_challenger, min_labels)
+    what = metric.counted or "labelled rows"
+    return _told(metric.name, metric.direction, found, n_champion, n_challenger, min_labels, what)
 
 
 def _told(
-    name: str, direction: str, found: PairedDifference, n_champion: int, n_challenger: int, min_labels: int
+    name: str,
+    direction: str,
+    found: PairedDifference,
+    n_champion: int,
+    n_challenger: int,
+    min_labels: int,
+    what: str = "labelled rows",
 ) -> dict[str, Any]:
     status, reason = found.status, found.reason
     if min(n_champion, n_challenger) < min_labels:
-        status, reason = "insufficient_data", f"{min(n_champion, n_challenger)} labelled rows, {min_labels} needed"
+        status, reason = "insufficient_data", f"{min(n_champion, n_challenger)} {what}, {min_labels} needed"
     is_known = status == "ok"
     return {
         "metric": name,

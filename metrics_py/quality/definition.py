@@ -76,6 +76,10 @@ class QualityMetric:
         theirs together.
     noise : callable, optional
         What noise alone adds to a value that cannot be negative; the lower bound allows for it.
+    counted : str, optional
+        What `n` counts, where it is not rows.
+    is_fraction : bool
+        A mean of values between 0 and 1, which vary less than zeros and ones: so does what alerts take for noise.
     """
 
     name: str
@@ -96,6 +100,8 @@ class QualityMetric:
     tail: Callable[[Aggregates], tuple[FloatArray, FloatArray]] | None = None
     classes: Callable[[Aggregates], tuple[FloatArray, FloatArray, FloatArray]] | None = None
     noise: Callable[[Aggregates], FloatArray] | None = None
+    counted: str = ""
+    is_fraction: bool = False
 
     @property
     def reads_labels(self) -> bool:

@@ -14,6 +14,7 @@ from metrics_py.quality.binary_metrics import BINARY
 from metrics_py.quality.business_value import BUSINESS_VALUE, SUMMARY
 from metrics_py.quality.definition import QualityMetric, Scale
 from metrics_py.quality.multiclass_metrics import MULTICLASS
+from metrics_py.quality.ranking_metrics import BY_NAME as RANKING_METRICS
 from metrics_py.quality.regression_metrics import REGRESSION
 from metrics_py.registry import Task, register
 
@@ -104,6 +105,32 @@ def custom_metric(name: str, *, is_bounded: bool = False) -> QualityMetric:
     )
 
 
+def metric_of_sums(name: str, task: str, *, is_bounded: bool = False) -> QualityMetric:
+    """Definition of a row of the custom sums, of a task.
+
+    Parameters
+    ----------
+    name : str
+        As in the mart.
+    task : str
+        Task of the model: of ranking the built-in metrics are such sums, too.
+    is_bounded : bool, default False
+        As of `custom_metric`.
+
+    Returns
+    -------
+    QualityMetric
+        That of ranking, else that of `custom_metric`.
+
+    Examples
+    --------
+    >>> metric_of_sums("ndcg", "ranking").counted, metric_of_sums("refund", "ranking").scale
+    ('queries', 'identity')
+    """
+    own = RANKING_METRICS.get(name) if task == "ranking" else None
+    return own or custom_metric(name, is_bounded=is_bounded)
+
+
 def quality_metric(name: str, task: str) -> QualityMetric:
     """The definition of a metric of the judgement table.
 
@@ -117,7 +144,7 @@ def quality_metric(name: str, task: str) -> QualityMetric:
     Returns
     -------
     QualityMetric
-        That of the task; one of `OF_LABELS`; else that of the custom sums.
+        That of the task (ranking: of means over queries); one of `OF_LABELS`; else that of the custom sums.
 
     Examples
     --------
@@ -125,4 +152,6 @@ def quality_metric(name: str, task: str) -> QualityMetric:
     'error'
     """
     named = {metric.name: metric for metric in (*BY_TASK[task], *OF_LABELS)}
+    if task == "ranking":
+        named |= RANKING_METRICS
     return named.get(name) or custom_metric("value" if name == BUSINESS_VALUE else name)

@@ -1,8 +1,10 @@
 """Ranking quality per query and its mean over queries, ties of the score counted as every order of them.
 
-A query whose rows are all irrelevant has no right order: it does not count. Rows with equal scores stand in random
-order, so every metric is its expectation over these orders; a score without ties gives the usual value. Queries are the
-unit: `n` is their number, and intervals come from the jackknife over 64 buckets of queries.
+A query of one row has no order, and one whose rows are all irrelevant no right one: neither counts. Nor does a query
+that lacks the label of a row, for the rows that have theirs are not all it ranked. How many queries count is told by
+`relevant_query_rate` and `complete_query_rate`. Rows with equal scores stand in random order, so every metric is its
+expectation over these orders; a score without ties gives the usual value. Queries are the unit: `n` is their number,
+and intervals come from the jackknife over 64 buckets of them, or of the entities that they belong to.
 
 References
 ----------
@@ -16,86 +18,15 @@ from __future__ import annotations
 from functools import partial
 from typing import cast
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from scipy.special import gammaln
 
-from metrics_py.intervals import N_BUCKETS
-from metrics_py.profile.values import categories_of
+from metrics_py.quality.queries import K, per_query, ranking_sums
+from metrics_py.quality.ranking_metrics import COMPLETE, MANNING, ORDERED, RELEVANT, TIES
 from metrics_py.quality.table import quality_table
 from metrics_py.registry import metric
 
-FloatArray = NDArray[np.float64]
-NAMES = ("ndcg", "map", "mrr", "precision_at_k", "recall_at_k", "hit_rate_at_k")
-K = 10
-
-
-def per_query(rows: pl.DataFrame, *, k: int = K) -> pl.DataFrame:
-    """Metrics of every query that has a relevant row.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        ``query`` (any scalar), ``score`` (higher is earlier), ``relevance`` (at least 0; above 0 is relevant). Rows
-        without one of them do not count.
-    k : int, default 10
-        Places that are looked at.
-
-    Returns
-    -------
-    DataFrame
-        ``query, n_rows, n_relevant, ndcg, map, mrr, precision_at_k, recall_at_k, hit_rate_at_k``. NDCG takes the
-        relevance itself as gain, ``map`` divides by the relevant rows that fit into k places, precision by k.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, k is below 1, or a relevance is negative.
-
-    Examples
-    --------
-    >>> found = per_query(pl.DataFrame({"query": ["q"] * 3, "score": [3.0, 2.0, 1.0], "relevance": [0, 1, 0]}))
-    >>> found.select(pl.col("ndcg").round(4), "map", "mrr").row(0)
-    (0.6309, 0.5, 0.5)
-    """
-    rows = _checked(rows, k)
-    ranked = _ranked(rows)
-    gain = _sums(ranked, ranked["mean_gain"].to_numpy() * _discount(ranked["place"].to_numpy(), k))
-    ideal = _ideal(rows, k)
-    place, chance, before, after, offset = (
-        ranked[name].to_numpy().astype(float) for name in ("place", "chance", "before", "after", "offset")
-    )
-    inside = place <= k
-    first = _first(ranked) * inside
-    precision = chance * (before + offset * after + 1) / place * inside
-    found = (
-        ranked.select("query")
-        .unique(maintain_order=True)
-        .with_columns(
-            dcg=gain,
-            sum_precision=_sums(ranked, precision),
-            hits=_sums(ranked, chance * inside),
-            mrr=_sums(ranked, first / place),
-            hit_rate_at_k=_sums(ranked, first),
-        )
-    )
-    relevant = pl.col("n_relevant")
-    return (
-        found.join(ideal, on="query")
-        .filter(relevant > 0)
-        .select(
-            "query",
-            "n_rows",
-            "n_relevant",
-            ndcg=pl.col("dcg") / pl.col("ideal"),
-            map=pl.col("sum_precision") / pl.min_horizontal(relevant, k),
-            mrr="mrr",
-            precision_at_k=pl.col("hits") / k,
-            recall_at_k=pl.col("hits") / relevant,
-            hit_rate_at_k="hit_rate_at_k",
-        )
-    )
+NAMES = ORDERED
+"""Metrics of the order of a query's rows."""
 
 
 def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> pl.DataFrame:
@@ -104,7 +35,7 @@ def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> 
     Parameters
     ----------
     rows : DataFrame
-        As for `per_query`.
+        As for `per_query`; with a column ``entity`` the queries of one (a user, say) stand in one bucket.
     k : int, default 10
         Places that are looked at.
     min_queries : int, default 100
@@ -127,9 +58,9 @@ def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> 
     either, or where all queries have one value, it is not taken to be shorter than that of as many zeros and ones,
     which no values between 0 and 1 vary more than.
 
-    Queries are independent and count alike, whatever their number of rows; queries without a relevant row do not count,
-    so a rise of their number is not seen here. Relevance that is only known of rows that were shown makes recall too
-    high.
+    Queries (or entities) are independent; queries count alike, whatever their number of rows. Queries without a
+    relevant row do not count, `relevant_query_rate` tells how many do. Relevance that is only known of rows that were
+    shown makes recall too high.
 
     References
     ----------
@@ -147,98 +78,11 @@ def ranking_table(rows: pl.DataFrame, *, k: int = K, min_queries: int = 100) -> 
     >>> found.select("metric", pl.col("value").round(4), "n").rows()
     [('mrr', 0.75, 2), ('ndcg', 0.8155, 2)]
     """
-    found = per_query(rows, k=k)
-    bucket = (pl.col("query").hash(seed=0) % N_BUCKETS).cast(pl.Int64)
-    long = found.select(pl.lit("all").alias("_all"), bucket.alias("bucket"), *NAMES).unpivot(
-        on=NAMES, index=["_all", "bucket"], variable_name="metric"
-    )
-    sums = long.group_by("_all", "bucket", "metric").agg(n=pl.len(), sum_value=pl.col("value").sum())
-    if sums.is_empty():  # the metrics are named even though nothing is known of them
-        sums = pl.DataFrame({"_all": "all", "bucket": 0, "metric": NAMES, "n": 0, "sum_value": 0.0})
-    known = pl.DataFrame({"_all": ["all"], "n_labelled": [found.height]})
-    table = quality_table(
-        custom=sums, label_counts=known, task="ranking", min_labels=min_queries, by=["_all"], bounded=NAMES
-    )
+    sums = ranking_sums(rows, k=k).with_columns(_all=pl.lit("all"))
+    queries = int(sums.filter(metric=RELEVANT)["n"].sum())
+    known = pl.DataFrame({"_all": ["all"], "n_labelled": [queries]})
+    table = quality_table(custom=sums, label_counts=known, task="ranking", min_labels=min_queries, by=["_all"])
     return table.drop("_all")
-
-
-def _checked(rows: pl.DataFrame, k: int) -> pl.DataFrame:
-    if k < 1:
-        raise ValueError(f"ranking: k={k} must be at least 1")
-    for name in ("query", "score", "relevance"):
-        if name not in rows.columns:
-            raise ValueError(f"ranking: there is no column {name!r}; there are: {', '.join(rows.columns)}")
-    numbers = [pl.col(name).cast(pl.Float64) for name in ("score", "relevance")]
-    query = categories_of(rows["query"], "categorical", "query")
-    known = (
-        rows.select(query.alias("query"), *numbers)
-        .drop_nulls()
-        .filter(pl.all_horizontal(pl.col("score", "relevance").is_finite()))
-    )
-    if (known["relevance"] < 0).any():
-        raise ValueError("ranking: the column 'relevance' holds negative values; 0 is irrelevant, more is better")
-    return known
-
-
-def _ranked(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows by query and falling score.
-
-    With their place, and of the tied rows number, mean gain, chance to be relevant and place within.
-    """
-    ties = ["query", "score"]
-    relevant = pl.col("relevance") > 0
-    ordered = rows.sort(ties, descending=[False, True]).with_columns(
-        place=pl.int_range(1, pl.len() + 1).over("query"),
-        offset=pl.int_range(pl.len()).over(ties),
-        tied=pl.len().over(ties),
-        tied_relevant=relevant.sum().over(ties),
-        mean_gain=pl.col("relevance").mean().over(ties),
-        seen=relevant.cast(pl.Int64).cum_sum().over("query"),
-    )
-    return ordered.with_columns(
-        chance=pl.col("tied_relevant") / pl.col("tied"),
-        before=pl.col("seen").max().over(ties) - pl.col("tied_relevant").cast(pl.Int64),
-        after=pl.when(pl.col("tied") > 1)
-        .then((pl.col("tied_relevant").cast(pl.Float64) - 1) / (pl.col("tied") - 1))
-        .otherwise(0.0),
-    )
-
-
-def _first(ranked: pl.DataFrame) -> FloatArray:
-    """Probability that a place holds the first relevant row of its query: none before it, in its ties or above."""
-    n, r, j = (ranked[name].to_numpy().astype(float) for name in ("tied", "tied_relevant", "offset"))
-    possible = (ranked["before"].to_numpy() == 0) & (r > 0) & (n - 1 - j >= r - 1)
-    n, r, j = n[possible], r[possible], j[possible]
-    chance = np.zeros(len(ranked))
-    chance[possible] = np.exp(_log_choose(n - 1 - j, r - 1) - _log_choose(n, r))
-    return chance
-
-
-def _log_choose(n: FloatArray, k: FloatArray) -> FloatArray:
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-
-
-def _discount(place: NDArray[np.integer], k: int) -> FloatArray:
-    return np.where(place <= k, 1 / np.log2(place + 1.0), 0.0)
-
-
-def _ideal(rows: pl.DataFrame, k: int) -> pl.DataFrame:
-    """Rows, relevant rows and the best possible DCG of every query."""
-    best = rows.sort("query", "relevance", descending=[False, True]).with_columns(
-        place=pl.int_range(1, pl.len() + 1).over("query")
-    )
-    gain = best["relevance"].to_numpy() * _discount(best["place"].to_numpy(), k)
-    return (
-        best.with_columns(gain=gain)
-        .group_by("query")
-        .agg(n_rows=pl.len(), n_relevant=(pl.col("relevance") > 0).sum().cast(pl.Int64), ideal=pl.col("gain").sum())
-    )
-
-
-def _sums(ranked: pl.DataFrame, values: FloatArray) -> pl.Series:
-    """Sum of a value over the rows of each query, in their order."""
-    summed = ranked.select("query", value=values).group_by("query", maintain_order=True).agg(pl.col("value").sum())
-    return summed["value"]
 
 
 def _mean(rows: pl.DataFrame, name: str, k: int) -> float:
@@ -246,8 +90,11 @@ def _mean(rows: pl.DataFrame, name: str, k: int) -> float:
     return float("nan") if value is None else float(value)
 
 
-MANNING = "Manning, Raghavan & Schuetze (2008), ch. 8"
-TIES = "McSherry & Najork (2008), LNCS 4956:414"
+def _rate(rows: pl.DataFrame, name: str) -> float:
+    own = ranking_sums(rows).filter(metric=name)
+    n = int(own["n"].sum())
+    return float(own["sum_value"].sum()) / n if n else float("nan")
+
 
 _ranking_metric = partial(metric, task="ranking", needs="rows", direction="higher_is_better", range=(0, 1))
 
@@ -443,3 +290,59 @@ def hit_rate_at_k(rows: pl.DataFrame, k: int = K) -> float:
     0.5
     """
     return _mean(rows, "hit_rate_at_k", k)
+
+
+@_ranking_metric(name="relevant_query_rate")
+def relevant_query_rate(rows: pl.DataFrame) -> float:
+    """Share of the fully labelled queries of two rows and more that have a relevant row; only they have an order.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As for `per_query`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without a query whose labels are all there.
+
+    Raises
+    ------
+    ValueError
+        As `per_query`.
+
+    Examples
+    --------
+    >>> rows = pl.DataFrame({"query": ["a", "a", "b", "b"], "score": [2.0, 1.0] * 2, "relevance": [0, 1, 0, 0]})
+    >>> relevant_query_rate(rows)
+    0.5
+    """
+    return _rate(rows, RELEVANT)
+
+
+@_ranking_metric(name="complete_query_rate")
+def complete_query_rate(rows: pl.DataFrame) -> float:
+    """Share of the queries of two rows and more that have the labels of all their rows; no metric counts the others.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As for `per_query`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without a query of two rows.
+
+    Raises
+    ------
+    ValueError
+        As `per_query`.
+
+    Examples
+    --------
+    >>> rows = pl.DataFrame({"query": ["a", "a", "b", "b"], "score": [2.0, 1.0] * 2, "relevance": [0, 1, 0, None]})
+    >>> complete_query_rate(rows)
+    0.5
+    """
+    return _rate(rows, COMPLETE)

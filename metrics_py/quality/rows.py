@@ -58,7 +58,8 @@ class Roles:
     threshold : float, default 0.5
         Score at and above which the decision is positive.
     entity : str, optional
-        Rows of one entity stay in one jackknife bucket; default: every row by itself (ranking: the rows of a query).
+        Rows of one entity stay in one jackknife bucket (ranking: its queries); default: every row by itself (ranking:
+        the rows of a query).
     query : str, optional
         Ranking: column that tells which rows are ranked together.
     k : int, default 10
@@ -210,7 +211,7 @@ def _of_queries(rows: pl.DataFrame, roles: Roles) -> pl.DataFrame:
     relevance = rows[roles.label].cast(pl.Float64, strict=False)
     if relevance.null_count() > rows[roles.label].null_count():
         raise ValueError(f"quality_of_rows: the column {roles.label!r} does not hold numbers; a relevance is 0 or more")
-    names = {"query": roles.query, "score": roles.score}
+    names = {"query": roles.query, "score": roles.score, **({"entity": roles.entity} if roles.entity else {})}
     return pl.DataFrame({name: rows[column] for name, column in names.items()} | {"relevance": relevance})
 
 

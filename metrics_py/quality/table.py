@@ -34,7 +34,7 @@ from metrics_py.quality.aggregates import (
     spread,
 )
 from metrics_py.quality.definition import Aggregates, QualityMetric
-from metrics_py.quality.metrics import BY_TASK, custom_metric
+from metrics_py.quality.metrics import BY_TASK, metric_of_sums
 from metrics_py.reasons import ReasonCode
 from metrics_py.skewed_intervals import bucket_skewness, has_heavy_tail, skewed_interval
 
@@ -232,7 +232,8 @@ def _judge(
         ]
         for index, name in enumerate(names):
             own = Buckets({"sum_value": dense["custom"][..., index, 0], "n": dense["custom"][..., index, 1]})
-            judged = _evaluate(custom_metric(name, is_bounded=name in bounded), own, start, known, min_labels)
+            metric = metric_of_sums(name, task, is_bounded=name in bounded)
+            judged = _evaluate(metric, own, start, known, min_labels)
             parts += [judged, _total(judged)] if name == "value" else [judged]
     return _tidy(groups.select(by), parts)
 
@@ -287,7 +288,7 @@ def _evaluate(
             degrees = interval.degrees_of_freedom
             low, high, design_effect = proportion_interval(successes, n, interval.standard_error, degrees)
             stabilised = np.arcsin(np.sqrt((successes + 0.375) / (n + 0.75)))
-            variance = np.maximum(design_effect, 1.0) / (4 * n)
+            variance = (design_effect if metric.is_fraction else np.maximum(design_effect, 1.0)) / (4 * n)
         else:
             n = rows
             if metric.scale == "unit":
@@ -387,7 +388,7 @@ def _reasons(
     reasons: list[tuple[ReasonCode, str] | None] = [None] * len(value)
     for i in np.flatnonzero((rows < min_labels) | np.isnan(value) | np.isnan(low)):
         if rows[i] == 0 and not metric.reads_labels:
-            reasons[i] = "no_rows", "no rows with a value"
+            reasons[i] = "no_rows", f"no {metric.counted or 'rows'} with a value"
         elif rows[i] == 0:
             scored = metric.needs[0] in ("scores", "n_score")
             without_forecast = ("no_forecast", "no forecast on the labelled rows")
@@ -395,7 +396,7 @@ def _reasons(
         elif np.isnan(value[i]):
             reasons[i] = "undefined", metric.undefined
         elif rows[i] < min_labels:
-            what = "labelled rows" if metric.reads_labels else "rows"
+            what = metric.counted or ("labelled rows" if metric.reads_labels else "rows")
             reasons[i] = "too_few_rows", f"{int(rows[i])} {what}, {min_labels} needed"
         elif heavy[i]:
             reasons[i] = "heavy_tail", HEAVY_TAIL

@@ -77,7 +77,7 @@ def _custom(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[st
     sums = with_all_versions(spec, read_mart(con, "custom_input_sums", keys))
     if sums.is_empty():
         return pl.DataFrame(schema=custom_python.TABLE)
-    return quality_table(custom=sums, task="ranking", min_labels=MIN_RATE_ROWS, by=BY)
+    return quality_table(custom=sums, task=spec.model.task, min_labels=MIN_RATE_ROWS, by=BY)
 
 
 def _expected_unseen(judged: pl.DataFrame, profiles: Mapping[str, ColumnProfile]) -> pl.DataFrame:

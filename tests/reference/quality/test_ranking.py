@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, ndcg_score
 
 from metrics_py import registry
+from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.ranking import NAMES, per_query, ranking_table
 
 
@@ -76,21 +77,51 @@ def test_ties_are_the_mean_over_all_their_orders(score, relevance, k):
     assert found.select(NAMES).row(0) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_query_without_a_relevant_row_and_rows_without_a_value_do_not_count():
+def test_queries_that_say_nothing_of_the_order_are_counted_and_left_out():
+    """b: no relevant row; c: one row without a score, so one row; d: one row lacks its label; e: one row."""
+    nan = float("nan")
     rows = pl.DataFrame(
         {
-            "query": ["a", "a", "b", "b", None, "c", "c"],
-            "score": [2.0, 1.0, 2.0, 1.0, 9.0, float("nan"), 1.0],
-            "relevance": [0, 1, 0, 0, 1, 1, 1],
+            "query": ["a", "a", "b", "b", None, "c", "c", "d", "d", "d", "e"],
+            "score": [2.0, 1.0, 2.0, 1.0, 9.0, nan, 1.0, 3.0, 2.0, 1.0, 1.0],
+            "relevance": [0, 1, 0, 0, 1, 1, 1, 1, None, 0, 1],
         }
     )
     found = {row["query"]: row for row in per_query(rows).to_dicts()}
-    assert set(found) == {"a", "c"}
-    assert (found["a"]["mrr"], found["c"]["mrr"], found["c"]["n_rows"]) == (0.5, 1.0, 1)
+    assert set(found) == {"a"}
+    assert (found["a"]["mrr"], found["a"]["n_rows"]) == (0.5, 2)
+    table = {row["metric"]: row for row in ranking_table(rows, min_queries=1).to_dicts()}
+    assert {name: table[name]["n"] for name in NAMES} == dict.fromkeys(NAMES, 1)
+    assert (table["relevant_query_rate"]["value"], table["relevant_query_rate"]["n"]) == (0.5, 2)
+    assert (table["complete_query_rate"]["value"], table["complete_query_rate"]["n"]) == (pytest.approx(2 / 3), 3)
     empty = ranking_table(rows.filter(query="b"))
     assert set(empty["status"]) == {"insufficient_data"}
-    assert sorted(empty["metric"]) == sorted(NAMES)
-    assert empty["value"].null_count() == len(NAMES)
+    known = empty.filter(pl.col("value").is_not_null())
+    assert sorted(known.select("metric", "value").rows()) == [
+        ("complete_query_rate", 1.0),
+        ("relevant_query_rate", 0.0),
+    ]
+    assert set(NAMES) < set(empty["metric"])
+
+
+def test_queries_of_one_user_stand_in_one_bucket():
+    """60 users whose queries are all alike: the interval is that of 60 queries, not of 600."""
+    rng = np.random.default_rng(17)
+    user = np.repeat(np.arange(60), 10)
+    place = np.repeat(rng.integers(0, 5, 60), 10)
+    rows = pl.concat(
+        pl.DataFrame(
+            {"query": [i] * 5, "entity": [u] * 5, "score": [5.0, 4, 3, 2, 1], "relevance": [j == p for j in range(5)]}
+        )
+        for i, (u, p) in enumerate(zip(user, place, strict=True))
+    )
+    wide, narrow = (
+        ranking_table(each).row(by_predicate=pl.col("metric") == "mrr", named=True)
+        for each in (rows, rows.drop("entity"))
+    )
+    assert wide["value"] == pytest.approx(narrow["value"])
+    ratio = (wide["ci_high"] - wide["ci_low"]) / (narrow["ci_high"] - narrow["ci_low"])
+    assert 2.2 < ratio < 4.5, ratio
 
 
 def test_the_order_of_rows_and_an_increasing_transformation_change_nothing():
@@ -116,6 +147,7 @@ def test_intervals_cover_the_mean_over_queries():
 def test_the_registry_gives_the_mean_over_queries(name):
     rows = queries()
     entry = registry.get(name, "ranking")
+    assert quality_metric(name, "ranking").direction == entry.direction
     assert entry.function(rows) == pytest.approx(per_query(rows)[name].mean())
     assert entry.direction == "higher_is_better"
 
@@ -140,7 +172,7 @@ def test_intervals_of_two_queries_stay_in_their_range(second):
         assert row["ci_high"] - row["ci_low"] > 0.3, row
     told = ranking_table(rows)
     assert set(told["status"]) == {"insufficient_data"}
-    assert set(told["reason"]) == {"2 rows, 100 needed"}
+    assert set(told["reason"]) == {"2 queries, 100 needed"}
 
 
 def test_queries_that_are_all_alike_are_as_uncertain_as_zeros_and_ones():
