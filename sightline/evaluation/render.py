@@ -12,6 +12,7 @@ import polars as pl
 from metrics_py.evaluation.verdict import Criterion
 from metrics_py.wording import number
 from sightline.evaluation.run import Evaluation
+from sightline.evaluation.suite import words
 
 WORDS = {
     "superior": "superior: may take the champion's place",
@@ -42,6 +43,9 @@ def to_table(found: Evaluation) -> str:
     if worst:
         lines += ["", f"{found.primary} by segment, where the challenger loses most first"]
         lines += _aligned([("segment", *HEADS[1:4], "rows"), *(segment_row(row) for row in worst)])
+    lines += words.table_lines(found.sections)
+    if found.sections and found.notes:
+        lines.append("")
     lines += [f"note: {note}" for note in found.notes]
     return "\n".join(lines)
 
@@ -67,6 +71,8 @@ def to_markdown(found: Evaluation) -> str:
     if worst:
         lines += ["", f"## {_md(found.primary)} by segment", ""]
         lines += _md_table([("segment", *HEADS[1:4], "rows"), *(segment_row(row) for row in worst)])
+    for title, rows, notes in words.markdown_lines(found.sections):
+        lines += ["", f"## {_md(title)}", "", *(_md_table(rows) if rows else []), "", *(f"- {_md(n)}" for n in notes)]
     if found.notes:
         lines += ["", "## Notes", "", *(f"- {_md(note)}" for note in found.notes)]
     return "\n".join([*lines, ""])
@@ -104,6 +110,7 @@ def to_json(found: Evaluation) -> str:
                 for c in verdict.criteria
             ],
             "metrics": found.table.to_dicts(),
+            "sections": words.numbers(found.sections),
             "notes": list(found.notes),
         },
         indent=1,
@@ -113,16 +120,31 @@ def to_json(found: Evaluation) -> str:
 
 
 def to_junit(found: Evaluation) -> str:
-    """One test case per criterion: what is inferior fails, what cannot be told is an error."""
-    criteria = found.verdict.criteria
-    failures, errors = (sum(c.outcome == state for c in criteria) for state in ("inferior", "cannot_tell"))
-    counts = {"tests": str(len(criteria)), "failures": str(failures), "errors": str(errors)}
+    """One test case per criterion and finding: what is inferior fails, what cannot be told is an error.
+
+    A finding of which there is not enough data is skipped; one that warns passes, with its reason as output.
+    """
+    criteria, others = found.verdict.criteria, list(words.cases(found.sections))
+    outcomes, states = [c.outcome for c in criteria], [status for _, status, _, _ in others]
+    counts = {
+        "tests": str(len(criteria) + len(others)),
+        "failures": str(outcomes.count("inferior") + states.count("fail")),
+        "errors": str(outcomes.count("cannot_tell")),
+        "skipped": str(states.count("insufficient_data")),
+    }
     suite = ElementTree.Element("testsuite", {"name": _xml(f"{found.monitor} {found.version}"), **counts})
     for c in criteria:
         case = ElementTree.SubElement(suite, "testcase", {"classname": _xml(found.monitor), "name": _xml(c.name)})
         if c.outcome in ("inferior", "cannot_tell"):
             kind = "failure" if c.outcome == "inferior" else "error"
             ElementTree.SubElement(case, kind, {"message": _xml(f"{difference_of(c)}: {c.reason}")})
+    for name, status, value, reason in others:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": _xml(found.monitor), "name": _xml(name)})
+        if status in ("fail", "insufficient_data"):
+            kind = "failure" if status == "fail" else "skipped"
+            ElementTree.SubElement(case, kind, {"message": _xml(f"{value}: {reason}")})
+        elif status == "warn":
+            ElementTree.SubElement(case, "system-out").text = _xml(f"warning: {value}: {reason}")
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 

@@ -27,6 +27,8 @@ from sightline.evaluation.rows import (
     outputs,
     read_candidate,
 )
+from sightline.evaluation.suite.build import suite_of
+from sightline.evaluation.suite.findings import Section, judged
 from sightline.home import MonitorPaths
 from sightline.results.learnt_delays import with_learnt_delays
 from sightline.spec import plan
@@ -63,6 +65,8 @@ class Evaluation:
         Of the candidate's data.
     task : str
         Of the model.
+    sections : tuple of Section
+        What else was looked at.
     """
 
     monitor: str
@@ -75,6 +79,7 @@ class Evaluation:
     notes: tuple[str, ...]
     facts: Facts
     task: str
+    sections: tuple[Section, ...] = ()
 
 
 def evaluate(
@@ -139,11 +144,13 @@ def evaluate(
     if is_same:
         table = _without_difference(table, spec.quality.min_labels)
     table = _with_trivial(spec, table, compared.challenger)
-    verdict = _verdict(spec, table, primary)
+    sections = suite_of(spec, compared)
+    verdict = judged(_verdict(spec, table, primary), sections)
     same = ["both models say exactly the same of all of these rows"] if is_same else []
     notes = (*_of_candidate(candidate), *compared.notes, *same, *_left_out(spec))
     facts = facts_of(candidate, file, now)
-    return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes, facts, spec.model.task)
+    task = spec.model.task
+    return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes, facts, task, sections)
 
 
 def _without_difference(table: pl.DataFrame, min_labels: int) -> pl.DataFrame:

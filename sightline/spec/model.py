@@ -445,6 +445,34 @@ class Evaluation(Part):
     )
 
 
+class Fairness(Part):
+    """Groups that a candidate must not treat too differently (`sightline evaluate`)."""
+
+    columns: tuple[str, ...] = Field(
+        default=(),
+        description="Segments, or categorical or boolean features, whose values are the groups (`sex`, `age_band`).",
+    )
+    metrics: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "What is compared between groups. Binary: demographic_parity (share of positive decisions), "
+            "equal_opportunity (recall), equalized_odds (recall and false positive rate), predictive_parity "
+            "(precision), accuracy, mean_error (score minus outcome); default the first three. Multiclass: "
+            "demographic_parity and equal_opportunity of each class, accuracy. Regression: mean_error, mae."
+        ),
+    )
+    margin: Annotated[float, Field(gt=0)] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        description=(
+            "Largest gap between two groups that is fair: a guardrail of the verdict. One number for all metrics, or "
+            "one for each (`{equal_opportunity: 0.1, demographic_parity_ratio: 0.8}`: the ratio must lie above)."
+        ),
+    )
+    min_rows: int = Field(
+        default=50, ge=10, description="A group with fewer rows behind a rate is left out of its gap, and named."
+    )
+
+
 class Freshness(Part):
     """Deadlines on the clock; defaults follow the schedule and the expected label delay."""
 
@@ -480,6 +508,7 @@ class MonitorSpec(Part):
     alerts: Alerts = Alerts()
     freshness: Freshness = Freshness()
     evaluation: Evaluation = Evaluation()
+    fairness: Fairness = Fairness()
     importance: dict[str, float] = Field(
         default={},
         description=(

@@ -14,6 +14,7 @@ from typing import Any
 
 from metrics_py.class_names import class_text
 from sightline.errors import nearest
+from sightline.spec import fairness
 from sightline.spec.durations import format_duration
 from sightline.spec.flows import WEIGHTED_KINDS, is_estimated, weighted_inputs
 from sightline.spec.model import Labels, MonitorSpec
@@ -63,8 +64,14 @@ def problems(spec: MonitorSpec) -> list[Problem]:
         _alerts,
         _thresholds,
         _causes,
+        _fairness,
     )
     return [problem for rule in rules for problem in rule(spec)]
+
+
+def _fairness(spec: MonitorSpec) -> Iterator[Problem]:
+    for key_path, what, fix in fairness.mistakes(spec):
+        yield Problem(key_path, what, fix)
 
 
 def _model(spec: MonitorSpec) -> Iterator[Problem]:
