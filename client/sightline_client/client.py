@@ -301,6 +301,40 @@ class Client:
         except Exception as error:  # never into the request path
             self.note_error(error)
 
+    def evaluation(self, version: str, rows: Any, *, patience: float = 60.0) -> dict[str, Any]:
+        """Send the scored, labelled evaluation set of a candidate version; Sightline judges it against production.
+
+        Blocks until it has landed whole. Sent again with the same content it changes nothing; with other content it is
+        evaluated anew. A collector wants a token made with ``--for evaluate``.
+
+        Parameters
+        ----------
+        version : str
+            What the candidate is called.
+        rows : Polars, pandas or Arrow table, path of a Parquet or NDJSON file, or iterable of mappings
+            The monitor's own columns, with the model's output and the truth. pandas' index is left out.
+        patience : float
+            Seconds for which an unreachable collector is asked again.
+
+        Returns
+        -------
+        dict
+            ``version, sha256, bytes, format, landed``; with ``url=`` also ``sent_bytes``, fewer where an earlier call
+            was cut off.
+
+        Raises
+        ------
+        SightlineClientError
+            It did not land: nothing is evaluated. After `Unavailable` the same call goes on where it stopped.
+        """
+        from sightline_client.candidates import check_version, put, send, to_file
+
+        check_version(version)
+        content, form = to_file(rows)
+        if isinstance(self._worker.transport, PathTransport):
+            return put(self._worker.transport.home, self.monitor_id, version, content, form)
+        return send(self._worker.transport, version, content, form, patience)
+
     def wrap(
         self,
         function: Callable[..., Any] | None = None,

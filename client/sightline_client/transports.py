@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import http.client
 import json
@@ -111,6 +112,23 @@ class HttpTransport:
             return self.send(kind, rows[:half]).followed_by(self.send(kind, rows[half:]), half)
         return Outcome(0, refused=dict.fromkeys(range(len(rows)), text))
 
+    def ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, float | None, bytes]:
+        """One request below the monitor's path, on a connection of its own: status, ``Retry-After``, answer.
+
+        Raises
+        ------
+        Unavailable
+            Not reachable.
+        """
+        other = copy.copy(self)
+        other._connection = None
+        try:
+            return other._exchange(self._prefix + path, body, {**self._headers, **headers}, method)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"{self.url}: {error or type(error).__name__}") from error
+        finally:
+            other.close()
+
     def tick(self) -> None:
         """Nothing to do between batches."""
 
@@ -141,14 +159,16 @@ class HttpTransport:
             self.close()
             raise Unavailable(f"{self.url}: {error or type(error).__name__}") from error
 
-    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, float | None, bytes]:
+    def _exchange(
+        self, path: str, body: bytes, headers: dict[str, str], method: str = "POST"
+    ) -> tuple[int, float | None, bytes]:
         if self._connection is None:
             cls = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             self._connection = cls(self._host, self._port, timeout=self._timeout)
         try:
-            self._connection.request("POST", path, body, headers)
+            self._connection.request(method, path, body, headers)
         except ConnectionError:  # the collector may have closed early, but not without an answer
-            if len(body) < ANSWERED_EARLY_FROM_BYTES:
+            if len(body) < ANSWERED_EARLY_FROM_BYTES or self._connection.sock is None:  # None: it was never reached
                 raise
         response = self._connection.getresponse()
         answer = response.read()
@@ -199,7 +219,8 @@ class PathTransport:
     def __init__(self, home: str, monitor: str, segment_bytes: int, segment_seconds: float) -> None:
         if not has_locks():
             raise SightlineClientError("path= needs file locks, which this platform lacks: use url=")
-        folder = Path(home).expanduser().absolute() / "data" / monitor / "log"
+        self.home = Path(home).expanduser().absolute()
+        folder = self.home / "data" / monitor / "log"
         self._writers = {kind: SegmentWriter(folder, monitor, kind, segment_bytes, segment_seconds) for kind in KINDS}
         self._lock = threading.Lock()
 

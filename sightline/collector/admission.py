@@ -131,12 +131,13 @@ class Gate:
 
 def is_ingest(method: str, path: str) -> bool:
     """Whether a request brings events (or means to)."""
-    return (path.startswith(PREFIX) and not is_about_incidents(path)) or (path == "/" and method == "POST")
+    other = is_about(path, "incidents") or is_about(path, "candidates")
+    return (path.startswith(PREFIX) and not other) or (path == "/" and method == "POST")
 
 
-def is_about_incidents(path: str) -> bool:
-    """Whether a path is that of a monitor's incidents, of one of them, or of an action on it."""
-    return path.startswith(PREFIX) and path[len(PREFIX) :].split("/", 2)[1:2] == ["incidents"]
+def is_about(path: str, what: str) -> bool:
+    """Whether a path is that of a monitor's ``incidents`` or ``candidates``, of one of them, or below it."""
+    return path.startswith(PREFIX) and path[len(PREFIX) :].split("/", 2)[1:2] == [what]
 
 
 def format_of(path: str) -> str:

@@ -23,7 +23,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sightline.alerts.operational import heartbeat_age, is_late
-from sightline.collector.admission import PREFIX, Gate, format_of, is_about_incidents, is_ingest
+from sightline.collector.admission import PREFIX, Gate, format_of, is_about, is_ingest
+from sightline.collector.candidates import CandidateDesk
 from sightline.collector.connections import Connections
 from sightline.collector.formats import ADAPTERS
 from sightline.collector.guard_feed import GuardFeed
@@ -71,6 +72,7 @@ class Collector:
         metrics = Metrics()
         self.state = State(limits, metrics, GuardFeed(metrics))
         self.incidents = IncidentDesk(registry, self.gate, limits)
+        self.candidates = CandidateDesk(registry, self.gate, self.state)
         self.connections = Connections(limits, lambda: len(registry.monitors))
         self._pages = Starlette(
             routes=[
@@ -92,9 +94,10 @@ class Collector:
         if is_ingest(scope["method"], scope["path"]):
             await _answer(send, *await self._post(scope, headers, receive))
             return
-        if is_about_incidents(scope["path"]):
-            await _answer(send, *await self._about_incidents(scope, headers, receive))
-            return
+        for name, desk in (("incidents", self.incidents), ("candidates", self.candidates)):
+            if is_about(scope["path"], name):
+                await _answer(send, *await self._about(name, desk, scope, headers, receive))
+                return
         try:
             self.gate.check_host(headers)
         except HTTPError as error:
@@ -129,17 +132,17 @@ class Collector:
             raise
         return await answer
 
-    async def _about_incidents(
-        self, scope: Any, headers: Mapping[str, str], receive: Any
+    async def _about(
+        self, name: str, desk: IncidentDesk | CandidateDesk, scope: Any, headers: Mapping[str, str], receive: Any
     ) -> tuple[int, bytes, Mapping[str, str]]:
-        """Status, body and further headers of the answer to a request about incidents."""
+        """Status, body and further headers of the answer to a request about incidents or candidates."""
         try:
             method, path, query = scope["method"], scope["path"], scope["query_string"]
-            status, content, extra = await self.incidents.answer(method, path, query, headers, receive)
+            status, content, extra = await desk.answer(method, path, query, headers, receive)
         except HTTPError as error:
-            self.state.metrics.responses["incidents", error.status] += 1
+            self.state.metrics.responses[name, error.status] += 1
             return error.status, problem(error), error.headers
-        self.state.metrics.responses["incidents", status] += 1
+        self.state.metrics.responses[name, status] += 1
         return status, msgspec.json.encode(content), extra
 
     # ---- pages -------------------------------------------------------------------------------------------------------
@@ -148,6 +151,7 @@ class Collector:
         paths = [f"POST {PREFIX}<monitor>/{name}" for name in ADAPTERS]
         paths += [f"GET {PREFIX}<monitor>/incidents", f"GET {PREFIX}<monitor>/incidents/<id>"]
         paths.append(f"POST {PREFIX}<monitor>/incidents/<id>/<action>")
+        paths += [f"{method} {PREFIX}<monitor>/candidates" for method in ("GET", "POST")]
         return JSONResponse(
             {"service": "sightline collector", "paths": [*paths, "/healthz", "/readyz", "/metrics", "/openapi.json"]}
         )

@@ -22,9 +22,10 @@ from sightline.home import MonitorPaths
 
 logger = logging.getLogger(__name__)
 
-WRITE, READ, REPLAY, ACT = "write", "read", "replay", "act"
+WRITE, READ, REPLAY, ACT, EVALUATE = "write", "read", "replay", "act", "evaluate"
 """``write``: send events. ``read``: fetch ``/metrics`` and incidents. ``replay``: send events, also logged ones
-with their own times of receipt. ``act``: read incidents and say something of them; no events.
+with their own times of receipt. ``act``: read incidents and say something of them; no events. ``evaluate``: bring
+evaluation sets of candidates; nothing else.
 """
 
 _TOKEN = re.compile(r"slt_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -10,11 +12,13 @@ import msgspec
 import sightline
 from sightline.alerts.acting import ALLOWED, Fields
 from sightline.alerts.life import SEVERITIES, STATES
+from sightline.collector.candidates import FORMATS, MAX_BYTES, PART_BYTES
 from sightline.collector.formats import ADAPTERS
 from sightline.collector.formats.marks import MARK
 from sightline.collector.formats.native import NativeInference, NativeLabel
 from sightline.collector.incidents import MOST
 from sightline.collector.ingest import Answer
+from sightline.evaluation.versions import LONGEST
 
 INTERNAL_FIELDS = ("part", "received_at", "source")
 TIMES = {"at", "predicted_at"}
@@ -61,6 +65,14 @@ OF_INCIDENTS = {
     "503": "What became of the word is not known: see the incident's timeline.",
 }
 
+OF_CANDIDATES = {
+    "400": "A parameter is not right, or the part has another size.",
+    "403": "The token may not bring candidates.",
+    "409": "Parts are missing, or the version's folder holds a file that was put there by hand.",
+    "422": "The parts together have another hash.",
+    "429": "Too many sets are half sent: see Retry-After.",
+}
+
 
 @cache
 def openapi_document() -> dict[str, Any]:
@@ -91,6 +103,7 @@ def openapi_document() -> dict[str, Any]:
             paths[f"/v1/monitors/{{monitor}}/{name}"] = {"post": _post(name, OTHER_FORMATS.get(name, name), None)}
     paths["/"] = {"post": _sink()}
     paths |= _of_incidents()
+    paths |= _of_candidates()
     for path, text in (
         ("/", "Paths of this service."),
         ("/healthz", "Is the process alive?"),
@@ -194,12 +207,41 @@ def _of_incidents() -> dict[str, Any]:
     }
 
 
+def _of_candidates() -> dict[str, Any]:
+    """Bringing the evaluation set of a candidate in parts."""
+    query: dict[str, Any] = {
+        "version": {"type": "string", "minLength": 1, "maxLength": LONGEST},
+        "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "bytes": {"type": "integer", "minimum": 1, "maximum": MAX_BYTES},
+        "format": {"type": "string", "enum": list(FORMATS)},
+    }
+    needed = [_parameter("monitor")]
+    needed += [{"name": name, "in": "query", "required": True, "schema": schema} for name, schema in query.items()]
+    text = f"Number of a part of {PART_BYTES} bytes; without it the set is put together and lands."
+    part = {"name": "part", "in": "query", "description": text, "schema": {"type": "integer", "minimum": 0}}
+    common = ("400", "401", "403", "404", "405", "421")
+    get = _operation(
+        "look_at_candidate", "Which parts of an evaluation set are there.", needed, (*common, "503"), OF_CANDIDATES
+    )
+    more = ("408", "409", "413", "415", "422", "429", "503")
+    text = "Bring a part of an evaluation set, or land it."
+    post = _operation("bring_candidate", text, [*needed, part], common + more, OF_CANDIDATES)
+    body: dict[str, Any] = {"application/octet-stream": {"schema": {}}}
+    return {"/v1/monitors/{monitor}/candidates": {"get": get, "post": {**post, "requestBody": {"content": body}}}}
+
+
 def _parameter(name: str, values: list[str] | None = None) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string", "minLength": 1, **({"enum": values} if values else {})}
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _operation(name: str, text: str, parameters: list[dict[str, Any]], errors: tuple[str, ...]) -> dict[str, Any]:
+def _operation(
+    name: str,
+    text: str,
+    parameters: list[dict[str, Any]],
+    errors: tuple[str, ...],
+    told: Mapping[str, str] = MappingProxyType(OF_INCIDENTS),
+) -> dict[str, Any]:
     problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         "operationId": name,
@@ -207,7 +249,7 @@ def _operation(name: str, text: str, parameters: list[dict[str, Any]], errors: t
         "parameters": parameters,
         "responses": {
             "200": {"description": text, "content": {"application/json": {"schema": {"type": "object"}}}},
-            **{status: {"description": {**ERRORS, **OF_INCIDENTS}[status], "content": problem} for status in errors},
+            **{status: {"description": {**ERRORS, **told}[status], "content": problem} for status in errors},
         },
     }
 

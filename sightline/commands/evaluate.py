@@ -15,10 +15,11 @@ from sightline.spec.loader import find_monitor
 
 @click.command()
 @click.argument("monitor")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--version", required=True, help="What the candidate is called.")
 @click.option("--champion", help="Model version in production to compare with; default: the one with the most rows.")
 @click.option("--against", type=click.Path(path_type=Path), help="Compare with this scored file instead of production.")
+@click.option("--live", is_flag=True, help="The version answers in production beside another one: no FILE.")
 @click.option(
     "--format",
     "form",
@@ -33,10 +34,11 @@ from sightline.spec.loader import find_monitor
 def command(
     context: click.Context,
     monitor: str,
-    file: Path,
+    file: Path | None,
     version: str,
     champion: str | None,
     against: Path | None,
+    live: bool,
     form: str,
     out: Path | None,
 ) -> None:
@@ -46,21 +48,42 @@ def command(
     of the newest windows whose labels are due. The primary metric and all guardrails (`evaluation` in the monitor's
     file) must not lose more than their margins.
 
+    With --live the version is one of the log (shadow, canary, A/B): it is compared with the one that ran on the same
+    days, by intervals that hold at every look, so that one may look daily.
+
     Exit code: 0 superior or not inferior, 1 inferior or it cannot be told, 2 a mistake in the call or a file.
     """
     if champion is not None and against is not None:
         raise click.UsageError("give --champion or --against, not both")
+    if live and (file is not None or against is not None or form == "html"):
+        raise click.UsageError("--live compares versions of the log: without FILE, --against and --format html")
+    if not live and file is None:
+        raise click.UsageError("name FILE, the scored evaluation set; or --live for a version that runs in production")
     home = Home.from_env()
     spec = find_monitor(home, monitor)
     now: datetime = utc_now()
+    if live:
+        from sightline.evaluation import live_render
+        from sightline.evaluation.live import evaluate_live
+
+        beside = evaluate_live(spec, home.monitor(spec.id), version, now=now, champion=champion)
+        shapes = {"json": live_render.to_json, "junit": live_render.to_junit, "markdown": live_render.to_markdown}
+        _write(shapes.get(form, live_render.to_table)(beside), out)
+        context.exit(0 if beside.verdict.may_promote else 1)
+    assert file is not None
     from sightline.evaluation import page, render
     from sightline.evaluation.run import evaluate
+    from sightline.evaluation.versions import check_version
 
+    check_version(version, "--version")
     found = evaluate(spec, home.monitor(spec.id), file, version, now=now, champion=champion, against=against)
     told = {"json": render.to_json, "junit": render.to_junit, "html": page.to_html, "markdown": render.to_markdown}
-    text = told.get(form, render.to_table)(found)
+    _write(told.get(form, render.to_table)(found), out)
+    context.exit(0 if found.verdict.may_promote else 1)
+
+
+def _write(text: str, out: Path | None) -> None:
     if out is None:
         click.echo(text)
     else:
         replace_file(out, f"{text}\n")
-    context.exit(0 if found.verdict.may_promote else 1)

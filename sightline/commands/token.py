@@ -6,7 +6,7 @@ import click
 
 from sightline.home import Home
 
-PURPOSES = {"log": "write", "act": "act", "read": "read"}
+PURPOSES = {"log": "write", "act": "act", "read": "read", "evaluate": "evaluate"}
 """What a token is for -> its scope."""
 
 
@@ -21,11 +21,12 @@ def command() -> None:
     "--for",
     "purpose",
     type=click.Choice(list(PURPOSES)),
-    help="log (the default): send events; read: /metrics and incidents; act: incidents, and what is said of them.",
+    help="log (the default): send events; read: /metrics and incidents; act: incidents, and what is said of them; "
+    "evaluate: bring evaluation sets of candidates.",
 )
 @click.option(
     "--scope",
-    type=click.Choice(["write", "read", "replay", "act"]),
+    type=click.Choice(["write", "read", "replay", "act", "evaluate"]),
     help="The same by its stored name; replay: also logged events with their own times of receipt.",
 )
 @click.option("--note", default="", help="What it is for; of one that acts: who says what it brings.")
@@ -44,7 +45,7 @@ def create(monitor: str, purpose: str | None, scope: str | None, note: str) -> N
     paths = home.monitor(find_monitor(home, monitor).id)
     was_open = not tokens_path(paths).exists() and not read_tokens(paths)
     click.echo(create_token(paths, wanted, note))
-    if was_open and wanted in ("read", "act"):
+    if was_open and wanted in ("read", "act", "evaluate"):
         fix = f"make one for it: sightline token create {monitor} --for log"
         click.echo(f"note: from now on logging to {monitor} needs a token as well; {fix}", err=True)
 
@@ -59,7 +60,7 @@ def show(monitor: str) -> None:
     home = Home.from_env()
     spec = find_monitor(home, monitor)
     for record in read_tokens(home.monitor(spec.id)):
-        click.echo(f"{record.id}  {record.scope:6}  {record.created_at:%Y-%m-%d %H:%M}Z  {record.note}")
+        click.echo(f"{record.id}  {record.scope:8}  {record.created_at:%Y-%m-%d %H:%M}Z  {record.note}")
 
 
 @command.command("revoke")

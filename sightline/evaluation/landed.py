@@ -12,13 +12,10 @@ from typing import Any
 
 from sightline.durable import replace_file
 from sightline.errors import SightlineError
+from sightline.evaluation.versions import flaw_of
 from sightline.home import MonitorPaths
 from sightline.lake.intake.sources import UNFINISHED
 from sightline.results.append_only import STAMP, safe_name
-
-FORBIDDEN = "\a\b\f\n\r\t\v\0,"
-"""Not in the name of a Dagster partition."""
-LONGEST = 128
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ def candidates(paths: MonitorPaths) -> tuple[list[Landed], dict[str, str]]:
             continue
         if folder.is_symlink() or not folder.is_dir():
             refused[folder.name] = "a candidate is a folder named after its version, with its file inside"
-        elif len(folder.name) > LONGEST or any(c in folder.name for c in FORBIDDEN) or not folder.name.isprintable():
-            refused[folder.name] = f"a version is printable, without a comma, and at most {LONGEST} characters long"
+        elif flaw := flaw_of(folder.name):
+            refused[folder.name] = f"this cannot name a version: {flaw}"
         elif landed := _landed(folder):
             found.append(landed)
     return found, refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from datetime import UTC, datetime
@@ -219,3 +220,12 @@ def test_a_defect_in_the_thread_is_logged_and_never_reaches_the_caller(tmp_path,
     log.prediction("b")
     log.close()
     assert log.stats()["dropped"] == 2
+
+
+def test_a_large_batch_for_a_collector_that_is_away_waits_like_any_other(tmp_path):
+    with Client("m", url="http://127.0.0.1:9", spool=tmp_path, timeout=1) as log:
+        for k in range(20):
+            log.prediction(f"a{k}", features={"x": random.Random(k).randbytes(20_000).hex()}, at=AT)
+        assert log.flush(10)
+        stats = log.stats()
+    assert (stats["spooled"], stats["dropped"]) == (20, 0)
