@@ -145,7 +145,7 @@ def evaluate(
         table = _without_difference(table, spec.quality.min_labels)
     table = _with_trivial(spec, table, compared.challenger)
     sections = suite_of(spec, compared)
-    verdict = judged(_verdict(spec, table, primary), sections)
+    verdict = judged(verdict_of(spec, table, primary), sections)
     same = ["both models say exactly the same of all of these rows"] if is_same else []
     notes = (*_of_candidate(candidate), *compared.notes, *same, *_left_out(spec))
     facts = facts_of(candidate, file, now)
@@ -258,7 +258,22 @@ def _trivial(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(prediction=pl.lit(cast("float", rows["label_value"].mean())))
 
 
-def _verdict(spec: MonitorSpec, table: pl.DataFrame, primary: str) -> EvaluationVerdict:
+def verdict_of(spec: MonitorSpec, table: pl.DataFrame, primary: str) -> EvaluationVerdict:
+    """Apply the rule of promotion of the monitor's file to a table of differences.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    table : DataFrame
+        Columns of `metrics_py.evaluation.differences.SCHEMA`.
+    primary : str
+        The metric that decides.
+
+    Raises
+    ------
+    SightlineError
+        A margin or guardrail names what there is not.
+    """
     rules = spec.evaluation
     found = _found(table, primary, "all")
     direction = _direction(spec, primary)
