@@ -284,7 +284,7 @@ def _columns(spec: MonitorSpec) -> str:
     return ", ".join(f"r.{quote(name)}" for name in names)
 
 
-def _due(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, keys: Iterable[str], now: datetime) -> list[str]:
+def due(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, keys: Iterable[str], now: datetime) -> list[str]:
     """Windows all of whose labels should be there: those that come first are not like the others.
 
     Silence is an answer (`labels.silence`) only where labels were seen to come in for as long as it takes.
@@ -322,8 +322,8 @@ def _of_ids(
         f"WHERE {_of_version(version)}"
     ).pl()
     rows = rows.unique("prediction_id", keep="none", maintain_order=True)
-    due = _due(con, spec, rows["window_key"].unique(), now)
-    is_due = pl.col("window_key").is_in(due)
+    settled = due(con, spec, rows["window_key"].unique(), now)
+    is_due = pl.col("window_key").is_in(settled)
     return rows.with_columns(pl.when(is_due).then(name).alias(name) for name in LABELS).drop("window_key")
 
 
@@ -336,7 +336,7 @@ def _recent(
         f"SELECT DISTINCT r.window_key FROM raw.inferences AS r {labelled}"  # noqa: S608 (all quoted)
         f"WHERE {_of_version(version)} ORDER BY 1 DESC"
     ).fetchall()
-    keys = _due(con, spec, (key for (key,) in found), now)[:RECENT_WINDOWS]
+    keys = due(con, spec, (key for (key,) in found), now)[:RECENT_WINDOWS]
     if not keys:
         fix = "compare with a scored file: --against FILE"
         raise SightlineError(f"production of {spec.id} has no window with all of its labels to compare with", fix=fix)

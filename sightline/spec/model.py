@@ -473,6 +473,62 @@ class Fairness(Part):
     )
 
 
+class Retraining(Part):
+    """When a new training pays, in your own units (`sightline retraining`, asset `retraining`)."""
+
+    cost: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description=(
+            "What one retraining costs, review and roll-out included, in your currency. Goes with `value_per_point`; "
+            "without both the decay is shown and nothing is advised."
+        ),
+    )
+    value_per_point: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description=(
+            "What one point of the metric is worth per week over all predictions, in the same currency. A point is "
+            "0.01 of a metric between 0 and 1 and of a skill, and 1 of any other (one minute of `mae`)."
+        ),
+    )
+    unit: str = Field(default="", max_length=30, description="The currency, shown behind amounts (`EUR`).")
+    horizon: Duration | None = Field(
+        default=None,
+        description=(
+            "For how long a model trained now would serve: up to then its gain is counted against the cost. Default: "
+            "half of the advised cadence, with which both ask for a retraining at the same age; none without a cadence."
+        ),
+    )
+    metric: str | None = Field(
+        default=None, description="Quality metric whose decay counts; default: the one that matters most (`quality`)."
+    )
+    trained_at: dict[str, Moment] = Field(
+        default={},
+        description=(
+            "Model version -> up to when its training data reach. Default: when the version was first seen; "
+            "candidates without an entry are left out."
+        ),
+    )
+    estimator: str | None = Field(
+        default=None,
+        description=(
+            "`package.module:function` that returns a new estimator in the manner of scikit-learn, for the backtest; "
+            "the module lies in the home folder or is installed."
+        ),
+    )
+    training_window: Duration | None = Field(
+        default=None,
+        description="History that each training of the backtest sees; default: a quarter of the labelled history.",
+    )
+    max_rows: int = Field(
+        default=50_000, ge=100, description="Rows per training of the backtest, a sample that is always the same."
+    )
+    max_fits: int = Field(default=48, ge=18, le=1000, description="Trainings in one backtest.")
+
+
 class Freshness(Part):
     """Deadlines on the clock; defaults follow the schedule and the expected label delay."""
 
@@ -508,6 +564,9 @@ class MonitorSpec(Part):
     alerts: Alerts = Alerts()
     freshness: Freshness = Freshness()
     evaluation: Evaluation = Evaluation()
+    retraining: Retraining | None = Field(
+        default=None, description="With this section the monitor has an asset `retraining`, which runs on request."
+    )
     fairness: Fairness = Fairness()
     importance: dict[str, float] = Field(
         default={},

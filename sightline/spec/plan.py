@@ -78,6 +78,8 @@ def assets(spec: MonitorSpec) -> dict[str, str]:
         plan["model_quality"] = "Realised quality by window, segment and model version, with intervals."
     if is_evaluated(spec):
         plan["evaluation"] = "A candidate version against the champion: differences with intervals, and a verdict."
+    if is_retraining_advised(spec):
+        plan["retraining"] = "How fast the model ages, whether and when a retraining pays; runs on request."
     if is_estimated(spec):
         plan[ESTIMATES] = f"Quality before labels, by what the reference's labels taught; {assumption(spec)}."
     return plan
@@ -156,6 +158,20 @@ def primary_metric(spec: MonitorSpec) -> str | None:
     known = quality_metrics(spec)
     wanted = (spec.quality.primary, "roc_auc", "roc_auc_macro", "mae", "f1", "f1_macro")
     return next((name for name in wanted if name in known), None)
+
+
+def decay_metrics(spec: MonitorSpec) -> list[str]:
+    """Quality metrics of which one way is better: those whose change with the age of a model means something."""
+    from metrics_py.quality.metrics import OF_LABELS, quality_metric  # costs scipy
+
+    own = {metric.name: metric.direction for metric in spec.metrics}
+    about_labels = {metric.name for metric in OF_LABELS}
+    found: list[str] = []
+    for name in quality_metrics(spec):
+        direction = own.get(name) or quality_metric(name, spec.model.task).direction
+        if direction in ("higher_is_better", "lower_is_better") and name not in about_labels:
+            found.append(name)
+    return found
 
 
 def input_metrics(spec: MonitorSpec) -> list[str]:
@@ -309,6 +325,11 @@ def sensors(spec: MonitorSpec) -> list[str]:
 def is_evaluated(spec: MonitorSpec) -> bool:
     """Whether candidates can be judged: there is a metric of quality that decides."""
     return spec.labels is not None and primary_metric(spec) is not None
+
+
+def is_retraining_advised(spec: MonitorSpec) -> bool:
+    """Whether the file asks for it, and quality can be judged."""
+    return spec.retraining is not None and is_evaluated(spec)
 
 
 def windows(spec: MonitorSpec, now: datetime | None = None) -> int:

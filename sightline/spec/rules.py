@@ -24,6 +24,7 @@ from sightline.spec.yaml_lines import KeyPath
 _EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Z|a-z]{2,7}\b")
 """What Dagster takes for an address: another one would stop the code location, all monitors with it."""
 _TEAM = re.compile(r"team:[A-Za-z0-9_]+")
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 JUDGED_ASSETS = ("data_quality", "drift", "model_quality")
@@ -65,6 +66,7 @@ def problems(spec: MonitorSpec) -> list[Problem]:
         _thresholds,
         _causes,
         _fairness,
+        _retraining,
     )
     return [problem for rule in rules for problem in rule(spec)]
 
@@ -453,7 +455,7 @@ def _metrics(spec: MonitorSpec) -> Iterator[Problem]:
             yield Problem(
                 path, f"the metric {metric.name!r} needs either `sql` or `python`", "write exactly one of the two"
             )
-        if metric.python is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", metric.python):
+        if metric.python is not None and not _FUNCTION.fullmatch(metric.python):
             yield Problem((*path, "python"), f"{metric.python!r} names no function", "write `package.module:function`")
         if metric.columns is not None and metric.python is None:
             fix = "remove `columns`; an SQL expression names its columns itself"
@@ -532,6 +534,41 @@ def _causes(spec: MonitorSpec) -> Iterator[Problem]:
             yield Problem(("upstream",), f"{key!r} is no key of an asset", fix)
         elif path[0] == spec.id:
             yield Problem(("upstream",), f"{key!r} is an asset of this monitor itself", "name your own assets only")
+
+
+def _retraining(spec: MonitorSpec) -> Iterator[Problem]:
+    given = spec.retraining
+    if given is None:
+        return
+    from sightline.spec.plan import decay_metrics, primary_metric
+
+    if spec.labels is None or primary_metric(spec) is None:
+        what = "without a metric of quality nobody can tell whether a retraining pays"
+        yield Problem(("retraining",), what, "declare `labels`, and a score or prediction; or remove `retraining`")
+        return
+    for name, other in (("cost", "value_per_point"), ("value_per_point", "cost")):
+        if getattr(given, name) is None and getattr(given, other) is not None:
+            fix = f"add `{name}`: neither says alone whether a retraining pays"
+            yield Problem(("retraining",), f"`{other}` without `{name}`", fix)
+    if given.metric is not None and given.metric not in decay_metrics(spec):
+        what = f"{given.metric!r} is no quality metric of this monitor of which one way is better"
+        yield Problem(("retraining", "metric"), what, nearest(given.metric, decay_metrics(spec)))
+    for name in ("horizon", "training_window"):
+        length = getattr(given, name)
+        if length is not None and length < spec.window:
+            what = f"`{name}` is shorter than one window"
+            yield Problem(("retraining", name), what, f"at least {format_duration(spec.window)}")
+    if given.estimator is None:
+        return
+    if not _FUNCTION.fullmatch(given.estimator):
+        yield Problem(("retraining", "estimator"), f"{given.estimator!r} names no function", "write `module:function`")
+    if not spec.columns.features:
+        what = "the backtest trains on the monitor's features, and it has none"
+        yield Problem(("retraining", "estimator"), what, "list them under columns.features")
+    own = {metric.name for metric in spec.metrics}
+    if (given.metric or primary_metric(spec)) in own:
+        what = "the backtest computes no metric of your own"
+        yield Problem(("retraining", "metric"), what, "name another one, such as the task's primary metric")
 
 
 def _pattern(key: str, pattern: str, judged: list[str]) -> Iterator[Problem]:
