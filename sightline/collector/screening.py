@@ -81,7 +81,7 @@ class Screen:
     """
 
     def __init__(self, spec: MonitorSpec, reference: Mapping[str, KnownColumn], stale_after: timedelta) -> None:
-        features = spec.columns.features
+        features = spec.columns.logged
         self._checks = [(n, f.kind, _column_check(f, reference.get(n, KnownColumn()))) for n, f in features.items()]
         self._names = tuple(features)
         self._known = features.keys() | set(spec.columns.segments)

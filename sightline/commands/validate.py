@@ -308,8 +308,8 @@ def _column_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
             yield str(error)
             continue
         named = {f"columns.{role}": getattr(spec.columns, role) for role in ROLES} if origin == "inferences" else {}
-        named |= {f"the feature {name!r}": name for name in spec.columns.features}
-        named |= {f"the segment {name!r}": name for name in spec.columns.segments}
+        named |= {f"the feature {name!r}": name for name in spec.columns.logged}
+        named |= {f"the segment {name!r}": name for name in spec.columns.segments if name not in spec.columns.derived}
         for what, name in named.items():
             if name is not None and name not in columns:
                 yield f"{path.name} has no column {name!r} ({what}). {nearest(name, columns)}"

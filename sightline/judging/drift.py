@@ -145,6 +145,8 @@ def _not_judged(spec: MonitorSpec, groups: pl.DataFrame, code: ReasonCode, reaso
 
 def _is_judged(spec: MonitorSpec, column: str) -> bool:
     feature = spec.columns.features.get(column)
+    if column in spec.columns.described:
+        return False
     return feature is None or feature.drift
 
 

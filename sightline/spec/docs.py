@@ -13,6 +13,7 @@ from typing import Any
 from sightline.spec.kinds import TEXT_MIN_MEAN_LENGTH
 from sightline.spec.metric_docs import metrics_page
 from sightline.spec.schema import SCHEMA_LINE, json_schema, write_schema
+from sightline.spec.text_docs import text_page
 
 EXAMPLE = """\
 version: 1
@@ -128,6 +129,9 @@ def spec_page() -> str:
             feature = schema["$defs"]["Feature"]
             parts += ["### A feature's contract\n", feature["description"], ""]
             parts += [*_table(feature["properties"], set()), ""]
+            described = schema["$defs"]["TextDescriptor"]
+            parts += ["### A text descriptor\n", described["description"], ""]
+            parts += [*_table(described["properties"], {"name"}), ""]
         if name == "sources":
             source = schema["$defs"]["Source"]
             parts += ["### A source\n", source["description"], "", *_table(source["properties"], set()), ""]
@@ -182,7 +186,7 @@ def main() -> None:
     """Write the files below the checkout."""
     root = Path(__file__).resolve().parents[2]
     print(f"wrote {write_schema(root / 'schemas')}")
-    for name, text in {"spec.md": spec_page(), "metrics.md": metrics_page()}.items():
+    for name, text in {"spec.md": spec_page(), "metrics.md": metrics_page(), "text.md": text_page()}.items():
         page = root / "docs" / name
         page.parent.mkdir(exist_ok=True)
         page.write_text(text, encoding="utf-8")

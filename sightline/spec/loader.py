@@ -20,6 +20,7 @@ from sightline.narrowing import Json, is_object
 from sightline.spec import kinds
 from sightline.spec.model import MonitorSpec
 from sightline.spec.rules import problems
+from sightline.spec.texts import with_descriptors
 from sightline.spec.yaml_lines import Document, KeyPath, read_yaml
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def load_monitor(path: Path | str, *, home: Home | None = None, freeze: bool = F
         raise SpecError(_in_order(found))
     from sightline.spec.teams import with_share  # reads its own file by this module
 
-    return with_share(spec, home)
+    return with_share(spec.placed_in(home.root), home)
 
 
 def load_monitors(home: Home, *, freeze: bool = True) -> tuple[dict[str, MonitorSpec], list[BrokenMonitor]]:
@@ -158,6 +159,9 @@ def _expand_features(document: Document, value: dict[str, Any], home: Home, moni
         return
     for name, feature in features.items():
         features[name] = {} if feature is None else feature
+    features = with_descriptors(features)
+    if isinstance(columns, dict):
+        columns["features"] = features
     unknown = [name for name, feature in features.items() if is_object(feature) and feature.get("kind") is None]
     if not unknown:
         return

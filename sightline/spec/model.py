@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -14,9 +15,11 @@ from pydantic import (
     PrivateAttr,
     TypeAdapter,
     WithJsonSchema,
+    model_validator,
 )
 
 from metrics_py.class_names import ClassNames, binary_classes, class_text, several_classes
+from sightline.narrowing import is_object
 from sightline.spec.budget import Budget, parse_budget
 from sightline.spec.durations import format_duration, parse_duration
 
@@ -87,6 +90,41 @@ class Model(Part):
     description: str = Field(default="", description="One sentence in business words.")
 
 
+class TextDescriptor(Part):
+    """A property of the texts of a column: a built-in one by name, or one of your own."""
+
+    name: str = Field(
+        min_length=1, max_length=60, description="The feature is called `<column>.<name>`; built-in ones: docs/text.md."
+    )
+    regex: str | None = Field(
+        default=None, min_length=1, description="Boolean: does this regular expression (Rust's, linear time) match?"
+    )
+    words: tuple[str, ...] | None = Field(
+        default=None, description="Boolean: does the text hold any of these words or phrases, whatever their case?"
+    )
+    python: str | None = Field(
+        default=None,
+        description="`module:function` that takes a list of texts and returns as many values; the module lies in the "
+        "home folder or is installed.",
+    )
+    kind: Literal["numeric", "categorical", "boolean"] | None = Field(
+        default=None, description="Kind of the values of `python`; default: boolean."
+    )
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is defined here."""
+        return self.regex is not None or self.words is not None or self.python is not None
+
+
+def expand_descriptor(value: object) -> object:
+    """Shorthand ``words`` -> ``{name: words}``."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+DescriptorEntry = Annotated[TextDescriptor, BeforeValidator(expand_descriptor)]
+
+
 class Feature(Part):
     """One model input and its contract."""
 
@@ -98,6 +136,11 @@ class Feature(Part):
     drift: bool = Field(default=True, description="Judge drift of this column.")
     tolerance: float | None = Field(
         default=None, gt=0, description="PSI that is no drift yet; default: drift.tolerance."
+    )
+    descriptors: tuple[DescriptorEntry, ...] | None = Field(
+        default=None,
+        description="Text: what is computed of each text, every one a feature `<column>.<name>` of its own that is "
+        "judged like any other. Default: characters, words, word_length, letter_share, digit_share, script.",
     )
 
 
@@ -158,6 +201,42 @@ class Columns(Part):
 
 class Labels(Part):
     """How the truth arrives."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_descriptors(cls, value: Any) -> Any:
+        features = value.get("features") if is_object(value) else None
+        if not is_object(features):
+            return value
+        from sightline.spec.texts import with_descriptors
+
+        return {**value, "features": with_descriptors(features)}
+
+    @property
+    def derived(self) -> dict[str, tuple[str, TextDescriptor]]:
+        """Features that are computed at intake: name -> text column and descriptor; no data hold them."""
+        texts = {name: feature.descriptors for name, feature in self.features.items() if feature.kind == "text"}
+        if not texts:
+            return {}
+        from metrics_py.text.descriptors import DEFAULTS
+
+        defaults = tuple(TextDescriptor(name=name) for name in DEFAULTS)
+        return {
+            f"{column}.{entry.name}": (column, entry)
+            for column, entries in texts.items()
+            for entry in (defaults if entries is None else entries)
+        }
+
+    @property
+    def described(self) -> frozenset[str]:
+        """Text columns that have descriptors, which are judged in their place."""
+        return frozenset(column for column, _ in self.derived.values())
+
+    @property
+    def logged(self) -> dict[str, Feature]:
+        """Features that data hold: all but the derived ones."""
+        derived = self.derived
+        return {name: feature for name, feature in self.features.items() if name not in derived}
 
     column: str = Field(default="label", description="Column (or event field) with the true value.")
     prediction_id: str | None = Field(
@@ -645,6 +724,18 @@ class MonitorSpec(Part):
         """Windows after a change from which on an incident has settled."""
         return self.alerts.settle_after or {"hourly": 72, "daily": 14, "weekly": 4}[self.schedule]
 
+    _home_folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def home_folder(self) -> Path | None:
+        """Where Python functions of the user's are found besides what is installed; None if not read from a file."""
+        return self._home_folder
+
+    def placed_in(self, home: Path) -> MonitorSpec:
+        """The same monitor, of this home folder."""
+        found = self.model_copy()
+        found._home_folder = home
+        return found
     @property
     def deadlines(self) -> dict[str, timedelta]:
         """Freshness deadline of `inferences`, `labels` (if any are expected) and `judgements`.

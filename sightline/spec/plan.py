@@ -356,7 +356,8 @@ def not_built(spec: MonitorSpec) -> list[str]:
     if spec.model.task == "ranking":
         notes.append("quality of ranking models is not judged yet: inferences, labels, data quality and drift are")
     for kind in ("text", "embedding"):
-        found = [name for name, feature in spec.columns.features.items() if feature.kind == kind]
+        described = spec.columns.described
+        found = [n for n, feature in spec.columns.features.items() if feature.kind == kind and n not in described]
         if found:
             notes.append(f"drift of {kind} features is not judged yet: {', '.join(found)} (missing values are)")
     return notes

@@ -14,7 +14,7 @@ from typing import Any
 
 from metrics_py.class_names import class_text
 from sightline.errors import nearest
-from sightline.spec import fairness
+from sightline.spec import fairness, texts
 from sightline.spec.durations import format_duration
 from sightline.spec.flows import WEIGHTED_KINDS, is_estimated, weighted_inputs
 from sightline.spec.model import Labels, MonitorSpec
@@ -224,6 +224,8 @@ def _features(spec: MonitorSpec) -> Iterator[Problem]:
 
 
 def _labels(spec: MonitorSpec) -> Iterator[Problem]:
+    for key_path, what, fix in texts.mistakes(spec):
+        yield Problem(key_path, what, fix)
     labels = spec.labels
     if labels is None:
         if spec.sources.labels:

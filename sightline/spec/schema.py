@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from sightline.spec.budget import Budget
 from sightline.spec.durations import format_duration
+from metrics_py.text.descriptors import DESCRIPTORS
 from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.routes import Routes
 from sightline.spec.teams import Teams
@@ -41,6 +42,7 @@ def json_schema() -> dict[str, Any]:
     kinds = {"enum": list(get_args(FeatureKind)), "type": "string", "description": "Shorthand: the kind alone."}
     contract: dict[str, Any] = {**schema["$defs"]["Feature"], "required": []}
     schema["$defs"]["Feature"] = contract
+    _short_descriptors(contract)
     _tidy(schema)
     features["anyOf"] = [
         {
@@ -62,6 +64,13 @@ def json_schema() -> dict[str, Any]:
         "description": "One monitored model: monitors/<id>.yaml",
         **{key: value for key, value in schema.items() if key not in ("title", "description")},
     }
+
+
+def _short_descriptors(feature: dict[str, Any]) -> None:
+    """A descriptor may stand as its name alone."""
+    names: dict[str, Any] = {"enum": list(DESCRIPTORS), "type": "string"}
+    described = next(o for o in feature["properties"]["descriptors"]["anyOf"] if o.get("type") == "array")
+    described["items"] = {"anyOf": [names, described["items"]]}
 
 
 def _tidy(schema: dict[str, Any]) -> None:

@@ -209,7 +209,7 @@ def rows_of_file(spec: MonitorSpec, file: Path, name: str, what: str = "referenc
     what : str, default "reference"
         What its rows are.
     """
-    raw, is_text = _read(file, {column: feature.kind for column, feature in spec.columns.features.items()}, what)
+    raw, is_text = _read(file, {column: feature.kind for column, feature in spec.columns.logged.items()}, what)
     spec = spec.model_copy(update={"start": EPOCH})  # reference rows may be older than the first window
     batch = Batch(what, "inferences", name, "parquet", "", 0, datetime.now(UTC))
     has_ids = spec.columns.prediction_id in raw.columns

@@ -30,7 +30,8 @@ class Features(msgspec.Struct, gc=False):
 
 def feature_names(columns: Columns) -> tuple[str, ...]:
     """Names of the features, then those of segment columns that are no features."""
-    return (*columns.features, *(name for name in columns.segments if name not in columns.features))
+    logged = columns.logged
+    return (*logged, *(name for name in columns.segments if name not in columns.features))
 
 
 @lru_cache(maxsize=256)

@@ -286,7 +286,7 @@ def with_times(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _named_inputs(spec: MonitorSpec, row: Row) -> Row:
     unnamed = [k for k in row if k.startswith("@")]
-    names = list(spec.columns.features)
+    names = list(spec.columns.logged)
     if unnamed and len(unnamed) != len(names):
         raise SightlineError(
             f"{len(unnamed)} unnamed values for {len(names)} features",

@@ -225,7 +225,7 @@ def _numbers(row: bodies.Row) -> bodies.Row:
 
 def _typed_inputs(spec: MonitorSpec, row: bodies.Row) -> bodies.Row:
     """Fields of CSV as the kinds of the features want them: a category stays the text that it is."""
-    kinds = [feature.kind for feature in spec.columns.features.values()]
+    kinds = [feature.kind for feature in spec.columns.logged.values()]
     if len(kinds) != len(row):  # refused later
         return row
     texts = ("categorical", "text")

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from metrics_py.profile.values import merged_spellings, read_classes
+from metrics_py.profile.values import category_texts, merged_spellings, read_classes
 from sightline.lake.intake.chunks import BadRecord, Chunk
 from sightline.lake.intake.convert import Converted, convert, without_nan
+from sightline.lake.intake.described import FAILED, TEXT_CUT, Described, described
 from sightline.lake.intake.roles import roles, succeeded
 from sightline.lake.intake.rounding import Rounded, rounded
 from sightline.lake.store.parts import quarantine_frame, window_starts
@@ -60,6 +61,7 @@ class _Work:
         self.issues: list[tuple[str, str, pl.Series]] = []
         self.rounded: list[tuple[str, Rounded]] = []
         self.merged: list[tuple[str, str]] = []
+        self.described = Described()
         batch_time = chunk.batch.received_at.astimezone(UTC).replace(tzinfo=None)
         self.received = self.constant(batch_time, TIMESTAMP)
         if "received_at" in self.raw.columns:
@@ -218,9 +220,14 @@ def _inferences(work: _Work) -> pl.DataFrame:
     columns["received_at"] = work.received
     columns["batch_id"] = work.constant(work.chunk.batch.batch_id, pl.String())
     columns["row_number"] = work.raw["row_number"]
-    for name in spec.columns.features:
+    for name in spec.columns.logged:
         columns[f"f_{name}"] = work.value(f"f_{name}")
+    work.described = described(spec, columns)
+    columns.update(work.described.columns)
     for name in spec.columns.segments:
+        if name in spec.columns.derived:
+            columns[f"g_{name}"] = category_texts(columns[f"f_{name}"].cast(pl.String))
+            continue
         columns[f"g_{name}"] = (
             work.value(f"g_{name}") if name not in spec.columns.features else work.take(f"g_{name}").values
         )
@@ -428,6 +435,7 @@ def _notes(work: _Work) -> list[pl.DataFrame]:
     notes += [(name, "merged_categories", told) for name, told in work.merged]
     if not notes or work.n == 0:
         return []
+    notes += [(name, FAILED, reason[:VALUE_LIMIT]) for name, reason in work.described.failed.items()]
     row = {
         "kind": work.chunk.batch.kind,
         "batch_id": work.chunk.batch.batch_id,
@@ -446,17 +454,19 @@ def _notes(work: _Work) -> list[pl.DataFrame]:
 
 
 def _rounding_notes(work: _Work, frame: pl.DataFrame) -> list[pl.DataFrame]:
-    """What DOUBLE cannot hold: one line per column and window."""
-    if not work.rounded:
+    """What DOUBLE cannot hold, and texts that were cut: one line per column and window."""
+    told = [(name, lost.reason, lost.rows) for name, lost in work.rounded]
+    told += [(name, TEXT_CUT, is_cut) for name, is_cut in work.described.cut.items()]
+    if not told:
         return []
     batch = work.chunk.batch
     row = {"kind": batch.kind, "batch_id": batch.batch_id, "source": batch.path, "severity": "note"}
     found: list[dict[str, object]] = []
-    for name, lost in work.rounded:
-        rows = frame.filter(lost.rows & ~work.rejected)
+    for name, reason, where in told:
+        rows = frame.filter(where & ~work.rejected)
         counts = rows.group_by("window_start").agg(n=pl.len(), received_at=pl.col("received_at").min())
         for start, n, received in counts.sort("window_start").rows():
-            note = {"column": name, "reason": lost.reason, "value": f"{n} rows", "window_start": start}
+            note = {"column": name, "reason": reason, "value": f"{n} rows", "window_start": start}
             found.append(row | note | {"received_at": received})
     return [quarantine_frame(found)] if found else []
 

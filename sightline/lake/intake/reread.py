@@ -11,6 +11,7 @@ import polars as pl
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.chunks import UnreadableError
 from sightline.lake.intake.convert import convert
+from sightline.lake.intake.described import described
 from sightline.lake.intake.read import decoded
 from sightline.lake.intake.sources import list_batches
 from sightline.lake.store.ledger import Ledger
@@ -125,7 +126,12 @@ def _renewed(spec: MonitorSpec, frame: pl.DataFrame, files: Sequence[Path], colu
 def _kept(spec: MonitorSpec, frame: pl.DataFrame, columns: Sequence[str]) -> Iterator[pl.Series]:
     """What was stored, in the kind of now: null where it will not go, or was never there."""
     schema = inference_schema(spec)
+    texts = {name: frame[name] for name in frame.columns if name[2:] in spec.columns.features}
+    derived = described(spec, {name: values for name, values in texts.items() if values.dtype == pl.String}).columns
     for name in columns:
+        if name in derived:
+            yield derived[name].cast(schema[name]).alias(name)
+            continue
         kind = spec.columns.features[name[2:]].kind if name.startswith("f_") else None
         kind = kind or ("numeric" if name.startswith("p_") else "categorical")
         if name in frame.columns:

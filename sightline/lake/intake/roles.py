@@ -91,9 +91,10 @@ def inference_roles(spec: MonitorSpec) -> list[Role]:
     ]
     found += [
         Role(f"f_{name}", name, feature.kind, required=not feature.nullable, instead=withdrawn)
-        for name, feature in columns.features.items()
+        for name, feature in columns.logged.items()
     ]
-    found += [Role(f"g_{name}", name, "categorical", instead=withdrawn) for name in columns.segments]
+    segments = [name for name in columns.segments if name not in columns.derived]
+    found += [Role(f"g_{name}", name, "categorical", instead=withdrawn) for name in segments]
     return found + flags
 
 

@@ -13,7 +13,7 @@ from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.lake.store.ledger import Ledger, open_ledger
 from sightline.narrowing import is_object
-from sightline.spec.model import MonitorSpec
+from sightline.spec.model import Columns, MonitorSpec
 
 UNFINISHED = "migration"
 """Fact that stands in the ledger while a migration has not ended."""
@@ -77,10 +77,19 @@ def facts_of(spec: MonitorSpec) -> dict[str, Any]:
         "classes": sorted({*spec.class_names.known.values()}) if has_several else None,
         "silence": labels.silence if labels else None,
         "class_scores": dict.fromkeys(columns.class_scores, "numeric"),
-        "features": {name: feature.kind for name, feature in columns.features.items()},
+        "features": _features(columns),
         "segments": dict.fromkeys(columns.segments, "categorical"),
         "reference": spec.reference.model_dump(mode="json"),
     }
+
+
+def _features(columns: Columns) -> dict[str, str]:
+    """Feature -> kind; of a descriptor of the user's also what defines it."""
+    found: dict[str, str] = {name: feature.kind for name, feature in columns.features.items()}
+    for name, (_, entry) in columns.derived.items():
+        if entry.is_own:
+            found[name] += f" by {entry.model_dump_json(include={'regex', 'words', 'python'}, exclude_none=True)}"
+    return found
 
 
 def keep_facts(spec: MonitorSpec, ledger: Ledger) -> None:

@@ -1,0 +1,1 @@
+"""Texts: descriptors, and the words that became more or less frequent."""
