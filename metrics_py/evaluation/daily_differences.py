@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metrics_py.evaluation.confidence_sequence import SequentialDifference, sequential_difference, weights_of_days
 from metrics_py.evaluation.differences import SCHEMA, TABLES
@@ -235,3 +235,45 @@ def _told(metric: QualityMetric, found: _Found, min_rows: int) -> dict[str, Any]
         "n_days": of.n_days,
         "effective_days": of.effective_days,
     }
+
+
+def difference_of_days(total: ArrayLike, n: ArrayLike) -> SequentialDifference:
+    """Difference of a mean (of calls that failed, of latencies) from sums by day alone, valid at every look.
+
+    Parameters
+    ----------
+    total, n : array_like, shape (2, T)
+        Sums and rows of champion and challenger.
+
+    Returns
+    -------
+    SequentialDifference
+        Means at the same mixture of days.
+
+    Notes
+    -----
+    As `metrics_py.evaluation.confidence_sequence.sequential_difference`, with the days as the only units: what entities
+    keep from day to day is not allowed for.
+
+    References
+    ----------
+    Waudby-Smith et al. (2024), Annals of Statistics 52:2613.
+
+    Examples
+    --------
+    >>> found = difference_of_days([[1, 2, 1, 2, 1, 2, 1], [3, 2, 3, 2, 3, 2, 3]], [[100] * 7, [100] * 7])
+    >>> round(found.champion, 4), round(found.difference, 4), found.ci_low < 0 < found.ci_high
+    (0.0143, 0.0114, True)
+    """
+    sums, rows = np.asarray(total, dtype=float), np.asarray(n, dtype=float)
+    halves = np.stack([rows, rows], axis=-1) / 2
+
+    def mean(s: FloatArray, m: FloatArray) -> FloatArray:
+        return s / m
+
+    def day(t: int) -> tuple[list[FloatArray], list[FloatArray]]:
+        old, new = ([np.full(2, sums[v, t] / 2), halves[v, t]] for v in (0, 1))
+        return old, new
+
+    found = sequential_difference(mean, day, halves)
+    return replace(found, n_champion=int(rows[0].sum()), n_challenger=int(rows[1].sum()))

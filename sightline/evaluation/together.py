@@ -175,8 +175,8 @@ def together(
     if not len(ran):
         return Together(champion, challenger, (), is_shadow, left_out, NEVER)
     windows = own.filter(pl.col("day").is_in(ran.implode())).select("window_key", "day").unique().sort("window_key")
-    not_due = _not_due(spec, con, windows["window_key"].to_list(), now)
-    waits = windows.filter(pl.col("window_key").is_in(not_due))["day"].unique()
+    early = not_due(spec, con, windows["window_key"].to_list(), now)
+    waits = windows.filter(pl.col("window_key").is_in(early))["day"].unique()
     due = windows.filter(~pl.col("day").is_in(waits.implode()))
     if len(waits):
         left_out["their labels are not all due"] = len(waits)
@@ -190,7 +190,7 @@ def together(
     return Together(champion, challenger, tuple(due["window_key"]), is_shadow, left_out, problem)
 
 
-def _not_due(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str], now: datetime) -> list[str]:
+def not_due(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str], now: datetime) -> list[str]:
     """Windows with labels still to come."""
     known = maturity.delays(spec, con, now)
     late = {*maturity.immature(spec, keys, now, known), *known.lacking()}
