@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from sightline.evaluation.rows import Compared
+from sightline.evaluation.suite.calibration import calibration
 from sightline.evaluation.suite.fairness import fairness
 from sightline.evaluation.suite.findings import Section
+from sightline.evaluation.suite.slices import weaknesses
 from sightline.spec.model import MonitorSpec
 
 
@@ -17,5 +19,5 @@ def suite_of(spec: MonitorSpec, compared: Compared) -> tuple[Section, ...]:
     compared : Compared
         Labelled rows of champion and challenger.
     """
-    found = (fairness(spec, compared),)
+    found = (fairness(spec, compared), weaknesses(spec, compared), calibration(spec, compared))
     return tuple(section for section in found if section is not None)
