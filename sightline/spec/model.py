@@ -198,10 +198,6 @@ class Columns(Part):
         default=(), description="Columns by whose values quality and drift are also reported."
     )
 
-
-class Labels(Part):
-    """How the truth arrives."""
-
     @model_validator(mode="before")
     @classmethod
     def _with_descriptors(cls, value: Any) -> Any:
@@ -237,6 +233,10 @@ class Labels(Part):
         """Features that data hold: all but the derived ones."""
         derived = self.derived
         return {name: feature for name, feature in self.features.items() if name not in derived}
+
+
+class Labels(Part):
+    """How the truth arrives."""
 
     column: str = Field(default="label", description="Column (or event field) with the true value.")
     prediction_id: str | None = Field(
@@ -736,6 +736,7 @@ class MonitorSpec(Part):
         found = self.model_copy()
         found._home_folder = home
         return found
+
     @property
     def deadlines(self) -> dict[str, timedelta]:
         """Freshness deadline of `inferences`, `labels` (if any are expected) and `judgements`.
