@@ -28,6 +28,7 @@ KINDS = {
     "estimated_quality": {"polars", "scipy", "parquet"},
     "alerts": {"polars", "parquet"},
     "evaluation": {"polars", "scipy"},
+    "retraining": {"polars", "scipy"},
 }
 
 
@@ -87,6 +88,7 @@ class Monitor:
             exclude={
                 "model": {"owner", "description"},
                 **dict.fromkeys(("alerts", "freshness", "evaluation", "importance", "upstream"), True),
+                "retraining": True,
             },
         )
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

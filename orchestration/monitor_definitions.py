@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from orchestration import jobs
-from orchestration.assets import aggregates, alerts, evaluation, ingest, judgements, reference
+from orchestration.assets import aggregates, alerts, evaluation, ingest, judgements, reference, retraining
 from orchestration.checks import asset_checks
 from orchestration.monitor import Monitor
 from orchestration.sensors import candidate_sensor, flow_sensors
@@ -43,4 +43,6 @@ def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Def
         assets.append(evaluation.build(monitor))
         own_jobs.append(jobs.evaluation(monitor))
         sensors.append(candidate_sensor.build(monitor, own_jobs[-1]))
+    if plan.is_retraining_advised(spec):
+        assets.append(retraining.build(monitor))
     return dg.Definitions(assets=assets, asset_checks=asset_checks.build(monitor), jobs=own_jobs, sensors=sensors)

@@ -20,7 +20,6 @@ from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.results.learnt_delays import with_learnt_delays
 from sightline.retraining.backtest import LENGTHS, SHARES, WEEK, Backtest, backtest, losses_of
-from sightline.retraining.history import History
 from sightline.retraining.losses import NO_SEGMENTS, TABLES, metric_of, point_of, rules_of, sign_of, without_segments
 from sightline.retraining.versions import RECENT_WINDOWS, Version, Versions, versions
 from sightline.spec import plan
@@ -159,11 +158,10 @@ def advise(
             spec, found, known.served, naive, _gap_of_versions(known), "versions", known.cells, notes=known.notes
         )
     run = backtest(spec, paths, now=now, tell=tell)
-    served = _in_service(spec, run.history)
     return _advice(
         spec,
         decay(run.cells),
-        served,
+        run.history.version,
         naive,
         _gap_of_backtest(spec, run),
         "backtest",
@@ -298,14 +296,6 @@ def _gap_of_backtest(spec: MonitorSpec, run: Backtest) -> Gap | None:
     return Gap(sign * row["difference"], low, high, source)
 
 
-def _in_service(spec: MonitorSpec, history: History) -> Version:
-    name = history.version or "unversioned"
-    declared = rules_of(spec).trained_at.get(name)
-    if declared is not None:
-        return Version(name, declared.replace(tzinfo=None), is_declared=True)
-    return Version(name, history.first_seen, is_declared=False)
-
-
 def _comparisons(run: Backtest) -> tuple[Comparison, ...]:
     """More rows against fewer, and other lengths against the usual one."""
     usual = f"the last {_length(run.plan.length)}"
@@ -333,7 +323,7 @@ def _length(span: timedelta) -> str:
 
 
 def _notes(spec: MonitorSpec, run: Backtest) -> tuple[str, ...]:
-    told = list(dict.fromkeys(run.skipped))
+    told = [*run.history.notes, *dict.fromkeys(run.skipped)]
     if run.is_capped:
         told.append(
             f"trainings saw {rules_of(spec).max_rows:,} rows at most (retraining.max_rows): a longer history then is "

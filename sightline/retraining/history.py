@@ -13,6 +13,7 @@ from sightline.errors import SightlineError
 from sightline.evaluation.rows import due, outputs
 from sightline.home import MonitorPaths
 from sightline.lake.store.schema import literal, quote
+from sightline.retraining.versions import Version, in_service, version_of
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.connection import SETTINGS
 from sightline.warehouse.current_labels import ORDER
@@ -21,6 +22,8 @@ from sightline.warehouse.views import prepare
 
 ROWS_PER_FIT = 20
 """Rows that are read at all, as a multiple of those of one training."""
+UNVERSIONED = "unversioned"
+"""The version of predictions that name none."""
 MOST_CELLS = 60_000_000
 """Rows x inputs in memory."""
 RECENT = timedelta(days=28)
@@ -41,23 +44,23 @@ class History:
         ``prediction_id, observed_at, place, label_class, label_value, is_retracted``: all that was said of them.
     served : DataFrame
         Outputs of the model in service: ``prediction_id`` and those of `outputs`.
-    version : str or None
-        Which one that is; None where versions are not logged.
-    first_seen : datetime
-        Its first prediction (naive UTC).
+    version : Version or None
+        Which one that is.
     n_rows : int
         Predictions in the lake.
     until : datetime
         End of the newest window whose labels are due (naive UTC).
+    notes : tuple of str
+        What should be known of it.
     """
 
     rows: pl.DataFrame
     revisions: pl.DataFrame
     served: pl.DataFrame
-    version: str | None
-    first_seen: datetime
+    version: Version | None
     n_rows: int
     until: datetime
+    notes: tuple[str, ...] = ()
 
     @property
     def is_sampled(self) -> bool:
@@ -96,15 +99,16 @@ def read_history(spec: MonitorSpec, paths: MonitorPaths, *, max_rows: int, now: 
             raise SightlineError(f"no window of {spec.id} has all of its labels yet", fix="wait until some are due")
         most = min(ROWS_PER_FIT * max_rows, MOST_CELLS // max(len(spec.columns.features), 1))
         sampled = _sampled(min(1.0, most / n_rows))
-        version, first_seen = _in_service(con, spec, max(labelled))
+        notes: list[str] = []
+        name, version = _in_service(con, spec, max(labelled), notes)
         rows = _rows(con, spec, sampled)
         revisions = _revisions(con, sampled)
-        served = _served(con, spec, sampled, version)
+        served = _served(con, spec, sampled, name)
     until = max(spec.window_start(key) for key in labelled).replace(tzinfo=None) + spec.window
     final = _with_labels(spec, rows, revisions, now.astimezone(UTC).replace(tzinfo=None))
     is_due = pl.col("window_key").is_in(labelled)
     final = final.with_columns(pl.when(is_due).then(name).alias(name) for name in ("label_class", "label_value"))
-    return History(final, revisions, served, version, first_seen, n_rows, until)
+    return History(final, revisions, served, version, n_rows, until, tuple(notes))
 
 
 def known_by(spec: MonitorSpec, history: History, moment: datetime, since: datetime) -> pl.DataFrame:
@@ -168,18 +172,20 @@ def _with_labels(spec: MonitorSpec, rows: pl.DataFrame, revisions: pl.DataFrame,
     )
 
 
-def _in_service(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, newest: str) -> tuple[str | None, datetime]:
-    """The version with the most rows in the newest windows with labels, and its first prediction."""
+def _in_service(
+    con: duckdb.DuckDBPyConnection, spec: MonitorSpec, newest: str, notes: list[str]
+) -> tuple[str | None, Version | None]:
+    """The version in service, and its name in the lake; of a monitor without versions the model itself."""
     since = spec.key(spec.window_start(newest) + spec.window - max(RECENT, spec.window))
     found = con.sql(
-        "SELECT model_version, count(*) FROM raw.inferences WHERE window_key >= ? AND window_key <= ? "
-        "GROUP BY 1 ORDER BY 2 DESC, 1",
+        "SELECT model_version, count(*) FILTER (WHERE window_key >= ? AND window_key <= ?), min(predicted_at) "
+        "FROM raw.inferences GROUP BY 1 ORDER BY 1",
         params=[since, newest],
     ).fetchall()
-    version = found[0][0] if found else None
-    same = "true" if version is None else f"model_version = {literal(version)}"
-    [(first,)] = con.sql(f"SELECT min(predicted_at) FROM raw.inferences WHERE {same}").fetchall()  # noqa: S608 (quoted)
-    return version, first
+    named = {name or UNVERSIONED: name for name, _, _ in found}
+    known = {name or UNVERSIONED: version_of(spec, name or UNVERSIONED, first) for name, _, first in found}
+    version = in_service(spec, {name or UNVERSIONED: n for name, n, _ in found if n}, known, notes)
+    return (named[version.name] if version else None), version
 
 
 def _served(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, sampled: str, version: str | None) -> pl.DataFrame:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from sightline.errors import SightlineError
+from sightline.errors import SightlineError, nearest
 from sightline.evaluation.landed import candidates
 from sightline.evaluation.rows import labelled, read_candidate
 from sightline.home import MonitorPaths
@@ -20,6 +21,8 @@ from sightline.spec.windows import settled_at
 JUDGED = ("ok", "warn", "alert")
 RECENT_WINDOWS = 28
 """The version in service is the one with the most labelled rows in so many of the newest windows."""
+ABOUT = 0.95
+"""Versions with such a share of the most rows have about as many."""
 WEEK = timedelta(days=7)
 CELLS = {
     "version": pl.String,
@@ -89,8 +92,7 @@ def versions(spec: MonitorSpec, paths: MonitorPaths, *, now: datetime) -> Versio
     judged = read_judgements(paths, asset="model_quality", segment="all")
     judged = judged.filter((pl.col("model_version") != ALL_VERSIONS) & (pl.col("column") == ""))
     seen = judged.group_by("model_version").agg(pl.col("window_start").min()).sort("model_version")
-    declared = rules_of(spec).trained_at
-    known = {name: _version(name, first, declared.get(name)) for name, first in seen.iter_rows()}
+    known = {name: version_of(spec, name, first) for name, first in seen.iter_rows()}
     own = judged.filter(
         (pl.col("metric") == metric_of(spec)) & pl.col("status").is_in(JUDGED) & pl.col("value").is_not_null()
     )
@@ -110,8 +112,9 @@ def versions(spec: MonitorSpec, paths: MonitorPaths, *, now: datetime) -> Versio
         orient="row",
     )
     cells = cells.with_columns(loss=sign_of(spec, metric_of(spec)) * pl.col("value")).drop("value")
+    served = _served(spec, cells, known, notes)
     landed = _landed(spec, paths, known, notes, now)
-    return Versions(_aged(spec, pl.concat([cells, landed]), known), known, _served(cells, known), tuple(notes))
+    return Versions(_aged(spec, pl.concat([cells, landed]), known), known, served, tuple(notes))
 
 
 def _version(name: str, first: datetime, declared: datetime | None) -> Version:
@@ -133,13 +136,57 @@ def _aged(spec: MonitorSpec, cells: pl.DataFrame, known: dict[str, Version]) -> 
     )
 
 
-def _served(cells: pl.DataFrame, known: dict[str, Version]) -> Version | None:
-    """Of the versions in the log the one with the most rows in the newest windows."""
+def _served(spec: MonitorSpec, cells: pl.DataFrame, known: dict[str, Version], notes: list[str]) -> Version | None:
+    """The version that is named, else that with the most rows in the newest windows; of about as many the last."""
     if cells.is_empty():
         return None
     newest = cells["window"].unique().sort(descending=True).head(RECENT_WINDOWS)
     counts = cells.filter(pl.col("window").is_in(newest.implode())).group_by("version").agg(pl.col("n").sum())
-    return known[counts.sort(["n", "version"], descending=[True, False])["version"][0]]
+    return in_service(spec, dict(counts.iter_rows()), known, notes)
+
+
+def in_service(
+    spec: MonitorSpec, n_rows: Mapping[str, int], known: Mapping[str, Version], notes: list[str]
+) -> Version | None:
+    """Which version's replacement is weighed.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        `retraining.in_service` may name it.
+    n_rows : mapping of str to int
+        Rows of each version in the newest windows.
+    known : mapping of str to Version
+    notes : list of str
+        Told where it is not clear.
+
+    Raises
+    ------
+    SightlineError
+        The file names a version that was never seen.
+    """
+    named = rules_of(spec).in_service
+    if named is not None:
+        if named not in known:
+            what = f"production has no row of the version {named!r}"
+            raise SightlineError(what, where="retraining.in_service", fix=nearest(named, known, most=10))
+        return known[named]
+    most = max(n_rows.values(), default=0)
+    equals = [name for name, n in n_rows.items() if n >= ABOUT * most]
+    if not equals:
+        return None
+    last = max(equals, key=lambda name: (known[name].trained_at, name))
+    if len(equals) > 1:
+        notes.append(
+            f"{', '.join(sorted(equals))} have about as many rows: {last}, trained last, is taken to be in service "
+            "(retraining.in_service names another)"
+        )
+    return known[last]
+
+
+def version_of(spec: MonitorSpec, name: str, first: datetime) -> Version:
+    """A version with the training time of the monitor's file, else its first window (naive UTC)."""
+    return _version(name, first, rules_of(spec).trained_at.get(name))
 
 
 def _landed(

@@ -591,6 +591,13 @@ class Retraining(Part):
             "candidates without an entry are left out."
         ),
     )
+    in_service: str | None = Field(
+        default=None,
+        description=(
+            "Version whose replacement is weighed. Default: the one with the most rows in the newest windows; of "
+            "several with about as many (shadows) the one that was trained last."
+        ),
+    )
     estimator: str | None = Field(
         default=None,
         description=(
