@@ -671,6 +671,18 @@ class MonitorSpec(Part):
     )
 
     _budget_note: str = PrivateAttr(default="")
+    _home_folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def home_folder(self) -> Path | None:
+        """Where Python functions of the user's are found besides what is installed; None if not read from a file."""
+        return self._home_folder
+
+    def placed_in(self, home: Path) -> MonitorSpec:
+        """The same monitor, of this home folder."""
+        found = self.model_copy()
+        found._home_folder = home
+        return found
 
     @property
     def budget_note(self) -> str:
@@ -730,19 +742,6 @@ class MonitorSpec(Part):
     def settle_windows(self) -> int:
         """Windows after a change from which on an incident has settled."""
         return self.alerts.settle_after or {"hourly": 72, "daily": 14, "weekly": 4}[self.schedule]
-
-    _home_folder: Path | None = PrivateAttr(default=None)
-
-    @property
-    def home_folder(self) -> Path | None:
-        """Where Python functions of the user's are found besides what is installed; None if not read from a file."""
-        return self._home_folder
-
-    def placed_in(self, home: Path) -> MonitorSpec:
-        """The same monitor, of this home folder."""
-        found = self.model_copy()
-        found._home_folder = home
-        return found
 
     @property
     def deadlines(self) -> dict[str, timedelta]:

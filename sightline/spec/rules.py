@@ -221,11 +221,11 @@ def _features(spec: MonitorSpec) -> Iterator[Problem]:
                 (*path, "allowed"), "`allowed` is empty: every row would break the contract", "list the values"
             )
         yield from _repeated((*path, "allowed"), feature.allowed or (), "an allowed value")
+    for key_path, what, fix in texts.mistakes(spec):
+        yield Problem(key_path, what, fix)
 
 
 def _labels(spec: MonitorSpec) -> Iterator[Problem]:
-    for key_path, what, fix in texts.mistakes(spec):
-        yield Problem(key_path, what, fix)
     labels = spec.labels
     if labels is None:
         if spec.sources.labels:

@@ -433,9 +433,9 @@ def _notes(work: _Work) -> list[pl.DataFrame]:
     notes = [(name, "unknown_column", text) for name in work.chunk.unknown]
     notes += [(role.column, "missing_column", text) for role in work.chunk.missing]
     notes += [(name, "merged_categories", told) for name, told in work.merged]
+    notes += [(name, FAILED, reason[:VALUE_LIMIT]) for name, reason in work.described.failed.items()]
     if not notes or work.n == 0:
         return []
-    notes += [(name, FAILED, reason[:VALUE_LIMIT]) for name, reason in work.described.failed.items()]
     row = {
         "kind": work.chunk.batch.kind,
         "batch_id": work.chunk.batch.batch_id,
