@@ -113,3 +113,12 @@
 {% macro as_double(x) %}{{ return('cast(' ~ x ~ ' as double)') }}{% endmacro %}
 {% macro as_int(x) %}{{ return('cast(' ~ x ~ ' as integer)') }}{% endmacro %}
 {% macro as_bigint(x) %}{{ return('cast(' ~ x ~ ' as bigint)') }}{% endmacro %}
+
+{# Item i = 0, 1, ... of a list of literals. #}
+{% macro list_item(items, i) %}{{ return(adapter.dispatch('list_item')(items, i)) }}{% endmacro %}
+{% macro default__list_item(items, i) %}{{ return('element_at(array(' ~ items | join(', ') ~ '), ' ~ as_int(i ~ ' + 1') ~ ')') }}{% endmacro %}
+{% macro duckdb__list_item(items, i) %}{{ return('[' ~ items | join(', ') ~ '][' ~ as_int(i ~ ' + 1') ~ ']') }}{% endmacro %}
+
+{# Logarithm of the gamma function. #}
+{% macro log_gamma(x) %}{{ return(adapter.dispatch('log_gamma')(x)) }}{% endmacro %}
+{% macro default__log_gamma(x) %}{{ return('lgamma(' ~ x ~ ')') }}{% endmacro %}

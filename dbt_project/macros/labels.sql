@@ -1,6 +1,6 @@
 {# Current labels joined to their predictions, one row each, with the prediction's cells and `bucket`. `items`: more select
    items over `inferences` and `labels`; `all_columns`: every column of the prediction. Where only positives are reported
-   (`labels.silence: negative`) a prediction without a label is a negative one; nothing of `labels` is known of it. #}
+   (`labels.silence: negative`) a prediction without a label is a negative one, of ranking an irrelevant one; nothing of `labels` is known of it. #}
 {% macro labelled_predictions(items=[], all_columns=false) %}
   select
       {%- if all_columns %}
@@ -14,7 +14,10 @@
       {%- for item in items %}
       {{ item }},
       {%- endfor %}
-      {%- if silence_is_negative() %}
+      {%- if silence_is_negative() and task() == 'ranking' %}
+      labels.label_class,
+      coalesce(labels.label_value, 0e0) as label_value
+      {%- elif silence_is_negative() %}
       coalesce(labels.label_class, {{ string_literal(setting('negative')) }}) as label_class,
       coalesce(labels.label_value, 0e0) as label_value
       {%- else %}

@@ -85,6 +85,7 @@ def judge(
     margins: Mapping[str, float] | None = None,
     directions: Mapping[str, Direction] | None = None,
     name: str = "primary",
+    counted: str = "labelled rows",
 ) -> EvaluationVerdict:
     """Apply the rule of promotion, and say how many more rows would decide what is open.
 
@@ -102,6 +103,8 @@ def judge(
         Of guardrails, where they differ.
     name : str, default "primary"
         What the primary metric is called.
+    counted : str, default "labelled rows"
+        What the differences are of, for people.
 
     Returns
     -------
@@ -143,10 +146,10 @@ def judge(
         guardrail_margins=margins,
         guardrail_directions=directions,
     ).criteria
-    criteria = [_criterion(name, primary, margin, direction, decided["primary"])]
+    criteria = [_criterion(name, primary, margin, direction, decided["primary"], counted)]
     for each, found in guardrails.items():
         own = (margins.get(each, margin), directions.get(each, direction))
-        criteria.append(_criterion(each, found, *own, decided[each]))
+        criteria.append(_criterion(each, found, *own, decided[each], counted))
     return verdict_of(criteria)
 
 
@@ -186,7 +189,9 @@ def verdict_of(criteria: Sequence[Criterion]) -> EvaluationVerdict:
     return EvaluationVerdict(first.outcome, tuple(criteria), None, first.reason)
 
 
-def _criterion(name: str, found: PairedDifference, margin: float, direction: Direction, state: str) -> Criterion:
+def _criterion(
+    name: str, found: PairedDifference, margin: float, direction: Direction, state: str, counted: str
+) -> Criterion:
     outcome: Outcome
     more, reason = None, ""
     match state:
@@ -202,7 +207,7 @@ def _criterion(name: str, found: PairedDifference, margin: float, direction: Dir
             outcome, more = "cannot_tell", more_rows_needed(found, margin, direction)
             reason = "its difference lies at the margin: no number of rows would tell"
             if more is not None:
-                reason = f"{more:,} more labelled rows needed, if the difference stays {found.difference:+.3g}"
+                reason = f"{more:,} more {counted} needed, if the difference stays {found.difference:+.3g}"
     return Criterion(name, found, margin, direction, outcome, more, reason)
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
+from sightline.evaluation.queries import LIST, whole_lists
 from sightline.home import MonitorPaths
 from sightline.lake.store.schema import literal, quote
 from sightline.spec.model import MonitorSpec
@@ -128,7 +129,8 @@ def compared_with_file(spec: MonitorSpec, candidate: Candidate, other: Candidate
             return found
     else:
         notes.append(f"a file has no prediction ids ({spec.columns.prediction_id!r}), so no row can be found again")
-    return _others(spec, labelled(other.frame), candidate, f"{source}, on other rows", notes)
+    known, lost = whole_lists(spec, labelled(other.frame), other.frame)
+    return _others(spec, known, candidate, f"{source}, on other rows", [*notes, *lost])
 
 
 def compared_with_production(
@@ -189,7 +191,7 @@ def _paired(spec: MonitorSpec, candidate: Candidate, champion: pl.DataFrame, sou
     conflicts = both.filter(pl.any_horizontal((pl.col(n) != pl.col(f"_{n}")).fill_null(value=False) for n in LABELS))
     known = pl.any_horizontal(pl.col(LABELS).is_not_null())
     both = both.with_columns(pl.when(known).then(n).otherwise(f"_{n}").alias(n) for n in LABELS)
-    both = labelled(both)
+    both, lost = whole_lists(spec, labelled(both), candidate.frame)
     n_possible = max(len(labelled(candidate.frame)), len(both))
     if len(both) < spec.quality.min_labels or 2 * len(both) < n_possible:
         return None
@@ -205,18 +207,19 @@ def _paired(spec: MonitorSpec, candidate: Candidate, champion: pl.DataFrame, sou
     if n_silent:
         notes.append(f"{n_silent:,} labelled rows without an output of one of the models are left out for both")
     extra = [f"_champion_{n}" for n in names] + [f"_{n}" for n in (*LABELS, *kept)]
-    return Compared("paired", old.drop(extra), new.drop(extra), source, (*notes, *told))
+    return Compared("paired", old.drop(extra), new.drop(extra), source, (*notes, *lost, *told))
 
 
 def _others(
     spec: MonitorSpec, champion: pl.DataFrame, candidate: Candidate, source: str, notes: Sequence[str]
 ) -> Compared:
-    old, new, told = _both_scored(spec, champion, labelled(candidate.frame))
+    known, lost = whole_lists(spec, labelled(candidate.frame), candidate.frame)
+    old, new, told = _both_scored(spec, champion, known)
     if not candidate.has_entities:
         told.append(
             f"the candidate has no column {spec.columns.entity_id!r}: its rows count as independent of each other"
         )
-    return Compared("unpaired", old, new, source, (*notes, *told))
+    return Compared("unpaired", old, new, source, (*notes, *lost, *told))
 
 
 def _both_scored(
@@ -281,7 +284,8 @@ def _segments_of(spec: MonitorSpec) -> list[str]:
 
 def _columns(spec: MonitorSpec) -> str:
     names = ["prediction_id", "bucket", *outputs(spec), *_segments_of(spec)]
-    return ", ".join(f"r.{quote(name)}" for name in names)
+    query = [f"r.window_key || ' ' || r.query_id AS {LIST}"] if spec.model.task == "ranking" else []
+    return ", ".join([*(f"r.{quote(name)}" for name in names), *query])
 
 
 def due(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, keys: Iterable[str], now: datetime) -> list[str]:
@@ -302,11 +306,10 @@ def _labels(spec: MonitorSpec) -> str:
     """Labels of rows ``r`` joined to ``labels``; where only positives are reported the others are negative."""
     if not spec.is_silence_negative:
         return "labels.label_class, labels.label_value"
-    negative = literal(negative_class(spec))
-    return (
-        f"coalesce(labels.label_class, {negative}) AS label_class, "
-        "CASE WHEN labels.label_class IS NULL THEN 0.0 ELSE labels.label_value END AS label_value"
-    )
+    value = "coalesce(labels.label_value, 0.0) AS label_value"
+    if spec.model.task == "ranking":
+        return f"labels.label_class, {value}"
+    return f"coalesce(labels.label_class, {literal(negative_class(spec))}) AS label_class, {value}"
 
 
 def _of_ids(
@@ -331,9 +334,9 @@ def _recent(
     con: duckdb.DuckDBPyConnection, spec: MonitorSpec, version: str | None, now: datetime
 ) -> tuple[pl.DataFrame, str, str]:
     """Labelled rows of the newest windows in which the version has rows and whose labels are due."""
-    labelled = "" if spec.is_silence_negative else "SEMI JOIN raw.labels AS l ON r.window_key = l.window_key "
+    with_labels = "" if spec.is_silence_negative else "SEMI JOIN raw.labels AS l ON r.window_key = l.window_key "
     found = con.sql(
-        f"SELECT DISTINCT r.window_key FROM raw.inferences AS r {labelled}"  # noqa: S608 (all quoted)
+        f"SELECT DISTINCT r.window_key FROM raw.inferences AS r {with_labels}"  # noqa: S608 (all quoted)
         f"WHERE {_of_version(version)} ORDER BY 1 DESC"
     ).fetchall()
     keys = due(con, spec, (key for (key,) in found), now)[:RECENT_WINDOWS]
@@ -341,14 +344,14 @@ def _recent(
         fix = "compare with a scored file: --against FILE"
         raise SightlineError(f"production of {spec.id} has no window with all of its labels to compare with", fix=fix)
     here = f"window_key IN ({', '.join(map(literal, keys))})"
-    join = "LEFT JOIN" if spec.is_silence_negative else "JOIN"
+    join = "LEFT JOIN" if spec.is_silence_negative or spec.model.task == "ranking" else "JOIN"
     rows = con.sql(
         f"SELECT {_columns(spec)}, {_labels(spec)} "  # noqa: S608 (all quoted)
         f"FROM (SELECT * FROM raw.inferences WHERE {here}) AS r "
         f"{join} (SELECT * FROM raw.current_labels WHERE {here}) AS labels "
         f"ON r.window_key = labels.window_key AND r.prediction_id = labels.prediction_id WHERE {_of_version(version)}"
     ).pl()
-    return rows, min(keys), max(keys)
+    return whole_lists(spec, labelled(rows), rows)[0], min(keys), max(keys)
 
 
 def _of_version(version: str | None) -> str:

@@ -255,6 +255,8 @@ def _trivial(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
         most = max(sorted(shares), key=lambda name: shares[name])
         scores = [pl.lit(shares.get(name, 0.0)).alias(f"p_{name}") for name in spec.columns.class_scores]
         return rows.with_columns(*scores, predicted_class=pl.lit(most))
+    if spec.model.task == "ranking":  # every order of a list is as likely
+        return rows.with_columns(score=pl.lit(0.0))
     return rows.with_columns(prediction=pl.lit(cast("float", rows["label_value"].mean())))
 
 
@@ -294,6 +296,7 @@ def verdict_of(spec: MonitorSpec, table: pl.DataFrame, primary: str) -> Evaluati
         margins=margins,
         directions=directions,
         name=primary,
+        counted=quality_metric(primary, spec.model.task).counted or "labelled rows",
     )
 
 

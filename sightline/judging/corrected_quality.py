@@ -33,7 +33,7 @@ from sightline.judging.maturity import (
     still_waits,
     with_age,
 )
-from sightline.judging.not_corrected import OF_OWN, TOTAL, assumes_more, why_not
+from sightline.judging.not_corrected import OF_OWN, OF_REPORTS, TOTAL, assumes_more, why_not
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.settings import negative_class
 
@@ -89,7 +89,8 @@ def corrected(
     nothing = pl.lit(None, dtype=pl.Float64)
     plain = naive.with_columns(nothing.alias(NAIVE), maturity=nothing, is_biased=pl.lit(False))
     if known.law is None and spec.is_silence_negative:
-        return silence.withheld(plain, immature(spec, keys, now, known), known.until, known.silence, NAIVE)
+        why = OF_REPORTS if spec.model.task == "ranking" else silence.NOT_LEARNT
+        return silence.withheld(plain, immature(spec, keys, now, known), known.until, known.silence, NAIVE, why)
     if known.law is None:
         return _without_law(plain, immature(spec, keys, now, known))
     young = _young_parts(spec, known, keys, parts)

@@ -195,7 +195,9 @@ def _rows(
         return con.sql(query, params=[key]).pl()
     label = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
     join, said, named = "inner join", f"labels.{label}", "labels.label_class"
-    if spec.is_silence_negative:
+    if spec.is_silence_negative and spec.model.task == "ranking":
+        join, said = "left join", f"coalesce({said}, 0.0)"
+    elif spec.is_silence_negative:
         join, said = "left join", f"coalesce({said}, {literal(negative_class(spec))})"
         named = said
     return con.sql(

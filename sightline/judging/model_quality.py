@@ -19,6 +19,7 @@ from sightline.judging.frames import BY, EVIDENCE, JUDGED, SIGN, Judged, Work, c
 from sightline.judging.label_rates import at_one_age, label_rates
 from sightline.judging.marts import ALL_VERSIONS, read_areas, read_mart, with_all_versions
 from sightline.judging.never_labelled import with_bounds_of_missing
+from sightline.judging.query_labels import with_incomplete
 from sightline.judging.reference_bounds import with_bounds
 from sightline.judging.scales import on_scale, scales
 from sightline.judging.sliding import as_sums, ends_of, parts_of, sums_at_once
@@ -142,6 +143,7 @@ def _of_labels(
         by=BY,
         exact=exact,
     )
+    table = with_incomplete(table) if spec.model.task == "ranking" else table
     return table, marts["label_counts"]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from metrics_py.quality.business_value import BUSINESS_VALUE
+from metrics_py.quality.ranking_metrics import BY_NAME as RANKING_METRICS
 from sightline.spec.model import MonitorSpec
 
 TOTAL = f"{BUSINESS_VALUE}_total"
@@ -16,6 +17,10 @@ OF_ROWS = "a Python function sees rows, which cannot be weighted by what is miss
 OF_ERRORS = "delays are known by the size of the error alone, and it may depend on more"
 OF_SILENCE = "what silent rows would be worth as positives is not known"
 OF_RANKS = "how late labels of a ranking come is not known by their kind"
+OF_QUERIES = "a query is judged by the labels of all its rows, and which of them come first is not known"
+OF_REPORTS = (
+    "relevant rows are reported until `labels.give_up_after` has passed, and a query is not judged by a part of them"
+)
 OF_NUMBER = f"how many labels will come is not known; {BUSINESS_VALUE}, of one prediction, is corrected"
 OF_BUCKETS = "it joins scores and losses, which are kept by different parts of the entities"
 NOT_KEPT = (
@@ -60,6 +65,7 @@ def never_corrected(spec: MonitorSpec) -> dict[str, str]:
     found = {
         "regression": {"r2": OF_LABELS, "mean_label": OF_LABELS},
         "multiclass_classification": {"brier_skill": OF_BUCKETS},
+        "ranking": dict.fromkeys(RANKING_METRICS, OF_QUERIES),
     }.get(task, {})
     found = dict(found) if is_silence_negative else {**found, TOTAL: OF_NUMBER}
     of_sql = {"regression": OF_ERRORS, "ranking": OF_RANKS}.get(task, OF_SILENCE if is_silence_negative else None)

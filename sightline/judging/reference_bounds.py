@@ -15,6 +15,7 @@ from metrics_py.quality.table import quality_table
 from sightline.home import MonitorPaths
 from sightline.judging.frames import conform
 from sightline.judging.marts import ALL_VERSIONS
+from sightline.judging.query_labels import with_incomplete
 from sightline.results.judgements import read_judgements
 from sightline.spec.model import MonitorSpec
 from sightline.spec.stretches import SlidingWindow
@@ -171,6 +172,7 @@ def file_values(spec: MonitorSpec, paths: MonitorPaths, asset: str) -> pl.DataFr
             by=["segment"],
             exact=exact_values(areas, ["segment"], spec.model.task) if areas is not None else None,
         )
+        table = with_incomplete(table, ["segment"]) if spec.model.task == "ranking" else table
         known = table.filter(pl.col("value").is_not_null())
         return known.select("segment", column=pl.lit(""), metric="metric", known="value")
     if asset != "data_quality":

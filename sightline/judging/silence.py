@@ -117,7 +117,12 @@ def not_compared(counts: pl.DataFrame) -> LabelShares:
 
 
 def withheld(
-    judged: pl.DataFrame, windows: Sequence[datetime], until: datetime, silence: timedelta, naive: str
+    judged: pl.DataFrame,
+    windows: Sequence[datetime],
+    until: datetime,
+    silence: timedelta,
+    naive: str,
+    not_learnt: str = NOT_LEARNT,
 ) -> pl.DataFrame:
     """Take the numbers of windows back of which nobody knows how many positives are still to come.
 
@@ -133,9 +138,11 @@ def withheld(
         Usual longest time between two hours with reports.
     naive : str
         Column that keeps the value.
+    not_learnt : str
+        What is said where reports come as usual.
     """
     waits = pl.col("window_start").is_in(list(windows))
-    reason = NOTHING_CAME if until == NEVER else NOT_LEARNT
+    reason = NOTHING_CAME if until == NEVER else not_learnt
     if silence >= SEASON:
         reason = IN_BATCHES.format(round(silence / timedelta(days=1)))
     stays = pl.col("reason_code").is_in(["metric_failed", "too_few_rows", "no_rows"]).fill_null(value=False)

@@ -195,6 +195,11 @@ def _silence_words(spec: MonitorSpec) -> list[str]:
     if not spec.is_silence_negative or spec.labels is None or spec.labels.give_up_after is None:
         return []
     limit = format_duration(spec.labels.give_up_after)
+    if spec.model.task == "ranking":
+        return [
+            f"silence is negative: without a label by {limit} after the end of its window a row is irrelevant, if "
+            "labels were seen to come in until then; younger windows have no quality"
+        ]
     return [
         f"silence is negative: without a label by {limit} after the end of its window a prediction counts as negative, "
         "if reports were seen to come in until then; younger windows count the positives to come by those that came"

@@ -11,7 +11,7 @@ HEADING = {
     "binary_classification": "Quality: binary classification",
     "multiclass_classification": "Quality: multiclass classification",
     "regression": "Quality: regression",
-    "ranking": "Quality: ranking (test suites and Python; not in monitors yet)",
+    "ranking": "Quality: ranking",
 }
 NEEDS = {
     "profile": "reference profile and counts per bin",
@@ -54,6 +54,32 @@ metrics:
     columns: [f_refund]         # what the function reads; less memory
   - name: share_of_dear_orders
     sql: '"f_price" > 100'      # the mean over the rows, aggregated by dbt
+"""
+
+RANKING = """\
+What counts, in monitors, test suites and candidates alike:
+
+- **List.** The rows of one `query_id` and model version in a window, by falling `score`; `k` is `quality.k` (10).
+  Every list counts alike. One id is one list: a query text that comes a thousand times a day is no id. A list belongs
+  to the window of its first row; rows that follow one of the window before within half an hour count nowhere, so that
+  none counts twice.
+- **Relevance.** The label: 0 is irrelevant, more is better, a negative one is refused (`bad_label`). NDCG takes it as
+  the gain itself, not `2^r - 1`; all others ask whether it is above 0.
+- **Ties.** Rows of equal score stand in random order, and the metric is its mean over these orders (NDCG as
+  scikit-learn's `ndcg_score`).
+- **Short lists.** k may be larger than the list: NDCG compares with the best order of the rows there are, `map` divides
+  by the relevant rows that fit into k places, `precision_at_k` by k.
+- **No order to judge.** A list of one row counts nowhere. One without a relevant row counts in `relevant_query_rate`
+  alone, which tells how many have one. Rows without a score were not ranked and do not count.
+- **Labels of a part.** A list counts once all its rows have a label; `complete_query_rate` tells how many have. Where
+  more than 5 % of the lists lack one there is no number (`not_identifiable`); below that the interval allows for
+  whatever they are. With `labels: {silence: negative, give_up_after: 3d}` no label means irrelevant, once three days
+  have passed in which labels were seen to come.
+- **Labels still to come.** Nothing corrects for which rows of a list are labelled first, so younger windows have no
+  number, and say so.
+- **Interval.** The jackknife over 64 buckets of entities (`columns.entity_id`: queries of one user depend on each
+  other), else of queries; 16 within a segment. In a segment a list is its rows there.
+
 """
 
 INTRO = """\
@@ -121,6 +147,7 @@ def metrics_page() -> str:
         found = sorted(own, key=lambda described: (list(NEEDS).index(described["needs"]), described["name"]))
         if found:
             parts += [f"## {heading}\n", *_registry_table(found, is_drift=task == "drift"), ""]
+            parts += [RANKING] if task == "ranking" else []
     parts += ["## Quality: made by the monitor file\n", "| name | meaning | better |", "|---|---|---|"]
     parts += [f"| `{name}` | {_meaning(name)} | {_better(name)} |" for name in FROM_SPEC]
     return "\n".join([*parts, "", *_facts(), OWN])

@@ -170,7 +170,11 @@ class Columns(Part):
     entity_id: str | None = Field(
         default=None, description="User, account, plane...: rows of one entity are dependent (clustered)."
     )
-    query_id: str | None = Field(default=None, description="Ranking: the query or session a row belongs to.")
+    query_id: str | None = Field(
+        default=None,
+        description="Ranking: the query or session a row belongs to. One id is one list of ranked rows: an id that "
+        "comes again in a later window is another list, unless its rows go on across the end of a window.",
+    )
     status: str | None = Field(
         default=None, description="Outcome of the call: ok, 200, true and empty are success, all else an error."
     )
@@ -276,7 +280,8 @@ class Labels(Part):
     silence: Literal["unknown", "negative"] = Field(
         default="unknown",
         description="What a prediction without a label is once `give_up_after` has passed: `unknown` (left out), or "
-        "`negative` where only positives are ever reported (fraud, churn, clicks). `negative` needs `give_up_after`.",
+        "`negative` where only positives are ever reported (fraud, churn, clicks); of ranking it is irrelevant then. "
+        "`negative` needs `give_up_after`.",
     )
 
 
@@ -344,7 +349,7 @@ class Quality(Part):
         default=None,
         description=(
             "The metric that matters most: shown first and named so; default by task (roc_auc, roc_auc_macro, mae, "
-            "or what the columns allow)."
+            "ndcg, or what the columns allow)."
         ),
     )
     estimation: Literal["pape"] | None = Field(
@@ -356,6 +361,9 @@ class Quality(Part):
         ),
     )
     quantiles: tuple[float, ...] = Field(default=(0.5,), description="Regression: quantiles of the pinball loss.")
+    k: int = Field(
+        default=10, ge=1, le=1000, description="Ranking: places of a query that are looked at (`ndcg`, `recall_at_k`)."
+    )
     windows: tuple[Duration, ...] = Field(
         default=(),
         description=(

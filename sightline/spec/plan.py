@@ -93,15 +93,18 @@ def dbt_models() -> list[str]:
 
 def quality_metrics(spec: MonitorSpec) -> list[str]:
     """Realised-quality metrics of the task that the spec's columns allow, as named in the judgement table."""
-    if spec.labels is None or spec.model.task == "ranking":
+    if spec.labels is None:
         return []
     from metrics_py.quality.metrics import BUSINESS_VALUE, BY_TASK, OF_LABELS, PINBALL  # costs scipy
+    from metrics_py.quality.ranking_metrics import RANKING
 
     columns, task = spec.columns, spec.model.task
     has_forecast = task == "regression" or bool(columns.score or columns.class_scores)
     metrics = [m.name for m in BY_TASK[task] if m.is_watched and (has_forecast or m.needs == ("confusion",))]
     if task == "regression":
         metrics += [f"{PINBALL}{level:g}" for level in spec.quality.quantiles]
+    if task == "ranking":
+        metrics += [metric.name for metric in RANKING if metric.is_watched]
     metrics += [BUSINESS_VALUE] if spec.value_matrix else []
     metrics += [metric.name for metric in OF_LABELS]
     return metrics + [metric.name for metric in spec.metrics if metric.needs_label]
@@ -156,7 +159,7 @@ def audited_metric(spec: MonitorSpec) -> str | None:
 def primary_metric(spec: MonitorSpec) -> str | None:
     """The quality metric that matters most: the spec's, else the first of its task's that the columns allow."""
     known = quality_metrics(spec)
-    wanted = (spec.quality.primary, "roc_auc", "roc_auc_macro", "mae", "f1", "f1_macro")
+    wanted = (spec.quality.primary, "roc_auc", "roc_auc_macro", "mae", "ndcg", "f1", "f1_macro")
     return next((name for name in wanted if name in known), None)
 
 
@@ -353,8 +356,6 @@ def promise(spec: MonitorSpec) -> str:
 def not_built(spec: MonitorSpec) -> list[str]:
     """What the file names but this release does not judge."""
     notes: list[str] = []
-    if spec.model.task == "ranking":
-        notes.append("quality of ranking models is not judged yet: inferences, labels, data quality and drift are")
     for kind in ("text", "embedding"):
         described = spec.columns.described
         found = [n for n, feature in spec.columns.features.items() if feature.kind == kind and n not in described]

@@ -117,6 +117,7 @@ def _task_refuses(spec: MonitorSpec) -> Iterator[Problem]:
         ("quality", "threshold"): {"binary_classification"},
         ("quality", "estimation"): {"binary_classification"},
         ("quality", "quantiles"): {"regression"},
+        ("quality", "k"): {"ranking"},
         ("value_matrix",): {"binary_classification", "multiclass_classification"},
     }
     for key_path, tasks in only.items():
@@ -261,9 +262,9 @@ def _silence(spec: MonitorSpec, labels: Labels) -> Iterator[Problem]:
     if labels.silence != "negative":
         return
     path: KeyPath = ("labels", "silence")
-    if spec.model.task != "binary_classification":
+    if spec.model.task not in ("binary_classification", "ranking"):
         what = f"labels.silence: negative has no meaning for {spec.model.task}"
-        yield Problem(path, what, "remove it (it is for binary_classification)")
+        yield Problem(path, what, "remove it (it is for binary_classification and ranking)")
     elif labels.give_up_after is None:
         what = "labels.silence: negative without labels.give_up_after: nobody could tell when silence means no"
         yield Problem(path, what, "say how long a positive may take to be reported, e.g. `give_up_after: 30d`")
@@ -401,8 +402,6 @@ def _windows(spec: MonitorSpec) -> Iterator[Problem]:
     taken = own_names & {f"{name}{ending(length).replace('@', '_')}" for name in built_in for length in longer}
     for name in sorted(taken):
         yield Problem(path, f"your metric {name!r} would share its check with a sliding window", "rename the metric")
-    if longer and spec.model.task == "ranking":
-        yield Problem(path, "quality of ranking models is not judged yet", "remove it")
 
 
 def _value_matrix(spec: MonitorSpec, matrix: Mapping[str, Mapping[str, float]]) -> Iterator[Problem]:
@@ -440,8 +439,7 @@ def _built_in(spec: MonitorSpec) -> set[str]:
 
     task = spec.model.task
     found = {*SERVICE_METRICS, *LABEL_METRICS, *(f"pinball_{level:g}" for level in spec.quality.quantiles)}
-    if task != "ranking":
-        found |= {entry.name for entry in registry.entries(task) if entry.function.__module__.startswith("metrics_py.")}
+    found |= {entry.name for entry in registry.entries(task) if entry.function.__module__.startswith("metrics_py.")}
     return found
 
 

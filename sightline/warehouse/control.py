@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
+import numpy as np
 import polars as pl
 
 from metrics_py.intervals import N_SEGMENT_BUCKETS
@@ -93,7 +94,10 @@ def write_control(
         "windows": _windows(spec, windows),
         "columns": _columns(spec, reference),
         "custom_metrics": _custom_metrics(spec),
-        "settings": [{"key": key, "value": value} for key, value in _settings(spec, reference, token).items()],
+        "settings": [
+            {"key": key, "value": value}
+            for key, value in {**_settings(spec, reference, token), **_ranking(spec, windows)}.items()
+        ],
     }
     frames = {name: pl.DataFrame(found, schema=TABLES[name]) for name, found in rows.items()}
     for name in ("bins", "cuts", "categories", "segments"):
@@ -190,6 +194,20 @@ def _settings(spec: MonitorSpec, reference: ReferenceProfile | None, token: str)
         "segment_buckets": str(N_SEGMENT_BUCKETS),
     }
     return facts
+
+
+def _ranking(spec: MonitorSpec, windows: Sequence[str]) -> dict[str, str]:
+    """How many places count, sums of their discounts and reciprocals, and the windows before those of the run."""
+    if spec.model.task != "ranking":
+        return {}
+    places = np.arange(1, spec.quality.k + 1)
+    before = sorted({spec.key(spec.window_start(key) - spec.window) for key in windows})
+    return {
+        "ranking_k": str(spec.quality.k),
+        "ranking_discounts": json.dumps(np.cumsum(1 / np.log2(places + 1.0)).tolist()),
+        "ranking_places": json.dumps(np.cumsum(1 / places).tolist()),
+        "windows_before": json.dumps(before),
+    }
 
 
 def _error_scale(reference: ReferenceProfile | None) -> float:

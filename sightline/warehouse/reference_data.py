@@ -154,12 +154,14 @@ def lake_data(
 
 
 def _with_silence(spec: MonitorSpec, condition: str) -> str:
-    """Rows with their label, negative where there is none."""
-    negative = literal(negative_class(spec))
+    """Rows with their label, negative (of ranking irrelevant) where there is none."""
+    negative = "coalesce(labels.label_class, " + literal(negative_class(spec)) + ") AS label_class"
+    silent = "coalesce(labels.label_value, 0.0) AS label_value" if spec.model.task == "ranking" else negative
     return (
-        f"(SELECT rows.*, coalesce(labels.label_class, {negative}) AS label_class FROM "  # noqa: S608 (all quoted)
+        f"(SELECT rows.*, {silent} FROM "  # noqa: S608 (all quoted)
         f"(SELECT * FROM raw.inferences WHERE {condition}) AS rows LEFT JOIN "
-        f"(SELECT window_start, prediction_id, label_class FROM raw.current_labels WHERE {condition}) AS labels "
+        f"(SELECT window_start, prediction_id, label_class, label_value FROM raw.current_labels WHERE {condition}) "
+        "AS labels "
         "USING (window_start, prediction_id))"
     )
 
@@ -237,9 +239,11 @@ def rows_of_file(spec: MonitorSpec, file: Path, name: str, what: str = "referenc
         frame = frame.join(found, on="row_number", how="left", maintain_order="left")
         if spec.is_silence_negative and len(found):
             unread = [number for part in bad for number in part["row_number"]]
-            silent = pl.col("label_class").is_null() & ~pl.col("row_number").is_in(unread)
+            unlabelled = pl.all_horizontal(pl.col("label_class", "label_value").is_null())
+            silent = unlabelled & ~pl.col("row_number").is_in(unread)
+            negative = None if spec.model.task == "ranking" else negative_class(spec)
             frame = frame.with_columns(
-                label_class=pl.when(silent).then(pl.lit(negative_class(spec))).otherwise("label_class"),
+                label_class=pl.when(silent).then(pl.lit(negative, pl.String)).otherwise("label_class"),
                 label_value=pl.when(silent).then(0.0).otherwise("label_value"),
             )
         n_labelled = frame.filter(

@@ -11,6 +11,7 @@ from metrics_py.intervals import N_SEGMENT_BUCKETS
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.profile.resolution import decision_threshold
 from metrics_py.quality.areas import areas_of_scores
+from metrics_py.quality.queries import ranking_sums
 from sightline.spec.flows import is_estimated
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_data import ReferenceData
@@ -54,13 +55,16 @@ def aggregates_of(
 ) -> dict[str, pl.DataFrame]:
     """As `quality_aggregates`, of rows in lake columns with ``bucket``, ``label_class`` and ``label_value``."""
     everything = _by_segment(spec, frame, segments)
+    custom = _custom(spec, everything)
+    if spec.model.task == "ranking":
+        custom = pl.concat([custom, _queries(spec, _by_segment(spec, frame, segments, with_unlabelled=True))])
     return {
         "confusion": _confusion(spec, everything),
         "score_label_bins": _score_bins(spec, everything),
         "class_label_bins": _class_bins(spec, everything),
         "score_areas": _score_areas(spec, everything),
         "quality_sums": _sums(everything),
-        "custom_sums": _custom(spec, everything),
+        "custom_sums": custom,
         "error_bins": _errors(spec, everything, prediction),
     }
 
@@ -79,9 +83,13 @@ def scored_rows(spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame) 
     return _scored(spec, _by_segment(spec, frame, segments))
 
 
-def _by_segment(spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
+def _by_segment(
+    spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame, *, with_unlabelled: bool = False
+) -> pl.DataFrame:
     """Labelled rows with their outcomes, once for the whole and once for their value of each segment column."""
-    rows = _outcomes(spec, frame).filter(pl.col("actual_class").is_not_null() | pl.col("outcome").is_not_null())
+    rows = _outcomes(spec, frame)
+    if not with_unlabelled:
+        rows = rows.filter(pl.col("actual_class").is_not_null() | pl.col("outcome").is_not_null())
     parts = [rows.with_columns(segment=pl.lit("all"))]
     for name in spec.columns.segments:
         known = segments.filter(pl.col("segment_column") == name)["value"]
@@ -298,3 +306,23 @@ def _custom(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
         )
         parts.append(sums.select(*by, metric=pl.lit(name), n="n", sum_value="sum_value", sum_value_sq="sum_value_sq"))
     return _keyed(pl.concat(parts).sort([*by, "metric"]))
+
+
+def _queries(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    """Metrics of ranking, by segment: a list is the rows of one query and model version."""
+    names = [name for name in ("query_id", "model_version") if name in rows.columns]
+    lists = rows.filter(pl.col("query_id").is_not_null()).select(
+        "segment",
+        "bucket",
+        "score",
+        query=pl.concat_str(*names, separator="\x1f", ignore_nulls=True),
+        relevance=pl.col("label_value").clip(0),
+    )
+    schema = {**dict.fromkeys(("segment", "metric"), pl.String), "bucket": pl.Int32, "n": pl.Int64}
+    schema |= dict.fromkeys(("sum_value", "sum_value_sq"), pl.Float64)
+    order = ["segment", "bucket", "metric", "n", "sum_value", "sum_value_sq"]
+    parts = [pl.DataFrame(schema=schema).select(order)]
+    for (segment,), part in lists.group_by("segment"):
+        sums = ranking_sums(part.sort("query"), k=spec.quality.k).filter(pl.col("n") > 0)
+        parts.append(sums.with_columns(segment=pl.lit(str(segment))).select(order))
+    return _keyed(pl.concat(parts).sort(order[:3]))

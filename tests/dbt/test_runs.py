@@ -143,8 +143,11 @@ def test_a_broken_custom_metric_is_left_out_and_one_without_value_has_no_rows(be
 
 @pytest.mark.long
 def test_ranking_has_its_inference_side_and_label_drift(bench):
-    spec = bench.spec.model_copy(update={"model": bench.spec.model.model_copy(update={"task": "ranking"})})
-    bench = Bench(spec, bench.home, bench.inferences, bench.labels)
+    columns = bench.spec.columns.model_copy(update={"query_id": "query"})
+    model = bench.spec.model.model_copy(update={"task": "ranking"})
+    spec = bench.spec.model_copy(update={"model": model, "columns": columns})
+    rows = bench.inferences.with_columns(query=pl.lit("q"))
+    bench = Bench(spec, bench.home, rows, bench.labels)
     bench.land("inferences", "all", bench.inferences)
     bench.land("labels", "all", bench.labels)
     build_reference(bench.spec, bench.paths, bench.home)
@@ -154,6 +157,8 @@ def test_ranking_has_its_inference_side_and_label_drift(bench):
     assert bench.mart("label_bins")["n"].sum() == bench.mart("label_counts")["n_labelled"].sum() == 20
     assert bench.mart("label_moments")["sum_x"].sum() == bench.labels["label"].sum()
     assert bench.mart("confusion").is_empty() and bench.mart("score_label_bins").is_empty()
+    ndcg = bench.mart("custom_sums").filter(metric="ndcg")
+    assert ndcg.select("window_key", "n", "sum_value").rows() == [("2026-01-06", 1, pytest.approx(1.0))]
 
 
 def test_control_refuses_keys_of_another_schedule(bench):

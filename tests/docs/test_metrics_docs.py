@@ -22,7 +22,7 @@ def test_page_in_the_tree_is_current():
     assert PAGE.read_text(encoding="utf-8") == metrics_page(), "run `python -m sightline.spec.docs`"
 
 
-@pytest.mark.parametrize("task", [task for task in HEADING if task != "ranking"])
+@pytest.mark.parametrize("task", HEADING)
 def test_every_metric_is_in_the_section_of_its_task(task):
     section = metrics_page().partition(f"## {HEADING[task]}\n")[2].partition("\n## ")[0]
     built_in = [e for e in registry.entries(task) if e.function.__module__.startswith("metrics_py.")]
@@ -43,8 +43,10 @@ def test_every_quality_metric_of_a_monitor_is_on_the_page():
         "binary_classification": {"score": "p"},
         "multiclass_classification": {"prediction": "c", "class_scores": {"a": "pa", "b": "pb"}},
         "regression": {"prediction": "y"},
+        "ranking": {"score": "p", "query_id": "q"},
     }
     from_spec = {name.replace("<quantile>", "0.5") for name in FROM_SPEC}
+    matrix = {"a": {"a": 1, "b": 0}, "b": {"a": 0, "b": 1}}
     for task, named in columns.items():
         spec = MonitorSpec.model_validate(
             {
@@ -52,7 +54,7 @@ def test_every_quality_metric_of_a_monitor_is_on_the_page():
                 "columns": named,
                 "labels": {},
                 "reference": {"start": "2026-01-01", "end": "2026-02-01"},
-                "value_matrix": None if task == "regression" else {"a": {"a": 1, "b": 0}, "b": {"a": 0, "b": 1}},
+                "value_matrix": None if task in ("regression", "ranking") else matrix,
             }
         )
         assert set(plan.quality_metrics(spec)) <= from_spec | set(registry.names(task))

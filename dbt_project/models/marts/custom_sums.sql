@@ -1,4 +1,4 @@
-{# Makes: sums per user's metric, per quantile of the pinball loss and of the value matrix, united, then one sum per segment. Compiled: docs/compiled_sql.md #}
+{# Makes: sums per user's metric, per quantile of the pinball loss and of the value matrix, and of ranking one per metric, united, then one sum per segment. Compiled: docs/compiled_sql.md #}
 {%- set matrix = fromjson(setting('value_matrix', '{}')) %}
 
 with outcomes as (
@@ -7,6 +7,10 @@ with outcomes as (
 
 evaluated as (
     select * from {{ of_this_run(ref('int_custom_metrics_evaluated')) }}
+),
+
+queries as (
+    select * from {{ of_this_run(ref('int_queries_ranked')) }}
 ),
 
 user_sums as (
@@ -49,6 +53,21 @@ segments as (
         sum(sum_pinball_sq_{{ loop.index0 }}) as sum_value_sq
     from outcomes
     where n_score > 0
+    group by window_key, model_version, segment, bucket
+    {%- endfor %}
+    {%- for metric in ranking_metrics() if task() == 'ranking' %}
+    union all
+    select
+        window_key,
+        model_version,
+        segment,
+        bucket,
+        {{ string_literal(metric.name) }} as metric,
+        count({{ metric.value }}) as n,
+        sum({{ metric.value }}) as sum_value,
+        sum({{ metric.value }} * {{ metric.value }}) as sum_value_sq
+    from queries
+    where {{ metric.value }} is not null
     group by window_key, model_version, segment, bucket
     {%- endfor %}
 ),

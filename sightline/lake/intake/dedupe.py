@@ -21,12 +21,13 @@ SMALL = 2_000
 
 
 def add_buckets(frame: pl.DataFrame) -> pl.DataFrame:
-    """Fill ``bucket``: first byte of the MD5 of the entity id (else the prediction id), modulo 64.
+    """Fill ``bucket``: first byte of the MD5 of the entity id (else the query id, else the prediction id), modulo 64.
 
     It is the same in every engine.
     """
-    has_entities = frame["entity_id"].null_count() < len(frame)
-    units = frame.select(unit=pl.coalesce("entity_id", "prediction_id") if has_entities else "prediction_id")
+    named = [name for name in ("entity_id", "query_id") if name in frame.columns]
+    known = [name for name in named if frame[name].null_count() < len(frame)]
+    units = frame.select(unit=pl.coalesce(*known, "prediction_id") if known else "prediction_id")
     if len(frame) <= SMALL:
         values = [
             hashlib.md5(unit.encode(), usedforsecurity=False).digest()[0] % N_BUCKETS

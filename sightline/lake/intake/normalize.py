@@ -341,6 +341,8 @@ def _labels(work: _Work) -> pl.DataFrame:
         if lost is not None:
             work.rounded.append((work.sources["label"], lost))
         work.reject("label", "missing_label", values.is_null() & ~retracted)
+        if spec.model.task == "ranking":
+            work.reject("label", "bad_label", (values < 0).fill_null(value=False))  # a relevance is 0 or more
         columns["label_value"] = values
     else:
         values, missing, unknown = read_classes(values, spec.class_names)

@@ -76,7 +76,7 @@ def test_says_honestly_what_is_not_built(home):
     assert "drift__note_words" in out and "column__note_script" in out
 
 
-def test_ranking_quality_is_declared_not_judged():
+def test_ranking_is_judged_like_the_other_tasks():
     spec = MonitorSpec.model_validate(
         {
             "model": {"id": "r", "task": "ranking"},
@@ -85,10 +85,10 @@ def test_ranking_quality_is_declared_not_judged():
             "reference": {"start": "2026-01-01", "end": "2026-02-01"},
         }
     )
-    assert plan.quality_metrics(spec) == []
-    assert plan.not_built(spec) == [
-        "quality of ranking models is not judged yet: inferences, labels, data quality and drift are"
-    ]
+    assert plan.quality_metrics(spec)[:2] == ["ndcg", "map"]
+    assert plan.primary_metric(spec) == "ndcg"
+    assert plan.not_built(spec) == []
+    assert {check.name for check in plan.checks(spec)} >= {"quality__ndcg", "quality__relevant_query_rate"}
 
 
 def test_all_files_are_reported_and_the_exit_code_is_2(home):

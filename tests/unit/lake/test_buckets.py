@@ -22,3 +22,17 @@ def test_a_bucket_is_the_first_byte_of_the_md5_of_its_unit(n):
     assert found.to_list() == [
         hashlib.md5(unit.encode(), usedforsecurity=False).digest()[0] % N_BUCKETS for unit in units
     ]
+
+
+def test_rows_of_one_query_stand_in_one_bucket_unless_they_say_whom_they_are_about():
+    frame = pl.DataFrame(
+        {
+            "prediction_id": [f"p{i}" for i in range(6)],
+            "query_id": ["q1", "q1", "q1", "q2", "q2", None],
+            "entity_id": [None, None, "ann", None, None, None],
+        }
+    )
+    units = ["q1", "q1", "ann", "q2", "q2", "p5"]
+    assert add_buckets(frame)["bucket"].to_list() == [
+        hashlib.md5(unit.encode(), usedforsecurity=False).digest()[0] % N_BUCKETS for unit in units
+    ]
