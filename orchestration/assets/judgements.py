@@ -15,12 +15,14 @@ from sightline.alerts import decisions
 from sightline.clock import utc_now
 from sightline.home import MonitorPaths
 from sightline.judging import data_quality, drift, estimated_quality, evidence, maturity, model_quality
+from sightline.judging.distributions import distributions
 from sightline.judging.estimate_record import outdated
 from sightline.judging.estimators import marts_of
 from sightline.judging.frames import Judged, Work
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.weights import told_weights
 from sightline.lake.store.progress import open_progress
+from sightline.results.distributions import append_distributions
 from sightline.results.evidence import append_evidence, read_evidence
 from sightline.results.judgements import JUDGEMENT_SCHEMA, append_judgements, read_judgements
 from sightline.results.label_completion import publish_law, publish_provisional
@@ -100,6 +102,9 @@ def build(monitor: Monitor, asset: str) -> dg.AssetsDefinition:
         with connect(paths, read_only=True) as con:
             work = Work(spec, paths, con, keys, reference, now)
             judged = told_weights(work, JUDGES[asset](work))
+            if asset == drift.ASSET and reference:
+                counted = distributions(spec, con, keys, reference, reference_id(paths, with_label=False))
+                append_distributions(paths, counted, context.run.run_id, now)
             if flow == DELAYED.name:
                 publish_law(paths, maturity.delays(spec, con, now).law)
                 starts = [spec.window_start(key).replace(tzinfo=None) for key in keys]

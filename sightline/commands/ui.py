@@ -1,20 +1,22 @@
-"""`sightline ui`: the Dagster UI on this folder, with nothing to set up."""
+"""`sightline ui`: the Dagster UI and the dashboard on this folder, with nothing to set up."""
 
 from __future__ import annotations
 
 import os
-import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 
 import click
 
+from sightline.commands.dashboard import check_port
 from sightline.dagster_setup import dagster_program, environment, prepare
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import load_monitors
 
+LOOPBACK = "127.0.0.1"
 MOST_OPENED = 2
 """Monitors whose groups are open in the lineage that `sightline ui` names."""
 
@@ -22,30 +24,40 @@ MOST_OPENED = 2
 @click.command()
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535), help="Port of the web server.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; the UI has no login.")
-def command(port: int, host: str) -> None:
-    """Open the Dagster UI on the monitors and data of this folder.
+@click.option(
+    "--dashboard-port",
+    default=3001,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port of the dashboard, which listens on loopback; 0: none.",
+)
+def command(port: int, host: str, dashboard_port: int) -> None:
+    """Open the Dagster UI and the dashboard on the monitors and data of this folder.
 
     The folder is SIGHTLINE_HOME, by default the working directory.
     """
     home = Home.from_env()
     workspace = prepare(home)
     program = dagster_program()
-    _check_port(host, port)
+    check_port(host, port)
     _announce(home, host, port)
+    if dashboard_port:
+        _start_dashboard(home, dashboard_port, f"http://{host}:{port}")
     arguments = [str(program), "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
     os.chdir(home.root)
     os.execve(program, arguments, environment(home))  # noqa: S606 (Dagster beside this Python, without a shell)
 
 
-def _check_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            fix = "stop what listens there, or choose another port with --port"
-            raise SightlineError(f"cannot listen: {error.strerror}", where=f"{host}:{port}", fix=fix) from error
+def _start_dashboard(home: Home, port: int, dagster: str) -> None:
+    """Beside Dagster, for as long as that runs: this process becomes Dagster's, and stays its parent."""
+    try:
+        check_port(LOOPBACK, port)
+    except SightlineError as error:
+        click.echo(f"warning: there is no dashboard, choose another --dashboard-port: {error}", err=True)
+        return
+    options = ["--port", str(port), "--host", LOOPBACK, "--dagster", dagster, "--with-parent"]
+    own = {**os.environ, "SIGHTLINE_HOME": str(home.root)}
+    subprocess.Popen([sys.executable, "-m", "sightline.cli", "dashboard", *options], env=own)  # noqa: S603 (our own)
 
 
 def lineage_url(server: str, opened: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""The dashboard: pages about models, drawn from published Parquet alone."""

@@ -1,0 +1,1 @@
+"""Charts as plain options of ECharts, and the tables that say the same."""

@@ -1,0 +1,1 @@
+"""One module per page: each makes a `Page`, whose data are its `.json` twin."""

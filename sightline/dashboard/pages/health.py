@@ -1,0 +1,112 @@
+"""Data health: freshness, volume, rejections, and rows of the quarantine with their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from sightline.alerts.listing import operations
+from sightline.dashboard.charts.chart import Chart
+from sightline.dashboard.charts.series import series_chart
+from sightline.dashboard.pages.page import Page, Subject, common, facts_of
+from sightline.lake.store.schema import QUARANTINE_SCHEMA
+from sightline.results.append_only import scan_folders
+from sightline.spec.model import MonitorSpec
+
+SERVICE = {
+    "rejected_rate": "Share of rows that were refused",
+    "error_rate": "Share of calls that failed",
+    "latency_p95_ms": "Latency, 95th percentile",
+}
+MOST_SAMPLES, MOST_REASONS, MOST_TEXT = 20, 40, 200
+MASKED = "•••"
+
+
+def health_page(subject: Subject, masked: frozenset[str] = frozenset()) -> Page:
+    """The page of a monitor's data; values of columns in `masked` are not shown."""
+    charts: list[Chart] = []
+    for metric, title in SERVICE.items():
+        rows = subject.judgements(metric=metric, asset="data_quality", column="")
+        if rows["value"].drop_nulls().len():
+            charts.append(series_chart(metric.replace("_", "-"), title, rows, subject.window, height=190))
+    counted, samples = _quarantine(subject)
+    data: dict[str, Any] = {
+        **facts_of(subject),
+        "freshness": _freshness(subject),
+        "operations": operations(subject.library.paths(subject.spec.id)),
+        "reasons": counted,
+        "samples": [_sample(row, masked) for row in samples],
+        "not_judged": _not_judged(subject),
+    }
+    return Page("health.html", f"Data health · {subject.spec.id}", data, charts, common(subject, "health"))
+
+
+def _freshness(subject: Subject) -> list[dict[str, Any]]:
+    """What was last judged of each kind, and how old it may be."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    found: list[dict[str, Any]] = []
+    for name, asset, metric in (
+        ("predictions", "data_quality", "n_rows"),
+        ("labels", "model_quality", "labelled_rate"),
+    ):
+        rows = subject.library.judgements(subject.spec.id, metric=metric, asset=asset)
+        with_rows = rows.filter(pl.col("value") > 0)
+        if rows.is_empty():
+            continue
+        newest, judged = with_rows["window_start"].max(), rows["computed_at"].max()
+        age = now - newest if isinstance(newest, datetime) else None
+        hours = None if age is None else age.total_seconds() / 3600
+        allowed = subject.spec.deadlines["inferences" if name == "predictions" else "labels"].total_seconds() / 3600
+        row = {"of": name, "newest_window": newest, "judged_at": judged, "age_hours": hours, "allowed_hours": allowed}
+        found.append({**row, "is_late": hours is not None and hours > allowed})
+    return found
+
+
+def _quarantine(subject: Subject) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Counts by reason of the shown windows, and some rows, newest first."""
+    start, end = subject.selection.start, subject.selection.end
+    folder = subject.library.paths(subject.spec.id).quarantine
+    if not folder.is_dir():
+        return [], []
+    at = pl.coalesce("window_start", "received_at")
+
+    def use(lazy: pl.LazyFrame) -> pl.LazyFrame:
+        return lazy.filter(at >= start, at < end)
+
+    rows = scan_folders([each for each in (folder, *folder.glob("*/")) if each.is_dir()], QUARANTINE_SCHEMA, use)
+    by = (
+        rows.group_by("kind", "severity", "reason", "column")
+        .agg(n=pl.len(), latest=at.max())
+        .sort("n", descending=True)
+    )
+    newest = rows.sort(at, descending=True, nulls_last=True).head(MOST_SAMPLES)
+    return by.head(MOST_REASONS).to_dicts(), newest.to_dicts()
+
+
+def _sample(row: Mapping[str, Any], masked: frozenset[str]) -> dict[str, Any]:
+    kept = ("kind", "source", "row_number", "prediction_id", "window_start", "column", "reason", "severity")
+    value = row["value"]
+    shown = MASKED if row["column"] in masked and value is not None else _short(value)
+    return {**{name: row[name] for name in kept}, "value": shown}
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is None or len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}… ({len(text):,} characters)"
+
+
+def _not_judged(subject: Subject) -> list[dict[str, Any]]:
+    """What has no verdict in the newest window, and why, by reason."""
+    if subject.newest is None:
+        return []
+    rows = subject.library.judgements(subject.spec.id, start=subject.newest, end=subject.newest + subject.window)
+    gone = rows.filter(status="insufficient_data")
+    by = gone.group_by("reason_code", "reason").agg(n=pl.len(), columns=pl.col("column").unique().sort().head(8))
+    return by.sort("n", descending=True).head(20).to_dicts()
+
+
+def personal(spec: MonitorSpec) -> frozenset[str]:
+    """Columns whose values are not shown."""
+    return frozenset(name for name, feature in spec.columns.features.items() if getattr(feature, "personal", False))

@@ -1,0 +1,83 @@
+"""All monitors of a home: how each is, and how it has been."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from sightline.dashboard.charts.chart import shown
+from sightline.dashboard.charts.spark import spark
+from sightline.dashboard.library import Library
+from sightline.dashboard.pages.page import Page, primary
+from sightline.dashboard.pages.standing import LEVELS, Standing, maturity, standing
+from sightline.spec.model import MonitorSpec
+
+WINDOWS = 60
+"""Newest windows in the small pictures."""
+
+
+def overview(library: Library) -> Page:
+    """The first page."""
+    monitors = library.monitors()
+    rows = [_row(library, spec) for spec in monitors.specs.values()]
+    rows.sort(key=lambda row: (LEVELS.index(row["level"]), row["monitor"]))
+    broken = [{"file": each.path.name, "error": str(each.error)} for each in monitors.broken]
+    counts = {level: sum(row["level"] == level for row in rows) for level in LEVELS}
+    pictures = {row["monitor"]: row.pop("pictures") for row in rows}
+    data = {"monitors": rows, "broken": broken, "counts": counts}
+    return Page("overview.html", "Sightline", data, view={"pictures": pictures, "tab": "overview"})
+
+
+def _row(library: Library, spec: MonitorSpec) -> dict[str, Any]:
+    newest = library.newest_window(spec.id)
+    now: Standing = standing(library, spec)
+    base: dict[str, Any] = {
+        "monitor": spec.id,
+        "description": spec.model.description or "",
+        "owner": spec.model.owner or "",
+        "task": spec.model.task.replace("_", " "),
+        "schedule": spec.schedule,
+        "level": now.level,
+        "word": now.word,
+        "reasons": list(now.reasons),
+        "newest_window": newest,
+        "open_incidents": sum(row["is_open"] for row in library.incidents(spec.id)),
+        **maturity(library, spec),
+    }
+    if newest is None:
+        return {**base, "pictures": {}}
+    start = newest - (WINDOWS - 1) * spec.window
+    metric = primary(spec)
+    volume = library.judgements(spec.id, metric="n_rows", asset="data_quality").filter(pl.col("window_start") >= start)
+    values: dict[str, tuple[list[float | None], str]] = {"volume": (volume["value"].to_list(), "predictions")}
+    drift = _drifting(library, spec).filter(pl.col("window_start") >= start)
+    values["drift"] = (drift["far"].cast(pl.Float64).to_list(), "columns that drifted")
+    if metric is not None:
+        quality = library.judgements(spec.id, metric=metric, asset="model_quality")
+        quality = quality.filter(pl.col("window_start") >= start)
+        values["quality"] = (quality["value"].to_list(), metric)
+        base |= {"quality_metric": metric, **_latest(quality)}
+    pictures = {
+        name: spark(known, f"{words}: {len(known)} windows, latest {shown(known[-1]) if known else 'none'}")
+        for name, (known, words) in values.items()
+    }
+    base |= {"rows": values["volume"][0][-1] if values["volume"][0] else None}
+    base |= {"drifting": drift["far"][-1] if len(drift) else None}
+    return {**base, "pictures": pictures}
+
+
+def _drifting(library: Library, spec: MonitorSpec) -> pl.DataFrame:
+    """``window_start, far``: how many columns lie beyond their tolerance."""
+    rows = library.judgements(spec.id, metric=spec.drift.method, asset="drift")
+    far = pl.col("status").is_in(["warn", "alert"]).sum()
+    return rows.group_by("window_start").agg(far=far).sort("window_start")
+
+
+def _latest(quality: pl.DataFrame) -> dict[str, Any]:
+    known = quality.filter(pl.col("value").is_not_null())
+    if known.is_empty():
+        return {"quality": None, "quality_status": "insufficient_data", "quality_window": None}
+    row = known.row(-1, named=True)
+    names = {"quality": "value", "quality_status": "status", "quality_window": "window_start"}
+    return {name: row[column] for name, column in names.items()}
