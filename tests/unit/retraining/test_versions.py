@@ -50,7 +50,10 @@ def test_the_decay_of_versions_that_ran_beside_each_other_is_measured(home):
     assert found.cadence.interval == pytest.approx(np.sqrt(2 * 200 / (5000 * 0.01)), rel=0.1)
     assert found.served.name == "v3", "the last of those with as many rows"
     assert any("v1, v2, v3 have about as many rows" in note for note in found.notes)
-    assert found.gap.source.startswith("its age of")
+    assert found.gap.source.startswith("version v4 beside it")
+    alone = advise(spec_with(spec, in_service="v4"), paths, now=NOW)
+    assert alone.gap.source.startswith("its age of"), "nothing is fresher than v4"
+    assert alone.gap.value == pytest.approx(alone.decay.slope * alone.age)
     assert "seen" in to_table(found)
 
 
