@@ -293,3 +293,27 @@ def t_tail(t: float, degrees_of_freedom: float) -> float:
         One-sided.
     """
     return float(_function("scipy.special", "stdtr")(degrees_of_freedom, -t))
+
+
+def minimize(function: Callable[[FloatArray], tuple[float, FloatArray]], start: FloatArray) -> FloatArray:
+    """Minimum of a smooth function by L-BFGS (``scipy.optimize.minimize``).
+
+    Parameters
+    ----------
+    function : callable
+        Returns its value and its gradient.
+    start : ndarray, shape (k,)
+        Where to begin.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        The place found.
+
+    Examples
+    --------
+    >>> minimize(lambda x: (float(((x - 3) ** 2).sum()), 2 * (x - 3)), np.zeros(1)).round(3).tolist()
+    [3.0]
+    """
+    found = _function("scipy.optimize", "minimize")(function, start, jac=True, method="L-BFGS-B")
+    return np.asarray(found.x, dtype=np.float64)

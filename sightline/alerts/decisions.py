@@ -50,9 +50,14 @@ FOLLOWS = ("data_quality/*", "drift/*")
 Quality is not: its slow decline must be told again."""
 REFERENCES = {
     **{f"drift/*/{statistic}": 0.0 for statistic in ("location", "spread", "skew", "tails")},
+    **{f"drift/*/{statistic}": 0.0 for statistic in ("norm", "pca_error")},
     **{
         pattern: float("-inf")
         for pattern in ("drift/*/log_psi", "data_quality/*/unseen_rate", "data_quality/*/out_of_range_rate")
+    },
+    **{
+        f"drift/*/{statistic}": float("-inf")
+        for statistic in ("correlation_distance", "rff_distance", "centroid_distance", "hotelling")
     },
 }
 """Where the reference lies on the scale of these statistics: a column that comes back to it is no incident."""

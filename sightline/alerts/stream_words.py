@@ -8,7 +8,12 @@ from metrics_py.wording import number, percent
 from sightline.spec.plan import AUDITED_AS
 from sightline.spec.stretches import split
 
-ROLES = {"@score": "the model's score", "@prediction": "the prediction", "@label": "the label"}
+ROLES = {
+    "@score": "the model's score",
+    "@prediction": "the prediction",
+    "@label": "the label",
+    "@features": "the features together",
+}
 ACRONYMS = {
     "roc_auc": "ROC AUC",
     "f1": "F1",
@@ -34,6 +39,17 @@ STATISTICS = {
     "skew": _Statistic("the skew of its values against the reference's"),
     "tails": _Statistic("the weight of its extreme values against the reference's"),
     "log_psi": _Statistic("the distance from the reference (PSI)"),
+    "correlation_distance": _Statistic("the distance of their correlations from the reference's"),
+    "rff_distance": _Statistic("the joint distance from the reference (MMD)"),
+    "pca_error": _Statistic(
+        "the error of their reconstruction from the reference's components", "times the reference's"
+    ),
+    "norm": _Statistic("the mean norm of the vectors"),
+    "centroid_distance": _Statistic("the distance of the mean vector from the reference's"),
+    "hotelling": _Statistic("the distance of the mean vector in usual days (Hotelling's T² per dimension)"),
+    "wrong_dimension_rate": _Statistic("the share of vectors of another dimension", "share"),
+    "zero_vector_rate": _Statistic("the share of zero vectors", "share"),
+    "duplicate_rate": _Statistic("the share of vectors that repeat another one", "share"),
     "null_rate": _Statistic("the share of missing values", "share"),
     "not_finite_rate": _Statistic("the share of values that are no finite numbers", "share"),
     "out_of_range_rate": _Statistic("the share of values outside of the reference's range", "share"),

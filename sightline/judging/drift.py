@@ -18,7 +18,7 @@ from metrics_py.drift.pair import ColumnPair
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.reasons import ReasonCode
-from sightline.judging import precision
+from sightline.judging import multivariate, precision
 from sightline.judging.evidence import column_evidence
 from sightline.judging.frames import BY, JUDGED, Judged, Work, conform, scope_of
 from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
@@ -73,9 +73,14 @@ def judge(
 
 
 def judge_run(work: Work) -> Judged:
-    """Drift of every window of a run, and of the stretches that hold one of them and were judged before."""
+    """Drift of every window of a run, and of the stretches that hold one of them and were judged before.
+
+    Columns alone, several together and embeddings.
+    """
     again = ends_again(work.spec, work.paths, ASSET, work.keys)
-    return judge(work.spec, work.con, work.keys, work.profiles, again)
+    judged, joint = judge(work.spec, work.con, work.keys, work.profiles, again), multivariate.judge(work)
+    judgements, evidence = ([getattr(each, name) for each in (judged, joint)] for name in ("judgements", "evidence"))
+    return replace(judged, judgements=pl.concat(judgements), evidence=pl.concat(evidence))
 
 
 def judge_bins(
@@ -147,7 +152,7 @@ def _is_judged(spec: MonitorSpec, column: str) -> bool:
     feature = spec.columns.features.get(column)
     if column in spec.columns.described:
         return False
-    return feature is None or feature.drift
+    return feature is None or (feature.drift and feature.kind != "embedding")  # those: `multivariate`
 
 
 # ---------------------------------------------------------------- counts

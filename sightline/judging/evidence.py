@@ -86,6 +86,8 @@ def _stream_frame(spec: MonitorSpec, asset: str, column: str, stream: Stream, st
     feature = spec.columns.features.get(column)
     if feature is not None and not feature.drift and not is_quality:
         return None
+    if feature is not None and feature.kind == "embedding" and not is_quality:
+        return None  # of its norms: `sightline.judging.multivariate` judges those
     if column in spec.columns.described and not is_quality:
         return None  # of its lengths: its descriptors are judged
     if column == "@label" and stream.statistic == "null_rate":

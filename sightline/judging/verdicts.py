@@ -63,6 +63,10 @@ REMEDIES = {
         "Compare the bins before and after the change point, by segment. A new normal: `sightline accept`. A mended "
         "fault: `sightline fixed`."
     ),
+    "multivariate_drift": (
+        "Look at the pairs of features that are named, and at what joins or fills them upstream: each alone may look "
+        "as ever. A new normal: `sightline accept`. A mended fault: `sightline fixed`."
+    ),
     "metric": "Compare your metric by segment and model version, and see which inputs moved at the same time.",
     "estimate": (
         "Look at the drift of the score or prediction and of the inputs: an estimate moves with what the model answers "

@@ -338,6 +338,11 @@ class Drift(Part):
     )
     bins: int = Field(default=32, ge=4, le=256, description="Reference-quantile bins per numeric column.")
     min_rows: int = Field(default=200, ge=1, description="Fewer effective rows in a window: too few to judge it alone.")
+    multivariate: bool = Field(
+        default=True,
+        description="Watch the numeric and boolean features together as well: correlations and joint distances "
+        "(`multivariate_drift`).",
+    )
 
 
 class Quality(Part):

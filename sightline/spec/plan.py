@@ -24,11 +24,12 @@ from sightline.spec.flows import (
     is_weighted,
 )
 from sightline.spec.model import FeatureKind, MonitorSpec
+from sightline.spec.multivariate import EMBEDDING_METRICS, JOINT, JOINT_METRICS, embedding_columns, joint_columns
 from sightline.spec.rules import judged_columns
 from sightline.spec.stretches import sliding_windows, split
 
 DRIFT_KINDS: tuple[FeatureKind, ...] = ("numeric", "categorical", "boolean", "datetime")
-"""Feature kinds whose drift is judged; text and embeddings are logged and checked for missing values only."""
+"""Feature kinds whose distribution is judged by bins; embeddings have distances of their own."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ class PlannedCheck:
 ESTIMATED_AS, AUDITED_AS = "estimated_", "estimation_error_"
 """How the metrics of an estimate, and of what became of it, begin."""
 
-FAMILY_METRICS = {
+FAMILY_METRICS: dict[str, tuple[str, ...]] = {
     "column": ("null_rate", "not_finite_rate", "unseen_rate", "out_of_range_rate", "is_constant"),
     "contract": ("contract_rate", "null_rate"),
+    "multivariate_drift": JOINT_METRICS,
 }
 
 
@@ -61,6 +63,8 @@ def family(check: PlannedCheck) -> str:
 
 def metrics_of(check: PlannedCheck) -> tuple[str, ...]:
     """Metrics of the judgement table that a check speaks for, the most telling first."""
+    if family(check) == "drift" and check.metric == EMBEDDING_METRICS[0]:
+        return EMBEDDING_METRICS
     return FAMILY_METRICS.get(family(check), (check.metric or "",))
 
 
@@ -250,6 +254,12 @@ def _drift_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) 
             name = names.check_name("drift", slugs[column])
             asset = "model_quality" if column == "@label" else "drift"  # judged when the labels come
             yield PlannedCheck(asset, name, f"{column}: distribution against the reference.", column, spec.drift.method)
+    for column in embedding_columns(spec):
+        name, text = names.check_name("drift", slugs[column]), f"{column}: embeddings against the reference's."
+        yield PlannedCheck("drift", name, text, column, EMBEDDING_METRICS[0])
+    if joint_columns(spec):
+        text = "Numeric features together: correlations and joint distances from the reference."
+        yield PlannedCheck("drift", "multivariate_drift", text, JOINT, JOINT_METRICS[0])
 
 
 def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
@@ -356,9 +366,8 @@ def promise(spec: MonitorSpec) -> str:
 def not_built(spec: MonitorSpec) -> list[str]:
     """What the file names but this release does not judge."""
     notes: list[str] = []
-    for kind in ("text", "embedding"):
-        described = spec.columns.described
-        found = [n for n, feature in spec.columns.features.items() if feature.kind == kind and n not in described]
-        if found:
-            notes.append(f"drift of {kind} features is not judged yet: {', '.join(found)} (missing values are)")
+    described = spec.columns.described
+    found = [n for n, feature in spec.columns.features.items() if feature.kind == "text" and n not in described]
+    if found:
+        notes.append(f"drift of text features is not judged yet: {', '.join(found)} (missing values are)")
     return notes

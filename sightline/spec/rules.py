@@ -18,6 +18,7 @@ from sightline.spec import fairness, texts
 from sightline.spec.durations import format_duration
 from sightline.spec.flows import WEIGHTED_KINDS, is_estimated, weighted_inputs
 from sightline.spec.model import Labels, MonitorSpec
+from sightline.spec.multivariate import JOINT
 from sightline.spec.stretches import ending
 from sightline.spec.yaml_lines import KeyPath
 
@@ -474,13 +475,13 @@ def _alerts(spec: MonitorSpec) -> Iterator[Problem]:
         yield Problem(("alerts", "warnings"), what, "write a softer budget than `budget`, e.g. ten times as many")
     judged = judged_columns(spec)
     for pattern, weight in spec.alerts.weights.items():
-        yield from _pattern("weights", pattern, judged)
+        yield from _pattern("weights", pattern, [*judged, JOINT])
         if not 0 <= weight < float("inf"):
             yield Problem(
                 ("alerts", "weights", pattern), f"the weight {weight:g} is negative or infinite", "write 0 or more"
             )
     for pattern, distance in spec.alerts.spikes.items():
-        yield from _pattern("spikes", pattern, judged)
+        yield from _pattern("spikes", pattern, [*judged, JOINT])
         if not 3 <= distance < float("inf"):
             what = f"{distance:g} standard deviations are no spike: ordinary windows lie that far out"
             yield Problem(("alerts", "spikes", pattern), what, "write 3 or more; 6 is usual")
