@@ -16,6 +16,7 @@ import polars as pl
 from sightline.alerts import life
 from sightline.alerts.operational import standing
 from sightline.alerts.stream_words import stream_words
+from sightline.alerts.takeovers import new_versions
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
 from sightline.results.actions import read_actions
@@ -178,7 +179,7 @@ def history(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> list[dict[
     Returns
     -------
     list of dict
-        As from `sightline.alerts.life.timeline`.
+        As from `sightline.alerts.life.timeline`, and ``version`` for model versions that began to answer near it.
 
     Raises
     ------
@@ -191,7 +192,8 @@ def history(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> list[dict[
     own = members.filter(pl.col("incident_id") == incident, pl.col("status") != "moved").to_dicts()
     own = own or members.filter(pl.col("incident_id") == incident).to_dicts()
     said = [action for action in read_actions(paths) if action["incident"] == incident]
-    return life.timeline(row, own, said, spec.window, before=row["reopens"])
+    told = life.timeline(row, own, said, spec.window, before=row["reopens"])
+    return sorted([*new_versions(spec, paths, row), *told], key=lambda entry: entry["at"])
 
 
 def one(spec: MonitorSpec, paths: MonitorPaths, incident: str) -> dict[str, Any]:
