@@ -41,7 +41,7 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
         version, now = context.partition_key, utc_now()
         try:
             landed = candidate(monitor.paths, version)
-            found = evaluate(monitor.spec, monitor.paths, landed.path, version, now=now)
+            found = evaluate(monitor.spec, monitor.paths, landed.path, version, now=now, training=landed.training)
         except SightlineError as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         file = publish(monitor.paths, version, to_json(found), now)

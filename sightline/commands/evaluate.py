@@ -21,6 +21,11 @@ from sightline.spec.loader import find_monitor
 @click.option("--against", type=click.Path(path_type=Path), help="Compare with this scored file instead of production.")
 @click.option("--live", is_flag=True, help="The version answers in production beside another one: no FILE.")
 @click.option(
+    "--training",
+    type=click.Path(path_type=Path),
+    help="What the candidate was trained on: rows in both sets make the verdict doubtful.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "junit", "html", "markdown"]),
@@ -39,6 +44,7 @@ def command(
     champion: str | None,
     against: Path | None,
     live: bool,
+    training: Path | None,
     form: str,
     out: Path | None,
 ) -> None:
@@ -55,8 +61,10 @@ def command(
     """
     if champion is not None and against is not None:
         raise click.UsageError("give --champion or --against, not both")
-    if live and (file is not None or against is not None or form == "html"):
-        raise click.UsageError("--live compares versions of the log: without FILE, --against and --format html")
+    if live and (file is not None or against is not None or training is not None or form == "html"):
+        raise click.UsageError(
+            "--live compares versions of the log: without FILE, --against, --training, --format html"
+        )
     if not live and file is None:
         raise click.UsageError("name FILE, the scored evaluation set; or --live for a version that runs in production")
     home = Home.from_env()
@@ -76,7 +84,9 @@ def command(
     from sightline.evaluation.versions import check_version
 
     check_version(version, "--version")
-    found = evaluate(spec, home.monitor(spec.id), file, version, now=now, champion=champion, against=against)
+    found = evaluate(
+        spec, home.monitor(spec.id), file, version, now=now, champion=champion, against=against, training=training
+    )
     told = {"json": render.to_json, "junit": render.to_junit, "html": page.to_html, "markdown": render.to_markdown}
     _write(told.get(form, render.to_table)(found), out)
     context.exit(0 if found.verdict.may_promote else 1)

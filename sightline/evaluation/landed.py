@@ -17,6 +17,9 @@ from sightline.home import MonitorPaths
 from sightline.lake.intake.sources import UNFINISHED
 from sightline.results.append_only import STAMP, safe_name
 
+TRAINING = "training"
+"""Name of the file or folder with the rows that a candidate was trained on."""
+
 
 @dataclass(frozen=True)
 class Landed:
@@ -30,11 +33,14 @@ class Landed:
         Its file, or the folder where it holds several.
     mark : str
         Changes with the names, sizes and times of the files.
+    training : Path or None
+        What it was trained on: a file called ``training``, or a folder of that name.
     """
 
     version: str
     path: Path
     mark: str
+    training: Path | None = None
 
 
 def candidates(paths: MonitorPaths) -> tuple[list[Landed], dict[str, str]]:
@@ -53,7 +59,9 @@ def candidates(paths: MonitorPaths) -> tuple[list[Landed], dict[str, str]]:
             refused[folder.name] = "a candidate is a folder named after its version, with its file inside"
         elif flaw := flaw_of(folder.name):
             refused[folder.name] = f"this cannot name a version: {flaw}"
-        elif landed := _landed(folder):
+        elif isinstance(landed := _landed(folder), str):
+            refused[folder.name] = landed
+        elif landed is not None:
             found.append(landed)
     return found, refused
 
@@ -69,7 +77,8 @@ def candidate(paths: MonitorPaths, version: str) -> Landed:
     raise SightlineError(f"no file of the version {version!r} has landed", where=where, fix=f"there are: {names}")
 
 
-def _landed(folder: Path) -> Landed | None:
+def _landed(folder: Path) -> Landed | str | None:
+    """What a folder holds; a text says why it cannot be read, None that nothing is there yet."""
     files = sorted(
         file
         for file in folder.rglob("*")
@@ -79,7 +88,25 @@ def _landed(folder: Path) -> Landed | None:
         return None
     told = [(file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     mark = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-    return Landed(folder.name, files[0] if len(files) == 1 else folder, mark)
+    trained = [file for file in files if _is_training(folder, file)]
+    scored = [file for file in files if file not in trained]
+    if not scored:
+        return None
+    if not trained:
+        return Landed(folder.name, files[0] if len(files) == 1 else folder, mark)
+    tops = {file.relative_to(folder).parts[0] for file in scored}
+    if len(scored) > 1 and (len(tops) > 1 or (folder / next(iter(tops))).is_file()):
+        return f"several files lie beside {TRAINING!r}: put those of the evaluation set into a folder `evaluation`"
+    path = scored[0] if len(scored) == 1 else folder / tops.pop()
+    known = {file.relative_to(folder).parts[0] for file in trained}
+    if len(known) > 1:
+        return f"there are several training sets: {', '.join(sorted(known))}"
+    return Landed(folder.name, path, mark, folder / known.pop())
+
+
+def _is_training(folder: Path, file: Path) -> bool:
+    parts = file.relative_to(folder).parts
+    return parts[0] == TRAINING or (len(parts) == 1 and parts[0].partition(".")[0] == TRAINING)
 
 
 def publish(paths: MonitorPaths, version: str, text: str, now: datetime) -> Path:

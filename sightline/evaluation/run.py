@@ -29,6 +29,7 @@ from sightline.evaluation.rows import (
 )
 from sightline.evaluation.suite.build import suite_of
 from sightline.evaluation.suite.findings import Section, judged
+from sightline.evaluation.suite.training import read_training
 from sightline.home import MonitorPaths
 from sightline.results.learnt_delays import with_learnt_delays
 from sightline.spec import plan
@@ -91,6 +92,7 @@ def evaluate(
     now: datetime,
     champion: str | None = None,
     against: Path | None = None,
+    training: Path | None = None,
 ) -> Evaluation:
     """Judge a scored, labelled evaluation set of a candidate.
 
@@ -108,6 +110,8 @@ def evaluate(
         Model version in production to compare with.
     against : Path, optional
         Scored file of the champion instead.
+    training : Path, optional
+        What the candidate was trained on; it needs no score.
 
     Returns
     -------
@@ -144,7 +148,8 @@ def evaluate(
     if is_same:
         table = _without_difference(table, spec.quality.min_labels)
     table = _with_trivial(spec, table, compared.challenger)
-    sections = suite_of(spec, compared)
+    trained = read_training(spec, training) if training is not None else None
+    sections = suite_of(spec, compared, training=trained, has_ids=candidate.has_ids)
     verdict = judged(verdict_of(spec, table, primary), sections)
     same = ["both models say exactly the same of all of these rows"] if is_same else []
     notes = (*_of_candidate(candidate), *compared.notes, *same, *_left_out(spec))
