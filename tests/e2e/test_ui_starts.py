@@ -56,7 +56,7 @@ def running(home: Path) -> Iterator[int]:
     log = home / "ui.log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sightline.cli", "ui", "--port", str(port)],
+            [sys.executable, "-m", "sightline.cli", "ui", "--port", str(port), "--dashboard-port", "0"],
             cwd=home, env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         try:
@@ -85,6 +85,36 @@ def loaded(port: int) -> dict:
             pass
         assert time.monotonic() < deadline, "the UI did not come up"
         threading.Event().wait(0.5)
+
+
+def dashboard_answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+            return b"There is no monitor yet" in answer.read()
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def until(holds, what: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, what
+        threading.Event().wait(0.2)
+
+
+def test_the_dashboard_comes_and_goes_with_dagster(tmp_path):
+    port, own = free_port(), free_port()
+    environment = {**os.environ, "SIGHTLINE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "sightline.cli", "ui", "--port", str(port), "--dashboard-port", str(own)]
+    with (tmp_path / "ui.log").open("w") as out:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            until(lambda: dashboard_answers(own), "the dashboard did not come up")
+        finally:
+            process.terminate()
+            process.wait(60)
+    until(lambda: not dashboard_answers(own), "the dashboard outlives Dagster")
+    assert f"Dashboard: http://127.0.0.1:{own}/" in (tmp_path / "ui.log").read_text()
 
 
 def test_empty_folder(tmp_path):

@@ -101,7 +101,6 @@ def frame(**more: Any) -> Option:
     """What all charts share."""
     return {
         "animation": False,
-        "aria": {"enabled": True},
         "grid": {"left": 8, "right": 34, "top": 34, "bottom": 8, "containLabel": True},
         "textStyle": {"fontFamily": "inherit", "color": "$text"},
         "tooltip": {
