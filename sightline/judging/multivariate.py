@@ -78,7 +78,7 @@ def judge(work: Work) -> Judged:
     held = dict(work.con.sql(counts, params=[list(work.keys)]).fetchall())
     found = _Found([key for key in work.keys if held.get(key)])
     for key in found.keys:
-        _sum_window(work, reference, key, found)
+        _sum_window(work, reference, key, held[key], found)
     frames: list[pl.DataFrame] = [nothing.judgements]
     evidence: list[pl.DataFrame] = [nothing.evidence]
     for column, distances, usual in _distances(work, reference, found):
@@ -92,12 +92,12 @@ def judge(work: Work) -> Judged:
     return Judged(pl.concat(frames), pl.concat(evidence))
 
 
-def _sum_window(work: Work, reference: JointReference, key: str, found: _Found) -> None:
+def _sum_window(work: Work, reference: JointReference, key: str, n: int, found: _Found) -> None:
     own: dict[str, dict[str, FloatArray]] = {}
     if reference.joint is not None:
-        own[JOINT] = reference.joint.window(window_columns(work.con, key, reference.joint.columns))
+        own[JOINT] = reference.joint.window(window_columns(work.con, key, reference.joint.columns, n))
     for column, model in reference.embeddings.items():
-        vectors: Vectors = read_vectors(window_vectors(work.con, key, column), model.dimension)
+        vectors: Vectors = read_vectors(window_vectors(work.con, key, column, n), model.dimension)
         own[column] = model.window(vectors)
         found.dimensions[column, key] = vectors.dimensions
     write_window_sums(work.paths, key, reference.id, own)

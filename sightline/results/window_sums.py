@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from sightline.home import MonitorPaths
-from sightline.results.append_only import publish, safe_name
 
 FloatArray = NDArray[np.float64]
 SCHEMA = pl.Schema(
@@ -42,7 +43,11 @@ def write_window_sums(paths: MonitorPaths, key: str, model: str, found: Mapping[
         for column, sums in found.items()
         for name, array in sums.items()
     ]
-    publish(pl.DataFrame(rows, schema=SCHEMA, orient="row"), _file(paths, key))
+    file = _file(paths, key)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(beside)
+    beside.replace(file)  # not synced: after a power failure the window is summed again by materializing it
 
 
 def read_window_sums(
@@ -71,5 +76,5 @@ def read_window_sums(
     return found
 
 
-def _file(paths: MonitorPaths, key: str):
-    return paths.results / "multivariate" / f"window={safe_name(key)}.parquet"
+def _file(paths: MonitorPaths, key: str) -> Path:
+    return paths.results / "multivariate" / f"window={key}.parquet"

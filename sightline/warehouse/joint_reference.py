@@ -153,14 +153,15 @@ class _LakeRows:
         self.con = con
         counts = rows_by_window(con, spec.key(profile.start), spec.key(profile.end))
         self.keys = list(counts)[-MOST_WINDOWS:]
+        self.counts = counts
         if not self.keys:
             raise ValueError("reference: no rows in the lake any more: pass some")
 
     def columns(self, columns: Sequence[str]) -> list[dict[str, NDArray[np.float64]]]:
-        return [window_columns(self.con, key, columns) for key in self.keys]
+        return [window_columns(self.con, key, columns, self.counts[key]) for key in self.keys]
 
     def vectors(self, column: str) -> list[Vectors]:
-        samples = [window_vectors(self.con, key, column) for key in self.keys]
+        samples = [window_vectors(self.con, key, column, self.counts[key]) for key in self.keys]
         dimension = _dimension(pl.concat(samples))
         return [read_vectors(sample, dimension) for sample in samples]
 

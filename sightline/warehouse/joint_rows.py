@@ -23,7 +23,7 @@ MOST_VECTORS = 50_000
 
 
 def window_columns(
-    con: duckdb.DuckDBPyConnection, key: str, columns: Sequence[str], most: int = MOST_ROWS
+    con: duckdb.DuckDBPyConnection, key: str, columns: Sequence[str], n: int, most: int = MOST_ROWS
 ) -> dict[str, FloatArray]:
     """Numeric and boolean features of a sample of a window's rows.
 
@@ -35,6 +35,8 @@ def window_columns(
         Key of the window: only its files are read.
     columns : sequence of str
         Names of the features.
+    n : int
+        Rows of the window.
     most : int, default 5000
         Rows of the sample.
 
@@ -43,10 +45,12 @@ def window_columns(
     dict of str to ndarray, shape (n,)
         NaN: missing.
     """
-    return as_columns(_drawn(con, key, numbers(columns), most), columns)
+    return as_columns(_drawn(con, key, numbers(columns), n, most), columns)
 
 
-def window_vectors(con: duckdb.DuckDBPyConnection, key: str, column: str, most: int = MOST_VECTORS) -> pl.Series:
+def window_vectors(
+    con: duckdb.DuckDBPyConnection, key: str, column: str, n: int, most: int = MOST_VECTORS
+) -> pl.Series:
     """Vectors of a sample of a window's rows; null where there is none.
 
     Parameters
@@ -55,10 +59,12 @@ def window_vectors(con: duckdb.DuckDBPyConnection, key: str, column: str, most: 
         As of `window_columns`.
     column : str
         Name of the feature.
+    n : int
+        Rows of the window.
     most : int, default 50000
         Rows of the sample.
     """
-    return _drawn(con, key, f"{quote(f'f_{column}')} AS value", most)["value"]
+    return _drawn(con, key, f"{quote(f'f_{column}')} AS value", n, most)["value"]
 
 
 def numbers(columns: Sequence[str]) -> str:
@@ -79,9 +85,8 @@ def rows_by_window(con: duckdb.DuckDBPyConnection, first: str, end: str) -> dict
     return dict(con.sql(query, params=[first, end]).fetchall())
 
 
-def _drawn(con: duckdb.DuckDBPyConnection, key: str, items: str, most: int) -> pl.DataFrame:
+def _drawn(con: duckdb.DuckDBPyConnection, key: str, items: str, n: int, most: int) -> pl.DataFrame:
     here = f"window_key = {literal(key)}"
-    [(n,)] = con.sql(f"SELECT count(*) FROM raw.inferences WHERE {here}").fetchall()  # noqa: S608 (quoted)
     share = SPARE * most / max(n, 1)
     condition = "true" if share >= 1 else f"{ORDER} < {int(share * 2**64)}"
     return con.sql(
