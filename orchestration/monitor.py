@@ -87,7 +87,7 @@ class Monitor:
             mode="json",
             exclude={
                 "model": {"owner", "description"},
-                **dict.fromkeys(("alerts", "freshness", "evaluation", "importance", "upstream"), True),
+                **dict.fromkeys(("alerts", "freshness", "evaluation", "registry", "importance", "upstream"), True),
                 "retraining": True,
             },
         )

@@ -11,7 +11,7 @@ from orchestration import jobs
 from orchestration.assets import aggregates, alerts, evaluation, ingest, judgements, reference, retraining
 from orchestration.checks import asset_checks
 from orchestration.monitor import Monitor
-from orchestration.sensors import candidate_sensor, flow_sensors
+from orchestration.sensors import candidate_sensor, flow_sensors, registry_sensor
 from sightline.home import Home
 from sightline.spec import plan
 from sightline.spec.flows import FLOWS, flows_of, judges_of
@@ -43,6 +43,9 @@ def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Def
         assets.append(evaluation.build(monitor))
         own_jobs.append(jobs.evaluation(monitor))
         sensors.append(candidate_sensor.build(monitor, own_jobs[-1]))
+    if plan.has_registry(spec):
+        own_jobs.append(registry_sensor.job(monitor))
+        sensors.append(registry_sensor.build(monitor, own_jobs[-1]))
     if plan.is_retraining_advised(spec):
         assets.append(retraining.build(monitor))
     return dg.Definitions(assets=assets, asset_checks=asset_checks.build(monitor), jobs=own_jobs, sensors=sensors)

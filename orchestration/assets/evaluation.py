@@ -4,10 +4,13 @@ import dagster as dg
 
 from orchestration.monitor import Monitor
 from sightline.clock import utc_now
+from sightline.durable import replace_file
 from sightline.errors import SightlineError
-from sightline.evaluation.landed import candidate, publish
+from sightline.evaluation.landed import candidate, publish, publish_failure
+from sightline.evaluation.metric_checks import check_name, compared_metrics, metric_checks
+from sightline.evaluation.page import to_html
 from sightline.evaluation.render import WORDS, to_json, to_markdown
-from sightline.evaluation.run import evaluate
+from sightline.evaluation.run import Evaluation, evaluate
 from sightline.spec import names, plan
 
 ASSET, CHECK = "evaluation", "promote"
@@ -20,18 +23,21 @@ def versions(monitor: Monitor) -> dg.DynamicPartitionsDefinition:
 
 def build(monitor: Monitor) -> dg.AssetsDefinition:
     """The asset; its check blocks: what depends on the asset does not run for a version that may not be promoted."""
-    check = dg.AssetCheckSpec(
-        CHECK,
-        asset=monitor.key(ASSET),
-        blocking=True,
-        description="May this version take the champion's place? Fails where it is inferior, or cannot be told yet.",
-    )
+    checks = [
+        dg.AssetCheckSpec(
+            CHECK,
+            asset=monitor.key(ASSET),
+            blocking=True,
+            description="May this version take the champion's place? Fails where it is inferior or cannot be told yet.",
+        ),
+        *_metric_specs(monitor),
+    ]
 
     @dg.asset(
         **monitor.asset_args(ASSET, partitioned=False),
         partitions_def=versions(monitor),
         deps=[monitor.key("reference")],
-        check_specs=[check],
+        check_specs=checks,
         description=(
             f"{plan.assets(monitor.spec)[ASSET]} A folder `data/{monitor.id}/landing/candidates/<version>/` with a "
             "scored, labelled file makes a partition."
@@ -43,8 +49,10 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
             landed = candidate(monitor.paths, version)
             found = evaluate(monitor.spec, monitor.paths, landed.path, version, now=now, training=landed.training)
         except SightlineError as error:
+            publish_failure(monitor.paths, version, error, now)
             raise dg.Failure(description=str(error), allow_retries=False) from error
         file = publish(monitor.paths, version, to_json(found), now)
+        replace_file(file.with_suffix(".html"), to_html(found))
         verdict = found.verdict
         facts = {
             "outcome": verdict.outcome.replace("_", " "),
@@ -63,7 +71,37 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
         card = {
             "model card": dg.MetadataValue.md(to_markdown(found)),
             "kept in": str(file.relative_to(monitor.home.root)),
+            "page": str(file.with_suffix(".html").relative_to(monitor.home.root)),
         }
-        return dg.MaterializeResult(metadata={**facts, **card}, check_results=[result])
+        return dg.MaterializeResult(
+            metadata={**facts, **card}, check_results=[result, *_metric_results(monitor, found)]
+        )
 
     return evaluation
+
+
+def _metric_specs(monitor: Monitor) -> list[dg.AssetCheckSpec]:
+    """One per metric of which one way is better; only `promote` blocks."""
+    return [
+        dg.AssetCheckSpec(
+            check_name(metric),
+            asset=monitor.key(ASSET),
+            description=f"{metric.replace('_', ' ')} of the version evaluated last: fails where it is lost by more "
+            "than its margin (`quality.primary`, `evaluation.guardrails`), warns where another metric is worse.",
+            metadata={"metric": metric},
+        )
+        for metric in compared_metrics(monitor.spec)
+    ]
+
+
+def _metric_results(monitor: Monitor, found: Evaluation) -> list[dg.AssetCheckResult]:
+    return [
+        dg.AssetCheckResult(
+            check_name=check_name(check.metric),
+            passed=check.level == "ok",
+            severity=dg.AssetCheckSeverity.WARN if check.level == "warn" else dg.AssetCheckSeverity.ERROR,
+            description=check.text,
+            metadata=dict(check.facts),
+        )
+        for check in metric_checks(monitor.spec, found)
+    ]

@@ -23,8 +23,10 @@ CHOSEN = "chosen assets"
 """Stands for a flow: what somebody materialized by hand."""
 COVERS = {BACKFILL: (BACKFILL, IMMEDIATE.name, DELAYED.name, CHOSEN)}
 """Flow -> flows whose failed windows are well again where a run of it succeeded; others: itself."""
-UNTOLD = frozenset({"open_incidents", "hard_rules", "coverage", "row_guards", "promote"})
-"""Checks that sum up others, or that others tell of; and the verdict on a candidate: it is not in production."""
+UNTOLD = frozenset({"open_incidents", "hard_rules", "coverage", "row_guards"})
+"""Checks that sum up others, or that others tell of."""
+CANDIDATES = "evaluation"
+"""The asset whose checks are about candidates: what is not in production calls nobody."""
 OVERLAP = timedelta(seconds=60)
 """Runs that ended so long before the newest one seen are looked for again: another process may have been slower."""
 FIRST_LOOK = timedelta(days=1)
@@ -220,7 +222,7 @@ def seen_in(run: EndedRun) -> list[Seen]:
 
     A run that failed because a check that blocks broke a rule is told by that check alone. Cancelled runs say nothing.
     """
-    found = [_of_check(run, check) for check in run.checks if check.name not in UNTOLD]
+    found = [_of_check(run, check) for check in run.checks if check.name not in UNTOLD and check.asset != CANDIDATES]
     if run.status == DagsterRunStatus.SUCCESS.value:
         found += [
             Seen(f"{run.id}:{flow}", f"run:{flow}", "run", run.ended, is_failing=False, items=run.windows)

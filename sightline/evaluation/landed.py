@@ -116,10 +116,29 @@ def publish(paths: MonitorPaths, version: str, text: str, now: datetime) -> Path
     return file
 
 
+def publish_failure(paths: MonitorPaths, version: str, error: SightlineError, now: datetime) -> Path:
+    """Keep that a version could not be evaluated, and why."""
+    file = paths.results / "evaluations" / "failed" / f"{now.strftime(STAMP)}-{safe_name(version)}.json"
+    told = {"version": version, "outcome": "cannot_tell", "may_promote": False, "reason": str(error)}
+    replace_file(file, json.dumps(told, indent=1, ensure_ascii=False))
+    return file
+
+
+def failures(paths: MonitorPaths) -> list[Mapping[str, Any]]:
+    """Versions that could not be evaluated, oldest first: ``version, outcome, may_promote, reason, evaluated_at``."""
+    return _kept(paths, paths.results / "evaluations" / "failed")
+
+
 def evaluations(paths: MonitorPaths) -> list[Mapping[str, Any]]:
-    """All that were kept, oldest first, each with ``evaluated_at`` (ISO 8601, UTC)."""
+    """All that were kept, oldest first, each with ``evaluated_at`` (ISO 8601, UTC) and ``page`` (below the home)."""
+    return _kept(paths, paths.results / "evaluations")
+
+
+def _kept(paths: MonitorPaths, folder: Path) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
-    for file in sorted((paths.results / "evaluations").glob("*.json")):
+    for file in sorted(folder.glob("*.json")):
         at = datetime.strptime(file.name.partition("-")[0], STAMP)
-        found.append({**json.loads(file.read_text(encoding="utf-8")), "evaluated_at": f"{at.isoformat()}Z"})
+        told = {**json.loads(file.read_text(encoding="utf-8")), "evaluated_at": f"{at.isoformat()}Z"}
+        page = file.with_suffix(".html")
+        found.append(told | ({"page": page.relative_to(paths.home).as_posix()} if page.is_file() else {}))
     return found

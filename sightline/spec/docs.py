@@ -35,7 +35,7 @@ alerts: {budget: 1 per 90d, notify: [ops]}
 SECTIONS = (
     *("model", "columns", "labels", "reference", "sources", "drift", "quality", "metrics", "alerts", "freshness"),
     "evaluation",
-    *("fairness", "retraining"),
+    *("fairness", "retraining", "registry"),
 )
 
 INTRO = f"""\

@@ -45,6 +45,8 @@ BACKFILL = "backfill"
 """The job that runs all flows over a range of windows."""
 EVALUATION = "candidate"
 """The job that judges a candidate version."""
+REGISTRY_SYNC = "registry_sync"
+"""The job that fetches evaluation sets from a model registry and tells it the verdicts."""
 
 
 def flows_of(spec: MonitorSpec) -> tuple[str, ...]:

@@ -628,6 +628,43 @@ class Retraining(Part):
     max_fits: int = Field(default=48, ge=18, le=1000, description="Trainings in one backtest.")
 
 
+class RegistryLink(Part):
+    """A model registry whose new versions are evaluated (docs/registries.md)."""
+
+    kind: Literal["mlflow", "python"] = Field(
+        default="mlflow", description="`mlflow`: by its REST interface; `python`: a function of your own."
+    )
+    url: str | None = Field(default=None, description="`mlflow`: address of the tracking server, without secrets.")
+    model: str | None = Field(default=None, description="`mlflow`: name of the registered model; default: the id.")
+    artifact: str = Field(
+        default="evaluation",
+        min_length=1,
+        description="`mlflow`: folder or file among the artifacts of a version's run that holds its evaluation set.",
+    )
+    candidate_alias: str | None = Field(
+        default=None,
+        description=(
+            "Only versions that carry this alias are candidates. Default: the newest version at the first look, and "
+            "every later one."
+        ),
+    )
+    passed_alias: str | None = Field(
+        default=None,
+        description=(
+            "`mlflow`: alias that is set on a version that passes. Default: none is moved, since in most places an "
+            "alias such as `champion` is what serves."
+        ),
+    )
+    token_env: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="`mlflow`: environment variable with a token, or with `user:password`.",
+    )
+    python: str | None = Field(
+        default=None, description="`python`: `module:function`, called with the monitor's spec; returns a registry."
+    )
+
+
 class Freshness(Part):
     """Deadlines on the clock; defaults follow the schedule and the expected label delay."""
 
@@ -663,6 +700,9 @@ class MonitorSpec(Part):
     alerts: Alerts = Alerts()
     freshness: Freshness = Freshness()
     evaluation: Evaluation = Evaluation()
+    registry: RegistryLink | None = Field(
+        default=None, description="A model registry: its new versions are evaluated, and it is told the verdicts."
+    )
     retraining: Retraining | None = Field(
         default=None, description="With this section the monitor has an asset `retraining`, which runs on request."
     )

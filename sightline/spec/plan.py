@@ -18,6 +18,7 @@ from sightline.spec.flows import (
     ESTIMATES,
     EVALUATION,
     FLOWS,
+    REGISTRY_SYNC,
     flows_of,
     is_estimated,
     is_value_estimated,
@@ -326,12 +327,14 @@ def _intakes(spec: MonitorSpec) -> tuple[str, ...]:
 def jobs(spec: MonitorSpec) -> list[str]:
     """Names of the jobs: one per flow, one for both, and that of candidates."""
     evaluation = [EVALUATION] if is_evaluated(spec) else []
+    evaluation += [REGISTRY_SYNC] if has_registry(spec) else []
     return [names.job_name(spec, flow) for flow in (*flows_of(spec), BACKFILL, *evaluation)]
 
 
 def sensors(spec: MonitorSpec) -> list[str]:
     """Names of the sensors."""
     candidates = ["candidates"] if is_evaluated(spec) else []
+    candidates += ["registry"] if has_registry(spec) else []
     return [names.sensor_name(spec, what) for what in (*_intakes(spec), *candidates)]
 
 
@@ -343,6 +346,11 @@ def is_evaluated(spec: MonitorSpec) -> bool:
 def is_retraining_advised(spec: MonitorSpec) -> bool:
     """Whether the file asks for it, and quality can be judged."""
     return spec.retraining is not None and is_evaluated(spec)
+
+
+def has_registry(spec: MonitorSpec) -> bool:
+    """Whether new versions of a model registry are evaluated."""
+    return spec.registry is not None and is_evaluated(spec)
 
 
 def windows(spec: MonitorSpec, now: datetime | None = None) -> int:

@@ -68,6 +68,7 @@ def problems(spec: MonitorSpec) -> list[Problem]:
         _causes,
         _fairness,
         _retraining,
+        _registry,
     )
     return [problem for rule in rules for problem in rule(spec)]
 
@@ -593,3 +594,27 @@ def judged_columns(spec: MonitorSpec) -> list[str]:
     columns += ["@prediction"] if spec.columns.prediction else []
     columns += [f"@class_score:{name}" for name in spec.columns.class_scores]
     return columns + (["@label"] if spec.labels else [])
+
+
+def _registry(spec: MonitorSpec) -> Iterator[Problem]:
+    given = spec.registry
+    if given is None:
+        return
+    from sightline.spec.plan import is_evaluated
+
+    if not is_evaluated(spec):
+        what = "without a metric of quality no version can be judged"
+        yield Problem(("registry",), what, "declare `labels`, and a score or prediction; or remove `registry`")
+    if given.kind == "python" and (given.python is None or not _FUNCTION.fullmatch(given.python)):
+        yield Problem(("registry", "python"), f"{given.python!r} names no function", "write `module:function`")
+    if given.kind == "mlflow" and given.python is not None:
+        yield Problem(("registry", "python"), "`python` belongs to `kind: python`", "remove one of the two")
+    if given.kind == "mlflow" and not (given.url or "").startswith(("http://", "https://")):
+        fix = "write the address of the tracking server, such as http://127.0.0.1:5000"
+        yield Problem(("registry", "url"), f"{given.url!r} is no address", fix)
+    elif given.kind == "mlflow" and "@" in (given.url or ""):
+        fix = "name an environment variable: `token_env: MLFLOW_LOGIN`, holding user:password"
+        yield Problem(("registry", "url"), "a secret does not belong into this file", fix)
+    if given.passed_alias is not None and given.passed_alias == given.candidate_alias:
+        what = "`passed_alias` and `candidate_alias` are the same: whatever passes would be a candidate again"
+        yield Problem(("registry", "passed_alias"), what, "choose another alias")

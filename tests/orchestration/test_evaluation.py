@@ -66,17 +66,28 @@ def test_a_better_version_passes_and_a_worse_one_stops_what_hangs_on_it(workshop
         done, deployed = run_version(workshop, instance, "2.0")
         assert done.success
         assert deployed == ["2.0"]
-        [check] = done.get_asset_check_evaluations()
+        checks = {check.check_name: check for check in done.get_asset_check_evaluations()}
+        check = checks["promote"]
         assert check.passed
         assert "superior" in str(check.description)
+        assert {"evaluation__roc_auc", "evaluation__log_loss"} <= set(checks)
+        assert checks["evaluation__roc_auc"].passed
+        assert "champion" in str(checks["evaluation__roc_auc"].description)
         land(workshop, "2.1", -0.4)
         done, deployed = run_version(workshop, instance, "2.1")
         assert not done.success
         assert deployed == []
-        [check] = done.get_asset_check_evaluations()
+        checks = {check.check_name: check for check in done.get_asset_check_evaluations()}
+        check = checks["promote"]
         assert not check.passed
         assert "inferior" in str(check.description)
-    kept = evaluations(workshop.home.monitor("churn"))
+        primary, other = checks["evaluation__roc_auc"], checks["evaluation__log_loss"]
+        assert (primary.passed, primary.severity, primary.blocking) == (False, dg.AssetCheckSeverity.ERROR, False)
+        assert (other.passed, other.severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert "worse, but it decides nothing" in str(other.description)
+    paths = workshop.home.monitor("churn")
+    assert len(list((paths.results / "evaluations").glob("*.html"))) == 2
+    kept = evaluations(paths)
     assert [(each["version"], each["may_promote"]) for each in kept] == [("2.0", True), ("2.1", False)]
 
 

@@ -1,0 +1,1 @@
+"""Model registries: new versions are evaluated, and the verdict is written back."""
