@@ -16,6 +16,7 @@ from metrics_py.quality.metrics import quality_metric
 from sightline.evaluation import render
 from sightline.evaluation.forest import MARGINS_SHOWN, Forest, Row, forest
 from sightline.evaluation.run import Evaluation
+from sightline.evaluation.suite import words
 
 UNITS = {
     "proportion": "difference, the right is better",
@@ -90,6 +91,9 @@ def _sections(found: Evaluation) -> list[Section]:
                 Table("Segments", head, tuple(render.segment_row(row) for row in weakest)),
             )
         )
+    for title, rows, notes in words.markdown_lines(found.sections):
+        head, *body = rows or [words.HEADS]
+        sections.append(Section(title, " ".join(f"{note}." for note in notes), (), Table(title, head, tuple(body))))
     return sections
 
 

@@ -29,6 +29,7 @@ from sightline.evaluation.rows import (
 )
 from sightline.evaluation.suite.build import suite_of
 from sightline.evaluation.suite.findings import Section, judged
+from sightline.evaluation.suite.traffic import read_traffic
 from sightline.evaluation.suite.training import read_training
 from sightline.home import MonitorPaths
 from sightline.results.learnt_delays import with_learnt_delays
@@ -149,7 +150,7 @@ def evaluate(
         table = _without_difference(table, spec.quality.min_labels)
     table = _with_trivial(spec, table, compared.challenger)
     trained = read_training(spec, training) if training is not None else None
-    sections = suite_of(spec, compared, training=trained, has_ids=candidate.has_ids)
+    sections = suite_of(spec, compared, candidate, training=trained, traffic=read_traffic(spec, paths))
     verdict = judged(verdict_of(spec, table, primary), sections)
     same = ["both models say exactly the same of all of these rows"] if is_same else []
     notes = (*_of_candidate(candidate), *compared.notes, *same, *_left_out(spec))

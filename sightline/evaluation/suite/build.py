@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from sightline.evaluation.rows import Compared
+from sightline.evaluation.rows import Candidate, Compared
 from sightline.evaluation.suite.calibration import calibration
 from sightline.evaluation.suite.fairness import fairness
 from sightline.evaluation.suite.findings import Section
 from sightline.evaluation.suite.overlap import overlap
 from sightline.evaluation.suite.slices import weaknesses
+from sightline.evaluation.suite.traffic import Traffic, drift, latency
 from sightline.evaluation.suite.training import Training
 from sightline.spec.model import MonitorSpec
 
 
 def suite_of(
-    spec: MonitorSpec, compared: Compared, *, training: Training | None = None, has_ids: bool = True
+    spec: MonitorSpec,
+    compared: Compared,
+    candidate: Candidate,
+    *,
+    training: Training | None = None,
+    traffic: Traffic | None = None,
 ) -> tuple[Section, ...]:
     """Sections in the order in which they are shown.
 
@@ -22,10 +28,12 @@ def suite_of(
     spec : MonitorSpec
     compared : Compared
         Labelled rows of champion and challenger.
+    candidate : Candidate
+        All of its rows.
     training : Training, optional
         What the candidate was trained on.
-    has_ids : bool, default True
-        The candidate's rows carry prediction ids.
+    traffic : Traffic, optional
+        Production and reference to compare the rows with.
     """
     if spec.model.task == "ranking":
         return ()
@@ -33,6 +41,8 @@ def suite_of(
         fairness(spec, compared),
         weaknesses(spec, compared),
         calibration(spec, compared),
-        overlap(spec, compared, training, has_ids=has_ids),
+        overlap(spec, compared, training, has_ids=candidate.has_ids),
+        drift(spec, candidate, training, traffic) if traffic is not None else None,
+        latency(spec, candidate, traffic) if traffic is not None else None,
     )
     return tuple(section for section in found if section is not None)

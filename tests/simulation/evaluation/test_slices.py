@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 from scipy.special import expit, logit
 
-from sightline.evaluation.rows import Compared
+from sightline.evaluation.rows import Candidate, Compared
 from sightline.evaluation.suite.build import suite_of
+from sightline.evaluation.suite.findings import Section
 from sightline.spec.model import MonitorSpec
 from tests.support.measured import interval, record
 
@@ -56,13 +57,18 @@ def compared(rng: np.random.Generator, n: int, lost: float = 0.0) -> Compared:
     return Compared("paired", old, new, "the file")
 
 
+def sections(rows: Compared) -> tuple[Section, ...]:
+    candidate = Candidate(rows.challenger, 0, 0, 0, has_ids=False, has_entities=True)
+    return suite_of(SPEC, rows, candidate)
+
+
 @pytest.mark.parametrize("runs", [30, pytest.param(300, marks=pytest.mark.full)])
 def test_an_ordinary_candidate_is_seldom_warned_of(runs):
     """Each section by itself: slices are at 10 % by Benjamini-Hochberg, gaps at 5 % by Holm."""
     rng = np.random.default_rng(51)
     warned: dict[str, int] = {"slices": 0, "calibration": 0, "fairness": 0}
     for _ in range(runs):
-        for section in suite_of(SPEC, compared(rng, 4000)):
+        for section in sections(compared(rng, 4000)):
             if section.key in warned:
                 warned[section.key] += section.status in ("warn", "fail")
     rates = {name: count / runs for name, count in warned.items()}
@@ -77,7 +83,7 @@ def test_a_slice_in_which_the_candidate_loses_is_found(runs):
     rng = np.random.default_rng(52)
     found = 0
     for _ in range(runs):
-        [section] = [each for each in suite_of(SPEC, compared(rng, 4000, lost=1.5)) if each.key == "slices"]
+        [section] = [each for each in sections(compared(rng, 4000, lost=1.5)) if each.key == "slices"]
         told = [each.of for each in section.findings if each.status == "warn"]
         found += any("c = x" in each for each in told)
     promise = "a fifth of 4,000 rows in which the candidate's scores are blurred is named in at least 0.8"
