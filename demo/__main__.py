@@ -14,7 +14,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from demo import causes, deliveries, facts, late_labels, model, report
+from demo import causes, deliveries, facts, late_labels, model, report, retraining
 from demo.calendar import Calendar
 from demo.monitor_file import MONITOR_ID, write_monitor
 from demo.pipeline import orchestrate
@@ -67,6 +67,10 @@ def main(as_recorded: bool, log_only: bool) -> None:
     deliveries.finish(home, deliveries.Replayed(*logged, *landed, calendar.offset.days))
     if not log_only:
         _tell(console, home, calendar)
+        with _step(
+            console, "When to retrain: the estimator of the monitor's file, trained at past moments on its lake"
+        ):
+            retraining.print_advice(console, home, spec)
         late_labels.print_table(console, home, late, late_labels.compared(home, calendar, generated))
     report.print_next(console, calendar)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+from demo import retraining
 from demo.calendar import Calendar
 from demo.data import CATEGORICAL, FEATURES
 from sightline.durable import replace_file
@@ -76,6 +77,8 @@ def monitor_text(calendar: Calendar) -> str:
         _line("  holidays:", "days that neither alarm nor teach"),
         *(f"    - {day}" for day in _holidays(calendar)),
         *(_line(f"    - {day}", "the replay has ended: a planned pause") for day in calendar.pause),
+        "",
+        *retraining.section(calendar),
     ]
     return "\n".join(lines) + "\n"
 

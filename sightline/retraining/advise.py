@@ -291,8 +291,8 @@ def _gap_of_backtest(spec: MonitorSpec, run: Backtest) -> Gap | None:
     sign = -sign_of(spec, metric)
     low, high = sorted(sign * row[name] for name in ("ci_low", "ci_high"))
     first = run.plan.moments[-1]
-    seen = run.blocks.filter(way="usual")["n_rows"][-1]
-    source = f"a model trained on {first:%Y-%m-%d} on {seen:,} rows, on the same {len(new):,} rows after it"
+    saw = f"{run.n_freshest:,} rows" if run.n_freshest >= run.n_known else f"{run.n_freshest:,} of {run.n_known:,} rows"
+    source = f"a model trained on {first:%Y-%m-%d} on {saw}, on the same {len(new):,} rows after it"
     return Gap(sign * row["difference"], low, high, source)
 
 
@@ -329,6 +329,8 @@ def _notes(spec: MonitorSpec, run: Backtest) -> tuple[str, ...]:
             f"trainings saw {rules_of(spec).max_rows:,} rows at most (retraining.max_rows): a longer history then is "
             "an older one, not a larger one"
         )
+    if run.n_freshest < run.n_known:
+        told.append("the fresh model saw a sample: with all rows it may be better, and the gap larger")
     if run.history.is_sampled:
         told.append(f"{len(run.history.rows):,} of {run.history.n_rows:,} predictions were read, always the same ones")
     return tuple(told)

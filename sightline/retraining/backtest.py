@@ -68,7 +68,11 @@ class Backtest:
         ``moment, way, n_rows, loss``: each way of training on the block after its moment. Ways are ``usual``, shares
         of its rows (``0.25``) and other lengths (``half``, ``twice``, ``all``).
     freshest : DataFrame or None
-        Labelled rows of the newest block, scored by the newest training; None where there is none.
+        Labelled rows of the newest block, scored by a training at its beginning; None where there is none.
+    n_freshest : int
+        Rows which that training saw.
+    n_known : int
+        Labelled rows which one without any limit would have seen, about.
     history : History
     n_fits : int
     is_capped : bool
@@ -81,6 +85,8 @@ class Backtest:
     cells: pl.DataFrame
     blocks: pl.DataFrame
     freshest: pl.DataFrame | None
+    n_freshest: int
+    n_known: int
     history: History
     n_fits: int
     is_capped: bool
@@ -172,6 +178,7 @@ class _Run:
         self.skipped: list[str] = []
         self.n_fits, self.n_planned, self.is_capped = 0, FITS_PER_MOMENT * len(plan.moments), False
         self.freshest: pl.DataFrame | None = None
+        self.n_freshest = self.n_known = 0
 
     def done(self) -> Backtest:
         """Train and judge at every moment."""
@@ -190,6 +197,8 @@ class _Run:
             pl.DataFrame(self.cells, schema=schema, orient="row"),
             pl.DataFrame(self.blocks, schema=blocks, orient="row"),
             self.freshest,
+            self.n_freshest,
+            self.n_known,
             self.history,
             self.n_fits,
             self.is_capped,
@@ -214,7 +223,8 @@ class _Run:
             age = (plan.moments[0] + (int(str(window)) + 0.5) * plan.unit - moment) / WEEK
             self.cells.append((f"{moment:%Y-%m-%d %H:%M}", int(str(window)), age, self._loss(own)))
         block = self._block(after, moment)
-        self.freshest = self._block(scored, moment) if moment == plan.moments[-1] else None
+        if moment == plan.moments[-1]:
+            self._freshest(moment, usual, block, scored)
         thinned = self._sample(usual)
         for share in SHARES:
             self._way(moment, f"{share:g}", thinned.head(round(share * len(thinned))), block)
@@ -223,6 +233,17 @@ class _Run:
             if since < plan.start or (times is None and moment - since <= plan.length + plan.unit):
                 continue  # there is not as much history yet, or all is what is usual
             self._way(moment, name, everything.filter(pl.col("predicted_at") >= since), block)
+
+    def _freshest(self, moment: datetime, usual: pl.DataFrame, block: pl.DataFrame, scored: pl.DataFrame) -> None:
+        """The newest training, on ten times the rows where there are more: what a limit costs is no age."""
+        self.n_known = round(len(usual) * self.history.n_rows / len(self.history.rows))
+        self.n_freshest, self.freshest = min(len(usual), self.rules.max_rows), self._block(scored, moment)
+        if len(usual) > self.rules.max_rows and len(block):
+            rows = usual.sort("sample_order").head(EVALUATED_PER_FIT * self.rules.max_rows)
+            when = f"training of {moment:%Y-%m-%d} (fresh)"
+            trained = Trained(self.spec, self.make, rows.sort("predicted_at", "prediction_id"), when)
+            self.n_fits += 1
+            self.n_freshest, self.freshest = len(rows), trained.scored(block)
 
     def _block(self, rows: pl.DataFrame, moment: datetime) -> pl.DataFrame:
         return rows.filter(pl.col("predicted_at") < moment + self.plan.step)

@@ -29,7 +29,7 @@ def sections(found: Advice) -> list[tuple[str, list[str]]]:
         ("Cost and cadence", list(_cadence(found))),
         ("Now", list(_now(found))),
         ("What to learn from", [_comparison(found, each) for each in found.comparisons]),
-        ("What it rests on", [*_assumptions(found), *found.notes]),
+        ("What it rests on", [*_assumptions(found), *(f"{_first_upper(note)}." for note in found.notes)]),
     ]
     return [(head, lines) for head, lines in parts if lines]
 
@@ -96,9 +96,11 @@ def _now(found: Advice) -> Iterator[str]:
         yield f"In service: version {found.served.name}, {told}."
     g, s = found.gap, found.saving
     if g is not None:
+        side, turn = ("worse", 1) if g.value > 0 else ("better", -1)
+        low, high = sorted((turn * g.ci_low, turn * g.ci_high))
         yield (
-            f"It is {'worse' if g.value > 0 else 'better'} by {number(abs(g.value), 3)} in {found.metric} than a fresh "
-            f"model (95 %: {_signed(g.ci_low)} to {_signed(g.ci_high)} worse), by {g.source}."
+            f"It is {side} by {number(abs(g.value), 3)} in {found.metric} (95 %: {_signed(low)} to {_signed(high)}) "
+            f"than a fresh one; measured by {g.source}."
         )
     if s is not None and found.horizon is not None:
         gain = f"{'gains' if s.value >= 0 else 'loses'} {_amount(found, abs(s.value))}"
@@ -115,10 +117,11 @@ def _now(found: Advice) -> Iterator[str]:
 
 def _comparison(found: Advice, each: Comparison) -> str:
     e = each.found
-    second = each.second[0].upper() + each.second[1:]
+    second = _first_upper(each.second)
     if e.value is None or e.ci_low is None or e.ci_high is None:
         return f"{second} against {each.first}: cannot say, {e.reason}."
-    told = f"{number(abs(e.value), 3)} (95 %: {_signed(-e.ci_high)} to {_signed(-e.ci_low)} better, {e.n} blocks)"
+    size = number(abs(e.value), 3) if e.ci_high < 0 or e.ci_low > 0 else _signed(-e.value)
+    told = f"{size} (95 %: {_signed(-e.ci_high)} to {_signed(-e.ci_low)} for the better, {e.n} blocks)"
     change = "better" if e.ci_high < 0 else "worse" if e.ci_low > 0 else "open"
     verb = {"better": "gains", "worse": "loses", "open": "does not measurably change:"}[change]
     if each.kind == "rows":
@@ -150,6 +153,10 @@ def _assumptions(found: Advice) -> Iterator[str]:
             yield "The model in service may differ from the estimator in more than its age, and so in the gap."
     if found.cadence is not None:
         yield "The decay goes on as it was, retraining starts it anew, and a point is worth the same every week."
+
+
+def _first_upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _worse(found: Advice) -> str:
