@@ -30,8 +30,9 @@ from metrics_py.comparison.reading import (
     reading_of,
     weeks_are_whole,
 )
-from metrics_py.comparison.result import SCHEMA, Comparison, adjusted_p_values
+from metrics_py.comparison.result import BINS, SCHEMA, Comparison, adjusted_p_values
 from metrics_py.comparison.tables import Table, read_table
+from metrics_py.comparison.texts import chosen_descriptors, described, text_columns, words_that_moved
 from metrics_py.drift.methods import DEFAULT_METHODS, PSI_TOLERANCE, DriftMethod, MethodFailed, drift_method
 from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
@@ -56,6 +57,8 @@ def compare(
     kinds: Mapping[str, str] | None = None,
     bins: int = 32,
     min_rows: int = 30,
+    descriptors: Sequence[str] | None = None,
+    words: bool = True,
 ) -> Comparison:
     """Compare two tables column by column.
 
@@ -84,6 +87,12 @@ def compare(
         Most bins of a numeric column.
     min_rows : int, default 30
         Fewer values on either side: insufficient_data.
+    descriptors : sequence of str, optional
+        Descriptors of text columns, each compared as a column ``<column>.<descriptor>``
+        (`metrics_py.text.descriptors.DESCRIPTORS`); default: words, word_length, letter_share, digit_share, script. The
+        text column itself is compared by its length.
+    words : bool, default True
+        Look for the words of text columns that became more or less frequent.
 
     Returns
     -------
@@ -124,19 +133,35 @@ def compare(
     """
     old = read_table(reference, "reference", kinds=kinds)
     new = read_table(current, "current", like=old.frame, kinds=kinds)
+    given = {name: reading_of(kind) for name, kind in (kinds or {}).items()}
+    texts = [name for name in text_columns(old, new, given) if name not in (by, entity)]
+    old, new = described(old, new, texts, chosen_descriptors(_listed(descriptors)))
     chosen = [drift_method(name) for name in _listed(metrics) or DEFAULT_METHODS]
     tolerances = _tolerances(chosen, tolerance)
     left_out = {name for name in (by, entity) if name}
     names = _columns(old, new, _listed(columns), left_out)
-    given = {name: reading_of(kind) for name, kind in (kinds or {}).items()}
     for name in given:
         require_column(name, [*old.frame.columns, *old.unreadable], "kinds")
     labels, sides = make_sides(old, new, by, entity)
     rows: list[Row] = []
+    counted: list[pl.DataFrame] = []
     for name in names:
-        rows += _judge_column(name, sides, labels, chosen, tolerances, given.get(name), bins, min_rows)
+        found, pair = _judge_column(name, sides, labels, chosen, tolerances, given.get(name), bins, min_rows)
+        rows += found
+        counted += [] if pair is None else [_bins(name, pair, sides)]
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    return Comparison(adjusted_p_values(frame), old.frame.height, new.frame.height)
+    moved = words_that_moved(old, new, [name for name in texts if words and name in names], entity)
+    heights = old.frame.height, new.frame.height
+    return Comparison(adjusted_p_values(frame), *heights, moved, pl.concat([pl.DataFrame(schema=BINS), *counted]))
+
+
+def _bins(name: str, pair: ColumnPair, sides: tuple[Side, Side]) -> pl.DataFrame:
+    """Rows of both sides per bin, all groups together, in the order of the profile."""
+    profile = pair.profile
+    both = zip((pair.reference, pair.current), sides, strict=True)
+    reference, current = (counts[0] if side.groups is None else counts.sum(axis=0) for counts, side in both)
+    found: dict[str, Any] = {"column": name, "bin_kind": list(profile.bin_kind), "label": list(profile.label)}
+    return pl.DataFrame(found | {"n_reference": reference, "n_current": current}, schema=BINS)
 
 
 def _listed(names: Sequence[str] | None) -> list[str] | None:
@@ -184,8 +209,8 @@ def _judge_column(
     given: Reading | None,
     bins: int,
     min_rows: int,
-) -> list[Row]:
-    """Result rows of one column; what cannot be judged is one row with the reason."""
+) -> tuple[list[Row], ColumnPair | None]:
+    """Result rows of one column and its counts; what cannot be judged is one row with the reason."""
     base: Row = {"column": name}
     try:
         reading = _reading(name, sides[0].table, sides[1].table, given)
@@ -198,7 +223,7 @@ def _judge_column(
     except _Unjudged as unjudged:
         rows = {"n_reference": sides[0].table.frame.height, "n_current": sides[1].table.frame.height}
         named = {"segment": "all", "metric": chosen[0].name, "state": unjudged.state, "reason": unjudged.reason}
-        return [base | rows | named]
+        return [base | rows | named], None
     note = "; ".join(filter(None, ("" if given else _note(name, sides[0].table), _merged(name, reading, sides))))
     withheld = _withheld(reading, *(side.table.frame[name] for side in sides), is_given=given is not None)
     words = [_words(pair, t, reading, rates_only=withheld is not None) for t in range(len(labels))]
@@ -219,7 +244,9 @@ def _judge_column(
             if independent and not row["reason"]:
                 row["reason"] = "rows are taken as independent: this metric does not use the entity"
             found.append(base | {"metric": metric.name, "segment": labels[t], "direction": words[t]} | row)
-    return [row | {"reason": "; ".join(filter(None, (row["reason"], note)))} for row in found] if note else found
+    if note:
+        found = [row | {"reason": "; ".join(filter(None, (row["reason"], note)))} for row in found]
+    return found, pair
 
 
 def _note(name: str, old: Table) -> str:

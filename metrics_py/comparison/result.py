@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,15 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+BINS = pl.Schema(
+    {
+        "column": pl.String,
+        "bin_kind": pl.String,
+        "label": pl.String,
+        "n_reference": pl.Int64,
+        "n_current": pl.Int64,
+    }
+)
 SCHEMA = pl.Schema(
     {
         "segment": pl.String,
@@ -33,6 +42,9 @@ SCHEMA = pl.Schema(
         "reason": pl.String,
     }
 )
+MOST_WORDS = 20
+"""Words of a column that a table shows."""
+
 _RANK = {"drift": 0, "unclear": 1, "insufficient_data": 2, None: 3, "stable": 4}
 
 
@@ -51,11 +63,22 @@ class Comparison:
         (what changed, in words), ``reason``.
     n_reference, n_current : int
         Rows of the tables.
+    words : polars.DataFrame
+        Words of text columns that stand in more or fewer texts than in the reference, the largest change first:
+        ``column``, ``word``, ``n_reference``, ``n_current`` (texts, with `entity` authors), ``share_reference``,
+        ``share_current``, ``difference``, ``ci_low``, ``ci_high``, ``z``, ``p_value``, ``q_value``, ``example``. Of
+        those told a tenth at most is expected to be false (Benjamini-Hochberg, each column by itself). Empty where none
+        moved; they decide no state.
+    bins : polars.DataFrame
+        Rows of both tables per bin of the reference, all segments together: ``column``, ``bin_kind``, ``label``,
+        ``n_reference``, ``n_current``; what pictures are drawn from. Columns that cannot be read have none.
     """
 
     frame: pl.DataFrame
     n_reference: int
     n_current: int
+    words: pl.DataFrame = field(default_factory=pl.DataFrame)
+    bins: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @property
     def drifted(self) -> list[str]:
@@ -91,9 +114,13 @@ class Comparison:
         Returns
         -------
         str
-            null where a number is undefined.
+            null where a number is undefined. Rows of a text column hold its ``words`` that moved, if there are any.
         """
-        return json.dumps(self.to_dicts(), indent=indent, ensure_ascii=False, allow_nan=False)
+        rows = self.to_dicts()
+        for column in self.words["column"].unique() if self.words.width else ():
+            moved = self.words.filter(pl.col("column") == column).drop("column").to_dicts()
+            rows = [row | {"words": moved} if row["column"] == column else row for row in rows]
+        return json.dumps(rows, indent=indent, ensure_ascii=False, allow_nan=False)
 
     def to_text(self, *, max_rows: int | None = 40, width: int | None = None) -> str:
         """A table for people: what drifted first, then what is not known, then the rest.
@@ -110,7 +137,7 @@ class Comparison:
         str
             A line that sums up, and the table.
         """
-        return "\n".join([self._summary(), *_lines(self.frame, max_rows, width)])
+        return "\n".join([self._summary(), *_lines(self.frame, max_rows, width), *_word_lines(self.words, max_rows)])
 
     def _summary(self) -> str:
         judged = self.frame.filter(pl.col("state").is_not_null())
@@ -235,6 +262,24 @@ def _lines(frame: pl.DataFrame, max_rows: int | None, width: int | None) -> list
         rest = len(left_out) - n_stable
         told = " and ".join(f"{n} more {name}" for n, name in ((rest, "rows"), (n_stable, "stable rows")) if n)
         lines.append(f"... and {told}")
+    return lines
+
+
+def _word_lines(words: pl.DataFrame, max_rows: int | None) -> list[str]:
+    """The words that moved, a table for each text column."""
+    lines: list[str] = []
+    for column in words["column"].unique(maintain_order=True) if words.width else ():
+        found = words.filter(pl.col("column") == column)
+        shown = found if max_rows is None else found.head(MOST_WORDS)
+        table = [["word", "texts", "difference [95 % interval]", "example"]]
+        for row in shown.iter_rows(named=True):
+            texts = f"{row['share_reference']:.2%} -> {row['share_current']:.2%}"
+            interval = f"{row['difference']:+.2%} [{row['ci_low']:+.2%}, {row['ci_high']:+.2%}]"
+            table.append([row["word"], texts, interval, row["example"] or ""])
+        more = f", the first {len(shown)}" if len(shown) < len(found) else ""
+        moved = f"{len(found)} word{'s' * (len(found) != 1)}"
+        lines += ["", f"{column}: {moved} in more or fewer texts than before (one in ten may be chance){more}"]
+        lines += _aligned(table, None)
     return lines
 
 

@@ -307,7 +307,7 @@ class _Measured:
 
     def _distance(self, metric: str, column: str) -> Estimate:
         if (metric, column) not in self._drift:
-            result = compare(self.reference.frame, self.current.frame, metrics=[metric], columns=[column])
+            result = compare(self.reference.frame, self.current.frame, metrics=[metric], columns=[column], words=False)
             row = result.to_dicts()[0]
             is_effect = row["ci_low"] is not None or registry.get(metric, "drift").returns == "test"
             shown = row["effect"] if is_effect else row["value"]

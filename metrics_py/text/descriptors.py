@@ -124,7 +124,12 @@ def is_json(text: str) -> bool:
     Parameters
     ----------
     text : str
-        Up to `MAX_CHARACTERS` are read: a longer text is none.
+        Of any length.
+
+    Returns
+    -------
+    bool
+        False also where it is nested too deeply to be read.
 
     Examples
     --------
@@ -234,6 +239,16 @@ class OwnDescriptor:
 def word_pattern(words: Sequence[str]) -> str:
     r"""Regular expression that finds any of some words or phrases as a whole, whatever its case.
 
+    Parameters
+    ----------
+    words : sequence of str
+        Blanks in a phrase stand for any white space.
+
+    Returns
+    -------
+    str
+        In the syntax of Rust.
+
     Examples
     --------
     >>> word_pattern(["refund", "money back"])
@@ -309,7 +324,18 @@ def _own(descriptor: OwnDescriptor, reader: Reader, failed: dict[str, str] | Non
 
 
 def kinds_of(descriptors: Sequence[str | OwnDescriptor]) -> Mapping[str, DescriptorKind]:
-    """Kind of the values of each descriptor, by its name."""
+    """Kind of the values of each descriptor.
+
+    Parameters
+    ----------
+    descriptors : sequence of str or OwnDescriptor
+        As `describe` takes them.
+
+    Returns
+    -------
+    mapping of str to str
+        By name.
+    """
     return {
         (each if isinstance(each, str) else each.name): (DESCRIPTORS[each].kind if isinstance(each, str) else each.kind)
         for each in descriptors

@@ -42,6 +42,11 @@ def is_card_number(text: str) -> bool:
     text : str
         Digits, with blanks or hyphens between them.
 
+    Returns
+    -------
+    bool
+        Not of one digit alone, repeated.
+
     Examples
     --------
     >>> is_card_number("4111 1111 1111 1111"), is_card_number("4111 1111 1111 1112")
@@ -62,6 +67,11 @@ def is_iban(text: str) -> bool:
     text : str
         Letters in upper case and digits; blanks are left out.
 
+    Returns
+    -------
+    bool
+        What follows the number does not matter.
+
     Examples
     --------
     >>> is_iban("DE89 3704 0044 0532 0130 00"), is_iban("DE89 3704 0044 0532 0130 01")
@@ -77,6 +87,16 @@ def is_iban(text: str) -> bool:
 
 def is_ip_address(text: str) -> bool:
     """Whether a text is an address of IPv4 (four numbers up to 255) or IPv6.
+
+    Parameters
+    ----------
+    text : str
+        An IPv4 address may have dots around it.
+
+    Returns
+    -------
+    bool
+        The address of nothing (``::``) is none.
 
     Examples
     --------
@@ -97,6 +117,11 @@ def is_phone_number(text: str) -> bool:
     ----------
     text : str
         Begins with ``+`` or ``00``.
+
+    Returns
+    -------
+    bool
+        By the numbering plan of the country.
 
     Raises
     ------
@@ -123,6 +148,7 @@ def holds(texts: pl.Series, pattern: str, check: Callable[[str], bool]) -> pl.Se
     Parameters
     ----------
     texts : polars.Series of String
+        Any.
     pattern : str
         Regular expression of Rust, matched in linear time.
     check : callable
@@ -141,37 +167,114 @@ def holds(texts: pl.Series, pattern: str, check: Callable[[str], bool]) -> pl.Se
 
 
 def emails(texts: pl.Series) -> pl.Series:
-    """Which texts hold an e-mail address."""
+    """Which texts hold an e-mail address.
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Any.
+
+    Returns
+    -------
+    polars.Series of Boolean
+        Null where the text is.
+    """
     return texts.str.contains(EMAIL)
 
 
 def urls(texts: pl.Series) -> pl.Series:
-    """Which texts hold an address of the web (``https://``, ``http://``, ``ftp://``, ``www.``)."""
+    """Which texts hold an address of the web (``https://``, ``http://``, ``ftp://``, ``www.``).
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Any.
+
+    Returns
+    -------
+    polars.Series of Boolean
+        Null where the text is.
+    """
     return texts.str.contains(URL)
 
 
 def card_numbers(texts: pl.Series) -> pl.Series:
-    """Which texts hold the number of a payment card (`is_card_number`)."""
+    """Which texts hold the number of a payment card (`is_card_number`).
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Any.
+
+    Returns
+    -------
+    polars.Series of Boolean
+        Null where the text is.
+    """
     return holds(texts, DIGITS, is_card_number)
 
 
 def ibans(texts: pl.Series) -> pl.Series:
-    """Which texts hold an international bank account number (`is_iban`)."""
+    """Which texts hold an international bank account number (`is_iban`).
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Any.
+
+    Returns
+    -------
+    polars.Series of Boolean
+        Null where the text is.
+    """
     return holds(texts, IBAN, is_iban)
 
 
 def ip_addresses(texts: pl.Series) -> pl.Series:
-    """Which texts hold an address of IPv4 or IPv6 (`is_ip_address`)."""
+    """Which texts hold an address of IPv4 or IPv6 (`is_ip_address`).
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Any.
+
+    Returns
+    -------
+    polars.Series of Boolean
+        Null where the text is.
+    """
     return holds(texts, IP_V4, is_ip_address) | holds(texts, IP_V6, is_ip_address)
 
 
 def phone_numbers(texts: pl.Series) -> pl.Series:
-    """Which texts hold a telephone number with its country code (`is_phone_number`)."""
+    """Which texts hold a telephone number with its country code (`is_phone_number`).
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Any.
+
+    Returns
+    -------
+    polars.Series of Boolean
+        Null where the text is.
+    """
     return holds(texts, PHONE, is_phone_number)
 
 
 def personal(texts: pl.Series) -> pl.Series:
-    """Which texts hold any of them: e-mail address, card number, IBAN, IP address, telephone number."""
+    """Which texts hold any of them: e-mail address, card number, IBAN, IP address, telephone number.
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Any.
+
+    Returns
+    -------
+    polars.Series of Boolean
+        Null where the text is.
+    """
     found = emails(texts)
     for kind in (card_numbers, ibans, ip_addresses, phone_numbers):
         found |= kind(texts)

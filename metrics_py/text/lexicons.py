@@ -46,6 +46,11 @@ def languages(texts: pl.Series) -> pl.Series:
     texts : polars.Series of String
         Without nulls; the first `LANGUAGE_CHARACTERS` count.
 
+    Returns
+    -------
+    polars.Series of String
+        Codes of ISO 639.
+
     Raises
     ------
     ModuleNotFoundError
@@ -76,6 +81,11 @@ def sentiments(texts: pl.Series) -> pl.Series:
     texts : polars.Series of String
         Without nulls; the first `LEXICON_CHARACTERS` count.
 
+    Returns
+    -------
+    polars.Series of Float64
+        VADER's compound score.
+
     Raises
     ------
     ModuleNotFoundError
@@ -96,6 +106,16 @@ def _hyphenator() -> Any:
 @lru_cache(maxsize=200_000)
 def syllables(word: str) -> int:
     """Syllables of an English word, at least one, by the places where it may be hyphenated.
+
+    Parameters
+    ----------
+    word : str
+        In lower case; the first 60 characters count.
+
+    Returns
+    -------
+    int
+        1 or more.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 
 import click
 
@@ -32,7 +33,15 @@ def split_names(values: tuple[str, ...]) -> list[str] | None:
 @click.option(
     "--kind", "kinds", multiple=True, metavar="COLUMN=KIND", help="Read a column as numeric, categorical, ... (repeat)."
 )
+@click.option(
+    "--descriptor",
+    "descriptors",
+    multiple=True,
+    metavar="NAME",
+    help="Describe text columns by this (repeat), e.g. language; default: words, word_length, letter_share, ...",
+)
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--html", metavar="FILE", help="Write a page with a picture per column to this file, too.")
 @click.option(
     "--all", "everything", is_flag=True, help="Table: all rows; default: the first 40, one per stable column."
 )
@@ -47,17 +56,23 @@ def command(
     entity: str | None,
     tolerance: float,
     kinds: tuple[str, ...],
+    descriptors: tuple[str, ...],
     shape: str,
+    html: str | None,
     everything: bool,
 ) -> None:
     """Compare CURRENT with REFERENCE column by column.
 
     Both are Parquet, CSV, TSV or NDJSON files, or globs or folders of them; .csv.gz too.
 
+    Columns of texts are compared by length and by their descriptors (docs/text.md), and the words that became more or
+    less frequent are listed.
+
     Bins are frozen from the reference, every effect has a 95 % interval, and each verdict is drift, stable or unclear
     (too few rows to tell). Exit code: 0 no drift, 1 drift found, 2 a mistake in the call.
     """
     from metrics_py import compare
+    from sightline.reports.comparison import comparison_html
 
     try:
         result = compare(
@@ -69,15 +84,27 @@ def command(
             entity=entity,
             tolerance=tolerance,
             kinds=dict(_kind(text) for text in kinds),
+            descriptors=split_names(descriptors),
         )
     except (TypeError, ValueError) as error:
         raise SightlineError(str(error)) from error
+    if html is not None:
+        _write_html(html, comparison_html(result, reference, current, entity))
     if shape == "json":
         click.echo(result.to_json(indent=1))
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         click.echo(result.to_text(max_rows=None if everything else 40, width=width))
     context.exit(1 if result.drifted else 0)
+
+
+def _write_html(file: str, text: str) -> None:
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        fix = "name a file in a folder that exists and may be written"
+        raise SightlineError(f"the page cannot be written: {error.strerror}", where=file, fix=fix) from error
+    click.echo(f"wrote {file}", err=True)
 
 
 def _kind(text: str) -> tuple[str, str]:
