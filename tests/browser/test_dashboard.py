@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 import httpx
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from metrics_py import compare
 from sightline.dashboard.app import PAGES
+from sightline.reports.comparison import comparison_html
 from tests.support.browser import open_page
 from tests.support.dashboard import served
 from tests.support.published import HOSTILE, World, make_published
@@ -126,3 +129,20 @@ def test_a_person_follows_an_alert_to_its_end_by_keyboard(watched, client, world
     page.locator(".timeline", has_text="the feed was moved").wait_for()
     assert "eve" in page.locator(".timeline li").last.inner_text()
     assert watched.complaints == []
+
+
+def test_a_comparison_is_drawn_from_its_file_alone(watched, tmp_path):
+    rng = np.random.default_rng(77)
+    old = {f"x{k}": rng.normal(0, 1, 1500) for k in range(15)}
+    new = {name: values + (name == "x3") for name, values in old.items()}
+    file = tmp_path / "report.html"
+    file.write_text(comparison_html(compare(old, new)), encoding="utf-8")
+    page = watched.page
+    page.goto(file.as_uri())
+    page.locator("[data-drawn=yes]").first.wait_for()
+    assert page.locator("h1").inner_text() == "1 of 15 columns drifted"
+    assert page.locator("[data-drawn=yes]").count() == 1
+    page.get_by_text("14 columns without drift").click()
+    page.locator("[data-chart]").last.scroll_into_view_if_needed()
+    page.locator("[data-chart]").last.locator("svg").wait_for()
+    assert [c for c in watched.complaints if not c.startswith("asked file:")] == []

@@ -33,28 +33,56 @@ def distribution_chart(name: str, title: str, profile: ColumnProfile, counts: ND
     before, now = shares(profile.n_reference), shares(counts)
     ids = _shown_bins(profile, before, now)
     labels = [bin_words(profile, i) for i in ids]
+    totals = [profile.n_rows, int(counts.sum())]
+    return bars_chart(name, title, labels, (before[ids], now[ids]), ("reference", "shown windows"), totals)
+
+
+def bars_chart(
+    name: str,
+    title: str,
+    labels: Sequence[str],
+    both: tuple[NDArray[np.float64], NDArray[np.float64]],
+    sides: tuple[str, str],
+    totals: Sequence[int],
+) -> Chart:
+    """Two shares per bin beside each other.
+
+    Parameters
+    ----------
+    name, title : str
+        Of the chart.
+    labels : sequence of str
+        Of the bins.
+    both : pair of ndarray, shape (K,)
+        Shares of all rows, the reference first.
+    sides : pair of str
+        What the two are called.
+    totals : sequence of int
+        Rows of the two.
+
+    Returns
+    -------
+    Chart
+    """
+    before, now = both
     option: Option = frame(
         xAxis={
             "type": "category",
-            "data": labels,
+            "data": list(labels),
             "axisLabel": {"color": "$muted", "hideOverlap": True, "width": 90, "overflow": "truncate"},
             "axisLine": {"lineStyle": {"color": "$line"}},
         },
         yAxis=value_axis(scale=False),
-        series=[
-            _bars("reference", [100 * before[i] for i in ids], "$muted"),
-            _bars("shown windows", [100 * now[i] for i in ids], "$accent"),
-        ],
+        series=[_bars(sides[0], 100 * before, "$muted"), _bars(sides[1], 100 * now, "$accent")],
     )
-    named = list(zip(ids, labels, strict=True))
-    rows = [[words, _percent(before[i]), _percent(now[i]), _points(now[i] - before[i])] for i, words in named]
-    n = int(counts.sum())
-    far = max(ids, key=lambda i: abs(now[i] - before[i])) if ids and n else None
-    summary = f"{title}: {n:,} rows in the shown windows, {profile.n_rows:,} in the reference."
-    if far is not None:
+    named = list(enumerate(labels))
+    rows = [[words, _percent(before[k]), _percent(now[k]), _points(now[k] - before[k])] for k, words in named]
+    summary = f"{title}: {totals[1]:,} rows in {sides[1]}, {totals[0]:,} in {sides[0]}."
+    if labels and totals[1]:
+        far = int(np.argmax(np.abs(now - before)))
         change = f"{_percent(before[far])} then, {_percent(now[far])} now"
-        summary += f" The largest change is at {bin_words(profile, far)}: {change}."
-    return Chart(name, title, summary, option, ["value", "reference", "shown windows", "change"], rows, 280)
+        summary += f" The largest change is at {labels[far]}: {change}."
+    return Chart(name, title, summary, option, ["value", *sides, "change"], rows, 280)
 
 
 def shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -63,7 +91,7 @@ def shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return counts / total if total else np.zeros(len(counts))
 
 
-def _bars(name: str, values: Sequence[float], colour: str) -> Option:
+def _bars(name: str, values: NDArray[np.float64], colour: str) -> Option:
     return {
         "name": name,
         "type": "bar",

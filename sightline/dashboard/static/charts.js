@@ -14,21 +14,27 @@
     return value;
   }
 
-  function draw() {
+  function draw(place) {
     const style = getComputedStyle(document.documentElement);
-    for (const place of document.querySelectorAll("[data-chart]")) {
-      const source = document.getElementById("option-" + place.dataset.chart);
-      const option = coloured(JSON.parse(source.textContent), style);
-      option.textStyle.fontFamily = getComputedStyle(document.body).fontFamily;
-      const chart = drawn.get(place) || echarts.init(place, null, { renderer: "svg" });
-      drawn.set(place, chart);
-      chart.setOption(option, true);
-      place.dataset.drawn = "yes";
-    }
+    const source = document.getElementById("option-" + place.dataset.chart);
+    const option = coloured(JSON.parse(source.textContent), style);
+    option.textStyle.fontFamily = getComputedStyle(document.body).fontFamily;
+    const chart = drawn.get(place) || echarts.init(place, null, { renderer: "svg" });
+    drawn.set(place, chart);
+    chart.setOption(option, true);
+    place.dataset.drawn = "yes";
   }
 
-  draw();
-  document.addEventListener("themechange", draw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  // A report may hold hundreds: each is drawn when it is about to be seen, or printed.
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
+  }, { rootMargin: "600px" });
+  const places = document.querySelectorAll("[data-chart]");
+  for (const place of places) if (places.length > 12) seen.observe(place); else draw(place);
+
+  function again() { for (const place of drawn.keys()) draw(place); }
+  document.addEventListener("themechange", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  addEventListener("beforeprint", () => { for (const place of places) draw(place); });
   new ResizeObserver(() => { for (const chart of drawn.values()) chart.resize(); }).observe(document.body);
 })();
