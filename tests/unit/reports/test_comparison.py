@@ -47,7 +47,7 @@ def test_bins_hold_every_row_of_both_tables_with_groups():
 
 def test_what_moved_comes_first_and_in_words(found):
     text = comparison_html(found)
-    assert "1 of 3 columns drifted" in text and "age: higher by 0.6" in text
+    assert "1 of 3 columns drifted" in text and re.search(r"age: higher by 0\.[56]\d sd", text)
     assert re.findall(r'<h2>(\w+) <span class="badge (\w+)">(\w+)', text)[0] == ("age", "bad", "drift")
     assert text.index("age, % of rows") < text.index("columns without drift") < text.index("height, % of rows")
 
@@ -62,7 +62,7 @@ def test_names_are_text_and_only_own_scripts_run(found):
     held = {base64.b64encode(sha256(each.encode()).digest()).decode() for each in (*scripts, *styles)}
     assert len(scripts) == 3 and held == named
     assert policy.startswith("default-src 'none'") and "unsafe" not in policy
-    assert not re.search(r'(?:src|href)="(?!data:,)', text)
+    assert not re.search(r'(?:src|href)="(?!data:,)', re.sub(r"<script>.*?</script>", "", text, flags=re.S))
 
 
 def test_a_quiet_comparison_says_so():
@@ -73,9 +73,6 @@ def test_a_quiet_comparison_says_so():
 
 def test_a_missing_column_and_an_empty_one_have_a_reason():
     old, new = tables(6)
-    text = comparison_html(
-        compare(
-            old.with_columns(gone=1.0, none=pl.lit(None, pl.Float64)), new.with_columns(none=pl.lit(None, pl.Float64))
-        )
-    )
+    nothing = pl.lit(None, pl.Float64)
+    text = comparison_html(compare(old.with_columns(gone=1.0, none=nothing), new.with_columns(none=nothing)))
     assert "gone" in text and "none" in text
