@@ -103,7 +103,7 @@ def _check(
     if criterion is not None:
         state = render.criterion_row(criterion)[-1]
         level = "error" if criterion.outcome == "inferior" else "ok"
-        return MetricCheck(metric, level, f"{told}; {state} by the margin {criterion.margin:g}", facts)
+        return MetricCheck(metric, level, f"{told}; {state} (margin {criterion.margin:g})", facts)
     if is_worse:
         return MetricCheck(metric, "warn", f"{told}; worse, but it decides nothing", facts)
     return MetricCheck(metric, "ok", f"{told}; decides nothing", facts)

@@ -98,11 +98,12 @@ def _sections(found: Evaluation) -> list[Section]:
 
 
 def _criteria(found: Evaluation) -> Section:
-    """All criteria on one axis: gains in units of their margins."""
+    """Criteria that compare the models on one axis, gains in units of their margins; limits stand in the table."""
     rows: list[Row] = []
+    limits = {limit.name for section in found.sections for limit in section.limits}
     for c in found.verdict.criteria:
         value, low, high = c.found.difference, c.found.ci_low, c.found.ci_high
-        if value is None or low is None or high is None:
+        if value is None or low is None or high is None or c.name in limits:
             continue
         low, high = sorted(x / c.margin for x in ((low, high) if c.direction == "higher_is_better" else (-low, -high)))
         gain = (value if c.direction == "higher_is_better" else -value) / c.margin

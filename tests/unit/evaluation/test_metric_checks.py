@@ -32,7 +32,7 @@ def test_a_guardrail_fails_and_another_metric_warns(production, tmp_path):  # no
     write_monitor(home, {**MONITOR, "evaluation": {"margin": 0.03, "guardrails": {"log_loss": 0.01}}})
     found = checks(production, run(production, tmp_path, scored(5, 3.0)))
     assert (found["roc_auc"].level, found["log_loss"].level) == ("error", "error")
-    assert "inferior by the margin 0.01" in found["log_loss"].text
+    assert "inferior (margin 0.01)" in found["log_loss"].text
     assert found["brier"].level == "warn"
     assert found["brier"].facts["difference"] > 0
 

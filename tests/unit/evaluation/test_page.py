@@ -15,7 +15,7 @@ from sightline.cli import cli
 from sightline.evaluation.forest import LEFT, RIGHT, Row, forest
 from sightline.evaluation.page import to_html
 from sightline.evaluation.render import to_markdown
-from tests.unit.evaluation.test_evaluate import N, production, run, scored  # noqa: F401 (a fixture)
+from tests.unit.evaluation.test_evaluate import MONITOR, N, production, run, scored, write_monitor  # noqa: F401 (a fixture)
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 VOID = {"meta", "line", "circle", "path", "br"}
@@ -131,6 +131,21 @@ def test_the_command_writes_a_file(production, tmp_path):  # noqa: F811
     assert done.exit_code == 0
     assert done.output == ""
     outline(out.read_text(encoding="utf-8"))
+
+
+def test_limits_of_fairness_stand_in_the_table_and_not_among_the_gains(production, tmp_path):  # noqa: F811
+    home, _ = production
+    write_monitor(home, {**MONITOR, "fairness": {"columns": ["c"], "margin": {"demographic_parity_ratio": 0.5}}})
+    found = run(production, tmp_path, scored(5, 0.1))
+    limits = [limit.name for section in found.sections for limit in section.limits]
+    assert limits
+    page = to_html(found)
+    outline(page)
+    picture = page.split("<svg", 2)[1].split("</svg>")[0]
+    assert "roc_auc" in picture
+    for name in limits:
+        assert name not in picture
+        assert f'<th scope="row">{name}</th>' in page
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1e-300, 1e-300), (-1e200, 5.0), (0.0, 0.0), (3.0, 4.0), (-4.0, -3.0)])
