@@ -19,6 +19,7 @@ from sightline.home import Home
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.stored_spec import changes
 from sightline.results.learnt_delays import delay_warnings, delay_words, with_learnt_delays
+from sightline.retraining import estimator
 from sightline.spec import kinds, plan
 from sightline.spec.durations import format_duration
 from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, monitor_files
@@ -57,6 +58,7 @@ def command(paths: tuple[Path, ...], form: str) -> None:
             if mistakes := [
                 *sql_metrics.problems(spec, path),
                 *python_metrics.problems(spec, path, _home_of(path).root),
+                *estimator.problems(spec, path, _home_of(path).root),
             ]:
                 raise SpecError(mistakes)
             summaries.append(summarise(spec, path, _home_of(path)))

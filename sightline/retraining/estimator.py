@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from sightline.errors import SightlineError, nearest
 from sightline.judging.time_limit import TimeLimitExceeded, time_limit
 from sightline.spec.model import MonitorSpec
-from sightline.user_metrics.python_metrics import brief
+from sightline.spec.yaml_lines import read_yaml
+from sightline.user_metrics.python_metrics import brief, importable
 
 FIT_SECONDS = 600.0
 """Limit of one training, and of one scoring."""
@@ -52,6 +54,29 @@ def load_estimator(path: str) -> Callable[[], Any]:
     if not callable(made):
         raise SightlineError(f"{name} is no function", where=where, fix=f"name {EXAMPLE}")
     return made
+
+
+def problems(spec: MonitorSpec, path: Path, home: Path) -> list[SightlineError]:
+    """What keeps the estimator of a valid monitor file from being found, with its line.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+        As read from `path`.
+    path : Path
+        The monitor file.
+    home : Path
+        The home folder.
+    """
+    if spec.retraining is None or spec.retraining.estimator is None:
+        return []
+    try:
+        with importable(home):
+            load_estimator(spec.retraining.estimator)
+    except SightlineError as error:
+        where = read_yaml(path).where(("retraining", "estimator"))
+        return [SightlineError(error.what, where=where, fix=error.fix)]
+    return []
 
 
 class Trained:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,6 +56,14 @@ def scoreless():
     return made
 
 
+def numbers():
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(SimpleImputer(), LinearRegression())
+
+
 no_function = 3
 '''
 
@@ -108,7 +115,6 @@ def world(turn: float, *, seed: int = 1, days: int = DAYS) -> pl.DataFrame:
 def make(root: Path, rows: pl.DataFrame, content: dict[str, Any]) -> tuple[Home, MonitorPaths, MonitorSpec]:
     """A home with the monitor, its estimators and its loaded lake."""
     home, paths = make_paths(root)
-    os.environ["SIGHTLINE_HOME"] = str(root)
     home.monitors.mkdir(exist_ok=True)
     (root / "models_of_m.py").write_text(MODEL, encoding="utf-8")
     (home.monitors / "m.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")

@@ -187,3 +187,39 @@ def test_the_command_tells_and_a_failure_has_exit_code_2(turning, monkeypatch):
     assert plain.exit_code == 0
     assert "no window was judged by two versions" in plain.output
     assert "sightline retraining m --backtest" in plain.output
+
+
+def test_validate_names_an_estimator_that_is_not_found(tmp_path, monkeypatch):
+    content = monitor(retraining={**RULES, "estimator": "models_of_m:absent"})
+    home, _, _ = make(tmp_path, world(0.0, days=1), content)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(home.root))
+    done = CliRunner().invoke(cli, ["validate", "m"])
+    assert done.exit_code == 2
+    assert "models_of_m has no absent" in done.output
+    assert "m.yaml:" in done.output
+
+
+@pytest.mark.parametrize("schedule", ["hourly", "weekly"])
+def test_a_regression_without_versions_is_judged_on_any_schedule(tmp_path, schedule):
+    """Of a world that turns, in minutes of error: a point is one minute."""
+    rows = world(0.018, seed=7).with_columns(
+        y=3 * pl.col("z") + pl.col("x").fill_null(0.0) * (pl.int_range(pl.len()) / pl.len()), p=pl.col("z")
+    )
+    columns = {
+        "prediction_id": "id",
+        "timestamp": "ts",
+        "prediction": "p",
+        "features": {"x": "numeric", "z": "numeric"},
+    }
+    rules = {**RULES, "estimator": "models_of_m:numbers", "max_fits": 18, "horizon": "10w"}
+    content = monitor(columns=columns, schedule=schedule, quality={"min_labels": 5}, retraining=rules)
+    content["model"] = {"id": "m", "task": "regression"}
+    _, paths, spec = make(tmp_path, rows.drop("version"), content)
+    found = advise(spec, paths, now=NOW, with_backtest=True)
+    assert (found.metric, found.sign, found.point) == ("mae", 1.0, 1.0)
+    assert found.served.name == "unversioned"
+    assert found.decay.n_versions == 3
+    assert found.gap is not None
+    assert found.gap.value > 0.5, "the model in service leaves out most of the slope"
+    assert found.state == "pays"
+    assert "mae" in to_table(found)
