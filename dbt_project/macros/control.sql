@@ -52,6 +52,7 @@
 {% macro windows_table() %}{{ return(control_table('windows')) }}{% endmacro %}
 {% macro bins_table() %}{{ return(control_table('bins')) }}{% endmacro %}
 {% macro cuts_table() %}{{ return(control_table('cuts')) }}{% endmacro %}
+{% macro items_table() %}{{ return(control_table('items')) }}{% endmacro %}
 {% macro categories_table() %}{{ return(control_table('categories')) }}{% endmacro %}
 
 {% macro control_table(table) %}

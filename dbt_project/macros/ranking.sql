@@ -131,3 +131,96 @@ ranked_rows as (
 {% macro log_choose(n, k) %}
   {{ return('(' ~ log_gamma('(' ~ n ~ ') + 1e0') ~ ' - ' ~ log_gamma('(' ~ k ~ ') + 1e0') ~ ' - ' ~ log_gamma('(' ~ n ~ ') - (' ~ k ~ ') + 1e0') ~ ')') }}
 {% endmacro %}
+
+{# The column of the recommended item; none where the monitor's file names none. #}
+{% macro ranked_item() %}{{ return(setting('ranking_item')) }}{% endmacro %}
+
+{#
+  CTEs of what needs no label: `item_means`, one row per list with the mean popularity and novelty of its first k places, and
+  `items_shown`, one row per bucket of the reference's items with how many of them some list shows there.
+#}
+{% macro ranked_items() %}
+{%- set list, k = 'window_key, model_version, segment, query_id', ranking_places() %}
+{{ ranked_rows([as_text(quoted(ranked_item())) ~ ' as item']) }},
+
+ranked_items as (
+    select
+        ranked_rows.*,
+        coalesce(items.popularity, others.popularity) as popularity,
+        coalesce(items.novelty, others.novelty) as novelty
+    from ranked_rows
+    cross join (select popularity, novelty from {{ items_table() }} where item is null) as others
+    left join {{ items_table() }} as items on ranked_rows.item = items.item
+    where ranked_rows.item is not null
+),
+
+item_lists as (
+    {{ lists_by_segment('ranked_items', ['prediction_id', 'score', 'item', 'popularity', 'novelty']) }}
+),
+
+item_ties as (
+    {{ tied_rows('item_lists', {'popularity': 'sum(popularity)', 'novelty': 'sum(novelty)'}) }}
+),
+
+list_buckets as (
+    select {{ list }}, cast(min_by(bucket, prediction_id) as integer) as bucket, least(count(*), {{ k }}) as places
+    from item_lists
+    group by {{ list }}
+),
+
+item_means as (
+    select
+        buckets.window_key,
+        buckets.model_version,
+        buckets.segment,
+        buckets.bucket,
+        {%- for name in ['popularity', 'novelty'] %}
+        sum(ties.{{ name }} / ties.tied * (ties.last_place - ties.first_place)) / min(buckets.places) as {{ name }}_at_k{{ ',' if not loop.last }}
+        {%- endfor %}
+    from item_ties as ties
+    inner join list_buckets as buckets
+        on ties.window_key = buckets.window_key
+        and ties.model_version = buckets.model_version
+        and ties.segment = buckets.segment
+        and ties.query_id = buckets.query_id
+    group by buckets.window_key, buckets.model_version, buckets.segment, buckets.query_id, buckets.bucket
+),
+
+items_placed as (
+    select
+        window_key,
+        model_version,
+        segment,
+        item,
+        row_number() over (partition by {{ list }} order by score desc, prediction_id) as place
+    from item_lists
+),
+
+items_by_list as (
+    select distinct window_key, model_version, segment, item from items_placed where place <= {{ k }}
+),
+
+shelves as (
+    select 'all' as kind, bucket, item from {{ items_table() }} where item is not null
+    union all
+    select 'segment' as kind, bucket % {{ setting('segment_buckets') }} as bucket, item from {{ items_table() }} where item is not null
+),
+
+items_shown as (
+    select
+        cells.window_key,
+        cells.model_version,
+        cells.segment,
+        shelves.bucket,
+        count(*) as n,
+        count(shown.item) as n_shown
+    from (select distinct window_key, model_version, segment from item_lists) as cells
+    inner join shelves on shelves.kind = case when cells.segment = 'all' then 'all' else 'segment' end
+    left join items_by_list as shown
+        on cells.window_key = shown.window_key
+        and cells.model_version = shown.model_version
+        and cells.segment = shown.segment
+        and shelves.item = shown.item
+    group by cells.window_key, cells.model_version, cells.segment, shelves.bucket
+)
+{% endmacro %}

@@ -25,6 +25,7 @@ def _mean(
     direction: Direction = "higher_is_better",
     is_watched: bool = True,
     unit: str = "",
+    counted: str = "queries",
 ) -> QualityMetric:
     is_share = scale == "proportion"
     return QualityMetric(
@@ -37,7 +38,7 @@ def _mean(
         references=references,
         is_watched=is_watched,
         unit=unit,
-        counted="queries",
+        counted=counted,
         is_fraction=is_share and name in ORDERED,
         counts=(lambda a: (np.clip(a["sum_value"], 0.0, a["n"]), a["n"])) if is_share else None,
     )
@@ -62,4 +63,34 @@ RANKING: tuple[QualityMetric, ...] = (
         is_watched=False,
     ),
 )
-BY_NAME = {metric.name: metric for metric in RANKING}
+RECOMMENDED: tuple[QualityMetric, ...] = (
+    _mean(
+        "popularity_at_k",
+        "Mean share of the reference's rows that the items at the first k places have: how popular they are.",
+        "Yin, Cui, Li, Yao & Chen (2012), PVLDB 5:896",
+        scale="error",
+        direction="none",
+        is_watched=False,
+    ),
+    _mean(
+        "novelty_at_k",
+        "Mean self-information of these items, -log2 of their share of the reference's rows (one is added to each).",
+        "Zhou, Kuscsik, Liu et al. (2010), PNAS 107:4511",
+        scale="error",
+        direction="none",
+        is_watched=False,
+        unit="bits",
+    ),
+    _mean(
+        "coverage_at_k",
+        "Share of the reference's items that stand among the first k places of some query; it grows with the queries "
+        "of a window. Of several versions together the mean of their own ones. The interval takes items as drawn.",
+        "Ge, Delgado-Battenfeld & Jannach (2010), RecSys:257",
+        direction="none",
+        is_watched=False,
+        counted="items",
+    ),
+)
+"""What needs no label, where `quality.item` names the recommended item."""
+
+BY_NAME = {metric.name: metric for metric in (*RANKING, *RECOMMENDED)}

@@ -15,6 +15,7 @@ from scipy.special import gammaln
 
 from metrics_py.drift.measures import Z
 from metrics_py.profile.column_profile import ColumnProfile
+from metrics_py.quality.ranking_metrics import RECOMMENDED
 from metrics_py.quality.table import quality_table
 from sightline.judging import custom_python, custom_sql, precision
 from sightline.judging.columns import judge_columns
@@ -23,6 +24,7 @@ from sightline.judging.marts import read_mart, with_all_versions
 from sightline.judging.reference_bounds import BOUND_LEVEL, with_bounds
 from sightline.judging.scales import on_scale, scales
 from sightline.judging.service import LATENCY_QUANTILES, judge_service, service_evidence
+from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at
 
@@ -62,8 +64,10 @@ def judge(work: Work) -> Judged:
     custom = pl.concat([own_sql, gaps, python.table], how="diagonal")
     judged = pl.concat([service, conform(custom.with_columns(column=pl.lit(""))), columns])
     own = {metric.name: SIGN[metric.direction] for metric in spec.metrics if not metric.needs_label}
-    worse = {**DIRECTIONS, **own, **python.directions}
-    judged = with_bounds(spec, paths, ASSET, judged, worse, {**LIMITS, **python.limits})
+    shown = {m.name: m for m in RECOMMENDED if m.name in plan.input_metrics(spec)}
+    worse = {**DIRECTIONS, **own, **{name: SIGN[m.direction] for name, m in shown.items()}, **python.directions}
+    ranges = {**LIMITS, **{name: m.range for name, m in shown.items()}, **python.limits}
+    judged = with_bounds(spec, paths, ASSET, judged, worse, ranges)
     judged = _expected_outside(_expected_unseen(judged, profiles), profiles)
     judged = _hard_rules(spec, judged)
     found = Judged(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from metrics_py.quality.business_value import BUSINESS_VALUE
-from metrics_py.quality.ranking_metrics import BY_NAME as RANKING_METRICS
+from metrics_py.quality.ranking_metrics import RANKING
 from sightline.spec.model import MonitorSpec
 
 TOTAL = f"{BUSINESS_VALUE}_total"
@@ -65,7 +65,7 @@ def never_corrected(spec: MonitorSpec) -> dict[str, str]:
     found = {
         "regression": {"r2": OF_LABELS, "mean_label": OF_LABELS},
         "multiclass_classification": {"brier_skill": OF_BUCKETS},
-        "ranking": dict.fromkeys(RANKING_METRICS, OF_QUERIES),
+        "ranking": dict.fromkeys((metric.name for metric in RANKING), OF_QUERIES),
     }.get(task, {})
     found = dict(found) if is_silence_negative else {**found, TOTAL: OF_NUMBER}
     of_sql = {"regression": OF_ERRORS, "ranking": OF_RANKS}.get(task, OF_SILENCE if is_silence_negative else None)

@@ -43,9 +43,8 @@ def with_incomplete(table: pl.DataFrame, by: Sequence[str] = BY) -> pl.DataFrame
     is_ours = pl.col("metric").is_in(list(JUDGED)) & (pl.col("lost") > 0.5).fill_null(value=False)
     lost, n = pl.col("lost"), pl.col("n").cast(pl.Float64)
     share = lost / pl.col("queries")
-    is_told = is_ours & pl.col("value").is_not_null()
-    is_withheld = is_told & (share > TOLERATED)
-    is_widened = is_told & ~is_withheld
+    is_withheld = is_ours & (share > TOLERATED)
+    is_widened = is_ours & ~is_withheld & pl.col("value").is_not_null()
     lacking = pl.format(
         "{} of {} queries lack the label of a row", share.map_elements(percent, return_dtype=pl.String), "queries"
     )

@@ -32,8 +32,12 @@ UNCHANGED = {
     "shift": "a constant added",
     "monotone": "any increasing transformation",
 }
-FROM_SPEC = ("business_value", "business_value_total", "pinball_<quantile>", "labelled_rate", "label_arrivals")
-"""Metrics that the monitor file makes (`value_matrix`, `quality.quantiles`, `labels`): no names of the registry."""
+FROM_SPEC = (
+    *("business_value", "business_value_total", "pinball_<quantile>", "labelled_rate", "label_arrivals"),
+    *("popularity_at_k", "novelty_at_k", "coverage_at_k"),
+)
+"""Metrics that the monitor file makes (`value_matrix`, `quality.quantiles`, `labels`, `quality.item`): no names of the
+registry."""
 
 EXAMPLE = '''\
 # my_metrics.py, in the home folder, beside monitors/

@@ -369,6 +369,11 @@ class Quality(Part):
     k: int = Field(
         default=10, ge=1, le=1000, description="Ranking: places of a query that are looked at (`ndcg`, `recall_at_k`)."
     )
+    item: str | None = Field(
+        default=None,
+        description="Ranking: the categorical feature that names the recommended item. With it popularity, novelty and "
+        "coverage of what is recommended are judged, without labels; mark it `drift: false` where there are many.",
+    )
     windows: tuple[Duration, ...] = Field(
         default=(),
         description=(

@@ -183,8 +183,18 @@ def decay_metrics(spec: MonitorSpec) -> list[str]:
 
 
 def input_metrics(spec: MonitorSpec) -> list[str]:
-    """The user's metrics that need no label."""
-    return [metric.name for metric in spec.metrics if not metric.needs_label]
+    """The user's metrics that need no label, and of ranking what is told of the recommended items."""
+    found = [metric.name for metric in spec.metrics if not metric.needs_label]
+    return found + list(item_texts(spec))
+
+
+def item_texts(spec: MonitorSpec) -> dict[str, str]:
+    """What the metrics of recommended items are, by name."""
+    if spec.model.task != "ranking" or spec.quality.item is None:
+        return {}
+    from metrics_py.quality.ranking_metrics import RECOMMENDED
+
+    return {metric.name: metric.summary for metric in RECOMMENDED}
 
 
 def contract(spec: MonitorSpec, column: str) -> list[str]:
@@ -265,11 +275,11 @@ def _drift_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) 
 
 def _quality_checks(spec: MonitorSpec) -> Iterator[PlannedCheck]:
     units, primary = {metric.name: metric.unit for metric in spec.metrics}, primary_metric(spec)
+    of_items = item_texts(spec)
     for metric in input_metrics(spec):
         name = names.check_name("metric", names.slug(metric))
-        yield PlannedCheck(
-            "data_quality", name, f"Your metric {metric.replace('_', ' ')}.", metric=metric, unit=units.get(metric, "")
-        )
+        text = of_items.get(metric) or f"Your metric {metric.replace('_', ' ')}."
+        yield PlannedCheck("data_quality", name, text, metric=metric, unit=units.get(metric, ""))
     of_labels = label_texts(spec)
     for metric in quality_metrics(spec):
         name = names.check_name("quality", names.slug(metric))

@@ -120,6 +120,7 @@ def _task_refuses(spec: MonitorSpec) -> Iterator[Problem]:
         ("quality", "estimation"): {"binary_classification"},
         ("quality", "quantiles"): {"regression"},
         ("quality", "k"): {"ranking"},
+        ("quality", "item"): {"ranking"},
         ("value_matrix",): {"binary_classification", "multiclass_classification"},
     }
     for key_path, tasks in only.items():
@@ -344,6 +345,10 @@ def _quality(spec: MonitorSpec) -> Iterator[Problem]:
                 ("quality", "quantiles", index), f"{level:g} is no quantile level", "write a number between 0 and 1"
             )
     yield from _repeated(("quality", "quantiles"), [f"{level:g}" for level in spec.quality.quantiles], "a quantile")
+    item = spec.quality.item
+    if item is not None and (item not in spec.columns.features or spec.columns.features[item].kind != "categorical"):
+        what = f"quality.item {item!r} is no categorical feature"
+        yield Problem(("quality", "item"), what, f"list it: `features: {{{item}: {{kind: categorical, drift: false}}}}`")
     if spec.quality.primary is not None:
         from sightline.spec.plan import quality_metrics
 

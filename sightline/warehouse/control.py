@@ -22,6 +22,8 @@ from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
 from sightline.user_metrics import sql_metrics
+from sightline.warehouse.items import SCHEMA as ITEMS
+from sightline.warehouse.items import items
 from sightline.warehouse.reference import ReferenceProfile, column_roles, load_reference
 from sightline.warehouse.settings import negative_class
 
@@ -52,6 +54,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "cuts": {"column_name": pl.String, "cut": pl.Float64, "bin_id": pl.Int32},
     "categories": {"column_name": pl.String, "value": pl.String, "bin_id": pl.Int32},
     "segments": {"segment_column": pl.String, "value": pl.String},
+    "items": ITEMS,
     "custom_metrics": {"name": pl.String, "sql": pl.String, "needs_label": pl.Boolean},
     "settings": {"key": pl.String, "value": pl.String},
 }
@@ -96,7 +99,7 @@ def write_control(
         "custom_metrics": _custom_metrics(spec),
         "settings": [
             {"key": key, "value": value}
-            for key, value in {**_settings(spec, reference, token), **_ranking(spec, windows)}.items()
+            for key, value in {**_settings(spec, reference, token), **_ranking(spec, windows, reference)}.items()
         ],
     }
     frames = {name: pl.DataFrame(found, schema=TABLES[name]) for name, found in rows.items()}
@@ -105,6 +108,7 @@ def write_control(
     con.execute("BEGIN")
     try:
         con.execute("CREATE SCHEMA IF NOT EXISTS control")
+        frames["items"] = items(con, spec, reference)
         for name, schema in TABLES.items():
             frame = frames[name].select([pl.col(column).cast(dtype) for column, dtype in schema.items()])
             con.register("control_frame", to_arrow(frame))
@@ -196,7 +200,7 @@ def _settings(spec: MonitorSpec, reference: ReferenceProfile | None, token: str)
     return facts
 
 
-def _ranking(spec: MonitorSpec, windows: Sequence[str]) -> dict[str, str]:
+def _ranking(spec: MonitorSpec, windows: Sequence[str], reference: ReferenceProfile | None) -> dict[str, str]:
     """How many places count, sums of their discounts and reciprocals, and the windows before those of the run."""
     if spec.model.task != "ranking":
         return {}
@@ -207,6 +211,7 @@ def _ranking(spec: MonitorSpec, windows: Sequence[str]) -> dict[str, str]:
         "ranking_discounts": json.dumps(np.cumsum(1 / np.log2(places + 1.0)).tolist()),
         "ranking_places": json.dumps(np.cumsum(1 / places).tolist()),
         "windows_before": json.dumps(before),
+        "ranking_item": "" if spec.quality.item is None or reference is None else f"f_{spec.quality.item}",
     }
 
 

@@ -59,6 +59,7 @@ def aggregates_of(
     if spec.model.task == "ranking":
         custom = pl.concat([custom, _queries(spec, _by_segment(spec, frame, segments, with_unlabelled=True))])
     return {
+        **_items(spec, frame),
         "confusion": _confusion(spec, everything),
         "score_label_bins": _score_bins(spec, everything),
         "class_label_bins": _class_bins(spec, everything),
@@ -326,3 +327,12 @@ def _queries(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
         sums = ranking_sums(part.sort("query"), k=spec.quality.k).filter(pl.col("n") > 0)
         parts.append(sums.with_columns(segment=pl.lit(str(segment))).select(order))
     return _keyed(pl.concat(parts).sort(order[:3]))
+
+
+def _items(spec: MonitorSpec, frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """How many rows recommend each item, where the file names it."""
+    column = f"f_{spec.quality.item}"
+    if spec.model.task != "ranking" or spec.quality.item is None or column not in frame.columns:
+        return {}
+    counts = frame.drop_nulls(column).group_by(item=pl.col(column).cast(pl.String)).agg(n=pl.len().cast(pl.Int64))
+    return {"items": counts.sort("item")}

@@ -38,6 +38,7 @@ def rows_of(rng: np.random.Generator, n_queries: int = 240) -> pl.DataFrame:
                     "score": None if rng.random() < 0.01 else float(score[i]),
                     "country": f"c{q % 3}",
                     "shelf": f"s{i % 2}",
+                    "item": None if rng.random() < 0.02 else f"i{int(rng.exponential(12))}",
                     "label": None if rng.random() < 0.004 else relevance[i],
                 }
             )
@@ -54,9 +55,10 @@ def bench_of(root: Path, rows: pl.DataFrame, **labels: Any) -> Bench:
             "entity_id": "user",
             "model_version": "version",
             "segments": ["country", "shelf"],
+            "features": {"item": {"kind": "categorical", "drift": False}},
         },
         labels={"column": "label", **labels},
-        quality={"k": K, "min_labels": 5},
+        quality={"k": K, "min_labels": 5, "item": "item"},
         reference={"kind": "window", "start": START.isoformat(), "end": (START + timedelta(days=1)).isoformat()},
     )
     bench = Bench(spec, Home(root), rows.drop("label"), rows.select("prediction_id", "label").drop_nulls())

@@ -122,6 +122,7 @@ def test_a_published_example_through_the_marts(tmp_path):
             "score": [8.0, 7, 6, 5, 4, 3, 2, 1],
             "country": ["c0"] * 8,
             "shelf": ["s0"] * 8,
+            "item": ["i0"] * 8,
             "label": relevance,
         }
     )
@@ -149,6 +150,7 @@ def test_a_query_that_goes_on_after_midnight_counts_once_and_an_id_that_comes_ag
                 "score": -float(i),
                 "country": "c0",
                 "shelf": "s0",
+                "item": "i0",
                 "label": float(i == 1),
             }
             for i, m in enumerate(minutes)
@@ -204,3 +206,36 @@ def test_the_table_of_queries_of_another_task_is_empty(tmp_path):
         [(n,)] = con.sql("select count(*) from intermediate.int_queries_ranked").fetchall()
     assert n == 0
     assert bench.mart("custom_sums").is_empty()
+
+
+def test_what_is_recommended_is_measured_by_the_reference(world):
+    """Means over the orders of ties, computed list by list; items that the reference never held have a novelty."""
+    bench, rows = world
+    days = rows.with_columns(day=pl.col("timestamp").dt.date())
+    known = dict(days.filter(day=NAIVE.date()).drop_nulls("item")["item"].value_counts().iter_rows())
+    total = sum(known.values())
+    found = bench.mart("custom_input_sums")
+    means = found.filter(segment="all").group_by("window_key", "model_version", "metric")
+    means = means.agg(pl.col("n", "sum_value").sum()).with_columns(value=pl.col("sum_value") / pl.col("n"))
+    value = {(key, version, name): (n, v) for key, version, name, n, _, v in means.iter_rows()}
+    n_unseen = 0
+    for (day, version), part in days.drop_nulls(["score", "item"]).group_by("day", "version"):
+        popularity, novelty, shown = [], [], set()
+        for _, rows_of_list in part.group_by("query"):
+            own, weights = rows_of_list.sort("score", "prediction_id", descending=[True, False]), []
+            for score in own["score"]:
+                above, tied = (own["score"] > score).sum(), (own["score"] == score).sum()
+                weights.append((min(above + tied, K) - min(above, K)) / tied)
+            counts = np.array([known.get(item, 0) for item in own["item"]], dtype=float)
+            n_unseen += int((counts == 0).sum())
+            places = min(K, len(own))
+            popularity.append(np.dot(weights, counts / total) / places)
+            novelty.append(np.dot(weights, -np.log2((counts + 1) / (total + len(known) + 1))) / places)
+            shown |= set(own["item"][:K]) & set(known)
+        key = (str(day), version)
+        assert value[(*key, "popularity_at_k")] == (len(popularity), pytest.approx(np.mean(popularity)))
+        assert value[(*key, "novelty_at_k")] == (len(novelty), pytest.approx(np.mean(novelty)))
+        assert value[(*key, "coverage_at_k")] == (len(known), pytest.approx(len(shown) / len(known)))
+    assert n_unseen > 0
+    shelves = found.filter(metric="coverage_at_k").group_by("window_key", "model_version", "segment")
+    assert set(shelves.agg(pl.col("n").sum())["n"]) == {len(known)}
