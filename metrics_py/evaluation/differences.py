@@ -268,6 +268,50 @@ def _at_exact_values(
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
+def row_of_values(
+    name: str,
+    direction: str,
+    models: Sequence[Mapping[int, float]],
+    occupied: Sequence[Sequence[int]],
+    counts: tuple[int, int],
+    *,
+    paired: bool,
+    min_labels: int,
+) -> dict[str, Any]:
+    """One row of `differences` for a metric that is known of all rows and without each bucket.
+
+    Parameters
+    ----------
+    name, direction : str
+        Of the metric.
+    models : sequence of mapping of int to float
+        Of champion and challenger: bucket that is left out, `metrics_py.evaluation.areas.ALL` for none -> value; NaN
+        where undefined.
+    occupied : sequence of sequence of int
+        Buckets with rows of each.
+    counts : (int, int)
+        Rows of each.
+    paired : bool
+        As of `differences`.
+    min_labels : int
+        As of `differences`.
+
+    Returns
+    -------
+    dict
+        Columns of `SCHEMA`, of the segment 'all'.
+
+    Examples
+    --------
+    >>> old, new = ({ALL: v, 0: v - d, 1: v + d} for v, d in ((1.0, 0.1), (2.0, 0.3)))
+    >>> row = row_of_values("gain", "none", [old, new], [[0, 1]] * 2, (50, 50), paired=True, min_labels=10)
+    >>> row["difference"], row["status"]
+    (1.0, 'ok')
+    """
+    found = _of_deleted(models, occupied, min(counts), paired=paired)
+    return {"segment": "all"} | _told(name, direction, found, *counts, min_labels)
+
+
 def _by_metric(exact: pl.DataFrame) -> Iterator[tuple[tuple[Any, ...], pl.DataFrame]]:
     return iter(exact.group_by("segment", "metric"))
 

@@ -11,13 +11,14 @@ from typing import Any, cast
 import polars as pl
 
 from metrics_py.evaluation.areas import deleted_areas
-from metrics_py.evaluation.differences import MODELS, differences
+from metrics_py.evaluation.differences import MODELS, SCHEMA, differences
 from metrics_py.evaluation.verdict import EvaluationVerdict, judge
 from metrics_py.quality.champion import Direction, PairedDifference
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.errors import SightlineError, nearest
 from sightline.evaluation.facts import Facts, facts_of
+from sightline.evaluation.own_metrics import own_metrics, with_directions, with_sums
 from sightline.evaluation.rows import (
     Candidate,
     Compared,
@@ -141,8 +142,10 @@ def evaluate(
     both = (compared.champion, compared.challenger)
     for whose, frame in zip(MODELS, both, strict=True):
         _check_size(spec, frame, whose)
-    tables = [aggregates_of(spec, frame, segments) for frame in both]
+    own = own_metrics(spec, paths, compared, segments)
+    tables = with_sums([aggregates_of(spec, frame, segments) for frame in both], own)
     table = _differences(spec, tables, _exact(spec, both, segments), paired=compared.how == "paired")
+    table = with_directions(spec, pl.concat([table, pl.DataFrame(own.rows, schema=SCHEMA)]))
     is_same = compared.how == "paired" and compared.champion.select(outputs(spec)).equals(
         compared.challenger.select(outputs(spec))
     )
@@ -153,7 +156,7 @@ def evaluate(
     sections = suite_of(spec, compared, candidate, training=trained, traffic=read_traffic(spec, paths))
     verdict = judged(verdict_of(spec, table, primary), sections)
     same = ["both models say exactly the same of all of these rows"] if is_same else []
-    notes = (*_of_candidate(candidate), *compared.notes, *same, *_left_out(spec))
+    notes = (*_of_candidate(candidate), *compared.notes, *same, *own.notes, *_left_out(spec))
     facts = facts_of(candidate, file, now)
     task = spec.model.task
     return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes, facts, task, sections)
@@ -382,8 +385,6 @@ def _of_candidate(candidate: Candidate) -> list[str]:
 
 
 def _left_out(spec: MonitorSpec) -> list[str]:
-    names = [metric.name for metric in spec.metrics if metric.needs_label]
-    told = [f"metrics of your own are not compared: {', '.join(names)}"] if names else []
-    if spec.columns.weight:
-        told.append(f"every row counts once: columns.weight {spec.columns.weight!r} weighs nothing")
-    return told
+    if not spec.columns.weight:
+        return []
+    return [f"every row counts once: columns.weight {spec.columns.weight!r} weighs nothing"]
