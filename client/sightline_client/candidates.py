@@ -26,7 +26,7 @@ MAX_BYTES = 512 * 1024 * 1024
 LONGEST, LONGEST_BYTES = 128, 180
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp", "~")
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.5, 10.0
-NAME, FORMATS = "evaluation", ("parquet", "ndjson")
+NAME, FORMATS, TRAINING = "evaluation", ("parquet", "ndjson"), "training"
 
 
 def check_version(version: Any) -> None:
@@ -228,7 +228,8 @@ def put(home: Path, monitor: str, version: str, content: bytes, form: str) -> di
     own = {f"{NAME}.{each}" for each in FORMATS}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = sorted(each.name for each in folder.iterdir() if each.name not in own and each.name[0] not in "._")
+        names = [each.name for each in folder.iterdir()]
+        others = sorted(n for n in names if n not in own and n[0] not in "._" and n.partition(".")[0] != TRAINING)
         if others:
             raise Refused(f"{folder} holds a file that was put there by hand: {others[0]!r}")
         with beside.open("wb") as out:

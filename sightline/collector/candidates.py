@@ -27,6 +27,7 @@ from sightline.collector.limits import HTTPError, decompress, read_body, too_lar
 from sightline.collector.monitors import Registry, ServedMonitor
 from sightline.durable import replace_file
 from sightline.errors import nearest
+from sightline.evaluation.landed import TRAINING
 from sightline.evaluation.versions import FIX, flaw_of
 from sightline.home import MonitorPaths
 
@@ -250,11 +251,10 @@ def _is_landed(paths: MonitorPaths, sent: Sent) -> bool:
 
 
 def _others(file: Path) -> list[str]:
-    """Files in the version's folder that no request has brought."""
+    """Files in the version's folder that no request has brought; a training set beside the set is welcome."""
     own = {f"{NAME}.{form}" for form in FORMATS}
-    if not file.parent.is_dir():
-        return []
-    return sorted(each.name for each in file.parent.iterdir() if each.name not in own and each.name[0] not in "._")
+    names = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
+    return sorted(n for n in names if n not in own and n[0] not in "._" and n.partition(".")[0] != TRAINING)
 
 
 def _keep_part(paths: MonitorPaths, sent: Sent, body: bytes) -> dict[str, Any]:

@@ -69,8 +69,8 @@ class MLflow:
             raise RegistryError(f"the evaluation set of version {version.version} is larger than {MAX_BYTES:,} bytes")
         base = root[len(PROXIED) :].lstrip("/").partition("?")[0]
         written: list[Path] = []
-        for k, (path, _) in enumerate(files):
-            file = folder / f"{k:03d}-{PurePosixPath(path).name}"
+        for path, _ in files:
+            file = folder / PurePosixPath(path).name
             self._server.download(f"{PROXY}/{quote(f'{base}/{path}')}", file, MAX_BYTES)
             written.append(file)
         return written
@@ -106,7 +106,7 @@ class MLflow:
         found: list[tuple[str, int]] = []
         for each in files:
             path = str(each.get("path", ""))
-            is_odd = path.startswith("/") or ".." in PurePosixPath(path).parts
+            is_odd = path.startswith("/") or ".." in PurePosixPath(path).parts or PurePosixPath(path).name[:1] in "._"
             if not each.get("is_dir") and path.lower().endswith(SUFFIXES) and not is_odd:
                 found.append((path, int(each.get("file_size") or 0)))
         if len(found) > MOST_FILES:

@@ -129,6 +129,11 @@ def test_a_wrong_hash_lands_nothing_and_a_file_put_there_by_hand_is_not_joined(h
         assert candidates(paths) == ([], {})
         assert (await site.web.get(BASE, params=wrong)).json()["parts"] == []
         folder = paths.landing_candidates / "v2"
+        (folder / "training.parquet").write_bytes(content)
+        await send(site, content)
+        assert (await site.web.post(BASE, params=about(content))).status_code == 200
+        (folder / "evaluation.parquet").unlink()
+        (folder / "training.parquet").unlink()
         (folder / "mine.parquet").write_bytes(content)
         await send(site, content)
         answer = await site.web.post(BASE, params=about(content))

@@ -188,7 +188,8 @@ def test_artifacts_elsewhere_and_too_large_ones_are_told(tmp_path, monkeypatch):
 def test_paths_of_a_hostile_server_stay_in_the_folder(tmp_path):
     files = (
         b'{"files": [{"path": "evaluation/../../../x.parquet"}, {"path": "/etc/x.parquet"}, '
-        b'{"path": "evaluation/sub", "is_dir": true}, {"path": "evaluation/readme.txt"}, '
+        b'{"path": "evaluation/sub", "is_dir": true}, {"path": "evaluation/.hidden.parquet"}, '
+        b'{"path": "evaluation/readme.txt"}, '
         b'{"path": "evaluation/a.parquet"}]}'
     )
     answers = {
@@ -200,5 +201,5 @@ def test_paths_of_a_hostile_server_stay_in_the_folder(tmp_path):
     inner.mkdir()
     with serving(of(answers)) as url:
         written = MLflow(Server(url), "m", "evaluation").evaluation_set(VERSION, inner)
-    assert [file.name for file in written] == ["000-a.parquet"]
-    assert sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*")) == ["inner", "inner/000-a.parquet"]
+    assert [file.name for file in written] == ["a.parquet"]
+    assert sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*")) == ["inner", "inner/a.parquet"]
