@@ -33,6 +33,7 @@ from metrics_py.comparison.reading import (
 from metrics_py.comparison.result import BINS, SCHEMA, Comparison, adjusted_p_values
 from metrics_py.comparison.tables import Table, read_table
 from metrics_py.comparison.texts import chosen_descriptors, described, text_columns, words_that_moved
+from metrics_py.comparison.together import beside
 from metrics_py.drift.methods import DEFAULT_METHODS, PSI_TOLERANCE, DriftMethod, MethodFailed, drift_method
 from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
@@ -57,6 +58,7 @@ def compare(
     kinds: Mapping[str, str] | None = None,
     bins: int = 32,
     min_rows: int = 30,
+    together: bool = False,
     descriptors: Sequence[str] | None = None,
     words: bool = True,
 ) -> Comparison:
@@ -87,6 +89,9 @@ def compare(
         Most bins of a numeric column.
     min_rows : int, default 30
         Fewer values on either side: insufficient_data.
+    together : bool, default False
+        Also compare the numeric columns together: rows of the column ``@features`` with the largest change of a
+        correlation, and whether a classifier can tell the tables apart. Not with `by` or `metrics`.
     descriptors : sequence of str, optional
         Descriptors of text columns, each compared as a column ``<column>.<descriptor>``
         (`metrics_py.text.descriptors.DESCRIPTORS`); default: words, word_length, letter_share, digit_share, script. The
@@ -114,7 +119,7 @@ def compare(
 
     Rows are independent, or depend on each other only within `entity`. The effect of a day (a holiday, an outage) is in
     no interval: for daily windows of one stream take the alert engine, which compares a day with the stream's own past.
-    Joint changes of several columns that leave each of them as it was are not seen.
+    Joint changes of several columns that leave each of them as it was are seen with `together` only.
 
     References
     ----------
@@ -149,6 +154,9 @@ def compare(
         found, pair = _judge_column(name, sides, labels, chosen, tolerances, given.get(name), bins, min_rows)
         rows += found
         counted += [] if pair is None else [_bins(name, pair, sides)]
+    if metrics is None and by is None:
+        psi = float(tolerance.get("psi", PSI_TOLERANCE) if isinstance(tolerance, Mapping) else tolerance)
+        rows += beside(rows, old.frame, new.frame, psi, min_rows, joint=together)
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     moved = words_that_moved(old, new, [name for name in texts if words and name in names], entity)
     heights = old.frame.height, new.frame.height

@@ -40,6 +40,7 @@ def split_names(values: tuple[str, ...]) -> list[str] | None:
     metavar="NAME",
     help="Describe text columns by this (repeat), e.g. language; default: words, word_length, letter_share, ...",
 )
+@click.option("--together", is_flag=True, help="Also compare the numeric columns together: correlations, a classifier.")
 @click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("--html", metavar="FILE", help="Write a page with a picture per column to this file, too.")
 @click.option(
@@ -56,6 +57,7 @@ def command(
     entity: str | None,
     tolerance: float,
     kinds: tuple[str, ...],
+    together: bool,
     descriptors: tuple[str, ...],
     shape: str,
     html: str | None,
@@ -84,6 +86,7 @@ def command(
             entity=entity,
             tolerance=tolerance,
             kinds=dict(_kind(text) for text in kinds),
+            together=together,
             descriptors=split_names(descriptors),
         )
     except (TypeError, ValueError) as error:
