@@ -25,7 +25,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "label": ("label", "target", "y", "y_true", "actual", "ground_truth", "truth", "outcome"),
     "model_version": ("model_version", "version", "model_id"),
     "entity_id": ("entity_id", "user_id", "customer_id", "account_id", "client_id", "device_id", "session_id"),
-    "query_id": ("query_id", "search_id", "qid"),
+    "query_id": ("query_id", "search_id", "qid", "query"),
     "status": ("status", "status_code", "http_status"),
     "latency_ms": ("latency_ms", "duration_ms", "response_time_ms"),
     "weight": ("sample_weight", "row_weight"),
@@ -109,7 +109,7 @@ def infer_monitor(
         draft.observed_at = next(times, None)
     _find_id(draft, sample)
     _find_class_scores(draft, sample, task)
-    _find_score(draft, sample)
+    _find_score(draft, sample, task)
     if has_label and task in (None, "binary_classification"):
         _find_truth(draft, sample)
     _find_task(draft, sample, task)
@@ -235,13 +235,16 @@ def _is_share(column: pl.Series) -> bool:
     return low is not None and high is not None and float(low) >= 0 and float(high) <= 1
 
 
-def _find_score(draft: Draft, sample: pl.DataFrame) -> None:
+def _find_score(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
     if "score" in draft.roles or draft.class_scores:
         return
     endings = re.compile(r"(^p_|^prob_|^proba_|_score$|_prob$|_proba$|_probability$)")
     named = _candidates(draft, sample, "score")
     similar = [c for c in _free(draft, sample) if c not in named and endings.search(_plain(c))]
     for column in (*named, *similar):
+        if task == "ranking" and sample[column].dtype.is_float():
+            draft.roles["score"], draft.reasons["score"] = column, "by its name"
+            return
         if _is_share(sample[column]) and sample[column].dtype.is_float():
             draft.roles["score"] = column
             draft.reasons["score"] = "by its name, and its values lie between 0 and 1"

@@ -60,7 +60,26 @@ metrics:
     sql: '"f_price" > 100'      # the mean over the rows, aggregated by dbt
 """
 
-RANKING = """\
+RANKING_YAML = """\
+# monitors/shop_search.yaml
+model: {id: shop_search, task: ranking}
+columns:
+  prediction_id: impression_id       # one row per item shown; labels refer to it
+  timestamp: shown_at
+  query_id: request_id               # the list that a row belongs to
+  entity_id: user_id                 # queries of one user depend on each other
+  score: relevance_score             # any number, the highest is shown first
+  features: {product_id: {kind: categorical, drift: false}}
+  segments: [device]
+labels: {column: clicked, observed_at: clicked_at, silence: negative, give_up_after: 3d}   # only clicks are reported
+quality: {k: 10, item: product_id}
+reference: {start: 2026-01-01, end: 2026-02-01}
+"""
+
+RANKING = f"""\
+```yaml
+{RANKING_YAML}```
+
 What counts, in monitors, test suites and candidates alike:
 
 - **List.** The rows of one `query_id` and model version in a window, by falling `score`; `k` is `quality.k` (10).
@@ -77,12 +96,15 @@ What counts, in monitors, test suites and candidates alike:
   alone, which tells how many have one. Rows without a score were not ranked and do not count.
 - **Labels of a part.** A list counts once all its rows have a label; `complete_query_rate` tells how many have. Where
   more than 5 % of the lists lack one there is no number (`not_identifiable`); below that the interval allows for
-  whatever they are. With `labels: {silence: negative, give_up_after: 3d}` no label means irrelevant, once three days
+  whatever they are. With `labels: {{silence: negative, give_up_after: 3d}}` no label means irrelevant, once three days
   have passed in which labels were seen to come.
 - **Labels still to come.** Nothing corrects for which rows of a list are labelled first, so younger windows have no
   number, and say so.
 - **Interval.** The jackknife over 64 buckets of entities (`columns.entity_id`: queries of one user depend on each
   other), else of queries; 16 within a segment. In a segment a list is its rows there.
+- **Without labels.** With `quality.item` the first k places are measured by how often their items stand in the rows of
+  the reference (`popularity_at_k`, `novelty_at_k`, `coverage_at_k`, checks on `data_quality`), as soon as a window
+  closes. Rows without an item do not count, and of equal scores coverage takes those with the first ids.
 
 """
 

@@ -11,7 +11,8 @@ import yaml
 from metrics_py import registry
 from metrics_py.suite.facts import COLUMN_FACTS, TABLE_FACTS
 from sightline.spec import plan
-from sightline.spec.metric_docs import EXAMPLE, FROM_SPEC, HEADING, YAML, metrics_page
+from sightline.spec.loader import load_monitor
+from sightline.spec.metric_docs import EXAMPLE, FROM_SPEC, HEADING, RANKING_YAML, YAML, metrics_page
 from sightline.spec.model import CustomMetric, MonitorSpec
 from sightline.user_metrics import python_metrics
 
@@ -58,6 +59,16 @@ def test_every_quality_metric_of_a_monitor_is_on_the_page():
             }
         )
         assert set(plan.quality_metrics(spec)) <= from_spec | set(registry.names(task))
+
+
+def test_the_example_of_a_ranking_monitor_is_one(tmp_path):
+    file = tmp_path / "shop_search.yaml"
+    file.write_text(RANKING_YAML, encoding="utf-8")
+    spec = load_monitor(file)
+    assert RANKING_YAML in PAGE.read_text(encoding="utf-8")
+    assert plan.primary_metric(spec) == "ndcg"
+    assert plan.input_metrics(spec) == ["popularity_at_k", "novelty_at_k", "coverage_at_k"]
+    assert plan.not_built(spec) == []
 
 
 def test_the_example_works(tmp_path):

@@ -347,3 +347,25 @@ def test_a_sample_that_does_not_exist_is_told_with_the_place_that_was_searched(t
     assert caught.value.where == str(tmp_path / name)
     assert "a folder of them" in str(caught.value.fix)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_ranking_sample_whose_scores_are_any_numbers(home):
+    n = 60
+    frame = pl.DataFrame(
+        {
+            "impression_id": [f"i{i}" for i in range(n)],
+            "shown_at": [f"2026-03-01T0{i % 6}:00:00" for i in range(n)],
+            "query": [f"q{i // 6}" for i in range(n)],
+            "score": [float(i % 7) - 3 for i in range(n)],
+            "label": [float(i % 5 == 0) for i in range(n)],
+        }
+    )
+    frame.write_parquet(home.root / "search.parquet")
+    init(str(home.root / "search.parquet"), "--task", "ranking")
+    spec = load_monitor(home.monitors / "search.yaml")
+    assert (spec.columns.score, spec.columns.query_id, spec.columns.prediction_id) == (
+        "score",
+        "query",
+        "impression_id",
+    )
+    assert spec.labels is not None and spec.labels.column == "label"
