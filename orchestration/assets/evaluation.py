@@ -1,7 +1,10 @@
 """`evaluation`: one partition per candidate version, and the check `promote` that a deployment can hang on."""
 
+from functools import partial
+
 import dagster as dg
 
+from orchestration.assets import live_evaluation
 from orchestration.monitor import Monitor
 from sightline.clock import utc_now
 from sightline.durable import replace_file
@@ -46,6 +49,9 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
     def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         version, now = context.partition_key, utc_now()
         try:
+            if live_evaluation.is_live(context, monitor):
+                of_metrics = partial(_metric_results, monitor)
+                return live_evaluation.result(monitor, version, now, CHECK, of_metrics)
             landed = candidate(monitor.paths, version)
             found = evaluate(monitor.spec, monitor.paths, landed.path, version, now=now, training=landed.training)
         except SightlineError as error:

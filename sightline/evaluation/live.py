@@ -152,7 +152,8 @@ def beside(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, health: pl.DataFra
     """The version that ran beside another one: of several, that with the most rows in the same windows."""
     own = health.filter(model_version=version)["window_key"].implode()
     others = health.filter(pl.col("window_key").is_in(own), pl.col("model_version") != version)
-    ordered = others.group_by("model_version").agg(n=pl.col("n_rows").sum()).sort("n", "model_version", descending=True)
+    counted = others.group_by("model_version").agg(n=pl.col("n_rows").sum(), at=pl.col("window_start").min())
+    ordered = counted.sort("n", "at", "model_version", descending=[True, False, False])
     names: list[str] = ordered["model_version"].to_list()
     for name in names:
         if len(both_ran(spec, health, name, version, is_shadow=False)):

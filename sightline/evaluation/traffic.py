@@ -85,8 +85,9 @@ def routed(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, found: Together) -
 
     Notes
     -----
-    Marts tell which columns differ by 5 % of the rows or more; of these the rows are counted by day and bucket of
-    entities, and the difference is held against Scheffe's bound for the most telling set of values.
+    Marts tell which columns differ by 5 % of the rows or more; of these, and of those that the reference does not know,
+    the rows are counted by day and bucket of entities, and the difference is held against Scheffe's bound for the most
+    telling set of values.
     """
     if found.is_shadow or not found.keys:
         return []
@@ -101,10 +102,11 @@ def routed(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, found: Together) -
         if (_distance(own) or 0.0) >= LEAST_SHIFT
     ]
     kinds = {name: feature.kind for name, feature in spec.columns.features.items()}
+    distances = {item.column: item.distance for item in moved_columns(spec, con, found)}
     suspects += [
-        (item.column, f"f_{item.column}", kinds[item.column] == "numeric")
-        for item in moved_columns(spec, con, found)
-        if item.distance >= LEAST_SHIFT and kinds.get(item.column) in ("numeric", "categorical", "boolean")
+        (name, f"f_{name}", kind == "numeric")
+        for name, kind in kinds.items()
+        if kind in ("numeric", "categorical", "boolean") and distances.get(name, 1.0) >= LEAST_SHIFT
     ]
     n_columns = len(kinds) + len(spec.columns.segments)
     told = [item for each in suspects for item in _sure(spec, con, found, *each, n_columns)]

@@ -540,6 +540,13 @@ class Evaluation(Part):
             "`region` for each of its values."
         ),
     )
+    live: bool = Field(
+        default=False,
+        description=(
+            "Judge versions of the log that run beside an earlier one (shadow, canary, A/B) every day, as candidates "
+            "without a file. Off: a version that simply takes the place of the one before has nothing to be judged by."
+        ),
+    )
 
 
 class Fairness(Part):

@@ -1,4 +1,4 @@
-"""A monitor whose log has two versions, worked up by a real run: A/B, canary, shadow, one after the other."""
+"""Monitors whose logs have versions that run beside each other: A/B, canary, shadow, one after the other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def requests(seed: int, days: int = DAYS, rows: int = ROWS) -> pl.DataFrame:
     day, user = np.repeat(np.arange(days), rows), rng.integers(0, USERS, n)
     habit, young = rng.normal(0, 0.6, USERS)[user], (rng.random(USERS) < 0.4)[user]
     truth = rng.random(n) < 1 / (1 + np.exp(0.6 - habit))
-    hard = rng.normal(0, 0.15, days)[day] + np.where(young, 0.5, 0.0)
+    hard = np.linspace(0.3, -0.3, days)[day] + rng.normal(0, 0.1, days)[day] + np.where(young, 0.5, 0.0)
     seconds = np.sort(rng.integers(0, 86_400, (days, rows)), axis=1).ravel()
     return pl.DataFrame(
         {
@@ -108,22 +108,42 @@ def spec_of(home: Home) -> MonitorSpec:
     return find_monitor(home, "m")
 
 
-def ab(seed: int, noise: Mapping[str, float], share: float = 0.5, days: int = DAYS) -> pl.DataFrame:
+def ab(seed: int, noise: Mapping[str, float], share: float = 0.5, days: int = DAYS, rows: int = ROWS) -> pl.DataFrame:
     """Each user is answered by one version throughout."""
-    asked = requests(seed, days)
+    asked = requests(seed, days, rows)
     mine = np.random.default_rng(seed + 1).random(USERS) < share
     names = np.where([mine[int(user[1:])] for user in asked["user"]], NEW, OLD)
     return scored(asked, names, noise, seed + 2)
 
 
-def shadow(seed: int, noise: Mapping[str, float], days: int = DAYS) -> pl.DataFrame:
-    """Both versions answer every request, under the same id."""
-    asked = requests(seed, days)
-    return pl.concat([scored(asked, OLD, noise, seed + 2), scored(asked, NEW, noise, seed + 3)])
+def many_versions(seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows and labels of a log in which versions run beside ``base`` for three weeks, each in its own way.
 
-
-def replaced(seed: int, noise: Mapping[str, float], on_day: float, days: int = DAYS) -> pl.DataFrame:
-    """The new version takes over on a day, at an hour of it."""
-    asked = requests(seed, days)
-    at = (START + timedelta(days=on_day)).replace(tzinfo=None)
-    return scored(asked, np.where((asked["ts"] >= at).to_numpy(), NEW, OLD), noise, seed + 2)
+    ``shadow`` answers the same requests and is better, ``equal`` is an A/B test by users, ``worse`` one that loses,
+    ``canary`` has few rows of the same users, ``routed`` gets young people only (who are harder), ``late`` has labels
+    of two thirds of its rows, ``growing`` is as good and gets more rows while days get easier, and ``next`` takes the
+    place of ``base`` at noon of the last day but six.
+    """
+    noise = {
+        **dict.fromkeys(("base", "equal", "canary", "routed", "late", "growing", "next"), 1.0),
+        "shadow": 0.3,
+        "worse": 3.0,
+    }
+    parts = [scored(requests(seed, DAYS + 7), "base", noise, seed + 1)]
+    parts.append(scored(parts[0].filter(pl.col("day") < DAYS), "shadow", noise, seed + 2))
+    for k, (name, rows) in enumerate({"equal": 400, "worse": 400, "canary": 25, "routed": 400, "late": 400}.items()):
+        asked = requests(seed + 10 * (k + 1), DAYS, 3 * rows if name == "routed" else rows)
+        if name == "routed":
+            asked = asked.filter(pl.col("age") < 36)
+        own = asked.with_columns(pl.col("id") + name, user=pl.col("user") + name)
+        parts.append(scored(own, name, noise, seed + 3 + k))
+    asked = requests(seed + 90, DAYS, 600).with_columns(pl.col("id") + "g", user=pl.col("user") + "g")
+    share = np.linspace(0.05, 1.0, DAYS)[asked["day"].to_numpy()]
+    kept = np.random.default_rng(seed + 91).random(len(asked)) < share
+    parts.append(scored(asked.filter(pl.Series(kept)), "growing", noise, seed + 92))
+    at = (START + timedelta(days=DAYS, hours=12)).replace(tzinfo=None)
+    took_over = (pl.col("version") == "base") & (pl.col("ts") >= at)
+    rows = pl.concat(parts).with_columns(version=pl.when(took_over).then(pl.lit("next")).otherwise("version"))
+    rng = np.random.default_rng(seed + 99)
+    is_known = (rows["version"] != "late").to_numpy() | (rng.random(len(rows)) < 0.67)
+    return rows, rows.filter(pl.Series(is_known)).select("id", "y").unique("id")

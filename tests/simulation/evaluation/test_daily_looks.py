@@ -121,6 +121,7 @@ NULLS = {
     "users with habits": {"entity": 0.1},
     "users with habits, one version each": {"entity": 0.1, "sticky": True},
     "the same, with day effects": {"entity": 0.1, "sticky": True, "tau": 0.02},
+    "canary of 5 % of the users": {"share": 0.05, "rows": 1000.0, "entity": 0.1, "sticky": True, "users": 1000},
     "quiet weekends": {"rows": np.where(np.arange(DAYS) % 7 < 5, 600.0, 100.0), "tau": 0.02},
 }
 
