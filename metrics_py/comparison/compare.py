@@ -139,7 +139,10 @@ def compare(
     old = read_table(reference, "reference", kinds=kinds)
     new = read_table(current, "current", like=old.frame, kinds=kinds)
     given = {name: reading_of(kind) for name, kind in (kinds or {}).items()}
+    named = _listed(columns)
     texts = [name for name in text_columns(old, new, given) if name not in (by, entity)]
+    if named is not None:
+        texts = [name for name in texts if any(c == name or c.startswith(f"{name}.") for c in named)]
     old, new = described(old, new, texts, chosen_descriptors(_listed(descriptors)))
     chosen = [drift_method(name) for name in _listed(metrics) or DEFAULT_METHODS]
     tolerances = _tolerances(chosen, tolerance)

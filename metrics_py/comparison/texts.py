@@ -105,6 +105,53 @@ def _described(table: Table, columns: Sequence[str], descriptors: Sequence[str])
     return replace(table, frame=frame)
 
 
+def with_default_descriptors(table: Table) -> Table:
+    """A table with the default descriptors of its text columns, each behind its text.
+
+    Parameters
+    ----------
+    table : Table
+        Rows of a reference.
+
+    Returns
+    -------
+    Table
+        A column that is called like a descriptor's already stays as it is.
+    """
+    return _described(table, text_columns(table, table, {}), chosen_descriptors(None))
+
+
+def with_named_descriptors(tables: tuple[Table, Table], names: Collection[str]) -> tuple[Table, Table]:
+    """Both tables with those descriptors of texts that are named as columns and are none of theirs.
+
+    Parameters
+    ----------
+    tables : tuple of Table
+        Reference and current rows.
+    names : collection of str
+        Such as ``review.words``; others are left out.
+
+    Returns
+    -------
+    tuple of Table
+        A descriptor stands in each table that has its text.
+
+    Raises
+    ------
+    ValueError
+        The package that a descriptor needs is not installed.
+    """
+    found: list[Table] = []
+    for table in tables:
+        for name in dict.fromkeys(names):
+            column, dot, descriptor = name.rpartition(".")
+            is_text = table.frame.schema.get(column) == pl.String
+            if dot and is_text and descriptor in DESCRIPTORS and name not in table.frame.columns:
+                table = _described(table, [column], chosen_descriptors([descriptor]))  # noqa: PLW2901
+        found.append(table)
+    return found[0], found[1]
+
+
 def words_that_moved(old: Table, new: Table, columns: Collection[str], entity: str | None) -> pl.DataFrame:
     """The words of some text columns that moved, with an example each, from the side where they are more frequent.
 

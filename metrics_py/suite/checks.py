@@ -20,6 +20,7 @@ from metrics_py import registry
 from metrics_py.comparison.compare import compare
 from metrics_py.comparison.reading import NotComparable, looks_like_key
 from metrics_py.comparison.tables import Table, read_table
+from metrics_py.comparison.texts import with_named_descriptors
 from metrics_py.quality.rows import Roles, quality_of_rows
 from metrics_py.quality.table import NO_INTERVAL
 from metrics_py.registry import Direction, Task
@@ -166,7 +167,10 @@ def run_suite(suite: Suite, reference: object, current: object) -> SuiteResult:
     'unclear'
     """
     old = read_table(reference, "reference")
-    tables = old, read_table(current, "current", like=old.frame)
+    tables = with_named_descriptors(
+        (old, read_table(current, "current", like=old.frame)),
+        [name for check in suite.checks for name in check.columns],
+    )
     for check in suite.checks:
         check_metric(check, suite.roles)
     measured = _Measured(suite, *tables)
@@ -307,7 +311,14 @@ class _Measured:
 
     def _distance(self, metric: str, column: str) -> Estimate:
         if (metric, column) not in self._drift:
-            result = compare(self.reference.frame, self.current.frame, metrics=[metric], columns=[column], words=False)
+            result = compare(
+                self.reference.frame,
+                self.current.frame,
+                metrics=[metric],
+                columns=[column],
+                descriptors=(),
+                words=False,
+            )
             row = result.to_dicts()[0]
             is_effect = row["ci_low"] is not None or registry.get(metric, "drift").returns == "test"
             shown = row["effect"] if is_effect else row["value"]

@@ -23,6 +23,7 @@ from scipy.special import betaincinv
 from metrics_py import registry
 from metrics_py.comparison.reading import infer_reading, looks_like_key
 from metrics_py.comparison.tables import read_table
+from metrics_py.comparison.texts import with_default_descriptors
 from metrics_py.drift.methods import PSI_TOLERANCE
 from metrics_py.profile.values import categories_of
 from metrics_py.quality.rows import Roles, classes_of
@@ -91,7 +92,7 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
     [('duplicate_rate', ('customer_id',)), ('null_rate', ('customer_id', 'plan')), ('unseen_rate', ('plan',)),
      ('n_distinct', ('plan',)), ('psi', ('plan',))]
     """
-    table = read_table(reference, "reference").frame
+    table = with_default_descriptors(read_table(reference, "reference")).frame
     _check_positive(table, roles)
     roles = _with_classes(table, roles)
     inputs = [name for name in table.columns if roles is None or name != roles.label]
