@@ -117,13 +117,35 @@ def backtest(
         fix = "name one: retraining: {estimator: 'module:function'}"
         raise SightlineError(f"{spec.id} names no estimator to train", where="retraining.estimator", fix=fix)
     history = read_history(spec, paths, max_rows=rules.max_rows, now=now)
+    with importable(paths.home):
+        return over(spec, history, load_estimator(rules.estimator), tell)
+
+
+def over(
+    spec: MonitorSpec, history: History, make: Callable[[], Any], tell: Tell = lambda done, total: None
+) -> Backtest:
+    """Train and judge over a history that was read.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    history : History
+    make : callable
+        Returns a new estimator.
+    tell : callable
+        Called with trainings done and planned.
+
+    Raises
+    ------
+    SightlineError
+        As `backtest`.
+    """
     known = history.rows.filter(pl.any_horizontal(pl.col("label_class", "label_value").is_not_null()))
     if known.is_empty():
         raise SightlineError(f"no prediction of {spec.id} has a label that is due", fix="wait until some are")
     start = spec.floor(known["predicted_at"].min()).replace(tzinfo=None)  # type: ignore[arg-type]
     plan = plan_of(spec, start, history.until)
-    with importable(paths.home):
-        return _Run(without_segments(spec), history, known, plan, load_estimator(rules.estimator), tell).done()
+    return _Run(without_segments(spec), history, known, plan, make, tell).done()
 
 
 def plan_of(spec: MonitorSpec, start: datetime, end: datetime) -> Plan:
