@@ -151,6 +151,7 @@ def _assumptions(found: Advice) -> Iterator[str]:
         )
         if found.gap is not None:
             yield "The model in service may differ from the estimator in more than its age, and so in the gap."
+            yield "The interval of the gap is about the rows that were judged, not about the luck of one training."
     if found.cadence is not None:
         yield "The decay goes on as it was, retraining starts it anew, and a point is worth the same every week."
 
