@@ -19,6 +19,7 @@ from metrics_py.profile.resolution import reach, resolution_of
 from metrics_py.profile.values import categories_of
 from metrics_py.registry import Direction
 from metrics_py.results import Estimate
+from metrics_py.suite import together
 
 
 @dataclass(frozen=True)
@@ -386,6 +387,54 @@ def minority_rate(column: Column) -> Estimate:
     return _rate(int((now != usual).sum()), now.len())
 
 
+def domain_auc(column: Column) -> Estimate:
+    """Area under the curve of a classifier that tells vectors from those of the reference: .5 where it cannot.
+
+    Parameters
+    ----------
+    column : Column
+        An embedding.
+
+    Returns
+    -------
+    Estimate
+        With the interval of Hanley and McNeil.
+    """
+    return together.domain_auc(column.values, column.reference)
+
+
+def centroid_cosine(column: Column) -> Estimate:
+    """Cosine distance of the mean vector from the reference's.
+
+    Parameters
+    ----------
+    column : Column
+        An embedding.
+
+    Returns
+    -------
+    Estimate
+        Without an interval.
+    """
+    return together.centroid_cosine(column.values, column.reference)
+
+
+def wrong_dimension_rate(column: Column) -> Estimate:
+    """Share of vectors of another length than most of the reference's.
+
+    Parameters
+    ----------
+    column : Column
+        An embedding.
+
+    Returns
+    -------
+    Estimate
+        Without an interval.
+    """
+    return together.wrong_dimension_rate(column.values, column.reference)
+
+
 def _summary(function: Callable[..., Estimate]) -> str:
     return (function.__doc__ or "").splitlines()[0]
 
@@ -399,6 +448,7 @@ TABLE_FACTS = _facts(
     ("duplicate_rate", duplicate_rate, (), "lower_is_better"),
     ("missing_columns", missing_columns, (), "lower_is_better"),
     ("new_columns", new_columns, (), "lower_is_better"),
+    ("correlation_change", together.correlation_change, (), "lower_is_better"),
 )
 COLUMN_FACTS = _facts(
     ("null_rate", null_rate, ALL, "lower_is_better"),
@@ -413,6 +463,9 @@ COLUMN_FACTS = _facts(
     ("median", median, MEASURED, "none"),
     ("true_rate", true_rate, ("boolean",), "none"),
     ("minority_rate", minority_rate, ("numeric", "categorical", "boolean"), "none"),
+    ("domain_auc", domain_auc, ("embedding",), "lower_is_better"),
+    ("centroid_cosine", centroid_cosine, ("embedding",), "lower_is_better"),
+    ("wrong_dimension_rate", wrong_dimension_rate, ("embedding",), "lower_is_better"),
 )
 
 

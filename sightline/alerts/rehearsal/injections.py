@@ -114,7 +114,8 @@ class Aggregates:
         columns = {name: p for name, p in self.profiles.items() if name in watched and not name.startswith("@")}
         match injection.kind:
             case "mean" | "spread":
-                found = [name for name, p in columns.items() if p.kind == "numeric" and p.scale]
+                embeddings = {n for n, f in self.spec.columns.features.items() if f.kind == "embedding"}
+                found = [n for n, p in columns.items() if p.kind == "numeric" and p.scale and n not in embeddings]
             case "missing":
                 found = list(columns)
             case "unseen":

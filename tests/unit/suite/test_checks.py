@@ -110,6 +110,28 @@ def test_warnings_do_not_fail_the_suite_and_the_unmeasurable_does():
     assert run(Check("mean", ("age",), ge=0), empty)["status"] == "insufficient_data"
 
 
+JOINT = {"correlation_change", "domain_auc", "centroid_cosine", "wrong_dimension_rate"}
+
+
+def test_facts_of_embeddings_and_of_columns_together():
+    rng = np.random.default_rng(31)
+    a, b = rng.standard_normal((2, 4000))
+    v = (rng.standard_normal((4000, 8)) + np.arange(8)).astype(np.float32)
+    reference = pl.DataFrame({"a": a, "b": 0.8 * a + 0.6 * b, "v": v.tolist()})
+    current = pl.DataFrame({"a": a, "b": b, "v": [*v[:100, :5].tolist(), *(-v[100:]).tolist()]})
+    halves = reference.head(2000), reference.tail(2000)
+    same = {m: run(Check(m, ("v",) if m != "correlation_change" else (), le=1), *halves) for m in JOINT}
+    assert same["correlation_change"]["value"] == pytest.approx(0, abs=0.03)
+    assert same["domain_auc"]["value"] == pytest.approx(0.5, abs=0.05)
+    assert same["wrong_dimension_rate"]["value"] == 0
+    assert run(Check("correlation_change", le=0.1), current, reference)["value"] == pytest.approx(0.8, abs=0.05)
+    assert run(Check("domain_auc", ("v",), le=0.6), current, reference)["status"] == "fail"
+    assert run(Check("centroid_cosine", ("v",), le=0.1), current, reference)["value"] == pytest.approx(2, abs=0.01)
+    assert run(Check("wrong_dimension_rate", ("v",), eq=0), current, reference)["value"] == pytest.approx(100 / 4000)
+    few = run(Check("correlation_change", le=0.1), current.head(20), reference)
+    assert (few["status"], "2 columns and 50 rows needed" in few["reason"]) == ("insufficient_data", True)
+
+
 def test_facts_of_tables_and_columns():
     reference = pl.DataFrame(
         {"k": [1, 2, 3, 4], "x": [1.0, 2.0, 3.0, 4.0], "c": list("aabb"), "b": [True, False, True, True]}
@@ -132,7 +154,7 @@ def test_facts_of_tables_and_columns():
     for (metric, columns), value in expected.items():
         row = run(Check(metric, columns, ge=-1), current, reference)
         assert row["value"] == pytest.approx(value), metric
-    assert {metric for metric, _ in expected} == {*TABLE_FACTS, *COLUMN_FACTS}
+    assert {metric for metric, _ in expected} == {*TABLE_FACTS, *COLUMN_FACTS} - JOINT
     assert run(Check("missing_columns", eq=0), current.drop("c"), reference)["value"] == 1
     assert run(Check("new_columns", eq=0), current.with_columns(y=1), reference)["value"] == 1
 

@@ -1,0 +1,103 @@
+"""Facts of a test suite about embeddings, and about the numeric columns of a table together, against the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from metrics_py.comparison.reading import infer_reading
+from metrics_py.comparison.together import embedding_rows, together_rows
+from metrics_py.drift.methods import PSI_TOLERANCE
+from metrics_py.multivariate.embeddings import read_vectors
+from metrics_py.results import Estimate
+
+MIN_ROWS = 50
+
+
+def _told(rows: Sequence[Mapping[str, Any]], metric: str, *, above: float = 0.0) -> Estimate:
+    """The result row of a metric as an estimate; `above` is what its effect is less than its value."""
+    row = next((row for row in rows if row["metric"] == metric), None)
+    if row is None or row.get("value") is None:
+        reason = next((str(r["reason"]) for r in rows if r.get("reason")), "nothing to compare")
+        return Estimate(None, None, None, 0, "insufficient_data", reason)
+    low, high = (None if row.get(end) is None else float(row[end]) + above for end in ("ci_low", "ci_high"))
+    return Estimate(float(row["value"]), low, high, int(row["n_current"]))
+
+
+def domain_auc(values: pl.Series, reference: pl.Series) -> Estimate:
+    """Area under the curve of a classifier that tells vectors from those of the reference: .5 where it cannot.
+
+    Parameters
+    ----------
+    values, reference : polars.Series
+        Vectors of the table and of the reference.
+
+    Returns
+    -------
+    Estimate
+        With the interval of Hanley and McNeil.
+    """
+    return _told(embedding_rows("", reference, values, PSI_TOLERANCE, MIN_ROWS), "domain_auc", above=0.5)
+
+
+def centroid_cosine(values: pl.Series, reference: pl.Series) -> Estimate:
+    """Cosine distance of the mean vector from the reference's.
+
+    Parameters
+    ----------
+    values, reference : polars.Series
+        Vectors of the table and of the reference.
+
+    Returns
+    -------
+    Estimate
+        Without an interval.
+    """
+    return _told(embedding_rows("", reference, values, PSI_TOLERANCE, MIN_ROWS), "centroid_cosine")
+
+
+def wrong_dimension_rate(values: pl.Series, reference: pl.Series) -> Estimate:
+    """Share of vectors of another length than most of the reference's.
+
+    Parameters
+    ----------
+    values, reference : polars.Series
+        Vectors of the table and of the reference.
+
+    Returns
+    -------
+    Estimate
+        Without an interval.
+    """
+    found = read_vectors(values, read_vectors(reference).rows.shape[1])
+    if not found.n_given:
+        return Estimate(None, None, None, 0, "insufficient_data", "no vectors")
+    return Estimate(found.n_wrong / found.n_given, None, None, found.n_given)
+
+
+def correlation_change(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequence[str]) -> Estimate:
+    """Largest change of a correlation of two numeric columns (normal scores by the reference).
+
+    Parameters
+    ----------
+    table, reference : polars.DataFrame
+        The table in question and the reference.
+    columns : sequence of str
+        Not used.
+
+    Returns
+    -------
+    Estimate
+        With an interval that holds for all pairs (Bonferroni).
+    """
+    names = [
+        name
+        for name in reference.columns
+        if name in table.columns
+        and infer_reading(reference[name]).kind in ("numeric", "boolean")
+        and all(t[name].dtype.is_numeric() or t[name].dtype == pl.Boolean for t in (table, reference))
+    ]
+    old, new = ({name: side[name] for name in names} for side in (reference, table))
+    return _told(together_rows(old, new, PSI_TOLERANCE, MIN_ROWS), "correlation_change")
