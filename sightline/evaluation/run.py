@@ -153,7 +153,8 @@ def evaluate(
         table = _without_difference(table, spec.quality.min_labels)
     table = _with_trivial(spec, table, compared.challenger)
     trained = read_training(spec, training) if training is not None else None
-    sections = suite_of(spec, compared, candidate, training=trained, traffic=read_traffic(spec, paths))
+    traffic = read_traffic(spec, paths)
+    sections = suite_of(spec, compared, candidate, training=trained, traffic=traffic, paths=paths)
     verdict = judged(verdict_of(spec, table, primary), sections)
     same = ["both models say exactly the same of all of these rows"] if is_same else []
     notes = (*_of_candidate(candidate), *compared.notes, *same, *own.notes, *_left_out(spec))

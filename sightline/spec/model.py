@@ -547,6 +547,15 @@ class Evaluation(Part):
             "without a file. Off: a version that simply takes the place of the one before has nothing to be judged by."
         ),
     )
+    predict: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description=(
+            "`package.module:function` that scores rows: a Polars frame with the features by their names -> one "
+            "probability or number per row. Each input is blanked in turn to learn what its absence costs; the module "
+            "lies in the home folder or is installed."
+        ),
+    )
 
 
 class Fairness(Part):

@@ -7,9 +7,11 @@ from sightline.evaluation.suite.calibration import calibration
 from sightline.evaluation.suite.fairness import fairness
 from sightline.evaluation.suite.findings import Section
 from sightline.evaluation.suite.overlap import overlap
+from sightline.evaluation.suite.robustness import robustness
 from sightline.evaluation.suite.slices import weaknesses
 from sightline.evaluation.suite.traffic import Traffic, drift, latency
 from sightline.evaluation.suite.training import Training
+from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
 
 
@@ -20,6 +22,7 @@ def suite_of(
     *,
     training: Training | None = None,
     traffic: Traffic | None = None,
+    paths: MonitorPaths | None = None,
 ) -> tuple[Section, ...]:
     """Sections in the order in which they are shown.
 
@@ -34,6 +37,8 @@ def suite_of(
         What the candidate was trained on.
     traffic : Traffic, optional
         Production and reference to compare the rows with.
+    paths : MonitorPaths, optional
+        The user's modules are found in its home folder.
     """
     if spec.model.task == "ranking":
         return ()
@@ -43,6 +48,7 @@ def suite_of(
         calibration(spec, compared),
         overlap(spec, compared, training, has_ids=candidate.has_ids),
         drift(spec, candidate, training, traffic) if traffic is not None else None,
+        robustness(spec, paths, compared) if paths is not None else None,
         latency(spec, candidate, traffic) if traffic is not None else None,
     )
     return tuple(section for section in found if section is not None)
