@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib
+import importlib.util
 import io
 import json
 import os
@@ -112,10 +114,17 @@ def _of_path(path: Path) -> tuple[bytes, str]:
         raise SightlineClientError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _of_arrow(rows: Any) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _arrow() -> Any:
+    """The pyarrow of the caller, whose tables these are: the client itself needs no package."""
+    try:
+        return importlib.import_module("pyarrow")
+    except ImportError as error:
+        what = "this table needs pyarrow to be written: install it, or give a Polars table or a list of mappings"
+        raise SightlineClientError(what) from error
 
+
+def _of_arrow(rows: Any) -> bytes:
+    pa, pq = _arrow(), importlib.import_module("pyarrow.parquet")
     table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else pa.table(rows)
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
@@ -127,11 +136,8 @@ def _of_pandas(rows: Any) -> tuple[bytes, str]:
     if not hasattr(rows, "columns"):
         raise SightlineClientError("an evaluation set has columns: give a DataFrame, not a Series")
     rows = rows.rename(columns=str)
-    try:
-        import pyarrow as pa
-    except ImportError:
-        pass
-    else:
+    if importlib.util.find_spec("pyarrow") is not None:
+        pa = _arrow()
         try:
             return _of_arrow(pa.Table.from_pandas(rows, preserve_index=False)), "parquet"
         except pa.ArrowException:  # columns of several types: JSON holds them

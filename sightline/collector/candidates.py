@@ -27,9 +27,8 @@ from sightline.collector.limits import HTTPError, decompress, read_body, too_lar
 from sightline.collector.monitors import Registry, ServedMonitor
 from sightline.durable import replace_file
 from sightline.errors import nearest
-from sightline.evaluation.landed import TRAINING
-from sightline.evaluation.versions import FIX, flaw_of
 from sightline.home import MonitorPaths
+from sightline.version_names import FIX, TRAINING, flaw_of
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from sightline.collector.formats.marks import MARK
 from sightline.collector.formats.native import NativeInference, NativeLabel
 from sightline.collector.incidents import MOST
 from sightline.collector.ingest import Answer
-from sightline.evaluation.versions import LONGEST
+from sightline.version_names import LONGEST
 
 INTERNAL_FIELDS = ("part", "received_at", "source")
 TIMES = {"at", "predicted_at"}

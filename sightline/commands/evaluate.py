@@ -81,7 +81,7 @@ def command(
     assert file is not None
     from sightline.evaluation import page, render
     from sightline.evaluation.run import evaluate
-    from sightline.evaluation.versions import check_version
+    from sightline.version_names import check_version
 
     check_version(version, "--version")
     found = evaluate(

@@ -12,13 +12,10 @@ from typing import Any
 
 from sightline.durable import replace_file
 from sightline.errors import SightlineError
-from sightline.evaluation.versions import flaw_of
 from sightline.home import MonitorPaths
 from sightline.lake.intake.sources import UNFINISHED
 from sightline.results.append_only import STAMP, safe_name
-
-TRAINING = "training"
-"""Name of the file or folder with the rows that a candidate was trained on."""
+from sightline.version_names import TRAINING, flaw_of
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from typing import Any
 from sightline.durable import exclusive, replace_file, sync_folder
 from sightline.errors import SightlineError
 from sightline.evaluation.landed import candidates, evaluations, failures
-from sightline.evaluation.versions import flaw_of
 from sightline.home import MonitorPaths
 from sightline.registries.protocol import Registered, Registry, VerdictNote
 from sightline.spec.model import MonitorSpec
+from sightline.version_names import flaw_of
 
 MOST = 20
 """Versions that are looked after: the newest candidates."""

@@ -16,8 +16,8 @@ from sightline.collector import candidates as desk
 from sightline.collector.auth import create_token
 from sightline.errors import SightlineError
 from sightline.evaluation.landed import candidates
-from sightline.evaluation.versions import check_version, flaw_of
 from sightline.home import Home
+from sightline.version_names import check_version, flaw_of
 from tests.support.collector_site import Site, make_home, run
 
 BASE = "/v1/monitors/m/candidates"

@@ -9,6 +9,8 @@ from sightline.lake.intake.sources import UNFINISHED
 
 LONGEST, LONGEST_BYTES = 128, 180
 """Characters, and bytes in UTF-8: a file name holds 255, and the version stands in one with a time."""
+TRAINING = "training"
+"""A file or folder of this name beside an evaluation set is what the version was trained on."""
 FIX = "letters, digits, dots, dashes and other printable characters, such as 4.2 or 2026-01-31-rc1"
 
 
