@@ -35,6 +35,8 @@ MOST_DIMENSIONS = 50
 MIN_REFERENCE = 50
 MIN_DAYS = 8
 """Windows of the reference from which on they say how days scatter."""
+MIN_DAY_ROWS = 30
+"""Windows of the reference with fewer vectors say nothing of how days scatter."""
 FIT_ROWS = 20_000
 BLOCK = 4096
 RATES = ("wrong_dimension_rate", "zero_vector_rate", "duplicate_rate")
@@ -403,12 +405,17 @@ def _hotelling(
 ) -> Stream:
     k = model.basis.shape[1]
     places = model.project(total, size)
-    days = (
-        model.project(model.sums.windows["total"], np.maximum(model.sums.windows["n"], 1)) if model.sums.keys else None
-    )
     variance = np.full(len(size), np.nan)
-    if days is not None and len(days) >= MIN_DAYS:
-        found = np.array([scaled_distance(places[t], days[model.sums.apart(key)]) for t, key in enumerate(keys)])
+    held = np.flatnonzero(model.sums.windows["n"] >= MIN_DAY_ROWS).tolist() if model.sums.keys else []
+    if len(held) >= MIN_DAYS:
+        days = model.project(model.sums.windows["total"][held], model.sums.windows["n"][held])
+        names = [model.sums.keys[k] for k in held]
+        found = np.array(
+            [
+                scaled_distance(places[t], days[[k for k, name in enumerate(names) if name != key]])
+                for t, key in enumerate(keys)
+            ]
+        )
     else:
         middle = model.project(model.sums.whole["total"][None], model.sums.whole["n"][None])
         found = ((places - middle) ** 2).sum(axis=1) / (max(k, 1) * unit)

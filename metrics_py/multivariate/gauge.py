@@ -13,6 +13,7 @@ from metrics_py.multivariate.steady import shown, steady
 from metrics_py.multivariate.window_sums import ReferenceSums
 
 FloatArray = NDArray[np.float64]
+UNDEFINED = "undefined: the values of the reference or of the window do not vary, or are missing"
 USUAL_PARTS = 28
 """A reference without windows counts as so many."""
 
@@ -66,7 +67,7 @@ class Gauge:
         statistic : str
             Its name.
         value, variance, display : ndarray, shape (T,)
-            As of `Stream`; the variance is NaN where it is not known.
+            As of `Stream`; the variance is NaN where it is not known, the value where it is undefined.
 
         Returns
         -------
@@ -75,7 +76,10 @@ class Gauge:
         """
         few = self.n / self.design_effect < self.min_rows
         values = [np.where(few, np.nan, x) for x in (value, variance, display)]
-        reasons = tuple(self._reason(float(n)) if is_few else None for n, is_few in zip(self.n, few, strict=True))
+        reasons = tuple(
+            self._reason(float(n)) if is_few else None if np.isfinite(x) else UNDEFINED
+            for n, is_few, x in zip(self.n, few, value, strict=True)
+        )
         return Stream(statistic, values[0], values[1], values[2], self.n, reasons)
 
     def _reason(self, n: float) -> str:

@@ -313,6 +313,7 @@ def joint_distances(
     change = correlation_change(_moments(old), _moments(now), design_effect)
     usual_noise = float(np.median(change.noise / unit)) * usual_unit
     value, slope = steady(change.squared, change.noise, usual_noise)
+    value = np.where(change.n_pairs > 0, value, np.nan)
     correlation = gauge.stream(
         "correlation_distance", value, change.variance * slope**2, shown(change.squared, change.noise)
     )
@@ -322,7 +323,7 @@ def joint_distances(
         spread = np.maximum(now["error_square"] / size - mean**2, 0.0) / mean**2
         log = np.log(mean / before)
     error = gauge.stream(
-        "pca_error", np.where(np.isfinite(log), log, 0.0), design_effect * spread / size, mean / before
+        "pca_error", np.where(np.isfinite(log), log, np.nan), design_effect * spread / size, mean / before
     )
     return JointDistances([correlation, rff, error], change, _pair_error(model))
 

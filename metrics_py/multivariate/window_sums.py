@@ -71,21 +71,6 @@ class ReferenceSums:
             found[name] = rows
         return found
 
-    def apart(self, key: str) -> list[int]:
-        """Positions of the windows of the reference but for one.
-
-        Parameters
-        ----------
-        key : str
-            That one; it need not be of the reference.
-
-        Returns
-        -------
-        list of int
-            In the order of `keys`.
-        """
-        return [k for k, name in enumerate(self.keys) if name != key]
-
 
 def reference_sums(keys: Sequence[str], windows: Sequence[Sums]) -> ReferenceSums:
     """Sums of a reference from those of its parts.

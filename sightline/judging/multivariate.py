@@ -24,6 +24,7 @@ from metrics_py.multivariate.embeddings import (
 from metrics_py.multivariate.joint import JointDistances, JointModel, joint_distances
 from metrics_py.multivariate.window_sums import ReferenceSums
 from metrics_py.profile.column_profile import ColumnProfile
+from metrics_py.reasons import ReasonCode
 from metrics_py.wording import number, percent
 from sightline.judging.frames import EVIDENCE, Judged, Work, conform
 from sightline.judging.marts import ALL_VERSIONS
@@ -219,7 +220,7 @@ def _status(spec: MonitorSpec, row: Mapping[str, object], few: str | None, words
     value, low, high = row["value"], row["bound_low"], row["bound_high"]
     if few or not isinstance(value, float):
         reason = few or "undefined on these rows"
-        return {"status": "insufficient_data", "reason": reason, "reason_code": "too_few_rows" if few else "undefined"}
+        return {"status": "insufficient_data", "reason": reason, "reason_code": _code(reason)}
     side = (
         "above"
         if isinstance(high, float) and value > high
@@ -236,6 +237,10 @@ def _status(spec: MonitorSpec, row: Mapping[str, object], few: str | None, words
     if words:
         return {"status": "ok", "reason": f"{words}: no farther than is usual in all", "reason_code": "usual"}
     return {"status": "ok"}
+
+
+def _code(reason: str) -> ReasonCode:
+    return "undefined" if reason.startswith("undefined") else "too_few_rows"
 
 
 def _broken(
@@ -292,7 +297,7 @@ def _evidence(spec: MonitorSpec, column: str, keys: Sequence[str], stream: Strea
             "n": stream.n,
             "variance": pl.Series(stream.variance, dtype=pl.Float64).fill_nan(None),
             "reason": pl.Series(stream.reason, dtype=pl.String),
-            "reason_code": pl.Series([why and "too_few_rows" for why in stream.reason], dtype=pl.String),
+            "reason_code": pl.Series([why and _code(why) for why in stream.reason], dtype=pl.String),
         },
         schema=EVIDENCE,
     )
