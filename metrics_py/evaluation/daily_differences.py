@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ class _Days:
         rows = np.zeros((2, self.n_days, self.n_buckets))
         binned = np.full((2, self.n_days), np.nan)
         whole: list[list[FloatArray]] = [[], []]
-        for v, t in np.ndindex(2, self.n_days):
+        for v, t in product((0, 1), range(self.n_days)):
             own = arrays(v * self.n_days + t)
             rows[v, t] = _rows(metric, dict(zip(names, own, strict=True)))
             if metric.binning is not None:
