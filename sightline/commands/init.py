@@ -189,6 +189,8 @@ def _rest(draft: Draft, reference: str) -> Iterator[str]:
         yield _line(f"{hash_}  classes: [{named}]", "all classes: add what the sample lacks; other labels are refused")
     yield _line(f"{hash_}  # expected_delay: 1d", "when labels are due, after a window's end; left out: learnt")
     yield _line(f"{hash_}  # give_up_after: 30d", "labels later than this are not waited for; left out: learnt")
+    if draft.task == "ranking":
+        yield _line(f"{hash_}  # silence: negative", "where only clicks are reported: no label is irrelevant then")
     yield _line("reference:", "what production is compared with; also: {kind: window, start: ..., end: ...}")
     yield "  kind: file"
     yield _line(f"  path: {quote(reference)}", "the sample: better rows the model was not trained on")

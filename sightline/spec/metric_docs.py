@@ -104,7 +104,8 @@ What counts, in monitors, test suites and candidates alike:
   other), else of queries; 16 within a segment. In a segment a list is its rows there.
 - **Without labels.** With `quality.item` the first k places are measured by how often their items stand in the rows of
   the reference (`popularity_at_k`, `novelty_at_k`, `coverage_at_k`, checks on `data_quality`), as soon as a window
-  closes. Rows without an item do not count, and of equal scores coverage takes those with the first ids.
+  closes. Rows without an item do not count, and of equal scores coverage takes those with the first ids. A reference
+  file needs labels for it.
 
 """
 

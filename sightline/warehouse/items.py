@@ -37,11 +37,14 @@ def items(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, reference: Referenc
     DataFrame
         ``item, bucket, popularity, novelty``. The popularity of an item is its share of the reference's rows; novelty
         is ``-log2((n + 1) / (N + M + 1))`` of n rows out of N with M items, so that an item the reference never held
-        has one too. `bucket` is the first byte of the MD5 of the item, modulo 64.
+        has one too. No rows where the reference holds no item, or is a file without labels, of which none are kept.
+        `bucket` is the first byte of the MD5 of the item, modulo 64.
     """
     if spec.model.task != "ranking" or spec.quality.item is None or reference is None:
         return pl.DataFrame(schema=SCHEMA)
     counts = _counts(con, spec, reference)
+    if counts.is_empty():  # nothing is known to measure by
+        return pl.DataFrame(schema=SCHEMA)
     total, distinct = int(counts["n"].sum()), len(counts)
     known = pl.concat([counts, pl.DataFrame({"item": [None], "n": [0]}, schema=COUNTS)])  # null: any other item
     n = known["n"].to_numpy().astype(float)
