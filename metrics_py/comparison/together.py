@@ -1,7 +1,8 @@
 """What `compare` says of embeddings, and of numeric columns together, beside each column by itself.
 
-The tolerance is that of the PSI in other words: a shift of one normal column by so many standard deviations has that
-PSI, and would let the best classifier tell the tables apart with a certain area under the curve.
+The tolerance is that of the PSI in other words: a normal column that shifts by s standard deviations has the PSI s^2,
+and where each of k directions shifts so far, the best classifier tells the tables apart with a certain area under the
+curve. k is how many directions the reference varies in: what is tolerated of each alone is tolerated of all together.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ MUCH_WRONG = 0.01
 SEED = 20_260_105
 
 
-def area_tolerance(psi: float) -> float:
-    """What the best classifier has above .5 where one normal column has shifted so that its PSI is this.
+def area_tolerance(psi: float, directions: float = 1.0) -> float:
+    """What the best classifier has above .5 where independent normal columns have shifted so that each has this PSI.
 
     Parameters
     ----------
     psi : float
         Tolerance of the PSI.
+    directions : float, default 1
+        How many columns.
 
     Returns
     -------
@@ -52,7 +55,29 @@ def area_tolerance(psi: float) -> float:
     >>> round(area_tolerance(0.1), 3)
     0.088
     """
-    return float(ndtr(np.sqrt(psi / 2))) - 0.5
+    return float(ndtr(np.sqrt(psi * directions / 2))) - 0.5
+
+
+def directions_of(variances: FloatArray) -> float:
+    """In how many directions rows vary, by the variances of their principal components (participation ratio).
+
+    Parameters
+    ----------
+    variances : ndarray, shape (k,)
+        Not negative.
+
+    Returns
+    -------
+    float
+        From 1 (one of them is all) to k (all are equal).
+
+    Examples
+    --------
+    >>> directions_of(np.array([1.0, 1.0, 0.0]))
+    2.0
+    """
+    square = float((variances**2).sum())
+    return float(variances.sum()) ** 2 / square if square > 0 else 1.0
 
 
 def embedding_rows(name: str, old: pl.Series, new: pl.Series, psi: float, min_rows: int) -> list[Row]:
@@ -95,7 +120,8 @@ def embedding_rows(name: str, old: pl.Series, new: pl.Series, psi: float, min_ro
     mixed = before.rows[np.random.Generator(np.random.PCG64(SEED)).permutation(m)]
     model = fit_embeddings(mixed, [], [before])
     places = [(part.rows - model.center) @ model.basis for part in (before, after)]
-    rows.append(base | _classified(places[0], places[1], None, psi))
+    directions = directions_of(1 / np.maximum((model.basis**2).sum(axis=0), 1e-300))
+    rows.append(base | _classified(places[0], places[1], None, area_tolerance(psi, directions)))
     sums, own = model.sums.whole, model.window(after)
     unit = 1 / m + 1 / n
     distance = float(mmd2(own["features"], n, sums["features"], m))
@@ -181,7 +207,11 @@ def together_rows(old: Mapping[str, pl.Series], new: Mapping[str, pl.Series], ps
         return [base | {"metric": "correlation_change", "state": "insufficient_data", "reason": reason}]
     maps = {name: fit_scores(_numbers(old[name])) for name in names}
     scores = [np.stack([maps[c].transform(_numbers(side[c])) for c in names], axis=1) for side in (old, new)]
-    return [base | _correlated(names, scores[0], scores[1]), base | _classified(scores[0], scores[1], names, psi)]
+    filled = np.where(np.isfinite(scores[0]), scores[0], 0.0)
+    directions = directions_of(np.maximum(np.linalg.eigvalsh(np.cov(filled, rowvar=False)), 0.0))
+    tolerance = area_tolerance(psi, directions)
+    classified = base | _classified(scores[0], scores[1], names, tolerance)
+    return [base | _correlated(names, scores[0], scores[1]), classified]
 
 
 def _numbers(column: pl.Series) -> FloatArray:
@@ -220,9 +250,9 @@ def _correlated(names: Sequence[str], old: FloatArray, new: FloatArray) -> Row:
     return {**metric, **numbers, "state": state, "direction": told or "no visible change"}
 
 
-def _classified(old: FloatArray, new: FloatArray, names: Sequence[str] | None, psi: float) -> Row:
+def _classified(old: FloatArray, new: FloatArray, names: Sequence[str] | None, tolerance: float) -> Row:
     found = domain_classifier(old, new, names)
-    tolerance, low, high = area_tolerance(psi), found.ci_low - 0.5, found.ci_high - 0.5
+    low, high = found.ci_low - 0.5, found.ci_high - 0.5
     state = "drift" if low > tolerance else "stable" if high < tolerance else "unclear"
     told = "no visible change"
     if low > 0:
