@@ -33,7 +33,7 @@ OFTEN = 0.05
 TELLS = 0.99
 """ROC AUC of one input alone that hardly any input has."""
 NOT_GIVEN = "no training set: `--training FILE`, or a file or folder `training` beside the candidate's"
-MOST_ROWS = 200_000
+MOST_ROWS = 50_000
 
 
 def overlap(spec: MonitorSpec, compared: Compared, training: Training | None, *, has_ids: bool) -> Section:

@@ -22,7 +22,7 @@ from sightline.warehouse.reference_quality import decided_class
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-MOST_ROWS, MOST_COLUMNS = 200_000, 30
+MOST_ROWS, MOST_COLUMNS = 50_000, 30
 SHOWN = 5
 MATERIAL = 0.02
 """Loss to the champion in a slice, as a share of the champion's loss there, below which nobody is warned."""
