@@ -20,7 +20,7 @@ from sightline.user_metrics.python_metrics import importable
 WEEK = timedelta(days=7)
 FITS_PER_MOMENT = 6
 """Of each moment: the usual history, two parts of its rows, half of it, twice of it, and all."""
-MOST_MOMENTS, FEWEST_MOMENTS = 12, 3
+MOST_MOMENTS, FEWEST_MOMENTS = 6, 3
 SHARES = (0.25, 0.5)
 LENGTHS = {"half": 0.5, "twice": 2.0, "all": None}
 """Other lengths of history, as multiples of the usual one."""
@@ -159,19 +159,21 @@ def plan_of(spec: MonitorSpec, start: datetime, end: datetime) -> Plan:
     rules, span = rules_of(spec), end - start
     unit = WEEK if span >= 10 * WEEK else timedelta(days=1) if span >= timedelta(days=10) else spec.window
     unit = max(unit, spec.window)
-    length = rules.training_window or max(span / 4 // spec.window, 1) * spec.window
-    wanted = min(MOST_MOMENTS, rules.max_fits // FITS_PER_MOMENT)
-    n = min(wanted, (span - length) // unit)
-    if n < FEWEST_MOMENTS:
-        raise SightlineError(
-            f"the labelled history of {spec.id} spans {span.days} days: too short for {FEWEST_MOMENTS} trainings on "
-            f"{length.days} days each with something to judge after them",
-            where="retraining.training_window",
-            fix="wait for more history, or name a shorter training_window",
-        )
-    step = (span - length) // n // unit * unit
-    first = end - n * step
-    return Plan(tuple(first + k * step for k in range(n)), step, unit, length, start, end)
+    most = min(MOST_MOMENTS, rules.max_fits // FITS_PER_MOMENT)
+    for n in range(most, FEWEST_MOMENTS - 1, -1):
+        length = rules.training_window or span // (n + 1) // unit * unit
+        step = (span - length) // n // unit * unit
+        if length and step >= length:  # trainings that share rows are not independent of each other
+            step = step if rules.training_window else length
+            first = end - n * step
+            return Plan(tuple(first + k * step for k in range(n)), step, unit, length, start, end)
+    wanted = f" on {rules.training_window.days} days each" if rules.training_window else ""
+    raise SightlineError(
+        f"the labelled history of {spec.id} spans {span.days} days: too short for {FEWEST_MOMENTS} trainings{wanted} "
+        "that share no rows, with something to judge after them",
+        where="retraining.training_window",
+        fix="wait for more history, or name a shorter training_window",
+    )
 
 
 class _Run:

@@ -141,13 +141,14 @@ def _assumptions(found: Advice) -> Iterator[str]:
             "Versions differ by age only. That newer versions are better recipes cannot be told from decay: a "
             "version's own level and a linear ageing are the same to such data. A backtest has one recipe."
         )
+        yield "Their training data overlap little: the interval counts versions as independent of each other."
         if found.served is not None and not found.served.is_declared:
             yield "Ages count from when a version was first seen: right up to a delay that is the same for all."
     else:
         yield (
             f"{found.n_fits} trainings of {found.rules.estimator} on what was logged, each with the labels that had "
-            "come by its moment; each usual one saw as long a history as the others. Predictions that were corrected "
-            "since stand as they are now."
+            "come by its moment; each usual one saw as long a history as the others, and other rows. Predictions "
+            "corrected since stand as they are now."
         )
         if found.gap is not None:
             yield "The model in service may differ from the estimator in more than its age, and so in the gap."

@@ -641,7 +641,9 @@ class Retraining(Part):
     )
     training_window: Duration | None = Field(
         default=None,
-        description="History that each training of the backtest sees; default: a quarter of the labelled history.",
+        description=(
+            "History that each training of the backtest sees; default: as long as lets six trainings share no rows."
+        ),
     )
     max_rows: int = Field(
         default=50_000, ge=100, description="Rows per training of the backtest, a sample that is always the same."
