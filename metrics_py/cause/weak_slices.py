@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metrics_py.comparison.result import benjamini_hochberg
+from metrics_py.multiple_testing import benjamini_hochberg
 from metrics_py.scipy_functions import hypergeometric_tail, normal_tail
 
 FloatArray = NDArray[np.float64]

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metrics_py.comparison.result import benjamini_hochberg
+from metrics_py.multiple_testing import benjamini_hochberg
 from metrics_py.scipy_functions import hypergeometric_tail, normal_tail
 from metrics_py.text.descriptors import MAX_CHARACTERS
 

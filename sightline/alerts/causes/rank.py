@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metrics_py.comparison.result import benjamini_hochberg
+from metrics_py.multiple_testing import benjamini_hochberg
 from sightline.alerts.causes import columns, events, kinds, operations, segments
 from sightline.alerts.causes.case import Case, Cause
 

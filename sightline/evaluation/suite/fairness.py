@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metrics_py.comparison.result import holm
 from metrics_py.evaluation.fairness import Disparity, Rate, gap_change, largest_gap
 from metrics_py.evaluation.limits import Limit
 from metrics_py.intervals import N_BUCKETS
+from metrics_py.multiple_testing import holm
 from metrics_py.quality.champion import PairedDifference
 from metrics_py.wording import number
 from sightline.evaluation.rows import Compared

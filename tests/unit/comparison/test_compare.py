@@ -13,8 +13,9 @@ import pytest
 from scipy import stats
 
 from metrics_py import compare, registry
-from metrics_py.comparison.result import SCHEMA, benjamini_hochberg, holm
+from metrics_py.comparison.result import SCHEMA
 from metrics_py.drift import binned_distances
+from metrics_py.multiple_testing import benjamini_hochberg, holm
 from tests.support.comparison import frame, states
 
 
