@@ -43,7 +43,8 @@ def main() -> None:
     options = parser.parse_args()
     texts = draw(np.random.default_rng(1), options.rows, options.words)
     describe(texts.head(10), list(DESCRIPTORS))  # loads models and tables
-    print(f"{options.rows:,} texts of {options.words} words, {int(texts.str.len_bytes().sum()) / 1e6:.0f} MB; CPU seconds")
+    size = int(texts.str.len_bytes().sum()) / 1e6
+    print(f"{options.rows:,} texts of {options.words} words, {size:.0f} MB; CPU seconds")
     for name in DESCRIPTORS:
         measured(name, describe, texts, [name])
     measured("the default ones together", describe, texts, DEFAULTS)

