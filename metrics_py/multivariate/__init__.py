@@ -4,6 +4,7 @@ from metrics_py.multivariate.domain_classifier import DomainClassifier, domain_c
 from metrics_py.multivariate.embeddings import EmbeddingModel, embedding_distances, fit_embeddings, read_vectors
 from metrics_py.multivariate.hotelling import Hotelling, hotelling
 from metrics_py.multivariate.joint import JointModel, fit_joint, joint_distances
+from metrics_py.multivariate.maps import embedding_map
 from metrics_py.multivariate.random_features import NullLaw, RandomFeatures, draw_features, median_heuristic, mmd2
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "domain_classifier",
     "draw_features",
     "embedding_distances",
+    "embedding_map",
     "fit_embeddings",
     "fit_joint",
     "hotelling",
