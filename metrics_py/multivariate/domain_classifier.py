@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtr, ndtri
 
+from metrics_py.confidence import check_confidence
 from metrics_py.scipy_functions import minimize, rankdata
 
 FloatArray = NDArray[np.float64]
@@ -89,7 +90,7 @@ def domain_classifier(
     Raises
     ------
     ValueError
-        If the tables have different columns, or either has fewer than 50 rows.
+        If the tables have different columns, either has fewer than 50 rows, or the confidence is no probability.
 
     Notes
     -----
@@ -112,6 +113,7 @@ def domain_classifier(
     >>> found.auc > 0.6, found.p_value < 1e-6, sorted(found.importance)
     (True, True, ['a', 'b'])
     """
+    check_confidence(confidence)
     old, new = (np.asarray(rows, dtype=np.float64) for rows in (reference, current))
     if old.ndim != 2 or new.ndim != 2 or old.shape[1] != new.shape[1] or not old.shape[1]:
         raise ValueError(f"domain_classifier: shapes {old.shape} and {new.shape}: pass tables of the same columns")

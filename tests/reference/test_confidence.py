@@ -14,6 +14,7 @@ import metrics_py
 from metrics_py import averaged_intervals, intervals, registry, skewed_intervals
 from metrics_py.confidence import check_confidence
 from metrics_py.drift import categorical_tests, effects, numeric_tests
+from metrics_py.multivariate import domain_classifier
 from metrics_py.quality import champion, custom
 from metrics_py.retraining import decay, paired
 
@@ -62,6 +63,7 @@ CALLS = {
     champion.delong_test: ([0, 0, 1, 1], [1, 3, 2, 4], [1, 2, 3, 4]),
     custom.estimate_rows: (ENTRY, ROWS),
     decay.decay: (AGES,),
+    domain_classifier: (np.arange(120.0).reshape(60, 2), np.ones((60, 2))),
     paired.mean_difference: ([0.3, 0.2, 0.4], [0.2, 0.2, 0.1]),
     check_confidence: (),
 }
