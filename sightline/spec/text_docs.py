@@ -31,8 +31,8 @@ INTRO = f"""\
 A column of kind `text` is described: each descriptor is a feature of its own, called `<column>.<descriptor>`
 (`review.words`), with everything a feature has: drift with intervals and three states, checks
 (`drift__review_words`), alert streams, contracts, segments, a place among the likely causes. The text itself is kept in
-the lake and judged for missing values, and for lengths out of the reference's range. Without a list of its own a text column has
-{", ".join(DEFAULTS)}; `descriptors: []` has none.
+the lake and judged for missing values, and for lengths out of the reference's range. Without a list of its
+own a text column has {", ".join(DEFAULTS)}; `descriptors: []` has none.
 
 ```yaml
 {EXAMPLE}```
@@ -41,8 +41,8 @@ Descriptors are computed once per row, on its way into the lake, by the same cod
 the reference and candidates: each looks at one text alone, so neither order nor batch matters. Results are the lake
 columns `f_<column>.<descriptor>`. One that is added later is computed from the stored files and log at the next intake,
 without a word from you; a reference that is frozen already does not know it, and its drift is told as not judged
-(`column_named_later`) until the reference is frozen anew. An own descriptor that is *defined* otherwise is a change of
-what is stored: it is refused until `sightline migrate MONITOR` has computed it anew.
+(`column_named_later`) until `reference` is materialized with `rebuild: true`. An own descriptor that is
+*defined* otherwise is a change of what is stored: it is refused until `sightline migrate MONITOR` has computed it anew.
 
 Time per row is bounded: descriptors look at the first {MAX_CHARACTERS:,} characters (`characters` counts all; language
 at {LANGUAGE_CHARACTERS}, sentiment and reading ease at {LEXICON_CHARACTERS}); windows with longer texts have a note
