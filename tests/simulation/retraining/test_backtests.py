@@ -83,7 +83,7 @@ def test_a_world_that_stands_still_shows_decay_by_chance_only_and_one_that_turns
         gain = mean_difference(both["loss_usual"].to_numpy(), both["loss_half"].to_numpy())
         assert gain.ci_high is not None
         shorter += gain.ci_high < 0
-        found += decay(over(SPEC, history(rng, 0.02), LeastSquares).cells).change == "worse"
+        found += decay(over(SPEC, history(rng, 0.04), LeastSquares).cells).change == "worse"
     measured = {
         "still: decay found": worse / runs,
         "still: half of the history called better": shorter / runs,
