@@ -18,9 +18,10 @@ from scipy.special import ndtr, ndtri
 from metrics_py.multivariate.correlations import MomentSums, moment_sums, pairs_of
 from metrics_py.multivariate.domain_classifier import MIN_ROWS as LEAST_FOR_CLASSIFIER
 from metrics_py.multivariate.domain_classifier import domain_classifier
-from metrics_py.multivariate.embeddings import MIN_REFERENCE, Vectors, cosine_distance, fit_embeddings, read_vectors
+from metrics_py.multivariate.embeddings import MIN_REFERENCE, cosine_distance, fit_embeddings
 from metrics_py.multivariate.normal_scores import fit_scores
 from metrics_py.multivariate.random_features import mmd2
+from metrics_py.multivariate.vectors import Vectors, read_vectors
 from metrics_py.wording import number
 
 FloatArray = NDArray[np.float64]

@@ -10,7 +10,7 @@ import polars as pl
 from metrics_py.comparison.reading import infer_reading
 from metrics_py.comparison.together import embedding_rows, together_rows
 from metrics_py.drift.methods import PSI_TOLERANCE
-from metrics_py.multivariate.embeddings import read_vectors
+from metrics_py.multivariate.vectors import read_vectors
 from metrics_py.results import Estimate
 
 MIN_ROWS = 50

@@ -17,11 +17,10 @@ from metrics_py.drift.daily_statistics import Stream
 from metrics_py.multivariate.embeddings import (
     EmbeddingDistances,
     EmbeddingModel,
-    Vectors,
     embedding_distances,
-    read_vectors,
 )
 from metrics_py.multivariate.joint import JointDistances, JointModel, joint_distances
+from metrics_py.multivariate.vectors import Vectors, read_vectors
 from metrics_py.multivariate.window_sums import ReferenceSums
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.reasons import ReasonCode

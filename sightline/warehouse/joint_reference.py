@@ -18,10 +18,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metrics_py.multivariate.embeddings import EmbeddingModel, Vectors, fit_embeddings, read_vectors
+from metrics_py.multivariate.embeddings import EmbeddingModel, fit_embeddings
 from metrics_py.multivariate.joint import JointModel, fit_joint
 from metrics_py.multivariate.normal_scores import ScoreMap
 from metrics_py.multivariate.random_features import NullLaw, RandomFeatures
+from metrics_py.multivariate.vectors import Vectors, read_vectors
 from metrics_py.multivariate.window_sums import ReferenceSums
 from metrics_py.reasons import ReasonCode
 from sightline.durable import replace_file

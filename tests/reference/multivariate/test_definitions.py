@@ -10,9 +10,10 @@ from scipy import stats
 from metrics_py.multivariate import draw_features, fit_embeddings, fit_joint, hotelling, joint_distances, read_vectors
 from metrics_py.multivariate.correlations import correlation_change, moment_sums
 from metrics_py.multivariate.domain_classifier import domain_classifier
-from metrics_py.multivariate.embeddings import EmbeddingModel, Vectors, cosine_distance, embedding_distances
+from metrics_py.multivariate.embeddings import EmbeddingModel, cosine_distance, embedding_distances
 from metrics_py.multivariate.hotelling import scaled_distance, shrunk_covariance
 from metrics_py.multivariate.random_features import median_heuristic, mmd2, null_law
+from metrics_py.multivariate.vectors import Vectors
 
 
 def kernel_mmd2(x, y, bandwidth):

@@ -15,7 +15,7 @@ import pytest
 from metrics_py.alerting import EngineConfig, replay
 from metrics_py.drift.daily_statistics import Stream
 from metrics_py.multivariate import embedding_distances, fit_embeddings, fit_joint, joint_distances
-from metrics_py.multivariate.embeddings import Vectors
+from metrics_py.multivariate.vectors import Vectors
 from tests.support.measured import interval, record
 
 SECTION = "Multivariate and embeddings"
@@ -97,7 +97,7 @@ def test_the_loss_of_one_correlation_is_found(runs):
 
 @pytest.mark.parametrize("runs", RUNS)
 def test_day_effects_alone_keep_the_budget(runs):
-    """120 days a run, 1,000 rows a day; incidents with one of the three streams, of a budget of 1 per 90 days for all."""
+    """120 days a run, 1,000 rows a day; incidents with one of the three streams, of a budget of 1 per 90 days."""
     days, incidents = REFERENCE + 120, 0
     for run in range(runs):
         rng = np.random.default_rng([63, run])

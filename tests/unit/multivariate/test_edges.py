@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from metrics_py.multivariate import embedding_distances, fit_embeddings, fit_joint, joint_distances, read_vectors
-from metrics_py.multivariate.embeddings import Vectors
 from metrics_py.multivariate.gauge import UNDEFINED
+from metrics_py.multivariate.vectors import Vectors
 
 
 def vectors(rows) -> Vectors:
