@@ -10,9 +10,9 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from metrics_py.text.descriptors import DESCRIPTORS
 from sightline.spec.budget import Budget
 from sightline.spec.durations import format_duration
-from metrics_py.text.descriptors import DESCRIPTORS
 from sightline.spec.model import FeatureKind, MonitorSpec
 from sightline.spec.routes import Routes
 from sightline.spec.teams import Teams

@@ -118,7 +118,7 @@ def regression_weekly(root: Path) -> Bench:
         columns={
             "prediction": "Preis €",
             "weight": "w",
-            "features": {"Text": "text", "Vector": "embedding"},
+            "features": {"Text": {"kind": "text", "descriptors": []}, "Vector": "embedding"},
             "segments": ["Ort"],
         },
         labels={"column": "label"},

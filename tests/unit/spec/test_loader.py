@@ -167,7 +167,7 @@ def test_keys_need_no_quotes(tmp_path):
         ("labels: {}", "version: 2", 5, "version is 2", "newer Sightline"),
         ("labels: {}", "quality: {threshold: 3}", 5, "the threshold is no probability", "0 to 1"),
         ("labels: {}", "quality: {estimation: pape}", 5, "estimated where there are labels and a score", "labels"),
-        ("{a: numeric}", "{a: embedding}\nquality: {estimation: pape}", 5, "no inputs to weigh", "numeric, categorical"),
+        ("{a: numeric}", "{a: embedding}\nquality: {estimation: pape}", 5, "no inputs to weigh", "numeric, "),
         ("labels: {}", "quality: {quantiles: [0.1]}", 5, "quality.quantiles has no meaning for binary", "regression"),
         ("labels: {}", "drift: {bins: 2}", 5, "drift.bins is a number (2)", ""),
         ("labels: {}", "alerts: {budget: often}", 5, "'often' is no alert budget", ""),
