@@ -93,12 +93,12 @@ def main() -> None:
         print(f"{rows:,} judgements of {given.monitors} monitors in {root}")
     from starlette.requests import Request
 
-    from sightline.dashboard.app import PAGES as MAKERS
-    from sightline.dashboard.app import Settings, environment
     from sightline.dashboard.library import Library
     from sightline.dashboard.pages import health, overview
     from sightline.dashboard.pages.page import Page, subject_of
     from sightline.dashboard.selection import selection_of
+    from sightline.dashboard.server.app import PAGES as MAKERS
+    from sightline.dashboard.server.app import Settings, environment
 
     library, templates = Library(home), environment(Settings(home))
 

@@ -39,8 +39,8 @@ def command(
     """Serve the dashboard of this folder; it reads published results and never waits for a writer."""
     import uvicorn
 
-    from sightline.dashboard.app import Settings, create_app
-    from sightline.dashboard.security import Access
+    from sightline.dashboard.server.app import Settings, create_app
+    from sightline.dashboard.server.security import Access
 
     home = Home.from_env()
     access = Access(frozenset((*hosts, host)), _token(read), _token(act), header)

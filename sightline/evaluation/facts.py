@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import polars as pl
 
-from sightline.evaluation.rows import Candidate, labelled
+from sightline.evaluation.sets.rows import Candidate, labelled
 from sightline.warehouse.reference_data import EPOCH
 
 

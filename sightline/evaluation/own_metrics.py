@@ -17,7 +17,7 @@ from metrics_py.intervals import N_SEGMENT_BUCKETS
 from metrics_py.registry import Metric
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
-from sightline.evaluation.rows import Compared
+from sightline.evaluation.sets.rows import Compared
 from sightline.home import MonitorPaths
 from sightline.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
 from sightline.spec.model import CustomMetric, MonitorSpec

@@ -19,7 +19,7 @@ from metrics_py.quality.table import quality_table
 from sightline.errors import SightlineError, nearest
 from sightline.evaluation.facts import Facts, facts_of
 from sightline.evaluation.own_metrics import own_metrics, with_directions, with_sums
-from sightline.evaluation.rows import (
+from sightline.evaluation.sets.rows import (
     Candidate,
     Compared,
     compared_with_file,

@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 
 from sightline.errors import SightlineError
-from sightline.evaluation.rows import due, outputs
+from sightline.evaluation.sets.rows import due, outputs
 from sightline.home import MonitorPaths
 from sightline.lake.store.schema import literal, quote
 from sightline.retraining.versions import Version, in_service, version_of

@@ -10,7 +10,7 @@ import polars as pl
 
 from sightline.errors import SightlineError, nearest
 from sightline.evaluation.landed import candidates
-from sightline.evaluation.rows import labelled, read_candidate
+from sightline.evaluation.sets.rows import labelled, read_candidate
 from sightline.home import MonitorPaths
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.results.judgements import read_judgements

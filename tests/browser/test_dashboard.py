@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from metrics_py import compare
-from sightline.dashboard.app import PAGES
+from sightline.dashboard.server.app import PAGES
 from sightline.reports.comparison import comparison_html
 from tests.support.browser import open_page
 from tests.support.dashboard import served

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import httpx
 import uvicorn
 
-from sightline.dashboard.app import Settings, create_app
-from sightline.dashboard.security import Access
+from sightline.dashboard.server.app import Settings, create_app
+from sightline.dashboard.server.security import Access
 from sightline.home import Home
 
 START_SECONDS = 30.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sightline.evaluation.rows import Candidate, Compared
+from sightline.evaluation.sets.rows import Candidate, Compared
 from sightline.evaluation.suite.calibration import calibration
 from sightline.evaluation.suite.fairness import fairness
 from sightline.evaluation.suite.findings import Section

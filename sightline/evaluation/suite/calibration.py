@@ -8,7 +8,7 @@ import polars as pl
 from metrics_py.evaluation.calibration import calibration_line
 from metrics_py.results import Estimate
 from metrics_py.wording import number
-from sightline.evaluation.rows import Compared
+from sightline.evaluation.sets.rows import Compared
 from sightline.evaluation.suite.findings import Finding, Section, Status
 from sightline.evaluation.suite.slices import slices_of, untrue
 from sightline.spec.model import MonitorSpec

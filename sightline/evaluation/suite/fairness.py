@@ -15,7 +15,7 @@ from metrics_py.intervals import N_BUCKETS
 from metrics_py.multiple_testing import holm
 from metrics_py.quality.champion import PairedDifference
 from metrics_py.wording import number
-from sightline.evaluation.rows import Compared
+from sightline.evaluation.sets.rows import Compared
 from sightline.evaluation.suite.findings import Finding, Section, Status
 from sightline.spec.fairness import DEFAULT_METRICS, RATIO
 from sightline.spec.model import MonitorSpec

@@ -19,7 +19,7 @@ from metrics_py.evaluation.separation import separation
 from metrics_py.intervals import N_BUCKETS, jackknife_estimate
 from metrics_py.wording import day, number, percent
 from sightline.alerts.causes.kinds import binned
-from sightline.evaluation.rows import Compared
+from sightline.evaluation.sets.rows import Compared
 from sightline.evaluation.suite.findings import Finding, Section
 from sightline.evaluation.suite.slices import SLICED_KINDS, losses
 from sightline.evaluation.suite.training import Training

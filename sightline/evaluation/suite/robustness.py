@@ -17,7 +17,7 @@ from metrics_py.evaluation.fairness import Rate, largest_gap
 from metrics_py.intervals import N_BUCKETS, jackknife_estimate
 from metrics_py.wording import number, percent
 from sightline.errors import SightlineError
-from sightline.evaluation.rows import Compared
+from sightline.evaluation.sets.rows import Compared
 from sightline.evaluation.suite.findings import Finding, Section
 from sightline.evaluation.suite.slices import losses
 from sightline.home import MonitorPaths

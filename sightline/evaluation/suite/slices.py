@@ -14,7 +14,7 @@ from metrics_py.intervals import N_BUCKETS, jackknife_estimate
 from metrics_py.results import Estimate
 from metrics_py.wording import number, percent
 from sightline.alerts.causes.kinds import binned
-from sightline.evaluation.rows import Compared
+from sightline.evaluation.sets.rows import Compared
 from sightline.evaluation.suite.findings import Finding, Section
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_quality import decided_class

@@ -14,7 +14,7 @@ from metrics_py.comparison.compare import compare
 from metrics_py.intervals import N_BUCKETS, jackknife, proportion_interval
 from metrics_py.wording import number
 from sightline.errors import SightlineError
-from sightline.evaluation.rows import RECENT_WINDOWS, Candidate
+from sightline.evaluation.sets.rows import RECENT_WINDOWS, Candidate
 from sightline.evaluation.suite.findings import Finding, Section
 from sightline.evaluation.suite.training import Training
 from sightline.home import Home, MonitorPaths

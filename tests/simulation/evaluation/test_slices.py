@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy.special import expit, logit
 
-from sightline.evaluation.rows import Candidate, Compared
+from sightline.evaluation.sets.rows import Candidate, Compared
 from sightline.evaluation.suite.build import suite_of
 from sightline.evaluation.suite.findings import Section
 from sightline.spec.model import MonitorSpec

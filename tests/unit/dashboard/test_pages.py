@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from sightline.dashboard.app import PAGES
+from sightline.dashboard.server.app import PAGES
 from sightline.home import Home
 from sightline.results.actions import read_actions
 from tests.support.dashboard import served

@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from sightline.dashboard.security import HEADERS, Access
+from sightline.dashboard.server.security import HEADERS, Access
 from sightline.results.actions import read_actions
 from tests.support.dashboard import served
 from tests.support.published import make_published

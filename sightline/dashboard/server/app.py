@@ -26,12 +26,12 @@ from sightline.dashboard import filters
 from sightline.dashboard.library import Library, NotFoundError
 from sightline.dashboard.pages import column, health, incidents, labels, metric, monitor, overview, segments, versions
 from sightline.dashboard.pages.page import Page, Subject, subject_of
-from sightline.dashboard.security import COOKIE, Access, SafeHeaders
 from sightline.dashboard.selection import selection_of
+from sightline.dashboard.server.security import COOKIE, Access, SafeHeaders
 from sightline.errors import SightlineError
 from sightline.home import Home
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 LARGEST_FORM = 64 * 1024
 SAID = ("acknowledge", "accept", "fixed", "assign", "note", "reopen", "merge")
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import polars as pl
 
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
-from sightline.evaluation.queries import LIST, whole_lists
+from sightline.evaluation.sets.queries import LIST, whole_lists
 from sightline.home import MonitorPaths
 from sightline.lake.store.schema import literal, quote
 from sightline.spec.model import MonitorSpec
