@@ -348,7 +348,9 @@ def _quality(spec: MonitorSpec) -> Iterator[Problem]:
     item = spec.quality.item
     if item is not None and (item not in spec.columns.features or spec.columns.features[item].kind != "categorical"):
         what = f"quality.item {item!r} is no categorical feature"
-        yield Problem(("quality", "item"), what, f"list it: `features: {{{item}: {{kind: categorical, drift: false}}}}`")
+        yield Problem(
+            ("quality", "item"), what, f"list it: `features: {{{item}: {{kind: categorical, drift: false}}}}`"
+        )
     if spec.quality.primary is not None:
         from sightline.spec.plan import quality_metrics
 
