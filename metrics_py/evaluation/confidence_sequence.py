@@ -148,6 +148,7 @@ def interval_at(
     Returns
     -------
     ci_low, ci_high : ndarray
+        Ends of the interval, in units of the difference.
 
     Notes
     -----
@@ -378,7 +379,9 @@ def days_needed(
         With a standard error.
     gap : float
         Distance of the difference from the margin; positive.
-    alpha, days_optimal
+    alpha : float, default 0.05
+        As of `sequential_difference`.
+    days_optimal : float, default 30
         As of `sequential_difference`.
     power : float, default 0.8
         In so many of such cases.

@@ -83,7 +83,7 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            fix = "stop what listens there, or choose another port"
+            fix = "stop what listens there, or choose another port with --port"
             raise SightlineError(f"cannot listen: {error.strerror}", where=f"{host}:{port}", fix=fix) from error
 
 

@@ -14,6 +14,7 @@ import metrics_py
 from metrics_py import averaged_intervals, intervals, registry, skewed_intervals
 from metrics_py.confidence import check_confidence
 from metrics_py.drift import categorical_tests, effects, numeric_tests
+from metrics_py.evaluation import calibration, fairness, separation
 from metrics_py.multivariate import domain_classifier
 from metrics_py.quality import champion, custom
 from metrics_py.retraining import decay, paired
@@ -33,6 +34,8 @@ def mean(sums, rows):
     return sums / rows
 
 
+SCORES = (np.tile([0.2, 0.4, 0.6, 0.8], 40), np.tile([0, 1, 0, 1, 1], 32), np.arange(160) % 64)
+GROUPS = {"rate": fairness.Rate(np.array([[30.0, 20.0], [25.0, 25.0]]), np.full((2, 2), 60.0))}
 FOUND = intervals.jackknife_from_replicates([3.0], [[4.0, 3.5, 1.5]], [[True, True, True]])
 CALLS = {
     numeric_tests.ks_test: SAMPLES,
@@ -62,6 +65,9 @@ CALLS = {
     champion.mcnemar: (3, 5, 40),
     champion.delong_test: ([0, 0, 1, 1], [1, 3, 2, 4], [1, 2, 3, 4]),
     custom.estimate_rows: (ENTRY, ROWS),
+    calibration.calibration_line: SCORES,
+    fairness.largest_gap: (GROUPS, ["a", "b"]),
+    separation.separation: (np.arange(160) % 4, *SCORES[1:]),
     decay.decay: (AGES,),
     domain_classifier: (np.arange(120.0).reshape(60, 2), np.ones((60, 2))),
     paired.mean_difference: ([0.3, 0.2, 0.4], [0.2, 0.2, 0.1]),

@@ -36,7 +36,7 @@ def started(tmp_path, monkeypatch):
 
 
 def run(*arguments: str):
-    return CliRunner().invoke(cli, ["ui", *arguments])
+    return CliRunner().invoke(cli, ["ui", "--dashboard-port", "0", *arguments])
 
 
 def test_empty_folder_opens_and_says_what_to_do(tmp_path, started):
