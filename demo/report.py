@@ -115,7 +115,11 @@ def print_next(console: Console, calendar: Calendar) -> None:
         )
     console.print("\nGo on with:", highlight=False)
     lines = [
-        (f"{sightline} ui", "the lineage, with failed checks where something happened"),
+        (
+            f"{sightline} ui",
+            "Dagster: the lineage, with failed checks where something happened; and the dashboard of both models at "
+            "http://127.0.0.1:3001/",
+        ),
         (
             f"{sightline} judgements {MONITOR_ID} --metric brier_skill --from {first_april} --to {last_april}",
             "concept drift",
