@@ -108,7 +108,7 @@ def embedding_rows(name: str, old: pl.Series, new: pl.Series, psi: float, min_ro
     m, n = len(before.rows), len(after.rows)
     base |= {"n_reference": m, "n_current": n}
     rows: list[Row] = []
-    if after.n_wrong:
+    if after.n_wrong and dimension:
         others = ", ".join(f"{length}" for length in after.dimensions if length != dimension)
         what = f"{after.n_wrong} of {after.n_given} vectors have {others} numbers, the reference's {dimension}"
         share = after.n_wrong / after.n_given

@@ -21,6 +21,7 @@ IP_V4 = r"[0-9.]*[0-9]\.[0-9.]*[0-9]"
 IP_V6 = r"[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*"
 PHONE = r"(?:\+|\b00)[0-9][0-9 ().\-/]{5,20}[0-9]"
 
+LEAST_GROUPS, LOOPBACK = 3, "::1"
 MOST_CANDIDATES = 200
 """What looks like an identifier in one text: later ones are not checked."""
 
@@ -96,7 +97,7 @@ def is_ip_address(text: str) -> bool:
     Returns
     -------
     bool
-        The address of nothing (``::``) is none.
+        Fewer than three groups of IPv6 are none: ``a::b`` is a name in a program oftener than an address.
 
     Examples
     --------
@@ -107,7 +108,7 @@ def is_ip_address(text: str) -> bool:
         ipaddress.ip_address(text.strip(".") if ":" not in text else text)
     except ValueError:
         return False
-    return text != "::"
+    return ":" not in text or sum(map(bool, text.split(":"))) >= LEAST_GROUPS or text == LOOPBACK
 
 
 def is_phone_number(text: str) -> bool:

@@ -92,8 +92,27 @@ def sentiments(texts: pl.Series) -> pl.Series:
         Without the package vaderSentiment.
     """
     score = _analyzer().polarity_scores
-    values = [score(text)["compound"] for text in texts.str.slice(0, LEXICON_CHARACTERS).to_list()]
+    values = [score(text)["compound"] for text in beginnings_of(texts).to_list()]
     return pl.Series(texts.name, values, dtype=pl.Float64)
+
+
+def beginnings_of(texts: pl.Series) -> pl.Series:
+    """The first `LEXICON_CHARACTERS` of each text, without a word that is cut in two.
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Any.
+
+    Returns
+    -------
+    polars.Series of String
+        One longer run without a blank is cut all the same.
+    """
+    cut = texts.str.slice(0, LEXICON_CHARACTERS)
+    whole = cut.str.replace(r"\s\S*$", "")
+    is_inside = texts.str.slice(LEXICON_CHARACTERS, 1).str.contains(r"\S") & cut.str.contains(r"\s")
+    return pl.select(pl.when(is_inside).then(whole).otherwise(cut).alias(texts.name)).to_series()
 
 
 @lru_cache(maxsize=1)
@@ -138,7 +157,7 @@ def reading_ease(texts: pl.Series) -> pl.Series:
     polars.Series of Float64
         About 0 (hard) to 100 (easy); null without a word.
     """
-    beginnings = texts.str.slice(0, LEXICON_CHARACTERS)
+    beginnings = beginnings_of(texts)
     sentences = np.maximum(composition(beginnings).sentences, 1)
     values: list[float | None] = []
     for text, n_sentences in zip(beginnings.to_list(), sentences.tolist(), strict=True):

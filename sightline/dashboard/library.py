@@ -18,8 +18,9 @@ import polars as pl
 from sightline.alerts.listing import listed
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
+from sightline.results.append_only import scan_folders
 from sightline.results.evidence import read_evidence
-from sightline.results.judgements import read_judgements
+from sightline.results.judgements import JUDGEMENT_SCHEMA, read_judgements
 from sightline.results.marks import MARKS, read_marks
 from sightline.results.snapshots import read_snapshot
 from sightline.results.withdrawn import is_withdrawn
@@ -118,7 +119,12 @@ class Library:
         columns = ["metric", "column", "segment", "model_version"]
 
         def load() -> pl.DataFrame:
-            return read_judgements(paths).select(columns).unique().sort(columns)
+            base = paths.results / "judgements"
+            folders = sorted(f for f in base.iterdir() if f.is_dir()) if base.is_dir() else []
+            found = scan_folders(
+                folders, JUDGEMENT_SCHEMA, lambda lazy: lazy.filter(~is_withdrawn()).select(columns).unique()
+            )
+            return found.sort(columns)
 
         return self._through(("names", monitor), _folder_state(paths.results / "judgements"), load)
 
@@ -161,7 +167,7 @@ class Library:
                 self._kept.move_to_end(key)
                 return cast("Found", known[1])
         found = load()
-        size = int(found.estimated_size()) if isinstance(found, pl.DataFrame) else 10_000
+        size = 2_000 + (int(found.estimated_size()) if isinstance(found, pl.DataFrame) else 8_000)
         with self._lock:
             replaced = self._kept.pop(key, None)
             self._bytes += size - (replaced[2] if replaced else 0)

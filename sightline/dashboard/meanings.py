@@ -6,7 +6,12 @@ from metrics_py.registry import get
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 
-SPECIAL = {"@score": "the score", "@prediction": "the prediction", "@label": "the label"}
+SPECIAL = {
+    "@features": "all columns together",
+    "@score": "the score",
+    "@prediction": "the prediction",
+    "@label": "the label",
+}
 
 
 def meaning(spec: MonitorSpec, metric: str, column: str = "") -> str:

@@ -14,6 +14,7 @@ ALL = "all"
 SHOWN = {"hourly": timedelta(days=7), "daily": timedelta(days=90), "weekly": timedelta(weeks=53)}
 """What is shown unless the address says otherwise, by schedule."""
 LONGEST = timedelta(days=3 * 366)
+FIRST_YEAR, LAST_YEAR = 1970, 2200
 RANGES = {
     "hourly": {"2 days": timedelta(days=2), "7 days": timedelta(days=7), "28 days": timedelta(days=28)},
     "daily": {"28 days": timedelta(days=28), "90 days": timedelta(days=90), "1 year": timedelta(days=366)},
@@ -98,6 +99,9 @@ def _moment(text: str, name: str) -> datetime | None:
     except ValueError:
         where = f"{name}={text[:40]}"
         raise SightlineError("no date or time", where=where, fix="write 2026-01-31 or 2026-01-31T06:00") from None
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        fix = f"choose one between {FIRST_YEAR} and {LAST_YEAR}"
+        raise SightlineError("this year cannot be shown", where=f"{name}={text[:40]}", fix=fix)
     return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo is not None else found
 
 

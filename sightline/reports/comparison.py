@@ -18,6 +18,7 @@ HEADS = {
     "unclear": "No column drifted for sure; {n} of {of} are unclear",
     "stable": "No column drifted",
 }
+NOTHING = "Nothing could be compared: no column has enough data"
 MOST_WORDS = 100
 
 
@@ -44,9 +45,10 @@ def comparison_html(
     columns = [_column(result, str(name), k) for k, name in enumerate(names)]
     columns.sort(key=lambda row: (ORDER[row["state"]], row["rank"], row["column"]))
     charts = [chart for row in columns if (chart := row.pop("drawn")) is not None]
+    is_judged = any(row["state"] in ("drift", "stable", "unclear") for row in columns)
     count = sum(row["state"] == result.state for row in columns)
     data: dict[str, Any] = {
-        "state": HEADS[result.state].format(n=count, of=len(columns)),
+        "state": HEADS[result.state].format(n=count, of=len(columns)) if is_judged else NOTHING,
         "summary": _summary(columns),
         "reference": reference,
         "current": current,
@@ -75,7 +77,7 @@ def _column(result: Comparison, name: str, k: int) -> dict[str, Any]:
         "state": worst,
         "level": LEVELS[worst],
         "rank": -(first["effect"] or 0.0),
-        "direction": first["direction"],
+        "direction": first["direction"] if first["segment"] == "all" else f"{first['segment']}: {first['direction']}",
         "reason": first["reason"] if len(metrics) < 2 else "",
         "metrics": metrics,
         "chart": f"column-{k}-bins",

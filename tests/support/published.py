@@ -92,6 +92,10 @@ def _publish(world: World, name: str, days: int, rng: np.random.Generator) -> No
     member |= {"display_before": 0.0, "display_after": 3.0}
     schema = {**INCIDENTS_SCHEMA, "settled_at": pl.Datetime("us")}
     write_snapshot(paths, "incidents", pl.DataFrame([incident], schema=schema))
+    states = {"stream": stream, "window_start": world.day(48), "status": "ok", "in_incident": True}
+    states |= {"incident_id": world.incident, "distance": 4.0, "adjusted_evidence_days": 900.0}
+    states |= {"decided_at": world.day(48)}
+    write_snapshot(paths, "alert_streams", pl.DataFrame([states]))
     write_snapshot(paths, "incident_members", pl.DataFrame([member], schema=MEMBERS_SCHEMA))
 
 

@@ -129,4 +129,4 @@ def _percent(share: float) -> str:
 
 
 def _points(change: float) -> str:
-    return f"{100 * change:+.2g} points" if abs(change) > 5e-5 else "0"
+    return f"{100 * change:+.2f} points" if abs(change) > 5e-5 else "0"

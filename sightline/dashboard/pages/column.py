@@ -14,6 +14,7 @@ from sightline.dashboard.charts.series import series_chart
 from sightline.dashboard.charts.spark import spark
 from sightline.dashboard.library import NotFoundError
 from sightline.dashboard.meanings import column_words
+from sightline.dashboard.pages.drifting import newest, verdicts
 from sightline.dashboard.pages.page import Page, Subject, common, facts_of
 from sightline.errors import nearest
 from sightline.home import MonitorPaths
@@ -28,13 +29,14 @@ MOST_SEGMENTS = 30
 def columns_page(subject: Subject) -> Page:
     """All columns: how far each was from the reference in the shown windows, the farthest first."""
     spec = subject.spec
-    rows = subject.judgements(metric=spec.drift.method, asset="drift")
+    rows = verdicts(subject.judgements(asset="drift"), spec)
+    latest = {row["column"]: row for row in newest(rows).iter_rows(named=True)}
     nulls = subject.judgements(metric="null_rate", asset="data_quality")
     found: list[dict[str, Any]] = []
     pictures: dict[str, Any] = {}
     empty = {str(name): part for (name,), part in nulls.group_by(["column"])}
     for (name,), part in rows.sort("window_start").group_by(["column"], maintain_order=True):
-        last = part.row(-1, named=True)
+        last = latest[name]
         far = part.filter(pl.col("status").is_in(["warn", "alert"]))
         known = part["value"].to_list()
         own = empty.get(str(name))
@@ -49,12 +51,14 @@ def columns_page(subject: Subject) -> Page:
                 "status": last["status"],
                 "reason": last["reason"],
                 "windows_far": len(far),
-                "windows": len(part),
+                "windows": part["value"].count() or len(part),
+                "window_start": last["window_start"],
+                "metric": last["metric"],
                 "null_rate": None if own is None else own["value"][-1],
                 "shown_nulls": "–" if own is None else shown(own["value"][-1], 3),
             }
         )
-        pictures[str(name)] = spark(known, f"{spec.drift.method} of {name}: {len(known)} windows")
+        pictures[str(name)] = spark(known, f"distance of {name}: {len(known)} windows")
     found.sort(key=lambda row: (-row["windows_far"], -(row["distance"] or 0.0), row["column"]))
     data = {**facts_of(subject), "method": spec.drift.method, "tolerance": spec.drift.tolerance, "columns": found}
     return Page("columns.html", f"Columns · {spec.id}", data, view={"pictures": pictures, **common(subject, "columns")})

@@ -68,13 +68,17 @@ def _freshness(subject: Subject) -> list[dict[str, Any]]:
 def _quarantine(subject: Subject) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Counts by reason of the shown windows, and some rows, newest first."""
     start, end = subject.selection.start, subject.selection.end
+    received_until = end if subject.asked.end is not None else None
     folder = subject.library.paths(subject.spec.id).quarantine
     if not folder.is_dir():
         return [], []
     at = pl.coalesce("window_start", "received_at")
+    in_window = pl.col("window_start").is_between(pl.lit(start), pl.lit(end), closed="left")
+    came = pl.col("received_at") >= start
+    came = came if received_until is None else came & (pl.col("received_at") < received_until)
 
     def use(lazy: pl.LazyFrame) -> pl.LazyFrame:
-        return lazy.filter(at >= start, at < end)
+        return lazy.filter(in_window.fill_null(value=False) | (pl.col("window_start").is_null() & came))
 
     rows = scan_folders([each for each in (folder, *folder.glob("*/")) if each.is_dir()], QUARANTINE_SCHEMA, use)
     by = (
@@ -89,7 +93,9 @@ def _quarantine(subject: Subject) -> tuple[list[dict[str, Any]], list[dict[str, 
 def _sample(row: Mapping[str, Any], masked: frozenset[str]) -> dict[str, Any]:
     kept = ("kind", "source", "row_number", "prediction_id", "window_start", "column", "reason", "severity")
     value = row["value"]
-    shown = MASKED if row["column"] in masked and value is not None else _short(value)
+    column = row["column"] or ""
+    is_masked = column in masked or any(column.startswith(f"{name}.") for name in masked)
+    shown = MASKED if is_masked and value is not None else _short(value)
     return {**{name: row[name] for name in kept}, "value": shown}
 
 

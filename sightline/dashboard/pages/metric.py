@@ -114,7 +114,11 @@ def _streams(subject: Subject, metric: str, column: str) -> list[dict[str, Any]]
     known = subject.library.snapshot(subject.spec.id, "alert_streams")
     if known is None:
         return []
-    about = pl.col("column") == column if column else pl.col("stream").str.ends_with(f"/{metric}")
+    about = (
+        pl.col("stream").str.contains(f"/{column}/", literal=True)
+        if column
+        else pl.col("stream").str.ends_with(f"/{metric}")
+    )
     rows = known.filter(about).sort("window_start").group_by("stream").last().sort("stream")
     kept = ["stream", "window_start", "status", "in_incident", "incident_id", "distance", "adjusted_evidence_days"]
     return rows.select(name for name in kept if name in rows.columns).to_dicts()

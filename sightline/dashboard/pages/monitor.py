@@ -9,6 +9,7 @@ import polars as pl
 from sightline.dashboard.charts.chart import Chart, shown
 from sightline.dashboard.charts.heat import heat
 from sightline.dashboard.charts.series import series_chart
+from sightline.dashboard.pages.drifting import verdicts
 from sightline.dashboard.pages.page import Page, Subject, common, facts_of, primary
 from sightline.dashboard.pages.standing import maturity, standing
 from sightline.spec import plan
@@ -30,7 +31,7 @@ def monitor_page(subject: Subject) -> Page:
     charts.append(
         series_chart("volume", name, volume, subject.window, marks=subject.marks("data_quality/n_rows"), height=180)
     )
-    distances = subject.judgements(metric=spec.drift.method, asset="drift")
+    distances = verdicts(subject.judgements(asset="drift"), spec)
     grid = heat(distances, subject.window, spec.drift.tolerance)
     data: dict[str, Any] = {
         **facts_of(subject),

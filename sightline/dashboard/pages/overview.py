@@ -9,6 +9,8 @@ import polars as pl
 from sightline.dashboard.charts.chart import shown
 from sightline.dashboard.charts.spark import spark
 from sightline.dashboard.library import Library
+from sightline.dashboard.pages.drifting import FAR, verdicts
+from sightline.dashboard.pages.drifting import newest as newest_of
 from sightline.dashboard.pages.page import Page, primary
 from sightline.dashboard.pages.standing import LEVELS, Standing, maturity, standing
 from sightline.spec.model import MonitorSpec
@@ -51,7 +53,9 @@ def _row(library: Library, spec: MonitorSpec) -> dict[str, Any]:
     metric = primary(spec)
     volume = library.judgements(spec.id, metric="n_rows", asset="data_quality").filter(pl.col("window_start") >= start)
     values: dict[str, tuple[list[float | None], str]] = {"volume": (volume["value"].to_list(), "predictions")}
-    drift = _drifting(library, spec).filter(pl.col("window_start") >= start)
+    judged = verdicts(library.judgements(spec.id, asset="drift", start=start), spec)
+    far = pl.col("status").is_in(FAR)
+    drift = judged.group_by("window_start").agg(far=far.sum()).sort("window_start")
     values["drift"] = (drift["far"].cast(pl.Float64).to_list(), "columns that drifted")
     if metric is not None:
         quality = library.judgements(spec.id, metric=metric, asset="model_quality")
@@ -63,15 +67,8 @@ def _row(library: Library, spec: MonitorSpec) -> dict[str, Any]:
         for name, (known, words) in values.items()
     }
     base |= {"rows": values["volume"][0][-1] if values["volume"][0] else None}
-    base |= {"drifting": drift["far"][-1] if len(drift) else None}
+    base |= {"drifting": len(newest_of(judged).filter(far)) if len(judged) else None}
     return {**base, "pictures": pictures}
-
-
-def _drifting(library: Library, spec: MonitorSpec) -> pl.DataFrame:
-    """``window_start, far``: how many columns lie beyond their tolerance."""
-    rows = library.judgements(spec.id, metric=spec.drift.method, asset="drift")
-    far = pl.col("status").is_in(["warn", "alert"]).sum()
-    return rows.group_by("window_start").agg(far=far).sort("window_start")
 
 
 def _latest(quality: pl.DataFrame) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from metrics_py.wording import day
 from sightline.alerts.listing import jsonable
 from sightline.dashboard.charts.chart import Chart
 from sightline.dashboard.charts.series import Mark, Span
-from sightline.dashboard.library import Library, known_monitor
+from sightline.dashboard.library import Library, NotFoundError, known_monitor
 from sightline.dashboard.selection import ALL, Selection, ranges
-from sightline.errors import SightlineError
+from sightline.errors import SightlineError, nearest
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 
@@ -182,6 +182,15 @@ def subject_of(library: Library, monitor: str, asked: Selection) -> Subject:
     selection = asked.within(spec.schedule, newest, spec.window)
     if selection.start is not None and selection.end is not None and selection.end <= selection.start:
         raise SightlineError("`from` lies after the newest window", fix="choose an earlier one, or name `to`")
+    names = library.names(monitor)
+    for what, chosen, known in (
+        ("version", asked.version, names["model_version"]),
+        ("segment", asked.segment, names["segment"]),
+    ):
+        if chosen != ALL and chosen not in known:
+            raise NotFoundError(
+                f"{monitor} has no {what} {chosen[:80]!r}", fix=nearest(chosen, sorted(set(known) - {ALL}))
+            )
     return Subject(library, spec, selection, asked, newest)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from sightline.dashboard.charts.chart import shown
@@ -13,9 +15,12 @@ from sightline.dashboard.meanings import direction
 from sightline.dashboard.pages.page import Page, Subject, common, facts_of, primary
 from sightline.errors import SightlineError, nearest
 
+COUNTS = ("n_rows", "labelled_rate", "label_arrivals", "latency_n")
+"""How much traffic or how many labels a segment has is no quality of it. Windows that overlap (`@7d`) have no test."""
 FDR = 0.1
 """Share of false ones among the segments that are named as worse."""
-FEWEST = 2
+FEWEST = 8
+"""Fewer windows than these, counted by their weight: no test."""
 
 
 def segments_page(subject: Subject, metric: str, by: str) -> Page:
@@ -29,7 +34,7 @@ def segments_page(subject: Subject, metric: str, by: str) -> Page:
     spec = subject.spec
     names = subject.library.names(spec.id)
     cut = names.filter(pl.col("segment") != "all", pl.col("column") == "")
-    choices = sorted(cut["metric"].unique())
+    choices = [name for name in sorted(cut["metric"].unique()) if "@" not in name and name not in COUNTS]
     first = primary(spec)
     chosen = metric or (first if first is not None and first in choices else next(iter(choices), ""))
     if metric and metric not in choices:
@@ -68,8 +73,8 @@ def compared(rows: pl.DataFrame, by: str = "", direction: str = "none") -> list[
     -------
     list of dict
         ``segment, windows, n, value`` (mean over windows, each by its rows), ``difference`` from the mean of the
-        column's segments in the same windows, ``p_value`` (Student's, two sided, by the spread of the windows'
-        differences), ``is_different`` (Benjamini-Hochberg at 10 % over the segments shown), ``is_worse``, ``course``.
+        column's segments in the same windows, ``p_value`` (`mean_gap`), ``is_different`` (Benjamini-Hochberg at 10 %
+        over the segments shown), ``is_worse`` (None where the metric has no direction), ``course``.
 
     Notes
     -----
@@ -86,32 +91,58 @@ def compared(rows: pl.DataFrame, by: str = "", direction: str = "none") -> list[
     parts = known.with_columns(gap=pl.col("value") - usual).filter(pl.len().over(group) > 1)
     found: list[dict[str, Any]] = []
     for (name,), part in parts.sort("window_start").group_by(["segment"], maintain_order=True):
-        weights = part["n"].to_numpy().astype(float)
-        values, gaps = part["value"].to_numpy(), part["gap"].to_numpy()
-        share = weights / weights.sum()
-        mean, gap = float(share @ values), float(share @ gaps)
-        error = float((share**2 @ (gaps - gap) ** 2) ** 0.5) * (len(gaps) / max(len(gaps) - 1, 1)) ** 0.5
-        t = gap / error if len(gaps) >= FEWEST and error > 0 else None
+        gap, p_value = mean_gap(part["gap"].to_numpy(), part["n"].to_numpy().astype(float))
+        mean = float(np.average(part["value"].to_numpy(), weights=part["n"].to_numpy()))
         found.append(
             {
                 "segment": name,
                 "windows": len(part),
-                "n": int(weights.sum()),
+                "n": int(part["n"].sum()),
                 "value": mean,
                 "shown": shown(mean),
                 "difference": gap,
                 "shown_difference": shown(gap, 3),
-                "p_value": None if t is None else float(2 * stdtr(len(gaps) - 1, -abs(t))),
-                "is_worse": (gap < 0) if direction == "higher_is_better" else (gap > 0),
-                "course": values.tolist(),
+                "p_value": p_value,
+                "is_worse": None if direction == "none" else (gap < 0) == (direction == "higher_is_better"),
+                "course": part["value"].to_list(),
             }
         )
     _mark_different(found)
 
     def order(row: dict[str, Any]) -> tuple[bool, bool, float]:
-        return not row["is_different"], not row["is_worse"], 2.0 if row["p_value"] is None else row["p_value"]
+        return not row["is_different"], row["is_worse"] is False, 2.0 if row["p_value"] is None else row["p_value"]
 
     return sorted(found, key=order)
+
+
+def mean_gap(gaps: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float | None]:
+    """Weighted mean of differences, and whether it differs from 0 beyond their own spread.
+
+    Parameters
+    ----------
+    gaps, weights : ndarray, shape (n,)
+        One window each.
+
+    Returns
+    -------
+    gap : float
+        The mean.
+    p_value : float or None
+        Two sided, None where fewer than `FEWEST` windows carry the weight.
+
+    Notes
+    -----
+    The variance is that of a weighted mean with the residuals blown up by one minus their leverage (HC3: MacKinnon &
+    White 1985), Student's with Kish's effective number of windows less one degrees of freedom: a window that holds most
+    of the rows tells nothing of the spread between windows.
+    """
+    share = weights / weights.sum()
+    gap = float(share @ gaps)
+    effective = 1.0 / float(share @ share)
+    if effective < FEWEST:
+        return gap, None
+    error = float(np.sqrt((share**2) @ ((gaps - gap) / (1.0 - share)) ** 2))
+    return gap, float(2 * stdtr(effective - 1.0, -abs(gap / error))) if error > 0 else None
 
 
 def _mark_different(found: list[dict[str, Any]]) -> None:

@@ -64,7 +64,8 @@ def _incidents(library: Library, spec: MonitorSpec) -> Iterator[tuple[str, str]]
     for row in library.incidents(spec.id):
         if row["is_open"]:
             level = {"error": "bad", "warn": "warn"}.get(row["severity"], "warn")
-            words = row["members"][0]["words"] if row["members"] else row["main_stream"]
+            up = [member for member in row["members"] if member["status"] == "open"] or row["members"]
+            words = up[0]["words"] if up else row["main_stream"]
             yield level, f"{row['state']} incident since {day(row['change_point'] or row['opened_at'])}: {words}"
 
 

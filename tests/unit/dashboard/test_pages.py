@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+import numpy as np
+import polars as pl
 import pytest
 
+from sightline.dashboard.pages.segments import compared
 from sightline.dashboard.server.app import PAGES
 from sightline.home import Home
 from sightline.results.actions import read_actions
@@ -95,6 +98,53 @@ def test_segments_are_compared_with_each_other_worst_first(client):
     assert found[0]["is_different"] and abs(found[0]["difference"] + 0.075) < 0.01
 
 
+def test_a_metric_of_a_column_tells_what_the_engine_makes_of_it(client, world):
+    found = client.get(f"{BASE}/metric.json?metric=psi&column=age").json()
+    (stream,) = found["streams"]
+    assert (stream["stream"], stream["incident_id"]) == ("drift/age/location", world.incident)
+    assert client.get(f"{BASE}/metric?metric=psi&column=age").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("rows", "named", "untested"),
+    [
+        (np.full(30, 200.0), 0.16, 0.0),
+        (np.linspace(20.0, 5000.0, 30), 0.16, 0.0),
+        (np.array([10_000.0] + [20.0] * 9), 0.0, 1.0),
+    ],
+)
+def test_segments_that_do_not_differ_are_seldom_named(rows, named, untested):
+    rng, times, false, without = np.random.default_rng(41), 200, 0, 0
+    for _ in range(times):
+        values = rng.standard_normal((4, len(rows))) / np.sqrt(rows)
+        frame = pl.DataFrame(
+            {
+                "window_start": list(range(len(rows))) * 4,
+                "segment": [f"s={k}" for k in range(4) for _ in rows],
+                "value": values.ravel(),
+                "n": np.tile(rows, 4),
+            }
+        )
+        found = compared(frame)
+        false += any(row["is_different"] for row in found)
+        without += all(row["p_value"] is None for row in found)
+    assert false / times <= named and without / times == untested
+
+
+def test_a_metric_without_direction_has_no_worse_segment():
+    rng = np.random.default_rng(42)
+    frame = pl.DataFrame(
+        {
+            "window_start": [*range(20)] * 2,
+            "segment": ["s=a"] * 20 + ["s=b"] * 20,
+            "value": np.concatenate([rng.normal(0, 0.1, 20), rng.normal(1, 0.1, 20)]),
+            "n": 100,
+        }
+    )
+    assert [(row["is_different"], row["is_worse"]) for row in compared(frame)] == [(True, None)] * 2
+    assert [row["is_worse"] for row in compared(frame, direction="lower_is_better")] == [True, False]
+
+
 def test_the_selection_stays_in_the_addresses(client, world):
     first = f"{world.day(10):%Y-%m-%d}"
     text = client.get(f"{BASE}?from={first}&version=2.0").text
@@ -118,8 +168,12 @@ def test_a_version_shows_its_own_numbers(client):
         (f"{BASE}/column?column=aeg", 404, "age"),
         (f"{BASE}/incident?incident=x", 404, "has no incident"),
         (f"{BASE}?from=yesterday", 400, "no date or time"),
+        (f"{BASE}?to=0001-01-01", 400, "this year cannot be shown"),
+        (f"{BASE}?to=9999-12-31T23:59:59-14:00", 400, "this year cannot be shown"),
+        (f"{BASE}?version=3.0", 404, "2.0"),
+        (f"{BASE}/columns?segment=plan%3Dx", 404, "plan=basic"),
         (f"{BASE}?from=2026-02-01&to=2026-01-01", 400, "does not lie after"),
-        (f"{BASE}?from=1900-01-01&to=2026-01-01", 400, "longer than three years"),
+        (f"{BASE}?from=1990-01-01&to=2026-01-01", 400, "longer than three years"),
     ],
 )
 def test_what_cannot_be_shown_is_told(client, address, status, words):

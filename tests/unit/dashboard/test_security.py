@@ -29,7 +29,10 @@ def test_every_answer_has_the_headers(world):
         assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "http" not in policy
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:3001", "127.0.0.1.evil.example", "", "[::2]"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:3001", "127.0.0.1.evil.example", "", "[::2]", "[::1].evil.example", "[::1]:x"],
+)
 def test_other_names_are_refused(world, host):
     with served(world.home) as client:
         answer = client.get("/", headers={"host": host})
