@@ -52,6 +52,10 @@ SCHEMA = pl.Schema(
 )
 
 
+TRACE = 1e-9
+"""Of a row, in each bucket."""
+
+
 def differences(
     champion: Tables,
     challenger: Tables,
@@ -112,7 +116,8 @@ def differences(
 def _of_segment(
     models: Sequence[Tables], task: str, positive: str, n_buckets: int, *, paired: bool, min_labels: int
 ) -> list[dict[str, Any]]:
-    arrays, custom = zip(*(_arrays(tables, task, positive, n_buckets) for tables in _same_classes(models)), strict=True)
+    same = _same_classes(models, n_buckets)
+    arrays, custom = zip(*(_arrays(tables, task, positive, n_buckets) for tables in same), strict=True)
     rows: list[dict[str, Any]] = []
     for metric in BY_TASK[task]:
         if all(set(metric.needs) <= have for _, have in arrays):
@@ -123,8 +128,12 @@ def _of_segment(
     return rows
 
 
-def _same_classes(models: Sequence[Tables]) -> list[dict[str, pl.DataFrame]]:
-    """Tables of both models with the classes of either: a class that one never decides for is a class of both."""
+def _same_classes(models: Sequence[Tables], n_buckets: int) -> list[dict[str, pl.DataFrame]]:
+    """Tables of both models with the classes of either: a class that one never decides for is a class of both.
+
+    Means over classes leave out those that do not occur, and one that has no label occurs only where it is decided for:
+    the other model is given a trace of wrong decisions for it, so that both means go over the same classes.
+    """
     found: list[dict[str, pl.DataFrame]] = [dict(tables) for tables in models]
     for name, columns in (("confusion", ("predicted_class", "actual_class")), ("score_bins", ("class_name",))):
         tables = [each[name] for each in found if name in each]
@@ -137,7 +146,22 @@ def _same_classes(models: Sequence[Tables]) -> list[dict[str, pl.DataFrame]]:
             if name == "score_bins":
                 zero = zero.with_columns(score_bin=pl.lit(0, pl.Int32), is_positive=pl.lit(value=False))
             each[name] = pl.concat([each[name], zero], how="diagonal_relaxed")
+            if name == "confusion":
+                each[name] = pl.concat([each[name], _traces(each[name], tables, n_buckets)], how="diagonal_relaxed")
     return found
+
+
+def _traces(own: pl.DataFrame, both: Sequence[pl.DataFrame], n_buckets: int) -> pl.DataFrame:
+    """Wrong decisions for the classes that only the other model decides for, too few to be seen in any number."""
+    decided = pl.concat([t.filter(pl.col("n") > 0)["predicted_class"].cast(pl.String) for t in both]).drop_nulls()
+    occurs = own.filter(pl.col("n") > 0)
+    known = {*occurs["predicted_class"].cast(pl.String), *occurs["actual_class"].cast(pl.String)}
+    lacking = sorted(set(decided) - known)
+    actual = occurs["actual_class"].cast(pl.String).drop_nulls().sort()
+    if not lacking or actual.is_empty():
+        return own.clear()
+    classes = pl.DataFrame({"predicted_class": lacking}).with_columns(actual_class=pl.lit(actual[0]), n=pl.lit(TRACE))
+    return classes.join(pl.DataFrame({"bucket": range(n_buckets)}, schema={"bucket": pl.Int32}), how="cross")
 
 
 def _arrays(

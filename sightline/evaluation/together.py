@@ -11,6 +11,7 @@ import polars as pl
 
 from metrics_py.quality.areas import exact_values
 from metrics_py.wording import percent
+from sightline.evaluation.suite import answers
 from sightline.judging import maturity
 from sightline.judging.marts import has_mart, read_areas, read_mart
 from sightline.spec.model import MonitorSpec
@@ -187,7 +188,25 @@ def together(
     if late:
         left_out["labels of one version are later, or fewer, than those of the other"] = len(late)
         due = due.filter(~pl.col("day").is_in(late))
+    problem = problem or _unanswered(spec, con, due["window_key"].to_list(), champion, challenger)
     return Together(champion, challenger, tuple(due["window_key"]), is_shadow, left_out, problem)
+
+
+def _unanswered(
+    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str], champion: str, challenger: str
+) -> str:
+    """Why nothing can be said where one version leaves more labelled rows unanswered; else empty."""
+    if not keys or spec.model.task == "ranking" or spec.is_silence_negative:
+        return ""
+    judged = "quality_sums" if spec.model.task == "regression" else "confusion"
+    silent: list[tuple[int, int]] = []
+    for version in (champion, challenger):
+        counts = [
+            read_mart(con, mart, keys).filter(segment="all", model_version=version)[column].sum()
+            for mart, column in ((judged, "n"), ("label_counts", "n_labelled"))
+        ]
+        silent.append((max(int(counts[1]) - int(counts[0]), 0), int(counts[1])))
+    return answers.words(*silent) if answers.differs(silent[0], silent[1]) else ""
 
 
 def not_due(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str], now: datetime) -> list[str]:

@@ -69,6 +69,8 @@ class Compared:
         Where the champion's rows come from, in words.
     notes : tuple of str
         What should be known about them.
+    silent : pair of (int, int)
+        Of champion and challenger: labelled rows without an output, and all labelled ones.
     """
 
     how: How
@@ -76,6 +78,7 @@ class Compared:
     challenger: pl.DataFrame
     source: str
     notes: tuple[str, ...] = ()
+    silent: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
 
 def outputs(spec: MonitorSpec) -> list[str]:
@@ -197,7 +200,7 @@ def _paired(spec: MonitorSpec, candidate: Candidate, champion: pl.DataFrame, sou
         return None
     old = both.with_columns(pl.col(f"_champion_{n}").alias(n) for n in names)
     old, new, told = _both_scored(spec, old, both)
-    is_answered = _same_answers(spec, old, new)
+    is_answered, silent = _same_answers(spec, old, new), (_silent(spec, old), _silent(spec, new))
     n_silent, both, old, new = int((~is_answered).sum()), *(frame.filter(is_answered) for frame in (both, old, new))
     notes = [f"{len(both):,} of {len(candidate.frame):,} rows are shared and labelled"]
     if len(conflicts):
@@ -207,7 +210,7 @@ def _paired(spec: MonitorSpec, candidate: Candidate, champion: pl.DataFrame, sou
     if n_silent:
         notes.append(f"{n_silent:,} labelled rows without an output of one of the models are left out for both")
     extra = [f"_champion_{n}" for n in names] + [f"_{n}" for n in (*LABELS, *kept)]
-    return Compared("paired", old.drop(extra), new.drop(extra), source, (*notes, *lost, *told))
+    return Compared("paired", old.drop(extra), new.drop(extra), source, (*notes, *lost, *told), silent)
 
 
 def _others(
@@ -219,7 +222,8 @@ def _others(
         told.append(
             f"the candidate has no column {spec.columns.entity_id!r}: its rows count as independent of each other"
         )
-    return Compared("unpaired", old, new, source, (*notes, *lost, *told))
+    silent = (_silent(spec, old), _silent(spec, new))
+    return Compared("unpaired", old, new, source, (*notes, *lost, *told), silent)
 
 
 def _both_scored(
@@ -239,6 +243,12 @@ def _both_scored(
             empty = pl.lit(None, pl.Float64).alias(f"p_{name}")
             champion, challenger = champion.with_columns(empty), challenger.with_columns(empty)
     return champion, challenger, notes
+
+
+def _silent(spec: MonitorSpec, frame: pl.DataFrame) -> tuple[int, int]:
+    """Rows without any output, and all rows."""
+    kinds = [pl.col(name).is_not_null() for name in outputs(spec) if name in frame.columns]
+    return len(frame.filter(~pl.any_horizontal(*kinds, decided_class(spec).is_not_null()))), len(frame)
 
 
 def _same_answers(spec: MonitorSpec, champion: pl.DataFrame, challenger: pl.DataFrame) -> pl.Series:

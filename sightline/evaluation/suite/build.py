@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sightline.evaluation.sets.rows import Candidate, Compared
+from sightline.evaluation.suite.answers import answers
 from sightline.evaluation.suite.calibration import calibration
 from sightline.evaluation.suite.fairness import fairness
 from sightline.evaluation.suite.findings import Section
@@ -43,6 +44,7 @@ def suite_of(
     if spec.model.task == "ranking":
         return ()
     found = (
+        answers(compared),
         fairness(spec, compared),
         weaknesses(spec, compared),
         calibration(spec, compared),

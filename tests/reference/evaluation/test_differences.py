@@ -53,6 +53,26 @@ def test_a_class_that_only_one_model_decides_for_counts_for_both():
     assert_allclose(found["challenger"], expected)
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_class_without_a_label_that_only_one_model_decides_for_counts_for_both(swapped):
+    rng = np.random.default_rng(1812)
+    rows, second = tables(rng, 900, 0.5)
+    also = rows.with_columns(
+        predicted_class=pl.when(pl.Series(rng.random(900) < 0.1)).then(pl.lit("rare")).otherwise("actual_class")
+    )
+    counts = also.group_by("bucket", "actual_class", "predicted_class").agg(n=pl.len().cast(pl.Int64))
+    first = {"confusion": counts.with_columns(segment=pl.lit("all"))}
+    models, sides = [first, second], ["champion", "challenger"]
+    found = differences(*(models[::-1] if swapped else models), task="multiclass_classification")
+    sides = sides[::-1] if swapped else sides
+    for of, side in zip((also, rows), sides, strict=True):
+        y, p = of["actual_class"].to_numpy(), of["predicted_class"].to_numpy()
+        for name, function in (("f1", sk.f1_score), ("precision", sk.precision_score), ("recall", sk.recall_score)):
+            expected = function(y, p, average="macro", labels=["a", "b", "c", "rare"], zero_division=0)
+            assert_allclose(row_of(found, f"{name}_macro")[side], expected, rtol=1e-6, err_msg=f"{name} {side}")
+    assert row_of(found, "accuracy")["n_champion"] == 900
+
+
 def test_the_paired_interval_is_the_jackknife_of_the_difference():
     rng = np.random.default_rng(1803)
     n = 2000

@@ -100,6 +100,27 @@ def test_the_same_rows_are_compared_in_pairs_and_the_better_one_is_superior(prod
     assert row["ci_low"] <= row["challenger"] - row["champion"] <= row["ci_high"]
 
 
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_a_model_that_is_silent_where_it_is_wrong_cannot_be_told(production, tmp_path, has_ids):
+    rows = scored(5, 0.5)
+    is_wrong = (pl.col("p") >= 0.5) != (pl.col("y") == 1)
+    rows = rows.with_columns(p=pl.when(is_wrong).then(None).otherwise("p"))
+    if not has_ids:
+        rows = rows.with_columns(id="other-" + pl.col("id"))
+    found = run(production, tmp_path, rows)
+    assert found.verdict.outcome == "cannot_tell" and "unanswered" in found.verdict.reason
+    (section,) = [each for each in found.sections if each.key == "answers"]
+    assert section.status == "fail" and section.findings[0].value == pytest.approx(rows["p"].null_count() / len(rows))
+
+
+def test_a_few_rows_without_an_output_change_no_verdict(production, tmp_path):
+    rows = scored(5, 0.1).with_row_index()
+    found = run(production, tmp_path, rows.with_columns(p=pl.when(pl.col("index") >= 5).then("p")).drop("index"))
+    assert found.verdict.outcome == "superior"
+    (section,) = [each for each in found.sections if each.key == "answers"]
+    assert section.status == "ok"
+
+
 def test_labels_of_production_are_used_where_the_candidate_has_none(production, tmp_path):
     own = run(production, tmp_path, scored(5, 0.1))
     borrowed = run(production, tmp_path, scored(5, 0.1).drop("y"))
