@@ -29,6 +29,9 @@ NON_FINITE_WORDS = ("NaN", "Infinity", "-Infinity")
 EPOCH_UNITS_US = ((1e8, 1e11, 1e6), (1e11, 1e14, 1e3), (1e14, 1e17, 1.0), (1e17, 9.2e18, 1e-3))
 """(from, below, microseconds per unit): seconds, milliseconds, microseconds and nanoseconds since 1970 by magnitude."""
 
+LARGEST = 1e150
+"""The square of a larger number is none: such numbers are ``not_finite``."""
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -106,9 +109,10 @@ def _elementwise(raw: pl.Series, one: Callable[[Any], Any], dtype: Any) -> Conve
 
 def _finite(found: Converted) -> Converted:
     values = found.values
-    if values.is_finite().all():
+    is_good = values.abs() <= LARGEST  # not of NaN
+    if is_good.all():
         return found
-    bad = values.is_not_null() & values.is_finite().not_()
+    bad = values.is_not_null() & is_good.not_()
     return Converted(values.set(bad, None), [*found.issues, ("not_finite", bad)])
 
 

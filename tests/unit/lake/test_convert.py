@@ -188,3 +188,10 @@ def test_all_null_and_empty_columns_of_any_kind(kind: str) -> None:
         values, issues = reasons(raw, kind)
         assert values == [None] * len(raw)
         assert issues == {}
+
+
+def test_numbers_whose_square_is_none_are_null_and_reported() -> None:
+    found = convert(pl.Series("x", [1.0, 1.7e308, -1e200, 1e149, None]), "numeric")
+    assert found.values.to_list() == [1.0, None, None, 1e149, None]
+    [(reason, mask)] = found.issues
+    assert reason == "not_finite" and mask.to_list() == [False, True, True, False, False]
