@@ -109,7 +109,7 @@ def _elementwise(raw: pl.Series, one: Callable[[Any], Any], dtype: Any) -> Conve
 
 def _finite(found: Converted) -> Converted:
     values = found.values
-    is_good = values.abs() <= LARGEST  # not of NaN
+    is_good = values.is_finite() & (values.cast(pl.Float64).abs() <= LARGEST)
     if is_good.all():
         return found
     bad = values.is_not_null() & is_good.not_()
