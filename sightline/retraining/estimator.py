@@ -129,7 +129,10 @@ class Trained:
         if task == "regression":
             return rows.with_columns(prediction=pl.Series(self._predicted(rows).astype(float)))
         if task == "binary_classification" and columns.score is not None:
-            return rows.with_columns(score=pl.Series(self._probabilities(rows)["1"]))
+            found = self._probabilities(rows)
+            if "1" not in found:
+                self._refuse(f"`classes_` is {sorted(found)}, without the positive class 1")
+            return rows.with_columns(score=pl.Series(found["1"]))
         if task == "multiclass_classification" and columns.class_scores:
             found = self._probabilities(rows)
             zero = np.zeros(len(rows))

@@ -115,6 +115,11 @@ def test_what_is_no_probability_is_refused(said, words):
         trained(BINARY, said).scored(ROWS)
 
 
+def test_an_estimator_that_does_not_know_the_positive_class_is_refused():
+    with pytest.raises(SightlineError, match="without the positive class 1"):
+        trained(BINARY, np.array([[1.0]] * 3), classes=(0,)).scored(ROWS)
+
+
 def test_a_regression_must_be_finite():
     numbers = spec("regression", {"prediction": "v", "features": FEATURES})
     assert trained(numbers, np.array([1.0, 2.0, 3.0])).scored(ROWS)["prediction"].to_list() == [1, 2, 3]
