@@ -11,7 +11,7 @@ from typing import Any, cast
 import polars as pl
 
 from metrics_py.evaluation.areas import deleted_areas
-from metrics_py.evaluation.differences import MODELS, SCHEMA, differences
+from metrics_py.evaluation.differences import SCHEMA, differences
 from metrics_py.evaluation.verdict import EvaluationVerdict, judge
 from metrics_py.quality.champion import Direction, PairedDifference
 from metrics_py.quality.metrics import quality_metric
@@ -43,8 +43,6 @@ from sightline.warehouse.settings import negative_class
 MARGIN, RELATIVE_MARGIN = 0.005, 0.01
 """Loss that does not matter where the file names none: of metrics between 0 and 1; of others as a share of it."""
 BY = ("segment",)
-LARGEST = 1e150
-"""The square of a larger number is none."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,6 @@ def evaluate(
         raise SightlineError("no row of the candidate has a label", where=str(file), fix=fix)
     segments = _segments(spec, paths, compared.challenger)
     both = (compared.champion, compared.challenger)
-    for whose, frame in zip(MODELS, both, strict=True):
-        _check_size(spec, frame, whose)
     own = own_metrics(spec, paths, compared, segments)
     tables = with_sums([aggregates_of(spec, frame, segments) for frame in both], own)
     table = _differences(spec, tables, _exact(spec, both, segments), paired=compared.how == "paired")
@@ -170,18 +166,6 @@ def _without_difference(table: pl.DataFrame, min_labels: int) -> pl.DataFrame:
     told = pl.when(known).then(pl.lit("ok")).otherwise("status").alias("status")
     why = pl.when(known).then(pl.lit(None, pl.String)).otherwise("reason").alias("reason")
     return table.with_columns(*zero.values(), told, why)
-
-
-def _check_size(spec: MonitorSpec, frame: pl.DataFrame, whose: str) -> None:
-    """Numbers whose squares cannot be added up."""
-    if spec.model.task != "regression":
-        return
-    found = frame.filter(pl.any_horizontal(pl.col("prediction", "label_value").abs() > LARGEST))
-    if len(found):
-        raise SightlineError(
-            f"{len(found):,} rows of the {whose} hold a number beyond {LARGEST:g}: {found['prediction_id'][0]!r}",
-            fix="leave such rows out, or correct their prediction or label",
-        )
 
 
 def _segments(spec: MonitorSpec, paths: MonitorPaths, frame: pl.DataFrame) -> pl.DataFrame:
