@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,6 +11,7 @@ import polars as pl
 from metrics_py.evaluation.verdict import Criterion
 from metrics_py.wording import number
 from sightline.evaluation.live import LiveEvaluation
+from sightline.evaluation.spelling import aligned, md, md_table, xml
 
 WORDS = {
     "superior": "superior: may take the champion's place",
@@ -49,23 +49,23 @@ def to_table(found: LiveEvaluation) -> str:
 def to_markdown(found: LiveEvaluation) -> str:
     """Facts only."""
     lines = [
-        f"# {_md(found.monitor)}: version {_md(found.version)}, live in production",
+        f"# {md(found.monitor)}: version {md(found.version)}, live in production",
         "",
-        f"**Verdict: {WORDS[found.verdict.outcome]}.** {_md(found.verdict.reason)}",
+        f"**Verdict: {WORDS[found.verdict.outcome]}.** {md(found.verdict.reason)}",
     ]
     if found.champion:
-        lines += ["", f"Beside {_md(found.champion)}, on {found.n_days} {found.unit}s on which both ran."]
+        lines += ["", f"Beside {md(found.champion)}, on {found.n_days} {found.unit}s on which both ran."]
     if found.verdict.criteria:
         heads = ("criterion", "difference (95 %, at every look)", "margin", "outcome")
-        lines += ["", *_md_table([heads, *map(_criterion, found.verdict.criteria)])]
+        lines += ["", *md_table([heads, *map(_criterion, found.verdict.criteria)])]
     if rows_of(found, "all"):
-        lines += ["", *_md_table([HEADS, *map(_row, rows_of(found, "all"))])]
+        lines += ["", *md_table([HEADS, *map(_row, rows_of(found, "all"))])]
     worst = _weakest(found)
     if worst:
-        lines += ["", f"## {_md(found.primary)} by segment", ""]
-        lines += _md_table([("segment", *HEADS[1:4], "rows"), *map(_segment, worst)])
+        lines += ["", f"## {md(found.primary)} by segment", ""]
+        lines += md_table([("segment", *HEADS[1:4], "rows"), *map(_segment, worst)])
     if found.notes:
-        lines += ["", "## Notes", "", *(f"- {_md(note)}" for note in found.notes)]
+        lines += ["", "## Notes", "", *(f"- {md(note)}" for note in found.notes)]
     return "\n".join([*lines, ""])
 
 
@@ -120,13 +120,13 @@ def to_junit(found: LiveEvaluation) -> str:
         cases.insert(0, ("comparison", "cannot_tell", found.verdict.reason))
     outcomes = [outcome for _, outcome, _ in cases]
     counts = {"tests": len(cases), "failures": outcomes.count("inferior"), "errors": outcomes.count("cannot_tell")}
-    named = {"name": _xml(f"{found.monitor} {found.version}"), **{k: str(n) for k, n in counts.items()}}
+    named = {"name": xml(f"{found.monitor} {found.version}"), **{k: str(n) for k, n in counts.items()}}
     suite = ElementTree.Element("testsuite", named)
     for name, outcome, message in cases:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": _xml(found.monitor), "name": _xml(name)})
+        case = ElementTree.SubElement(suite, "testcase", {"classname": xml(found.monitor), "name": xml(name)})
         if outcome in ("inferior", "cannot_tell"):
             kind = "failure" if outcome == "inferior" else "error"
-            ElementTree.SubElement(case, kind, {"message": _xml(message)})
+            ElementTree.SubElement(case, kind, {"message": xml(message)})
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
@@ -175,26 +175,3 @@ def spelled(value: float | None, low: float | None, high: float | None, reason: 
     if low is None or high is None:
         return f"{value:+.4g} ({reason or 'no interval'})"
     return f"{value:+.4g} ({low:+.3g} to {high:+.3g})"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-
-
-def _md_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    head, *body = [[_md(cell) for cell in row] for row in rows]
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
-
-
-def _md(text: str) -> str:
-    for sign in "\\`*_{}[]<>#|":
-        text = text.replace(sign, f"\\{sign}" if sign not in "<>" else {"<": "&lt;", ">": "&gt;"}[sign])
-    return " ".join(text.split())
-
-
-def _xml(text: str) -> str:
-    return "".join(c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" else "�" for c in text)

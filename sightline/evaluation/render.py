@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,6 +11,7 @@ import polars as pl
 from metrics_py.evaluation.verdict import Criterion
 from metrics_py.wording import number
 from sightline.evaluation.run import Evaluation
+from sightline.evaluation.spelling import aligned, md, md_table, xml
 from sightline.evaluation.suite import words
 
 WORDS = {
@@ -32,17 +32,17 @@ def to_table(found: Evaluation) -> str:
         f"  {found.verdict.reason}",
         "",
         "Criteria (all must hold)",
-        *_aligned(
+        *aligned(
             [("criterion", "difference (95 %)", "margin", "outcome"), *map(criterion_row, found.verdict.criteria)]
         ),
         "",
         how(found),
-        *_aligned([HEADS, *(metric_row(row) for row in of_segment(found, "all"))]),
+        *aligned([HEADS, *(metric_row(row) for row in of_segment(found, "all"))]),
     ]
     worst = weakest(found)
     if worst:
         lines += ["", f"{found.primary} by segment, where the challenger loses most first"]
-        lines += _aligned([("segment", *HEADS[1:4], "rows"), *(segment_row(row) for row in worst)])
+        lines += aligned([("segment", *HEADS[1:4], "rows"), *(segment_row(row) for row in worst)])
     lines += words.table_lines(found.sections)
     if found.sections and found.notes:
         lines.append("")
@@ -53,28 +53,28 @@ def to_table(found: Evaluation) -> str:
 def to_markdown(found: Evaluation) -> str:
     """A model card: facts only."""
     lines = [
-        f"# {_md(found.monitor)}: candidate {_md(found.version)}",
+        f"# {md(found.monitor)}: candidate {md(found.version)}",
         "",
-        f"**Verdict: {WORDS[found.verdict.outcome]}.** {_md(found.verdict.reason)}",
+        f"**Verdict: {WORDS[found.verdict.outcome]}.** {md(found.verdict.reason)}",
         "",
-        f"Evaluated on {_md(found.candidate)} against {_md(found.compared.source)}. {how(found)}",
+        f"Evaluated on {md(found.candidate)} against {md(found.compared.source)}. {how(found)}",
         "",
-        *(f"- {name}: {_md(text)}" for name, text in found.facts.told()),
+        *(f"- {name}: {md(text)}" for name, text in found.facts.told()),
         "",
-        *_md_table(
+        *md_table(
             [("criterion", "difference (95 %)", "margin", "outcome"), *map(criterion_row, found.verdict.criteria)]
         ),
         "",
-        *_md_table([HEADS, *(metric_row(row) for row in of_segment(found, "all"))]),
+        *md_table([HEADS, *(metric_row(row) for row in of_segment(found, "all"))]),
     ]
     worst = weakest(found)
     if worst:
-        lines += ["", f"## {_md(found.primary)} by segment", ""]
-        lines += _md_table([("segment", *HEADS[1:4], "rows"), *(segment_row(row) for row in worst)])
+        lines += ["", f"## {md(found.primary)} by segment", ""]
+        lines += md_table([("segment", *HEADS[1:4], "rows"), *(segment_row(row) for row in worst)])
     for title, rows, notes in words.markdown_lines(found.sections):
-        lines += ["", f"## {_md(title)}", "", *(_md_table(rows) if rows else []), "", *(f"- {_md(n)}" for n in notes)]
+        lines += ["", f"## {md(title)}", "", *(md_table(rows) if rows else []), "", *(f"- {md(n)}" for n in notes)]
     if found.notes:
-        lines += ["", "## Notes", "", *(f"- {_md(note)}" for note in found.notes)]
+        lines += ["", "## Notes", "", *(f"- {md(note)}" for note in found.notes)]
     return "\n".join([*lines, ""])
 
 
@@ -132,19 +132,19 @@ def to_junit(found: Evaluation) -> str:
         "errors": str(outcomes.count("cannot_tell")),
         "skipped": str(states.count("insufficient_data")),
     }
-    suite = ElementTree.Element("testsuite", {"name": _xml(f"{found.monitor} {found.version}"), **counts})
+    suite = ElementTree.Element("testsuite", {"name": xml(f"{found.monitor} {found.version}"), **counts})
     for c in criteria:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": _xml(found.monitor), "name": _xml(c.name)})
+        case = ElementTree.SubElement(suite, "testcase", {"classname": xml(found.monitor), "name": xml(c.name)})
         if c.outcome in ("inferior", "cannot_tell"):
             kind = "failure" if c.outcome == "inferior" else "error"
-            ElementTree.SubElement(case, kind, {"message": _xml(f"{difference_of(c)}: {c.reason}")})
+            ElementTree.SubElement(case, kind, {"message": xml(f"{difference_of(c)}: {c.reason}")})
     for name, status, value, reason in others:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": _xml(found.monitor), "name": _xml(name)})
+        case = ElementTree.SubElement(suite, "testcase", {"classname": xml(found.monitor), "name": xml(name)})
         if status in ("fail", "insufficient_data"):
             kind = "failure" if status == "fail" else "skipped"
-            ElementTree.SubElement(case, kind, {"message": _xml(f"{value}: {reason}")})
+            ElementTree.SubElement(case, kind, {"message": xml(f"{value}: {reason}")})
         elif status == "warn":
-            ElementTree.SubElement(case, "system-out").text = _xml(f"warning: {value}: {reason}")
+            ElementTree.SubElement(case, "system-out").text = xml(f"warning: {value}: {reason}")
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
@@ -209,25 +209,3 @@ def _spelled(value: float | None, low: float | None, high: float | None, reason:
     if value is None or low is None or high is None:
         return reason or "not defined"
     return f"{value:+.4g} ({low:+.3g} to {high:+.3g})"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-
-
-def _md_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    head, *body = [[_md(cell) for cell in row] for row in rows]
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
-
-
-def _md(text: str) -> str:
-    for sign in "\\`*_{}[]<>#|":
-        text = text.replace(sign, f"\\{sign}" if sign not in "<>" else {"<": "&lt;", ">": "&gt;"}[sign])
-    return " ".join(text.split())
-
-
-def _xml(text: str) -> str:
-    return "".join(c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" else "�" for c in text)
