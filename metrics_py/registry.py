@@ -25,7 +25,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
-Task = Literal["drift", "binary_classification", "multiclass_classification", "regression", "ranking", "custom"]
+Task = Literal[
+    "drift", "binary_classification", "multiclass_classification", "regression", "ranking", "text_generation", "custom"
+]  # fmt: skip
 Needs = Literal["profile", "bins", "ordered_bins", "values", "rates", "confusion", "scores", "sums", "rows"]
 Direction = Literal["higher_is_better", "lower_is_better", "none"]
 Invariance = Literal["symmetric", "relabel", "scale", "shift", "monotone"]

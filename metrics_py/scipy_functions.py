@@ -295,6 +295,40 @@ def t_tail(t: float, degrees_of_freedom: float) -> float:
     return float(_function("scipy.special", "stdtr")(degrees_of_freedom, -t))
 
 
+def t_tails(t: FloatArray, degrees_of_freedom: float) -> FloatArray:
+    """As `t_tail`, of many numbers.
+
+    Parameters
+    ----------
+    t : ndarray
+        The numbers.
+    degrees_of_freedom : float
+        Positive; infinite for the normal law.
+
+    Returns
+    -------
+    ndarray
+        Of the same shape.
+    """
+    return np.asarray(_function("scipy.special", "stdtr")(degrees_of_freedom, -np.asarray(t)), dtype=np.float64)
+
+
+def trigamma(x: FloatArray) -> FloatArray:
+    """Second logarithmic derivative of the gamma function (``scipy.special.polygamma`` of order 1).
+
+    Parameters
+    ----------
+    x : ndarray
+        Positive.
+
+    Returns
+    -------
+    ndarray
+        Of the same shape.
+    """
+    return np.asarray(_function("scipy.special", "polygamma")(1, np.asarray(x)), dtype=np.float64)
+
+
 def minimize(function: Callable[[FloatArray], tuple[float, FloatArray]], start: FloatArray) -> FloatArray:
     """Minimum of a smooth function by L-BFGS (``scipy.optimize.minimize``).
 
@@ -317,3 +351,45 @@ def minimize(function: Callable[[FloatArray], tuple[float, FloatArray]], start: 
     """
     found = _function("scipy.optimize", "minimize")(function, start, jac=True, method="L-BFGS-B")
     return np.asarray(found.x, dtype=np.float64)
+
+
+def sparse_rows(value: FloatArray, row: NDArray[Any], column: NDArray[Any], shape: tuple[int, int]) -> Any:
+    """A sparse matrix (``scipy.sparse.csr_array``).
+
+    Parameters
+    ----------
+    value, row, column : ndarray, shape (n,)
+        What stands where.
+    shape : tuple of int
+        Rows and columns.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        With ``@``.
+    """
+    return _function("scipy.sparse", "csr_array")((value, (row, column)), shape=shape)
+
+
+def truncated_svd(matrix: Any, k: int) -> tuple[FloatArray, FloatArray]:
+    """Largest singular values and their right vectors (``scipy.sparse.linalg.svds``), from a fixed start.
+
+    Parameters
+    ----------
+    matrix : sparse array, shape (n, d)
+        Of floats.
+    k : int
+        Fewer than n and d.
+
+    Returns
+    -------
+    value : ndarray, shape (k,)
+        The largest first.
+    vector : ndarray, shape (d, k)
+        Orthonormal columns.
+    """
+    size = int(min(matrix.shape))
+    start = np.random.Generator(np.random.PCG64(k)).standard_normal(size)
+    _, value, vector = _function("scipy.sparse.linalg", "svds")(matrix, k=k, v0=start, return_singular_vectors="vh")
+    order = np.argsort(-value)
+    return np.asarray(value[order], dtype=np.float64), np.asarray(vector[order].T, dtype=np.float64)

@@ -120,6 +120,31 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:,.0f}" if 10**digits <= abs(value) < 1e12 else f"{value:.{digits}g}"
 
 
+def count(n: int, things: str) -> str:
+    """A number of things, one of them in the singular.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    things : str
+        English plural whose last word is the noun.
+
+    Returns
+    -------
+    str
+        The number with commas, and the noun.
+
+    Examples
+    --------
+    >>> count(1, "labelled rows"), count(1200, "labelled rows"), count(1, "queries"), count(0, "rows")
+    ('1 labelled row', '1,200 labelled rows', '1 query', '0 rows')
+    """
+    if n == 1:
+        things = f"{things[:-3]}y" if things.endswith("ies") else things.removesuffix("s")
+    return f"{n:,} {things}"
+
+
 def day(moment: datetime | None) -> str:
     """A moment for people: the day, with the hour where there is one.
 

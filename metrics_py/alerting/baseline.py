@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics_py.alerting.columns import Columns
+from metrics_py.alerting.correlation import lag_one
 
 Floats = NDArray[np.float64]
 CLIP = 8.0
@@ -187,33 +188,26 @@ class Baseline(Columns):
     follow_windows: NDArray[np.int64]
     stride: NDArray[np.int64]
 
-    def correlation(self, i: NDArray[np.int64]) -> Floats:
-        """Lag-one correlation of the deviations from m consecutive pairs.
+    def correlations(self, i: NDArray[np.int64], pool: NDArray[np.int64]) -> Floats:
+        """Lag-one correlation of the deviations of streams (see `metrics_py.alerting.correlation.lag_one`).
 
         Parameters
         ----------
         i : integer ndarray, shape (k,)
             Streams.
+        pool : integer ndarray, shape (streams,)
+            Those of one pool may resemble each other.
 
         Returns
         -------
         ndarray, shape (k,)
-            0 before the first pair.
-
-        Notes
-        -----
-        Corrected for its small-sample bias, r + (1 + 3 r) / m, clipped to [-.2, .9] and shrunk by m / (m + 3): an
-        underestimate would leave correlated residuals and cost false alarms, an overestimate only power.
-
-        References
-        ----------
-        Marriott & Pope (1954), Biometrika 41:390 (bias of r).
+            0 before the first pair of a pool.
         """
-        m = np.maximum(self.cross_count[i], 1)
-        spread = self.deviation_sum[i] / np.maximum(self.deviation_count[i], 1)
-        raw = np.where(spread > 0, self.cross_sum[i] / m / np.where(spread > 0, spread, 1.0), 0.0)
-        shrunk = np.clip(raw + (1 + 3 * raw) / m, -0.2, 0.9) * m / (m + 3)
-        return np.where(self.cross_count[i] > 0, shrunk, 0.0)
+        asked = np.isin(pool, np.unique(pool[i]))
+        spread = self.deviation_sum[asked] / np.maximum(self.deviation_count[asked], 1)
+        product = self.cross_sum[asked] / np.maximum(self.cross_count[asked], 1)
+        raw = np.where(spread > 0, product / np.where(spread > 0, spread, 1.0), 0.0)
+        return lag_one(raw, self.cross_count[asked], pool[asked])[np.cumsum(asked)[i] - 1]
 
     def _factor(self, i: NDArray[np.int64], slot: Any) -> Floats:
         """sqrt(1 + 1/n) for a seasonal mean of n windows; + 1/m for a followed level of m windows."""
@@ -237,7 +231,13 @@ class Baseline(Columns):
         return self.variance_sum[i] / np.maximum(self.variance_count[i], 1)
 
     def predict(
-        self, i: NDArray[np.int64], value: Floats, variance: Floats, slot: Any, window: NDArray[np.int64]
+        self,
+        i: NDArray[np.int64],
+        value: Floats,
+        variance: Floats,
+        slot: Any,
+        window: NDArray[np.int64],
+        rho: Floats,
     ) -> Prediction:
         """One-step prediction from the past of streams `i` and how far the value is from it.
 
@@ -251,6 +251,8 @@ class Baseline(Columns):
             Seasonal slot.
         window : integer ndarray, shape (k,)
             Window numbers, for the gap to the previous value.
+        rho : ndarray, shape (k,)
+            Lag-one correlations.
 
         Returns
         -------
@@ -262,7 +264,6 @@ class Baseline(Columns):
             seen = n > 0
             mean = np.where(seen, self.total[i, slot] / np.where(seen, n, 1.0), np.nan) + self.local[i]
             factor = self._factor(i, slot)
-            rho = self.correlation(i)
             gap = np.clip((window - self.last_window[i]) // self.stride[i], 1, MAX_LAG + 1)
             linked = np.isfinite(self.last_deviation[i]) & (gap <= MAX_LAG)
             decay = np.where(linked, rho**gap, 0.0)

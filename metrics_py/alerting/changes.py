@@ -149,7 +149,7 @@ def take_out(streams: Streams, stream: int, live_from: int, began: int | None = 
     one = np.array([stream])
     spread = baseline.deviation_sum[one] / np.maximum(baseline.deviation_count[one], 1)
     sigma = float(np.sqrt(np.maximum(spread, baseline.sampling_variance(one))[0]))
-    rho = float(baseline.correlation(one)[0])
+    rho = float(baseline.correlations(one, streams.pool)[0])
     n_eff = max(len(rows) * (1 - rho) / (1 + rho), 1.0)
     return Change(
         rows=rows,

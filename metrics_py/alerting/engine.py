@@ -25,7 +25,7 @@ from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 10
+STATE_VERSION = 11
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 
@@ -273,7 +273,7 @@ class Engine:
         self.states.baseline.center[i[first]] = value[first]
         slot = self.config.slot(windows)
         muted = self.lifecycle.columns.incident[i] >= 0
-        prediction = self.states.baseline.predict(i, value, variance, slot, windows)
+        prediction = self.states.predict(i, value, variance, slot, windows)
         off = self._holidays(i, windows) | self.lifecycle.is_bad(i, windows)
         live = self._live(i, prediction) & ~muted & ~off
         pooled = np.full(len(i), np.nan)

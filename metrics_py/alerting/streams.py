@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics_py.alerting.baseline import Baseline
+from metrics_py.alerting.baseline import Baseline, Prediction
 from metrics_py.alerting.columns import decode, encode
 from metrics_py.alerting.config import EngineConfig
 from metrics_py.alerting.evidence import Evidence
@@ -221,6 +221,25 @@ class Streams:
         """
         return self.season.at(np.broadcast_to(np.asarray(i, dtype=np.int64), windows.shape), self.weeks(windows))
 
+    def predict(self, i: Integers, value: Floats, variance: Floats, slot: Integers, windows: Integers) -> Prediction:
+        """`Baseline.predict` with the correlations that all streams show.
+
+        Parameters
+        ----------
+        i : integer ndarray, shape (k,)
+            Streams.
+        value, variance : ndarray, shape (k,)
+            The value (finite) and its sampling variance (0 = unknown).
+        slot, windows : integer ndarray, shape (k,)
+            Seasonal slot and window of each.
+
+        Returns
+        -------
+        Prediction
+            Arrays of shape (k,).
+        """
+        return self.baseline.predict(i, value, variance, slot, windows, self.baseline.correlations(i, self.pool))
+
     def forget(self, stream: int, rows: Integers) -> None:
         """Take what some windows of a stream have taught back, out of its baseline and out of the tails.
 
@@ -260,7 +279,7 @@ class Streams:
             window = history.window[i, at]
             slot = self.config.slot(window)
             value, variance = history.value[i, at], history.variance[i, at]
-            prediction = baseline.predict(i, value, variance, slot, window)
+            prediction = self.predict(i, value, variance, slot, window)
             history.score[i, at], history.pooled[i, at] = prediction.score, np.nan
             usable = prediction.is_pooled(baseline.square_count[i]) & pooled
             self.tails.learn(self.pool[i[usable]], prediction.score[usable])

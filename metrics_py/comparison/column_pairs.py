@@ -18,7 +18,7 @@ from metrics_py.profile.build import build_profile
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.profile.counts import bins_of_categories, bins_of_numbers, counts_of_categories, counts_of_numbers
 from metrics_py.profile.resolution import resolution_of, snap
-from metrics_py.profile.values import Kind, categories_of, numbers_of
+from metrics_py.profile.values import Kind, categories_of, column_of, numbers_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -170,7 +170,7 @@ def make_sides(old: Table, new: Table, by: str | None, entity: str | None) -> tu
 def _names_of(table: Table, column: str, option: str) -> pl.Series:
     """Values as texts; 1 and 1.0 are the same one."""
     try:
-        return categories_of(table.frame[column], "categorical", column)
+        return categories_of(column_of(table.frame, column), "categorical", column)
     except (TypeError, pl.exceptions.PolarsError) as error:
         dtype = table.frame[column].dtype
         raise ValueError(

@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from metrics_py.comparison.answers import checked_roles, measured, readings
 from metrics_py.comparison.column_pairs import Side, make_sides, pair_column, require_column
+from metrics_py.comparison.pictured import bins_of
 from metrics_py.comparison.reading import (
     SAMPLE_ROWS,
     NotComparable,
@@ -32,6 +34,7 @@ from metrics_py.comparison.reading import (
 )
 from metrics_py.comparison.result import BINS, SCHEMA, Comparison, adjusted_p_values
 from metrics_py.comparison.tables import Table, read_table
+from metrics_py.comparison.text_rates import text_rows
 from metrics_py.comparison.texts import chosen_descriptors, described, text_columns, words_that_moved
 from metrics_py.comparison.together import beside
 from metrics_py.drift.methods import DEFAULT_METHODS, PSI_TOLERANCE, DriftMethod, MethodFailed, drift_method
@@ -39,7 +42,7 @@ from metrics_py.drift.pair import ColumnPair, Findings
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.resolution import LOSSY, is_lossy
 from metrics_py.profile.texts import odd_spelling, present
-from metrics_py.profile.values import category_texts, merged_spellings
+from metrics_py.profile.values import category_texts, column_of, merged_spellings
 
 Row = dict[str, Any]
 SHARES_OF_ALL = ("null_rate", "not_finite_rate")
@@ -61,6 +64,7 @@ def compare(
     together: bool = False,
     descriptors: Sequence[str] | None = None,
     words: bool = True,
+    answers: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare two tables column by column.
 
@@ -95,9 +99,13 @@ def compare(
     descriptors : sequence of str, optional
         Descriptors of text columns, each compared as a column ``<column>.<descriptor>``
         (`metrics_py.text.descriptors.DESCRIPTORS`); default: words, word_length, letter_share, digit_share, script. The
-        text column itself is compared by its length.
+        text column itself is compared by its length, its unknown words and its copies
+        (`metrics_py.comparison.text_rates`; not with `by` or `metrics`).
     words : bool, default True
         Look for the words of text columns that became more or less frequent.
+    answers : mapping of role to column, optional
+        Of a language model's calls (`metrics_py.comparison.answers.ROLES`; ``response`` is needed): refusals, empty and
+        truncated answers, overlap and latency per token are compared as columns ``<response>.<measure>``.
 
     Returns
     -------
@@ -138,12 +146,13 @@ def compare(
     """
     old = read_table(reference, "reference", kinds=kinds)
     new = read_table(current, "current", like=old.frame, kinds=kinds)
-    given = {name: reading_of(kind) for name, kind in (kinds or {}).items()}
+    roles = checked_roles(answers, old)
+    given = readings(roles, old) | {name: reading_of(kind) for name, kind in (kinds or {}).items()}
     named = _listed(columns)
     texts = [name for name in text_columns(old, new, given) if name not in (by, entity)]
     if named is not None:
         texts = [name for name in texts if any(c == name or c.startswith(f"{name}.") for c in named)]
-    old, new = described(old, new, texts, chosen_descriptors(_listed(descriptors)))
+    old, new = measured(described(old, new, texts, chosen_descriptors(_listed(descriptors))), roles)
     chosen = [drift_method(name) for name in _listed(metrics) or DEFAULT_METHODS]
     tolerances = _tolerances(chosen, tolerance)
     left_out = {name for name in (by, entity) if name}
@@ -156,23 +165,17 @@ def compare(
     for name in names:
         found, pair = _judge_column(name, sides, labels, chosen, tolerances, given.get(name), bins, min_rows)
         rows += found
-        counted += [] if pair is None else [_bins(name, pair, sides)]
+        counted += [] if pair is None else [bins_of(name, pair, sides, labels, found)]
     if metrics is None and by is None:
         psi = float(tolerance.get("psi", PSI_TOLERANCE) if isinstance(tolerance, Mapping) else tolerance)
         rows += beside(rows, old.frame, new.frame, psi, min_rows, joint=together)
+        for name in [name for name in texts if name in names]:
+            both = [column_of(table.frame, name) for table in (old, new)]
+            rows += text_rows(name, both[0], both[1], min_rows, has_entity=entity is not None)
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     moved = words_that_moved(old, new, [name for name in texts if words and name in names], entity)
     heights = old.frame.height, new.frame.height
     return Comparison(adjusted_p_values(frame), *heights, moved, pl.concat([pl.DataFrame(schema=BINS), *counted]))
-
-
-def _bins(name: str, pair: ColumnPair, sides: tuple[Side, Side]) -> pl.DataFrame:
-    """Rows of both sides per bin, all groups together, in the order of the profile."""
-    profile = pair.profile
-    both = zip((pair.reference, pair.current), sides, strict=True)
-    reference, current = (counts[0] if side.groups is None else counts.sum(axis=0) for counts, side in both)
-    found: dict[str, Any] = {"column": name, "bin_kind": list(profile.bin_kind), "label": list(profile.label)}
-    return pl.DataFrame(found | {"n_reference": reference, "n_current": current}, schema=BINS)
 
 
 def _listed(names: Sequence[str] | None) -> list[str] | None:
@@ -223,6 +226,7 @@ def _judge_column(
 ) -> tuple[list[Row], ColumnPair | None]:
     """Result rows of one column and its counts; what cannot be judged is one row with the reason."""
     base: Row = {"column": name}
+    cut = "; ".join(side.table.perhaps_cut[name] for side in sides if name in side.table.perhaps_cut)
     try:
         reading = _reading(name, sides[0].table, sides[1].table, given)
         base["kind"] = reading.kind
@@ -233,10 +237,12 @@ def _judge_column(
             raise _Unjudged("insufficient_data", f"none of the metrics applies to a {reading.kind} column: {names}")
     except _Unjudged as unjudged:
         rows = {"n_reference": sides[0].table.frame.height, "n_current": sides[1].table.frame.height}
-        named = {"segment": "all", "metric": chosen[0].name, "state": unjudged.state, "reason": unjudged.reason}
+        reason = "; ".join(filter(None, (unjudged.reason, cut)))
+        named = {"segment": "all", "metric": chosen[0].name, "state": unjudged.state, "reason": reason}
         return [base | rows | named], None
-    note = "; ".join(filter(None, ("" if given else _note(name, sides[0].table), _merged(name, reading, sides))))
-    withheld = _withheld(reading, *(side.table.frame[name] for side in sides), is_given=given is not None)
+    guessed = "" if given else _note(name, sides[0].table)
+    note = "; ".join(filter(None, (guessed, _merged(name, reading, sides), cut)))
+    withheld = _withheld(reading, *(column_of(side.table.frame, name) for side in sides), is_given=given is not None)
     words = [_words(pair, t, reading, rates_only=withheld is not None) for t in range(len(labels))]
     clustered = sides[1].buckets is not None
     found: list[Row] = []
@@ -264,7 +270,7 @@ def _note(name: str, old: Table) -> str:
     """What was guessed of the reference's column, or looks like numbers or dates without being some."""
     if name in old.notes or old.frame[name].dtype != pl.String:
         return old.notes.get(name, "")
-    held = present(old.frame[name].head(SAMPLE_ROWS)).drop_nulls()
+    held = present(column_of(old.frame, name).head(SAMPLE_ROWS)).drop_nulls()
     return odd_spelling(held) if held.len() else ""
 
 
@@ -272,7 +278,7 @@ def _merged(name: str, reading: Reading, sides: tuple[Side, Side]) -> str:
     """Which texts of a categorical column count as one category with others."""
     if reading.kind != "categorical":
         return ""
-    texts = [side.table.frame[name] for side in sides if side.table.frame.schema[name] == pl.String]
+    texts = [column_of(side.table.frame, name) for side in sides if side.table.frame.schema[name] == pl.String]
     told = dict.fromkeys(word for each in texts for word in merged_spellings(each, category_texts(each)))
     return f"texts that count as one category: {', '.join(told)}" if told else ""
 
@@ -311,7 +317,7 @@ def _reading(name: str, old: Table, new: Table, given: Reading | None) -> Readin
         raise _Unjudged("insufficient_data", reason)
     if name not in old.frame.columns:
         raise _Unjudged("insufficient_data", f"the reference does not have this column{_other_spelling(name, old)}")
-    reading = given or infer_reading(old.frame[name])
+    reading = given or infer_reading(column_of(old.frame, name))
     if name not in new.frame.columns:
         raise _Unjudged("drift", f"the column is missing in the current table{_other_spelling(name, new)}")
     if reading.profile_kind is None:
@@ -331,14 +337,14 @@ def _read_pair(
     """Both columns in the bins of the reference."""
     assert reading.profile_kind is not None  # _reading refuses it
     try:
-        reference = read_as(sides[0].table.frame[name], reading)
+        reference = read_as(column_of(sides[0].table.frame, name), reading)
     except NotComparable as error:
         if is_given:
             dtype = sides[0].table.frame[name].dtype
             raise ValueError(f"compare: kinds: {name!r} of type {dtype} cannot be read as {reading.kind}") from error
         raise _Unjudged("insufficient_data", f"the reference cannot be read: {error}") from error
     try:
-        current = read_as(sides[1].table.frame[name], reading)
+        current = read_as(column_of(sides[1].table.frame, name), reading)
         return pair_column(name, reading.profile_kind, (reference, current), sides, n_groups, bins)
     except (NotComparable, TypeError) as error:
         raise _Unjudged("drift", f"the type has changed: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from metrics_py.multiple_testing import benjamini_hochberg, holm
 
 BINS = pl.Schema(
     {
+        "segment": pl.String,
         "column": pl.String,
         "bin_kind": pl.String,
         "label": pl.String,
@@ -70,8 +72,9 @@ class Comparison:
         those told a tenth at most is expected to be false (Benjamini-Hochberg, each column by itself). Empty where none
         moved; they decide no state.
     bins : polars.DataFrame
-        Rows of both tables per bin of the reference, all segments together: ``column``, ``bin_kind``, ``label``,
-        ``n_reference``, ``n_current``; what pictures are drawn from. Columns that cannot be read have none.
+        Rows of both tables per bin of the reference: ``segment``, ``column``, ``bin_kind``, ``label``, ``n_reference``,
+        ``n_current``; what pictures are drawn from. ``all`` are all rows together; of the segments those that drifted
+        or are unclear, the farthest 30 of each column. Columns that cannot be read have none.
     """
 
     frame: pl.DataFrame
@@ -152,6 +155,30 @@ class Comparison:
 
     def __repr__(self) -> str:
         return self.to_text()
+
+
+def beyond_tolerance(row: Mapping[str, Any]) -> float:
+    """How many times its tolerance an effect is: what makes effects of different metrics comparable.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of `Comparison.frame`.
+
+    Returns
+    -------
+    float
+        At least 0; infinite for a column that drifted without a number (missing, another type), 0 without an effect or
+        a tolerance.
+
+    Examples
+    --------
+    >>> beyond_tolerance({"effect": -0.25, "tolerance": 0.05, "state": "drift"})
+    5.0
+    """
+    if row["effect"] is None or not row["tolerance"]:
+        return float("inf") if row["state"] == "drift" else 0.0
+    return abs(row["effect"]) / row["tolerance"]
 
 
 def adjusted_p_values(frame: pl.DataFrame) -> pl.DataFrame:

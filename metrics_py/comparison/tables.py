@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import gzip
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard, cast
-from urllib.parse import unquote
 
 import polars as pl
 
-from metrics_py.profile.texts import Guess, guess_kind, kind_like, separator_line, typed
+from metrics_py.comparison.csv_files import csv_frame, csv_shape, has_open_end
+from metrics_py.comparison.folders import filled, fixed_part, is_hidden, partition_values
+from metrics_py.comparison.parquet_files import parquet_frame
+from metrics_py.comparison.text_files import FORMATS, format_of, text_pieces, unpacked
+from metrics_py.profile.texts import Guess, guess_kind, kind_like, typed
+from metrics_py.profile.values import column_of
 
-FORMATS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".json": "ndjson",
-}
-"""File endings and the formats they stand for; text formats may end in .gz besides."""
-SEPARATORS = (";", "\t", "|")
-HEADER_BYTES = 1_000_000
-HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 SHAPES = {
     "parquet": "a Parquet file",
-    "csv": "comma-separated values in UTF-8 with a header, as many in every line",
-    "tsv": "tab-separated values in UTF-8 with a header, as many in every line",
+    "csv": "values in UTF-8 separated by commas (.tsv: tabs) with a header, as many in every line",
     "ndjson": "one JSON object per line",
 }
 
@@ -64,11 +51,14 @@ class Table:
         Reason by the name of the column.
     notes : dict of str to str
         What was guessed of a column of a text format, by its name.
+    perhaps_cut : dict of str to str
+        By the name of the column: where its last value in a CSV file stands that ends in the middle of a line.
     """
 
     frame: pl.DataFrame
     unreadable: dict[str, str] = field(default_factory=dict[str, str])
     notes: dict[str, str] = field(default_factory=dict[str, str])
+    perhaps_cut: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def read_table(
@@ -86,7 +76,7 @@ def read_table(
     source : object
         Polars DataFrame or LazyFrame, pandas DataFrame, Arrow table, record batch or anything with
         ``__arrow_c_stream__`` (a DuckDB relation), a mapping of columns, a list of mappings (rows), or the path of
-        Parquet, CSV, TSV or NDJSON files (also a glob, a folder of them, or compressed: ``.csv.gz``).
+        Parquet, CSV, TSV or NDJSON files (also a glob, a folder of them, or packed: ``.csv.gz``, ``.csv.zst``).
     what : str, default "table"
         How to call it in errors: ``reference``, ``current``.
     like : polars.DataFrame, optional
@@ -115,7 +105,8 @@ def read_table(
     """
     table = _read(source, what, rows)
     frame = table.frame if rows is None else table.frame.head(rows)
-    return _typed(Table(frame, table.unreadable), table.untyped, like, kinds or {})
+    plain = Table(frame, table.unreadable, perhaps_cut=table.perhaps_cut)
+    return _typed(plain, table.untyped, like, kinds or {})
 
 
 @dataclass(frozen=True)
@@ -130,7 +121,7 @@ def _typed(table: Table, untyped: frozenset[str], like: pl.DataFrame | None, kin
     columns: dict[str, pl.Series] = {}
     notes: dict[str, str] = {}
     for name in table.frame.columns:
-        values = table.frame[name]
+        values = column_of(table.frame, name)
         if name in untyped:
             known = kinds.get(name) or (kind_like(like[name].dtype) if like is not None and name in like else None)
             guess = Guess("text") if known else guess_kind(values)
@@ -138,7 +129,7 @@ def _typed(table: Table, untyped: frozenset[str], like: pl.DataFrame | None, kin
             if guess.note:
                 notes[name] = guess.note
         columns[name] = values
-    return Table(pl.DataFrame(columns), table.unreadable, notes) if untyped else table
+    return replace(table, frame=pl.DataFrame(columns), notes=notes) if untyped else table
 
 
 def _read(source: object, what: str, rows: int | None) -> _Raw:
@@ -194,12 +185,15 @@ def _read_files(path: str, what: str, rows: int | None) -> _Raw:
     files = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (an absolute pattern may be given)
     if not files and Path(path).exists():
         files = [path]  # a name that looks like a pattern
-    root = _fixed_part(path)
+    root = fixed_part(path)
     if files and all(Path(f).is_dir() for f in files):
-        found = sorted(str(f) for folder in files for f in Path(folder).rglob("*") if format_of(f.name) and f.is_file())
+        below = ((folder, f) for folder in files for f in Path(folder).rglob("*") if format_of(f.name) and f.is_file())
+        found = sorted(str(f) for folder, f in below if not any(map(is_hidden, f.relative_to(folder).parts)))
         if not found:
             raise ValueError(f"{what}: {path} is a folder without files that end in {', '.join(sorted(FORMATS))}")
         files = found
+    elif glob.has_magic(path):  # what the pattern itself calls hidden is asked for
+        files = [f for f in files if not any(map(is_hidden, Path(f).relative_to(root).parts))] or files
     files = [f for f in files if Path(f).is_file()]
     if not files:
         raise ValueError(f"{what}: {path} does not exist; give the path of a Parquet, CSV or NDJSON file")
@@ -214,47 +208,29 @@ def _read_files(path: str, what: str, rows: int | None) -> _Raw:
     folders: list[dict[str, str | None]] = []
     for file in files:
         try:
-            parts.append(_read_file(kind, file, what, rows))
+            parts.append(read_file(file, rows))
+        except ValueError as error:
+            raise ValueError(f"{what}: {file} cannot be read: {error}") from error
         except (OSError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ValueError(f"{what}: {file} cannot be read: {reason}; it must be {SHAPES[kind]}") from error
         folders.append(partition_values(Path(file).relative_to(root)))
         if rows is not None and sum(part.height for part in parts) >= rows:
             break
-    return _with_partitions(_stacked(parts), parts, folders, is_text=kind in ("csv", "tsv"))
+    is_text = kind == "csv"
+    table = _with_partitions(_stacked(filled(parts, folders, is_text=is_text)), parts, folders, is_text=is_text)
+    return replace(table, perhaps_cut=_open_ends(files, parts)) if is_text and rows is None else table
 
 
-def _fixed_part(path: str) -> Path:
-    """The folder of a path or pattern below which folders may name values."""
-    found = Path(path)
-    if found.is_dir() or not glob.has_magic(path):
-        return found if found.is_dir() else found.parent
-    while glob.has_magic(str(found)):
-        found = found.parent
-    return found
-
-
-def partition_values(path: Path) -> dict[str, str | None]:
-    """Values that folders of a path name: ``country=DE/part.parquet`` holds the rows of country DE.
-
-    Parameters
-    ----------
-    path : Path
-        Of a file.
-
-    Returns
-    -------
-    dict of str to str or None
-        Value by column; None is Hive's word for null.
-
-    Examples
-    --------
-    >>> partition_values(Path("country=DE/day=2026-01-31/part-0.parquet"))
-    {'country': 'DE', 'day': '2026-01-31'}
-    """
-    pairs = (folder.partition("=") for folder in path.parts[:-1])
-    named = {unquote(name): unquote(value) for name, sign, value in pairs if sign and name}
-    return {name: None if value == HIVE_NULL else value for name, value in named.items()}
+def _open_ends(files: list[str], parts: list[pl.DataFrame]) -> dict[str, str]:
+    """By the last column of CSV files that end in the middle of a line: what that may mean."""
+    told: dict[str, list[str]] = {}
+    for file, part in zip(files, parts, strict=False):
+        if part.height and has_open_end(file):
+            words = f"the last line of {Path(file).name} has no end: row {part.height:,} may be cut"
+            told.setdefault(part.columns[-1], []).append(words)
+    more = {column: f"; so of {len(words) - 1} other files" for column, words in told.items() if len(words) > 1}
+    return {column: words[0] + more.get(column, "") for column, words in told.items()}
 
 
 def _with_partitions(
@@ -274,89 +250,60 @@ def _with_partitions(
     return _Raw(table.frame.with_columns(added), table.unreadable, untyped=frozenset(untyped))
 
 
-def format_of(name: str) -> str | None:
-    """Format of a file by the ending of its name.
-
-    Parameters
-    ----------
-    name : str
-        Name of a file.
-
-    Returns
-    -------
-    str or None
-        As of `FORMATS`.
-
-    Examples
-    --------
-    >>> format_of("a.CSV.gz"), format_of("a.parquet.gz")
-    ('csv', None)
-    """
-    name = name.lower()
-    packed = name.endswith(".gz")
-    kind = FORMATS.get(Path(name.removesuffix(".gz")).suffix)
-    return None if packed and kind == "parquet" else kind
-
-
-def _read_file(kind: str, file: str, what: str, rows: int | None) -> pl.DataFrame:
-    if kind == "parquet":
-        return pl.read_parquet(file, glob=False, hive_partitioning=False, n_rows=rows)
-    if kind == "ndjson":
-        return pl.read_ndjson(file, infer_schema_length=None, n_rows=rows)
-    skipped, separator = csv_dialect(file, "\t" if kind == "tsv" else ",")
-    start = _start_of(file)
-    _unrepeated(_first_row(start.partition("\n")[2] if skipped else start, separator), what)
-    return pl.read_csv(file, separator=separator, skip_lines=skipped, infer_schema=False, glob=False, n_rows=rows)
-
-
-def csv_dialect(file: str | Path, usual: str = ",") -> tuple[int, str]:
-    """Lines before the header, and the separator, of a CSV file: exports of spreadsheets often take another sign.
+def read_file(file: str | Path, rows: int | None = None) -> pl.DataFrame:
+    """One file of a known format as it is; values of CSV are texts.
 
     Parameters
     ----------
     file : str or Path
-        Plain or compressed.
-    usual : str, default ","
-        The separator, unless Excel's line ``sep=;`` or a header without it says otherwise.
+        Its name tells the format (`metrics_py.comparison.text_files.FORMATS`).
+    rows : int, optional
+        So many rows at most.
 
     Returns
     -------
-    skipped : int
-        1 for a line ``sep=;``.
-    separator : str
-        One character.
+    polars.DataFrame
+        Its columns.
+
+    Raises
+    ------
+    ValueError
+        A CSV file has a column twice or rows of another length than its header; the file grows as it is read.
+    OSError, polars.exceptions.PolarsError
+        It cannot be read.
     """
-    start = _start_of(file)
-    if found := separator_line(start.partition("\n")[0]):
-        return 1, found
-    header = _first_row(start, usual)
-    if len(header) == 1:
-        return 0, next((sign for sign in SEPARATORS if sign in header[0]), usual)
-    return 0, usual
+    path = Path(file)
+    before = _state(path)
+    kind = format_of(path.name)
+    if kind == "parquet":
+        frame = parquet_frame(file, rows)
+    else:
+        with unpacked(path) as plain:
+            frame = _json_frame(plain, rows) if kind == "ndjson" else _csv_frame(plain, path.name, rows)
+    if _state(path) != before:
+        raise ValueError("it changed while it was read: wait until it is written")
+    return frame
 
 
-def _start_of(file: str | Path) -> str:
-    """The first characters of a text file, whatever it is packed by."""
-    with Path(file).open("rb") as plain:
-        start = plain.read(HEADER_BYTES)
-    if start.startswith(b"\x1f\x8b"):
-        with gzip.open(file) as packed:
-            start = packed.read(HEADER_BYTES)
-    elif start.startswith(b"\x28\xb5\x2f\xfd"):
-        lines = pl.read_csv(file, separator="\x1f", quote_char=None, has_header=False, n_rows=2, infer_schema=False)
-        return "\n".join(str(line) for (line, *_) in lines.rows())
-    return start.decode("utf-8-sig", errors="replace")
+def _state(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
 
 
-def _first_row(text: str, separator: str) -> list[str]:
-    """Fields of the first row that has some."""
-    try:
-        for row in csv.reader(io.StringIO(text), delimiter=separator):
-            if row:
-                return row
-    except csv.Error:
-        pass  # a field without an end: reading the file says so
-    return []
+def _csv_frame(plain: Path, name: str, rows: int | None) -> pl.DataFrame:
+    shape = csv_shape(plain, name)
+    if shape.repeated:
+        raise ValueError(f"the column name {shape.repeated[0]!r} occurs twice; rename one of them")
+    return csv_frame(plain, shape, rows)
+
+
+def _json_frame(plain: Path, rows: int | None) -> pl.DataFrame:
+    """Objects of lines, or of one array."""
+    if next((piece.lstrip()[:1] for piece in text_pieces(plain) if piece.strip()), b"") == b"[":
+        frame = pl.read_json(plain, infer_schema_length=None)
+        return frame if rows is None else frame.head(rows)
+    with plain.open("rb") as lines:  # a name may look like a pattern
+        return pl.read_ndjson(lines, infer_schema_length=None, n_rows=rows)
 
 
 def _stacked(parts: list[pl.DataFrame]) -> Table:

@@ -9,6 +9,7 @@ import polars as pl
 
 from metrics_py.comparison.reading import Reading, infer_reading
 from metrics_py.comparison.tables import Table
+from metrics_py.profile.values import column_of
 from metrics_py.text.descriptors import DEFAULTS, DESCRIPTORS, INSTALL, describe
 from metrics_py.text.words import document_frequencies, examples, moved_words
 
@@ -68,7 +69,7 @@ def text_columns(old: Table, new: Table, given: Mapping[str, Reading]) -> list[s
             continue
         if old.frame.schema[name] != pl.String or new.frame.schema[name] != pl.String:
             continue
-        reading = given.get(name) or infer_reading(old.frame[name])
+        reading = given.get(name) or infer_reading(column_of(old.frame, name))
         if reading.kind == "text":
             found.append(name)
     return found
@@ -98,7 +99,7 @@ def _described(table: Table, columns: Sequence[str], descriptors: Sequence[str])
     frame = table.frame.clone()
     for name in columns:
         place = frame.get_column_index(name) + 1
-        for descriptor, values in describe(frame[name], descriptors).items():
+        for descriptor, values in describe(column_of(frame, name), descriptors).items():
             if f"{name}.{descriptor}" not in frame.columns:
                 frame.insert_column(place, values.alias(f"{name}.{descriptor}"))
                 place += 1
@@ -172,7 +173,10 @@ def words_that_moved(old: Table, new: Table, columns: Collection[str], entity: s
     """
     found: list[pl.DataFrame] = []
     for name in columns:
-        sides = [(t.frame[name], t.frame[entity] if entity in t.frame.columns else None) for t in (old, new)]
+        sides = [
+            (column_of(t.frame, name), column_of(t.frame, entity) if entity in t.frame.columns else None)
+            for t in (old, new)
+        ]
         moved = moved_words(*(document_frequencies(texts, units) for texts, units in sides))
         if moved.is_empty():
             continue

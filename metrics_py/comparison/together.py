@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from metrics_py.multivariate.correlations import MomentSums, moment_sums, pairs_of
@@ -22,6 +22,7 @@ from metrics_py.multivariate.embeddings import MIN_REFERENCE, cosine_distance, f
 from metrics_py.multivariate.normal_scores import fit_scores
 from metrics_py.multivariate.random_features import mmd2
 from metrics_py.multivariate.vectors import Vectors, read_vectors
+from metrics_py.scipy_functions import wasserstein_distance
 from metrics_py.wording import number
 
 FloatArray = NDArray[np.float64]
@@ -33,6 +34,7 @@ CORRELATION_TOLERANCE = 0.1
 SHOWN = 3
 MUCH_WRONG = 0.01
 """Share of vectors of another dimension, beyond that of the reference, from which on they are drift."""
+COMPONENT_FAR = 0.1
 SEED = 20_260_105
 
 
@@ -99,7 +101,8 @@ def embedding_rows(name: str, old: pl.Series, new: pl.Series, psi: float, min_ro
     -------
     list of dict
         ``dimension`` where vectors have another one than the reference's; ``domain_auc``, which gives the verdict;
-        ``rff_distance`` with the p-value of no change at all; ``centroid_distance`` and ``centroid_cosine``.
+        ``rff_distance`` with the p-value of no change at all; ``centroid_distance`` and ``centroid_cosine``; and
+        ``component_drift_share``, of the numbers of a vector that moved by themselves.
     """
     before, after = read_vectors(_thinned(old)), Vectors(np.empty((0, 0), dtype=np.float32), 0, 0, 0, {})
     base: Row = {"column": name, "kind": "embedding", "segment": "all"}
@@ -118,8 +121,11 @@ def embedding_rows(name: str, old: pl.Series, new: pl.Series, psi: float, min_ro
         side, few = ("reference", m) if m <= n else ("current", n)
         reason = f"{few} {side} vectors, {max(min_rows, MIN_REFERENCE)} needed"
         return [*rows, base | {"metric": "domain_auc", "state": "insufficient_data", "reason": reason}]
+    if not dimension or not np.ptp(before.rows, axis=0).any():
+        reason = "all vectors of the reference are the same: nothing is known of what is usual"
+        return [*rows, base | {"metric": "domain_auc", "state": "insufficient_data", "reason": reason}]
     mixed = before.rows[np.random.Generator(np.random.PCG64(SEED)).permutation(m)]
-    model = fit_embeddings(mixed, [], [before])
+    model = fit_embeddings(mixed, [], [before], domain_rows=0)
     places = [(part.rows - model.center) @ model.basis for part in (before, after)]
     directions = directions_of(1 / np.maximum((model.basis**2).sum(axis=0), 1e-300))
     rows.append(base | _classified(places[0], places[1], None, area_tolerance(psi, directions)))
@@ -133,7 +139,29 @@ def embedding_rows(name: str, old: pl.Series, new: pl.Series, psi: float, min_ro
     euclid = float(np.sqrt(((first - second) ** 2).sum()))
     rows.append(base | {"metric": "centroid_distance", "value": euclid})
     cosine = float(cosine_distance(first, second))
-    return [*rows, base | {"metric": "centroid_cosine", "value": cosine if np.isfinite(cosine) else None}]
+    rows.append(base | {"metric": "centroid_cosine", "value": cosine if np.isfinite(cosine) else None})
+    return [*rows, base | {"metric": "component_drift_share", "value": component_drift_share(before.rows, after.rows)}]
+
+
+def component_drift_share(old: ArrayLike, new: ArrayLike) -> float:
+    """Share of the numbers of a vector whose Wasserstein distance is .1 standard deviations of the reference or more.
+
+    Parameters
+    ----------
+    old, new : array_like, shape (m, d) and (n, d)
+        Finite vectors.
+
+    Returns
+    -------
+    float
+        From 0 to 1. It counts rotations of the same change differently, so no verdict rests on it.
+    """
+    before, after = (np.asarray(rows, dtype=np.float64) for rows in (old, new))
+    far = [
+        wasserstein_distance(x, y) / max(float(x.std()), 1e-3) >= COMPONENT_FAR
+        for x, y in zip(before.T, after.T, strict=True)
+    ]
+    return float(np.mean(far))
 
 
 def beside(

@@ -33,6 +33,7 @@ from metrics_py.drift.measures import (
     sampled_test,
 )
 from metrics_py.drift.pair import ColumnPair, Findings
+from metrics_py.failures import told_failure
 from metrics_py.profile.column_profile import BinKind
 from metrics_py.registry import Invariance, Metric, Needs, Returns
 
@@ -476,7 +477,7 @@ def _guarded(measure: Measure) -> Measure:
             found = measure(pair)
             numbers = np.asarray(found.value, dtype=float)
         except Exception as error:
-            raise MethodFailed(f"the metric failed: {type(error).__name__}: {error}") from error
+            raise MethodFailed(f"the metric failed: {told_failure(error)}") from error
         if numbers.shape != (len(pair.current),):
             raise MethodFailed(f"the metric returned an array of shape {numbers.shape[1:]}; return one number")
         return found

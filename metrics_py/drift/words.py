@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
@@ -19,7 +22,9 @@ MIN_BEYOND = 0.05
 MAX_CATEGORIES = 3
 
 
-def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: bool = False) -> str:
+def describe_shift(
+    profile: ColumnProfile, counts: ArrayLike, *, rates_only: bool = False, shows_values: bool = True
+) -> str:
     """Describe how one window differs from the reference.
 
     Only what stands out from sampling noise and is large enough to see is said; the largest changes come first.
@@ -32,6 +37,8 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: boo
         Rows per bin of the window.
     rates_only : bool, default False
         Say only how much is missing or not finite: for columns whose shares are not to be compared.
+    shows_values : bool, default True
+        Name categories and limits. Without, categories and bins are numbered: for personal data.
 
     Returns
     -------
@@ -67,6 +74,8 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: boo
     'JFK 31 % -> 40 %; LGA 69 % -> 60 %'
     >>> describe_shift(airports, count(airports, ["JFK"] * 32 + ["LGA"] * 68))
     'no visible change'
+    >>> describe_shift(airports, count(airports, ["JFK"] * 400 + ["LGA"] * 600), shows_values=False)
+    'category 2 31 % -> 40 %; category 1 69 % -> 60 %'
     """
     current = np.asarray(counts, dtype=np.int64)
     if current.shape != (len(profile),) or (current < 0).any():
@@ -78,17 +87,26 @@ def describe_shift(profile: ColumnProfile, counts: ArrayLike, *, rates_only: boo
         return "no rows"
     if profile.n_rows == 0:
         return "no reference rows to compare with"
+    if not shows_values:
+        profile = replace(profile, label=tuple(_number_words(profile)))
     parts = [_rate_words(profile, current, "missing", ("null",), valid_only=False)]
     parts.append(_rate_words(profile, current, "not finite", ("not_finite",), valid_only=False))
     if rates_only:
         pass
     elif profile.kind == "numeric":
-        parts[:0] = _numeric_words(profile, current)
-        parts.append(_rate_words(profile, current, _range_words(profile), ("below", "above")))
+        parts[:0] = _numeric_words(profile, current, shows_values=shows_values)
+        outside = _range_words(profile) if shows_values else "outside the range of the reference"
+        parts.append(_rate_words(profile, current, outside, ("below", "above")))
     else:
         parts[:0] = _category_words(profile, current)
         parts.append(_unseen_words(profile, current))
     return "; ".join(p for p in parts if p) or "no visible change"
+
+
+def _number_words(profile: ColumnProfile) -> Iterator[str]:
+    """Bins by their numbers; those that hold no value keep their words."""
+    for k, (kind, label) in enumerate(zip(profile.bin_kind, profile.label, strict=True), start=1):
+        yield {"category": f"category {k}", "interval": f"bin {k}", "atom": f"bin {k}"}.get(kind, label)
 
 
 def _stands_out(p: float, q: float, m: float, n: float, *, among: int = 1) -> bool:
@@ -146,7 +164,7 @@ def _range_words(profile: ColumnProfile) -> str:
     return f"values other than {low}" if profile.minimum == profile.maximum else f"outside {low} to {high}"
 
 
-def _numeric_words(profile: ColumnProfile, current: NDArray[np.int64]) -> list[str]:
+def _numeric_words(profile: ColumnProfile, current: NDArray[np.int64], *, shows_values: bool) -> list[str]:
     a, b = profile.merged(profile.n_reference).astype(float), profile.merged(current).astype(float)
     if a.sum() == 0 or b.sum() == 0:
         return ["no values in the window"] if a.sum() else []
@@ -160,7 +178,7 @@ def _numeric_words(profile: ColumnProfile, current: NDArray[np.int64]) -> list[s
     words = [
         _location_words(profile, f, g, m, n, beyond=(below, above)),
         _spread_words(profile, f, g, m, n, beyond=max(below, above)),
-        _bin_words(profile, f, g, m, n, beyond=(below, above)),
+        _bin_words(profile, f, g, m, n, beyond=(below, above), shows_values=shows_values),
     ]
     return [w for w in words if w]
 
@@ -202,7 +220,14 @@ def _spread_words(profile: ColumnProfile, f: FloatArray, g: FloatArray, m: float
 
 
 def _bin_words(
-    profile: ColumnProfile, f: FloatArray, g: FloatArray, m: float, n: float, *, beyond: tuple[float, float]
+    profile: ColumnProfile,
+    f: FloatArray,
+    g: FloatArray,
+    m: float,
+    n: float,
+    *,
+    beyond: tuple[float, float],
+    shows_values: bool,
 ) -> str:
     change = g - f
     k = int(np.argmax(np.abs(change)))
@@ -217,11 +242,13 @@ def _bin_words(
     if profile.bin_kind[i] == "atom":
         if profile.minimum == profile.maximum:
             return ""  # said as values other than this one
-        return f"the value {lower}: {percent(float(f[k]))} -> {percent(float(g[k]))}"
+        value = f"the value {lower}" if shows_values else f"the value of {profile.label[i]}"
+        return f"{value}: {percent(float(f[k]))} -> {percent(float(g[k]))}"
     amount = f"{percent(abs(float(change[k])))} {'more' if change[k] > 0 else 'less'}"
-    if last:
-        return f"{amount} in the top bin (> {lower})"
-    return f"{amount} in the bottom bin (<= {upper})" if first else f"{amount} in {profile.label[i]}"
+    if not first and not last:
+        return f"{amount} in {profile.label[i]}"
+    where, limit = ("top", f" (> {lower})") if last else ("bottom", f" (<= {upper})")
+    return f"{amount} in the {where} bin{limit if shows_values else ''}"
 
 
 def _category_words(profile: ColumnProfile, current: NDArray[np.int64]) -> list[str]:

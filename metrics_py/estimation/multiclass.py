@@ -20,6 +20,7 @@ from metrics_py.estimation.class_expectations import aggregates_of, dense_sums, 
 from metrics_py.estimation.dispersion import FEWEST_WINDOWS
 from metrics_py.quality.definition import QualityMetric
 from metrics_py.quality.multiclass_metrics import MULTICLASS
+from metrics_py.quality.probabilities import improper_words
 from metrics_py.reasons import ReasonCode
 
 FloatArray = NDArray[np.float64]
@@ -75,7 +76,8 @@ def estimate(
     ----------
     scores : DataFrame
         `by`, then ``predicted_class, class_name, score_bin, n, sum_log_loss, sum_score, sum_squared_score`` of all rows
-        with a score of every class (the mart `class_score_bins`).
+        with a score of every class (the mart `class_score_bins`). Where ``n_improper``, how many of them do not sum to
+        1, is not 0 (or null), neither log loss nor Brier score is told.
     model : ClassCalibrations
         Of the reference.
     min_rows : int
@@ -110,6 +112,7 @@ def estimate(
     groups = scores.select(keys).unique().sort(keys).with_row_index("_group")
     cells = scores.join(groups, on=keys, nulls_equal=True)
     names, metrics = _names(cells, model), estimated_metrics(more)
+    improper = _improper(cells, model)
     rows: list[tuple[Any, ...]] = []
     for first, dense in dense_sums(cells, len(groups), names, model):
         found = evaluate(dense, model, metrics)
@@ -126,7 +129,8 @@ def estimate(
                 told = _state(int(n[k]), unseen[k], model, min_rows) or _of_metric(
                     metric, finite, float(below[k] + above[k]), few[k], few_decided[k]
                 )
-                told = told or ("ok", ASSUMED, "estimated")
+                off = improper.get(first + k, 0) if metric.needs_probabilities else 0
+                told = told or (_no_probabilities(off) if off else ("ok", ASSUMED, "estimated"))
                 numbers = (value[k], low[k], high[k]) if told[0] == "ok" else (None,) * 3
                 more_variance = variance[k] if told[0] == "ok" else None
                 rows.append((first + k, metric.name, *numbers, int(n[k]), *told, more_variance))
@@ -204,6 +208,18 @@ def between_windows(
 
 def _of_means(n: FloatArray, means: FloatArray) -> FloatArray:
     return np.concatenate([n[None], n * means])
+
+
+def _improper(cells: pl.DataFrame, model: ClassCalibrations) -> dict[int, int]:
+    """Rows whose class scores do not sum to 1, by group; a table of an earlier release does not tell."""
+    if "n_improper" not in cells.columns:
+        return {}
+    each_once = cells.filter(class_name=model.classes[0]).group_by("_group").agg(pl.col("n_improper").sum())
+    return dict(each_once.iter_rows())
+
+
+def _no_probabilities(n: int) -> tuple[str, str, ReasonCode]:
+    return "insufficient_data", improper_words({"": n}), "improper_scores"
 
 
 def _names(cells: pl.DataFrame, model: ClassCalibrations) -> list[str]:

@@ -8,6 +8,8 @@ Liang & Zeger (1986), Biometrika 73:13 (variance that allows for rows that depen
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
@@ -21,7 +23,7 @@ CLIP = 1e-6
 """Scores of 0 and 1 have no logit: they count as so far from them."""
 FEWEST = 20
 """Rows of either class."""
-STEPS, CLOSE = 50, 1e-10
+STEPS, HALVINGS, CLOSE = 100, 60, 1e-10
 
 
 def calibration_line(
@@ -45,8 +47,8 @@ def calibration_line(
     tuple of Estimate
         The intercept a of ``logit P(y = 1) = a + logit(score)`` (0 where scores come true on the whole, above 0 where
         they are too low), and the slope b of ``logit P(y = 1) = a + b logit(score)`` (1; below 1 where scores are too
-        extreme). ``insufficient_data`` with fewer than 20 rows of either class, scores that are all alike, or rows of
-        fewer than two buckets.
+        extreme). ``insufficient_data`` with fewer than 20 rows of either class, scores that are all alike or that
+        separate the classes, or rows of fewer than two buckets.
 
     Raises
     ------
@@ -56,9 +58,9 @@ def calibration_line(
 
     Notes
     -----
-    Maximum likelihood by Newton's method. The variance is the sandwich of the buckets' scores, times B / (B - 1), with
-    Student's quantile of B - 1 degrees of freedom: rows of one bucket may depend on each other. Scores are moved
-    inwards to 1e-6 and 1 - 1e-6.
+    Maximum likelihood by Newton's method with halved steps. The variance is the sandwich of the buckets' scores, times
+    B / (B - 1), with Student's quantile of B - 1 degrees of freedom: rows of one bucket may depend on each other.
+    Scores are moved inwards to 1e-6 and 1 - 1e-6.
 
     References
     ----------
@@ -98,28 +100,44 @@ def calibration_line(
     large = _fitted(one, z, y, place, len(names), confidence)
     if np.ptp(z) <= 0:
         return large, _unknown(n, "all scores are alike: there is no slope")
-    return large, _fitted(np.column_stack([one, z]), np.zeros(n), y, place, len(names), confidence)
+    of_positive, of_negative = z[y == 1], z[y == 0]
+    if of_positive.min() >= of_negative.max() or of_negative.min() >= of_positive.max():
+        return large, _unknown(n, "the scores separate the classes: no line fits")
+    unit = float(z.std())
+    x = np.column_stack([one, (z - z.mean()) / unit])
+    slope = _fitted(x, np.zeros(n), y, place, len(names), confidence)
+    ends = {name: None if value is None else value / unit for name, value in _ends(slope).items()}
+    return large, replace(slope, **ends)
 
 
 def _fitted(
     x: FloatArray, offset: FloatArray, y: FloatArray, place: NDArray[np.intp], n_buckets: int, confidence: float
 ) -> Estimate:
-    """The last coefficient of a logistic regression."""
+    """The last coefficient of a logistic regression whose likelihood has a maximum.
+
+    The likelihood is concave: steps that would make it smaller are halved, so Newton's method finds it from anywhere.
+    """
     beta = np.zeros(x.shape[1])
-    if x.shape[1] == 2:
-        beta[1] = 1.0
     information = np.eye(x.shape[1])
+    level = _log_likelihood(offset, y)
     for _ in range(STEPS):
         mean = expit(offset + x @ beta)
         information = (x * (mean * (1 - mean))[:, None]).T @ x
         if not np.linalg.cond(information) < 1e12:
-            return _unknown(len(y), "the scores separate the classes: no line fits")
+            return _unknown(len(y), "the scores all but separate the classes: no line fits")
         step: FloatArray = np.asarray(np.linalg.solve(information, x.T @ (y - mean)), dtype=np.float64)
-        beta = beta + np.clip(step, -2.0, 2.0)
         if np.abs(step).max() < CLOSE:
             break
+        for _ in range(HALVINGS):
+            reached = _log_likelihood(offset + x @ (beta + step), y)
+            if reached >= level - 1e-13 * abs(level):
+                break
+            step = step / 2
+        else:
+            break
+        beta, level = beta + step, reached
     else:
-        return _unknown(len(y), "the scores separate the classes: no line fits")
+        return _unknown(len(y), "the scores all but separate the classes: no line fits")
     parts = x * (y - expit(offset + x @ beta))[:, None]
     sums = np.column_stack([np.bincount(place, weights=part, minlength=n_buckets) for part in parts.T])
     bread: FloatArray = np.asarray(np.linalg.inv(information), dtype=np.float64)
@@ -132,6 +150,14 @@ def _fitted(
         )
     half = float(t_quantile(n_buckets - 1, confidence)) * error
     return Estimate(value, value - half, value + half, len(y), "ok", None)
+
+
+def _ends(found: Estimate) -> dict[str, float | None]:
+    return {"value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high}
+
+
+def _log_likelihood(z: FloatArray, y: FloatArray) -> float:
+    return float(-np.logaddexp(0.0, np.where(y == 1, -z, z)).sum())
 
 
 def _unknown(n: int, reason: str) -> Estimate:

@@ -12,14 +12,24 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from metrics_py.evaluation.confidence_sequence import SequentialDifference, sequential_difference, weights_of_days
-from metrics_py.evaluation.differences import SCHEMA, TABLES
+from metrics_py.evaluation.differences import SCHEMA, TABLES, improper_rows
 from metrics_py.intervals import N_BUCKETS, N_SEGMENT_BUCKETS
 from metrics_py.quality.aggregates import Cells, available_needs, name_aggregates, spread
-from metrics_py.quality.definition import QualityMetric
+from metrics_py.quality.definition import UNDEFINED, QualityMetric
 from metrics_py.quality.metrics import BY_TASK, metric_of_sums
+from metrics_py.quality.probabilities import improper_words
+from metrics_py.wording import count
 
 FloatArray = NDArray[np.float64]
-DAILY_SCHEMA = pl.Schema({**SCHEMA, "standard_error": pl.Float64, "n_days": pl.Int64, "effective_days": pl.Float64})
+OF_FILES = ("se_champion", "se_challenger", "n_agreeing")
+DAILY_SCHEMA = pl.Schema(
+    {
+        **{name: dtype for name, dtype in SCHEMA.items() if name not in OF_FILES},
+        "standard_error": pl.Float64,
+        "n_days": pl.Int64,
+        "effective_days": pl.Float64,
+    }
+)
 WIDEST_BINNING = 0.02
 """Where bins of scores leave a metric more room than this, they hide too much of what tells two models apart."""
 
@@ -153,11 +163,22 @@ class _Days:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     binned[v, t] = float(statistic(*sums))
         found = sequential_difference(statistic, lambda t: (arrays(t), arrays(self.n_days + t)), rows)
+        if found.n_days and None in (found.champion, found.challenger):
+            found = self._with_reason(metric, found)
         if metric.binning is None:
             return _Found(found)
         with np.errstate(divide="ignore", invalid="ignore"):
             room = sum(float(np.max(metric.binning(dict(zip(names, total, strict=True))))) for total in whole)
         return _Found(found, room, self._shift(metric, exact, binned, rows))
+
+    def _with_reason(self, metric: QualityMetric, found: SequentialDifference) -> SequentialDifference:
+        """Why a metric is undefined, by its definition, or because scores are no probabilities."""
+        improper: dict[str, float] = dict.fromkeys(VERSIONS, 0.0)
+        for (i, v), t in product(enumerate(VERSIONS), range(self.n_days if metric.needs_probabilities else 0)):
+            improper[v] += improper_rows(metric, {v: self._arrays(i * self.n_days + t, None)})[v]
+        if any(improper.values()):
+            return replace(found, reason=improper_words(improper))
+        return found if metric.undefined == UNDEFINED else replace(found, reason=f"{found.reason}: {metric.undefined}")
 
     def _shift(
         self, metric: QualityMetric, exact: pl.DataFrame | None, binned: FloatArray, rows: FloatArray
@@ -189,10 +210,10 @@ def _used(metric: QualityMetric, custom: int | None, arrays: Mapping[str, FloatA
     """Aggregates that a metric may read: of counts of decisions or bins only those, of sums all of them."""
     if custom is not None:
         return sorted(arrays)
-    kinds = {"confusion": ("confusion",), "scores": ("positives", "negatives")}
-    wanted = [name for need in metric.needs for name in kinds.get(need, ())]
+    kinds = {"confusion": ("confusion",), "scores": ("positives", "negatives", "score_sums")}
+    wanted = [name for need in metric.needs for name in kinds.get(need, ()) if name in arrays]
     if any(need not in kinds for need in metric.needs):
-        wanted += [name for name in arrays if name not in ("confusion", "positives", "negatives")]
+        wanted += [name for name in arrays if name not in ("confusion", "positives", "negatives", "score_sums")]
     return list(dict.fromkeys(wanted))
 
 
@@ -213,7 +234,7 @@ def _told(metric: QualityMetric, found: _Found, min_rows: int) -> dict[str, Any]
     old, new = (0.0, 0.0) if found.shift is None else (float(each) for each in found.shift)
     n = min(of.n_champion, of.n_challenger)
     if status == "ok" and n < min_rows:
-        status, reason = "insufficient_data", f"{n} {metric.counted or 'labelled rows'}, {min_rows} needed"
+        status, reason = "insufficient_data", f"{count(n, metric.counted or 'labelled rows')}, {min_rows:,} needed"
     elif status == "ok" and not found.room <= WIDEST_BINNING:
         reason = f"most scores lie in few of the bins: they leave {found.room:.2g} of the difference open"
         status = "insufficient_data"

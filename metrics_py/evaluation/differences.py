@@ -8,6 +8,7 @@ Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 11. Welch (1947
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ from metrics_py.intervals import (
     t_quantile,
 )
 from metrics_py.quality.aggregates import available_needs, name_aggregates, spread
-from metrics_py.quality.champion import PairedDifference, difference_of, paired_difference
-from metrics_py.quality.definition import QualityMetric
+from metrics_py.quality.champion import PairedDifference, RowSet, difference_of, paired_difference
+from metrics_py.quality.definition import UNDEFINED, QualityMetric
 from metrics_py.quality.metrics import BY_TASK, metric_of_sums
+from metrics_py.quality.probabilities import improper_words
+from metrics_py.wording import count
 
 FloatArray = NDArray[np.float64]
 Tables = Mapping[str, pl.DataFrame]
@@ -46,6 +49,9 @@ SCHEMA = pl.Schema(
         "p_value": pl.Float64,
         "n_champion": pl.Int64,
         "n_challenger": pl.Int64,
+        "se_champion": pl.Float64,
+        "se_challenger": pl.Float64,
+        "n_agreeing": pl.Int64,
         "status": pl.String,
         "reason": pl.String,
     }
@@ -89,7 +95,9 @@ def differences(
     -------
     DataFrame
         ``segment, metric, direction, champion, challenger, difference, ci_low, ci_high, p_value, n_champion,
-        n_challenger, status, reason``, segment 'all' first. The interval is two-sided, 95 %.
+        n_challenger, se_champion, se_challenger, n_agreeing, status, reason``, segment 'all' first. The interval is
+        two-sided, 95 %. Standard errors of each model's metric are there for different rows only; ``n_agreeing`` is
+        null here, see `metrics_py.evaluation.agreement`.
 
     Raises
     ------
@@ -195,9 +203,34 @@ def _row(
             return np.asarray(metric.value(dict(zip(names, arrays, strict=True))), dtype=float)
 
     compared = _paired if paired else _independent
-    found = compared(statistic, aggregates, min(n_champion, n_challenger))
+    found = compared(statistic, aggregates, (n_champion, n_challenger))
+    improper = improper_rows(metric, dict(zip(MODELS, models, strict=True)))
+    if any(improper.values()):
+        found = replace(found, reason=improper_words(improper))
+    elif None in (found.champion, found.challenger) and metric.undefined != UNDEFINED:
+        found = replace(found, reason=f"{found.reason}: {metric.undefined}")
     what = metric.counted or "labelled rows"
     return _told(metric.name, metric.direction, found, n_champion, n_challenger, min_labels, what)
+
+
+def improper_rows(metric: QualityMetric, models: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, float]:
+    """Rows of each model whose class scores do not sum to 1, which leaves a metric of probabilities undefined.
+
+    Parameters
+    ----------
+    metric : QualityMetric
+        One that reads no probabilities has none.
+    models : mapping of str to mapping of str to ndarray
+        Whose -> aggregates.
+
+    Returns
+    -------
+    dict of str to float
+        Whose -> how many.
+    """
+    if not metric.needs_probabilities:
+        return dict.fromkeys(models, 0.0)
+    return {whose: float(np.sum(arrays.get("n_improper", 0.0))) for whose, arrays in models.items()}
 
 
 def _told(
@@ -211,8 +244,9 @@ def _told(
 ) -> dict[str, Any]:
     status, reason = found.status, found.reason
     if min(n_champion, n_challenger) < min_labels:
-        status, reason = "insufficient_data", f"{min(n_champion, n_challenger)} {what}, {min_labels} needed"
+        status, reason = "insufficient_data", f"{count(min(n_champion, n_challenger), what)}, {min_labels:,} needed"
     is_known = status == "ok"
+    errors = [each.standard_error for each in found.sets] if is_known and found.sets else [None, None]
     return {
         "metric": name,
         "direction": direction,
@@ -224,6 +258,9 @@ def _told(
         "p_value": found.p_value if is_known else None,
         "n_champion": n_champion,
         "n_challenger": n_challenger,
+        "se_champion": errors[0],
+        "se_challenger": errors[1],
+        "n_agreeing": None,
         "status": status,
         "reason": reason,
     }
@@ -241,17 +278,20 @@ def _n_rows(metric: QualityMetric, arrays: dict[str, FloatArray]) -> int:
             return int(arrays[needs].sum())
 
 
-def _paired(statistic: Any, aggregates: Sequence[Sequence[FloatArray]], n: int) -> PairedDifference:
-    return paired_difference(statistic, aggregates[0], aggregates[1], n=n)
+def _paired(statistic: Any, aggregates: Sequence[Sequence[FloatArray]], counts: tuple[int, int]) -> PairedDifference:
+    return paired_difference(statistic, aggregates[0], aggregates[1], n=min(counts))
 
 
-def _independent(statistic: Any, aggregates: Sequence[Sequence[FloatArray]], n: int) -> PairedDifference:
+def _independent(
+    statistic: Any, aggregates: Sequence[Sequence[FloatArray]], counts: tuple[int, int]
+) -> PairedDifference:
     """Difference of two sets of rows that have nothing to do with each other."""
     found = [jackknife(statistic, *(a[None] for a in model)) for model in aggregates]
-    return _welch(found, n)
+    return _welch(found, counts)
 
 
-def _welch(found: Sequence[JackknifeInterval], n: int) -> PairedDifference:
+def _welch(found: Sequence[JackknifeInterval], counts: tuple[int, int]) -> PairedDifference:
+    n = min(counts)
     old, new = (float(each.value[0]) for each in found)
     known = [value if np.isfinite(value) else None for value in (old, new)]
     if None in known:
@@ -267,7 +307,9 @@ def _welch(found: Sequence[JackknifeInterval], n: int) -> PairedDifference:
     error = float(np.sqrt(variances.sum()))
     half = float(t_quantile(freedom)) * error
     p_value = float(2 * stdtr(freedom, -abs(new - old) / error))
-    return PairedDifference(old, new, new - old, new - old - half, new - old + half, p_value, n)
+    champion, challenger = (RowSet(m, float(v) ** 0.5) for m, v in zip(counts, variances, strict=True))
+    low, high = new - old - half, new - old + half
+    return PairedDifference(old, new, new - old, low, high, p_value, n, sets=(champion, challenger))
 
 
 def _at_exact_values(
@@ -285,7 +327,7 @@ def _at_exact_values(
         if all(ALL in each.get(key, {}) for each in known):
             occupied = [each[row["segment"]].to_list() for each in buckets]
             counts = (row["n_champion"], row["n_challenger"])
-            found = _of_deleted([each[key] for each in known], occupied, min(counts), paired=paired)
+            found = _of_deleted([each[key] for each in known], occupied, counts, paired=paired)
             rows.append({**row, **_told(row["metric"], row["direction"], found, *counts, min_labels)})
         else:
             rows.append(row)
@@ -332,7 +374,7 @@ def row_of_values(
     >>> row["difference"], row["status"]
     (1.0, 'ok')
     """
-    found = _of_deleted(models, occupied, min(counts), paired=paired)
+    found = _of_deleted(models, occupied, counts, paired=paired)
     return {"segment": "all"} | _told(name, direction, found, *counts, min_labels)
 
 
@@ -341,7 +383,7 @@ def _by_metric(exact: pl.DataFrame) -> Iterator[tuple[tuple[Any, ...], pl.DataFr
 
 
 def _of_deleted(
-    models: Sequence[Mapping[int, float]], occupied: Sequence[Sequence[int]], n: int, *, paired: bool
+    models: Sequence[Mapping[int, float]], occupied: Sequence[Sequence[int]], counts: tuple[int, int], *, paired: bool
 ) -> PairedDifference:
     """Difference of a metric whose values without each bucket are known; without an empty bucket it is what it is."""
     everywhere = sorted({b for own in occupied for b in own if b != ALL})
@@ -355,6 +397,6 @@ def _of_deleted(
     if paired:
         filled = np.ones((1, len(everywhere)), dtype=bool)
         found = jackknife_from_replicates(values[1] - values[0], deleted[1] - deleted[0], filled)
-        return difference_of(found, float(values[0, 0]), float(values[1, 0]), n=n)
+        return difference_of(found, float(values[0, 0]), float(values[1, 0]), n=min(counts))
     is_held = [np.array([[b in held for b in everywhere]]) for held in occupied]
-    return _welch([jackknife_from_replicates(*each) for each in zip(values, deleted, is_held, strict=True)], n)
+    return _welch([jackknife_from_replicates(*each) for each in zip(values, deleted, is_held, strict=True)], counts)

@@ -24,6 +24,7 @@ from scipy.special import ndtr
 from metrics_py.confidence import check_confidence
 from metrics_py.intervals import jackknife, proportion_interval, t_quantile
 from metrics_py.quality.champion import PairedDifference, paired_difference
+from metrics_py.wording import count
 
 FloatArray = NDArray[np.float64]
 MIN_ROWS = 50
@@ -316,9 +317,8 @@ class _Groups:
             if g in self.kept:
                 told.append(GroupValue(group, name, value, ends[0], ends[1], n))
             else:
-                reason = (
-                    f"{n} rows, {min_rows} needed" if n < min_rows else "its rows are of too few entities, or all alike"
-                )
+                few = f"{count(n, 'rows')}, {min_rows} needed"
+                reason = few if n < min_rows else "its rows are of too few entities, or all alike"
                 told.append(GroupValue(group, name, value, ends[0], ends[1], n, "insufficient_data", reason))
         return told
 

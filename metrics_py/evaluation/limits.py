@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from metrics_py.evaluation.verdict import Criterion, EvaluationVerdict, Outcome, more_rows_needed, verdict_of
 from metrics_py.quality.champion import Direction, PairedDifference
+from metrics_py.wording import count
 
 
 @dataclass(frozen=True)
@@ -101,5 +102,5 @@ def _criterion(limit: Limit) -> Criterion:
         more = more_rows_needed(found, limit.limit if side == "below" else -limit.limit, limit.direction)
         reason = f"it lies at its limit of {limit.limit:g}: no number of rows would tell"
         if more is not None:
-            reason = f"{more:,} more labelled rows needed, if it stays {limit.value:.3g}"
+            reason = f"{count(more, 'more labelled rows')} needed, if it stays {limit.value:.3g}"
     return Criterion(limit.name, found, limit.limit, limit.direction, outcome, more, reason)

@@ -14,6 +14,7 @@ from metrics_py.confidence import check_confidence
 from metrics_py.intervals import jackknife_estimate
 from metrics_py.quality.score_histograms import roc_auc
 from metrics_py.results import Estimate
+from metrics_py.wording import count
 
 FloatArray = NDArray[np.float64]
 FEWEST = 30
@@ -72,7 +73,7 @@ def separation(codes: ArrayLike, outcome: ArrayLike, bucket: ArrayLike, *, confi
     n, positive = len(y), int(y.sum())
     rarer = min(positive, n - positive)
     if rarer < FEWEST:
-        reason = f"{rarer} rows of the rarer class, {FEWEST} needed"
+        reason = f"{count(rarer, 'rows')} of the rarer class, {FEWEST} needed"
         return Estimate(None, None, None, n, "insufficient_data", reason, "too_few_rows")
     values, place = np.unique(_learnt(code, y, group % 2), return_inverse=True)
     cell = group * len(values) + place

@@ -47,6 +47,8 @@ class DomainClassifier:
         Rows of the half that was judged on.
     importance : dict of str to float
         What the area loses when a column is shuffled, largest first.
+    variance : float
+        Of the area, rows being independent.
     """
 
     auc: float
@@ -56,6 +58,7 @@ class DomainClassifier:
     n_reference: int
     n_current: int
     importance: dict[str, float]
+    variance: float
 
 
 def domain_classifier(
@@ -64,6 +67,7 @@ def domain_classifier(
     names: Sequence[str] | None = None,
     *,
     fit: Fit | None = None,
+    explain: float = 1.0,
     seed: int = SEED,
     confidence: float = 0.95,
 ) -> DomainClassifier:
@@ -77,6 +81,8 @@ def domain_classifier(
         Of the columns; default their numbers.
     fit : callable, optional
         ``fit(rows, is_current)`` returns a function from rows to scores. Default `quadratic_logistic`.
+    explain : float, default 1
+        Largest p-value with which the columns are asked for their importance, which takes longer than all the rest.
     seed : int
         Of the halves and of the shuffles: the same seed gives the same result.
     confidence : float, default 0.95
@@ -85,7 +91,7 @@ def domain_classifier(
     Returns
     -------
     DomainClassifier
-        Area under the curve, p-value and columns.
+        Area under the curve, p-value and columns (none where they were not asked).
 
     Raises
     ------
@@ -127,16 +133,17 @@ def domain_classifier(
     told = score(judge)
     area, spread = _area(told, is_current[1])
     n, m = int(is_current[1].sum()), int((~is_current[1]).sum())
-    low, high = _interval(area, m, n, confidence)
+    variance = _variance(area, m, n)
+    low, high = _interval(area, variance, confidence)
+    p_value = float(ndtr(-(area - 0.5) / spread)) if spread > 0 else 1.0
     labels = list(names) if names is not None else [str(k) for k in range(old.shape[1])]
     lost: dict[str, float] = {}
-    for k, name in enumerate(labels):
+    for k, name in enumerate(labels if p_value <= explain else []):
         shuffled = judge.copy()
         shuffled[:, k] = rng.permutation(shuffled[:, k])
         lost[name] = area - _area(score(shuffled), is_current[1])[0]
-    p_value = float(ndtr(-(area - 0.5) / spread)) if spread > 0 else 1.0
     ranked = dict(sorted(lost.items(), key=lambda item: -item[1]))
-    return DomainClassifier(area, low, high, p_value, m, n, ranked)
+    return DomainClassifier(area, low, high, p_value, m, n, ranked, variance)
 
 
 def _halves(rows: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -156,10 +163,14 @@ def _area(score: FloatArray, is_current: NDArray[np.bool_]) -> tuple[float, floa
     return float(area), float(np.sqrt(max((total + 1 - ties) / (12 * n * m), 0.0)))
 
 
-def _interval(area: float, m: int, n: int, confidence: float) -> tuple[float, float]:
+def _variance(area: float, m: int, n: int) -> float:
+    """Of an area that is not chance (Hanley & McNeil)."""
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = (area * (1 - area) + (n - 1) * (q1 - area**2) + (m - 1) * (q2 - area**2)) / (n * m)
-    half = float(ndtri(0.5 + confidence / 2)) * float(np.sqrt(max(variance, 0.0)))
+    return max((area * (1 - area) + (n - 1) * (q1 - area**2) + (m - 1) * (q2 - area**2)) / (n * m), 0.0)
+
+
+def _interval(area: float, variance: float, confidence: float) -> tuple[float, float]:
+    half = float(ndtri(0.5 + confidence / 2)) * float(np.sqrt(variance))
     return max(0.0, area - half), min(1.0, area + half)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metrics_py.drift.daily_statistics import MIN_ROWS, Stream
-from metrics_py.multivariate.gauge import Gauge, usual_rows
+from metrics_py.multivariate.gauge import THE_WINDOW, Gauge, usual_rows
 from metrics_py.multivariate.hotelling import scaled_distance
 from metrics_py.multivariate.random_features import (
     N_FEATURES,
@@ -24,6 +24,7 @@ from metrics_py.multivariate.random_features import (
     mmd2,
     null_law,
 )
+from metrics_py.multivariate.told_apart import DOMAIN_ROWS, DomainSample, domain_sample, domain_stream
 from metrics_py.multivariate.vectors import Matrix, Vectors, n_duplicates
 from metrics_py.multivariate.window_sums import ReferenceSums, Sums, reference_sums, stacked
 
@@ -61,6 +62,8 @@ class EmbeddingModel:
         Trace of the covariance of the rows.
     norm_sd : float
         Standard deviation of their norms.
+    sample : DomainSample
+        Rows in the principal components that a classifier has to tell a window's from.
     sums : ReferenceSums
         As of `EmbeddingModel.window`.
     """
@@ -72,6 +75,7 @@ class EmbeddingModel:
     basis: FloatArray
     spread: float
     norm_sd: float
+    sample: DomainSample
     sums: ReferenceSums
 
     def window(self, vectors: Vectors) -> dict[str, FloatArray]:
@@ -85,10 +89,12 @@ class EmbeddingModel:
         Returns
         -------
         dict of str to ndarray
-            ``n`` (vectors judged), ``n_given``, ``n_wrong``, ``n_zero``, ``n_duplicate``, ``norm``, ``norm_square``,
-            ``total`` (sum of the vectors), ``features``.
+            ``n`` (vectors judged), ``n_given``, ``n_wrong``, ``n_none``, ``n_zero``, ``n_duplicate``, ``norm``,
+            ``norm_square``, ``total`` (sum of the vectors), ``features``; and, which do not add up, those of
+            `DomainSample.area`.
         """
-        return embedding_sums(vectors, self.features)
+        rows = _projected(vectors.rows[:DOMAIN_ROWS], self.center, self.basis)
+        return {**embedding_sums(vectors, self.features), **self.sample.area(rows)}
 
     def project(self, total: ArrayLike, n: ArrayLike) -> FloatArray:
         """Mean of windows in the principal components, in standard deviations of rows.
@@ -122,7 +128,7 @@ def embedding_sums(vectors: Vectors, features: RandomFeatures) -> dict[str, Floa
     Returns
     -------
     dict of str to ndarray
-        As of `EmbeddingModel.window`.
+        As of `EmbeddingModel.window`, but for the areas.
     """
     rows = vectors.rows
     total = np.zeros(rows.shape[1])
@@ -134,9 +140,10 @@ def embedding_sums(vectors: Vectors, features: RandomFeatures) -> dict[str, Floa
         norm += float(np.sqrt(square).sum())
         norm_square += float(square.sum())
         n_zero += float((square == 0).sum())
-    counts = {"n": len(rows), "n_given": vectors.n_given, "n_wrong": vectors.n_wrong, "n_zero": n_zero}
+    counts = {"n": len(rows), "n_given": vectors.n_given, "n_wrong": vectors.n_wrong, "n_none": vectors.n_not_finite}
     scalars = {
         **counts,
+        "n_zero": n_zero,
         "n_duplicate": n_duplicates(rows) - max(n_zero - 1, 0),
         "norm": norm,
         "norm_square": norm_square,
@@ -146,7 +153,11 @@ def embedding_sums(vectors: Vectors, features: RandomFeatures) -> dict[str, Floa
 
 
 def fit_embeddings(
-    sample: Matrix, keys: Sequence[str], parts: Sequence[Vectors], n_features: int = N_FEATURES
+    sample: Matrix,
+    keys: Sequence[str],
+    parts: Sequence[Vectors],
+    n_features: int = N_FEATURES,
+    domain_rows: int = DOMAIN_ROWS,
 ) -> EmbeddingModel:
     """Freeze the reference's embeddings.
 
@@ -160,6 +171,8 @@ def fit_embeddings(
         The vectors of its windows, else one part.
     n_features : int, default 512
         Random Fourier features.
+    domain_rows : int, default 4000
+        Rows that a classifier has to tell a window's from; 0: none is asked.
 
     Returns
     -------
@@ -184,11 +197,18 @@ def fit_embeddings(
     basis = vector[:, kept] / np.sqrt(value[kept])
     basis *= np.where(basis[np.abs(basis).argmax(axis=0), np.arange(len(kept))] < 0, -1.0, 1.0)
     law = null_law(features.transform(rows[: FIT_ROWS // 2]))
-    sums = reference_sums(keys, [embedding_sums(part, features) for part in parts])
-    norms = np.sqrt((rows**2).sum(axis=1))
-    return EmbeddingModel(
-        rows.shape[1], features, law, center, basis, float(np.trace(covariance)), float(norms.std()), sums
-    )
+    places = [_projected(part.rows[:DOMAIN_ROWS], center, basis) for part in parts]
+    apart = domain_sample(places, keys, domain_rows)
+    sums = [
+        {**embedding_sums(part, features), **apart.area(places[k], k if keys else -1)} for k, part in enumerate(parts)
+    ]
+    norms, spread = np.sqrt((rows**2).sum(axis=1)), float(np.trace(covariance))
+    whole = reference_sums(keys, sums)
+    return EmbeddingModel(rows.shape[1], features, law, center, basis, spread, float(norms.std()), apart, whole)
+
+
+def _projected(rows: Matrix, center: FloatArray, basis: FloatArray) -> FloatArray:
+    return (rows.astype(np.float64) - center) @ basis
 
 
 def cosine_distance(first: ArrayLike, second: ArrayLike) -> FloatArray:
@@ -224,7 +244,7 @@ class EmbeddingDistances:
     n : ndarray, shape (T,)
         Vectors judged.
     streams : list of Stream
-        ``norm``, ``centroid_distance``, ``rff_distance``, ``hotelling``, and the shares of `RATES`.
+        ``norm``, ``centroid_distance``, ``rff_distance``, ``hotelling``, ``domain_auc``, and the shares of `RATES`.
     cosine : ndarray, shape (T,)
         Cosine distance of the mean vectors.
     """
@@ -241,6 +261,7 @@ def embedding_distances(
     *,
     min_rows: int = MIN_ROWS,
     design_effect: float = 1.0,
+    period: str = THE_WINDOW,
 ) -> EmbeddingDistances:
     """Distances of windows from the reference, on scales on which days scatter evenly.
 
@@ -256,6 +277,8 @@ def embedding_distances(
         Fewer effective vectors: not enough data.
     design_effect : float, default 1
         Of rows that depend on each other.
+    period : str, default 'the window'
+        What the rows lie in, for the reasons.
 
     Returns
     -------
@@ -269,7 +292,8 @@ def embedding_distances(
     the mean where it was. Both are watched as `metrics_py.multivariate.steady.steady` of their square and shown without
     the part that sampling alone gives to them. ``hotelling``: T squared per dimension of the mean in at most 50
     principal components, by how the reference's windows scatter (from 8 of them on; else by how its rows do), watched
-    as its logarithm.
+    as its logarithm. ``domain_auc``: area under the curve of a classifier that tells the window's rows in those
+    components from the reference's; watched as its probit.
 
     References
     ----------
@@ -280,7 +304,7 @@ def embedding_distances(
     size = np.maximum(n, 1)
     unit = design_effect * (1 / size + 1 / m)
     usual = design_effect * (1 / usual_rows(model.sums, "n") + 1 / max(float(model.sums.whole["n"]), 1.0))
-    gauge = Gauge(n, min_rows, design_effect, "vectors")
+    gauge = Gauge(n, min_rows, design_effect, "vectors", period)
     mean, before = now["total"] / size[:, None], old["total"] / m[:, None]
     streams = [
         gauge.stream(
@@ -295,6 +319,7 @@ def embedding_distances(
         gauge.distance("rff_distance", mmd2(now["features"], size, old["features"], m), model.law, unit, usual),
         _hotelling(model, keys, now["total"], size, unit, gauge),
     ]
+    streams += [domain_stream(now, gauge)] if len(model.sample.rows) else []
     events = (now["n_wrong"], now["n_zero"], now["n_duplicate"])
     for name, found, of in zip(RATES, events, (now["n_given"], n, n), strict=True):
         streams.append(gauge.rate(name, found, of))

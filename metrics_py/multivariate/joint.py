@@ -20,7 +20,7 @@ from metrics_py.multivariate.correlations import (
     moment_sums,
     pairs_of,
 )
-from metrics_py.multivariate.gauge import Gauge, usual_rows
+from metrics_py.multivariate.gauge import THE_WINDOW, Gauge, usual_rows
 from metrics_py.multivariate.normal_scores import ScoreMap, fit_scores
 from metrics_py.multivariate.random_features import (
     N_FEATURES,
@@ -32,6 +32,7 @@ from metrics_py.multivariate.random_features import (
     null_law,
 )
 from metrics_py.multivariate.steady import shown, steady
+from metrics_py.multivariate.told_apart import DOMAIN_ROWS, DomainSample, domain_sample, domain_stream
 from metrics_py.multivariate.window_sums import ReferenceSums, Sums, reference_sums, stacked
 
 FloatArray = NDArray[np.float64]
@@ -61,6 +62,8 @@ class JointModel:
         What their distance is without any change.
     basis : ndarray, shape (d, k)
         Principal components of the scores that hold 80 % of their variance.
+    sample : DomainSample
+        Rows of scores that a classifier has to tell a window's from.
     sums : ReferenceSums
         As of `JointModel.window`.
     """
@@ -70,6 +73,7 @@ class JointModel:
     features: RandomFeatures
     law: NullLaw
     basis: FloatArray
+    sample: DomainSample
     sums: ReferenceSums
 
     def scores(self, table: Mapping[str, ArrayLike]) -> FloatArray:
@@ -99,9 +103,11 @@ class JointModel:
         Returns
         -------
         dict of str to ndarray
-            ``rows``; ``n, first, square, product`` of `MomentSums`; ``features``; ``error, error_square``.
+            ``rows``; ``n, first, square, product`` of `MomentSums`; ``features``; ``error, error_square``; and, which
+            do not add up, those of `DomainSample.area`.
         """
-        return joint_sums(self.scores(table), self.features, self.basis)
+        scores = self.scores(table)
+        return {**joint_sums(scores, self.features, self.basis), **self.sample.area(scores)}
 
 
 def joint_sums(scores: FloatArray, features: RandomFeatures, basis: FloatArray) -> dict[str, FloatArray]:
@@ -119,7 +125,7 @@ def joint_sums(scores: FloatArray, features: RandomFeatures, basis: FloatArray) 
     Returns
     -------
     dict of str to ndarray
-        As of `JointModel.window`.
+        As of `JointModel.window`, but for the areas.
     """
     moments = moment_sums(scores)
     filled = np.where(np.isfinite(scores), scores, 0.0)
@@ -167,6 +173,7 @@ def fit_joint(
     keys: Sequence[str],
     parts: Sequence[Mapping[str, ArrayLike]],
     n_features: int = N_FEATURES,
+    domain_rows: int = DOMAIN_ROWS,
 ) -> JointModel:
     """Freeze the reference's columns together.
 
@@ -180,6 +187,8 @@ def fit_joint(
         The columns of its windows, else one part.
     n_features : int, default 512
         Random Fourier features.
+    domain_rows : int, default 4000
+        Rows that a classifier has to tell a window's from; 0: none is asked.
 
     Returns
     -------
@@ -208,11 +217,13 @@ def fit_joint(
     features = draw_features(len(columns), median_heuristic(filled), n_features)
     law = null_law(features.transform(filled[:10_000]))
 
-    def sums(part: Mapping[str, ArrayLike]) -> dict[str, FloatArray]:
-        return joint_sums(np.stack([maps[c].transform(part[c]) for c in columns], axis=1), features, basis)
-
+    rows = [np.stack([maps[c].transform(part[c]) for c in columns], axis=1) for part in parts]
+    apart = domain_sample(rows, keys, domain_rows)
+    found = [
+        {**joint_sums(part, features, basis), **apart.area(part, k if keys else -1)} for k, part in enumerate(rows)
+    ]
     own = tuple(maps[name] for name in columns)
-    return JointModel(tuple(columns), own, features, law, basis, reference_sums(keys, [sums(p) for p in parts]))
+    return JointModel(tuple(columns), own, features, law, basis, apart, reference_sums(keys, found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +233,9 @@ class JointDistances:
     Attributes
     ----------
     streams : list of Stream
-        ``correlation_distance``, ``rff_distance``, ``pca_error``.
+        ``correlation_distance``, ``rff_distance``, ``pca_error``, ``domain_auc``.
+    importance : ndarray, shape (T, d)
+        What the classifier's area loses where a column is shuffled.
     change : CorrelationChange
         Pair by pair.
     pair_error : ndarray, shape (p,)
@@ -230,6 +243,7 @@ class JointDistances:
     """
 
     streams: list[Stream]
+    importance: FloatArray
     change: CorrelationChange
     pair_error: FloatArray
 
@@ -269,6 +283,7 @@ def joint_distances(
     *,
     min_rows: int = MIN_ROWS,
     design_effect: float = 1.0,
+    period: str = THE_WINDOW,
 ) -> JointDistances:
     """Distances of windows from the reference, on scales on which days scatter evenly.
 
@@ -284,6 +299,8 @@ def joint_distances(
         Fewer effective rows: not enough data.
     design_effect : float, default 1
         Of rows that depend on each other.
+    period : str, default 'the window'
+        What the rows lie in, for the reasons.
 
     Returns
     -------
@@ -296,7 +313,8 @@ def joint_distances(
     ``rff_distance``: maximum mean discrepancy by random Fourier features. Both are watched as
     `metrics_py.multivariate.steady.steady` of their square and shown without what sampling alone gives to them.
     ``pca_error``: mean squared error of rows that the reference's principal components reconstruct, as a multiple of
-    the reference's; watched as its logarithm.
+    the reference's; watched as its logarithm. ``domain_auc``: area under the curve of a classifier that tells the
+    window from the reference; watched as its probit.
 
     References
     ----------
@@ -309,10 +327,9 @@ def joint_distances(
     unit = design_effect * (1 / size + 1 / m)
     whole = max(float(model.sums.whole["rows"]), 1.0)
     usual_unit = design_effect * (1 / usual_rows(model.sums, "rows") + 1 / whole)
-    gauge = Gauge(n, min_rows, design_effect, "rows")
+    gauge = Gauge(n, min_rows, design_effect, "rows", period)
     change = correlation_change(_moments(old), _moments(now), design_effect)
-    usual_noise = float(np.median(change.noise / unit)) * usual_unit
-    value, slope = steady(change.squared, change.noise, usual_noise)
+    value, slope = steady(change.squared, change.noise, _noise_of_rows(model) * usual_unit)
     value = np.where(change.n_pairs > 0, value, np.nan)
     correlation = gauge.stream(
         "correlation_distance", value, change.variance * slope**2, shown(change.squared, change.noise)
@@ -325,7 +342,17 @@ def joint_distances(
     error = gauge.stream(
         "pca_error", np.where(np.isfinite(log), log, np.nan), design_effect * spread / size, mean / before
     )
-    return JointDistances([correlation, rff, error], change, _pair_error(model))
+    streams = [correlation, rff, error] + ([domain_stream(now, gauge)] if len(model.sample.rows) else [])
+    return JointDistances(streams, now["importance"], change, _pair_error(model))
+
+
+def _noise_of_rows(model: JointModel) -> float:
+    """What sampling gives to the squared distance of correlations, times the rows: by the whole reference alone."""
+    whole, (i, j) = _moments(model.sums.whole), pairs_of(len(model.columns))
+    rho, n = whole.correlations()[i, j], whole.n[i, j]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = (1 - rho**2) ** 2 * float(model.sums.whole["rows"]) / n
+    return float(np.where(np.isfinite(noise), noise, 0.0).sum())
 
 
 def _moments(sums: Sums) -> MomentSums:

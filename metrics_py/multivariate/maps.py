@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any, Literal, cast
+
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+FloatArray = NDArray[np.float64]
 MOST_ROWS = 5000
+MIN_UMAP = 20
 SEED = 20_260_105
 
 
-def embedding_map(reference: ArrayLike, current: ArrayLike, nearest: int = 3) -> pl.DataFrame:
-    """Rows of two sets of vectors on the first two principal components of the reference.
+INSTALL = "pip install 'sightline[umap]'"
+Method = Literal["pca", "umap"]
+
+
+def embedding_map(reference: ArrayLike, current: ArrayLike, nearest: int = 3, method: Method = "pca") -> pl.DataFrame:
+    """Rows of two sets of vectors in two dimensions that are made from the reference alone.
 
     Parameters
     ----------
@@ -19,6 +28,8 @@ def embedding_map(reference: ArrayLike, current: ArrayLike, nearest: int = 3) ->
         Finite vectors; more than 5,000 of either are thinned, always the same way.
     nearest : int, default 3
         Rows of the reference that are named for each row of `current`.
+    method : {"pca", "umap"}, default "pca"
+        The first two principal components, or UMAP with a fixed seed (package ``umap-learn``).
 
     Returns
     -------
@@ -30,15 +41,18 @@ def embedding_map(reference: ArrayLike, current: ArrayLike, nearest: int = 3) ->
     Raises
     ------
     ValueError
-        If the sets have different dimensions, or the reference has fewer than 3 rows.
+        If the sets have different dimensions, or the reference has fewer than 3 rows (UMAP: 20).
+    ModuleNotFoundError
+        UMAP is asked for and not installed.
 
     Notes
     -----
-    Distances are Euclidean and of all d numbers; the map shows two of their directions only.
+    Distances are Euclidean and of all d numbers; a map of principal components shows two of their directions only, and
+    one of UMAP keeps neighbours and no distances.
 
     References
     ----------
-    Jolliffe (2002), Principal Component Analysis, chapter 5.
+    Jolliffe (2002), Principal Component Analysis, chapter 5. McInnes, Healy & Melville (2018), UMAP, arXiv 1802.03426.
 
     Examples
     --------
@@ -57,15 +71,11 @@ def embedding_map(reference: ArrayLike, current: ArrayLike, nearest: int = 3) ->
         )
     chosen = [_chosen(len(rows)) for rows in (old, new)]
     old, new = old[chosen[0]], new[chosen[1]]
-    center = old.mean(axis=0)
-    _, _, direction = np.linalg.svd(old - center, full_matrices=False)
-    plane = np.zeros((old.shape[1], 2))
-    plane[:, : min(2, len(direction))] = direction[:2].T
+    places = _umap(old, new) if method == "umap" else _components(old, new)
     square = (old**2).sum(axis=1)[None] + (new**2).sum(axis=1)[:, None] - 2 * new @ old.T
     k = min(nearest, len(old))
     order = np.argsort(square, axis=1)[:, :k]
     closest = np.sqrt(np.maximum(np.take_along_axis(square, order[:, :1], axis=1)[:, 0], 0.0))
-    places = [(rows - center) @ plane for rows in (old, new)]
     frames = [
         pl.DataFrame({"side": [side] * len(rows), "row": chosen[s], "x": places[s][:, 0], "y": places[s][:, 1]})
         for s, (side, rows) in enumerate((("reference", old), ("current", new)))
@@ -75,6 +85,27 @@ def embedding_map(reference: ArrayLike, current: ArrayLike, nearest: int = 3) ->
         nearest=pl.Series([chosen[0][row].tolist() for row in order], dtype=pl.List(pl.Int64)),
     )
     return pl.concat(frames, how="diagonal")
+
+
+def _components(old: FloatArray, new: FloatArray) -> list[FloatArray]:
+    center = old.mean(axis=0)
+    _, _, direction = np.linalg.svd(old - center, full_matrices=False)
+    plane = np.zeros((old.shape[1], 2))
+    plane[:, : min(2, len(direction))] = direction[:2].T
+    plane *= np.where(plane[np.abs(plane).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)  # the same side up in each window
+    return [(rows - center) @ plane for rows in (old, new)]
+
+
+def _umap(old: FloatArray, new: FloatArray) -> list[FloatArray]:
+    if len(old) < MIN_UMAP:
+        raise ValueError(f"embedding_map: {len(old)} rows to compare with: pass {MIN_UMAP} or more, or use pca")
+    try:
+        made = cast("Any", import_module("umap")).UMAP(n_components=2, random_state=SEED % 2**31, n_jobs=1)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"a map by UMAP needs a package: {INSTALL}") from error
+    before = np.asarray(made.fit_transform(old), dtype=np.float64)
+    after = np.asarray(made.transform(new), dtype=np.float64) if len(new) else np.empty((0, 2))
+    return [before, after]
 
 
 def _chosen(n: int) -> NDArray[np.int64]:

@@ -261,7 +261,7 @@ def null_law(features: ArrayLike) -> NullLaw:
     n = len(array)
     if n < 2:
         return NullLaw(0.0, 0.0)
-    covariance = np.cov(array, rowvar=False)
+    covariance = np.atleast_2d(np.cov(array, rowvar=False))
     trace = float(np.trace(covariance))
     square = float((covariance**2).sum()) - trace**2 / (n - 1)
     return NullLaw(trace, max(square, trace**2 / array.shape[1]))

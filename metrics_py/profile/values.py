@@ -40,7 +40,7 @@ def series_of(values: object, column: str) -> pl.Series:
         If the values are of mixed types.
     """
     if isinstance(values, pl.Series):
-        return values
+        return _no_pattern(values)
     if isinstance(values, np.ndarray):
         array = cast("NDArray[Any]", values)
         if array.ndim != 1:
@@ -59,6 +59,37 @@ def series_of(values: object, column: str) -> pl.Series:
         raise TypeError(
             f"column {column!r}: a {type(given).__name__} of mixed types is no column; cast the values to one type"
         ) from None
+
+
+def column_of(frame: pl.DataFrame, name: str) -> pl.Series:
+    """A column by its name, as it may be worked with whatever it is called.
+
+    Polars looks a Series up by its name when it computes with it, and takes ``^...$`` for a pattern that does not fit
+    itself: such a name begins with a blank in what is returned.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The table.
+    name : str
+        Any name that it has.
+
+    Returns
+    -------
+    polars.Series
+        Its values.
+
+    Examples
+    --------
+    >>> column_of(pl.DataFrame({"^a.*$": [1.5, None]}), "^a.*$").drop_nulls().to_list()
+    [1.5]
+    """
+    return _no_pattern(frame[name])
+
+
+def _no_pattern(values: pl.Series) -> pl.Series:
+    is_pattern = values.name.startswith("^") and values.name.endswith("$")
+    return values.alias(f" {values.name}") if is_pattern else values
 
 
 def numbers_of(values: object, column: str) -> pl.Series:
@@ -168,12 +199,46 @@ def category_texts(texts: pl.Series) -> pl.Series:
     >>> category_texts(pl.Series(["2.0", "True", "02134", None])).to_list()
     ['2', 'true', '02134', None]
     """
-    candidates = texts.filter(texts.str.ends_with("0") | (texts == "True") | (texts == "False")).unique()
+    texts = _no_pattern(texts)
+    text = pl.col("text")
+    candidates = texts.alias("text").to_frame().select(text.filter(_may_be_respelled(text)).unique()).to_series()
     distinct = candidates.filter(candidates.str.contains(r"^(?:-?(?:0|[1-9][0-9]*)\.0+|True|False)$"))
     if distinct.is_empty():
         return texts
     spelled = pl.Series([category_text(text) for text in distinct.to_list()], dtype=pl.String)
     return texts.replace(distinct, spelled)
+
+
+def _may_be_respelled(texts: pl.Expr) -> pl.Expr:
+    is_whole = texts.str.ends_with(".0") | texts.str.ends_with("00")
+    return is_whole | (texts == "True") | (texts == "False")
+
+
+def plainly_spelled(texts: pl.DataFrame) -> set[str]:
+    """Columns of which `category_texts` changes nothing, as far as one pass over all of them tells.
+
+    Parameters
+    ----------
+    texts : polars.DataFrame
+        Columns of String.
+
+    Returns
+    -------
+    set of str
+        The others may or may not change.
+
+    Examples
+    --------
+    >>> sorted(plainly_spelled(pl.DataFrame({"a": ["x", None], "b": ["x", "2.0"], "c": ["10", "true"]})))
+    ['a', 'c']
+    """
+    if not texts.width:
+        return set()
+    numbered = pl.DataFrame(
+        [values.alias(f"{i}") for i, values in enumerate(texts.get_columns())]
+    )  # no name is a pattern
+    found = numbered.select(_may_be_respelled(pl.all()).any()).row(0)
+    return {name for name, is_candidate in zip(texts.columns, found, strict=True) if not is_candidate}
 
 
 def merged_spellings(texts: pl.Series, categories: pl.Series) -> list[str]:
@@ -220,7 +285,7 @@ def float_texts(values: pl.Series) -> pl.Series:
     x = pl.col("x")
     whole = (x == x.round()) & (x.abs() < 2.0**53)
     text = pl.when(whole).then(x.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(x.cast(pl.String))
-    return pl.DataFrame({"x": values.fill_nan(None)}).select(text).to_series().alias(values.name)
+    return pl.DataFrame({"x": _no_pattern(values).fill_nan(None)}).select(text).to_series().alias(values.name)
 
 
 def decimal_texts(values: pl.Series) -> pl.Series:
@@ -236,7 +301,7 @@ def decimal_texts(values: pl.Series) -> pl.Series:
     polars.Series of String
         1.50 is ``1.5``, 2.00 is ``2``.
     """
-    texts = values.cast(pl.String)
+    texts = _no_pattern(values).cast(pl.String)
     return texts.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.strip_suffix(".")
 
 
@@ -266,6 +331,8 @@ def read_classes(texts: pl.Series, names: ClassNames) -> tuple[pl.Series, pl.Ser
     """
     distinct = texts.unique().drop_nulls()
     found = [names.read(text) for text in distinct.to_list()]
+    if found == distinct.to_list():  # each is spelled as its class is named
+        return texts, texts.is_null(), pl.Series([False], dtype=pl.Boolean).new_from_index(0, len(texts))
     gaps = distinct.filter(pl.Series([names.is_missing(text) for text in distinct.to_list()], dtype=pl.Boolean))
     mapped = pl.Series(found, dtype=pl.String)
     classes = texts.replace_strict(distinct, mapped, return_dtype=pl.String) if len(distinct) else texts

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from metrics_py.quality.definition import Aggregates
-from metrics_py.quality.score_histograms import N_SCORE_BINS
+from metrics_py.quality.score_histograms import N_CALIBRATION_BINS, N_SCORE_BINS
 
 FloatArray = NDArray[np.float64]
 
@@ -28,6 +28,7 @@ SUMS = (
     "sum_squared_error",
     "sum_log_loss",
     "sum_brier",
+    "n_improper",
 )
 
 
@@ -93,7 +94,7 @@ def spread(tables: dict[str, pl.DataFrame], task: str, positive: str, n_buckets:
     Returns
     -------
     dict of str to Cells
-        By ``confusion, scores, sums, custom``, as far as there are tables for them.
+        By ``confusion, scores, score_sums, sums, custom``, as far as there are tables (columns) for them.
 
     Raises
     ------
@@ -130,9 +131,12 @@ def spread(tables: dict[str, pl.DataFrame], task: str, positive: str, n_buckets:
         bucket, score_bin = _whole(table, "bucket", n_buckets), _whole(table, "score_bin", N_SCORE_BINS)
         outcome = table["is_positive"].cast(pl.Int64).to_numpy()
         address = ((bucket * 2 + outcome) * n_classes + _codes(table["class_name"], names)) * N_SCORE_BINS + score_bin
-        cells["scores"] = Cells(
-            table["_group"].to_numpy().astype(np.int64), address, as_numbers(table["n"]), (2, n_classes, N_SCORE_BINS)
-        )
+        group = table["_group"].to_numpy().astype(np.int64)
+        cells["scores"] = Cells(group, address, as_numbers(table["n"]), (2, n_classes, N_SCORE_BINS))
+        if "sum_score" in table.columns:
+            wide = (bucket * n_classes + _codes(table["class_name"], names)) * N_CALIBRATION_BINS
+            wide += score_bin // (N_SCORE_BINS // N_CALIBRATION_BINS)
+            cells["score_sums"] = Cells(group, wide, as_numbers(_score_sums(table)), (n_classes, N_CALIBRATION_BINS))
     if "sums" in tables:
         cells["sums"] = _wide(tables["sums"], [c for c in SUMS if c in tables["sums"].columns], n_buckets)
     if "custom" in tables:
@@ -144,6 +148,12 @@ def spread(tables: dict[str, pl.DataFrame], task: str, positive: str, n_buckets:
         group = np.repeat(table["_group"].to_numpy().astype(np.int64), 2)
         cells["custom"] = Cells(group, address, amount, (names.len(), 2))
     return cells
+
+
+def _score_sums(table: pl.DataFrame) -> pl.Series:
+    """Sums of scores; where a row of an earlier release has none, by the middle of its bin."""
+    middles = pl.col("n") * (pl.col("score_bin") + 0.5) / N_SCORE_BINS
+    return table.select(sum_score=pl.coalesce(pl.col("sum_score").cast(pl.Float64), middles))["sum_score"]
 
 
 def _wide(table: pl.DataFrame, columns: list[str], n_buckets: int) -> Cells:
@@ -223,14 +233,14 @@ def name_aggregates(buckets: dict[str, FloatArray], task: str) -> dict[str, Floa
     Parameters
     ----------
     buckets : dict of str to ndarray
-        Dense arrays by ``confusion, scores, sums``.
+        Dense arrays by ``confusion, scores, score_sums, sums``.
     task : str
         As of `metrics_py.quality.table.quality_table`.
 
     Returns
     -------
     dict of str to ndarray
-        By ``confusion, positives, negatives`` and the names of the sums.
+        By ``confusion, positives, negatives, score_sums`` and the names of the sums.
     """
     result: dict[str, FloatArray] = {}
     if "confusion" in buckets:
@@ -240,6 +250,9 @@ def name_aggregates(buckets: dict[str, FloatArray], task: str) -> dict[str, Floa
         result["negatives"], result["positives"] = scores[:, :, 0], scores[:, :, 1]
         if task == "binary_classification":
             result["negatives"], result["positives"] = result["negatives"][:, :, 0], result["positives"][:, :, 0]
+    if "score_sums" in buckets:
+        sums = buckets["score_sums"]
+        result["score_sums"] = sums[:, :, 0] if task == "binary_classification" else sums
     if "sums" in buckets:
         result |= {name: buckets["sums"][..., i] for i, name in enumerate(SUMS)}
     return result

@@ -6,6 +6,7 @@ import numpy as np
 
 from metrics_py.quality import classification, score_histograms
 from metrics_py.quality.definition import Aggregates, FloatArray, QualityMetric, proportion
+from metrics_py.quality.probabilities import of_probabilities
 
 NO_POSITIVES = "no positive labels"
 ONE_CLASS = "only one class among the labels"
@@ -47,19 +48,19 @@ def _ap_bound(a: Aggregates) -> tuple[FloatArray, FloatArray]:
 
 
 def middle_bound(a: Aggregates) -> tuple[FloatArray, FloatArray]:
-    """Half a score bin: how far a mean score taken at the middle of its bin can be off.
+    """Half a score bin: how far a mean score taken at the middle of its bin can be off; 0 where the sums are known.
 
     Parameters
     ----------
     a : mapping
-        Aggregates; not read.
+        Aggregates.
 
     Returns
     -------
     below, above : ndarray, shape ()
         As for `QualityMetric.binning`.
     """
-    bound = np.asarray(0.5 / score_histograms.N_SCORE_BINS)
+    bound = np.asarray(0.0 if "score_sums" in a else 0.5 / score_histograms.N_SCORE_BINS)
     return bound, bound
 
 
@@ -67,21 +68,23 @@ LOG_LOSS = QualityMetric(
     name="log_loss",
     summary="Mean negative log probability of the actual class.",
     direction="lower_is_better",
-    value=lambda a: classification.log_loss(a["sum_log_loss"], a["n_score"]),
+    value=of_probabilities(lambda a: classification.log_loss(a["sum_log_loss"], a["n_score"])),
     needs=("n_score",),
     scale="error",
     references=("Good (1952), JRSS B 14:107",),
     is_watched=True,
+    needs_probabilities=True,
 )
 BRIER = QualityMetric(
     name="brier",
     summary="Mean squared error of the probabilities.",
     direction="lower_is_better",
-    value=lambda a: classification.brier(a["sum_brier"], a["n_score"]),
+    value=of_probabilities(lambda a: classification.brier(a["sum_brier"], a["n_score"])),
     needs=("n_score",),
     scale="error",
     references=("Brier (1950), Monthly Weather Review 78:1",),
     is_watched=True,
+    needs_probabilities=True,
 )
 
 BINARY: tuple[QualityMetric, ...] = (
@@ -184,13 +187,13 @@ BINARY: tuple[QualityMetric, ...] = (
         name="calibration_error",
         summary=CALIBRATION_ERROR,
         direction="lower_is_better",
-        value=lambda a: score_histograms.calibration_error(a["positives"], a["negatives"]),
+        value=lambda a: score_histograms.calibration_error(a["positives"], a["negatives"], a.get("score_sums")),
         needs=("scores",),
         scale="error",
         references=(NAEINI,),
         is_watched=True,
         binning=middle_bound,
-        noise=lambda a: score_histograms.calibration_noise(a["positives"], a["negatives"]),
+        noise=lambda a: score_histograms.calibration_noise(a["positives"], a["negatives"], a.get("score_sums")),
     ),
     QualityMetric(
         name="calibration_bias",

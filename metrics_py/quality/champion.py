@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, ndtr, ndtri, stdtr
 
 from metrics_py.confidence import check_confidence
-from metrics_py.intervals import ONE_BUCKET, JackknifeInterval, jackknife
+from metrics_py.intervals import ONE_BUCKET, ROUNDING, JackknifeInterval, jackknife
 from metrics_py.results import TestResult
 from metrics_py.scipy_functions import rankdata
 
@@ -32,6 +32,22 @@ VARIANCE_ROUNDING = 1e-14
 NO_VARIANCE = "the scores rank every pair so that no row differs from another: there is no variance to judge by"
 Direction = Literal["higher_is_better", "lower_is_better"]
 Criterion = Literal["superior", "non_inferior", "not_shown", "worse", "insufficient_data"]
+
+
+@dataclass(frozen=True)
+class RowSet:
+    """Rows that one model alone judged, and how precisely they tell its metric.
+
+    Attributes
+    ----------
+    n : int
+        Rows.
+    standard_error : float
+        Of the metric.
+    """
+
+    n: int
+    standard_error: float
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,11 @@ class PairedDifference:
         Rows compared.
     status : {"ok", "insufficient_data"}
     reason : str or None
+    sets : pair of RowSet, optional
+        Champion's and challenger's, where they judged different rows.
+    n_agreeing : int, optional
+        Where the models agree on all rows: independent units (rows, entities, queries) that the interval rests on, see
+        `metrics_py.evaluation.agreement`.
     """
 
     champion: float | None
@@ -61,6 +82,8 @@ class PairedDifference:
     n: int
     status: Literal["ok", "insufficient_data"] = "ok"
     reason: str | None = None
+    sets: tuple[RowSet, RowSet] | None = None
+    n_agreeing: int | None = None
 
 
 def paired_difference(
@@ -106,7 +129,8 @@ def paired_difference(
 
     Both models must have judged the same rows. Where only one of them did (an A/B test), compare two independent
     intervals instead. A difference that is the same without each bucket has no interval and no p-value: rows that all
-    agree are no certainty, and two models with the same outputs have nothing to compare.
+    agree are no certainty, and two models with the same outputs have nothing to compare. Differences and errors below
+    1e-12 of the metric are the rounding of its sums and count as 0.
 
     References
     ----------
@@ -162,6 +186,9 @@ def difference_of(found: JackknifeInterval, old: float, new: float, *, n: int) -
         reason = f"the metric of the {whose} is undefined on these rows"
         return PairedDifference(known[0], known[1], None, None, None, None, n, "insufficient_data", reason)
     value, error = float(found.value[0]), float(found.standard_error[0])
+    noise = ROUNDING * max(abs(old), abs(new))  # what is left where equal sums of floats were subtracted
+    if error <= noise:
+        value, error = (0.0 if abs(value) <= noise else value), 0.0
     if not error > 0:
         reason = ONE_BUCKET if np.isnan(error) else SAME
         return PairedDifference(old, new, value, None, None, None, n, "insufficient_data", reason)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from metrics_py.confidence import check_confidence
+from metrics_py.failures import AnswerError
 from metrics_py.intervals import NO_SPREAD, ONE_BUCKET, jackknife_from_replicates
 from metrics_py.registry import Metric
 from metrics_py.results import Estimate
@@ -77,7 +78,7 @@ def _number(entry: Metric, rows: pl.DataFrame) -> float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError):
-        raise TypeError(
+        raise AnswerError(
             f"metric {entry.name!r}: the function returned {type(value).__name__}; "
             "return one number, or None if undefined"
         ) from None

@@ -80,6 +80,8 @@ class QualityMetric:
         What `n` counts, where it is not rows.
     is_fraction : bool
         A mean of values between 0 and 1, which vary less than zeros and ones: so does what alerts take for noise.
+    needs_probabilities : bool
+        It is undefined where the aggregate ``n_improper`` is not 0: scores of several classes that do not sum to 1.
     """
 
     name: str
@@ -102,6 +104,7 @@ class QualityMetric:
     noise: Callable[[Aggregates], FloatArray] | None = None
     counted: str = ""
     is_fraction: bool = False
+    needs_probabilities: bool = False
 
     @property
     def reads_labels(self) -> bool:

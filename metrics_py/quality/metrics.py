@@ -23,6 +23,7 @@ BY_TASK: dict[str, tuple[QualityMetric, ...]] = {
     "multiclass_classification": MULTICLASS,
     "regression": REGRESSION,
     "ranking": (),
+    "text_generation": (),
 }
 _TASKS: tuple[Task, ...] = ("binary_classification", "multiclass_classification", "regression", "ranking")
 for _task in _TASKS:

@@ -407,13 +407,15 @@ def average_precision_bounds(
     return _over_classes(low, positives, average), _over_classes(high, positives, average)
 
 
-def calibration_error(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
+def calibration_error(positives: ArrayLike, negatives: ArrayLike, score_sums: ArrayLike | None = None) -> FloatArray:
     """Classwise expected calibration error: mean over the classes (all of them) of the one-versus-rest error.
 
     Parameters
     ----------
     positives, negatives : array_like, shape (..., C, K)
         Score histograms per class; K is a multiple of 16.
+    score_sums : array_like, shape (..., C, 16), optional
+        As for `metrics_py.quality.score_histograms.calibration_error`.
 
     Returns
     -------
@@ -429,23 +431,25 @@ def calibration_error(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
     ----------
     Kull et al. (2019), NeurIPS.
     """
-    return _mean_of_classes(score_histograms.calibration_error(positives, negatives))
+    return _mean_of_classes(score_histograms.calibration_error(positives, negatives, score_sums))
 
 
-def calibration_noise(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
+def calibration_noise(positives: ArrayLike, negatives: ArrayLike, score_sums: ArrayLike | None = None) -> FloatArray:
     """Mean over the classes of `metrics_py.quality.score_histograms.calibration_noise`.
 
     Parameters
     ----------
     positives, negatives : array_like, shape (..., C, K)
         Score histograms per class; K is a multiple of 16.
+    score_sums : array_like, shape (..., C, 16), optional
+        As for `metrics_py.quality.score_histograms.calibration_error`.
 
     Returns
     -------
     ndarray, shape (...)
         What noise alone adds to `calibration_error`; NaN without rows.
     """
-    return _mean_of_classes(score_histograms.calibration_noise(positives, negatives))
+    return _mean_of_classes(score_histograms.calibration_noise(positives, negatives, score_sums))
 
 
 def _mean_of_classes(per_class: FloatArray) -> FloatArray:

@@ -30,6 +30,7 @@ from metrics_py.quality.binary_metrics import (
     middle_bound,
 )
 from metrics_py.quality.definition import Aggregates, FloatArray, QualityMetric, proportion
+from metrics_py.quality.probabilities import of_probabilities
 
 AVERAGES = {
     "macro": " Plain mean over the classes.",
@@ -71,6 +72,13 @@ def _actual_classes(a: Aggregates) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Of the mean recall of the classes with actual rows."""
     correct, _, actual = multiclass.class_counts(a["confusion"])
     return correct, actual, (actual > 0).astype(float)
+
+
+def _rows_of_classes(a: Aggregates) -> FloatArray:
+    """Labelled rows of each class with a score, and last of all others together."""
+    scored = a["positives"].sum(axis=-1)
+    others = np.maximum(a["n_score"] - scored.sum(axis=-1), 0.0)
+    return np.concatenate([scored, others[..., None]], axis=-1)
 
 
 def _score_averaged(
@@ -156,21 +164,22 @@ MULTICLASS: tuple[QualityMetric, ...] = (
         name="brier_skill",
         summary=BRIER_SKILL,
         direction="higher_is_better",
-        value=lambda a: classification.brier_skill(a["sum_brier"], a["positives"].sum(axis=-1)),
+        value=of_probabilities(lambda a: classification.brier_skill(a["sum_brier"], _rows_of_classes(a))),
         needs=("scores", "n_score"),
         scale="skill",
         references=(MURPHY,),
         undefined=ONE_CLASS,
+        needs_probabilities=True,
     ),
     QualityMetric(
         name="calibration_error",
         summary=CALIBRATION_ERROR,
         direction="lower_is_better",
-        value=lambda a: multiclass.calibration_error(a["positives"], a["negatives"]),
+        value=lambda a: multiclass.calibration_error(a["positives"], a["negatives"], a.get("score_sums")),
         needs=("scores",),
         scale="error",
         references=(NAEINI,),
         binning=middle_bound,
-        noise=lambda a: multiclass.calibration_noise(a["positives"], a["negatives"]),
+        noise=lambda a: multiclass.calibration_noise(a["positives"], a["negatives"], a.get("score_sums")),
     ),
 )

@@ -16,6 +16,7 @@ from metrics_py.intervals import N_BUCKETS
 from metrics_py.profile.resolution import decision_threshold
 from metrics_py.profile.values import categories_of, read_classes
 from metrics_py.quality.areas import areas_of_scores, exact_values
+from metrics_py.quality.probabilities import is_improper
 from metrics_py.quality.ranking import K, ranking_table
 from metrics_py.quality.score_histograms import N_SCORE_BINS
 from metrics_py.quality.table import quality_table
@@ -326,19 +327,50 @@ def _multiclass(rows: pl.DataFrame, roles: Roles, min_labels: int) -> pl.DataFra
         keyed.select(*KEYS, class_name=pl.lit(name), is_positive=pl.col("positive") == name, score=pl.col(name))
         for name in names
     ]
-    truth = pl.coalesce(*(pl.when(pl.col("positive") == name).then(pl.col(name)) for name in names))
-    squared = pl.sum_horizontal((pl.col(name) - (pl.col("positive") == name).cast(pl.Float64)) ** 2 for name in names)
+    truth, squared = of_several_classes(pl.col("positive"), {name: name for name in names})
     scored = pl.concat(parts).drop_nulls("score")
     return quality_table(
         confusion,
         _score_bins(scored),
-        _sums(keyed, truth, squared, truth),
+        _sums(keyed.with_columns(is_improper=is_improper(names)), truth, squared, truth),
         label_counts=KNOWN,
         task=roles.task,
         min_labels=min_labels,
         by=["_all"],
         exact=_exact(scored, roles.task),
     )
+
+
+def of_several_classes(label: pl.Expr, columns: Mapping[str, str]) -> tuple[pl.Expr, pl.Expr]:
+    """Probability of the true class, and squared distance of all probabilities from the outcome (Brier).
+
+    Probabilities that sum to 1 leave nothing for a class without a score: its probability is 0, and what came true is a
+    distance of 1. Leaving such rows out would forgive a model the classes that it does not know.
+
+    Parameters
+    ----------
+    label : Expr
+        True class.
+    columns : mapping of str to str
+        Class -> column with its score.
+
+    Returns
+    -------
+    probability, distance : Expr
+        Null unless every class has a score and there is a label.
+
+    Examples
+    --------
+    >>> rows = pl.DataFrame({"y": ["a", "c", None], "p": [0.75, 0.75, 0.75], "q": [0.25, 0.25, 0.25]})
+    >>> probability, distance = of_several_classes(pl.col("y"), {"a": "p", "b": "q"})
+    >>> rows.select(p=probability, d=distance).rows()
+    [(0.75, 0.125), (0.0, 1.625), (None, None)]
+    """
+    known = pl.all_horizontal(label.is_not_null(), *(pl.col(column).is_not_null() for column in columns.values()))
+    own = [pl.when(label == name).then(pl.col(column)) for name, column in columns.items()]
+    gaps = [(pl.col(column) - (label == name).cast(pl.Float64)) ** 2 for name, column in columns.items()]
+    unscored = (~label.is_in(list(columns))).cast(pl.Float64)
+    return pl.when(known).then(pl.coalesce(*own, pl.lit(0.0))), pl.when(known).then(pl.sum_horizontal(*gaps, unscored))
 
 
 def _confusion(keyed: pl.DataFrame) -> pl.DataFrame:
@@ -348,7 +380,9 @@ def _confusion(keyed: pl.DataFrame) -> pl.DataFrame:
 
 def _score_bins(keyed: pl.DataFrame) -> pl.DataFrame:
     score_bin = (pl.col("score") * N_SCORE_BINS).floor().clip(0, N_SCORE_BINS - 1).cast(pl.Int32)
-    return keyed.group_by(*KEYS, "class_name", "is_positive", score_bin=score_bin).agg(n=pl.len())
+    return keyed.group_by(*KEYS, "class_name", "is_positive", score_bin=score_bin).agg(
+        n=pl.len(), sum_score=pl.col("score").sum()
+    )
 
 
 def _sums(keyed: pl.DataFrame, probability: pl.Expr, squared: pl.Expr, score: pl.Expr) -> pl.DataFrame:
@@ -360,6 +394,7 @@ def _sums(keyed: pl.DataFrame, probability: pl.Expr, squared: pl.Expr, score: pl
         sum_score=score.sum(),
         sum_log_loss=-clipped.log().sum(),
         sum_brier=squared.sum(),
+        **({"n_improper": pl.col("is_improper").sum()} if "is_improper" in known.columns else {}),
     )
 
 

@@ -148,12 +148,13 @@ def average_precision(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
     Parameters
     ----------
     positives, negatives : array_like, shape (..., K)
-        Score histograms.
+        Score histograms, also of weighted rows. Where weights make a bin's negatives fewer than none, a threshold
+        counts as holding one row at least.
 
     Returns
     -------
     ndarray, shape (...)
-        In [0, 1]; NaN without positives.
+        In [0, 1], of weights below 0 also beyond; NaN without positives.
 
     Raises
     ------
@@ -175,7 +176,9 @@ def average_precision(positives: ArrayLike, negatives: ArrayLike) -> FloatArray:
     positives, negatives = positives[..., ::-1], negatives[..., ::-1]
     true_positives = np.cumsum(positives, axis=-1)
     predicted = true_positives + np.cumsum(negatives, axis=-1)
-    gained = np.einsum("...k,...k->...", positives, true_positives / np.maximum(predicted, 1.0))
+    is_sum_of_weights = (negatives < 0).any(axis=-1, keepdims=True)
+    least = np.where(is_sum_of_weights, 1.0, np.finfo(float).tiny)
+    gained = np.einsum("...k,...k->...", positives, true_positives / np.maximum(predicted, least))
     return divide(gained, true_positives[..., -1])
 
 
@@ -217,16 +220,24 @@ def average_precision_bounds(positives: ArrayLike, negatives: ArrayLike) -> tupl
     return divide(np.maximum(low, 0).sum(axis=-1), total), divide(high.sum(axis=-1), total)
 
 
-def calibration_error(positives: ArrayLike, negatives: ArrayLike, *, bins: int = N_CALIBRATION_BINS) -> FloatArray:
+def calibration_error(
+    positives: ArrayLike,
+    negatives: ArrayLike,
+    score_sums: ArrayLike | None = None,
+    *,
+    bins: int = N_CALIBRATION_BINS,
+) -> FloatArray:
     """Expected calibration error: mean distance between score and observed rate over equal-width bins.
 
     Parameters
     ----------
     positives, negatives : array_like, shape (..., K)
         Score histograms; K is a multiple of `bins`.
+    score_sums : array_like, shape (..., bins), optional
+        Sum of the scores in each calibration bin: the result is that of the raw scores. Without it the mean score of a
+        bin is taken from the middles of its score bins, so the result is within 1 / (2 K) of that.
     bins : int, default 16
-        Calibration bins. The mean score of a bin is taken from the middles of its score bins, so the result is within
-        1 / (2 K) of that of the raw scores.
+        Calibration bins.
 
     Returns
     -------
@@ -236,7 +247,8 @@ def calibration_error(positives: ArrayLike, negatives: ArrayLike, *, bins: int =
     Raises
     ------
     ValueError
-        If the numbers of score bins differ, or `bins` does not divide them.
+        If the numbers of score bins differ, `bins` does not divide them, or there is not one sum of scores per
+        calibration bin.
 
     References
     ----------
@@ -248,24 +260,33 @@ def calibration_error(positives: ArrayLike, negatives: ArrayLike, *, bins: int =
 
     >>> round(float(calibration_error([3, 9], [7, 1], bins=2)), 6)
     0.1
+
+    All ten scores of the lower bin are 0.01: ``(0.29 + 0.15) / 2``.
+
+    >>> round(float(calibration_error([3, 9], [7, 1], [0.1, 7.5], bins=2)), 6)
+    0.22
     """
     positives, negatives = _histograms(positives, negatives)
-    k: int = positives.shape[-1]
-    if k % bins:
-        raise ValueError(f"calibration_error: {k} score bins cannot be grouped into {bins}; choose a divisor of {k}")
     rows = positives + negatives
-    middles = (np.arange(k) + 0.5) / k
-    gap = (positives - rows * middles).reshape(*positives.shape[:-1], bins, k // bins).sum(axis=-1)
+    gap = _grouped(positives, bins) - _scores_of_bins(rows, score_sums, bins)
     return divide(np.abs(gap).sum(axis=-1), rows.sum(axis=-1))
 
 
-def calibration_noise(positives: ArrayLike, negatives: ArrayLike, *, bins: int = N_CALIBRATION_BINS) -> FloatArray:
+def calibration_noise(
+    positives: ArrayLike,
+    negatives: ArrayLike,
+    score_sums: ArrayLike | None = None,
+    *,
+    bins: int = N_CALIBRATION_BINS,
+) -> FloatArray:
     """How much of the calibration error is noise: a mean of distances is above 0 for a perfectly calibrated model too.
 
     Parameters
     ----------
     positives, negatives : array_like, shape (..., K)
         Score histograms; K is a multiple of `bins`.
+    score_sums : array_like, shape (..., bins), optional
+        As for `calibration_error`.
     bins : int, default 16
         Calibration bins, as for `calibration_error`.
 
@@ -278,18 +299,31 @@ def calibration_noise(positives: ArrayLike, negatives: ArrayLike, *, bins: int =
     Raises
     ------
     ValueError
-        If the numbers of score bins differ.
+        As `calibration_error`.
     """
     positives, negatives = _histograms(positives, negatives)
-    k: int = positives.shape[-1]
-    middles = (np.arange(k) + 0.5) / k
     rows = positives + negatives
-
-    def grouped(values: FloatArray) -> FloatArray:
-        return values.reshape(*positives.shape[:-1], bins, k // bins).sum(axis=-1)
-
-    per_bin, held = grouped(rows), grouped(positives)
-    seen = held - held**2 / np.maximum(per_bin, 1.0)
-    error = np.sqrt(np.maximum(grouped(rows * middles * (1 - middles)), seen))
-    gap = np.abs(grouped(positives - rows * middles))
+    per_bin, held, scores = _grouped(rows, bins), _grouped(positives, bins), _scores_of_bins(rows, score_sums, bins)
+    expected, seen = (sums - sums**2 / np.maximum(per_bin, 1.0) for sums in (scores, held))
+    error = np.sqrt(np.maximum(expected, seen))
+    gap = np.abs(held - scores)
     return divide((np.sqrt(2 / np.pi) * np.where(gap < 2 * error, error, 0.0)).sum(axis=-1), rows.sum(axis=-1))
+
+
+def _grouped(values: FloatArray, bins: int) -> FloatArray:
+    """Sums over the score bins of each calibration bin."""
+    k: int = values.shape[-1]
+    if k % bins:
+        raise ValueError(f"calibration_error: {k} score bins cannot be grouped into {bins}; choose a divisor of {k}")
+    return values.reshape(*values.shape[:-1], bins, k // bins).sum(axis=-1)
+
+
+def _scores_of_bins(rows: FloatArray, score_sums: ArrayLike | None, bins: int) -> FloatArray:
+    """Sum of the scores in each calibration bin, as it is known or from the middles of the score bins."""
+    if score_sums is None:
+        k: int = rows.shape[-1]
+        return _grouped(rows * ((np.arange(k) + 0.5) / k), bins)
+    sums = np.asarray(score_sums, dtype=float)
+    if sums.shape[-1] != bins:
+        raise ValueError(f"calibration_error: {sums.shape[-1]} sums of scores for {bins} bins; give one per bin")
+    return sums

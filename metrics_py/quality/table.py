@@ -19,6 +19,7 @@ from metrics_py.intervals import (
     N_BUCKETS,
     N_SEGMENT_BUCKETS,
     NO_SPREAD,
+    ROUNDING,
     JackknifeInterval,
     jackknife_from_replicates,
     proportion_interval,
@@ -35,8 +36,10 @@ from metrics_py.quality.aggregates import (
 )
 from metrics_py.quality.definition import Aggregates, QualityMetric
 from metrics_py.quality.metrics import BY_TASK, metric_of_sums
+from metrics_py.quality.probabilities import improper_words
 from metrics_py.reasons import ReasonCode
 from metrics_py.skewed_intervals import bucket_skewness, has_heavy_tail, skewed_interval
+from metrics_py.wording import count
 
 FloatArray = NDArray[np.float64]
 
@@ -84,10 +87,11 @@ def quality_table(
         ``bucket, predicted_class, actual_class, n`` (classification). Rows without a class on either side do not count.
     score_bins : DataFrame, optional
         ``bucket, class_name, score_bin, is_positive, n``; 256 equal-width bins of the score, `class_name` '' when
-        binary.
+        binary. With ``sum_score``, the sum of the scores, the calibration error is that of the scores themselves.
     sums : DataFrame, optional
         ``bucket, n, n_score`` and the sums of the mart `quality_sums`, which run over the `n_score` labelled rows with
-        a forecast (score or prediction); error is forecast minus label.
+        a forecast (score or prediction); error is forecast minus label. Where ``n_improper``, rows whose class scores
+        do not sum to 1, is not 0 (or null), log loss and Brier score are undefined.
     custom : DataFrame, optional
         ``bucket, metric, n, sum_value``: means of per-row values; ``value`` becomes `business_value` (per prediction)
         and `business_value_total`.
@@ -304,7 +308,8 @@ def _evaluate(
         low, high = np.clip(low - below - noise, lowest, highest), np.clip(high + above, lowest, highest)
         heavy = _heavy(metric, buckets, replicates, bucket_rows)
         low, high = (np.where(heavy, np.nan, end) for end in (low, high))
-    reasons = _reasons(metric, value, low, rows, labelled, min_labels, heavy, interval.standard_error)
+    improper = total.get("n_improper", np.zeros(len(value))) if metric.needs_probabilities else np.zeros(len(value))
+    reasons = _reasons(metric, value, low, rows, labelled, min_labels, heavy, interval.standard_error, improper)
     ok = np.array([reason is None for reason in reasons])
     is_fed = np.array([reason is None or reason[0] in NO_INTERVAL for reason in reasons])
     return {
@@ -335,8 +340,10 @@ def _unit_interval(
         standard_error = np.where(size < FORMULA_FLOOR_ROWS, floored, standard_error)
     half = t_quantile(jackknife.degrees_of_freedom) * standard_error / (value * (1 - value))
     low, high = expit(logit(value) - half), expit(logit(value) + half)
-    flat = (standard_error == 0) & (size > 0)
-    bound_low, bound_high = wilson(np.where(flat, value, 0) * size, size)
+    inside = (value > -ROUNDING) & (value < 1 + ROUNDING)  # sums of weights below 0 also give shares that are none
+    flat = (standard_error == 0) & (size > 0) & inside
+    rows = np.where(flat, size, 0.0)
+    bound_low, bound_high = wilson(np.where(flat, np.clip(value, 0, 1), 0) * rows, rows)
     low, high = np.where(flat, bound_low, low), np.where(flat, bound_high, high)
     if metric.classes is not None:
         least, most = averaged_interval(*metric.classes(total))
@@ -383,6 +390,7 @@ def _reasons(
     min_labels: int,
     heavy: NDArray[np.bool_],
     standard_error: FloatArray,
+    improper: FloatArray,
 ) -> list[tuple[ReasonCode, str] | None]:
     """Why each group has no (trustworthy) value, code and words; None where it has one."""
     reasons: list[tuple[ReasonCode, str] | None] = [None] * len(value)
@@ -393,11 +401,13 @@ def _reasons(
             scored = metric.needs[0] in ("scores", "n_score")
             without_forecast = ("no_forecast", "no forecast on the labelled rows")
             reasons[i] = without_forecast if scored and labelled[i] else ("no_labels", "no labelled rows")
+        elif improper[i] > 0:
+            reasons[i] = "improper_scores", improper_words({"": improper[i]})
         elif np.isnan(value[i]):
             reasons[i] = "undefined", metric.undefined
         elif rows[i] < min_labels:
             what = metric.counted or ("labelled rows" if metric.reads_labels else "rows")
-            reasons[i] = "too_few_rows", f"{int(rows[i])} {what}, {min_labels} needed"
+            reasons[i] = "too_few_rows", f"{count(int(rows[i]), what)}, {min_labels:,} needed"
         elif heavy[i]:
             reasons[i] = "heavy_tail", HEAVY_TAIL
         elif standard_error[i] == 0:

@@ -21,12 +21,15 @@ from metrics_py.comparison.compare import compare
 from metrics_py.comparison.reading import NotComparable, looks_like_key
 from metrics_py.comparison.tables import Table, read_table
 from metrics_py.comparison.texts import with_named_descriptors
+from metrics_py.profile.values import column_of
 from metrics_py.quality.rows import Roles, quality_of_rows
 from metrics_py.quality.table import NO_INTERVAL
 from metrics_py.registry import Direction, Task
 from metrics_py.results import Estimate
 from metrics_py.suite.facts import COLUMN_FACTS, TABLE_FACTS, Column, Fact, column_reading
 from metrics_py.suite.result import SCHEMA, SuiteResult, short
+from metrics_py.suite.texts import rates_of
+from metrics_py.text.window_texts import RATES
 
 Severity = Literal["warn", "error"]
 Judge = Literal["value", "interval"]
@@ -250,7 +253,7 @@ def _targets(check: Check, reference: Table) -> list[str | None]:
                 raise ValueError(f"metric {check.metric!r}: the reference has no column {column!r}; {hint}")
             names.append(column)
         else:
-            names += [name for name in reference.frame.columns if _has(reference.frame[name], check.metric)]
+            names += [name for name in reference.frame.columns if _has(column_of(reference.frame, name), check.metric)]
     return list(dict.fromkeys(names))
 
 
@@ -274,6 +277,9 @@ class _Measured:
     current: Table
     _quality: dict[str, dict[str, Estimate]] = field(default_factory=dict[str, dict[str, Estimate]])
     _drift: dict[tuple[str, str], Estimate] = field(default_factory=dict[tuple[str, str], Estimate])
+    _texts: dict[str, dict[str, tuple[Estimate, Estimate]]] = field(
+        default_factory=dict[str, "dict[str, tuple[Estimate, Estimate]]"]
+    )
 
     def both(self, metric: str, column: str | None, key: Sequence[str]) -> tuple[Estimate, Estimate | None]:
         """The value of the current table and, unless the metric is a distance from it, of the reference."""
@@ -300,11 +306,15 @@ class _Measured:
                 return _unknown(f"{whose}: {table.unreadable[column]}"), _unknown("")
             if column not in table.frame.columns:
                 return _unknown(f"the {whose} has no column {column!r}"), _unknown("")
-        old, new = self.reference.frame[column], self.current.frame[column]
+        old, new = column_of(self.reference.frame, column), column_of(self.current.frame, column)
         reading = column_reading(old)
         if (reading.kind or "other") not in fact.kinds:
             return _unknown(f"a {reading.kind or old.dtype} column has no {fact.name}"), _unknown("")
         try:
+            if fact.name in RATES:
+                if column not in self._texts:
+                    self._texts[column] = rates_of(new, old)
+                return self._texts[column][fact.name]
             return fact.function(Column(new, old, reading)), fact.function(Column(old, old, reading))
         except (NotComparable, TypeError) as error:
             return _unknown(f"the type has changed: {error}"), _unknown("")
@@ -440,7 +450,7 @@ def range_of(metric: str, roles: Roles | None) -> Bounds:
     Returns
     -------
     low, high : float
-        Rates lie between 0 and 1; other facts have no limits.
+        Rates and shares lie between 0 and 1; other facts have no limits.
 
     Raises
     ------
@@ -448,7 +458,7 @@ def range_of(metric: str, roles: Roles | None) -> Bounds:
         If there is no such metric.
     """
     if metric in TABLE_FACTS or metric in COLUMN_FACTS:
-        return (0.0, 1.0) if metric.endswith("_rate") else registry.UNBOUNDED
+        return (0.0, 1.0) if metric.endswith(("_rate", "_share")) else registry.UNBOUNDED
     return registry.get(metric, cast("Task", roles.task) if roles and not _is_drift(metric) else "drift").range
 
 

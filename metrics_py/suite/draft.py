@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -24,11 +25,12 @@ from metrics_py import registry
 from metrics_py.comparison.reading import infer_reading, looks_like_key
 from metrics_py.comparison.tables import read_table
 from metrics_py.comparison.texts import with_default_descriptors
-from metrics_py.drift.methods import PSI_TOLERANCE
-from metrics_py.profile.values import categories_of
+from metrics_py.drift.methods import PSI_TOLERANCE, RATE_TOLERANCE
+from metrics_py.profile.values import categories_of, column_of
 from metrics_py.quality.rows import Roles, classes_of
 from metrics_py.registry import Task
 from metrics_py.suite.checks import Check, Suite, run_suite
+from metrics_py.suite.together import area_bound
 
 RARE = 0.01
 ROOM = 0.05
@@ -45,6 +47,7 @@ QUALITY = {
     "multiclass_classification": ("accuracy", "f1_macro", "log_loss"),
     "regression": ("mae", "rmse"),
     "ranking": ("ndcg", "mrr"),
+    "text_generation": (),
 }
 
 
@@ -62,7 +65,9 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
     -------
     Suite
         Columns, rows, duplicates of key columns, missing, not finite, out-of-range and unseen values, constants, rates
-        of flags, drift and, with `roles`, model quality relative to the reference. `Suite.notes` say what the
+        of flags, unknown words and copies of texts, drift (of vectors by a classifier) and, with `roles`, model quality
+        relative to the reference.
+        `Suite.notes` say what the
         reference itself cannot give.
 
     Raises
@@ -96,21 +101,21 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
     _check_positive(table, roles)
     roles = _with_classes(table, roles)
     inputs = [name for name in table.columns if roles is None or name != roles.label]
-    readings = {name: infer_reading(table[name]) for name in inputs}
-    keys = [name for name in inputs if _is_key(table[name])]
+    readings = {name: infer_reading(column_of(table, name)) for name in inputs}
+    keys = [name for name in inputs if _is_key(column_of(table, name))]
     filled = [name for name in inputs if readings[name].kind and table[name].null_count() < table.height]
     judged = [name for name in filled if name not in keys]
     checks = [
         Check("row_count", ge=1),
         Check("missing_columns", eq=0),
         Check("new_columns", eq=0, severity="warn"),
-        *(Check("duplicate_rate", (name,), le=0) for name in keys if _must_be_unique(table[name])),
+        *(Check("duplicate_rate", (name,), le=0) for name in keys if _must_be_unique(column_of(table, name))),
         *_null_checks(table, inputs),
     ]
     numeric = [name for name in judged if readings[name].profile_kind == "numeric"]
     categorical = [name for name in judged if readings[name].kind == "categorical"]
-    varying = tuple(name for name in judged if readings[name].kind != "embedding" and _varies(table[name]))
-    clean = tuple(name for name in numeric if not _not_finite(table[name]))
+    varying = tuple(name for name in judged if readings[name].kind != "embedding" and _varies(column_of(table, name)))
+    clean = tuple(name for name in numeric if not _not_finite(column_of(table, name)))
     compared = tuple(name for name in judged if readings[name].kind != "datetime")
     if clean:
         checks.append(Check("not_finite_rate", clean, le=RARE, judge="interval"))
@@ -118,7 +123,7 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
     checks += _unseen_checks(table, categorical)
     if varying:
         checks.append(Check("n_distinct", varying, ge=2))
-    rare = tuple(name for name in judged if _is_flag(table[name], readings[name].kind))
+    rare = tuple(name for name in judged if _is_flag(column_of(table, name), readings[name].kind))
     if rare:
         checks.append(
             Check(
@@ -131,15 +136,30 @@ def draft_suite(reference: object, roles: Roles | None = None) -> Suite:
         )
     if compared:
         checks.append(Check("psi", compared, le=PSI_TOLERANCE, judge="interval"))
+    checks += _vector_checks(table, [name for name in judged if readings[name].kind == "embedding"])
+    if texts := tuple(name for name in filled if readings[name].kind == "text"):
+        rates = ("unknown_word_share", "duplicate_text_rate")
+        checks += [Check(rate, texts, absolute_tolerance=RATE_TOLERANCE, judge="interval") for rate in rates]
     return _measurable(Suite((*checks, *_quality_checks(roles)), roles), table)
+
+
+def _vector_checks(table: pl.DataFrame, columns: Sequence[str]) -> list[Check]:
+    """Vectors of another length, and a classifier that tells them from the reference's."""
+    bounds = {name: area_bound(column_of(table, name)) for name in columns}
+    known = {name: bound for name, bound in bounds.items() if bound is not None}
+    lengths = [Check("wrong_dimension_rate", tuple(known), le=RARE)] if known else []
+    areas = [Check("domain_auc", (name,), le=round(bound, 3), judge="interval") for name, bound in known.items()]
+    return [*lengths, *areas]
 
 
 def _check_positive(table: pl.DataFrame, roles: Roles | None) -> None:
     """Refuse a positive class that the labels do not hold: every quality check would be undefined."""
     if roles is None or roles.task != "binary_classification" or roles.label not in table.columns:
         return
-    classes = categories_of(table[roles.label], "categorical", roles.label).drop_nulls().unique().sort().to_list()
-    held = classes_of(table[roles.label], roles)[0]
+    classes = (
+        categories_of(column_of(table, roles.label), "categorical", roles.label).drop_nulls().unique().sort().to_list()
+    )
+    held = classes_of(column_of(table, roles.label), roles)[0]
     if classes and not (held == roles.class_names.read(roles.positive)).any():
         raise ValueError(
             f"draft_suite: the column {roles.label!r} never holds the positive class {roles.positive!r}; "
@@ -241,7 +261,7 @@ def _unseen_checks(table: pl.DataFrame, names: list[str]) -> list[Check]:
     """Columns grouped by how many new categories are to be expected: their share of values seen only once."""
     groups: dict[float, list[str]] = defaultdict(list)
     for name in names:
-        texts = categories_of(table[name], "categorical", name).drop_nulls()
+        texts = categories_of(column_of(table, name), "categorical", name).drop_nulls()
         once = texts.len() - texts.filter(texts.is_duplicated()).len()
         bound = math.ceil(once / max(texts.len(), 1) / ROOM + 1) * ROOM
         if bound < 1:

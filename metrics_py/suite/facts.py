@@ -19,7 +19,7 @@ from metrics_py.profile.resolution import reach, resolution_of
 from metrics_py.profile.values import categories_of
 from metrics_py.registry import Direction
 from metrics_py.results import Estimate
-from metrics_py.suite import together
+from metrics_py.suite import texts, together
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def duplicate_rate(table: pl.DataFrame, reference: pl.DataFrame, columns: Sequen
     """
     if not table.height:
         return _rate(0, 0)
-    key = table.select(columns) if columns else table.select(c for c in table.columns if not table[c].dtype.is_nested())
+    key = table[list(columns) or [c for c in table.columns if not table[c].dtype.is_nested()]]
     return _rate(table.height - key.n_unique(), table.height)
 
 
@@ -466,6 +466,10 @@ COLUMN_FACTS = _facts(
     ("domain_auc", domain_auc, ("embedding",), "lower_is_better"),
     ("centroid_cosine", centroid_cosine, ("embedding",), "lower_is_better"),
     ("wrong_dimension_rate", wrong_dimension_rate, ("embedding",), "lower_is_better"),
+    ("unknown_word_share", texts.unknown_word_share, ("text",), "lower_is_better"),
+    ("duplicate_text_rate", texts.duplicate_text_rate, ("text",), "lower_is_better"),
+    ("near_duplicate_text_rate", texts.near_duplicate_text_rate, ("text",), "lower_is_better"),
+    ("reference_copy_rate", texts.reference_copy_rate, ("text",), "lower_is_better"),
 )
 
 

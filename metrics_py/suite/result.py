@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -98,7 +99,7 @@ class SuiteResult:
             )
             if is_bad or is_soft:
                 status = row["status"].replace("_", " ")
-                why = f"{status}: {short(row['value'])}, expected {_expected(row)}: {row['reason']}"
+                why = f"{status}: {short(row['value'])}, expected {expected(row)}: {row['reason']}"
                 ElementTree.SubElement(case, "failure" if is_bad else "skipped", {"message": _xml(why)})
         ElementTree.indent(suite)
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
@@ -123,7 +124,7 @@ class SuiteResult:
         table = [["status", "severity", "check", "value", "expected", "why"]]
         for row in rows:
             if not (only_bad and row["status"] == "pass"):
-                cells = [row["status"], row["severity"], row["check"], short(row["value"]), _expected(row)]
+                cells = [row["status"], row["severity"], row["check"], short(row["value"]), expected(row)]
                 table.append([*cells, row["reason"] or ""])
         widths = [max(len(line[i]) for line in table) for i in range(6)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table]
@@ -159,7 +160,24 @@ def short(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def _expected(row: dict[str, Any]) -> str:
+def expected(row: Mapping[str, Any]) -> str:
+    """The bounds of a row in words.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of `SuiteResult.frame`.
+
+    Returns
+    -------
+    str
+        A dash where there is none.
+
+    Examples
+    --------
+    >>> expected({"bound_low": 0.0, "bound_high": 0.25}), expected({"bound_low": None, "bound_high": None})
+    ('>= 0 and <= 0.25', '-')
+    """
     low, high = row["bound_low"], row["bound_high"]
     if low is not None and low == high:
         return short(low)

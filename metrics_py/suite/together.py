@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from metrics_py.comparison.reading import infer_reading
-from metrics_py.comparison.together import embedding_rows, together_rows
+from metrics_py.comparison.together import area_tolerance, directions_of, embedding_rows, together_rows
 from metrics_py.drift.methods import PSI_TOLERANCE
+from metrics_py.multivariate.embeddings import MOST_DIMENSIONS
 from metrics_py.multivariate.vectors import read_vectors
+from metrics_py.profile.values import column_of
 from metrics_py.results import Estimate
 
 MIN_ROWS = 50
+MOST_FITTED = 20_000
 
 
 def _told(rows: Sequence[Mapping[str, Any]], metric: str, *, above: float = 0.0) -> Estimate:
@@ -40,6 +44,28 @@ def domain_auc(values: pl.Series, reference: pl.Series) -> Estimate:
         With the interval of Hanley and McNeil.
     """
     return _told(embedding_rows("", reference, values, PSI_TOLERANCE, MIN_ROWS), "domain_auc", above=0.5)
+
+
+def area_bound(reference: pl.Series) -> float | None:
+    """Largest area under the curve that is no drift: as if each direction of the reference moved by the tolerated PSI.
+
+    Parameters
+    ----------
+    reference : polars.Series
+        Vectors.
+
+    Returns
+    -------
+    float or None
+        None where there are too few of them to be compared with.
+    """
+    held = read_vectors(reference)
+    if len(held.rows) < MIN_ROWS:
+        return None
+    rows = held.rows[:MOST_FITTED].astype(np.float64)
+    variances = np.maximum(np.linalg.eigvalsh(np.cov(rows, rowvar=False).reshape(rows.shape[1], -1)), 0.0)
+    kept = np.sort(variances)[::-1][:MOST_DIMENSIONS]
+    return 0.5 + area_tolerance(PSI_TOLERANCE, directions_of(kept)) if kept.sum() > 0 else None
 
 
 def centroid_cosine(values: pl.Series, reference: pl.Series) -> Estimate:
@@ -96,7 +122,7 @@ def correlation_change(table: pl.DataFrame, reference: pl.DataFrame, columns: Se
         name
         for name in reference.columns
         if name in table.columns
-        and infer_reading(reference[name]).kind in ("numeric", "boolean")
+        and infer_reading(column_of(reference, name)).kind in ("numeric", "boolean")
         and all(t[name].dtype.is_numeric() or t[name].dtype == pl.Boolean for t in (table, reference))
     ]
     old, new = ({name: side[name] for name in names} for side in (reference, table))

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from metrics_py.failures import AnswerError, told_failure
 from metrics_py.text import identifiers, lexicons
 from metrics_py.text.characters import Composition, composition
 
@@ -129,7 +130,7 @@ def is_json(text: str) -> bool:
     Returns
     -------
     bool
-        False also where it is nested too deeply to be read.
+        By RFC 8259: ``NaN`` is none. False also where it is nested too deeply to be read.
 
     Examples
     --------
@@ -139,10 +140,32 @@ def is_json(text: str) -> bool:
     if not text.lstrip().startswith(("{", "[")):
         return False
     try:
-        json.loads(text)
+        json.loads(text, parse_constant=no_constant, parse_int=len, parse_float=len)  # numbers of any length
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def no_constant(name: str) -> None:
+    """Refuse NaN and infinities, which are no JSON (RFC 8259) though Python reads them.
+
+    Parameters
+    ----------
+    name : str
+        As it stands in the text.
+
+    Raises
+    ------
+    ValueError
+        Always.
+
+    Examples
+    --------
+    >>> json.loads("[NaN]", parse_constant=no_constant)
+    Traceback (most recent call last):
+    ValueError: NaN is no JSON
+    """
+    raise ValueError(f"{name} is no JSON")
 
 
 def _json(reader: Reader) -> pl.Series:
@@ -236,13 +259,23 @@ class OwnDescriptor:
     kind: DescriptorKind = "boolean"
 
 
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+EDGE = rf"[[^\p{{L}}\p{{N}}\p{{M}}_]{_UNSPACED}]"
+"""What may stand beside a word: no letter, unless of a script without blanks between words."""
+
+
+def _is_unspaced(sign: str) -> bool:
+    return bool(pl.Series([sign]).str.contains(f"[{_UNSPACED}]").item())
+
+
 def word_pattern(words: Sequence[str]) -> str:
     r"""Regular expression that finds any of some words or phrases as a whole, whatever its case.
 
     Parameters
     ----------
     words : sequence of str
-        Blanks in a phrase stand for any white space.
+        Blanks in a phrase stand for any white space. In scripts that put no blanks between words (Han, kana, Thai, ...)
+        they are found anywhere.
 
     Returns
     -------
@@ -251,11 +284,16 @@ def word_pattern(words: Sequence[str]) -> str:
 
     Examples
     --------
-    >>> word_pattern(["refund", "money back"])
-    '(?i)(?:^|[^\\p{L}\\p{N}_])(?:refund|money\\s+back)(?:$|[^\\p{L}\\p{N}_])'
+    >>> word_pattern(["refund", "money back"]).replace(EDGE, "[^B]")
+    '(?i)(?:(?:^|[^B])refund(?:$|[^B])|(?:^|[^B])money\\s+back(?:$|[^B]))'
     """
-    parts = [r"\s+".join(re.escape(part) for part in word.split()) for word in words]
-    return rf"(?i)(?:^|[^\p{{L}}\p{{N}}_])(?:{'|'.join(parts)})(?:$|[^\p{{L}}\p{{N}}_])"
+    return f"(?i)(?:{'|'.join(_as_whole(word) for word in words)})"
+
+
+def _as_whole(word: str) -> str:
+    inner = r"\s+".join(re.escape(part) for part in word.split())
+    edges = [_is_unspaced(word.strip()[place]) for place in (0, -1)]
+    return ("" if edges[0] else rf"(?:^|{EDGE})") + inner + ("" if edges[1] else rf"(?:$|{EDGE})")
 
 
 def describe(
@@ -314,12 +352,12 @@ def _own(descriptor: OwnDescriptor, reader: Reader, failed: dict[str, str] | Non
     try:
         values = list(descriptor.function(list(reader.texts.to_list())))
         if len(values) != len(reader.texts):
-            raise ValueError(f"{len(values)} values for {len(reader.texts)} texts")
+            raise AnswerError(f"{len(values)} values for {len(reader.texts)} texts")
         return pl.Series(descriptor.name, values, strict=False).cast(DTYPES[descriptor.kind])
     except Exception as error:  # the user's code: its failure is told and stops no window
         if failed is None:
             raise
-        failed[descriptor.name] = f"{type(error).__name__}: {error}"
+        failed[descriptor.name] = told_failure(error)
         return pl.Series(descriptor.name, [None], dtype=DTYPES[descriptor.kind]).new_from_index(0, len(reader.texts))
 
 

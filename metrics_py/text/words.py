@@ -184,6 +184,28 @@ def moved_words(
     >>> sorted(moved_words(old, new)["word"])
     ['bad', 'good']
     """
+    found = compared_words(reference, current, min_texts=min_texts)
+    moved = found.filter(pl.col("q_value") <= false_discovery_rate)
+    return moved.sort([pl.col("z").abs(), pl.col("word")], descending=[True, False])
+
+
+def compared_words(
+    reference: DocumentFrequencies, current: DocumentFrequencies, *, min_texts: int = MIN_TEXTS
+) -> pl.DataFrame:
+    """Every word that is tested, moved or not.
+
+    Parameters
+    ----------
+    reference, current : DocumentFrequencies
+        Of either side.
+    min_texts : int, default 30
+        Words in fewer texts of both together are not tested.
+
+    Returns
+    -------
+    polars.DataFrame
+        The columns of `moved_words`, in no order.
+    """
     both = reference.counts.rename({"n": "n_reference"}).join(
         current.counts.rename({"n": "n_current"}), on="word", how="full", coalesce=True
     )
@@ -207,8 +229,7 @@ def moved_words(
         p_value=pl.Series(p_values),
         q_value=pl.Series(benjamini_hochberg(p_values)),
     )
-    moved = found.filter(pl.col("q_value") <= false_discovery_rate)
-    return moved.sort([pl.col("z").abs(), pl.col("word")], descending=[True, False]).select(SCHEMA.names())
+    return found.select(SCHEMA.names())
 
 
 def _two_proportions(
@@ -254,11 +275,31 @@ def examples(texts: pl.Series, words: Sequence[str], n: int = 1) -> dict[str, li
     dict of str to list of str
         `EXAMPLE_CHARACTERS` characters at most, on one line.
     """
+    return {word: [piece for _, piece in found] for word, found in example_rows(texts, words, n).items()}
+
+
+def example_rows(texts: pl.Series, words: Sequence[str], n: int = 1) -> dict[str, list[tuple[int, str]]]:
+    """As `examples`, with the number of the row before each piece.
+
+    Parameters
+    ----------
+    texts : polars.Series of String
+        Where they are looked for.
+    words : sequence of str
+        As `words_of` spells them.
+    n : int, default 1
+        Examples of each word, at most.
+
+    Returns
+    -------
+    dict of str to list of (int, str)
+        In the order of the rows.
+    """
     held = words_of(texts)
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[tuple[int, str]]] = {}
     for word in words:
-        rows = held.list.contains(word).fill_null(value=False).arg_true().head(n)
-        found[word] = [_around(text, word) for text in texts.gather(rows).to_list()]
+        rows = held.list.contains(word).fill_null(value=False).arg_true().head(n).to_list()
+        found[word] = [(row, _around(texts[row], word)) for row in rows]
     return found
 
 

@@ -109,10 +109,21 @@ def run_baseline(values, slots=7, variances=None, gaps=None):
     for k, value in enumerate(values):
         variance = np.array([0.0 if variances is None else variances[k]])
         at, slot = np.array([windows[k]]), windows[k : k + 1] % slots
-        prediction = baseline.predict(ONE, np.array([value]), variance, slot, at)
+        prediction = baseline.predict(ONE, np.array([value]), variance, slot, at, baseline.correlations(ONE, ONE))
         lesson = baseline.teach(ONE, np.array([value]), variance, slot, at, prediction)
         out.append((prediction, lesson))
     return out, baseline
+
+
+def alone(r, m):
+    """The correlation of a stream without others: its own, at most half of it and back by the two variances."""
+    own_past = np.clip(r, -0.2, 0.9) * m / (m + 3)
+    if m < 8:
+        return own_past
+    center = np.clip(r, -1, 1) / 2
+    between, noise = 8 * 0.09 / 9, (1 - min(center, 0.95) ** 2) / m
+    own = between / (between + noise)
+    return min(own_past, max(center + own * (r - center) + np.sqrt(own * noise), -0.2))
 
 
 def plain_residuals(values, slots=7):
@@ -127,7 +138,7 @@ def plain_residuals(values, slots=7):
             rho = 0.0
             if m and np.mean(squares) > 0:
                 raw = np.mean(crosses) / np.mean(squares)
-                rho = np.clip(raw + (1 + 3 * raw) / m, -0.2, 0.9) * m / (m + 3)
+                rho = alone(raw + (1 + 3 * raw) / m, m)
             w = d - rho * deviations[-1] if deviations and deviations[-1] is not None else d
             residuals.append((value - d * np.sqrt(1 + 1 / len(past)), w))
             if deviations and deviations[-1] is not None:
@@ -157,12 +168,11 @@ def test_scores_of_normal_days_are_exactly_t():
     rng = np.random.default_rng(2)
     streams, days = 4000, 40
     baseline = Baseline(streams, 7)
-    baseline.correlation = lambda i: np.zeros(len(i))
     i, none = np.arange(streams), np.zeros(streams)
     baseline.center[:] = 0.0
     for t in range(days):
         at = np.full(streams, t)
-        prediction = baseline.predict(i, x := rng.standard_normal(streams), none, at % 7, at)
+        prediction = baseline.predict(i, x := rng.standard_normal(streams), none, at % 7, at, none)
         baseline.teach(i, x, none, at % 7, at, prediction)
     p = stats.t.sf(prediction.score, days - 8)
     assert stats.kstest(p, "uniform").pvalue > 1e-3

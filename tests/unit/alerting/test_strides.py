@@ -114,9 +114,9 @@ def test_the_correlation_is_that_of_neighbouring_values():
         baseline.center[:] = series[0]
         for k, x in enumerate(series):
             at = np.array([step * k])
-            prediction = baseline.predict(one, np.array([x]), zero, 0, at)
+            prediction = baseline.predict(one, np.array([x]), zero, 0, at, baseline.correlations(one, one))
             baseline.teach(one, np.array([x]), zero, 0, at, prediction)
-    assert weekly.correlation(one)[0] == plain.correlation(one)[0] > 0.5
+    assert weekly.correlations(one, one)[0] == plain.correlations(one, one)[0] > 0.5
 
 
 def test_a_value_over_a_listed_day_neither_alarms_nor_teaches():
