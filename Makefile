@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export DBT_SEND_ANONYMOUS_USAGE_STATS := False
 .DEFAULT_GOAL := help
 
-.PHONY: help install demo ui test-fast test test-simulation test-long test-long-failed test-full wheel-check lint bench docs evidence clean
+.PHONY: help install demo demo-text ui test-fast test test-simulation test-long test-long-failed test-full wheel-check lint bench docs evidence clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,8 +20,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 install: $(VENV)/.installed ## Make .venv and install everything from the pinned constraints
 
-demo: install ## Replay a year of real flights: log, aggregates, judgements, alerts (about 4 minutes)
+demo: install ## Replay a year of real flights: log, aggregates, judgements, alerts (about 8 minutes)
 	$(BIN)/python -m demo
+
+demo-text: install ## Sixteen weeks of generated support tickets: texts, embeddings, changes put in and found (7 minutes of CPU)
+	$(BIN)/python -m demo.tickets
 
 ui: install ## Open the Dagster UI on what is in this folder (monitors/, data/)
 	$(BIN)/sightline ui

@@ -143,6 +143,7 @@ def prepare(con: duckdb.DuckDBPyConnection, paths: MonitorPaths) -> None:
     columns = {"kind": "VARCHAR", "column": "VARCHAR", "reason": "VARCHAR", "severity": "VARCHAR"}
     columns |= {"window_start": "TIMESTAMP", "received_at": "TIMESTAMP"}
     empty = ", ".join(f'NULL::{dtype} AS "{name}"' for name, dtype in columns.items())
+    con.execute("CREATE OR REPLACE VIEW raw.production AS SELECT * FROM raw.inferences")
     con.execute(f"CREATE OR REPLACE VIEW raw.current_labels AS {CURRENT_LABELS}")
     con.execute(f"CREATE OR REPLACE VIEW raw.quarantine AS SELECT {empty} WHERE false")
 
@@ -284,8 +285,6 @@ def dbt_build(paths: MonitorPaths) -> Cost:
         str(target),
         "--log-path",
         str(paths.dbt / "logs"),
-        "--vars",
-        json.dumps({"monitor": "bench"}),
     ]
     environment = {
         "SIGHTLINE_WAREHOUSE": str(paths.warehouse),

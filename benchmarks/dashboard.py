@@ -94,13 +94,14 @@ def main() -> None:
     from starlette.requests import Request
 
     from sightline.dashboard.library import Library
-    from sightline.dashboard.pages import health, overview
+    from sightline.dashboard.pages import overview
     from sightline.dashboard.pages.page import Page, subject_of
     from sightline.dashboard.selection import selection_of
     from sightline.dashboard.server.app import PAGES as MAKERS
     from sightline.dashboard.server.app import Settings, environment
 
-    library, templates = Library(home), environment(Settings(home))
+    library = Library(home)
+    templates = environment(Settings(home), library)
 
     def render(page: Page) -> str:
         more = {"twin": "", "may_act": True, "form_key": lambda address: address}
@@ -110,7 +111,7 @@ def main() -> None:
         name, _, query = address.partition("?")
         request = Request({"type": "http", "query_string": query.encode(), "headers": [], "path": "/", "method": "GET"})
         subject = subject_of(library, "m00", selection_of(request.query_params))
-        return health.health_page(subject) if name == "health" else MAKERS[name](subject, request)
+        return MAKERS[name](subject, request)
 
     print(f"{'page':<24}{'first ms':>10}{'again ms':>10}{'KB':>8}")
     for address in ("overview", *PAGES):

@@ -10,7 +10,6 @@ this process, dbt in its own, as always; so both hold the start of dbt, which `d
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -85,7 +84,7 @@ def build(spec: MonitorSpec, paths: MonitorPaths, keys: list[str], *select: str)
     project = str(ROOT / "dbt_project")
     call = [str(Path(sysconfig.get_path("scripts")) / "dbt"), "build", "--exclude-resource-type", "unit_test"]
     call += ["--project-dir", project, "--profiles-dir", project, "--target-path", str(target)]
-    call += ["--log-path", str(paths.dbt / "logs"), "--vars", json.dumps({"monitor": spec.id}), *select]
+    call += ["--log-path", str(paths.dbt / "logs"), *select]
     environment = {**os.environ, "SIGHTLINE_WAREHOUSE": str(paths.warehouse), "SIGHTLINE_THREADS": str(THREADS)}
     environment |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
     done = subprocess.run(call, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 
 from metrics_py.text.descriptors import DEFAULTS, DESCRIPTORS, describe
+from metrics_py.text.window_texts import fit_texts
+from metrics_py.text.word_counts import read_texts
 from metrics_py.text.words import document_frequencies, moved_words
 
 
@@ -51,6 +53,8 @@ def main() -> None:
     measured("all together", describe, texts, list(DESCRIPTORS))
     half = len(texts) // 2
     measured("words that moved, of two halves", _words, texts[:half], texts[half:])
+    model = fit_texts([], *([part] for part in read_texts(texts.head(20_000))), texts.head(3_000))
+    measured("a window: words, unknown ones, copies", lambda: model.window(*read_texts(texts)))
     print(f"largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from demo import causes, deliveries, facts, late_labels, model, report, retraining
 from demo.calendar import Calendar
+from demo.dashboard_file import write_dashboard
 from demo.monitor_file import MONITOR_ID, write_monitor
 from demo.pipeline import orchestrate
 from sightline.errors import SightlineError
@@ -44,14 +45,17 @@ def main(as_recorded: bool, log_only: bool) -> None:
     with _step(console, "Model: features, training on odd days of January and February, scores") as note:
         scored, cached = model.score_year(home.data / CACHE)
         note("scores of an earlier run used again" if cached else f"{scored.height:,} flights scored out of sample")
+        later = retraining.later_versions(scored.drop("score", "version"))
+        note(f"{' and '.join(retraining.RETRAININGS)} trained later: shadows for {retraining.SHADOW_DAYS} days each")
     with _step(console, "Monitor: reference rows and monitors/flight_delay.yaml") as note:
         had_data = deliveries.start_clean(home)
-        year = deliveries.shifted(scored, calendar)
+        year, shadows = (deliveries.shifted(rows, calendar) for rows in (scored, later))
         deliveries.write_reference(home, year)
         spec = load_monitor(write_monitor(home, calendar), home=home)
+        write_dashboard(home)
         note("started clean: what an earlier demo made was removed" if had_data else "nothing to remove")
     windows = deliveries.history_windows(calendar)
-    logged = _replay(console, home, year, calendar, len(windows))
+    logged = _replay(console, home, year, shadows, calendar, len(windows))
     if not log_only:
         with _step(
             console, f"Dagster: {len(windows)} windows in one ranged run (intake, dbt, judgements, alerts, checks)"
@@ -71,18 +75,22 @@ def main(as_recorded: bool, log_only: bool) -> None:
             console, "When to retrain: the estimator of the monitor's file, trained at past moments on its lake"
         ):
             retraining.print_advice(console, home, spec)
+        with _step(console, "Shadows: later versions on the same flights, by intervals that hold at every daily look"):
+            retraining.print_shadows(console, home, spec, calendar)
         late_labels.print_table(console, home, late, late_labels.compared(home, calendar, generated))
     report.print_next(console, calendar)
 
 
-def _replay(console: Console, home: Home, year: pl.DataFrame, calendar: Calendar, n_days: int) -> tuple[int, int]:
+def _replay(
+    console: Console, home: Home, year: pl.DataFrame, shadows: pl.DataFrame, calendar: Calendar, n_days: int
+) -> tuple[int, int]:
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("days"),
         TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("Log: predictions at departure, labels at landing", total=n_days)
-        logged = deliveries.replay_history(home, year, calendar, lambda day: progress.advance(task))
+        logged = deliveries.replay_history(home, year, calendar, lambda day: progress.advance(task), shadows=shadows)
     console.print(f"  {logged[0]:,} predictions and {logged[1]:,} labels in sealed segments", highlight=False)
     return logged
 

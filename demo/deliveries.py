@@ -86,7 +86,12 @@ def write_reference(home: Home, year: pl.DataFrame) -> Path:
 
 
 def replay_history(
-    home: Home, year: pl.DataFrame, calendar: Calendar, on_day: Callable[[date], None] = lambda day: None
+    home: Home,
+    year: pl.DataFrame,
+    calendar: Calendar,
+    on_day: Callable[[date], None] = lambda day: None,
+    *,
+    shadows: pl.DataFrame | None = None,
 ) -> tuple[int, int]:
     """Log everything before the last days through the logging client and a collector of its own, hour by hour.
 
@@ -100,6 +105,8 @@ def replay_history(
         Tells which days are left for the landing folder.
     on_day : callable
         Called with each day when all of it is on disk.
+    shadows : polars.DataFrame, optional
+        From `shifted`: what other versions say of some of the flights, logged beside the first.
 
     Returns
     -------
@@ -112,7 +119,8 @@ def replay_history(
         If the collector did not acknowledge every event.
     """
     end = datetime.combine(calendar.first_landing_day, datetime.min.time())
-    history = year.filter(pl.col("scheduled_departure_at") < end)
+    said = year if shadows is None else pl.concat([year, shadows])
+    history = said.filter(pl.col("scheduled_departure_at") < end)
     arrivals = year.filter(pl.col("landed_at") < end).sort("landed_at", "flight_id")
     departed = _by_hour(history, "scheduled_departure_at")
     landed = _by_hour(arrivals, "landed_at")

@@ -57,6 +57,7 @@ def monitor_text(calendar: Calendar) -> str:
         _line("  features:", "inputs: numeric, categorical, boolean, datetime, text or embedding"),
         *(_feature(name) for name in FEATURES),
         _line("  segments: [origin, carrier]", "quality and drift are also reported by these"),
+        _line(f"shadows: [{', '.join(retraining.RETRAININGS)}]", "versions that answer beside it, used by nobody"),
         "",
         _line("labels:", "the truth, in files of its own; leave this section out if there is none"),
         _line(f"  column: {LABEL}", "the column with the truth, beside flight_id"),

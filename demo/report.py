@@ -132,6 +132,7 @@ def print_next(console: Console, calendar: Calendar) -> None:
         (f"{sightline} incidents {MONITOR_ID}", "what would have paged somebody"),
         (f"{sightline} checks {MONITOR_ID}", "which checks failed or warned in which window, and how often"),
         (f"{sightline} retraining {MONITOR_ID} --backtest", "whether and when a retraining pays, and how it is known"),
+        (f"{sightline} versions {MONITOR_ID}", "the shadows beside the model in service"),
         (f"{sightline} validate {MONITOR_ID}", "what the monitor's file creates"),
         (f"monitors/{MONITOR_ID}.yaml", "copy it for a model of your own"),
     ]

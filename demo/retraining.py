@@ -15,6 +15,8 @@ from demo import model
 from demo.calendar import Calendar
 from demo.data import CATEGORICAL, FEATURES
 from sightline.clock import utc_now
+from sightline.evaluation.live import evaluate_live
+from sightline.evaluation.live_render import WORDS, difference, rows_of
 from sightline.home import Home
 from sightline.retraining.advise import advise
 from sightline.retraining.words import sections, verdict
@@ -26,6 +28,9 @@ MAX_ROWS, MAX_FITS = 8_000, 36
 
 RETRAININGS = {"hgb-2": date(2013, 5, 1), "hgb-3": date(2013, 9, 1)}
 """Later versions and the day on which each was trained, in the dates of the flights."""
+SHADOW_DAYS = 14
+"""So long each answers beside the model in service, and nobody uses what it says."""
+SHOWN = ("roc_auc", "brier", "log_loss")
 ROLLING = timedelta(days=90)
 """History that a retraining sees."""
 TRAINED_UP_TO = date(2013, 3, 1)
@@ -34,14 +39,17 @@ TRAINED_UP_TO = date(2013, 3, 1)
 
 def section(calendar: Calendar) -> list[str]:
     """The section `retraining` of the monitor's file."""
-    trained = TRAINED_UP_TO + calendar.offset
     return [
         _line("retraining:", "when a new training pays: sightline retraining flight_delay --backtest"),
         _line(f"  cost: {COST}", "of one retraining, made up here"),
         _line(f"  value_per_point: {VALUE_PER_POINT}", "of 0.01 ROC AUC per week, made up here"),
         _line("  unit: USD", "shown behind amounts"),
         _line(f"  horizon: {HORIZON}", "for how long a model trained now would serve"),
-        _line(f"  trained_at: {{{model.VERSION}: {trained}}}", "up to when the training data of a version reach"),
+        _line("  trained_at:", "up to when the training data of a version reach"),
+        *(
+            f"    {version}: {day + calendar.offset}"
+            for version, day in {model.VERSION: TRAINED_UP_TO, **RETRAININGS}.items()
+        ),
         _line("  estimator: demo.retraining:estimator", "what the backtest trains, as often as max_fits allows"),
         _line(f"  max_rows: {MAX_ROWS}", "small, so that the demo ends soon; the default is 50000"),
         f"  max_fits: {MAX_FITS}",
@@ -78,7 +86,7 @@ def training_rows(flights: pl.DataFrame, day: date) -> pl.DataFrame:
 
 
 def later_versions(flights: pl.DataFrame) -> pl.DataFrame:
-    """What each of `RETRAININGS` says of every flight from its day on: shadows of the model in service.
+    """What each of `RETRAININGS` says of every flight of its first `SHADOW_DAYS` days: shadows of the model in service.
 
     Parameters
     ----------
@@ -88,15 +96,31 @@ def later_versions(flights: pl.DataFrame) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        ``flight_id, day, score, version``.
+        Columns of `flights`, ``score`` and ``version``.
     """
     parts: list[pl.DataFrame] = []
     for version, day in RETRAININGS.items():
-        seen, later = training_rows(flights, day), flights.filter(pl.col("day") >= day)
+        seen = training_rows(flights, day)
+        later = flights.filter(pl.col("day").is_between(day, day + timedelta(days=SHADOW_DAYS), closed="left"))
         trained = estimator().fit(seen.select(FEATURES), seen["is_late"].to_numpy())
         score = pl.Series("score", trained.predict_proba(later.select(FEATURES))[:, 1])
-        parts.append(later.select("flight_id", "day").with_columns(score, pl.lit(version).alias("version")))
+        parts.append(later.with_columns(score, pl.lit(version).alias("version")))
     return pl.concat(parts)
+
+
+def print_shadows(console: Console, home: Home, spec: MonitorSpec, calendar: Calendar) -> None:
+    """What the log says of the later versions, beside the one in service on the same flights."""
+    for version, day in RETRAININGS.items():
+        found = evaluate_live(spec, home.monitor(spec.id), version, now=utc_now(), with_sections=False)
+        trained = f"trained on the {ROLLING.days} days before {calendar.both(calendar.replayed(day))}"
+        beside = f"beside {found.champion} on {found.n_days} days"
+        told = f"  [bold]{version}[/bold], {trained}, {beside}: {WORDS[found.verdict.outcome]}"
+        console.print(told, highlight=False)
+        console.print(f"    {found.verdict.reason}", highlight=False, markup=False)
+        for row in rows_of(found, "all"):
+            if row["metric"] in SHOWN:
+                values = f"{row['champion']:.4f} -> {row['challenger']:.4f}" if row["difference"] is not None else ""
+                console.print(f"    {row['metric']}: {values} {difference(row)}", highlight=False, markup=False)
 
 
 def print_advice(console: Console, home: Home, spec: MonitorSpec) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -21,11 +22,13 @@ from orchestration.sensors.stale_windows import stale_windows
 from sightline.alerts.delivery.sending import tell
 from sightline.alerts.operational import record
 from sightline.clock import utc_now
-from sightline.errors import SightlineError
+from sightline.errors import SightlineError, error_of_place
 from sightline.home import Home
 from sightline.judging import label_freshness
 from sightline.judging.label_freshness import freshness_verdicts, label_feed
 from sightline.judging.verdicts import Verdict
+from sightline.lake.intake.growing import SETTLED_SECONDS, is_being_written, told
+from sightline.lake.intake.sources import KINDS, pending
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
 from sightline.spec.flows import flows_of
@@ -76,6 +79,7 @@ def backfill(home: Home, spec: MonitorSpec, window_range: Sequence[str] = ()) ->
         for first, last in contiguous(spec, keys, MAX_WINDOWS_PER_RUN):
             _work_up(home, spec, first, last, outcome)
         return outcome
+    _let_files_settle(home, spec)
     seen: set[tuple[str, str, tuple[str, ...]]] = set()
     while found := _next_range(home, spec):
         if found in seen:
@@ -88,6 +92,20 @@ def backfill(home: Home, spec: MonitorSpec, window_range: Sequence[str] = ()) ->
         seen.add(found)
         _work_up(home, spec, found[0], found[1], outcome)
     return outcome
+
+
+def _let_files_settle(home: Home, spec: MonitorSpec) -> None:
+    """Wait until nobody writes to a file that ends in the middle of a line, but not for a writer that goes on."""
+    deadline = time.monotonic() + 2 * SETTLED_SECONDS
+    paths = home.monitor(spec.id)
+    kinds = KINDS if spec.labels else KINDS[:1]
+    while unfinished := [
+        batch.path for kind in kinds for batch in pending(spec, paths, kind, home) if is_being_written(batch, home)
+    ]:
+        if time.monotonic() > deadline:
+            print(told(unfinished), flush=True)
+            return
+        time.sleep(0.25)
 
 
 def _next_range(home: Home, spec: MonitorSpec) -> tuple[str, str, tuple[str, ...]] | None:
@@ -226,6 +244,11 @@ def main(monitor_id: str, *window_range: str) -> int:
             told = tell(home, spec, home.monitor(spec.id))
     except SightlineError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if (told := error_of_place(error)) is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
         return 2
     print("\n".join(report(spec, outcome, warning)))
     if told:

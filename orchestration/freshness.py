@@ -10,7 +10,8 @@ from datetime import timedelta
 
 import dagster as dg
 
-from sightline.spec.model import WARN_SHARE, MonitorSpec
+from sightline.spec.field_types import WARN_SHARE
+from sightline.spec.model import MonitorSpec
 
 SHORTEST = timedelta(minutes=1)
 """Dagster takes no shorter deadline."""

@@ -26,6 +26,7 @@ DESCRIPTIONS = {
 def asset_keys(monitor: Monitor, flow: str, *, with_intake: bool = True) -> list[dg.AssetKey]:
     """Assets of a flow, all with the monitor's partitions."""
     own = ([FLOWS[flow].intake] if with_intake else []) + [*judges_of(monitor.spec, flow), "alerts"]
+    own += ["report"] if monitor.spec.report is not None else []
     return [monitor.key(name) for name in [*own, *monitor.models[flow]]]
 
 

@@ -27,6 +27,7 @@ KINDS = {
     "model_quality": {"polars", "scipy", "parquet"},
     "estimated_quality": {"polars", "scipy", "parquet"},
     "alerts": {"polars", "parquet"},
+    "report": {"polars"},
     "evaluation": {"polars", "scipy"},
     "retraining": {"polars", "scipy"},
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from orchestration import jobs
-from orchestration.assets import aggregates, alerts, evaluation, ingest, judgements, reference, retraining
+from orchestration.assets import aggregates, alerts, evaluation, ingest, judgements, reference, report, retraining
 from orchestration.checks import asset_checks
 from orchestration.monitor import Monitor
 from orchestration.sensors import candidate_sensor, flow_sensors, registry_sensor
@@ -37,6 +37,7 @@ def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Def
     assets += [aggregates.build(monitor, flow, manifest) for flow in own]
     assets += [judgements.build(monitor, name) for flow in own for name in judges_of(spec, flow)]
     assets += [reference.build(monitor), alerts.build(monitor)]
+    assets += [report.build(monitor)] if spec.report is not None else []
     own_jobs = jobs.build(monitor, own)
     sensors = [flow_sensors.build(monitor, flow, own_jobs) for flow in own]
     if plan.is_evaluated(spec):

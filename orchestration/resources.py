@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import subprocess
 import sysconfig
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import sightline
 from orchestration.dagster_private.in_process_dbt import InProcessDbt
 from sightline.durable import exclusive
 from sightline.errors import SightlineError
-from sightline.home import Home, MonitorPaths
+from sightline.home import PARSED, Home, MonitorPaths
 
 PROJECT_DIR = Path(sightline.__file__).resolve().parent.parent / "dbt_project"
 DBT = Path(sysconfig.get_path("scripts")) / "dbt"
@@ -31,8 +32,19 @@ def dbt_resource() -> InProcessDbt:
 
 
 def dbt_environment(paths: MonitorPaths) -> dict[str, str]:
-    """Environment variables that point dbt's profile at one monitor's warehouse."""
-    return {"SIGHTLINE_WAREHOUSE": os.fspath(paths.warehouse), **NO_TELEMETRY}
+    """Environment variables that point dbt's profile at one monitor's warehouse, for a run in the monitor's folder.
+
+    The path is relative: dbt parses its project anew where the profile differs, and so one parse serves all monitors.
+    """
+    return {"SIGHTLINE_WAREHOUSE": paths.warehouse.name, **NO_TELEMETRY}
+
+
+def share_parsed_project(home: Home, target: Path) -> None:
+    """Give a target folder without one the parsed project of `ensure_manifest`; dbt parses again what has changed."""
+    parsed, own = home.root / ".sightline" / "dbt" / PARSED, target / PARSED
+    if parsed.is_file() and not own.exists():
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(parsed, own)
 
 
 @contextmanager
@@ -89,18 +101,18 @@ def _stamp(project_dir: Path) -> str:
 
 
 def _parse(project_dir: Path, folder: Path) -> None:
-    command = [DBT, "--quiet", "parse", "--vars", json.dumps({"monitor": "manifest"})]
+    command = [DBT, "--quiet", "parse"]
     variables = {
         **os.environ,
         **NO_TELEMETRY,
-        "SIGHTLINE_WAREHOUSE": ":memory:",
+        "SIGHTLINE_WAREHOUSE": "warehouse.duckdb",
         "DBT_PROJECT_DIR": os.fspath(project_dir),
         "DBT_PROFILES_DIR": os.fspath(project_dir),
         "DBT_TARGET_PATH": os.fspath(folder),
         "DBT_LOG_PATH": os.fspath(folder),
     }
     done = subprocess.run(  # noqa: S603 (our own command)
-        command, env=variables, capture_output=True, text=True, check=False
+        command, cwd=folder, env=variables, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise SightlineError(

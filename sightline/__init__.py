@@ -1,7 +1,9 @@
 """Sightline: ML observability as software-defined assets. This package is everything that talks to the outside.
 
 ``sightline.incidents(home)``, ``sightline.acknowledge(home, monitor, incident)`` and the other names of `INCIDENTS` are
-the functions of `sightline.alerts.actions`, imported when they are first asked for.
+the functions of `sightline.alerts.actions`, imported when they are first asked for. ``sightline.compare(old, new)``,
+``sightline.test(suite, old, new)`` and ``sightline.report(home, monitor)`` are those of `sightline.reports`: a notebook
+shows what they return.
 """
 
 from importlib import import_module
@@ -14,8 +16,13 @@ INCIDENTS = (
 )  # fmt: skip
 """What there is to read of incidents, and to say of one."""
 
+REPORTS = {"compare": "notebook", "test": "notebook", "report": "window.outputs"}
+"""What makes something to look at -> its module in `sightline.reports`."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in REPORTS:
+        return getattr(import_module(f"sightline.reports.{REPORTS[name]}"), name)
     if name in INCIDENTS:
         return getattr(import_module("sightline.alerts.actions"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ import click
 
 import sightline
 from sightline import commands
-from sightline.errors import SightlineError
+from sightline.errors import SightlineError, error_of_place
 
 
 class LazyGroup(click.Group):
@@ -38,11 +38,16 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one clear message and exit code 2."""
+    """Entry point: a user's mistake, or a disk that takes nothing, is one clear message and exit code 2."""
     try:
         cli()
     except SightlineError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if (told := error_of_place(error)) is None:
+            raise
+        click.echo(f"error: {told}", err=True)
         sys.exit(2)
 
 

@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -54,8 +54,11 @@ def replace_file(file: Path, content: bytes | str | Callable[[Path], object], *,
         with beside.open("rb+") as handle:
             os.fsync(handle.fileno())
         beside.replace(file)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(file)
+        with suppress(OSError):  # on a disk that takes nothing: the first error is the one to tell
+            beside.unlink()
         raise
     sync_folder(file.parent)
 

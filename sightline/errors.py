@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+FULL_FIX = "free disk space, then run this again"
+CLOSED_FIX = (
+    "mount its disk writable, or give this user the right to its folder, then run this again; leave what lies there"
+)
 
 
 class SightlineError(Exception):
@@ -26,6 +35,26 @@ class SightlineError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}\n  fix: {self.fix}" if self.fix else text
+
+
+def error_of_place(error: OSError) -> SightlineError | None:
+    """A disk that is full or read-only, or a right that lacks, as a mistake the user can mend.
+
+    Parameters
+    ----------
+    error : OSError
+        As the system raised it.
+
+    Returns
+    -------
+    SightlineError or None
+        With the place, where the system names it; None of any other error.
+    """
+    if error.errno not in (*FULL, *CLOSED):
+        return None
+    fix = FULL_FIX if error.errno in FULL else CLOSED_FIX
+    where = None if error.filename is None else os.fsdecode(error.filename)
+    return SightlineError(error.strerror or type(error).__name__, where=where, fix=fix)
 
 
 def nearest(name: str, allowed: Iterable[str], *, most: int | None = None) -> str:

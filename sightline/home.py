@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+PARSED = "partial_parse.msgpack"
+"""dbt's parsed project, in a folder that dbt works in."""
+
 
 @dataclass(frozen=True)
 class MonitorPaths:
@@ -97,6 +100,11 @@ class Home:
     def monitors(self) -> Path:
         """One YAML file per monitored model."""
         return self.root / "monitors"
+
+    @property
+    def dashboards(self) -> Path:
+        """One YAML file per page of the user's own."""
+        return self.root / "dashboards"
 
     @property
     def data(self) -> Path:

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from sightline.home import Home
 from sightline.spec.model import MonitorSpec
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)  # a test has one seed
+settings.load_profile("repeatable")
 
 
 @pytest.fixture

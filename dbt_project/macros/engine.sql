@@ -13,6 +13,11 @@
   {{ return('select cast(to_json(control_row) as varchar) as row_json from ' ~ relation ~ ' as control_row order by rowid') }}
 {% endmacro %}
 
+{# Of a CTE that is used more than once: read it each time, which costs less than to keep its rows. #}
+{% macro read_anew() %}{{ return(adapter.dispatch('read_anew')()) }}{% endmacro %}
+{% macro default__read_anew() %}{{ return('') }}{% endmacro %}
+{% macro duckdb__read_anew() %}{{ return('not materialized') }}{% endmacro %}
+
 {# Remembers which run built a table; reads it back ('' if unknown). #}
 {% macro mark_relation(relation, token) %}{{ return(adapter.dispatch('mark_relation')(relation, token)) }}{% endmacro %}
 {% macro duckdb__mark_relation(relation, token) %}

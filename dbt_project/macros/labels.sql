@@ -29,7 +29,7 @@
       on inferences.window_start = labels.window_start and inferences.prediction_id = labels.prediction_id
 {% endmacro %}
 
-{# Whether only positives are reported: rows of int_outcomes_counted without a delay are then negative by silence. #}
+{# Whether only positives are reported: rows of int_outcomes_counted that count delays have none where the negative is one by silence. #}
 {% macro silence_is_negative() %}{{ return(setting('silence') == 'negative') }}{% endmacro %}
 
 {# The order of the revisions of a label: observed, received, place in the file (all that is below 2^32 of its number), then
@@ -151,8 +151,8 @@
     ~ double_literal(setting('error_scale', '1')) ~ '))))')) }}
 {% endmacro %}
 
-{# Multiclass, per row: the probability given to the true class (0 for a class that is never scored), and the Brier score
-   summed over classes; null unless every class has a probability. #}
+{# Multiclass, per row: the probability given to the true class, and the Brier score summed over classes; null unless every
+   class has a probability. Those of all classes sum to 1, so a class without one has the probability 0. #}
 {% macro probability_of_truth(names=none) %}
   {%- set names = names or class_score_names() -%}
   case
@@ -167,8 +167,20 @@
 {% macro multiclass_brier() %}
   {%- for name in score_classes() %}
   {%- set distance = class_score_names()[loop.index0] ~ ' - case when label_class = ' ~ string_literal(name) ~ ' then 1e0 else 0e0 end' %}
-            ({{ distance }}) * ({{ distance }}){{ ' +' if not loop.last }}
+            ({{ distance }}) * ({{ distance }}) +
   {%- endfor %}
+            case
+            {%- for name in score_classes() %}
+                when label_class = {{ string_literal(name) }} then 0e0
+            {%- endfor %}
+                else 1e0
+            end
+{% endmacro %}
+
+{# Rows whose probabilities of all classes do not sum to 1: they are none. #}
+{% macro is_improper(names=none) %}
+  {%- set names = names or class_score_names() -%}
+  {{ return('abs(' ~ names | join(' + ') ~ ' - 1e0) > ' ~ double_literal(setting('score_sum_tolerance', '0.02'))) }}
 {% endmacro %}
 
 {# Pinball loss of the forecast as an estimate of the quantile q of the outcome. #}

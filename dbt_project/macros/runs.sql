@@ -17,9 +17,22 @@
   {{ return(relation) }}
 {% endmacro %}
 
-{# Windows of this run in batches of at most `max_rows` predictions, so that joins fit into memory. #}
-{% macro window_batches(max_rows=1000000) %}
-  {% set windows, counts = control_windows(), {} %}
+{# Windows whose labelled predictions are few enough that their scores are ranked exactly. #}
+{% macro exact_rows() %}{{ return(setting('exact_rows', '100000') | int) }}{% endmacro %}
+
+{# Windows of this run but those that have more labelled predictions, as int_outcomes_counted says. #}
+{% macro small_windows() %}
+  {% set large = [] %}
+  {% for row in run_query("select window_key from " ~ of_this_run(ref('int_outcomes_counted'))
+      ~ " where segment = 'all' and not is_delay and label_class is not null group by window_key having sum(n) > " ~ exact_rows()) %}
+    {% do large.append(row[0]) %}
+  {% endfor %}
+  {{ return(control_windows() | rejectattr('window_key', 'in', large) | list) }}
+{% endmacro %}
+
+{# Windows in batches of at most `max_rows` predictions, so that joins fit into memory. #}
+{% macro window_batches(windows, max_rows=1000000) %}
+  {% set counts = {} %}
   {% if windows %}
     {% for row in run_query('select window_key, count(*) as n from ' ~ ref('stg_inferences') ~ ' where ' ~ in_windows() ~ ' group by window_key') %}
       {% do counts.update({row[0]: row[1] | int}) %}
@@ -41,12 +54,12 @@
 
 {#
   A table of the run's windows, filled batch by batch in one transaction. The model filters by in_windows(); any engine
-  can also build it in one statement.
+  can also build it in one statement. `small_windows_only`: the model leaves out larger windows, which are not read then.
 #}
 {% materialization batched_table, default %}
   {% set target_relation = this.incorporate(type='table') %}
   {% set existing_relation = load_cached_relation(this) %}
-  {% set batches = window_batches() %}
+  {% set batches = window_batches(small_windows() if config.get('small_windows_only') else control_windows()) %}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
   {% if existing_relation %}{% do adapter.drop_relation(existing_relation) %}{% endif %}

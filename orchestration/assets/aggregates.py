@@ -9,12 +9,13 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
+from metrics_py.wording import count
 from orchestration import partitions, silent_windows
 from orchestration.assets.reference import describe
 from orchestration.dagster_private import event_storage
 from orchestration.dagster_private.in_process_dbt import InProcessDbt, asset_events
 from orchestration.monitor import Monitor
-from orchestration.resources import IS_QUIET, dbt_environment, environment
+from orchestration.resources import IS_QUIET, dbt_environment, environment, share_parsed_project
 from sightline.clock import utc_now
 from sightline.durable import exclusive
 from sightline.lake.store.progress import open_progress
@@ -142,7 +143,8 @@ def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, flow: str, 
         write_control(con, spec, profile, keys)
     if profile is not None and profile.is_new:
         context.log_event(dg.AssetMaterialization(monitor.key("reference"), metadata=describe(profile)))
-        context.log.info(f"the reference is frozen now: {profile.id}, {profile.n_rows} rows from {profile.source}")
+        rows = count(profile.n_rows, "rows")
+        context.log.info(f"the reference is frozen now: {profile.id}, {rows} from {profile.source}")
     return position, reference_id(paths, with_label=flow == DELAYED.name)
 
 
@@ -171,9 +173,10 @@ def run_dbt(
     """
     target_path = monitor.paths.dbt / "target"
     args = ["build", "--select", f"tag:{flow}", *SHARED_VIEWS, "--exclude-resource-type", "unit_test"]
-    args += ["--no-write-json", "--vars", json.dumps({"monitor": monitor.id}), *(["--quiet"] if IS_QUIET.get() else [])]
+    args += ["--no-write-json", *(["--quiet"] if IS_QUIET.get() else [])]
+    share_parsed_project(monitor.home, target_path)
     with environment(dbt_environment(monitor.paths)):
-        told, error = dbt.invoke(args, target_path)
+        told, error = dbt.invoke(args, target_path, monitor.paths.root)
     outputs = set(context.op_execution_context.selected_output_names)
     checks = context.selected_asset_check_keys
     translator = MonitorTranslator(monitor)

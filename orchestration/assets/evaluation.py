@@ -10,10 +10,11 @@ from sightline.clock import utc_now
 from sightline.durable import replace_file
 from sightline.errors import SightlineError
 from sightline.evaluation.landed import candidate, publish, publish_failure
-from sightline.evaluation.metric_checks import check_name, compared_metrics, metric_checks
+from sightline.evaluation.metric_checks import check_name, compared_metrics, metric_checks, untold
 from sightline.evaluation.page import to_html
 from sightline.evaluation.render import WORDS, to_json, to_markdown
 from sightline.evaluation.run import Evaluation, evaluate
+from sightline.evaluation.spelling import OUTCOMES
 from sightline.spec import names, plan
 
 ASSET, CHECK = "evaluation", "promote"
@@ -56,17 +57,20 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
             found = evaluate(monitor.spec, monitor.paths, landed.path, version, now=now, training=landed.training)
         except SightlineError as error:
             publish_failure(monitor.paths, version, error, now)
-            raise dg.Failure(description=str(error), allow_retries=False) from error
+            context.log.error(str(error))
+            return _not_evaluated(monitor, version, error)
         file = publish(monitor.paths, version, to_json(found), now)
         replace_file(file.with_suffix(".html"), to_html(found))
         verdict = found.verdict
         facts = {
-            "outcome": verdict.outcome.replace("_", " "),
+            "outcome": OUTCOMES[verdict.outcome],
             "why": verdict.reason,
             "labelled rows": len(found.compared.challenger),
             "champion": found.compared.source,
             "more labelled rows needed": dg.MetadataValue.int(verdict.more_rows) if verdict.more_rows else "–",
         }
+        if verdict.more_rows_champion:
+            facts["more labelled rows of the champion needed"] = dg.MetadataValue.int(verdict.more_rows_champion)
         result = dg.AssetCheckResult(
             check_name=CHECK,
             passed=verdict.may_promote,
@@ -86,6 +90,30 @@ def build(monitor: Monitor) -> dg.AssetsDefinition:
     return evaluation
 
 
+def _not_evaluated(monitor: Monitor, version: str, error: SightlineError) -> dg.MaterializeResult:
+    """A version that cannot be evaluated is not promoted: `promote` fails, as for one that is rejected.
+
+    A partition that fails instead would keep the asset red in the lineage after later versions passed. Its other checks
+    warn: not enough data is no pass, and without a result they would show that of the version before.
+    """
+    facts = {"outcome": "cannot tell", "why": str(error)}
+    told = dg.AssetCheckResult(
+        check_name=CHECK,
+        passed=False,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{version}: it cannot be evaluated: {error}",
+        metadata=facts,
+    )
+    text = untold(version, "it cannot be evaluated")
+    others = [
+        dg.AssetCheckResult(
+            check_name=check_name(metric), passed=False, severity=dg.AssetCheckSeverity.WARN, description=text
+        )
+        for metric in compared_metrics(monitor.spec)
+    ]
+    return dg.MaterializeResult(metadata=facts, check_results=[told, *others])
+
+
 def _metric_specs(monitor: Monitor) -> list[dg.AssetCheckSpec]:
     """One per metric of which one way is better; only `promote` blocks."""
     return [
@@ -93,7 +121,8 @@ def _metric_specs(monitor: Monitor) -> list[dg.AssetCheckSpec]:
             check_name(metric),
             asset=monitor.key(ASSET),
             description=f"{metric.replace('_', ' ')} of the version evaluated last: fails where it is lost by more "
-            "than its margin (`quality.primary`, `evaluation.guardrails`), warns where another metric is worse.",
+            "than its margin (`quality.primary`, `evaluation.guardrails`), warns where another metric is worse and "
+            "where there is not enough data.",
             metadata={"metric": metric},
         )
         for metric in compared_metrics(monitor.spec)

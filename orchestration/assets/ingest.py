@@ -2,10 +2,12 @@
 
 import dagster as dg
 
+from metrics_py.wording import count
 from orchestration import freshness, partitions, silent_windows, upstream
 from orchestration.metadata import column_schema, markdown_table
 from orchestration.monitor import Monitor
 from sightline.clock import utc_now
+from sightline.lake.intake.growing import told
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.report import IntakeReport
 from sightline.lake.store.progress import open_progress
@@ -57,9 +59,11 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
         context.add_asset_metadata({"intake of this run": _report(report, kind)}, partition_key=max(keys))
         for path, reason, message in report.refused:
             context.log.warning(f"refused as a whole: {path} ({reason}: {message})")
+        if report.unfinished:
+            context.log.warning(told(report.unfinished))
         if report.rejected or report.value_issues:
             context.log.warning(
-                f"{report.rejected} rows refused, {report.value_issues} values set to null: see "
+                f"{count(report.rejected, 'rows')} refused, {count(report.value_issues, 'values')} set to null: see "
                 f"data/{monitor.id}/quarantine"
             )
 
@@ -76,6 +80,7 @@ def _report(report: IntakeReport, kind: str) -> dg.MarkdownMetadataValue:
         (f"{'labels' if kind == 'labels' else 'halves and withdrawals'} without a prediction yet", report.unmatched),
         ("labels that wait for their prediction, of all intakes", report.waiting),
         ("files refused", len(report.refused)),
+        ("files still being written", len(report.unfinished)),
         *((f"quarantined: {reason}", n) for reason, n in sorted(report.quarantined_by_reason.items())),
     ]
     return markdown_table(

@@ -10,6 +10,7 @@ from orchestration.monitor import Monitor
 from sightline.evaluation.landed import candidates, publish
 from sightline.evaluation.live import LiveEvaluation, evaluate_live
 from sightline.evaluation.live_render import WORDS, to_json, to_markdown
+from sightline.evaluation.spelling import OUTCOMES
 
 TAG = "sightline/live"
 """Tag of a run that judges a version by the log, whether or not a file of it has landed."""
@@ -58,7 +59,7 @@ def result(
 def _facts(found: LiveEvaluation) -> dict[str, Any]:
     more = found.more_days
     return {
-        "outcome": found.verdict.outcome.replace("_", " "),
+        "outcome": OUTCOMES[found.verdict.outcome],
         "why": found.verdict.reason,
         "how": "live in production, valid at every look",
         "champion": found.champion or "–",

@@ -12,6 +12,7 @@ from orchestration import partitions
 from orchestration.dagster_private import event_storage
 from orchestration.metadata import markdown_table
 from orchestration.monitor import Monitor
+from sightline.dashboard.addresses import dashboard_base, page_of_check
 from sightline.judging import board
 from sightline.judging.verdicts import FactTable, Verdict
 from sightline.lake.store.progress import open_progress
@@ -113,7 +114,7 @@ def evaluations(
 ) -> list[dg.AssetCheckEvaluation]:
     """Verdicts as Dagster's evaluations, one per check and window, in the order of time."""
     asset_key, found = monitor.key(asset), sorted(found, key=lambda item: item[1])
-    keys = {key for _, key, _ in found}
+    keys, base = {key for _, key, _ in found}, dashboard_base(monitor.home)
     stored = (
         context.instance.get_latest_storage_id_by_partition(asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, keys)
         if keys
@@ -130,7 +131,8 @@ def evaluations(
             description=verdict.text,
             metadata={name: _shown(fact) for name, fact in verdict.facts.items()}
             | {"window": key}
-            | ({"cause": verdict.cause} if verdict.cause else {}),
+            | ({"cause": verdict.cause} if verdict.cause else {})
+            | ({"page": dg.MetadataValue.url(page_of_check(base, monitor.spec, check, key))} if base else {}),
             target_materialization_data=(
                 event_storage.target(stored[key], context.run.run_id) if key in stored else None
             ),

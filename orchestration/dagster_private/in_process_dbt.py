@@ -34,7 +34,9 @@ class InProcessDbt(dg.ConfigurableResource[Any]):
 
     project_dir: str
 
-    def invoke(self, args: Sequence[str], target_path: Path) -> tuple[list[dict[str, Any]], Exception | None]:
+    def invoke(
+        self, args: Sequence[str], target_path: Path, folder: Path
+    ) -> tuple[list[dict[str, Any]], Exception | None]:
         """Run one dbt command; the project is parsed only as far as it has changed since the last one.
 
         Parameters
@@ -43,6 +45,8 @@ class InProcessDbt(dg.ConfigurableResource[Any]):
             Command and flags. Environment variables that the profile reads are the caller's.
         target_path : Path
             Where dbt keeps its parsed project, compiled SQL and log.
+        folder : Path
+            Where dbt runs; the profile's path of the warehouse may be relative to it.
 
         Returns
         -------
@@ -65,7 +69,7 @@ class InProcessDbt(dg.ConfigurableResource[Any]):
         folders = {"project-dir": self.project_dir, "profiles-dir": self.project_dir}
         folders |= {"target-path": str(target_path), "log-path": str(target_path)}
         flags = [text for name, value in folders.items() for text in (f"--{name}", value)]
-        with contextlib.chdir(self.project_dir), warnings.catch_warnings():
+        with contextlib.chdir(folder), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # dbt's own business
             try:
                 runner = dbtRunner(callbacks=[keep])

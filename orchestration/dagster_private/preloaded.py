@@ -23,7 +23,7 @@ from dbt.contracts.selection import SelectorFile
 from dbt.parser.manifest import extended_mashumuro_decoder
 from dbt.task.test import TestResultData
 
-from sightline.home import Home
+from sightline.home import PARSED, Home
 
 SETTINGS = (
     ProjectFlags,
@@ -43,7 +43,7 @@ def use_once() -> None:
     for settings in SETTINGS:
         settings.json_schema()
     inspect.stack()  # dbt looks up who calls it
-    parsed = Home.from_env().root / ".sightline" / "dbt" / "partial_parse.msgpack"
+    parsed = Home.from_env().root / ".sightline" / "dbt" / PARSED
     if parsed.is_file():
         Manifest.from_msgpack(parsed.read_bytes(), decoder=extended_mashumuro_decoder)
 

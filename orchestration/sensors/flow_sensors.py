@@ -21,6 +21,7 @@ from orchestration.sensors.run_requests import (
 from orchestration.sensors.stale_windows import Listing, RunState
 from sightline.clock import utc_now
 from sightline.lake.intake.affected_windows import label_windows_waiting, peek_windows
+from sightline.lake.intake.growing import is_being_written
 from sightline.lake.intake.sources import Batch, pending
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
@@ -94,7 +95,11 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
     spec, paths, watched = monitor.spec, monitor.paths, FLOWS[flow].intake
     runs = run_states(instance, [request.run_key for request in cursor.open])
     under_way = open_batches(cursor, runs)
-    waiting = [batch for batch in pending(spec, paths, watched, monitor.home) if batch.batch_id not in under_way]
+    waiting = [
+        batch
+        for batch in pending(spec, paths, watched, monitor.home)
+        if batch.batch_id not in under_way and not is_being_written(batch, monitor.home)
+    ]
     peeked = {batch.batch_id: frozenset(peek_windows(spec, paths, batch, monitor.home)) for batch in bounded(waiting)}
     if flow == DELAYED.name and (matched := label_windows_waiting(monitor.current_spec, paths, utc_now())):
         peeked[WAITING_LABELS] = frozenset(matched)

@@ -44,12 +44,19 @@ STATISTICS = {
     "pca_error": _Statistic(
         "the error of their reconstruction from the reference's components", "times the reference's"
     ),
+    "domain_auc": _Statistic("how well a classifier tells the rows from the reference's (area under the curve)"),
     "norm": _Statistic("the mean norm of the vectors"),
     "centroid_distance": _Statistic("the distance of the mean vector from the reference's"),
     "hotelling": _Statistic("the distance of the mean vector in usual days (Hotelling's T² per dimension)"),
     "wrong_dimension_rate": _Statistic("the share of vectors of another dimension", "share"),
     "zero_vector_rate": _Statistic("the share of zero vectors", "share"),
     "duplicate_rate": _Statistic("the share of vectors that repeat another one", "share"),
+    "no_vector_rate": _Statistic("the share of texts without a vector", "share"),
+    "word_distance": _Statistic("the distance of its words from the reference's"),
+    "unknown_word_share": _Statistic("the share of words that the reference does not know", "share"),
+    "duplicate_text_rate": _Statistic("the share of texts that repeat another one of the window", "share"),
+    "near_duplicate_text_rate": _Statistic("the share of texts that nearly repeat another one of the window", "share"),
+    "reference_copy_rate": _Statistic("the share of texts that repeat one of the reference", "share"),
     "null_rate": _Statistic("the share of missing values", "share"),
     "not_finite_rate": _Statistic("the share of values that are no finite numbers", "share"),
     "out_of_range_rate": _Statistic("the share of values outside of the reference's range", "share"),
@@ -152,7 +159,8 @@ def stream_words(
 def _statistic(name: str) -> _Statistic:
     kind, _, value = name.partition(":")
     if kind == "atom_rate":
-        return _Statistic(f"the share of rows at exactly {value}", "share")
+        exactly = f"its frequent value {value}" if value.startswith("#") else f"exactly {value}"
+        return _Statistic(f"the share of rows at {exactly}", "share")
     if name in STATISTICS:
         return STATISTICS[name]
     metric = name.removeprefix(AUDITED_AS)

@@ -12,6 +12,7 @@ from metrics_py.wording import percent
 from sightline.home import MonitorPaths
 from sightline.results.judgements import read_judgements
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import is_production
 
 BEFORE, AFTER = 2, 1
 """Windows before an incident began, and after it opened, in which a new version is told beside it."""
@@ -46,7 +47,11 @@ def new_versions(spec: MonitorSpec, paths: MonitorPaths, incident: Mapping[str, 
     near = (incident["change_point"] - BEFORE * window, incident["opened_at"] + (AFTER + 1) * window)
     since = near[0] - LOOKED_AT * window
     judged = read_judgements(paths, ROWS, asset="data_quality", segment=ALL, start=since, end=near[1])
-    rows = judged.filter(pl.col("model_version") != ALL, pl.col("value") > 0)
+    keyed = judged.with_columns(
+        pl.col("model_version").cast(pl.String),
+        window_key=pl.col("window_start").map_elements(spec.key, return_dtype=pl.String),
+    )
+    rows = keyed.filter(is_production(spec), pl.col("model_version") != ALL, pl.col("value") > 0)
     rows = rows.select("model_version", "window_start", n="value")
     if rows.is_empty():
         return []

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 from sightline.collector.auth import REPLAY, WRITE
 from sightline.collector.formats import ADAPTERS, Adapter
+from sightline.collector.formats.otlp_protobuf import MEDIA_TYPE
 from sightline.collector.formats.tensors import LENGTH_HEADER
-from sightline.collector.limits import HTTPError
+from sightline.collector.limits import HTTPError, media_type, unsupported
 from sightline.collector.monitors import Registry, ServedMonitor
 from sightline.errors import nearest
 from sightline.log.resend import REPLAY_HEADER
 
 PREFIX = "/v1/monitors/"
+DESKS = ("incidents", "candidates", "registry")
+"""What may be asked of a monitor besides sending it events."""
 NATIVE = ("inferences", "labels")
 UNKNOWN = "unknown"
 """Name under which answers are counted that belong to no format."""
@@ -131,12 +134,12 @@ class Gate:
 
 def is_ingest(method: str, path: str) -> bool:
     """Whether a request brings events (or means to)."""
-    other = is_about(path, "incidents") or is_about(path, "candidates")
+    other = any(is_about(path, name) for name in DESKS)
     return (path.startswith(PREFIX) and not other) or (path == "/" and method == "POST")
 
 
 def is_about(path: str, what: str) -> bool:
-    """Whether a path is that of a monitor's ``incidents`` or ``candidates``, of one of them, or below it."""
+    """Whether a path is that of one of a monitor's `DESKS`, or below it."""
     return path.startswith(PREFIX) and path[len(PREFIX) :].split("/", 2)[1:2] == [what]
 
 
@@ -163,7 +166,9 @@ def _check_content_type(headers: Mapping[str, str], name: str) -> None:
     """
     if name in TELLING_HEADERS and TELLING_HEADERS[name] in headers:
         return
-    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    media = media_type(headers)
+    if media == MEDIA_TYPE and name.startswith("otlp"):
+        return
     if media not in JSON_TYPES and not (name not in NATIVE and media.endswith("+json")):
         fix = "set Content-Type to application/json or application/x-ndjson"
-        raise HTTPError(415, f"Content-Type {media or 'is missing and'} is not supported", fix)
+        raise unsupported(media, fix)

@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sightline.alerts.operational import heartbeat_age, is_late
-from sightline.collector.admission import PREFIX, Gate, format_of, is_about, is_ingest
+from sightline.collector.admission import DESKS, PREFIX, Gate, format_of, is_about, is_ingest
 from sightline.collector.candidates import CandidateDesk
 from sightline.collector.connections import Connections
 from sightline.collector.formats import ADAPTERS
@@ -34,6 +34,7 @@ from sightline.collector.limits import HTTPError, Limits, read_body
 from sightline.collector.metrics import Labels, Metrics
 from sightline.collector.monitors import Registry
 from sightline.collector.openapi import openapi_document
+from sightline.collector.registry_calls import RegistryDesk
 from sightline.collector.request_heads import Heads
 from sightline.errors import SightlineError
 
@@ -73,6 +74,7 @@ class Collector:
         self.state = State(limits, metrics, GuardFeed(metrics))
         self.incidents = IncidentDesk(registry, self.gate, limits)
         self.candidates = CandidateDesk(registry, self.gate, self.state)
+        self.registry_calls = RegistryDesk(registry, self.gate, limits)
         self.connections = Connections(limits, lambda: len(registry.monitors))
         self._pages = Starlette(
             routes=[
@@ -94,7 +96,8 @@ class Collector:
         if is_ingest(scope["method"], scope["path"]):
             await _answer(send, *await self._post(scope, headers, receive))
             return
-        for name, desk in (("incidents", self.incidents), ("candidates", self.candidates)):
+        desks = (self.incidents, self.candidates, self.registry_calls)
+        for name, desk in zip(DESKS, desks, strict=True):
             if is_about(scope["path"], name):
                 await _answer(send, *await self._about(name, desk, scope, headers, receive))
                 return
@@ -133,9 +136,14 @@ class Collector:
         return await answer
 
     async def _about(
-        self, name: str, desk: IncidentDesk | CandidateDesk, scope: Any, headers: Mapping[str, str], receive: Any
+        self,
+        name: str,
+        desk: IncidentDesk | CandidateDesk | RegistryDesk,
+        scope: Any,
+        headers: Mapping[str, str],
+        receive: Any,
     ) -> tuple[int, bytes, Mapping[str, str]]:
-        """Status, body and further headers of the answer to a request about incidents or candidates."""
+        """Status, body and further headers of the answer to a request that brings no events."""
         try:
             method, path, query = scope["method"], scope["path"], scope["query_string"]
             status, content, extra = await desk.answer(method, path, query, headers, receive)
@@ -152,6 +160,7 @@ class Collector:
         paths += [f"GET {PREFIX}<monitor>/incidents", f"GET {PREFIX}<monitor>/incidents/<id>"]
         paths.append(f"POST {PREFIX}<monitor>/incidents/<id>/<action>")
         paths += [f"{method} {PREFIX}<monitor>/candidates" for method in ("GET", "POST")]
+        paths.append(f"POST {PREFIX}<monitor>/registry")
         return JSONResponse(
             {"service": "sightline collector", "paths": [*paths, "/healthz", "/readyz", "/metrics", "/openapi.json"]}
         )

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs
 from sightline.collector.admission import PREFIX, Gate
 from sightline.collector.auth import EVALUATE
 from sightline.collector.ingest import State
-from sightline.collector.limits import HTTPError, decompress, read_body, too_large
+from sightline.collector.limits import HTTPError, decompress, media_type, read_body, too_large, unsupported
 from sightline.collector.monitors import Registry, ServedMonitor
 from sightline.durable import replace_file
 from sightline.errors import nearest
@@ -171,10 +171,10 @@ class CandidateDesk:
                 raise too_large(self._limits.max_body_bytes)
             pieces.append(piece)
 
-        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        media = media_type(headers)
         if size and media != "application/octet-stream":  # no web page can send it unasked
             fix = "set Content-Type to application/octet-stream"
-            raise HTTPError(415, f"Content-Type {media or 'is missing and'} is not supported", fix)
+            raise unsupported(media, fix)
         async with self._receiving:
             await read_body(headers, receive, self._limits, take)
             body = decompress(b"".join(pieces), headers.get("content-encoding", ""), PART_BYTES)

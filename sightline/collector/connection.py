@@ -345,7 +345,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if source is not self.server_state.default_headers:
             general = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
             self._general = (self.server_state.default_headers, general)
-        if status == 200 and keep_alive:
+        if status == 200 and keep_alive and not headers:
             self._transport.write(OK % (general, len(content), content))
         else:
             lines = {"content-type": "application/json", "content-length": str(len(content)), **headers}

@@ -17,6 +17,7 @@ from sightline.collector.metrics import Metrics
 from sightline.collector.monitors import ServedMonitor
 from sightline.collector.screening import COLUMNS_FROM
 from sightline.log.events import InferenceEvent
+from sightline.spec.shadows import is_shadow
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,10 @@ class GuardFeed:
         sighting.is_screened = True
         if sighting.monitor.observer is not None:
             try:
-                sighting.findings = sighting.monitor.observer.screen(sighting.events, sighting.received_at)
+                events, at, spec = sighting.events, sighting.received_at, sighting.monitor.spec
+                if spec.shadow_ends:
+                    events = [event for event in events if not is_shadow(spec, event.version, event.at or at)]
+                sighting.findings = sighting.monitor.observer.screen(events, at)
             except Exception:
                 self._note_defect(sighting.monitor)
         sighting.events = ()

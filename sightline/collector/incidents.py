@@ -24,7 +24,7 @@ from sightline.alerts.acting import ALLOWED, Answer, Fields, Request, check
 from sightline.alerts.life import SEVERITIES, STATES
 from sightline.collector.admission import PREFIX, Gate
 from sightline.collector.auth import ACT, READ, TokenRecord
-from sightline.collector.limits import HTTPError, Limits, read_body
+from sightline.collector.limits import HTTPError, Limits, media_type, read_body
 from sightline.collector.monitors import Registry, ServedMonitor
 from sightline.errors import SightlineError, nearest
 
@@ -126,7 +126,7 @@ class IncidentDesk:
 
         await read_body(headers, receive, self._limits, take)
         body = b"".join(pieces)
-        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        media = media_type(headers)
         if (body and media != "application/json") or headers.get("content-encoding", "identity") != "identity":
             raise HTTPError(415, "the body is no plain JSON", "set Content-Type to application/json")
         try:

@@ -20,7 +20,7 @@ import msgspec
 
 from sightline.collector.admission import NATIVE, Admission
 from sightline.collector.dedupe import Repeats
-from sightline.collector.formats import lenient, native
+from sightline.collector.formats import lenient, native, otlp_protobuf
 from sightline.collector.formats.marks import MARKS, MarkEvent
 from sightline.collector.guard_feed import GuardFeed, Sighting
 from sightline.collector.keeping import MarkKeeping
@@ -45,6 +45,11 @@ logger = logging.getLogger(__name__)
 
 MAX_ERRORS = 100
 """Rejected rows listed in an answer at most; all of them are in the quarantine."""
+
+MAX_OTLP_ERRORS = 5
+"""Reasons in the message of an OTLP answer."""
+OTLP_SIGNALS: Mapping[str, otlp_protobuf.Signal] = {"otlp/v1/traces": "traces", "otlp/v1/logs": "logs"}
+"""Formats whose answers are OTLP's own."""
 
 THREAD_FROM_BYTES = 512 * 1024
 """Larger bodies are parsed on a thread, so that small requests need not wait for them (so many take about 3 ms)."""
@@ -161,6 +166,11 @@ class Upload:
 
     def fail(self, error: HTTPError) -> None:
         """Answer with an error."""
+        signal, is_protobuf = self._otlp()
+        if signal is not None and is_protobuf:
+            headers = {**error.headers, "content-type": otlp_protobuf.MEDIA_TYPE}
+            self._end(error.status, otlp_protobuf.status(error.message), headers)
+            return
         self._end(error.status, problem(error), error.headers)
 
     def add(self, piece: bytes) -> None:
@@ -267,7 +277,8 @@ class Upload:
         except Exception as error:
             self._break(error)
             return
-        self._end(200, content, NOTHING)
+        headers = {"content-type": otlp_protobuf.MEDIA_TYPE} if all(self._otlp()) else NOTHING
+        self._end(200, content, headers)
         if self._sighting is not None:
             self._state.guard_feed.add(self._sighting)
 
@@ -289,7 +300,16 @@ class Upload:
             answer.duplicate += part.repeats.duplicates
             metrics.events[monitor.spec.id, kind, "accepted"] += part.repeats.n_new
             metrics.events[monitor.spec.id, kind, "duplicate"] += part.repeats.duplicates
-        return _encode_json(answer)
+        signal, is_protobuf = self._otlp()
+        if signal is None:
+            return _encode_json(answer)
+        message = "; ".join(dict.fromkeys(error.message for error in answer.errors[:MAX_OTLP_ERRORS]))
+        return otlp_protobuf.answer(signal, answer.rejected, message, protobuf=is_protobuf)
+
+    def _otlp(self) -> tuple[otlp_protobuf.Signal | None, bool]:
+        """The signal whose own answer the sender expects, and whether it speaks protobuf."""
+        signal = OTLP_SIGNALS.get(self._admission.name)
+        return signal, signal is not None and otlp_protobuf.is_protobuf(self._admission.headers)
 
     def _break(self, error: Exception) -> None:
         """Whatever went wrong becomes the answer."""
@@ -350,7 +370,8 @@ def _parse(admission: Admission, body: bytes, limits: Limits) -> Parts:
 
 def _read(admission: Admission, body: bytes, limits: Limits) -> Parts:
     try:
-        lenient.check_values(body)
+        if not otlp_protobuf.is_protobuf(admission.headers):  # which counts for itself
+            lenient.check_values(body)
         found = admission.adapter(admission.headers, body, admission.monitor.spec)
         return _sort(admission.monitor, found, limits)
     except SightlineError as error:

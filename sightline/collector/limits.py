@@ -60,6 +60,16 @@ class HTTPError(Exception):
         self.status, self.message, self.fix, self.headers = status, message, fix, headers or {}
 
 
+def media_type(headers: Mapping[str, str]) -> str:
+    """What the body is said to be, without parameters, in lower case; empty where nothing is said."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def unsupported(media: str, fix: str) -> HTTPError:
+    """The answer to a body of another type."""
+    return HTTPError(415, f"Content-Type {media or 'is missing and'} is not supported", fix)
+
+
 async def read_body(
     headers: Mapping[str, str], receive: Callable[[], Awaitable[Any]], limits: Limits, take: Callable[[bytes], None]
 ) -> None:

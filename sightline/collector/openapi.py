@@ -16,8 +16,9 @@ from sightline.collector.candidates import FORMATS, MAX_BYTES, PART_BYTES
 from sightline.collector.formats import ADAPTERS
 from sightline.collector.formats.marks import MARK
 from sightline.collector.formats.native import NativeInference, NativeLabel
+from sightline.collector.formats.otlp_protobuf import MEDIA_TYPE, REJECTED
 from sightline.collector.incidents import MOST
-from sightline.collector.ingest import Answer
+from sightline.collector.ingest import OTLP_SIGNALS, Answer
 from sightline.version_names import LONGEST
 
 INTERNAL_FIELDS = ("part", "received_at", "source")
@@ -30,8 +31,11 @@ OTHER_FORMATS = {
     "databricks": "Rows of Databricks inference tables.",
     "sagemaker": "SageMaker data capture and ground truth.",
     "bentoml": "Records of BentoML's monitoring.",
-    "otlp": "OTLP/HTTP logs in JSON.",
+    "otlp": "OTLP/HTTP logs or traces in JSON.",
+    "otlp/v1/traces": "OTLP/HTTP traces, JSON or protobuf; the answer is an ExportTraceServiceResponse.",
+    "otlp/v1/logs": "OTLP/HTTP logs, JSON or protobuf; the answer is an ExportLogsServiceResponse.",
 }
+PROTOBUF = {"type": "string", "format": "binary"}
 A_MARK = {
     "specversion": "1.0",
     "type": MARK,
@@ -63,6 +67,12 @@ OF_INCIDENTS = {
     "409": "The incident is not in a state that takes this.",
     "429": "Too many words on this monitor wait: see Retry-After.",
     "503": "What became of the word is not known: see the incident's timeline.",
+}
+
+OF_REGISTRY = {
+    "401": "No valid signature, or no secret is set for this monitor.",
+    "409": "This call has come before.",
+    "422": "The call is no event.",
 }
 
 OF_CANDIDATES = {
@@ -104,6 +114,7 @@ def openapi_document() -> dict[str, Any]:
     paths["/"] = {"post": _sink()}
     paths |= _of_incidents()
     paths |= _of_candidates()
+    paths |= _of_registry()
     for path, text in (
         ("/", "Paths of this service."),
         ("/healthz", "Is the process alive?"),
@@ -133,6 +144,9 @@ def _post(name: str, text: str, schema: str | None) -> dict[str, Any]:
         body["application/cloudevents+json"]["examples"] = {"mark": {"summary": told, "value": A_MARK}}
     if schema:
         body["application/x-ndjson"] = {"schema": {"type": "string"}}
+    if name in OTLP_SIGNALS:
+        body[MEDIA_TYPE] = {"schema": PROTOBUF}
+        problem = {**problem, MEDIA_TYPE: {"schema": PROTOBUF}}
     retry = {"Retry-After": {"schema": {"type": "integer"}}}
     return {
         "operationId": f"post_{name}",
@@ -149,7 +163,7 @@ def _post(name: str, text: str, schema: str | None) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "Every row is on disk: accepted, known already, or rejected and in quarantine.",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}},
+                "content": _told(name),
             },
             **{
                 status: {
@@ -161,6 +175,16 @@ def _post(name: str, text: str, schema: str | None) -> dict[str, Any]:
             },
         },
     }
+
+
+def _told(name: str) -> dict[str, Any]:
+    """Body of a 200; to OpenTelemetry's exporters it is OTLP's own, which names only what was rejected."""
+    if name not in OTLP_SIGNALS:
+        return {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}}
+    fields = {REJECTED[OTLP_SIGNALS[name]]: {"type": "string", "pattern": r"^\d+$"}, "errorMessage": {"type": "string"}}
+    partial = {"type": "object", "required": list(fields), "properties": fields, "additionalProperties": False}
+    answer = {"type": "object", "properties": {"partialSuccess": partial}, "additionalProperties": False}
+    return {"application/json": {"schema": answer}, MEDIA_TYPE: {"schema": PROTOBUF}}
 
 
 def _sink() -> dict[str, Any]:
@@ -228,6 +252,17 @@ def _of_candidates() -> dict[str, Any]:
     post = _operation("bring_candidate", text, [*needed, part], common + more, OF_CANDIDATES)
     body: dict[str, Any] = {"application/octet-stream": {"schema": {}}}
     return {"/v1/monitors/{monitor}/candidates": {"get": get, "post": {**post, "requestBody": {"content": body}}}}
+
+
+def _of_registry() -> dict[str, Any]:
+    """A signed call of a model registry."""
+    text = "A signed call of the model registry (MLflow 3's webhooks): it is looked at at once."
+    names = ("X-MLflow-Signature", "X-MLflow-Delivery-Id", "X-MLflow-Timestamp")
+    given = [{"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in names]
+    errors = ("401", "404", "405", "408", "409", "413", "415", "421", "422", "429", "503")
+    post = _operation("call_of_registry", text, [_parameter("monitor"), *given], errors, OF_REGISTRY)
+    body = {"application/json": {"schema": {"type": "object"}}}
+    return {"/v1/monitors/{monitor}/registry": {"post": {**post, "requestBody": {"content": body}}}}
 
 
 def _parameter(name: str, values: list[str] | None = None) -> dict[str, Any]:

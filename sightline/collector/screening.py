@@ -11,8 +11,9 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import mul
 from typing import Any, cast
 
 import msgspec
@@ -20,9 +21,12 @@ import numpy as np
 from msgspec import UNSET
 
 from metrics_py.class_names import category_text, class_text
+from sightline.collector.findings import Findings
 from sightline.collector.formats.features import Features
+from sightline.collector.text_guards import text_guards
 from sightline.log.events import InferenceEvent
-from sightline.spec.model import Feature, MonitorSpec
+from sightline.spec.columns import Feature
+from sightline.spec.model import MonitorSpec
 
 ROWS = "@row"
 """Column name of rules about the row itself."""
@@ -36,35 +40,15 @@ MISSING = UNSET
 _NUMBERS = tuple[float, ...]
 
 Check = Callable[[Any], str | None]
-Counts = Counter[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class KnownColumn:
-    """What the reference knows of a column: range of a numeric one, values of a categorical one."""
+    """What the reference knows of a column: range of numbers or of norms of vectors, values of a categorical one."""
 
     low: float | None = None
     high: float | None = None
     values: frozenset[str] | None = None
-
-
-_no_counts = cast("Callable[[], Counts]", Counter)
-_no_examples = cast("Callable[[], dict[tuple[str, str], Any]]", dict)
-
-
-@dataclass
-class Findings:
-    """What a batch breaks: (column, rule) -> number and the first value, and its number of events."""
-
-    n_events: int = 0
-    counts: Counts = field(default_factory=_no_counts)
-    examples: dict[tuple[str, str], Any] = field(default_factory=_no_examples)
-
-    def add(self, column: str, rule: str, value: Any) -> None:
-        """Count one value."""
-        self.counts[column, rule] += 1
-        if (column, rule) not in self.examples and value is not MISSING:
-            self.examples[column, rule] = value
 
 
 class Screen:
@@ -89,6 +73,12 @@ class Screen:
         self._ranges = {
             n: _range(f, reference.get(n, KnownColumn())) for n, f in features.items() if f.kind == "numeric"
         }
+        self._bounded = {
+            n
+            for n, f in features.items()
+            if f.kind == "embedding" and (f.dimension is not None or reference.get(n, KnownColumn()).low is not None)
+        }
+        self._text_guards = text_guards(spec)
         self._stale_after = stale_after
         self._score_bounded = spec.model.task == "binary_classification"
 
@@ -105,6 +95,9 @@ class Screen:
                         found.add(name, rule, value)
         else:
             self._look_at_columns(list(zip(*rows, strict=True)), found)
+        for name, guard in self._text_guards.items():
+            place = self._names.index(name)
+            guard.look([row[place] for row in rows], found)
         self._look_at_times([event.at for event in events if event.at is not None], received_at, found)
         if self._score_bounded:
             for score in [e.score for e in events if e.score is not None and not 0.0 <= e.score <= 1.0]:
@@ -149,7 +142,7 @@ class Screen:
                 if numbers is not None:
                     numeric.append((name, check, column, numbers))
                     continue
-            is_sound = kind in _SOUND_TYPES and set(map(type, column)) <= _SOUND_TYPES[kind]
+            is_sound = name not in self._bounded and set(map(type, column)) <= _SOUND_TYPES.get(kind, _NOTHING)
             if is_sound or (kind in _FINITE and self._by_distinct_values(name, kind, check, column, found)):
                 continue
             for value in column:
@@ -223,6 +216,7 @@ class Screen:
 _FINITE = frozenset(("categorical", "boolean"))
 _CATEGORIES = frozenset((str, type(None), type(UNSET)))
 _SCALARS = frozenset((str, float, int, bool))
+_NOTHING = frozenset[type]()
 _SOUND_TYPES: dict[str, frozenset[type]] = {"embedding": frozenset((list,)), "datetime": _SCALARS, "text": _SCALARS}
 
 
@@ -291,23 +285,49 @@ def _categorical(feature: Feature, known: KnownColumn, missing: str) -> Check:
     return check
 
 
-BOOLEANS = frozenset((True, False, 0, 1, "true", "false", "True", "False", "0", "1"))
+TRUE, FALSE = frozenset[object]((True, "true", "True", "1")), frozenset[object]((False, "false", "False", "0"))
+BOOLEANS = TRUE | FALSE
 
 
 def _boolean(feature: Feature, known: KnownColumn, missing: str) -> Check:
+    refused = frozenset[object]()
+    if feature.allowed is not None:
+        refused = (TRUE if "true" not in feature.allowed else refused) | (
+            FALSE if "false" not in feature.allowed else refused
+        )
+
     def check(value: Any) -> str | None:
         if value is None or value is MISSING:
             return missing
-        return None if not isinstance(value, list | dict) and value in BOOLEANS else "bad_type"
+        if isinstance(value, list | dict) or value not in BOOLEANS:
+            return "bad_type"
+        return "not_allowed" if value in refused else None
 
     return check
 
 
+def _norm_rule(vector: list[float], low: float, high: float, missing: str) -> str | None:
+    try:
+        norm = math.sqrt(sum(map(mul, vector, vector)))
+    except (TypeError, OverflowError):
+        return "bad_type"
+    if math.isnan(norm):
+        return missing
+    return None if low <= norm <= high else "out_of_range"
+
+
 def _embedding(feature: Feature, known: KnownColumn, missing: str) -> Check:
+    """By the number of its numbers, and by its norm: the reference knows the range of that."""
+
     def check(value: Any) -> str | None:
         if value is None or value is MISSING:
             return missing
-        return None if type(value) is list else "bad_type"
+        if type(value) is not list:
+            return "bad_type"
+        vector = cast("list[float]", value)
+        if feature.dimension is not None and len(vector) != feature.dimension:
+            return "out_of_contract"
+        return None if known.low is None or known.high is None else _norm_rule(vector, known.low, known.high, missing)
 
     return check
 

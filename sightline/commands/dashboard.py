@@ -24,6 +24,7 @@ from sightline.home import Home
 @click.option("--act-token", "act", metavar="ENV", help="Environment variable with the token that may act, too.")
 @click.option("--proxy-header", "header", help="Header by which a trusted proxy names the person.")
 @click.option("--mask", "masked", multiple=True, help="Column whose values are never shown.")
+@click.option("--show-personal", is_flag=True, help="Show values of columns that the monitor marks as personal.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="Stop when the process that started this one has ended.")
 def command(
     port: int,
@@ -34,11 +35,14 @@ def command(
     act: str | None,
     header: str | None,
     masked: tuple[str, ...],
+    show_personal: bool,
     with_parent: bool,
 ) -> None:
     """Serve the dashboard of this folder; it reads published results and never waits for a writer."""
     import uvicorn
 
+    from sightline.dashboard.masking import Masking
+    from sightline.dashboard.pages.overview import overview
     from sightline.dashboard.server.app import Settings, create_app
     from sightline.dashboard.server.security import Access
 
@@ -47,13 +51,16 @@ def command(
     if access.is_open and not _is_loopback(host):
         fix = "name --read-token ENV or --act-token ENV, or --proxy-header NAME behind a proxy that sets it"
         raise SightlineError("only loopback may be served without a token", where=host, fix=fix)
-    settings = Settings(home, access, dagster or linked_dagster(home), frozenset(masked))
+    masking = Masking(frozenset(masked), show_personal)
+    settings = Settings(home, access, dagster or linked_dagster(home), masking)
     if with_parent:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     else:
         check_port(host, port)
     click.echo(f"Dashboard: http://{'[' + host + ']' if ':' in host else host}:{port}/ (Ctrl-C stops it)")
-    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", server_header=False)
+    app = create_app(settings)
+    threading.Thread(target=overview, args=(app.state.library,), daemon=True).start()  # so that the first page is there
+    uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False)
 
 
 def linked_dagster(home: Home) -> str | None:

@@ -32,6 +32,7 @@ from sightline.spec.loader import find_monitor
     default="table",
     show_default=True,
 )
+@click.option("--keep", is_flag=True, help="Keep it beside the evaluations of Dagster: the dashboard shows it.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file; default: standard output."
 )
@@ -46,6 +47,7 @@ def command(
     live: bool,
     training: Path | None,
     form: str,
+    keep: bool,
     out: Path | None,
 ) -> None:
     """Judge FILE, a scored and labelled evaluation set of a candidate of MONITOR, against the champion.
@@ -61,21 +63,23 @@ def command(
     """
     if champion is not None and against is not None:
         raise click.UsageError("give --champion or --against, not both")
-    if live and (file is not None or against is not None or training is not None or form == "html"):
-        raise click.UsageError(
-            "--live compares versions of the log: without FILE, --against, --training, --format html"
-        )
+    if live and (file is not None or against is not None or form == "html"):
+        raise click.UsageError("--live compares versions of the log: without FILE, --against, --format html")
     if not live and file is None:
         raise click.UsageError("name FILE, the scored evaluation set; or --live for a version that runs in production")
     home = Home.from_env()
     spec = find_monitor(home, monitor)
     now: datetime = utc_now()
+    from sightline.evaluation.landed import publish
+
     if live:
         from sightline.evaluation import live_render
         from sightline.evaluation.live import evaluate_live
 
-        beside = evaluate_live(spec, home.monitor(spec.id), version, now=now, champion=champion)
+        beside = evaluate_live(spec, home.monitor(spec.id), version, now=now, champion=champion, training=training)
         shapes = {"json": live_render.to_json, "junit": live_render.to_junit, "markdown": live_render.to_markdown}
+        if keep:
+            publish(home.monitor(spec.id), version, live_render.to_json(beside), now)
         _write(shapes.get(form, live_render.to_table)(beside), out)
         context.exit(0 if beside.verdict.may_promote else 1)
     assert file is not None
@@ -87,6 +91,9 @@ def command(
     found = evaluate(
         spec, home.monitor(spec.id), file, version, now=now, champion=champion, against=against, training=training
     )
+    if keep:
+        file = publish(home.monitor(spec.id), version, render.to_json(found), now)
+        replace_file(file.with_suffix(".html"), page.to_html(found))
     told = {"json": render.to_json, "junit": render.to_junit, "html": page.to_html, "markdown": render.to_markdown}
     _write(told.get(form, render.to_table)(found), out)
     context.exit(0 if found.verdict.may_promote else 1)

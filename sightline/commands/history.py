@@ -16,6 +16,7 @@ from metrics_py.wording import number, numbers, percent
 from sightline.alerts.raised import Raised, raised_on
 from sightline.clock import utc_now
 from sightline.commands.judgements import aligned
+from sightline.dashboard.masking import Masking, without_values
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
 from sightline.results.judgements import judgement_names, read_judgements
@@ -163,6 +164,7 @@ def _rows(spec: MonitorSpec, paths: MonitorPaths, metric: str, key: str, start: 
     end = start + spec.window
     rows = read_judgements(paths, metric, start=start, end=end, latest=False)
     rows = rows.filter(pl.col("window_start") == start, pl.col("window_end") == end)  # of this schedule
+    rows = without_values(rows, Masking().hidden(spec))
     if rows.is_empty():
         known = judgement_names(paths)["metric"]
         if not known:

@@ -12,10 +12,10 @@ import click
 
 from sightline.errors import SightlineError
 from sightline.home import Home
+from sightline.spec.field_types import ID_PATTERN
 from sightline.spec.infer import Draft, infer_monitor
 from sightline.spec.kinds import Inferred, format_of, read_sample
 from sightline.spec.loader import load_monitor
-from sightline.spec.model import ID_PATTERN
 from sightline.spec.names import slug
 from sightline.spec.schema import SCHEMA_LINE, write_schema
 
@@ -36,7 +36,7 @@ def _role_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.argument("sample", type=click.Path(path_type=Path))
 @click.option("--id", "monitor_id", help="Id of the monitor; default: from the sample's file name.")
-@click.option("--task", help="binary_classification, multiclass_classification, regression or ranking.")
+@click.option("--task", help="binary_classification, multiclass_classification, regression, ranking, text_generation.")
 @click.option("--owner", help="E-mail address or team:name.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--no-label", is_flag=True, help="No column of the sample is the label.")
@@ -156,6 +156,10 @@ def _columns(draft: Draft) -> Iterator[str]:
         yield _line("  class_scores:", f"assumed: {draft.reasons['class_scores']}")
         for name, column in draft.class_scores.items():
             yield f"    {quote(name)}: {quote(column)}"
+    if draft.llm:
+        yield _line("  llm:", "assumed by their names; more of it: docs/llm.md")
+        for role, column in draft.llm.items():
+            yield f"    {role}: {quote(column)}"
     if draft.features:
         yield _line(
             "  features:", "numeric, categorical, boolean, datetime, text or embedding; remove what is no input"
@@ -194,6 +198,8 @@ def _rest(draft: Draft, reference: str) -> Iterator[str]:
         yield _line(f"{hash_}  positive: {_value(draft.positive)}", "the value that counts as positive")
         if draft.negative is not None:
             yield _line(f"{hash_}  negative: {_value(draft.negative)}", "the other one; what is neither is refused")
+    if draft.feedback:
+        yield _line(f"{hash_}  feedback: {draft.feedback}", "assumed from its values: thumbs, or a range of ratings")
     if draft.classes:
         named = ", ".join(map(quote, draft.classes))
         yield _line(f"{hash_}  classes: [{named}]", "all classes: add what the sample lacks; other labels are refused")
@@ -225,6 +231,8 @@ def _report(draft: Draft, path: Path, monitor_id: str, home: Home) -> Iterator[s
         yield f"  labels.observed_at = {draft.observed_at!r}: by its name   (edit the file)"
     if draft.class_scores:
         yield f"  class_scores = {', '.join(draft.class_scores.values())}: {draft.reasons['class_scores']}"
+    if draft.llm:
+        yield f"  llm = {', '.join(f'{role}: {column}' for role, column in draft.llm.items())}: by their names"
     yield f"  {len(draft.features)} features: " + ", ".join(f"{n} ({i.kind})" for n, i in draft.features.items())
     for name, reason in draft.left_out.items():
         yield f"  left out {name!r}: {reason}"

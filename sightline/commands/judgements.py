@@ -12,10 +12,12 @@ from pathlib import Path
 import click
 import polars as pl
 
+from sightline.dashboard.masking import Masking, without_values
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
 from sightline.results.judgements import judgement_names, read_judgements
 from sightline.spec.flows import JUDGED_ASSETS
+from sightline.spec.loader import find_monitor
 
 SHOWN = [
     "window_start",
@@ -66,6 +68,7 @@ def moment_option(ctx: click.Context, param: click.Parameter, value: str | None)
 )
 @click.option("--revisions", is_flag=True, help="Every revision instead of the newest one.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "parquet"]), default="table", show_default=True)
+@click.option("--show-personal", is_flag=True, help="Also values of columns that the monitor marks as personal.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead of standard output."
 )
@@ -82,8 +85,12 @@ def command(
     revisions: bool,
     form: str,
     output: Path | None,
+    show_personal: bool,
 ) -> None:
-    """Print the judgements of MONITOR: one row per window, segment, version, column and metric."""
+    """Print the judgements of MONITOR: one row per window, segment, version, column and metric.
+
+    Values of columns that the monitor's file marks as personal (the smallest, the largest, what moved) are left out.
+    """
     home = Home.from_env()
     paths = _paths(home, monitor)
     if output is not None and not output.parent.is_dir():
@@ -98,6 +105,7 @@ def command(
         found = read_judgements(
             paths, metric, column, start, end, processed_by, asset, latest=not revisions, segment=segment
         )
+    found = found if show_personal else without_values(found, _personal(home, monitor))
     found = found.sort("window_start", "segment", "model_version", "column", "metric", "revision")
     if found.is_empty():
         _explain(paths, metric=metric, column=column, segment=segment, asset=asset)
@@ -107,12 +115,18 @@ def command(
         _write_text(_as_json(found) if form == "json" else _as_table(found), output)
 
 
+def _personal(home: Home, monitor: str) -> tuple[str, ...]:
+    """Columns whose values are left out; of a monitor whose file is gone none is known."""
+    if monitor not in {file.stem for file in home.monitors.glob("*.y*ml")}:
+        return ()
+    return Masking().hidden(find_monitor(home, monitor))
+
+
 def _as_of(
     home: Home, monitor: str, as_of: datetime, start: datetime | None, end: datetime | None, **wanted: str | None
 ) -> pl.DataFrame:
     """What was known then, without looking at when it was worked up."""
     from sightline.judging.as_of import judgements_as_of
-    from sightline.spec.loader import find_monitor
 
     found = judgements_as_of(find_monitor(home, monitor), home.monitor(monitor), as_of, start=start, end=end)
     return found.filter(pl.col(name) == value for name, value in wanted.items() if value is not None).drop("asset")

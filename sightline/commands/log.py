@@ -31,7 +31,7 @@ class _Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] (n
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from sightline.spec.model import parse_moment
+        from sightline.spec.field_types import parse_moment
 
         try:
             moment = parse_moment(value)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from metrics_py.wording import count
 from sightline.home import Home
 
 
@@ -27,26 +28,29 @@ def command(monitor: str, files: tuple[Path, ...], replace: bool) -> None:
     spec = find_monitor(home, monitor)
     report = reload(spec, home.monitor(spec.id), home, files, replace=replace)
     for (_, path), n in sorted(report.superseded.items()):
-        click.echo(f"{path}: {n} rows superseded")
+        click.echo(f"{path}: {count(n, 'rows')} superseded")
     for kind, done in report.files.items():
         left_out = [f"{done.duplicates} left out as known", f"{done.rejected} refused"]
         left_out += [f"{done.unmatched} wait for their prediction"] if done.unmatched else []
-        click.echo(f"{kind}: {done.accepted} rows accepted, {', '.join(left_out)}")
+        click.echo(f"{kind}: {count(done.accepted, 'rows')} accepted, {', '.join(left_out)}")
         for reason, n in sorted(done.quarantined_by_reason.items()):
             click.echo(f"  quarantined: {reason} ({n})")
     for path in report.holders:
         click.echo(f"{path}: loaded again as well, it holds rows that these files no longer hold")
     if report.blocked:
         click.echo(
-            f"inferences: {report.blocked} rows left out because other files brought others under the same ids; to put "
-            f"these in their place: sightline reload {spec.id} --replace {' '.join(map(shlex.quote, map(str, files)))}"
+            f"inferences: {count(report.blocked, 'rows')} left out because other files brought others under the same "
+            "ids; to put these in their place: "
+            f"sightline reload {spec.id} --replace {' '.join(map(shlex.quote, map(str, files)))}"
         )
     for kind, done in report.files.items():
         gone = sum(n for (of, _), n in report.superseded.items() if of == kind) - done.accepted - done.unmatched
         if gone > 0:
-            click.echo(f"{kind}: {gone} rows fewer than before: no other loaded file holds them")
+            them = "it" if gone == 1 else "them"
+            click.echo(f"{kind}: {count(gone, 'rows')} fewer than before: no other loaded file holds {them}")
     if report.orphaned:
         click.echo(f"labels: {report.orphaned} lost their prediction and wait for another one")
     keys = sorted(report.windows)
     span = f" ({keys[0]} to {keys[-1]})" if keys else ""
-    click.echo(f"{len(keys)} windows changed{span}: a running UI works them up again, or sightline backfill {spec.id}")
+    windows, them = count(len(keys), "windows"), "it" if len(keys) == 1 else "them"
+    click.echo(f"{windows} changed{span}: a running UI works {them} up again, or sightline backfill {spec.id}")

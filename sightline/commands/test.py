@@ -10,6 +10,7 @@ from sightline.errors import SightlineError
 
 if TYPE_CHECKING:
     from metrics_py.quality.rows import Roles
+    from metrics_py.suite.result import SuiteResult
 
 
 @click.command()
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 @click.option("--negative", multiple=True, help="With --generate: a negative class (repeat); default: all others.")
 @click.option("--entity", metavar="COLUMN", help="With --generate: rows of one entity depend on each other.")
 @click.option("--query", metavar="COLUMN", help="With --generate: rows that are ranked together (ranking).")
-@click.option("--format", "shape", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True)
+@click.option(
+    "--format", "shape", type=click.Choice(["table", "json", "junit", "markdown"]), default="table", show_default=True
+)
+@click.option("--html", metavar="FILE", help="Write a page to this file, too: what failed first, with pictures.")
+@click.option("--parquet", metavar="FILE", help="Write all rows to this Parquet file, too.")
 @click.option("--only-bad", is_flag=True, help="Table: leave out what passed.")
 @click.pass_context
 def command(
@@ -41,6 +46,8 @@ def command(
     entity: str | None,
     query: str | None,
     shape: str,
+    html: str | None,
+    parquet: str | None,
     only_bad: bool,
 ) -> None:
     """Check the file CURRENT against SUITE (YAML); REFERENCE gives ranges, bins and the values of tolerances.
@@ -62,11 +69,30 @@ def command(
         from sightline.suites import load_suite
 
         result = run_suite(load_suite(files[0]), files[1], files[2])
+        _write(files, result, html, parquet)
     except (TypeError, ValueError) as error:
         raise SightlineError(str(error)) from error
     views = {"json": lambda: result.to_json(indent=1), "junit": lambda: result.to_junit(files[0])}
+    if shape == "markdown":
+        from sightline.reports.short import suite_markdown
+
+        views["markdown"] = lambda: suite_markdown(result, files[0]).rstrip("\n")
     click.echo(views.get(shape, lambda: result.to_text(only_bad=only_bad))())
     context.exit(0 if result.passed else 1)
+
+
+def _write(files: tuple[str, ...], result: SuiteResult, html: str | None, parquet: str | None) -> None:
+    if html is None and parquet is None:
+        return
+    from sightline.reports.files import parquet_bytes, write_report
+    from sightline.reports.suite import bins_of_failed, suite_html
+
+    if html is not None:
+        write_report(html, suite_html(result, bins_of_failed(result, files[1], files[2]), *files))
+    if parquet is not None:
+        write_report(parquet, parquet_bytes(result.frame))
+    for file in filter(None, (html, parquet)):
+        click.echo(f"wrote {file}", err=True)
 
 
 def _generate(files: tuple[str, ...], roles: Roles | None) -> None:

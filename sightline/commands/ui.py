@@ -11,6 +11,7 @@ import click
 
 from sightline.commands.dashboard import check_port
 from sightline.dagster_setup import dagster_program, environment, prepare
+from sightline.dashboard.addresses import VARIABLE
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.results.snapshots import read_snapshot
@@ -41,11 +42,13 @@ def command(port: int, host: str, dashboard_port: int) -> None:
     program = dagster_program()
     check_port(host, port)
     _announce(home, host, port)
+    own = environment(home)
     if dashboard_port:
         _start_dashboard(home, dashboard_port, f"http://{host}:{port}")
+        own.setdefault(VARIABLE, f"http://{LOOPBACK}:{dashboard_port}")
     arguments = [str(program), "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
     os.chdir(home.root)
-    os.execve(program, arguments, environment(home))  # noqa: S606 (Dagster beside this Python, without a shell)
+    os.execve(program, arguments, own)  # noqa: S606 (Dagster beside this Python, without a shell)
 
 
 def _start_dashboard(home: Home, port: int, dagster: str) -> None:

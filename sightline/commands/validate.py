@@ -16,16 +16,18 @@ import click
 from sightline.alerts.routing import unknown_names
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
+from sightline.judging.longer_windows import volume_warnings
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.stored_spec import changes
 from sightline.results.learnt_delays import delay_warnings, delay_words, with_learnt_delays
 from sightline.retraining import estimator
 from sightline.spec import kinds, plan
+from sightline.spec.column_rules import ROLES
+from sightline.spec.dashboards import dashboard_files
 from sightline.spec.durations import format_duration
-from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, monitor_files
+from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, load_monitors, monitor_files
 from sightline.spec.model import MonitorSpec
 from sightline.spec.routes import load_routes, routes_file
-from sightline.spec.rules import ROLES
 from sightline.spec.stretches import sliding_windows
 from sightline.spec.teams import load_teams
 from sightline.user_metrics import python_metrics, sql_metrics
@@ -86,12 +88,16 @@ def _homes(home: Home, files: Iterable[Path]) -> list[Home]:
 
 
 def _mistakes_of(home: Home) -> Iterator[SightlineError]:
-    """What is wrong with `alerts/teams.yaml` and `alerts/routes.yaml`: monitors go on without, so it must be told."""
+    """What is wrong with `alerts/` and `dashboards/`: monitors go on without, so it must be told."""
     for load in (load_teams, load_routes):
         try:
             load(home)
         except SightlineError as error:
             yield error
+    if dashboard_files(home):
+        from sightline.dashboard.custom.checking import mistakes  # loads DuckDB and what draws pages
+
+        yield from mistakes(home, load_monitors(home, freeze=False)[0])
 
 
 def _files(home: Home, paths: tuple[Path, ...]) -> list[Path]:
@@ -161,7 +167,6 @@ def summarise(spec: MonitorSpec, path: Path, home: Home) -> dict[str, Any]:
         "promise": plan.promise(spec),
         "reads": _reads(spec, home),
         "writes": str(paths.root),
-        "not_built_yet": plan.not_built(spec),
         "warnings": list(_warnings(spec, home)),
     }
 
@@ -236,9 +241,11 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
         if source and source.duckdb and not (home.root / source.duckdb).exists():
             yield f"the file sources.{kind}.duckdb does not exist: {source.duckdb}"
     yield from _column_warnings(spec, home)
+    yield from _personal_warnings(spec)
     yield from _label_warnings(spec, home)
     yield from delay_warnings(spec, home.monitor(spec.id))
     yield from _sliding_warnings(spec)
+    yield from volume_warnings(spec, home.monitor(spec.id))
     yield from _coverage_warnings(spec)
     yield from _stored_warnings(spec, home)
     yield from _notify_warnings(spec, home)
@@ -282,6 +289,14 @@ def _stored_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
         yield f"the stored data were made under other settings ({'; '.join(found)}): run sightline migrate {spec.id}"
 
 
+def _personal_warnings(spec: MonitorSpec) -> Iterator[str]:
+    for name in sorted(spec.columns.personal & set(spec.columns.segments)):
+        yield (
+            f"columns.segments: {name} is personal, but its values name segments: all pages, checks and messages show "
+            "them; take it out of the segments, or `personal` off"
+        )
+
+
 def _label_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
     """Labels of the reference's file that cannot be read."""
     file = home.root / str(spec.reference.path)
@@ -311,7 +326,7 @@ def _column_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
             continue
         named = {f"columns.{role}": getattr(spec.columns, role) for role in ROLES} if origin == "inferences" else {}
         named |= {f"the feature {name!r}": name for name in spec.columns.logged}
-        named |= {f"the segment {name!r}": name for name in spec.columns.segments if name not in spec.columns.derived}
+        named |= {f"the segment {name!r}": name for name in spec.columns.segments if name not in spec.columns.computed}
         for what, name in named.items():
             if name is not None and name not in columns:
                 yield f"{path.name} has no column {name!r} ({what}). {nearest(name, columns)}"
@@ -326,7 +341,7 @@ def _samples(spec: MonitorSpec, home: Home) -> Iterator[tuple[str, Path]]:
         if files:
             yield "inferences", Path(files[0])
     landing = home.monitor(spec.id).landing_inferences
-    files = sorted(p for p in landing.rglob("*") if p.suffix.lower() in kinds.FORMATS) if landing.is_dir() else []
+    files = sorted(p for p in landing.rglob("*") if kinds.format_of(p.name)) if landing.is_dir() else []
     if files:
         yield "inferences", files[0]
 
@@ -364,7 +379,5 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     if summary["primary_metric"]:
         yield f"  quality     the metric that matters most: {summary['primary_metric']}"
     yield f"  alerts      {summary['promise']}; to be told: {', '.join(summary['notify']) or 'nobody'}"
-    for note in summary["not_built_yet"]:
-        yield f"  NOT YET     {note}"
     for warning in summary["warnings"]:
         yield f"  warning     {warning}"

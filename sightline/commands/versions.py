@@ -65,7 +65,8 @@ def _print(found: Versions) -> None:
 
 
 def _table_of_versions(found: Versions) -> str:
-    names = ["version", "first seen", "last seen", "windows", "rows", "share"]
+    has_shadows = any(each.role != "production" for each in found.seen)
+    names = ["version", *(["role"] if has_shadows else []), "first seen", "last seen", "windows", "rows", "share"]
     optional = {
         "error rate": [each.error_rate for each in found.seen],
         "latency ms": [each.latency_mean_ms for each in found.seen],
@@ -75,11 +76,17 @@ def _table_of_versions(found: Versions) -> str:
     names += [*shown, *([f"{found.primary}, own due windows"] if found.primary else [])]
     rows: list[list[str]] = []
     for k, each in enumerate(found.seen):
-        row = [each.version, f"{each.first_at:%Y-%m-%d %H:%M}", f"{each.last_at:%Y-%m-%d %H:%M}", f"{each.n_windows:,}"]
+        row = [
+            each.version,
+            *([each.role] if has_shadows else []),
+            f"{each.first_at:%Y-%m-%d %H:%M}",
+            f"{each.last_at:%Y-%m-%d %H:%M}",
+            f"{each.n_windows:,}",
+        ]
         row += [f"{each.n_rows:,}", percent(each.share)]
         row += [_cell(values[k], is_share=name == "error rate") for name, values in shown.items()]
         rows.append(row + ([_quality(each.quality, found.primary)] if found.primary else []))
-    return aligned(names, rows, [name not in ("version", "first seen", "last seen") for name in names])
+    return aligned(names, rows, [name not in ("version", "role", "first seen", "last seen") for name in names])
 
 
 def _cell(value: float | None, *, is_share: bool) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import urlencode
 
-from sightline.errors import SightlineError
-from sightline.spec.model import MonitorSpec
+from sightline.dashboard.merging import GRANULARITIES, WINDOW
+from sightline.errors import SightlineError, nearest
 
 ALL = "all"
 SHOWN = {"hourly": timedelta(days=7), "daily": timedelta(days=90), "weekly": timedelta(weeks=53)}
@@ -33,12 +33,15 @@ class Selection:
         Windows in ``[start, end)``, naive UTC; None: `SHOWN` before the newest window.
     version, segment : str
         Model version and segment; ``all``: all rows.
+    granularity : str
+        Of `sightline.dashboard.merging.GRANULARITIES`: windows as they are, or days, weeks or months of them.
     """
 
     start: datetime | None = None
     end: datetime | None = None
     version: str = ALL
     segment: str = ALL
+    granularity: str = WINDOW
 
     def within(self, schedule: str, newest: datetime | None, window: timedelta) -> Selection:
         """With both ends named: where they are open, the usual length before the newest window's end."""
@@ -55,6 +58,7 @@ class Selection:
             "to": _text(self.end),
             "version": None if self.version == ALL else self.version,
             "segment": None if self.segment == ALL else self.segment,
+            "granularity": None if self.granularity == WINDOW else self.granularity,
         }
         asked |= {name: _text(value) if isinstance(value, datetime) else value for name, value in changes.items()}
         kept = {name: value for name, value in asked.items() if value is not None and value != ""}
@@ -67,7 +71,8 @@ def selection_of(query: Mapping[str, str]) -> Selection:
     Parameters
     ----------
     query : mapping
-        ``from``, ``to`` (dates or times, UTC; ``to`` is exclusive), ``version``, ``segment``; others are left alone.
+        ``from``, ``to`` (dates or times, UTC; ``to`` is exclusive), ``version``, ``segment``,
+        ``granularity``; others are left alone.
 
     Returns
     -------
@@ -76,19 +81,17 @@ def selection_of(query: Mapping[str, str]) -> Selection:
     Raises
     ------
     SightlineError
-        A moment cannot be read, or the end does not lie after the start.
+        A moment cannot be read, the end does not lie after the start, or there is no such granularity.
     """
     start, end = (_moment(query.get(name, ""), name) for name in ("from", "to"))
     if start is not None and end is not None and end <= start:
         raise SightlineError("`to` does not lie after `from`", fix="`to` is the first moment that is not shown")
     if start is not None and end is not None and end - start > LONGEST:
         raise SightlineError("the range is longer than three years", fix="choose a shorter one")
-    return Selection(start, end, query.get("version") or ALL, query.get("segment") or ALL)
-
-
-def ranges(spec: MonitorSpec) -> dict[str, timedelta]:
-    """Lengths that are offered for a monitor."""
-    return RANGES[spec.schedule]
+    granularity = query.get("granularity") or WINDOW
+    if granularity not in GRANULARITIES:
+        raise SightlineError(f"there is no granularity {granularity[:40]!r}", fix=nearest(granularity, GRANULARITIES))
+    return Selection(start, end, query.get("version") or ALL, query.get("segment") or ALL, granularity)
 
 
 def _moment(text: str, name: str) -> datetime | None:

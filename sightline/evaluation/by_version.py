@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import polars as pl
 
 from metrics_py.evaluation.confidence_sequence import SequentialDifference
 from metrics_py.evaluation.daily_differences import DAILY_SCHEMA, difference_of_days
+from metrics_py.quality.score_histograms import N_SCORE_BINS
 from metrics_py.quality.table import quality_table
 from sightline.errors import SightlineError
 from sightline.evaluation.live import check_versions, differences_of
@@ -36,6 +37,7 @@ from sightline.judging.service import LATENCY_STEP
 from sightline.results.learnt_delays import with_learnt_delays
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import shadow_until
 from sightline.warehouse.connection import connect
 
 MOST_PAIRS, MOST_MOVED = 8, 5
@@ -50,6 +52,8 @@ class VersionSeen:
     Attributes
     ----------
     version : str
+    role : str
+        ``production``, ``shadow``, or ``shadow until`` a window.
     first_at, last_at : datetime
         Its first and last prediction (naive UTC).
     n_rows, n_windows : int
@@ -64,6 +68,7 @@ class VersionSeen:
     """
 
     version: str
+    role: str
     first_at: datetime
     last_at: datetime
     n_rows: int
@@ -215,6 +220,7 @@ def _seen(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, health: pl.DataFram
     waits = set(not_due(spec, con, keys, now)) if spec.labels is not None else set(keys)
     due = [key for key in keys if key not in waits]
     quality = _quality(spec, con, due)
+    shadows = shadow_until(spec)
     is_failing = spec.columns.status is not None or bool(health["n_errors"].sum())
     total = int(health["n_rows"].sum())
     found: list[VersionSeen] = []
@@ -230,6 +236,7 @@ def _seen(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, health: pl.DataFram
         found.append(
             VersionSeen(
                 version=name,
+                role=_role(shadows, name),
                 first_at=row["first"],
                 last_at=row["last"],
                 n_rows=n,
@@ -243,6 +250,13 @@ def _seen(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, health: pl.DataFram
             )
         )
     return found
+
+
+def _role(shadows: Mapping[str, str | None], version: str) -> str:
+    if version not in shadows:
+        return "production"
+    until = shadows[version]
+    return "shadow" if until is None else f"shadow until {until}"
 
 
 def _p95(con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> dict[str, float]:
@@ -289,7 +303,10 @@ def _summed(con: duckdb.DuckDBPyConnection, mart: str, keys: Sequence[str]) -> p
     of_keys = [name for name in names if name not in ("window_key", "window_start", "segment")]
     amounts = [name for name in of_keys if name == "n" or name.startswith(("n_", "sum_"))]
     kept = [name for name in of_keys if name not in amounts]
-    summed = ", ".join(f'sum("{name}")::double as "{name}"' for name in amounts)
+    values = {name: f'"{name}"' for name in amounts}
+    if "score_bin" in kept and "sum_score" in values:  # null in rows of an earlier release
+        values["sum_score"] = f"coalesce(sum_score, n * (score_bin + 0.5) / {N_SCORE_BINS})"
+    summed = ", ".join(f'sum({value})::double as "{name}"' for name, value in values.items())
     grouped = ", ".join(f'"{name}"' for name in kept)
     query = (
         f"select {grouped}, {summed} from marts.{mart} where segment = 'all' "  # noqa: S608 (names of columns)
@@ -335,5 +352,6 @@ def _service(spec: MonitorSpec, own: pl.DataFrame, old: str, new: str) -> dict[s
         if both.is_empty() or not is_told:
             continue
         of = [both.select(c, f"{c}_new").to_numpy().T.astype(np.float64) for c in ("x", "n")]
-        found[name] = difference_of_days(*of)
+        told = difference_of_days(*of)
+        found[name] = replace(told, reason=told.reason and told.reason.replace("days", f"{unit(spec)}s"))
     return found

@@ -131,11 +131,19 @@ def evaluations(paths: MonitorPaths) -> list[Mapping[str, Any]]:
     return _kept(paths, paths.results / "evaluations")
 
 
+def kept_files(paths: MonitorPaths) -> list[Path]:
+    """Files of all evaluations that were kept, of those that could not be made, too; the newest first."""
+    base = paths.results / "evaluations"
+    return sorted([*base.glob("*.json"), *base.glob("failed/*.json")], key=lambda file: file.name, reverse=True)
+
+
+def read_kept(paths: MonitorPaths, file: Path) -> Mapping[str, Any]:
+    """One of `kept_files`, with ``evaluated_at`` and, where there is one, ``page``."""
+    at = datetime.strptime(file.name.partition("-")[0], STAMP)
+    told = {**json.loads(file.read_text(encoding="utf-8")), "evaluated_at": f"{at.isoformat()}Z"}
+    page = file.with_suffix(".html")
+    return told | ({"page": page.relative_to(paths.home).as_posix()} if page.is_file() else {})
+
+
 def _kept(paths: MonitorPaths, folder: Path) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
-    for file in sorted(folder.glob("*.json")):
-        at = datetime.strptime(file.name.partition("-")[0], STAMP)
-        told = {**json.loads(file.read_text(encoding="utf-8")), "evaluated_at": f"{at.isoformat()}Z"}
-        page = file.with_suffix(".html")
-        found.append(told | ({"page": page.relative_to(paths.home).as_posix()} if page.is_file() else {}))
-    return found
+    return [read_kept(paths, file) for file in sorted(folder.glob("*.json"))]

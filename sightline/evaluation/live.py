@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,14 +15,19 @@ import polars as pl
 from metrics_py.evaluation.confidence_sequence import SequentialDifference, days_needed
 from metrics_py.evaluation.daily_differences import DAILY_SCHEMA, daily_differences
 from metrics_py.evaluation.verdict import Criterion, EvaluationVerdict
+from metrics_py.wording import count
 from sightline.errors import SightlineError, nearest
+from sightline.evaluation.live_suite import live_suite
 from sightline.evaluation.run import verdict_of
+from sightline.evaluation.suite.findings import Section, judged
+from sightline.evaluation.suite.training import read_training
 from sightline.evaluation.together import NEVER, Together, activity, both_ran, tables_of, together, unit
 from sightline.evaluation.traffic import routed
 from sightline.home import MonitorPaths
 from sightline.results.learnt_delays import with_learnt_delays
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import is_production
 from sightline.warehouse.connection import connect
 
 EVERY_LOOK = "intervals hold at every look: a verdict may be read daily, and acted on as soon as it is given"
@@ -49,6 +55,8 @@ class LiveEvaluation:
         what they are; None where no number is known.
     notes : tuple of str
         What should be known.
+    sections : tuple of Section
+        What else was looked at.
     """
 
     monitor: str
@@ -61,6 +69,7 @@ class LiveEvaluation:
     unit: str
     more_days: int | None
     notes: tuple[str, ...]
+    sections: tuple[Section, ...] = ()
 
     @property
     def n_days(self) -> int:
@@ -70,7 +79,14 @@ class LiveEvaluation:
 
 
 def evaluate_live(
-    spec: MonitorSpec, paths: MonitorPaths, version: str, *, now: datetime, champion: str | None = None
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    version: str,
+    *,
+    now: datetime,
+    champion: str | None = None,
+    training: Path | None = None,
+    with_sections: bool = True,
 ) -> LiveEvaluation:
     """Judge a version that answers in production (shadow, canary, A/B) against one that ran on the same days.
 
@@ -84,6 +100,10 @@ def evaluate_live(
         Decides whose labels are due.
     champion : str, optional
         Default: of the versions that ran beside it, the one with the most rows on these days.
+    training : Path, optional
+        What the challenger was trained on; it needs no score.
+    with_sections : bool, default True
+        Look at rows, too (`sightline.evaluation.live_suite`). Without, limits of fairness do not join the verdict.
 
     Returns
     -------
@@ -119,13 +139,21 @@ def evaluate_live(
     if table.filter(segment="all", metric=primary).is_empty():
         return _untold(spec, version, other, replace(found, problem=f"no row has what {primary} needs"), primary)
     verdict, more = _with_days(verdict_of(spec, table, primary), table, primary, unit(spec))
+    notes = (*_notes(found, unit(spec)), *_left_out(spec))
+    sections: tuple[Section, ...] = ()
+    if with_sections:
+        looked = table.filter(segment="all", metric=primary).row(0, named=True)
+        sizes = {name: looked[name] for name in ("n_days", "effective_days")}
+        trained = read_training(spec, training) if training is not None else None
+        sections, told = live_suite(spec, paths, found, training=trained, **sizes)
+        verdict, notes = judged(verdict, sections), (*notes, *told)
+        more = more if verdict.outcome == "cannot_tell" else None
     if mix:
         problem = (
             f"they do not answer the same kind of rows ({'; '.join(mix[:3])}): compare them on rows chosen by chance"
         )
         verdict, more = EvaluationVerdict("cannot_tell", verdict.criteria, None, problem), None
-    notes = (*_notes(found, unit(spec)), *_left_out(spec))
-    return LiveEvaluation(spec.id, version, other, found, table, verdict, primary, unit(spec), more, notes)
+    return LiveEvaluation(spec.id, version, other, found, table, verdict, primary, unit(spec), more, notes, sections)
 
 
 def check_versions(spec: MonitorSpec, health: pl.DataFrame, versions: Sequence[str]) -> None:
@@ -149,11 +177,14 @@ def check_versions(spec: MonitorSpec, health: pl.DataFrame, versions: Sequence[s
 
 
 def beside(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, health: pl.DataFrame, version: str) -> str | None:
-    """The version that ran beside another one: of several, that with the most rows in the same windows."""
+    """The version that ran beside another one: of several, that with the most rows in production."""
     own = health.filter(model_version=version)["window_key"].implode()
     others = health.filter(pl.col("window_key").is_in(own), pl.col("model_version") != version)
-    counted = others.group_by("model_version").agg(n=pl.col("n_rows").sum(), at=pl.col("window_start").min())
-    ordered = counted.sort("n", "at", "model_version", descending=[True, False, False])
+    own_rows = pl.col("n_rows").filter(is_production(spec)).sum()
+    counted = others.group_by("model_version").agg(
+        production=own_rows, n=pl.col("n_rows").sum(), at=pl.col("window_start").min()
+    )
+    ordered = counted.sort("production", "n", "at", "model_version", descending=[True, True, False, False])
     names: list[str] = ordered["model_version"].to_list()
     for name in names:
         if len(both_ran(spec, health, name, version, is_shadow=False)):
@@ -179,7 +210,7 @@ def differences_of(spec: MonitorSpec, tables: Mapping[str, pl.DataFrame], exact:
     tables, exact
         As from `sightline.evaluation.together.tables_of`.
     """
-    return daily_differences(
+    found = daily_differences(
         tables,
         task=spec.model.task,
         positive=spec.positive_class,
@@ -187,6 +218,7 @@ def differences_of(spec: MonitorSpec, tables: Mapping[str, pl.DataFrame], exact:
         metrics={*plan.quality_metrics(spec), "business_value", "value"},
         exact=exact,
     )
+    return found if unit(spec) == "day" else found.with_columns(pl.col("reason").str.replace_all("days", "weeks"))
 
 
 def _untold(spec: MonitorSpec, version: str, champion: str, found: Together, primary: str) -> LiveEvaluation:
@@ -211,7 +243,7 @@ def _with_days(
         needed.append(more)
         told = "its difference lies at the margin: no number of rows would tell"
         if more is not None:
-            many = f"{more:,} more {of}{'s' if more > 1 else ''} (about {rows:,} labelled rows)"
+            many = f"{more:,} more {of}{'s' if more > 1 else ''} (about {count(rows or 0, 'labelled rows')})"
             told = f"{many} needed, if the difference stays {c.found.difference:+.3g}"
         criteria.append(replace(c, more_rows=rows, reason=told))
     if verdict.outcome != "cannot_tell":
@@ -249,7 +281,7 @@ def _notes(found: Together, of: str) -> tuple[str, ...]:
 
 def _left_out(spec: MonitorSpec) -> list[str]:
     own = [metric.name for metric in spec.metrics if metric.needs_label and metric.python is not None]
-    told = [f"Python metrics are not compared, they need the rows: {', '.join(own)}"] if own else []
+    told = [f"Python metrics are no criteria, they need all rows at once: {', '.join(own)}"] if own else []
     if spec.columns.weight:
         told.append(f"every row counts once: columns.weight {spec.columns.weight!r} weighs nothing")
     return told

@@ -11,7 +11,8 @@ import polars as pl
 from metrics_py.evaluation.verdict import Criterion
 from metrics_py.wording import number
 from sightline.evaluation.live import LiveEvaluation
-from sightline.evaluation.spelling import aligned, md, md_table, xml
+from sightline.evaluation.spelling import OUTCOMES, aligned, md, md_table, xml
+from sightline.evaluation.suite import words
 
 WORDS = {
     "superior": "superior: may take the champion's place",
@@ -42,6 +43,8 @@ def to_table(found: LiveEvaluation) -> str:
     if worst:
         lines += ["", f"{found.primary} by segment, where {found.version} loses most first"]
         lines += aligned([("segment", *HEADS[1:4], "rows"), *map(_segment, worst)])
+    lines += words.table_lines(found.sections)
+    lines += [""] if found.sections and found.notes else []
     lines += [f"note: {note}" for note in found.notes]
     return "\n".join(lines)
 
@@ -64,6 +67,8 @@ def to_markdown(found: LiveEvaluation) -> str:
     if worst:
         lines += ["", f"## {md(found.primary)} by segment", ""]
         lines += md_table([("segment", *HEADS[1:4], "rows"), *map(_segment, worst)])
+    for title, rows, notes in words.markdown_lines(found.sections):
+        lines += ["", f"## {md(title)}", "", *(md_table(rows) if rows else []), "", *(f"- {md(n)}" for n in notes)]
     if found.notes:
         lines += ["", "## Notes", "", *(f"- {md(note)}" for note in found.notes)]
     return "\n".join([*lines, ""])
@@ -105,6 +110,7 @@ def to_json(found: LiveEvaluation) -> str:
                 for c in verdict.criteria
             ],
             "metrics": found.table.drop("p_value").to_dicts(),
+            "sections": words.numbers(found.sections),
             "notes": list(found.notes),
         },
         indent=1,
@@ -114,12 +120,18 @@ def to_json(found: LiveEvaluation) -> str:
 
 
 def to_junit(found: LiveEvaluation) -> str:
-    """One test case per criterion: what is inferior fails, what cannot be told is an error."""
+    """One test case per criterion and finding: what is inferior fails, what cannot be told is an error."""
     cases = [(c.name, c.outcome, f"{difference_of(c)}: {c.reason}") for c in found.verdict.criteria]
     if found.verdict.outcome == "cannot_tell" and not any(outcome == "cannot_tell" for _, outcome, _ in cases):
         cases.insert(0, ("comparison", "cannot_tell", found.verdict.reason))
-    outcomes = [outcome for _, outcome, _ in cases]
-    counts = {"tests": len(cases), "failures": outcomes.count("inferior"), "errors": outcomes.count("cannot_tell")}
+    others = list(words.cases(found.sections))
+    outcomes, states = [outcome for _, outcome, _ in cases], [status for _, status, _, _ in others]
+    counts = {
+        "tests": len(cases) + len(others),
+        "failures": outcomes.count("inferior") + states.count("fail"),
+        "errors": outcomes.count("cannot_tell"),
+        "skipped": states.count("insufficient_data"),
+    }
     named = {"name": xml(f"{found.monitor} {found.version}"), **{k: str(n) for k, n in counts.items()}}
     suite = ElementTree.Element("testsuite", named)
     for name, outcome, message in cases:
@@ -127,6 +139,13 @@ def to_junit(found: LiveEvaluation) -> str:
         if outcome in ("inferior", "cannot_tell"):
             kind = "failure" if outcome == "inferior" else "error"
             ElementTree.SubElement(case, kind, {"message": xml(message)})
+    for name, status, value, reason in others:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": xml(found.monitor), "name": xml(name)})
+        if status in ("fail", "insufficient_data"):
+            kind = "failure" if status == "fail" else "skipped"
+            ElementTree.SubElement(case, kind, {"message": xml(f"{value}: {reason}")})
+        elif status == "warn":
+            ElementTree.SubElement(case, "system-out").text = xml(f"warning: {value}: {reason}")
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
@@ -155,7 +174,7 @@ def _segment(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _criterion(c: Criterion) -> tuple[str, ...]:
-    return c.name, difference_of(c), f"{c.margin:g}", c.outcome.replace("_", " ")
+    return c.name, difference_of(c), f"{c.margin:g}", OUTCOMES[c.outcome]
 
 
 def difference_of(c: Criterion) -> str:

@@ -17,6 +17,10 @@ from sightline.spec.model import MonitorSpec
 FAMILY = "evaluation"
 LEVEL = 0.05
 """How often any of the metrics that decide nothing may warn of equal candidates (Holm 1979)."""
+Level = Literal["ok", "warn", "error"]
+LEVELS: Mapping[str, Level] = {"inferior": "error", "cannot_tell": "warn"}
+"""Of a criterion by its outcome; others pass."""
+
 DIRECTED = ("higher_is_better", "lower_is_better")
 
 
@@ -28,7 +32,8 @@ class MetricCheck:
     ----------
     metric : str
     level : {"ok", "warn", "error"}
-        ``error``: a criterion that is lost by more than its margin; ``warn``: another metric that is worse.
+        ``error``: a criterion that is lost by more than its margin; ``warn``: another metric that is worse, a criterion
+        that is open, and whatever has not enough data: that is no pass.
     text : str
         One line for people.
     facts : mapping
@@ -36,7 +41,7 @@ class MetricCheck:
     """
 
     metric: str
-    level: Literal["ok", "warn", "error"]
+    level: Level
     text: str
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -65,6 +70,19 @@ def metric_checks(spec: MonitorSpec, found: Evaluation) -> list[MetricCheck]:
     return [_check(found, name, rows.get(name), criteria.get(name), is_worse=name in lost) for name in wanted]
 
 
+def untold(version: str, reason: str) -> str:
+    """What a check says of which nothing is known.
+
+    Parameters
+    ----------
+    version : str
+        Of the candidate.
+    reason : str
+        Why.
+    """
+    return f"{version}: not enough data: {reason}"
+
+
 def worse(rows: Sequence[dict[str, Any]]) -> set[str]:
     """Metrics that are worse, so that equal candidates show any with a probability of at most `LEVEL` (Holm)."""
     found: set[str] = set()
@@ -82,7 +100,7 @@ def _check(
     found: Evaluation, metric: str, row: dict[str, Any] | None, criterion: Criterion | None, *, is_worse: bool
 ) -> MetricCheck:
     if row is None:
-        return MetricCheck(metric, "ok", f"{found.version}: cannot be told: its rows do not have this metric")
+        return MetricCheck(metric, "warn", untold(found.version, "its rows do not have this metric"))
     facts = {
         "version": found.version,
         "champion": row["champion"],
@@ -95,14 +113,14 @@ def _check(
     }
     facts = {name: value for name, value in facts.items() if value is not None}
     if row["ci_low"] is None or row["difference"] is None:
-        return MetricCheck(metric, "ok", f"{found.version}: cannot be told: {row['reason'] or 'not defined'}", facts)
+        return MetricCheck(metric, "warn", untold(found.version, row["reason"] or "not defined"), facts)
     told = (
         f"{found.version}: {number(row['challenger'])}, champion {number(row['champion'])}: "
         f"difference {render.difference(row)}"
     )
     if criterion is not None:
         state = render.criterion_row(criterion)[-1]
-        level = "error" if criterion.outcome == "inferior" else "ok"
+        level = LEVELS.get(criterion.outcome, "ok")
         return MetricCheck(metric, level, f"{told}; {state} (margin {criterion.margin:g})", facts)
     if is_worse:
         return MetricCheck(metric, "warn", f"{told}; worse, but it decides nothing", facts)

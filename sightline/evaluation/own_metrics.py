@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -13,6 +14,7 @@ from polars.exceptions import PanicException
 
 from metrics_py.evaluation.areas import ALL
 from metrics_py.evaluation.differences import row_of_values
+from metrics_py.failures import AnswerError, told_failure
 from metrics_py.intervals import N_SEGMENT_BUCKETS
 from metrics_py.registry import Metric
 from sightline.arrow import to_arrow
@@ -20,15 +22,20 @@ from sightline.errors import SightlineError
 from sightline.evaluation.sets.rows import Compared
 from sightline.home import MonitorPaths
 from sightline.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
-from sightline.spec.model import CustomMetric, MonitorSpec
+from sightline.spec.field_types import NUMBER_TASKS
+from sightline.spec.judging_sections import CustomMetric
+from sightline.spec.model import MonitorSpec
 from sightline.user_metrics import python_metrics, sql_metrics
-from sightline.user_metrics.python_metrics import LABEL_COLUMNS, brief
+from sightline.user_metrics.python_metrics import LABEL_COLUMNS
 
 OF_THE_CALL = ("model_version", "is_error", "status", "latency_ms", "received_at", "batch_id", "row_number")
 """Columns of the call and not of the row: those of the other model are not known."""
 SUMS = ("segment", "bucket", "metric", "n", "sum_value", "sum_value_sq")
 MOST_CELLS = 50_000_000
 """Rows x columns that are handed to a Python function."""
+
+UNKNOWN_COLUMN = re.compile(r'Referenced column "(.+?)" not found')
+KIND = re.compile(r"\b(?:[A-Z][a-z]+ )+Error: ")
 
 
 @dataclass(frozen=True)
@@ -43,11 +50,14 @@ class OwnMetrics:
         Rows of `metrics_py.evaluation.differences.SCHEMA` (Python metrics).
     notes : tuple of str
         Which metric was not compared, and why.
+    lacking : mapping of str to str
+        Metric that could not be computed -> why.
     """
 
     sums: tuple[pl.DataFrame, pl.DataFrame]
     rows: list[dict[str, Any]]
     notes: tuple[str, ...]
+    lacking: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def own_metrics(spec: MonitorSpec, paths: MonitorPaths, compared: Compared, segments: pl.DataFrame) -> OwnMetrics:
@@ -64,17 +74,17 @@ def own_metrics(spec: MonitorSpec, paths: MonitorPaths, compared: Compared, segm
     """
     wanted = [metric for metric in spec.metrics if metric.needs_label]
     frames = [_given(spec, frame) for frame in (compared.champion, compared.challenger)]
-    notes: list[str] = []
+    lacking: dict[str, str] = {}
     wrong = sql_metrics.mistakes(spec) if any(metric.sql for metric in wanted) else {}
     sums: list[list[pl.DataFrame]] = [[], []]
     for metric in (m for m in wanted if m.sql is not None):
         if metric.name in wrong:
-            notes.append(f"{metric.name} is not compared: {wrong[metric.name].what}")
+            lacking[metric.name] = KIND.sub("", wrong[metric.name].what)
             continue
         try:
             found = [_sums(spec, metric, frame, segments) for frame in frames]
         except duckdb.Error as error:
-            notes.append(f"{metric.name} is not compared: {_told(error, frames)}")
+            lacking[metric.name] = _told(error, frames)
             continue
         for side, own in zip(sums, found, strict=True):
             side.append(own)
@@ -83,12 +93,13 @@ def own_metrics(spec: MonitorSpec, paths: MonitorPaths, compared: Compared, segm
         for metric in (m for m in wanted if m.python is not None):
             found_row, reason = _python(spec, metric, frames, paired=compared.how == "paired")
             rows += [found_row] if found_row else []
-            notes += [f"{metric.name} is not compared: {reason}"] if reason else []
+            lacking |= {metric.name: reason} if reason else {}
+    notes = [f"{name} is not compared: {reason}" for name, reason in lacking.items()]
     unlabelled = [metric.name for metric in spec.metrics if not metric.needs_label]
     if unlabelled:
         notes.append(f"metrics that need no label are of the inputs and are not compared: {', '.join(unlabelled)}")
     champion, challenger = (pl.concat([*side]) if side else pl.DataFrame() for side in sums)
-    return OwnMetrics((champion, challenger), rows, tuple(notes))
+    return OwnMetrics((champion, challenger), rows, tuple(notes), lacking)
 
 
 def with_directions(spec: MonitorSpec, table: pl.DataFrame) -> pl.DataFrame:
@@ -111,7 +122,7 @@ def with_sums(tables: Sequence[Mapping[str, pl.DataFrame]], own: OwnMetrics) -> 
 
 def _given(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
     """Rows as the metrics see them in the marts, without what is known of one of the models only."""
-    label = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
+    label = "label_value" if spec.model.task in NUMBER_TASKS else "label_class"
     kept = frame.drop([name for name in OF_THE_CALL if name in frame.columns])
     return kept.filter(pl.col(label).is_not_null()).with_columns(
         label=pl.col(label), is_positive=pl.col("label_class") == spec.positive_class
@@ -119,11 +130,17 @@ def _given(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _told(error: Exception, frames: Sequence[pl.DataFrame]) -> str:
-    text = " ".join(str(error).split("\n\nLINE ")[0].split())
-    left_out = [name for name in OF_THE_CALL if name in text]
-    if left_out:
-        return f"it reads {left_out[0]}, which is not known of both models"
-    return text if len(frames[0].columns) == len(frames[1].columns) else f"{text} (in the rows of one of the models)"
+    """Why DuckDB refuses an expression, without its own words for the place in a query that nobody wrote."""
+    text = " ".join(re.split(r"\n+(?:LINE \d+:|Candidate bindings:|Did you mean)", str(error))[0].split())
+    unknown = UNKNOWN_COLUMN.search(text)
+    if unknown is None:
+        left_out = [name for name in OF_THE_CALL if name in text]
+        return f"it reads {left_out[0]}, which is not known of both models" if left_out else KIND.sub("", text)
+    name = unknown.group(1)
+    if name in OF_THE_CALL:
+        return f"it reads {name}, which is not known of both models"
+    lacks = [whose for whose, frame in zip(("champion", "candidate"), frames, strict=True) if name not in frame.columns]
+    return f"it reads {name}, which the rows of {' and '.join(f'the {whose}' for whose in lacks)} do not have"
 
 
 def _sums(spec: MonitorSpec, metric: CustomMetric, frame: pl.DataFrame, segments: pl.DataFrame) -> pl.DataFrame:
@@ -184,7 +201,7 @@ def _python(
     except TimeLimitExceeded:
         return None, f"no end within {metric_seconds():g} s of its values without each bucket of entities"
     except (Exception, SystemExit, PanicException) as error:  # the user's function may raise anything
-        return None, f"{type(error).__name__}: {brief(error)}"
+        return None, told_failure(error)
     direction = metric.direction if "direction" in metric.model_fields_set else entry.direction
     occupied = [[b for b in values if b != ALL] for values in models]
     counts = (kept[0].height, kept[1].height)
@@ -207,5 +224,5 @@ def _values(entry: Metric, frame: pl.DataFrame) -> dict[int, float]:
 
 def _number(value: Any) -> float:
     if isinstance(value, (str, bytes)):
-        raise TypeError(f"the function returned {type(value).__name__}; return one number, or None if undefined")
+        raise AnswerError(f"the function returned {type(value).__name__}; return one number, or None if undefined")
     return np.nan if value is None else float(value)

@@ -10,9 +10,11 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
 
 import sightline
 from metrics_py.quality.metrics import quality_metric
+from metrics_py.visible import visible
 from sightline.evaluation import render
 from sightline.evaluation.forest import MARGINS_SHOWN, Forest, Row, forest
 from sightline.evaluation.run import Evaluation
@@ -64,8 +66,15 @@ def to_html(found: Evaluation) -> str:
 @cache
 def template() -> Template:
     """The page's template, which comes with the package."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     return environment.from_string(_resource("evaluation.html"))
+
+
+def _shown(value: Any) -> Any:
+    """Texts of the data with nothing hidden in them; our own markup as it is."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _resource(name: str) -> str:

@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 import polars as pl
 
 from metrics_py.evaluation.verdict import Criterion
-from metrics_py.wording import number
+from metrics_py.visible import visible
+from metrics_py.wording import count, number
 from sightline.evaluation.run import Evaluation
-from sightline.evaluation.spelling import aligned, md, md_table, xml
+from sightline.evaluation.spelling import OUTCOMES, aligned, md, md_table, xml
 from sightline.evaluation.suite import words
 
 WORDS = {
@@ -47,7 +48,7 @@ def to_table(found: Evaluation) -> str:
     if found.sections and found.notes:
         lines.append("")
     lines += [f"note: {note}" for note in found.notes]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def to_markdown(found: Evaluation) -> str:
@@ -55,7 +56,7 @@ def to_markdown(found: Evaluation) -> str:
     lines = [
         f"# {md(found.monitor)}: candidate {md(found.version)}",
         "",
-        f"**Verdict: {WORDS[found.verdict.outcome]}.** {md(found.verdict.reason)}",
+        f"**Verdict: {WORDS[found.verdict.outcome]}.** {md(found.verdict.reason)}.",
         "",
         f"Evaluated on {md(found.candidate)} against {md(found.compared.source)}. {how(found)}",
         "",
@@ -93,6 +94,7 @@ def to_json(found: Evaluation) -> str:
             "may_promote": verdict.may_promote,
             "reason": verdict.reason,
             "more_rows": verdict.more_rows,
+            "more_rows_champion": verdict.more_rows_champion,
             "primary": found.primary,
             "criteria": [
                 {
@@ -101,6 +103,7 @@ def to_json(found: Evaluation) -> str:
                     "direction": c.direction,
                     "outcome": c.outcome,
                     "more_rows": c.more_rows,
+                    "more_rows_champion": c.more_rows_champion,
                     "reason": c.reason,
                     "difference": c.found.difference,
                     "ci_low": c.found.ci_low,
@@ -151,10 +154,10 @@ def to_junit(found: Evaluation) -> str:
 
 def how(found: Evaluation) -> str:
     """Which rows were compared."""
-    n = len(found.compared.challenger)
+    new, old = (count(len(frame), "labelled rows") for frame in (found.compared.challenger, found.compared.champion))
     if found.compared.how == "paired":
-        return f"On the same {n:,} labelled rows; rows of one entity may depend on each other."
-    return f"On {n:,} labelled rows of the candidate and {len(found.compared.champion):,} others of the champion."
+        return f"On {new} that both models judged; rows of one entity may depend on each other."
+    return f"On {new} of the candidate and {old} of the champion: different rows."
 
 
 def of_segment(found: Evaluation, segment: str) -> list[dict[str, Any]]:
@@ -192,7 +195,7 @@ def segment_row(row: dict[str, Any]) -> tuple[str, ...]:
 
 def criterion_row(c: Criterion) -> tuple[str, ...]:
     """Name, difference, margin, outcome."""
-    return c.name, difference_of(c), f"{c.margin:g}", c.outcome.replace("_", " ")
+    return c.name, difference_of(c), f"{c.margin:g}", OUTCOMES[c.outcome]
 
 
 def difference_of(c: Criterion) -> str:

@@ -13,19 +13,21 @@ import polars as pl
 from metrics_py.evaluation.areas import deleted_areas
 from metrics_py.evaluation.differences import SCHEMA, differences
 from metrics_py.evaluation.verdict import EvaluationVerdict, judge
-from metrics_py.quality.champion import Direction, PairedDifference
+from metrics_py.quality.champion import Direction, PairedDifference, RowSet
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
+from metrics_py.wording import count
 from sightline.errors import SightlineError, nearest
+from sightline.evaluation.agreement import with_agreement
 from sightline.evaluation.facts import Facts, facts_of
 from sightline.evaluation.own_metrics import own_metrics, with_directions, with_sums
+from sightline.evaluation.proper import notes_of_improper
 from sightline.evaluation.sets.rows import (
     Candidate,
     Compared,
     compared_with_file,
     compared_with_production,
     labelled,
-    outputs,
     read_candidate,
 )
 from sightline.evaluation.suite.build import suite_of
@@ -42,6 +44,12 @@ from sightline.warehouse.settings import negative_class
 
 MARGIN, RELATIVE_MARGIN = 0.005, 0.01
 """Loss that does not matter where the file names none: of metrics between 0 and 1; of others as a share of it."""
+
+SMALLEST_MARGIN = 1e-300
+"""Of a champion whose error is 0: whatever is worse is worse."""
+
+DIGITS = 12
+"""Of the trivial answer's values: what is less beside the labels is the rounding of sums."""
 BY = ("segment",)
 
 
@@ -130,7 +138,8 @@ def evaluate(
         raise SightlineError(f"{spec.id} has no metric of quality, so no candidate can be judged", fix=fix)
     candidate = read_candidate(spec, file)
     if against is not None:
-        compared = compared_with_file(spec, candidate, read_candidate(spec, against), against.name)
+        other = read_candidate(spec, against, "champion's (--against)")
+        compared = compared_with_file(spec, candidate, other, against.name)
     else:
         compared = compared_with_production(spec, paths, candidate, champion, now)
     if compared.challenger.is_empty():
@@ -142,30 +151,17 @@ def evaluate(
     tables = with_sums([aggregates_of(spec, frame, segments) for frame in both], own)
     table = _differences(spec, tables, _exact(spec, both, segments), paired=compared.how == "paired")
     table = with_directions(spec, pl.concat([table, pl.DataFrame(own.rows, schema=SCHEMA)]))
-    is_same = compared.how == "paired" and compared.champion.select(outputs(spec)).equals(
-        compared.challenger.select(outputs(spec))
-    )
-    if is_same:
-        table = _without_difference(table, spec.quality.min_labels)
+    table, same = with_agreement(spec, table, compared, segments)
     table = _with_trivial(spec, table, compared.challenger)
     trained = read_training(spec, training) if training is not None else None
     traffic = read_traffic(spec, paths)
     sections = suite_of(spec, compared, candidate, training=trained, traffic=traffic, paths=paths)
-    verdict = judged(verdict_of(spec, table, primary), sections)
-    same = ["both models say exactly the same of all of these rows"] if is_same else []
-    notes = (*_of_candidate(candidate), *compared.notes, *same, *own.notes, *_left_out(spec))
+    verdict = judged(verdict_of(spec, table, primary, {**_irrelevant(spec, table), **own.lacking}), sections)
+    told = (*notes_of_improper(spec, both), *own.notes, *_left_out(spec))
+    notes = (*_of_candidate(candidate), *compared.notes, *same, *told)
     facts = facts_of(candidate, file, now)
     task = spec.model.task
     return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes, facts, task, sections)
-
-
-def _without_difference(table: pl.DataFrame, min_labels: int) -> pl.DataFrame:
-    """Two models with the same outputs: the difference is 0, which no bucket of rows contradicts."""
-    known = pl.col("champion").is_not_null() & pl.col("challenger").is_not_null() & (pl.col("n_champion") >= min_labels)
-    zero = {name: pl.when(known).then(0.0).otherwise(name).alias(name) for name in ("difference", "ci_low", "ci_high")}
-    told = pl.when(known).then(pl.lit("ok")).otherwise("status").alias("status")
-    why = pl.when(known).then(pl.lit(None, pl.String)).otherwise("reason").alias("reason")
-    return table.with_columns(*zero.values(), told, why)
 
 
 def _segments(spec: MonitorSpec, paths: MonitorPaths, frame: pl.DataFrame) -> pl.DataFrame:
@@ -235,8 +231,17 @@ def _with_trivial(spec: MonitorSpec, table: pl.DataFrame, rows: pl.DataFrame) ->
         min_labels=1,
         by=BY,
     )
-    whole = found.filter(segment="all").select("segment", "metric", trivial="value")
+    is_rounding = pl.col("value").abs() <= 10.0**-DIGITS * _scale_of(spec, rows)
+    value = pl.when(is_rounding).then(0.0).otherwise(pl.col("value").round_sig_figs(DIGITS))
+    whole = found.filter(segment="all").select("segment", "metric", trivial=value)
     return table.join(whole, on=["segment", "metric"], how="left", maintain_order="left")
+
+
+def _scale_of(spec: MonitorSpec, rows: pl.DataFrame) -> float:
+    """What the values of metrics are made of: labels of a regression, else numbers between 0 and 1."""
+    if spec.model.task != "regression":
+        return 1.0
+    return cast("float | None", rows["label_value"].abs().mean()) or 1.0
 
 
 def _trivial(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
@@ -254,7 +259,9 @@ def _trivial(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(prediction=pl.lit(cast("float", rows["label_value"].mean())))
 
 
-def verdict_of(spec: MonitorSpec, table: pl.DataFrame, primary: str) -> EvaluationVerdict:
+def verdict_of(
+    spec: MonitorSpec, table: pl.DataFrame, primary: str, lacking: Mapping[str, str] | None = None
+) -> EvaluationVerdict:
     """Apply the rule of promotion of the monitor's file to a table of differences.
 
     Parameters
@@ -264,6 +271,8 @@ def verdict_of(spec: MonitorSpec, table: pl.DataFrame, primary: str) -> Evaluati
         Columns of `metrics_py.evaluation.differences.SCHEMA`.
     primary : str
         The metric that decides.
+    lacking : mapping of str to str, optional
+        Metrics of the user's that could not be computed -> why: what they decide cannot be told.
 
     Raises
     ------
@@ -271,17 +280,18 @@ def verdict_of(spec: MonitorSpec, table: pl.DataFrame, primary: str) -> Evaluati
         A margin or guardrail names what there is not.
     """
     rules = spec.evaluation
-    found = _found(table, primary, "all")
-    direction = _direction(spec, primary)
+    lacking = lacking or {}
+    found = _found(table, primary, "all", lacking)
+    direction = _direction(spec, primary, table, lacking)
     margin = rules.margin if rules.margin is not None else default_margin(spec, primary, found.champion)
     guardrails: dict[str, PairedDifference] = {}
     margins: dict[str, float] = {}
     directions: dict[str, Direction] = {}
     for metric, own in rules.guardrails.items():
-        guardrails[metric] = _found(table, metric, "all")
-        margins[metric], directions[metric] = own, _direction(spec, metric)
+        guardrails[metric] = _found(table, metric, "all", lacking)
+        margins[metric], directions[metric] = own, _direction(spec, metric, table, lacking)
     for segment in _guarded(spec, table):
-        guardrails[f"{primary} | {segment}"] = _found(table, primary, segment)
+        guardrails[f"{primary} | {segment}"] = _found(table, primary, segment, lacking)
     return judge(
         found,
         guardrails,
@@ -306,12 +316,15 @@ def default_margin(spec: MonitorSpec, metric: str, value: float | None) -> float
     """
     if quality_metric(metric, spec.model.task).scale in ("proportion", "unit", "skill"):
         return MARGIN
-    return max(RELATIVE_MARGIN * abs(value or 0.0), 1e-12)
+    return max(RELATIVE_MARGIN * abs(value or 0.0), SMALLEST_MARGIN)
 
 
-def _direction(spec: MonitorSpec, metric: str) -> Direction:
-    own = {each.name: each.direction for each in spec.metrics}
-    found = own.get(metric) or quality_metric(metric, spec.model.task).direction
+def _direction(spec: MonitorSpec, metric: str, table: pl.DataFrame, lacking: Mapping[str, str]) -> Direction:
+    """Which way is better: as the file or the function says, else by the metric's definition."""
+    told: list[str] = table.filter(metric=metric)["direction"].to_list()
+    found = told[0] if told else quality_metric(metric, spec.model.task).direction
+    if metric in lacking and found == "none":
+        return "higher_is_better"  # it has no value: nothing is better
     if found not in ("higher_is_better", "lower_is_better"):
         fix = "choose a metric of which it is known which way is better"
         raise SightlineError(f"{metric} cannot decide about a candidate: no direction of it is better", fix=fix)
@@ -334,8 +347,10 @@ def _guarded(spec: MonitorSpec, table: pl.DataFrame) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _found(table: pl.DataFrame, metric: str, segment: str) -> PairedDifference:
+def _found(table: pl.DataFrame, metric: str, segment: str, lacking: Mapping[str, str]) -> PairedDifference:
     rows = table.filter(metric=metric, segment=segment)
+    if metric in lacking:
+        return PairedDifference(None, None, None, None, None, None, 0, "insufficient_data", lacking[metric])
     if rows.is_empty():
         names = table["metric"].unique().sort().to_list()
         if metric in names:
@@ -348,25 +363,37 @@ def _found(table: pl.DataFrame, metric: str, segment: str) -> PairedDifference:
         )
     row: dict[str, Any] = rows.row(0, named=True)
     names = ("champion", "challenger", "difference", "ci_low", "ci_high", "p_value", "reason")
-    n = min(row["n_champion"], row["n_challenger"])
+    old, new = int(row["n_champion"]), int(row["n_challenger"])
+    sets = None
+    if row.get("se_champion") is not None and row.get("se_challenger") is not None:
+        sets = (RowSet(old, float(row["se_champion"])), RowSet(new, float(row["se_challenger"])))
     status = "ok" if row["status"] == "ok" else "insufficient_data"
-    return PairedDifference(n=n, status=status, **{name: row[name] for name in names})
+    facts: dict[str, Any] = {name: row[name] for name in names} | {"n_agreeing": row.get("n_agreeing"), "sets": sets}
+    return PairedDifference(n=min(old, new), status=status, **facts)
 
 
 def _of_candidate(candidate: Candidate) -> list[str]:
     told: list[str] = []
     if candidate.n_rejected:
-        told.append(f"{candidate.n_rejected:,} rows of the candidate could not be read and are left out")
+        told.append(f"of the candidate {count(candidate.n_rejected, 'rows')} cannot be read: left out")
     if candidate.n_bad_labels:
-        told.append(
-            f"{candidate.n_bad_labels:,} labels of the candidate could not be read: their rows count as unlabelled"
-        )
+        told.append(f"of the candidate {count(candidate.n_bad_labels, 'labels')} cannot be read: taken for missing")
+    told += [f"of the candidate {each}" for each in candidate.unread]
     if candidate.n_repeated:
-        told.append(f"{candidate.n_repeated:,} rows of the candidate repeat another one and count once")
+        told.append(f"of the candidate {count(candidate.n_repeated, 'rows')} are copies of another one: left out")
     n = len(candidate.frame) - len(labelled(candidate.frame))
     if n and n < len(candidate.frame):
-        told.append(f"{n:,} rows of the candidate have no label of their own")
+        told.append(f"of the candidate {count(n, 'rows')} without a label of their own")
     return told
+
+
+def _irrelevant(spec: MonitorSpec, table: pl.DataFrame) -> dict[str, str]:
+    """Metrics of rankings that no list defines, and why."""
+    if spec.model.task != "ranking":
+        return {}
+    known = set(table["metric"])
+    reason = f"no compared query has a relevant row ({spec.labels.column if spec.labels else 'label'!r} above 0)"
+    return {name: reason for name in plan.quality_metrics(spec) if name not in known}
 
 
 def _left_out(spec: MonitorSpec) -> list[str]:

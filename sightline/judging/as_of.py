@@ -7,8 +7,8 @@ their own that is thrown away.
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import subprocess
 import sysconfig
 import tempfile
@@ -23,7 +23,7 @@ import polars as pl
 import sightline
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
-from sightline.home import MonitorPaths
+from sightline.home import PARSED, MonitorPaths
 from sightline.judging import model_quality
 from sightline.judging.frames import Work
 from sightline.judging.maturity import n_learnt_from
@@ -87,7 +87,7 @@ def judgements_as_of(
                 return published
             profile = load_reference(paths)
             write_control(con, spec, profile, sorted({*keys, *_around(spec, keys, at), *_learnt_from(con, spec, at)}))
-        _aggregate(Path(folder), warehouse)
+        _aggregate(Path(folder), warehouse, paths.dbt / "target" / PARSED)
         with duckdb.connect(str(warehouse), read_only=True) as con:
             work = Work(spec, paths, con, keys, profile.columns if profile else {}, at.replace(tzinfo=UTC))
             judged = model_quality.judge(work)
@@ -209,16 +209,18 @@ def _aware(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-def _aggregate(folder: Path, warehouse: Path) -> None:
-    """Run the models of the delayed flow on a warehouse."""
+def _aggregate(folder: Path, warehouse: Path, parsed: Path) -> None:
+    """Run the models of the delayed flow on a warehouse; a project that was parsed before is not parsed again."""
+    if parsed.is_file():
+        (folder / "target").mkdir()
+        shutil.copyfile(parsed, folder / "target" / PARSED)
     chosen: Sequence[str] = (f"tag:{DELAYED.name}", *VIEWS)
-    variables = json.dumps({"monitor": "as_of"})
-    command = [os.fspath(DBT), "run", "--select", *chosen, "--vars", variables, "--project-dir", os.fspath(PROJECT)]
+    command = [os.fspath(DBT), "run", "--select", *chosen, "--project-dir", os.fspath(PROJECT)]
     command += ["--profiles-dir", os.fspath(PROJECT), "--target-path", os.fspath(folder / "target")]
     command += ["--log-path", os.fspath(folder / "logs")]
     environment = {
         **os.environ,
-        "SIGHTLINE_WAREHOUSE": os.fspath(warehouse),
+        "SIGHTLINE_WAREHOUSE": warehouse.name,
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "False",
         "DO_NOT_TRACK": "1",
     }

@@ -9,7 +9,8 @@ import polars as pl
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.quality.regression import SMALLEST_RELATIVE_VARIANCE
 from sightline.judging.frames import BY, conform, rate
-from sightline.spec.model import Feature, MonitorSpec
+from sightline.spec.columns import Feature
+from sightline.spec.model import MonitorSpec
 
 
 def judge_columns(

@@ -35,6 +35,7 @@ from sightline.judging.maturity import (
 )
 from sightline.judging.not_corrected import OF_OWN, OF_REPORTS, TOTAL, assumes_more, why_not
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import is_production
 from sightline.warehouse.settings import negative_class
 
 NAIVE = "naive_value"
@@ -116,7 +117,7 @@ def _completed(
     keys = [spec.key(start) for start in starts]
     rows = joint_rows(spec, con, keys)
     over = rows.rename({"window_start": "part"}).join(young.rename({"window_start": "over"}), on="part")
-    gaps = not_kept(con, keys, rows).rename({"window_start": "part"}).join(young, on="part")
+    gaps = not_kept(spec, con, keys, rows).rename({"window_start": "part"}).join(young, on="part")
     gaps = gaps.select("kind", over="window_start").unique()
     over = over.join(gaps, on=["over", "kind"], how="anti")
     if over.filter(pl.col("kind") == CELLS).is_empty():
@@ -173,7 +174,8 @@ def _states_of_parts(
         "lagging": lags,
         **{name: [c[i] for c in change] for i, name in enumerate(("unsettled", "untold"))},
     }
-    counts = read_mart(con, "label_counts", [spec.key(start) for start in starts]).filter(pl.col("segment") == "all")
+    counts = read_mart(con, "label_counts", [spec.key(start) for start in starts])
+    counts = counts.filter(is_production(spec), pl.col("segment") == "all")
     n = counts.group_by(part="window_start").agg(n=pl.col("n_predictions").sum().cast(pl.Float64))
     joined = (
         parts.join(pl.DataFrame({"part": starts, **of_law}), on="part")

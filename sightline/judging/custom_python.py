@@ -17,6 +17,7 @@ import duckdb
 import polars as pl
 from polars.exceptions import PanicException
 
+from metrics_py.failures import told_failure
 from metrics_py.intervals import N_SEGMENT_BUCKETS, t_quantile
 from metrics_py.quality.custom import estimate_rows
 from metrics_py.registry import Metric
@@ -27,9 +28,11 @@ from sightline.judging.frames import SIGN
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.time_limit import TimeLimitExceeded, metric_seconds, time_limit
 from sightline.lake.store.schema import lake_schema, literal, quote
-from sightline.spec.model import CustomMetric, MonitorSpec
+from sightline.spec.field_types import NUMBER_TASKS
+from sightline.spec.judging_sections import CustomMetric
+from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import is_production, production_sql
 from sightline.user_metrics import python_metrics
-from sightline.user_metrics.python_metrics import brief
 from sightline.warehouse.settings import negative_class
 
 TABLE = {
@@ -136,7 +139,11 @@ def _window(
     min_rows: int,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows of one window, and the functions that hung in it: they are not called again in this run."""
-    [(n_rows,)] = con.sql("select count(*) from raw.inferences where window_key = ?", params=[key]).fetchall()
+    [(n_rows, n_own)] = con.sql(
+        f"select count(*), count(*) filter (where {production_sql(spec)}) from raw.inferences "  # noqa: S608 (quoted)
+        "where window_key = ?",
+        params=[key],
+    ).fetchall()
     done: list[dict[str, Any]] = []
     hung: dict[str, str] = {}
     if not n_rows:
@@ -161,7 +168,7 @@ def _window(
         found: list[dict[str, Any]] = []
         try:
             with time_limit(metric_seconds()):
-                for cell, part in _cells(spec, rows, top):
+                for cell, part in _cells(spec, rows, top, has_production=n_own > 0):
                     given = part.select(name for name in part.columns if name in names)
                     result = _estimate(entry, given, min_rows, needs_label)
                     found.append({**whole, **cell, **_result(metric, result, given["bucket"])})
@@ -187,13 +194,13 @@ def _rows(
     spec: MonitorSpec, con: duckdb.DuckDBPyConnection, key: str, names: Sequence[str], needs_label: bool
 ) -> pl.DataFrame:
     """Rows of one window: the columns that are asked for, those of the cells, and the current label."""
-    cells = ["model_version", *(f"g_{name}" for name in spec.columns.segments)]
+    cells = ["window_key", "model_version", *(f"g_{name}" for name in spec.columns.segments)]
     wanted = [n for n in dict.fromkeys([*names, *cells]) if n not in python_metrics.LABEL_COLUMNS]
     selected = ", ".join(f"rows.{quote(name)}" for name in wanted)
     if not needs_label:
         query = f"select {selected} from raw.inferences as rows where window_key = ?"  # noqa: S608 (all quoted)
         return con.sql(query, params=[key]).pl()
-    label = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
+    label = "label_value" if spec.model.task in NUMBER_TASKS else "label_class"
     join, said, named = "inner join", f"labels.{label}", "labels.label_class"
     if spec.is_silence_negative and spec.model.task == "ranking":
         join, said = "left join", f"coalesce({said}, 0.0)"
@@ -212,12 +219,14 @@ def _rows(
 
 
 def _cells(
-    spec: MonitorSpec, rows: pl.DataFrame, top: Mapping[str, list[str]]
+    spec: MonitorSpec, rows: pl.DataFrame, top: Mapping[str, list[str]], *, has_production: bool
 ) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
-    """All rows, those of each model version, and those of each segment over all versions, as the marts name them."""
-    yield {}, rows
+    """Production's rows, those of each version, and those of each segment over all versions, as the marts name them."""
+    everything, rows = rows, rows.filter(is_production(spec)).drop("window_key")
+    if has_production:
+        yield {}, rows
     if spec.columns.model_version is not None:
-        for (version,), part in rows.group_by(["model_version"]):
+        for (version,), part in everything.drop("window_key").group_by(["model_version"]):
             yield {"model_version": str(version)}, part
     for column in spec.columns.segments if top else ():
         value = pl.col(f"g_{column}")
@@ -246,7 +255,7 @@ def _estimate(entry: Metric, rows: pl.DataFrame, min_rows: int, needs_label: boo
     try:
         found = estimate_rows(entry, rows, bucket="bucket")
     except (Exception, SystemExit, PanicException) as error:  # the function may raise anything: its metric's result
-        return _failed(f"{FAILED}: {type(error).__name__}: {brief(error)}", len(rows))
+        return _failed(f"{FAILED}: {told_failure(error)}", len(rows))
     if (found.status == "ok" or found.reason_code == "no_spread") and len(rows) < min_rows:
         reason = f"{len(rows)} {what}, {min_rows} needed"
         return Estimate(found.value, found.ci_low, found.ci_high, found.n, "insufficient_data", reason, "too_few_rows")

@@ -26,6 +26,7 @@ from sightline.judging.scales import on_scale, scales
 from sightline.judging.service import LATENCY_QUANTILES, judge_service, service_evidence
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import is_production
 from sightline.spec.windows import closes_at
 
 FloatArray = NDArray[np.float64]
@@ -59,7 +60,8 @@ def judge(work: Work) -> Judged:
     columns = judge_columns(spec, moments, bins, profiles)
     python = custom_python.evaluate(spec, paths, con, keys, needs_label=False, min_rows=MIN_RATE_ROWS)
     own_sql = _custom(spec, con, keys)
-    counts = health.filter(segment="all").group_by("window_start").agg(n=pl.col("n_rows").sum().cast(pl.Int64))
+    own = health.filter(is_production(spec), segment="all")
+    counts = own.group_by("window_start").agg(n=pl.col("n_rows").sum().cast(pl.Int64))
     gaps = custom_sql.without_value(spec, own_sql, counts, needs_label=False)
     custom = pl.concat([own_sql, gaps, python.table], how="diagonal")
     judged = pl.concat([service, conform(custom.with_columns(column=pl.lit(""))), columns])

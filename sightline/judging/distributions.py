@@ -11,6 +11,7 @@ import polars as pl
 from metrics_py.profile.column_profile import ColumnProfile
 from sightline.results.distributions import DISTRIBUTION_SCHEMA
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 
 
 def distributions(
@@ -40,8 +41,10 @@ def distributions(
         `sightline.results.distributions.DISTRIBUTION_SCHEMA`.
     """
     query = (
-        "select window_start, column_name, bin_id, sum(n)::bigint as n from marts.column_bins where segment = 'all'"
-        " and window_key between ? and ? and window_key in (select unnest(?::varchar[])) group by all"
+        "select window_start, column_name, bin_id, sum(n)::bigint as n "  # noqa: S608 (quoted)
+        "from marts.column_bins where segment = 'all'"
+        " and window_key between ? and ? and window_key in (select unnest(?::varchar[]))"
+        f" and {production_sql(spec)} group by all"
     )
     rows = con.sql(query, params=[min(keys), max(keys), list(keys)]).pl()
     frames: list[pl.DataFrame] = []

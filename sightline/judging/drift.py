@@ -18,7 +18,8 @@ from metrics_py.drift.pair import ColumnPair
 from metrics_py.drift.words import describe_shift
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.reasons import ReasonCode
-from sightline.judging import multivariate, precision
+from metrics_py.wording import count
+from sightline.judging import multivariate, precision, texts
 from sightline.judging.evidence import column_evidence
 from sightline.judging.frames import BY, JUDGED, Judged, Work, conform, scope_of
 from sightline.judging.marts import ALL_VERSIONS, read_mart, with_all_versions
@@ -26,6 +27,7 @@ from sightline.judging.stretches import Stretches, ends_again, read_stretches
 from sightline.judging.usual_distance import Usual, estimate, read_windows, usual
 from sightline.judging.weekdays import lacks_weekdays, same_weekdays
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 
 ASSET = "drift"
 NO_REFERENCE = "there is no reference to compare with"
@@ -78,8 +80,10 @@ def judge_run(work: Work) -> Judged:
     Columns alone, several together and embeddings.
     """
     again = ends_again(work.spec, work.paths, ASSET, work.keys)
-    judged, joint = judge(work.spec, work.con, work.keys, work.profiles, again), multivariate.judge(work)
-    judgements, evidence = ([getattr(each, name) for each in (judged, joint)] for name in ("judgements", "evidence"))
+    judged = judge(work.spec, work.con, work.keys, work.profiles, again)
+    whole = replace(work, keys=judged.windows(work.spec, work.keys))
+    found = (judged, multivariate.judge(whole), texts.judge(whole))
+    judgements, evidence = ([getattr(each, name) for each in found] for name in ("judgements", "evidence"))
     return replace(judged, judgements=pl.concat(judgements), evidence=pl.concat(evidence))
 
 
@@ -211,7 +215,7 @@ def _history(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, mart: str, keys:
         start, end, by = spec.first_window, spec.first_window, "segment, column_name, bin_id"
     query = (
         f"select {by}, sum(n)::bigint as n from marts.{mart} "  # noqa: S608 (our own names)
-        f"where window_start >= ? and window_start < ? group by {by}"
+        f"where window_start >= ? and window_start < ? and {production_sql(spec)} group by {by}"
     )
     return con.sql(query, params=[start.replace(tzinfo=None), end.replace(tzinfo=None)]).pl()
 
@@ -262,8 +266,7 @@ def _judge_stretches(
         told = pl.concat_str(pl.lit(stretch.over), pl.col("reason"), separator=": ", ignore_nulls=True)
         frames.append(judged.with_columns(reason=told, reason_code=pl.col("reason_code").fill_null("pooled")))
     between = rows.select("window_start").unique().join(long, on="window_start", how="anti").sort("window_start")
-    last = stretch.last(spec, pl.col("window_start"))
-    reason = pl.format("judged {}, with the window of {}", pl.lit(stretch.over), last.dt.strftime(stretch.moment))
+    reason = stretch.later(spec, pl.col("window_start"))
     waiting = between.with_columns(model_version=pl.lit(ALL_VERSIONS), segment=pl.lit("all"), column=pl.lit(name))
     return pl.concat([*frames, _not_judged(spec, waiting, "judged_later", "").with_columns(reason=reason)])
 
@@ -350,6 +353,7 @@ def _states(
     n = found.n_current
     state[(found.n_reference == 0) | (n / profile.design_effect < spec.drift.min_rows)] = "unclear"
     is_far = (low > tolerance) | (high < -tolerance)
+    shows = not spec.columns.is_personal(name)
     reasons = [
         _reason(
             spec,
@@ -358,7 +362,7 @@ def _states(
             float(n[i]),
             str(state[i]),
             ordinary.words(i, tolerance),
-            describe_shift(profile, pair.current[i]) if whole[i] and is_far[i] else None,
+            describe_shift(profile, pair.current[i], shows_values=shows) if whole[i] and is_far[i] else None,
         )
         for i in range(len(n))
     ]
@@ -406,7 +410,7 @@ def _reason(
         return "no_reference", NO_REFERENCE
     if effective < spec.drift.min_rows:
         clustered = f", as good as {effective:.0f} independent ones" if effective < n else ""
-        return "too_few_rows", f"{n:.0f} rows{clustered}; {spec.drift.min_rows} needed"
+        return "too_few_rows", f"{count(round(n), 'rows')}{clustered}; {spec.drift.min_rows} needed"
     if state == "unclear":
         return "unclear", f"the interval holds {limit}: more rows are needed to tell"
     if state == "drift":

@@ -17,6 +17,7 @@ from sightline.judging.marts import has_mart, read_mart, with_all_versions
 from sightline.judging.reference_bounds import with_bounds
 from sightline.spec.flows import is_weighted
 from sightline.spec.plan import ESTIMATED_AS
+from sightline.spec.shadows import is_production
 from sightline.spec.windows import closes_at, keys_between, matures_at, next_key, reference_keys, settled_at
 from sightline.warehouse.reference import load_reference
 from sightline.warehouse.row_samples import LABELLED, labelled_rows
@@ -145,7 +146,7 @@ def _of_file(
 def _between(work: Work, estimator: Estimator, keys: Sequence[str], model: Any) -> Mapping[str, float] | None:
     if not has_mart(work.con, estimator.marts[1]):
         return None
-    is_whole = pl.col("segment") == "all"
+    is_whole = is_production(work.spec) & (pl.col("segment") == "all")
     counts = estimator.counts(work.con, keys).filter(is_whole)
     return estimator.between(counts, read_mart(work.con, estimator.marts[1], keys).filter(is_whole), model)
 
@@ -153,7 +154,8 @@ def _between(work: Work, estimator: Estimator, keys: Sequence[str], model: Any) 
 def _learnt(work: Work, estimator: Estimator, keys: Sequence[str]) -> Known | str:
     if not keys or not has_mart(work.con, estimator.marts[1]):
         return estimator.not_known
-    model = estimator.learn(read_mart(work.con, estimator.marts[1], keys).filter(pl.col("segment") == "all"))
+    known = read_mart(work.con, estimator.marts[1], keys).filter(is_production(work.spec), pl.col("segment") == "all")
+    model = estimator.learn(known)
     if model is None:
         return estimator.not_known
     rows = labelled_rows(work.con, work.spec, work.paths, keys) if is_weighted(work.spec) else None

@@ -5,7 +5,8 @@ It is named, and written once, when the window is complete.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -25,6 +26,8 @@ from sightline.spec.windows import closes_at, matures_at
 
 RATES_OF_QUALITY = ("null_rate", "out_of_range_rate", "unseen_rate")
 """Statistics that belong to data quality; all others of a column are drift."""
+ATOM = "atom_rate:"
+"""Share of rows with one value, which follows."""
 
 
 def column_evidence(
@@ -54,7 +57,7 @@ def column_evidence(
     for name, profile in profiles.items():
         pooling = stretches.by_stretch(name)
         starts, counts = _counts(bins, profile)
-        for stream in column_streams(profile, counts, min_rows=spec.drift.min_rows):
+        for stream in _named(spec, name, column_streams(profile, counts, min_rows=spec.drift.min_rows)):
             by_window = _stream_frame(spec, asset, name, stream, starts)
             if by_window is not None:
                 is_pooled = pl.lit(pooling.holds(stream.statistic)) & (pl.col("window_start") >= pooling.since)
@@ -63,11 +66,22 @@ def column_evidence(
             continue
         ends, counts = _counts(stretches.bins, profile)
         needed, period = stretches.spec.drift.min_rows, stretches.stretch.words
-        for stream in column_streams(stretches.long_profile(profile), counts, min_rows=needed, period=period):
+        long = column_streams(stretches.long_profile(profile), counts, min_rows=needed, period=period)
+        for stream in _named(spec, name, long):
             frame = _stream_frame(spec, asset, name, stream, ends)
             if frame is not None and pooling.holds(stream.statistic):
                 frames.append(frame.with_columns(statistic=pl.col("statistic") + stretches.stretch.ending))
     return pl.concat(frames)
+
+
+def _named(spec: MonitorSpec, column: str, streams: Iterable[Stream]) -> list[Stream]:
+    """Streams of a column; of personal data a value is told by its place among those that have a stream."""
+    found = list(streams)
+    if not spec.columns.is_personal(column):
+        return found
+    of_values = [stream.statistic for stream in found if stream.statistic.startswith(ATOM)]
+    names = {name: f"{ATOM}#{k}" for k, name in enumerate(of_values, start=1)}
+    return [replace(stream, statistic=names.get(stream.statistic, stream.statistic)) for stream in found]
 
 
 def _counts(bins: pl.DataFrame, profile: ColumnProfile) -> tuple[pl.Series, NDArray[np.int64]]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from metrics_py.intervals import wilson
 from metrics_py.profile.column_profile import ColumnProfile
+from metrics_py.wording import count
 from sightline.home import MonitorPaths
 from sightline.judging.marts import ALL_VERSIONS
 from sightline.results.withdrawn import SCOPE
@@ -132,6 +133,7 @@ def rate(rows: pl.DataFrame, metric: str, x: str, n: str, by: Sequence[str] = BY
     counts = rows.filter(pl.col(n) > 0)
     low, high = wilson(counts[x].to_numpy(), counts[n].to_numpy())
     few = pl.col(n) < MIN_RATE_ROWS
+    told = [f"{count(int(rows_here), 'rows')}, {MIN_RATE_ROWS} needed" for rows_here in counts[n]]
     column = {} if "column" in by else {"column": pl.lit("")}
     return conform(
         counts.select(
@@ -143,7 +145,7 @@ def rate(rows: pl.DataFrame, metric: str, x: str, n: str, by: Sequence[str] = BY
             ci_high=pl.Series(high, dtype=pl.Float64),
             n=n,
             status=pl.when(few).then(pl.lit("insufficient_data")).otherwise(pl.lit("ok")),
-            reason=pl.when(few).then(pl.format("{} rows, {} needed", n, pl.lit(MIN_RATE_ROWS))),
+            reason=pl.when(few).then(pl.Series(told, dtype=pl.String)),
             reason_code=pl.when(few).then(pl.lit("too_few_rows")),
         )
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from metrics_py.wording import count
 from sightline.home import Home, MonitorPaths
 from sightline.judging.verdicts import Verdict
 from sightline.lake.intake.sources import lies_there
@@ -77,9 +78,9 @@ def _verdict(spec: MonitorSpec, asset: str, n_accepted: int, left_out: NotTaken)
     worst = sorted(reasons.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
     if worst:
         facts["reasons"] = ", ".join(f"{reason} ({n})" for reason, n in worst)
-    counts = f"{n_accepted} rows accepted, {n_refused} refused"
+    counts = f"{count(n_accepted, 'rows')} accepted, {n_refused:,} refused"
     counts += f", {n_repeated} repeated (known already, left out)" if n_repeated else ""
-    unread = _unread(left_out)
+    unread = _unread(spec, left_out)
     if unread:
         facts["values read as missing"] = "; ".join(unread)
         rest = f" and {len(unread) - SHOWN_COLUMNS} more" if len(unread) > SHOWN_COLUMNS else ""
@@ -116,10 +117,13 @@ def _verdict(spec: MonitorSpec, asset: str, n_accepted: int, left_out: NotTaken)
     return Verdict("ok", f"{nothing}{counts}.", facts)
 
 
-def _unread(left_out: NotTaken) -> list[str]:
-    """Values that became missing, most first: column, how many, why, and one of them."""
+def _unread(spec: MonitorSpec, left_out: NotTaken) -> list[str]:
+    """Values that became missing, most first: column, how many, why, and one of them, unless it is personal."""
     worst = sorted(left_out.values.items(), key=lambda item: (-item[1][0], item[0]))
-    return [f"{column} {n} ({reason}, such as {value!r})" for (column, reason), (n, value) in worst]
+    return [
+        f"{column} {n} ({reason}{'' if spec.columns.is_personal(column) else f', such as {value!r}'})"
+        for (column, reason), (n, value) in worst
+    ]
 
 
 def not_taken(spec: MonitorSpec, paths: MonitorPaths, kind: str, keys: Sequence[str]) -> dict[str, NotTaken]:

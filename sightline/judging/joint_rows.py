@@ -9,12 +9,14 @@ import polars as pl
 
 from metrics_py.class_names import class_text
 from metrics_py.quality.completed import Evaluate, Tables
+from metrics_py.quality.score_histograms import N_SCORE_BINS
 from metrics_py.quality.table import quality_table
 from sightline.judging.frames import BY
 from sightline.judging.marts import ALL_VERSIONS, has_mart, read_mart, with_all_versions
 from sightline.judging.maturity import NEGATIVE, POSITIVE, by_outcome
 from sightline.judging.not_corrected import never_corrected
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 
 CELLS, BINS, CUSTOM = "cells", "bins", "custom:"
 """Kinds of rows; those of a custom metric are of a kind of their own."""
@@ -65,7 +67,9 @@ def _of_kind(
     return with_all_versions(spec, read_mart(con, name, keys)).with_columns(kind=kind, **columns)
 
 
-def not_kept(con: duckdb.DuckDBPyConnection, keys: Sequence[str], rows: pl.DataFrame) -> pl.DataFrame:
+def not_kept(
+    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, keys: Sequence[str], rows: pl.DataFrame
+) -> pl.DataFrame:
     """Windows of which some kind of rows was not kept, as an earlier release worked them up.
 
     Parameters
@@ -89,7 +93,8 @@ def not_kept(con: duckdb.DuckDBPyConnection, keys: Sequence[str], rows: pl.DataF
     }
     query = " union all ".join(
         f"select window_start, {kind} as kind, sum(n)::bigint as n from marts.{mart} "  # noqa: S608 (our own names)
-        "where segment = 'all' and window_key in (select unnest($keys::varchar[])) group by all"
+        f"where segment = 'all' and {production_sql(spec)} and window_key in (select unnest($keys::varchar[])) "
+        "group by all"
         for mart, kind in wholes.items()
     )
     wanted = con.sql(query, params={"keys": list(keys)}).pl()
@@ -122,6 +127,7 @@ def tables_of(spec: MonitorSpec) -> Callable[[pl.DataFrame], Tables]:
         w = pl.col("weight")
         cells = rows.filter(pl.col("kind") == CELLS)
         sums = [name for name in cells.columns if name.startswith("sum_") and name != "sum_value"]
+        sums += ["n_improper"] if "n_improper" in cells.columns else []
         decided = cells.filter(pl.col("predicted_class") != "", pl.col("actual_class") != "")
         confusion = decided.group_by(*keys, "bucket", "predicted_class", "actual_class").agg((pl.col("n") * w).sum())
         found = {
@@ -131,7 +137,9 @@ def tables_of(spec: MonitorSpec) -> Callable[[pl.DataFrame], Tables]:
         bins = rows.filter(pl.col("kind") == BINS)
         if not bins.is_empty():
             grouped = bins.group_by(*keys, "bucket", "class_name", "score_bin", "is_positive")
-            found["score_bins"] = grouped.agg((pl.col("n") * w).sum())
+            middles = pl.col("n") * (pl.col("score_bin") + 0.5) / N_SCORE_BINS  # rows of an earlier release
+            scores = pl.coalesce("sum_score", middles) if "sum_score" in bins.columns else middles
+            found["score_bins"] = grouped.agg((pl.col("n") * w).sum(), sum_score=(scores * w).sum())
         valued = confusion.join(matrix, on=["predicted_class", "actual_class"]).select(
             *keys, "bucket", "n", metric=pl.lit("value"), sum_value=pl.col("n") * pl.col("worth")
         )

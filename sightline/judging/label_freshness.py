@@ -20,7 +20,8 @@ from sightline.judging.maturity import n_learnt_from
 from sightline.judging.verdicts import Verdict
 from sightline.lake.store.parts import scan_lake
 from sightline.results.learnt_delays import read_delays, with_learnt_delays
-from sightline.spec.model import WARN_SHARE, MonitorSpec
+from sightline.spec.field_types import WARN_SHARE
+from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at, keys_between, matures_at, next_key
 
 CHECK = "label_freshness"

@@ -21,7 +21,9 @@ from metrics_py.wording import day
 from sightline.judging.frames import EVIDENCE, Judged, Work, conform, quality_evidence
 from sightline.judging.marts import ALL_VERSIONS, has_mart
 from sightline.judging.maturity import Delays
-from sightline.spec.model import UNLEARNT
+from sightline.spec.field_types import UNLEARNT
+from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 from sightline.spec.windows import closes_at, matures_at
 
 FEWEST_EXPECTED = 20
@@ -65,9 +67,7 @@ def judge(work: Work, known: Delays) -> Judged:
     starts = [spec.window_start(key) for key in due]
     first = (starts[0] + (lag - LEARNT_FROM) * spec.window).replace(tzinfo=None)
     last = (starts[-1] + lag * spec.window).replace(tzinfo=None)
-    triangle, predictions, watched_from, apart = _triangle(
-        con, first, last, spec.window, known.until.replace(tzinfo=None)
-    )
+    triangle, predictions, watched_from, apart = _triangle(spec, con, first, last, known.until.replace(tzinfo=None))
     in_batches = IN_BATCHES.format(apart) if apart > SEASONS[spec.schedule] else None
     rows = [
         _row(
@@ -87,21 +87,22 @@ def judge(work: Work, known: Delays) -> Judged:
 
 
 def _triangle(
-    con: duckdb.DuckDBPyConnection, first: datetime, last: datetime, window: timedelta, until: datetime
+    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, first: datetime, last: datetime, until: datetime
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int, int]:
     """Labels by window and windows of delay, predictions by window, the first window watched as its labels came.
 
     And how many windows lie between two with labels of one class, usually.
     """
+    window, own = spec.window, production_sql(spec)
     n_windows = (last - first) // window + 1
     found = con.sql(
-        "select window_start, label_class, delay_bin, sum(n)::bigint as n from marts.label_arrivals "
-        "where segment = 'all' and window_start between ? and ? group by all",
+        "select window_start, label_class, delay_bin, sum(n)::bigint as n from marts.label_arrivals "  # noqa: S608 (quoted)
+        f"where segment = 'all' and window_start between ? and ? and {own} group by all",
         params=[first, last],
     ).pl()
     counts = con.sql(
-        "select window_start, sum(n_predictions)::bigint as n from marts.label_counts "
-        "where segment = 'all' and window_start between ? and ? group by all",
+        "select window_start, sum(n_predictions)::bigint as n from marts.label_counts "  # noqa: S608 (quoted)
+        f"where segment = 'all' and window_start between ? and ? and {own} group by all",
         params=[first, last],
     ).pl()
     unit = window / timedelta(microseconds=1)

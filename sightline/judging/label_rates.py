@@ -19,6 +19,7 @@ from sightline.judging.frames import BY
 from sightline.judging.marts import ALL_VERSIONS, has_mart
 from sightline.judging.maturity import Delays
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 
 
 def label_rates(counts: pl.DataFrame) -> pl.DataFrame:
@@ -73,11 +74,11 @@ def at_one_age(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, rates: pl.Data
     share = _come(known.law, age)
     first, last = whole["window_start"].min(), whole["window_start"].max()
     found = con.sql(
-        "select window_start, delay_bin, sum(n)::bigint as n from marts.label_arrivals "
-        "where segment = 'all' and window_start between ? and ? group by all",
+        "select window_start, delay_bin, sum(n)::bigint as n from marts.label_arrivals "  # noqa: S608 (quoted)
+        f"where segment = 'all' and window_start between ? and ? and {production_sql(spec)} group by all",
         params=[first, last],
     ).pl()
-    since = _watched_since(con, known.until, spec.window)
+    since = _watched_since(spec, con, known.until)
     before = pl.Series(delay_start(found["delay_bin"].to_numpy().astype(np.int64))) < age
     early = found.filter(before).group_by("window_start").agg(come=pl.col("n").sum())
     n, come = pl.col("n"), pl.col("come").fill_null(0)
@@ -95,11 +96,15 @@ def _come(law: DelayLaw, age: float) -> float:
     return float(law.mass @ law.completion(age)[0])
 
 
-def _watched_since(con: duckdb.DuckDBPyConnection, until: datetime, window: timedelta) -> object:
+def _watched_since(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, until: datetime) -> object:
     """Start of the first window that was watched as its labels came; None where there is none."""
-    rows = con.sql("select distinct window_start, delay_bin from marts.label_arrivals where segment = 'all'").pl()
+    query = (
+        "select distinct window_start, delay_bin from marts.label_arrivals "  # noqa: S608 (quoted)
+        f"where segment = 'all' and {production_sql(spec)}"
+    )
+    rows = con.sql(query).pl()
     now = pl.lit(until.replace(tzinfo=None), dtype=pl.Datetime("us"))
-    unit = window / timedelta(microseconds=1)
+    unit = spec.window / timedelta(microseconds=1)
     return watched(rows.with_columns(age=(now - pl.col("window_start")).dt.total_microseconds() / unit))[
         "window_start"
     ].min()

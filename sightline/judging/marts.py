@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import is_production
 
 ALL_VERSIONS = "all"
 """`model_version` of the rows over all versions together."""
@@ -43,8 +44,8 @@ def has_mart(con: duckdb.DuckDBPyConnection, name: str) -> bool:
 
 
 def with_all_versions(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the rows again under the version 'all'; without a version column these are the only ones."""
-    together = frame.with_columns(model_version=pl.lit(ALL_VERSIONS))
+    """Add production's rows again under the version 'all'; without a version column these are the only ones."""
+    together = frame.filter(is_production(spec)).with_columns(model_version=pl.lit(ALL_VERSIONS))
     return together if spec.columns.model_version is None else pl.concat([frame, together])
 
 

@@ -23,6 +23,7 @@ from sightline.judging.marts import has_mart
 from sightline.judging.missing_labels import LabelShares, label_shares
 from sightline.results.learnt_delays import LearntDelays, learnt_from
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 from sightline.spec.windows import matures_at
 from sightline.warehouse.settings import negative_class
 
@@ -137,13 +138,14 @@ def _learn(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime, new
     """What the latest `reach` windows tell."""
     since = min(now.replace(tzinfo=None), newest) - reach * spec.window
     arrivals = con.sql(
-        "select window_start, label_class, score_group, delay_bin, sum(n)::bigint as n from marts.label_arrivals "
-        "where segment = 'all' and window_start >= ? group by all",
+        "select window_start, label_class, score_group, delay_bin, sum(n)::bigint as n from marts.label_arrivals "  # noqa: S608 (quoted)
+        f"where segment = 'all' and window_start >= ? and {production_sql(spec)} group by all",
         params=[since],
     ).pl()
     counts = con.sql(
-        "select window_start, sum(n_predictions)::bigint as n_predictions, sum(n_labelled)::bigint as n_labelled "
-        "from marts.label_counts where segment = 'all' and window_start >= ? group by all",
+        "select window_start, sum(n_predictions)::bigint as n_predictions, sum(n_labelled)::bigint as n_labelled "  # noqa: S608 (quoted)
+        "from marts.label_counts "
+        f"where segment = 'all' and window_start >= ? and {production_sql(spec)} group by all",
         params=[since],
     ).pl()
     until, pause = _known_until(spec, con, since, now)
@@ -166,7 +168,8 @@ def _older(
 ) -> float:
     """Share of the labels that came since a moment that belong to windows before it; a loaded history tells nothing."""
     old = con.sql(
-        "select window_start, delay_bin, sum(n)::bigint as n from marts.label_arrivals where segment = 'all' and "
+        "select window_start, delay_bin, sum(n)::bigint as n from marts.label_arrivals "  # noqa: S608 (quoted)
+        f"where segment = 'all' and {production_sql(spec)} and "
         "window_start < $since and window_start + to_microseconds(cast("  # delays as in `delay_start`
         "case when delay_bin < 16 then delay_bin / 4.0 else delay_bin - 12 end * $unit as bigint)) >= $since "
         "group by all",

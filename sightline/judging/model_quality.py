@@ -25,6 +25,7 @@ from sightline.judging.scales import on_scale, scales
 from sightline.judging.sliding import as_sums, ends_of, parts_of, sums_at_once
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import is_production
 from sightline.spec.stretches import SlidingWindow, sliding_windows
 from sightline.spec.windows import closes_at, matures_at
 
@@ -179,7 +180,7 @@ def _sliding(work: Work, known: maturity.Delays, over: SlidingWindow) -> Judged:
 
 def _begun(work: Work) -> list[str]:
     """Windows of the run that have closed, or hold predictions by now: with an empty one that is open none ends yet."""
-    filled = set(read_mart(work.con, "label_counts", work.keys)["window_start"])
+    filled = set(read_mart(work.con, "label_counts", work.keys).filter(is_production(work.spec))["window_start"])
     starts = {key: work.spec.window_start(key).replace(tzinfo=None) for key in work.keys}
     return [key for key, start in starts.items() if start in filled or work.now >= closes_at(work.spec, key)]
 

@@ -7,7 +7,8 @@ what is usual for a window of the reference.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -19,20 +20,25 @@ from metrics_py.multivariate.embeddings import (
     EmbeddingModel,
     embedding_distances,
 )
+from metrics_py.multivariate.gauge import THE_WINDOW
 from metrics_py.multivariate.joint import JointDistances, JointModel, joint_distances
-from metrics_py.multivariate.vectors import Vectors, read_vectors
+from metrics_py.multivariate.vectors import read_vectors
 from metrics_py.multivariate.window_sums import ReferenceSums
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.reasons import ReasonCode
 from metrics_py.wording import number, percent
+from sightline.judging.embedding_maps import publish_maps
 from sightline.judging.frames import EVIDENCE, Judged, Work, conform
+from sightline.judging.longer_windows import with_fix
 from sightline.judging.marts import ALL_VERSIONS
+from sightline.judging.periods import Cadences, Periods
 from sightline.judging.reference_bounds import MIN_REFERENCE_WINDOWS
-from sightline.judging.usual_distance import NOUNS
+from sightline.judging.text_vectors import TextVectors
+from sightline.judging.usual_range import NOT_KNOWN, usual_range
 from sightline.results.window_sums import write_window_sums
 from sightline.spec.model import MonitorSpec
 from sightline.spec.multivariate import JOINT, embedding_columns, joint_columns
-from sightline.warehouse.joint_reference import JointReference, ensure_joint_reference
+from sightline.warehouse.joint_reference import MOST_ASKED, MOST_TEXTS, JointReference, ensure_joint_reference
 from sightline.warehouse.joint_rows import window_columns, window_vectors
 
 ASSET = "drift"
@@ -40,8 +46,8 @@ FloatArray = NDArray[np.float64]
 TWO_SIDED = ("norm", "pca_error")
 BROKEN_FROM = 0.01
 """Share of vectors of another dimension from which on the contract is broken."""
-FAR = 3.5
-"""Standard deviations of the reference's windows that are usual, if none of them lies farther out."""
+MOST_NAMED, LEAST_LOST = 3, 0.01
+"""Columns that are named as those that tell a window apart, and what the area must lose without one."""
 UNWATCHED = ("centroid_cosine",)
 """Reported only: for vectors of one length it says what the Euclidean distance says."""
 
@@ -55,6 +61,7 @@ class _Found:
         default_factory=dict[str, "dict[str, dict[str, FloatArray]]"]
     )
     dimensions: dict[tuple[str, str], dict[int, int]] = field(default_factory=dict[tuple[str, str], "dict[int, int]"])
+    failed: dict[tuple[str, str], Mapping[str, int]] = field(default_factory=dict[tuple[str, str], "Mapping[str, int]"])
 
 
 def judge(work: Work) -> Judged:
@@ -69,60 +76,91 @@ def judge(work: Work) -> Judged:
     columns, vectors = joint_columns(work.spec), embedding_columns(work.spec)
     if not work.profiles or not (columns or vectors):
         return nothing
-    reference = ensure_joint_reference(work.spec, work.paths, work.con)
+    embed = TextVectors(work.spec)
+    reference = ensure_joint_reference(work.spec, work.paths, work.con, embed)
     if reference is None:
         return nothing
-    counts = (
-        "select window_key, count(*) from raw.inferences where window_key in (select unnest(?::varchar[])) group by 1"
-    )
-    held = dict(work.con.sql(counts, params=[list(work.keys)]).fetchall())
-    found = _Found([key for key in work.keys if held.get(key)])
+    cadences = Cadences(work)
+    found = _Found(cadences.keys)
     for key in found.keys:
-        _sum_window(work, reference, key, held[key], found)
+        own = {column: _sums(work, reference, embed, column, [key], cadences.held[key], found) for column in reference}
+        write_window_sums(work.paths, key, reference.id, own)
+        for column, sums in own.items():
+            found.sums.setdefault(column, {})[key] = sums
+    if found.keys:
+        publish_maps(work.spec, work.paths, work.con, reference, found.keys[-1])
     frames: list[pl.DataFrame] = [nothing.judgements]
     evidence: list[pl.DataFrame] = [nothing.evidence]
-    for column, distances, usual in _distances(work, reference, found):
-        keys = list(found.sums[column])
-        judged = list(_judgements(work.spec, reference, column, keys, distances, usual, found))
-        frames.append(_frame(work.spec, column, judged))
-        evidence += [_evidence(work.spec, column, keys, stream) for stream in distances.streams]
+    for column in reference:
+        by_window, long = cadences.periods(column)
+        of_windows = [found.sums[column][key] for key in by_window.keys]
+        of_stretches: list[dict[str, FloatArray]] = []
+        for key in long.keys:
+            windows = long.windows(key)
+            of_stretches.append(_sums(work, reference, embed, column, windows, cadences.n(windows)))
+        for periods, sums in ((by_window, of_windows), (long, of_stretches)):
+            if periods.keys:
+                distances, usual = _distances(work, embed, reference, column, periods, sums)
+                judged = list(_judgements(reference, column, periods, distances, usual, found))
+                frames.append(_frame(work.spec, column, judged))
+                evidence += [periods.evidence(_evidence(work.spec, column, periods.keys, s)) for s in distances.streams]
+        told = [{"metric": _first_metric(column), **row} for row in cadences.between(column, _unit(column))]
+        frames.append(_frame(work.spec, column, [*told, *_broken_between(work.spec, reference, column, told, found)]))
     for column in [JOINT] * bool(columns) + vectors:
         if column in reference.lacking:
             frames.append(_lacking(work.spec, column, found.keys, reference))
     return Judged(pl.concat(frames), pl.concat(evidence))
 
 
-def _sum_window(work: Work, reference: JointReference, key: str, n: int, found: _Found) -> None:
-    own: dict[str, dict[str, FloatArray]] = {}
-    if reference.joint is not None:
-        own[JOINT] = reference.joint.window(window_columns(work.con, key, reference.joint.columns, n))
-    for column, model in reference.embeddings.items():
-        vectors: Vectors = read_vectors(window_vectors(work.con, key, column, n), model.dimension)
-        own[column] = model.window(vectors)
+def _sums(
+    work: Work,
+    reference: JointReference,
+    embed: TextVectors,
+    column: str,
+    keys: Sequence[str],
+    n: int,
+    found: _Found | None = None,
+) -> dict[str, FloatArray]:
+    """Sums of the rows of some windows together; of one window, with what is told of its vectors."""
+    if column == JOINT:
+        assert reference.joint is not None  # it is one of the reference's columns
+        return reference.joint.window(window_columns(work.con, keys, reference.joint.columns, n))
+    model = reference.embeddings[column]
+    if column in reference.texts:
+        text, known = embed.sources[column][0], reference.texts[column]
+        texts = window_vectors(work.con, keys, text, n, MOST_ASKED if known is None else MOST_TEXTS)
+        [made] = embed(column, known, [texts], model.dimension)
+        vectors, failed = made.vectors, made.failed
+    else:
+        vectors, failed = read_vectors(window_vectors(work.con, keys, column, n), model.dimension), None
+    if found is not None:
+        [key] = keys
         found.dimensions[column, key] = vectors.dimensions
-    write_window_sums(work.paths, key, reference.id, own)
-    for column, sums in own.items():
-        found.sums.setdefault(column, {})[key] = sums
+        if failed is not None:
+            found.failed[column, key] = failed
+    return model.window(vectors)
 
 
 Distances = JointDistances | EmbeddingDistances
 
 
 def _distances(
-    work: Work, reference: JointReference, found: _Found
-) -> Iterator[tuple[str, Distances, Distances | None]]:
-    """Of every column: distances of the run's windows, and of the reference's own."""
-    models: dict[str, JointModel | EmbeddingModel] = {**reference.embeddings}
-    if reference.joint is not None:
-        models = {JOINT: reference.joint, **models}
-    for column, model in models.items():
-        own = found.sums.get(column, {})
-        if not own:
-            continue
-        design = _design_effect(work.profiles, column, model)
-        ordinary = _unstacked(model.sums)
-        usual = _of(model, model.sums.keys, ordinary, 1, design) if len(ordinary) >= MIN_REFERENCE_WINDOWS else None
-        yield column, _of(model, list(own), list(own.values()), work.spec.drift.min_rows, design), usual
+    work: Work,
+    embed: TextVectors,
+    reference: JointReference,
+    column: str,
+    periods: Periods,
+    sums: Sequence[Mapping[str, FloatArray]],
+) -> tuple[Distances, Distances | None]:
+    """Distances of some periods, and of the reference's own where it has enough of them."""
+    model = reference.model(column)
+    design = _design_effect(work.profiles, embed.sources.get(column, (column,))[0], model)
+    ordinary, least = _unstacked(model.sums), periods.least if periods.stretch else 1
+    is_known = len(ordinary) >= MIN_REFERENCE_WINDOWS
+    usual = _of(model, model.sums.keys, ordinary, least, design) if is_known else None
+    told = _of(model, periods.keys, sums, periods.least, design, periods.name)
+    pooled = periods.stretch is not None
+    return replace(told, streams=[with_fix(work.spec, stream, pooled=pooled) for stream in told.streams]), usual
 
 
 def _of(
@@ -131,10 +169,11 @@ def _of(
     sums: Sequence[Mapping[str, FloatArray]],
     least: int,
     design: float,
+    period: str = THE_WINDOW,
 ) -> Distances:
     if isinstance(model, JointModel):
-        return joint_distances(model, keys, sums, min_rows=least, design_effect=design)
-    return embedding_distances(model, keys, sums, min_rows=least, design_effect=design)
+        return joint_distances(model, keys, sums, min_rows=least, design_effect=design, period=period)
+    return embedding_distances(model, keys, sums, min_rows=least, design_effect=design, period=period)
 
 
 def _unstacked(sums: ReferenceSums) -> list[dict[str, FloatArray]]:
@@ -151,45 +190,35 @@ def _design_effect(profiles: Mapping[str, ColumnProfile], column: str, model: Jo
 # ---------------------------------------------------------------- judgements
 
 
-@dataclass(frozen=True)
-class _Usual:
-    """What is usual for a window of the reference."""
-
-    low: float | None
-    high: float | None
-    middle: float | None
-
-
-def _usual(values: FloatArray, *, two_sided: bool) -> _Usual:
-    known = values[np.isfinite(values)]
-    if len(known) < MIN_REFERENCE_WINDOWS:
-        return _Usual(None, None, None)
-    reach = FAR * float(known.std(ddof=1)) * np.sqrt(1 + 1 / len(known))
-    low = min(float(known.min()), float(known.mean() - reach)) if two_sided else None
-    return _Usual(low, max(float(known.max()), float(known.mean() + reach)), float(np.median(known)))
-
-
 def _shown(distances: Distances) -> dict[str, FloatArray]:
     """Displayed values by metric."""
     found = {stream.statistic: stream.display for stream in distances.streams}
     return found | ({"centroid_cosine": distances.cosine} if isinstance(distances, EmbeddingDistances) else {})
 
 
+def _first_metric(column: str) -> str:
+    return "correlation_distance" if column == JOINT else "rff_distance"
+
+
+def _unit(column: str) -> str:
+    return "rows" if column == JOINT else "vectors"
+
+
 def _judgements(
-    spec: MonitorSpec,
     reference: JointReference,
     column: str,
-    keys: Sequence[str],
+    periods: Periods,
     distances: Distances,
     usual: Distances | None,
     found: _Found,
 ) -> Iterator[dict[str, object]]:
+    spec, keys = periods.spec, periods.keys
     ordinary = _shown(usual) if usual is not None else {}
     reasons = {stream.statistic: stream.reason for stream in distances.streams}
     sizes = {stream.statistic: stream.n for stream in distances.streams}
     first = distances.streams[0].statistic
     for metric, values in _shown(distances).items():
-        limit = _usual(ordinary.get(metric, np.empty(0)), two_sided=metric in TWO_SIDED)
+        limit = usual_range(ordinary.get(metric, np.empty(0)), two_sided=metric in TWO_SIDED)
         told, n = reasons.get(metric, reasons[first]), sizes.get(metric, sizes[first])
         for t, key in enumerate(keys):
             row: dict[str, object] = {
@@ -197,14 +226,48 @@ def _judgements(
                 "metric": metric,
                 "value": None if told[t] or not np.isfinite(values[t]) else float(values[t]),
                 "n": int(n[t]),
-                "reference_value": limit.middle,
-                "bound_low": limit.low,
-                "bound_high": limit.high,
+                **limit.columns(),
             }
             words = ""
-            if isinstance(distances, JointDistances) and metric == "correlation_distance" and reference.joint:
-                words = _pairs(distances, reference.joint.columns, t)
-            yield row | _status(spec, row, told[t], words) | _broken(reference, column, key, row, found)
+            if isinstance(distances, JointDistances) and reference.joint:
+                words = _joint_words(distances, reference.joint.columns, metric, t)
+            judged = periods.told(row | _status(periods, row, told[t], words), _unit(column))
+            yield judged | _broken(reference, column, key, row, found)
+    for key in keys:
+        if (column, key) in found.failed:
+            yield _without_vector(spec, found, column, key)
+
+
+def _broken_between(
+    spec: MonitorSpec,
+    reference: JointReference,
+    column: str,
+    waiting: Sequence[Mapping[str, object]],
+    found: _Found,
+) -> Iterator[dict[str, object]]:
+    """Contracts that break in windows which are judged with a later one: that is told at once."""
+    for row in waiting if column != JOINT else ():
+        start = row["window_start"]
+        assert isinstance(start, datetime)  # as `Cadences.between` gives it
+        key = spec.key(start)
+        wrong: dict[str, object] = {"window_start": start, "metric": "wrong_dimension_rate", "n": row["n"]}
+        broken = [wrong | _broken(reference, column, key, wrong, found)]
+        broken += [_without_vector(spec, found, column, key)] if (column, key) in found.failed else []
+        yield from (each for each in broken if each.get("status") == "alert")
+
+
+def _joint_words(distances: JointDistances, columns: Sequence[str], metric: str, t: int) -> str:
+    if metric == "correlation_distance":
+        return _pairs(distances, columns, t)
+    return _needed(distances, columns, t) if metric == "domain_auc" else ""
+
+
+def _needed(distances: JointDistances, columns: Sequence[str], t: int) -> str:
+    """Columns that a classifier needs to tell the window from the reference."""
+    lost = distances.importance[t]
+    order = [int(k) for k in np.argsort(-lost)[:MOST_NAMED] if lost[k] >= LEAST_LOST]
+    told = ", ".join(f"{columns[k]} ({number(float(lost[k]), 2)})" for k in order)
+    return f"told apart by {told}" if told else ""
 
 
 def _pairs(distances: JointDistances, columns: Sequence[str], t: int) -> str:
@@ -214,7 +277,7 @@ def _pairs(distances: JointDistances, columns: Sequence[str], t: int) -> str:
     return f"correlation of {', of '.join(pairs)}" if pairs else ""
 
 
-def _status(spec: MonitorSpec, row: Mapping[str, object], few: str | None, words: str) -> dict[str, object]:
+def _status(periods: Periods, row: Mapping[str, object], few: str | None, words: str) -> dict[str, object]:
     """Whether a value lies beyond what is usual: a report; incidents come from the streams."""
     value, low, high = row["value"], row["bound_low"], row["bound_high"]
     if few or not isinstance(value, float):
@@ -228,10 +291,10 @@ def _status(spec: MonitorSpec, row: Mapping[str, object], few: str | None, words
         else ""
     )
     if side:
-        told = f"{side} what is usual for {NOUNS[spec.schedule]}"
+        told = f"{side} what is usual for {periods.noun}"
         return {"status": "warn", "reason": f"{told}: {words}" if words else told, "reason_code": "drift"}
-    if words and high is None:
-        told = f"{words} (by rows alone: the reference has too few windows to tell what is usual)"
+    if high is None:
+        told = f"{words} (by rows alone): {NOT_KNOWN}" if words else NOT_KNOWN
         return {"status": "ok", "reason": told, "reason_code": "unclear"}
     if words:
         return {"status": "ok", "reason": f"{words}: no farther than is usual in all", "reason_code": "usual"}
@@ -246,8 +309,8 @@ def _broken(
     reference: JointReference, column: str, key: str, row: Mapping[str, object], found: _Found
 ) -> dict[str, object]:
     """Vectors of another dimension break the contract: the reference's cannot be compared with them."""
-    sums = found.sums[column][key]
-    if row["metric"] != "wrong_dimension_rate" or not float(sums["n_wrong"]):
+    sums = found.sums[column].get(key)  # of the window: a contract is one of each day
+    if row["metric"] != "wrong_dimension_rate" or sums is None or not float(sums["n_wrong"]):
         return {}
     dimension, given, wrong = reference.embeddings[column].dimension, float(sums["n_given"]), float(sums["n_wrong"])
     others = {length: n for length, n in found.dimensions[column, key].items() if length != dimension}
@@ -266,6 +329,27 @@ def _broken(
     }
 
 
+def _without_vector(spec: MonitorSpec, found: _Found, column: str, key: str) -> dict[str, object]:
+    """Texts of which the user's function made no vector: they are left out, and somebody has to mend it."""
+    sums, why = found.sums[column][key], found.failed[column, key]
+    given, lost = float(sums["n_given"]), float(sums["n_none"])
+    row: dict[str, object] = {
+        "window_start": spec.window_start(key).replace(tzinfo=None),
+        "metric": "no_vector_rate",
+        "value": lost / given if given else None,
+        "n": int(given),
+    }
+    if not given:
+        return row | {"status": "insufficient_data", "reason": "no texts in the window", "reason_code": "too_few_rows"}
+    if not lost:
+        return row | {"status": "ok"}
+    is_broken = lost / given >= BROKEN_FROM
+    first = next(iter(why), "")
+    told = f"{lost:.0f} of {given:.0f} texts ({percent(lost / given)}) have no vector and are left out ({first})"
+    code = "broken_contract" if is_broken else "usual"
+    return row | {"status": "alert" if is_broken else "ok", "reason": told, "reason_code": code}
+
+
 def _frame(spec: MonitorSpec, column: str, rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
     keys = ("window_start", "metric", "value", "n", "reference_value", "bound_low", "bound_high", "status", "reason")
     shape = {name: [row.get(name) for row in rows] for name in (*keys, "reason_code")}
@@ -279,8 +363,8 @@ def _frame(spec: MonitorSpec, column: str, rows: Sequence[Mapping[str, object]])
 def _lacking(spec: MonitorSpec, column: str, keys: Sequence[str], reference: JointReference) -> pl.DataFrame:
     code, reason = reference.lacking[column]
     told = {"status": "insufficient_data", "reason": reason, "reason_code": code}
-    metric = "correlation_distance" if column == JOINT else "rff_distance"
-    rows = [{"window_start": spec.window_start(key).replace(tzinfo=None), "metric": metric, **told} for key in keys]
+    told["metric"] = _first_metric(column)
+    rows = [{"window_start": spec.window_start(key).replace(tzinfo=None), **told} for key in keys]
     return _frame(spec, column, rows)
 
 

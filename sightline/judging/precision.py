@@ -17,6 +17,7 @@ from sightline.judging.stretches import Stretches
 from sightline.lake.intake.roles import roles
 from sightline.lake.intake.rounding import IMPRECISE, ROUNDED, ROUNDINGS
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import is_production
 from sightline.spec.stretches import STRETCHES
 from sightline.warehouse.reference_data import column_roles
 
@@ -61,7 +62,7 @@ def imprecise(
     of_reference = [name for name, profile in profiles.items() if profile.is_imprecise]
     if notes.is_empty() and not of_reference:
         return pl.DataFrame(schema=SCHEMA)
-    moments = read_mart(con, "column_moments", keys).filter(pl.col("segment") == "all")
+    moments = read_mart(con, "column_moments", keys).filter(is_production(spec), pl.col("segment") == "all")
     ends = moments.group_by("window_start", column="column_name").agg(
         n=(pl.col("n_rows") - pl.col("n_null") - pl.col("n_not_finite")).sum(),
         low=pl.col("min_x").min(),

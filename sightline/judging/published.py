@@ -20,7 +20,8 @@ from sightline.results.evidence import read_evidence, read_revised
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
 from sightline.results.withdrawn import is_withdrawn
-from sightline.spec.model import MonitorSpec, Threshold
+from sightline.spec.judging_sections import Threshold
+from sightline.spec.model import MonitorSpec
 from sightline.spec.stretches import split, stretch_of, strides
 
 DAY = timedelta(days=1)

@@ -20,6 +20,7 @@ from metrics_py.quality.delay_law import FEWEST_OF_CLASS, DelayLaw, delay_bin, d
 from metrics_py.wording import percent
 from sightline.spec.durations import format_duration
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 from sightline.warehouse.current_labels import ORDER
 
 POSITIVE, NEGATIVE = "positive", "negative"
@@ -104,8 +105,8 @@ def learn(
     Cod). Assumed: labels are revised as they were, and each change but the last of a label counts for nothing.
     """
     [(n_changed,)] = con.sql(
-        "select coalesce(sum(n_revised + n_retracted), 0)::bigint from marts.label_counts "
-        "where segment = 'all' and window_start >= ?",
+        "select coalesce(sum(n_revised + n_retracted), 0)::bigint from marts.label_counts "  # noqa: S608 (quoted)
+        f"where segment = 'all' and window_start >= ? and {production_sql(spec)}",
         params=[since],
     ).fetchall()
     if n_changed < FEWEST_OF_CLASS:

@@ -33,6 +33,8 @@ def guard_verdicts(
         return
     first, last = spec.window_start(min(keys)), spec.window_start(max(keys)) + spec.window
     counts, alerts = read_counts(paths, first, last), read_alerts(paths, first, last)
+    is_hidden = pl.col("column").is_in(sorted(spec.columns.personal))
+    alerts = alerts.with_columns(example=pl.when(~is_hidden).then("example"))
     for key in keys:
         start = spec.window_start(key)
         end = start + spec.window

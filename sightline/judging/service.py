@@ -10,6 +10,7 @@ import polars as pl
 from sightline.judging.frames import BY, EVIDENCE, MIN_RATE_ROWS, conform, rate
 from sightline.judging.marts import read_mart, with_all_versions
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 
 LATENCY_STEP = 1.02
 LATENCY_QUANTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
@@ -38,7 +39,7 @@ def judge_service(
         .agg(pl.col("n_rows", "n_errors", "n_latency", "sum_latency_ms").sum())
     )
     parts = [_volume(sums, windows)]
-    if spec.columns.status or _had_errors(con):
+    if spec.columns.status or _had_errors(spec, con):
         parts.append(rate(sums, "error_rate", "n_errors", "n_rows"))
     if spec.columns.latency_ms or (health["n_latency"] > 0).any():
         parts.append(_latency(with_all_versions(spec, read_mart(con, "latency_bins", keys))))
@@ -52,16 +53,18 @@ def judge_service(
     return pl.concat(parts)
 
 
-def _had_errors(con: duckdb.DuckDBPyConnection) -> bool:
+def _had_errors(spec: MonitorSpec, con: duckdb.DuckDBPyConnection) -> bool:
     """Whether a call ever failed: what a window is told does not depend on those that are judged along with it."""
-    found = con.sql("select 1 from marts.service_health where n_errors > 0 limit 1")
+    rows = f"select 1 from marts.service_health where n_errors > 0 and {production_sql(spec)} limit 1"  # noqa: S608 (quoted)
+    found = con.sql(rows)
     return bool(found.fetchall())
 
 
 def _volume(sums: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     """Predictions per window; a closed window without any has a row of its own, of an open one nothing is known yet."""
     counted = sums.select(*BY, "n_rows")
-    empty = windows.filter("closed").join(counted.select("window_start").unique(), on="window_start", how="anti")
+    of_production = counted.filter(model_version="all").select("window_start").unique()
+    empty = windows.filter("closed").join(of_production, on="window_start", how="anti")
     zero = empty.select(
         "window_start",
         model_version=pl.lit("all"),

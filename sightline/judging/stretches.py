@@ -20,38 +20,13 @@ from sightline.judging.frames import window_frame
 from sightline.lake.store.progress import open_progress
 from sightline.spec.flows import IMMEDIATE
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 from sightline.spec.stretches import Stretch, stretch_of
+from sightline.warehouse.pooling import Pooling, frozen_poolings, pooling_of
 
-USUAL = 0.5
-"""Share of `drift.min_rows` that a stretch usually holds at least (effective rows): it cannot be pooled again."""
 LEAST = 0.25
 """Share of `drift.min_rows` below which one stretch tells nothing."""
-MISSING = "null_rate"
 BINS = {"window_start": pl.Datetime("us"), "column_name": pl.String, "bin_id": pl.Int32, "n": pl.Int64}
-
-
-@dataclass(frozen=True)
-class Pooling:
-    """What of one column is judged over stretches.
-
-    Parameters
-    ----------
-    values, missing : bool
-        What looks at the values; the share of missing ones.
-    rows : float
-        Usual rows of a window.
-    since : datetime
-        First stretch of which this is known (start of its last window, naive UTC); before, all is by window.
-    """
-
-    values: bool
-    missing: bool
-    rows: float
-    since: datetime = datetime.min
-
-    def holds(self, statistic: str) -> bool:
-        """Whether a statistic is over stretches."""
-        return self.missing if statistic == MISSING else self.values
 
 
 @dataclass(frozen=True)
@@ -147,22 +122,29 @@ def read_stretches(
     profiles : mapping of column to ColumnProfile
         The frozen reference.
     """
-    stretch = stretch_of(spec)
-    least = max(1, round(LEAST * spec.drift.min_rows))
-    over = spec.model_copy(update={"drift": spec.drift.model_copy(update={"min_rows": least})})
-    if stretch is None:
-        return Stretches(over)
-    first = _first_counts(spec, con, mart, stretch, [n for n, p in profiles.items() if p.rows_per_window is None])
-    columns: dict[str, Pooling] = {}
-    for name, profile in profiles.items():
-        rows, since = first.get(name, (0.0, datetime.max))
-        if profile.rows_per_window is not None:
-            rows, since = profile.rows_per_window, datetime.min
-        pooling = _pooling(spec, stretch, profile, rows, since)
-        if pooling.values or pooling.missing:
-            columns[name] = pooling
-    found = Stretches(over, stretch, columns)
+    over = spec.model_copy(update={"drift": spec.drift.model_copy(update={"min_rows": least_rows(spec)})})
+    columns = read_poolings(spec, con, mart, profiles)
+    found = Stretches(over, stretch_of(spec), columns)
     return replace(found, bins=_bins(found, con, mart, keys)) if columns else found
+
+
+def least_rows(spec: MonitorSpec) -> int:
+    """Effective rows that one stretch needs."""
+    return max(1, round(LEAST * spec.drift.min_rows))
+
+
+def read_poolings(
+    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, mart: str, profiles: Mapping[str, ColumnProfile]
+) -> dict[str, Pooling]:
+    """The columns of which something is judged over stretches; parameters as of `read_stretches`."""
+    stretch = stretch_of(spec)
+    if stretch is None:
+        return {}
+    found = frozen_poolings(spec, profiles)
+    unknown = [name for name in profiles if name not in found]
+    for name, (rows, since) in _first_counts(spec, con, mart, stretch, unknown).items():
+        found[name] = pooling_of(spec, stretch, profiles[name], rows, since)
+    return {name: found[name] for name in profiles if name in found and (found[name].values or found[name].missing)}
 
 
 def ends_again(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Sequence[str]) -> list[str]:
@@ -196,16 +178,6 @@ def ends_again(spec: MonitorSpec, paths: MonitorPaths, asset: str, keys: Sequenc
     return sorted(key for key in wanted if judged.get(key) in references)
 
 
-def _pooling(spec: MonitorSpec, stretch: Stretch, profile: ColumnProfile, rows: float, since: datetime) -> Pooling:
-    """By what is usual: too few effective rows for a window, enough for a stretch."""
-    n = int(profile.n_reference.sum())
-    known = 1 - float(profile.n_reference[profile.where("null", "not_finite")].sum()) / n if n else 0.0
-    needed = spec.drift.min_rows
-    usual = {"values": rows * known / profile.design_effect, "missing": rows / profile.design_effect}
-    is_long = {part: each < needed and stretch.n * each >= USUAL * needed for part, each in usual.items()}
-    return Pooling(**is_long, rows=rows, since=since)
-
-
 def _first_counts(
     spec: MonitorSpec, con: duckdb.DuckDBPyConnection, mart: str, stretch: Stretch, columns: Sequence[str]
 ) -> dict[str, tuple[float, datetime]]:
@@ -216,14 +188,14 @@ def _first_counts(
     if not columns:
         return {}
     started: datetime | None = con.sql(
-        f"select min(window_start) from marts.{mart} where segment = 'all'"  # noqa: S608 (our own name)
+        f"select min(window_start) from marts.{mart} where segment = 'all' and {production_sql(spec)}"  # noqa: S608 (our own name)
     ).fetchall()[0][0]
     if started is None:
         return {}
     begin, length = _first_whole(spec, stretch, started), stretch.n * spec.window
     query = f"""
         select column_name, sum(n) / count(distinct window_start) from marts.{mart}
-        where segment = 'all' and window_start >= ? and window_start < ?
+        where segment = 'all' and window_start >= ? and window_start < ? and {production_sql(spec)}
         and column_name in (select unnest(?::varchar[])) group by column_name
     """  # noqa: S608 (our own names)
     rows = con.sql(query, params=[begin, begin + length, list(columns)]).fetchall()
@@ -249,7 +221,7 @@ def _bins(found: Stretches, con: duckdb.DuckDBPyConnection, mart: str, keys: Seq
         return pl.DataFrame(schema=BINS)
     query = f"""
         select window_start, column_name, bin_id, sum(n)::bigint as n from marts.{mart}
-        where segment = 'all' and window_start >= ? and window_start <= ?
+        where segment = 'all' and window_start >= ? and window_start <= ? and {production_sql(spec)}
         and column_name in (select unnest(?::varchar[])) group by all
     """  # noqa: S608 (our own names)
     begin = first - (stretch.n - 1) * spec.window

@@ -23,6 +23,7 @@ from metrics_py.wording import number
 from sightline.judging.reference_bounds import MIN_REFERENCE_WINDOWS, reference_span
 from sightline.judging.weekdays import same_weekdays
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -70,7 +71,9 @@ def read_windows(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, mart: str, j
     if spec.reference.kind == "rolling":
         start -= spec.reference.length
     query = f"""
-        with own as (select * from marts.{mart} where window_start >= ? and window_start < ?),
+        with own as (
+            select * from marts.{mart} where window_start >= ? and window_start < ? and {production_sql(spec)}
+        ),
         newest as (select distinct window_start from own order by window_start desc limit ?)
         select window_start, segment, column_name, bin_id, sum(n)::bigint as n
         from own {"" if spec.reference.kind == "rolling" else "semi join newest using (window_start)"}

@@ -206,7 +206,8 @@ def text_of(
     """The sentences of a check: the incident, then the value, its interval and its reference."""
     name = metric_words(row.metric)
     if row.status == "insufficient_data" and (not rejected or row.value is None) and not _is_unclear_stretch(row):
-        return f"{_incident_words(row, rejected, incidents)}Not enough data: {row.reason}."
+        told = capitalised(row.reason) if row.reason_code == "judged_later" else f"Not enough data: {row.reason}"
+        return f"{_incident_words(row, rejected, incidents)}{told}."
     text = f"{name} {number(row.value)}"
     if row.ci_low is not None and row.ci_high is not None:
         text += f" [{number(row.ci_low)}, {number(row.ci_high)}]"
@@ -216,12 +217,17 @@ def text_of(
     is_pause = row.metric == "n_rows" and row.status == "ok"
     is_told = hard or is_pause or row.status in ("warn", "provisional") or row.reason_code in TOLD
     if row.reason and (is_told or is_over_stretch(row.reason)):
-        text = f"{row.reason[0].upper()}{row.reason[1:]}. {text}"
+        text = f"{capitalised(row.reason)}. {text}"
     if rejected:
         text = _incident_words(row, rejected, incidents) + text
     elif strongest is not None and strongest.warns:
         text += f" Evidence {evidence_words(strongest.evidence_days)}."
     return text
+
+
+def capitalised(words: str | None) -> str:
+    """A sentence of words that may begin with a name."""
+    return f"{words[0].upper()}{words[1:]}" if words else ""
 
 
 def spike_words(spikes: list[StreamState]) -> str:

@@ -32,7 +32,7 @@ from sightline.judging.verdict_words import (
     text_of,
     why_not_red,
 )
-from sightline.spec.model import Threshold
+from sightline.spec.judging_sections import Threshold
 from sightline.spec.plan import PlannedCheck, family, metrics_of
 from sightline.spec.stretches import is_over_stretch, metric_words, split
 
@@ -252,7 +252,8 @@ def _verdict(
     if level == "error":
         facts["what to do"] = REMEDIES[family(check)]
     text = text_of(main, check.unit, members, strongest, main.status == "alert", incidents)
-    if long and main.status == "insufficient_data" and not is_over_stretch(main.reason):
+    is_told = main.reason_code == "judged_later" or is_over_stretch(main.reason)
+    if long and main.status == "insufficient_data" and not is_told:
         text = f"Watched over {split(long[0].stream)[1]}. {text}"
     if members and len(waiting) == len(members):
         text = f"{text} Not judged yet after {day(max(waiting))}: as before."

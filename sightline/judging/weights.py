@@ -23,7 +23,7 @@ def unequal_weights(con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.D
     Parameters
     ----------
     con : duckdb.DuckDBPyConnection
-        The warehouse; the view ``raw.inferences`` is read.
+        The warehouse; the view ``raw.production`` is read.
     keys : sequence of str
         Window keys.
 
@@ -33,7 +33,7 @@ def unequal_weights(con: duckdb.DuckDBPyConnection, keys: Sequence[str]) -> pl.D
         ``window_start, low, high``: the smallest and the largest weight.
     """
     query = """
-        select window_start, min(weight) as low, max(weight) as high from raw.inferences
+        select window_start, min(weight) as low, max(weight) as high from raw.production
         where window_key between ? and ? and window_key in (select unnest(?::varchar[]))
         group by window_start having min(weight) < max(weight)
     """

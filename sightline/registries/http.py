@@ -67,7 +67,15 @@ class Server:
 
     def post(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """Send a JSON object and get one."""
+        return self._send("POST", path, content)
+
+    def delete(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask to delete what a JSON object names."""
+        return self._send("DELETE", path, content)
+
+    def _send(self, method: str, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
         request = self._request(path, content=json.dumps(content).encode())
+        request.method = method
         request.add_header("Content-Type", "application/json")
         return self._json(path, request)
 

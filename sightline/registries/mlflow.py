@@ -17,6 +17,8 @@ MAX_BYTES = 512 * 1024 * 1024
 MAX_TAG_CHARACTERS = 1000
 SUFFIXES = (".parquet", ".pq", ".csv", ".ndjson", ".jsonl")
 PROXIED = "mlflow-artifacts:"
+BEFORE, NOBODY = "sightline.alias_before", "nobody"
+"""Tag of a version to which Sightline gave an alias: who had it."""
 
 
 class MLflow:
@@ -31,7 +33,7 @@ class MLflow:
     artifact : str
         Folder (or file) among the artifacts of a version's run that holds its evaluation set.
     passed_alias : str, optional
-        Set on a version that passes.
+        Set on a version that passes; goes back where it came from when that version is found inferior later.
     """
 
     def __init__(self, server: Server, model: str, artifact: str, passed_alias: str | None = None) -> None:
@@ -40,10 +42,9 @@ class MLflow:
 
     def versions(self) -> Sequence[Registered]:
         """The newest versions, newest first."""
-        model = _object(self._server.get(f"{API}/registered-models/get", {"name": self._model}), "registered_model")
         aliases: dict[str, list[str]] = {}
-        for alias in _objects(model.get("aliases")):
-            aliases.setdefault(str(alias.get("version")), []).append(str(alias.get("alias")))
+        for alias, version in self._holders().items():
+            aliases.setdefault(version, []).append(alias)
         mark = '"' if "'" in self._model else "'"  # MLflow knows no escape
         query = {"filter": f"name={mark}{self._model}{mark}", "max_results": str(MOST_VERSIONS)}
         query["order_by"] = "version_number DESC"
@@ -76,7 +77,10 @@ class MLflow:
         return written
 
     def write_verdict(self, version: Registered, verdict: VerdictNote) -> None:
-        """Tags ``sightline.*`` on the version, and the alias if it passed and one is configured."""
+        """Tags ``sightline.*`` on the version, and the alias if one is configured.
+
+        It is given to a version that passed, and taken back from one that is found inferior later.
+        """
         tags = {
             "sightline.verdict": verdict.outcome,
             "sightline.reason": verdict.reason[:MAX_TAG_CHARACTERS],
@@ -85,11 +89,43 @@ class MLflow:
         }
         for key, value in tags.items():
             if version.tags.get(key, "") != value:
-                content = {"name": self._model, "version": version.version, "key": key, "value": value}
-                self._server.post(f"{API}/model-versions/set-tag", content)
-        if verdict.may_promote and self._passed_alias and self._passed_alias not in version.aliases:
-            content = {"name": self._model, "version": version.version, "alias": self._passed_alias}
-            self._server.post(f"{API}/registered-models/alias", content)
+                self._tag(version.version, key, value)
+        if self._passed_alias is None:
+            return
+        if verdict.may_promote and self._passed_alias not in version.aliases:
+            self._give_alias(version, self._passed_alias)
+        elif verdict.outcome == "inferior" and self._passed_alias in version.aliases and version.tags.get(BEFORE):
+            self._take_alias_back(version, self._passed_alias)
+
+    def _give_alias(self, version: Registered, alias: str) -> None:
+        """Set it on a version, which notes the one that had it."""
+        self._tag(version.version, BEFORE, self._holders().get(alias, NOBODY))
+        self._set_alias(version.version, alias)
+
+    def _take_alias_back(self, version: Registered, alias: str) -> None:
+        """Give it to the version that had it, if that still is there; else nobody has it.
+
+        Only an alias that Sightline set is taken: one that a person gave has no note of who had it before.
+        """
+        before = version.tags[BEFORE]
+        if before in {each.version for each in self.versions()}:
+            self._set_alias(before, alias)
+        else:
+            self._server.delete(f"{API}/registered-models/alias", {"name": self._model, "alias": alias})
+        self._tag(version.version, BEFORE, "")
+
+    def _set_alias(self, version: str, alias: str) -> None:
+        content = {"name": self._model, "version": version, "alias": alias}
+        self._server.post(f"{API}/registered-models/alias", content)
+
+    def _tag(self, version: str, key: str, value: str) -> None:
+        content = {"name": self._model, "version": version, "key": key, "value": value}
+        self._server.post(f"{API}/model-versions/set-tag", content)
+
+    def _holders(self) -> dict[str, str]:
+        """Alias -> version that has it now."""
+        model = _object(self._server.get(f"{API}/registered-models/get", {"name": self._model}), "registered_model")
+        return {str(each.get("alias")): str(each.get("version")) for each in _objects(model.get("aliases"))}
 
     def _files(self, run: str) -> list[tuple[str, int]]:
         """Paths and sizes of the files of the set, by name."""

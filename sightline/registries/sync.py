@@ -18,6 +18,7 @@ from typing import Any
 from sightline.durable import exclusive, replace_file, sync_folder
 from sightline.errors import SightlineError
 from sightline.evaluation.landed import candidates, evaluations, failures
+from sightline.evaluation.spelling import OUTCOMES
 from sightline.home import MonitorPaths
 from sightline.registries.protocol import Registered, Registry, VerdictNote
 from sightline.spec.model import MonitorSpec
@@ -130,7 +131,7 @@ def sync(spec: MonitorSpec, paths: MonitorPaths, registry: Registry, now: float 
                 errors.append(error)
                 continue
             state.told[each.version] = note.evaluated_at or "no set"
-            told.append(f"version {each.version}: verdict {note.outcome.replace('_', ' ')} written back")
+            told.append(f"version {each.version}: verdict {OUTCOMES[note.outcome]} written back")
             _write(paths, state)
     if errors:
         raise errors[0]

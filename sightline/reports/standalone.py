@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,18 @@ def standalone(template: str, title: str, data: Mapping[str, Any], charts: Seque
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {' '.join(map(_hash, scripts))}; "
         "base-uri 'none'; form-action 'none'"
     )
+    drawn = {chart.name: {**asdict(chart), "json": option_json(chart)} for chart in charts}
+    inside = {"style": Markup(style), "first": Markup(scripts[0]), "scripts": [Markup(each) for each in scripts[1:]]}  # noqa: S704 (our own files)
+    return _environment().get_template(template).render(title=title, data=data, charts=drawn, policy=policy, **inside)
+
+
+def fragment(template: str, **data: Any) -> str:
+    """A piece of HTML for a page of somebody else's; escaped."""
+    return _environment().get_template(template).render(**data)
+
+
+@cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([TEMPLATES, DASHBOARD / "templates"]),
         autoescape=True,
@@ -56,9 +69,7 @@ def standalone(template: str, title: str, data: Mapping[str, Any], charts: Seque
         lstrip_blocks=True,
     )
     environment.filters.update(filters.FILTERS)
-    drawn = {chart.name: {**asdict(chart), "json": option_json(chart)} for chart in charts}
-    inside = {"style": Markup(style), "first": Markup(scripts[0]), "scripts": [Markup(each) for each in scripts[1:]]}  # noqa: S704 (our own files)
-    return environment.get_template(template).render(title=title, data=data, charts=drawn, policy=policy, **inside)
+    return environment
 
 
 def _inside(file: Path) -> str:

@@ -15,8 +15,11 @@ import polars as pl
 from metrics_py.quality.delay_law import DelayLaw
 from sightline.home import MonitorPaths
 from sightline.results.snapshots import read_snapshot, write_snapshot
+from sightline.spec.data_sections import Labels
 from sightline.spec.durations import format_duration
-from sightline.spec.model import UNLEARNT, Freshness, Labels, MonitorSpec
+from sightline.spec.field_types import UNLEARNT
+from sightline.spec.judging_sections import Freshness
+from sightline.spec.model import MonitorSpec
 
 SNAPSHOT = "learnt_delays"
 DUE_SHARE = 0.8

@@ -23,7 +23,8 @@ from sightline.retraining.backtest import LENGTHS, SHARES, WEEK, Backtest, backt
 from sightline.retraining.losses import NO_SEGMENTS, TABLES, metric_of, point_of, rules_of, sign_of, without_segments
 from sightline.retraining.versions import RECENT_WINDOWS, Version, Versions, versions
 from sightline.spec import plan
-from sightline.spec.model import MonitorSpec, Retraining
+from sightline.spec.evaluation_sections import Retraining
+from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_quality import aggregates_of, scored_rows
 
 State = Literal["pays", "does_not_pay", "cannot_say"]

@@ -27,6 +27,8 @@ LENGTHS = {"half": 0.5, "twice": 2.0, "all": None}
 EVALUATED_PER_FIT = 10
 """Rows that are judged at all, as a multiple of those of one training."""
 Tell = Callable[[int, int], object]
+FEWEST_LABELS = 30
+"""Of a shorter or longer history than the usual one; with fewer there is no training worth a comparison."""
 
 
 @dataclass(frozen=True)
@@ -233,11 +235,7 @@ class _Run:
         plan = self.plan
         everything = known_by(self.spec, self.history, moment, plan.start)
         usual = everything.filter(pl.col("predicted_at") >= moment - plan.length)
-        if len(usual) < self.spec.quality.min_labels:
-            self.skipped.append(
-                f"of the {plan.length.days} days before {moment:%Y-%m-%d} {len(usual)} labels were known then, "
-                f"{self.spec.quality.min_labels} are needed"
-            )
+        if not self._are_enough(usual, plan.length, moment, self.spec.quality.min_labels):
             return
         after = self.judged.filter(pl.col("predicted_at") >= moment)
         scored = self._way(moment, "usual", usual, after)
@@ -256,7 +254,18 @@ class _Run:
             since = plan.start if times is None else moment - times * plan.length
             if since < plan.start or (times is None and moment - since <= plan.length + plan.unit):
                 continue  # there is not as much history yet, or all is what is usual
-            self._way(moment, name, everything.filter(pl.col("predicted_at") >= since), block)
+            rows = everything.filter(pl.col("predicted_at") >= since)
+            if self._are_enough(rows, moment - since, moment, FEWEST_LABELS):
+                self._way(moment, name, rows, block)
+
+    def _are_enough(self, rows: pl.DataFrame, length: timedelta, moment: datetime, needed: int) -> bool:
+        """Whether the labels that were known suffice; late ones leave a short history without any."""
+        if len(rows) < needed:
+            days = f"{length / timedelta(days=1):.0f}"
+            self.skipped.append(
+                f"of the {days} days before {moment:%Y-%m-%d} {len(rows)} labels were known then, {needed} are needed"
+            )
+        return len(rows) >= needed
 
     def _freshest(self, moment: datetime, usual: pl.DataFrame, block: pl.DataFrame, scored: pl.DataFrame) -> None:
         """The newest training, on ten times the rows where there are more: what a limit costs is no age."""
@@ -279,7 +288,7 @@ class _Run:
         try:
             trained = Trained(self.spec, self.make, sample.sort("predicted_at", "prediction_id"), when)
         except FewClassesError:
-            self.skipped.append(f"all labels known on {moment:%Y-%m-%d} were of one class")
+            self.skipped.append(f"all {len(sample)} labels of the {when} were of one class")
             return None
         self.n_fits += 1
         scored = trained.scored(judged) if len(judged) else None

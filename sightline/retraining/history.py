@@ -15,6 +15,7 @@ from sightline.home import MonitorPaths
 from sightline.lake.store.schema import literal, quote
 from sightline.retraining.versions import Version, in_service, version_of
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 from sightline.warehouse.connection import SETTINGS
 from sightline.warehouse.current_labels import ORDER
 from sightline.warehouse.settings import negative_class
@@ -178,7 +179,8 @@ def _in_service(
     """The version in service, and its name in the lake; of a monitor without versions the model itself."""
     since = spec.key(spec.window_start(newest) + spec.window - max(RECENT, spec.window))
     found = con.sql(
-        "SELECT model_version, count(*) FILTER (WHERE window_key >= ? AND window_key <= ?), min(predicted_at) "
+        "SELECT model_version, "  # noqa: S608 (quoted)
+        f"count(*) FILTER (WHERE window_key >= ? AND window_key <= ? AND {production_sql(spec)}), min(predicted_at) "
         "FROM raw.inferences GROUP BY 1 ORDER BY 1",
         params=[since, newest],
     ).fetchall()

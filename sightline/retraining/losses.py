@@ -8,7 +8,8 @@ from metrics_py.quality.areas import areas_of_scores, exact_values
 from metrics_py.quality.metrics import quality_metric
 from metrics_py.quality.table import quality_table
 from sightline.spec import plan
-from sightline.spec.model import MonitorSpec, Retraining
+from sightline.spec.evaluation_sections import Retraining
+from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_quality import aggregates_of, scored_rows
 
 NO_SEGMENTS = pl.DataFrame(schema={"segment_column": pl.String, "value": pl.String})

@@ -141,7 +141,7 @@ def _assumptions(found: Advice) -> Iterator[str]:
             "Versions differ by age only. That newer versions are better recipes cannot be told from decay: a "
             "version's own level and a linear ageing are the same to such data. A backtest has one recipe."
         )
-        yield "Their training data overlap little: the interval counts versions as independent of each other."
+        yield "Versions are counted as independent of each other, as if their training data overlapped little."
         if found.served is not None and not found.served.is_declared:
             yield "Ages count from when a version was first seen: right up to a delay that is the same for all."
     else:

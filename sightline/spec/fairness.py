@@ -18,12 +18,14 @@ METRICS: dict[str, tuple[str, ...]] = {
     "multiclass_classification": ("demographic_parity", "equal_opportunity", "accuracy"),
     "regression": ("mean_error", "mae"),
     "ranking": (),
+    "text_generation": (),
 }
 DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "binary_classification": ("demographic_parity", "equal_opportunity", "equalized_odds"),
     "multiclass_classification": ("demographic_parity", "equal_opportunity", "accuracy"),
     "regression": ("mean_error", "mae"),
     "ranking": (),
+    "text_generation": (),
 }
 RATIO = "demographic_parity_ratio"
 GROUP_KINDS = ("categorical", "boolean")

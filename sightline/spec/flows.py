@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from metrics_py.class_names import class_text
-from sightline.spec.model import FeatureKind, MonitorSpec
+from sightline.spec.field_types import FeatureKind
+from sightline.spec.model import MonitorSpec
 
 
 @dataclass(frozen=True)

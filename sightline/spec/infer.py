@@ -10,9 +10,12 @@ from typing import cast, get_args
 import polars as pl
 
 from metrics_py.class_names import class_text, counterpart, several_classes
+from metrics_py.profile.values import column_of
 from sightline.errors import SightlineError, nearest
-from sightline.spec.kinds import TEXT_TYPES, Inferred, PolarsType, infer_kind, parse_times
-from sightline.spec.model import Task
+from sightline.spec.field_types import Task
+from sightline.spec.infer_llm import feedback_of, find_calls, find_feedback
+from sightline.spec.infer_truth import WORD_TYPES, may_be_truth
+from sightline.spec.kinds import TEXT_TYPES, Inferred, infer_kind, parse_times
 
 NAMES: dict[str, tuple[str, ...]] = {
     "prediction_id": ("prediction_id", "inference_id", "request_id", "event_id", "row_id", "uuid", "id"),
@@ -21,10 +24,14 @@ NAMES: dict[str, tuple[str, ...]] = {
         "event_time", "event_timestamp", "ts", "time", "datetime", "created_at", "date",
     ),
     "score": ("score", "probability", "prob", "proba", "prediction_score", "p", "y_score", "y_prob", "y_proba"),
-    "prediction": ("prediction", "predicted", "pred", "y_pred", "y_hat", "yhat", "predicted_class", "predicted_value"),
+    "prediction": (
+        "prediction", "predicted", "pred", "y_pred", "y_hat", "yhat", "predicted_class", "predicted_value", "forecast",
+    ),
     "label": ("label", "target", "y", "y_true", "actual", "ground_truth", "truth", "outcome"),
     "model_version": ("model_version", "version", "model_id"),
-    "entity_id": ("entity_id", "user_id", "customer_id", "account_id", "client_id", "device_id", "session_id"),
+    "entity_id": (
+        "entity_id", "user_id", "customer_id", "account_id", "client_id", "device_id", "session_id", "user", "customer",
+    ),
     "query_id": ("query_id", "search_id", "qid", "query"),
     "status": ("status", "status_code", "http_status"),
     "latency_ms": ("latency_ms", "duration_ms", "response_time_ms"),
@@ -46,9 +53,6 @@ MAX_CLASSES = 50
 SEGMENT_MAX_VALUES = 12
 MOST_VERSIONS = 20
 """So many different numbers with a fraction at most are versions (`2.0` in a CSV file); more are a measurement."""
-TRUTH_MIN_Z = 3.0
-"""Standard errors by which the scores of the two values of a label differ."""
-WORD_TYPES: tuple[PolarsType, ...] = (*TEXT_TYPES, pl.Boolean)
 
 
 @dataclass
@@ -60,6 +64,8 @@ class Draft:
     roles: dict[str, str] = field(default_factory=dict[str, str])
     reasons: dict[str, str] = field(default_factory=dict[str, str])
     class_scores: dict[str, str] = field(default_factory=dict[str, str])
+    llm: dict[str, str] = field(default_factory=dict[str, str])
+    feedback: str | None = None
     features: dict[str, Inferred] = field(default_factory=dict[str, Inferred])
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     segments: list[str] = field(default_factory=list[str])
@@ -100,16 +106,23 @@ def infer_monitor(
             fix = nearest(column, sample.columns)
             raise SightlineError(f"the sample has no column {column!r} (given as {role})", fix=fix)
         draft.roles[role], draft.reasons[role] = column, "as given"
+    draft.llm = {} if draft.roles.keys() & {"score", "prediction"} else find_calls(sample, task)
+    if draft.llm and has_label and "label" not in draft.roles and (said := find_feedback(sample)) is not None:
+        draft.roles["label"], draft.reasons["label"] = said, "by its name"
     roles = ("label",) if has_label else ()
     for role in (*roles, "model_version", "entity_id", "status", "latency_ms", "weight", "query_id", "prediction"):
         _by_name(draft, sample, role)
     _find_timestamp(draft, sample)
     if "label" in draft.roles:
-        times = (c for c in _candidates(draft, sample, "observed_at") if parse_times(sample[c]) is not None)
+        times = (c for c in _candidates(draft, sample, "observed_at") if parse_times(column_of(sample, c)) is not None)
         draft.observed_at = next(times, None)
     _find_id(draft, sample)
-    _find_class_scores(draft, sample, task)
-    _find_score(draft, sample, task)
+    if draft.llm:
+        task = task or "text_generation"
+        draft.roles.pop("prediction", None)
+    else:
+        _find_class_scores(draft, sample, task)
+        _find_score(draft, sample, task)
     if has_label and task in (None, "binary_classification"):
         _find_truth(draft, sample)
     _find_task(draft, sample, task)
@@ -122,7 +135,7 @@ def _plain(name: str) -> str:
 
 
 def _free(draft: Draft, sample: pl.DataFrame) -> list[str]:
-    used = {*draft.roles.values(), *draft.class_scores.values(), draft.observed_at}
+    used = {*draft.roles.values(), *draft.class_scores.values(), *draft.llm.values(), draft.observed_at}
     return [name for name in sample.columns if name not in used]
 
 
@@ -159,7 +172,7 @@ def _by_name(draft: Draft, sample: pl.DataFrame, role: str) -> None:
     if role in draft.roles:
         return
     for column in _candidates(draft, sample, role):
-        if _fits(sample[column], role):
+        if _fits(column_of(sample, column), role):
             draft.roles[role], draft.reasons[role] = column, "by its name"
             return
 
@@ -170,7 +183,7 @@ def _find_timestamp(draft: Draft, sample: pl.DataFrame) -> None:
     if "timestamp" not in draft.roles:
         columns += [c for c in _free(draft, sample) if c not in columns]
     for index, column in enumerate(columns):
-        times = parse_times(sample[column])
+        times = parse_times(column_of(sample, column))
         if times is None:
             continue
         if _plain(column) not in NAMES["timestamp"]:
@@ -218,7 +231,7 @@ def _find_class_scores(draft: Draft, sample: pl.DataFrame, task: str | None) -> 
     if task in ("binary_classification", "regression", "ranking") or "score" in draft.roles:
         return
     for prefix in CLASS_SCORE_PREFIXES:
-        columns = [c for c in _free(draft, sample) if c.lower().startswith(prefix) and _is_share(sample[c])]
+        columns = [c for c in _free(draft, sample) if c.lower().startswith(prefix) and _is_share(column_of(sample, c))]
         if len(columns) < (2 if task else 3):
             continue
         total = sample.select(pl.sum_horizontal(pl.col(columns).cast(pl.Float64))).to_series()
@@ -245,56 +258,29 @@ def _find_score(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
         if task == "ranking" and sample[column].dtype.is_float():
             draft.roles["score"], draft.reasons["score"] = column, "by its name"
             return
-        if _is_share(sample[column]) and sample[column].dtype.is_float():
+        if _is_share(column_of(sample, column)) and sample[column].dtype.is_float():
             draft.roles["score"] = column
             draft.reasons["score"] = "by its name, and its values lie between 0 and 1"
             return
 
 
 def _find_truth(draft: Draft, sample: pl.DataFrame) -> None:
-    """Keep what may be the label of a scored sample, and is called nothing like it, out of the features.
-
-    A column of two opposite values that goes with the score is the truth, or an input that the model leans on: nothing
-    in the sample tells which. As a feature the truth would be leakage, and an input is no truth: the user says it.
-    """
+    """Keep what may be the label of a scored sample, and is called nothing like it, out of the features."""
     score = draft.roles.get("score")
-    if score is None or "label" in draft.roles:
-        return
-    found = [name for name in _free(draft, sample) if _is_truth(sample[name])]
-    strong = [name for name in found if _z_of_ranks(sample[score], sample[name]) > TRUTH_MIN_Z]
-    for name in strong or found:
-        how = "that go with the score" if name in strong else "beside a score"
-        draft.left_out[name] = (
-            f"two opposite values {how} may be the truth or an input: "
-            f"--label {name} takes it for the label, --no-label for a feature"
-        )
-
-
-def _is_truth(column: pl.Series) -> bool:
-    """Whether the values are the two of a pair such as 0 and 1, false and true, no and yes."""
-    if not (column.dtype.is_numeric() or column.dtype in WORD_TYPES):
-        return False
-    values = column.drop_nulls().unique()
-    texts = {class_text(value).lower() for value in values.to_list()} if len(values) == 2 else set[str]()
-    return any(counterpart(text) in texts for text in texts)
-
-
-def _z_of_ranks(score: pl.Series, truth: pl.Series) -> float:
-    """How far the ranks of the scores lie apart under the two values, in standard errors (Mann-Whitney)."""
-    rows = pl.DataFrame({"score": score.cast(pl.Float64), "truth": truth.cast(pl.String)}).drop_nulls()
-    groups = rows.with_columns(pl.col("score").rank()).group_by("truth").agg(pl.len(), pl.col("score").mean())
-    if len(groups) != 2:
-        return 0.0
-    (_, n, mean), (_, m, other) = groups.rows()
-    error = ((n + m) ** 2 * (n + m + 1) / (12 * n * m)) ** 0.5
-    return abs(float(mean - other)) / error
+    if score is not None and "label" not in draft.roles:
+        free = [column_of(sample, name) for name in _free(draft, sample)]
+        draft.left_out |= may_be_truth(column_of(sample, score), free)
 
 
 def _find_task(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
     if task is not None:
         if task not in get_args(Task):
             raise SightlineError(f"unknown task {task!r}", fix=nearest(task, get_args(Task)))
-        draft.task, draft.task_reason = cast("Task", task), "as given"
+        draft.task, draft.task_reason = cast("Task", task), "as given, or by the names of prompt and answer"
+        if draft.task == "text_generation":
+            _require_answer(draft, sample)
+            return
+        draft.task_reason = "as given"
     else:
         draft.task, draft.task_reason = _guess_task(draft, sample)
     _drop_roles(draft)
@@ -302,7 +288,7 @@ def _find_task(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
     if draft.task == "multiclass_classification" and label and not draft.class_scores:
         draft.classes = _classes(sample, [label, *filter(None, [draft.roles.get("prediction")])])
     if draft.task == "binary_classification":
-        values = sorted(sample[label].drop_nulls().unique().to_list(), key=class_text) if label else []
+        values = sorted(column_of(sample, label).drop_nulls().unique().to_list(), key=class_text) if label else []
         draft.positive = _positive(values)
         if len(values) == 2 and draft.positive in values and counterpart(class_text(draft.positive)) is None:
             draft.negative = next(value for value in values if value != draft.positive)
@@ -312,10 +298,20 @@ def _find_task(draft: Draft, sample: pl.DataFrame, task: str | None) -> None:
             )
 
 
+def _require_answer(draft: Draft, sample: pl.DataFrame) -> None:
+    if not draft.llm:
+        fix = "rename the column with the answers to `response`, or write columns.llm by hand (docs/llm.md)"
+        raise SightlineError("no column of the sample can be the answer of a language model", fix=fix)
+    label = draft.roles.get("label")
+    draft.feedback = feedback_of(column_of(sample, label)) if label else None
+
+
 def _classes(sample: pl.DataFrame, columns: Iterable[str]) -> list[str]:
     """Classes of labels and predictions, without words for no answer."""
     names = several_classes()
-    texts = {class_text(value) for column in columns for value in sample[column].drop_nulls().unique().to_list()}
+    texts = {
+        class_text(value) for column in columns for value in column_of(sample, column).drop_nulls().unique().to_list()
+    }
     return sorted({name for text in texts if (name := names.read(text)) is not None})
 
 
@@ -323,12 +319,19 @@ def _guess_task(draft: Draft, sample: pl.DataFrame) -> tuple[Task, str]:
     outcome = draft.roles.get("label") or draft.roles.get("prediction")
     if draft.class_scores:
         return "multiclass_classification", f"{len(draft.class_scores)} class probabilities"
+    score = draft.roles.get("score")
+    is_probability = score is not None and _is_share(column_of(sample, score))
+    if score is not None and not is_probability and "query_id" in draft.roles:
+        return "ranking", f"{score} is no probability, and {draft.roles['query_id']} is called like a query"
     if outcome is None:
-        if "score" in draft.roles:
+        if score is not None and not is_probability:
+            fix = "give probabilities; or say --task ranking, or the output of a regression with --prediction"
+            raise SightlineError(f"{score} is no probability: its values do not lie between 0 and 1", fix=fix)
+        if score is not None:
             return "binary_classification", "a score between 0 and 1 and no label in the sample"
         fix = "name the model's output with --score or --prediction"
         raise SightlineError("no column of the sample can be the model's output", fix=fix)
-    values = sample[outcome].drop_nulls()
+    values = column_of(sample, outcome).drop_nulls()
     n = values.n_unique()
     if n <= 2:
         return "binary_classification", f"{outcome} has {n} values"
@@ -371,7 +374,7 @@ def _find_features(draft: Draft, sample: pl.DataFrame) -> None:
     for name in _free(draft, sample):
         if name in draft.left_out:
             continue
-        inferred = infer_kind(sample[name])
+        inferred = infer_kind(column_of(sample, name))
         twin = seen.setdefault(name.casefold(), name)
         if inferred.kind is None:
             draft.left_out[name] = inferred.reason
@@ -381,6 +384,8 @@ def _find_features(draft: Draft, sample: pl.DataFrame) -> None:
             draft.left_out[name] = f"it differs from {twin!r} only in case; rename one of them"
         else:
             draft.features[name] = inferred
-            values = sample[name].drop_nulls().n_unique() if inferred.kind in ("categorical", "boolean") else 0
+            values = (
+                column_of(sample, name).drop_nulls().n_unique() if inferred.kind in ("categorical", "boolean") else 0
+            )
             if 2 <= values <= SEGMENT_MAX_VALUES and len(draft.segments) < 2:
                 draft.segments.append(name)

@@ -24,16 +24,18 @@ from typing import Any, cast
 
 import polars as pl
 
-from metrics_py.comparison.tables import FORMATS, format_of, read_table
+from metrics_py.comparison.tables import read_table
+from metrics_py.comparison.text_files import FORMATS, format_of
 from metrics_py.profile.texts import guess_kind, times_in
+from metrics_py.profile.values import column_of
 from sightline.durable import replace_file
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
 from sightline.narrowing import is_object
-from sightline.spec.model import FeatureKind
+from sightline.spec.field_types import FeatureKind
 
 SAMPLE_ROWS = 100_000
-NAMES = {"parquet": "Parquet", "csv": "CSV", "tsv": "TSV", "ndjson": "NDJSON"}
+NAMES = {"parquet": "Parquet", "csv": "CSV", "ndjson": "NDJSON"}
 
 PolarsType = pl.DataType | type[pl.DataType]
 TEXT_TYPES: tuple[PolarsType, ...] = (pl.String, pl.Categorical, pl.Enum)
@@ -164,7 +166,7 @@ def _infer_missing(raw: dict[str, Any], names: list[str], home: Home, monitor_id
     for name in names:
         if name not in sample.columns:
             raise SightlineError(f"the feature {name!r} is no column of {origin}", fix=nearest(name, sample.columns))
-        inferred = infer_kind(sample[name])
+        inferred = infer_kind(column_of(sample, name))
         if inferred.kind is None:
             fix = f"write `{name}: <kind>`, or leave the feature out"
             what = f"the kind of the feature {name!r} cannot be told from {origin}: {inferred.reason}"
@@ -187,9 +189,7 @@ def _find_sample(raw: dict[str, Any], home: Home, monitor_id: str) -> tuple[pl.D
         path = home.root / source["duckdb"]
         return _read_table(path, source["table"]), f"{path} ({source['table']})"
     landing = home.monitor(monitor_id).landing_inferences
-    files = (
-        sorted(p for p in landing.rglob("*") if p.suffix.lower() in FORMATS and p.is_file()) if landing.is_dir() else []
-    )
+    files = sorted(p for p in landing.rglob("*") if format_of(p.name) and p.is_file()) if landing.is_dir() else []
     return (read_sample(files[0]), str(files[0])) if files else (None, "")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import sightline
 from sightline.spec import names
 from sightline.spec.durations import format_duration
+from sightline.spec.field_types import FeatureKind
 from sightline.spec.flows import (
     BACKFILL,
     ESTIMATES,
@@ -24,10 +25,18 @@ from sightline.spec.flows import (
     is_value_estimated,
     is_weighted,
 )
-from sightline.spec.model import FeatureKind, MonitorSpec
-from sightline.spec.multivariate import EMBEDDING_METRICS, JOINT, JOINT_METRICS, embedding_columns, joint_columns
-from sightline.spec.rules import judged_columns
+from sightline.spec.judging_rules import judged_columns
+from sightline.spec.model import MonitorSpec
+from sightline.spec.multivariate import (
+    EMBEDDING_METRICS,
+    JOINT,
+    JOINT_METRICS,
+    embedding_columns,
+    joint_columns,
+    text_embeddings,
+)
 from sightline.spec.stretches import sliding_windows, split
+from sightline.spec.words import TEXT_METRICS, text_columns
 
 DRIFT_KINDS: tuple[FeatureKind, ...] = ("numeric", "categorical", "boolean", "datetime")
 """Feature kinds whose distribution is judged by bins; embeddings have distances of their own."""
@@ -66,6 +75,8 @@ def metrics_of(check: PlannedCheck) -> tuple[str, ...]:
     """Metrics of the judgement table that a check speaks for, the most telling first."""
     if family(check) == "drift" and check.metric == EMBEDDING_METRICS[0]:
         return EMBEDDING_METRICS
+    if family(check) == "drift" and check.metric == TEXT_METRICS[0]:
+        return TEXT_METRICS
     return FAMILY_METRICS.get(family(check), (check.metric or "",))
 
 
@@ -85,6 +96,8 @@ def assets(spec: MonitorSpec) -> dict[str, str]:
         plan["evaluation"] = "A candidate version against the champion: differences with intervals, and a verdict."
     if is_retraining_advised(spec):
         plan["retraining"] = "How fast the model ages, whether and when a retraining pays; runs on request."
+    if spec.report is not None:
+        plan["report"] = "One HTML file per window: health, incidents with causes, quality, drift, data, labels."
     if is_estimated(spec):
         plan[ESTIMATES] = f"Quality before labels, by what the reference's labels taught; {assumption(spec)}."
     return plan
@@ -204,7 +217,9 @@ def contract(spec: MonitorSpec, column: str) -> list[str]:
     if feature is not None:
         rules += [f"at least {feature.min:g}"] if feature.min is not None else []
         rules += [f"at most {feature.max:g}"] if feature.max is not None else []
-        rules += [f"one of {', '.join(feature.allowed)}"] if feature.allowed is not None else []
+        if feature.allowed is not None:
+            n = len(feature.allowed)
+            rules.append(f"one of {n} values" if feature.personal and n > 1 else f"one of {', '.join(feature.allowed)}")
         rules += ["never missing"] if not feature.nullable else []
     if column in spec.alerts.max_null_rate:
         rules.append(f"missing in at most {spec.alerts.max_null_rate[column]:.3g} of the rows")
@@ -214,7 +229,7 @@ def contract(spec: MonitorSpec, column: str) -> list[str]:
 def checks(spec: MonitorSpec) -> list[PlannedCheck]:
     """Every asset check of a monitor, in the order of its assets."""
     columns = judged_columns(spec)
-    slugs = names.check_slugs(columns)
+    slugs = names.check_slugs([*columns, *text_embeddings(spec)])
     return [
         *_intake_checks(spec),
         *_service_checks(spec),
@@ -268,6 +283,9 @@ def _drift_checks(spec: MonitorSpec, columns: list[str], slugs: dict[str, str]) 
     for column in embedding_columns(spec):
         name, text = names.check_name("drift", slugs[column]), f"{column}: embeddings against the reference's."
         yield PlannedCheck("drift", name, text, column, EMBEDDING_METRICS[0])
+    for column in text_columns(spec):
+        name, text = names.check_name("drift", slugs[column]), f"{column}: words and copies against the reference's."
+        yield PlannedCheck("drift", name, text, column, TEXT_METRICS[0])
     if joint_columns(spec):
         text = "Numeric features together: correlations and joint distances from the reference."
         yield PlannedCheck("drift", "multivariate_drift", text, JOINT, JOINT_METRICS[0])
@@ -379,13 +397,3 @@ def promise(spec: MonitorSpec) -> str:
         "streams of this monitor together and however they depend on each other; no alarm in the first "
         f"{spec.warmup_windows} windows of a stream"
     )
-
-
-def not_built(spec: MonitorSpec) -> list[str]:
-    """What the file names but this release does not judge."""
-    notes: list[str] = []
-    described = spec.columns.described
-    found = [n for n, feature in spec.columns.features.items() if feature.kind == "text" and n not in described]
-    if found:
-        notes.append(f"drift of text features is not judged yet: {', '.join(found)} (missing values are)")
-    return notes

@@ -13,8 +13,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
+from sightline.spec.field_types import Duration
 from sightline.spec.loader import SpecError, read_part
-from sightline.spec.model import Duration, Part
+from sightline.spec.part import Part
 from sightline.spec.yaml_lines import Document
 
 RECORD = "record"

@@ -12,14 +12,17 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from metrics_py.text.descriptors import DESCRIPTORS
 from sightline.spec.budget import Budget
+from sightline.spec.dashboards import Dashboard
 from sightline.spec.durations import format_duration
-from sightline.spec.model import FeatureKind, MonitorSpec
+from sightline.spec.field_types import FeatureKind
+from sightline.spec.model import MonitorSpec
 from sightline.spec.routes import Routes
 from sightline.spec.teams import Teams
 
 SCHEMA_FILE = "monitor.schema.json"
 ROUTES_FILE = "routes.schema.json"
 TEAMS_FILE = "teams.schema.json"
+DASHBOARD_FILE = "dashboard.schema.json"
 SCHEMA_LINE = f"# yaml-language-server: $schema=../schemas/{SCHEMA_FILE}"
 """First line of a monitor file; the YAML language server of most editors reads it."""
 
@@ -100,6 +103,11 @@ def teams_schema() -> dict[str, Any]:
     return _of_home(Teams, "Sightline teams", "One alert budget over several monitors: alerts/teams.yaml")
 
 
+def dashboard_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of `dashboards/<name>.yaml`."""
+    return _of_home(Dashboard, "Sightline dashboard", "A page of one's own: dashboards/<name>.yaml")
+
+
 def _of_home(model: type[BaseModel], title: str, description: str) -> dict[str, Any]:
     """Schema of a file of the home folder."""
     schema = model.model_json_schema(schema_generator=_Generator)
@@ -124,6 +132,11 @@ def teams_schema_text() -> str:
     return _text(teams_schema())
 
 
+def dashboard_schema_text() -> str:
+    """The schema of `dashboards/<name>.yaml` as the text of its file."""
+    return _text(dashboard_schema())
+
+
 def _text(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
@@ -136,6 +149,7 @@ def schema_text() -> str:
 def write_schema(folder: Path) -> Path:
     """Write all schemas into a folder and return the path of the monitor's; equal files are left alone."""
     files = {ROUTES_FILE: routes_schema_text(), TEAMS_FILE: teams_schema_text(), SCHEMA_FILE: schema_text()}
+    files[DASHBOARD_FILE] = dashboard_schema_text()
     for name, text in files.items():
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:

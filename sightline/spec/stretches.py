@@ -19,7 +19,9 @@ from sightline.spec.model import MonitorSpec
 MONDAY = datetime(1970, 1, 5)
 """Blocks of sliding windows are counted from here (naive UTC)."""
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-_ENDING = re.compile(r"@(\d+)([hd])$")
+ENDING = r"@(\d+)([hd])$"
+"""Of names of what is over several windows."""
+_ENDING = re.compile(ENDING)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,20 @@ class Stretch:
             Start of the window (naive UTC).
         """
         return start.dt.truncate(self.truncated) + (self.n - 1) * spec.window
+
+    def later(self, spec: MonitorSpec, start: pl.Expr) -> pl.Expr:
+        """With which window another one is judged, in words; before the first whole stretch of the history: from when.
+
+        Parameters
+        ----------
+        spec, start
+            As of `last`.
+        """
+        last = self.last(spec, start)
+        is_whole = last - (self.n - 1) * spec.window >= pl.lit(spec.first_window.replace(tzinfo=None))
+        told = pl.format("judged {}, with the window of {}", pl.lit(self.over), last.dt.strftime(self.moment))
+        first = (last + spec.window).dt.strftime(self.moment)
+        return pl.when(is_whole).then(told).otherwise(pl.format("judged {}, from {} on", pl.lit(self.over), first))
 
 
 STRETCHES = {

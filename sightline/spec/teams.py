@@ -17,8 +17,10 @@ from sightline.errors import SightlineError, nearest
 from sightline.home import Home
 from sightline.spec.budget import Budget
 from sightline.spec.durations import LONGEST, format_duration
+from sightline.spec.judging_sections import BudgetField
 from sightline.spec.loader import SpecError, monitor_files, read_part
-from sightline.spec.model import BudgetField, MonitorSpec, Part
+from sightline.spec.model import MonitorSpec
+from sightline.spec.part import Part
 from sightline.spec.yaml_lines import Document
 
 

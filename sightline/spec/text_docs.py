@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from metrics_py.text.copies import ALIKE, SIGNATURE
+from metrics_py.text.day_words import MIN_DAYS
 from metrics_py.text.descriptors import DEFAULTS, DESCRIPTORS, INSTALL, MAX_CHARACTERS
 from metrics_py.text.lexicons import LANGUAGE_CHARACTERS, LEXICON_CHARACTERS
+from metrics_py.text.window_texts import MOST_COMMON, MOST_COPIES, MOST_KNOWN_TEXTS, MOST_VOCABULARY
+from sightline.spec.words import LEAST_PUBLISHED, MOST_EXAMPLES
 
 EXAMPLE = """\
 columns:
@@ -51,8 +55,16 @@ look-around and back-references are refused by `sightline validate`. A share of 
 is missing, never 0.
 
 A function of your own takes a list of texts and returns as many values. Its module lies in the home folder or is
-installed. Where it fails, its values are missing and a note `descriptor_failed` says why; no window stops. It runs in
-the intake, without a limit of time.
+installed. Where it fails, its values are missing and a note `descriptor_failed` names the error and the line, never its
+words, which may quote a text; no window stops. It runs in the intake, without a limit of time.
+
+A contract on a descriptor is a hard rule, of the daily check and of the collector's row guards, event by event: of
+numbers `min` and `max` (`review.characters: {{max: 5000}}`), of categories `allowed` (`review.language: {{allowed: [en,
+de]}}`), of what is true or false as well (`review.is_json: {{allowed: [true]}}`, and so of an own `regex` or `words`).
+Functions of your own are checked daily only.
+
+Lists of words match whole words; in scripts that put no blanks between words (Han, kana, Thai, Lao, Khmer, Burmese,
+Tibetan) they match anywhere.
 
 Descriptors with a package need the extra: `{INSTALL}`. Nothing is downloaded at run time. `sightline validate` says
 what is missing.
@@ -63,6 +75,59 @@ it. Words in 30 texts or more are tested, those with a false discovery rate of 1
 difference and an example from the side that has more of it. They decide no verdict: what all write about on one day is
 no chance, and neither is it drift. In suites of `sightline test` a descriptor is a column (`review.words`);
 `sightline test --generate` writes bounds for the default ones.
+
+Unknown words and copies (below) are rows of the text column itself, by the code of the daily check:
+`unknown_word_share`, `duplicate_text_rate`, `near_duplicate_text_rate`, `reference_copy_rate`, each with the interval
+of its difference from what is usual. That is asked of the reference: each tenth of its rows is compared with the rest.
+Copies are rarer among fewer texts, so the larger side is looked at as a whole and in consecutive parts of the smaller
+one's size, and the interval reaches over both. A difference of more than 0.05 is drift, but for texts that repeat the
+reference: whether two files may overlap, only you know, so a suite bounds it and `compare` shows it without a verdict.
+With `--entity` none has a verdict, with `--by` or `--metric` they are left out. Suites bound all four by name, and a
+draft the first two.
+
+## Words and copies
+
+What no text shows alone is judged of all texts of a window by the check `drift__<column>` (of the column itself:
+`drift__review`), against a reference that is frozen with the profile (`reference/texts-*.npz`). `drift: false` leaves
+it out. Each is a stream of the alert engine, compared with its own past, in the one budget of the monitor: a day on
+which all write about the same is no alarm by itself. As a report each is beside what is usual for a window of the
+reference; of a window of the reference the others are asked, never itself.
+
+| stream | what it is |
+|---|---|
+| `word_distance` | weighted distance between the shares of texts with each of the {MOST_COMMON:,} commonest words |
+| `unknown_word_share` | out of vocabulary: mean share of a text's words that the reference lacks; numbers are none |
+| `duplicate_text_rate` | texts that repeat an earlier one of the window, but for case and white space |
+| `near_duplicate_text_rate` | texts that are no such copy, and resemble another one of the window |
+| `reference_copy_rate` | texts that repeat or resemble one of the reference: a replayed file, leaked training data |
+
+The share of unknown words is a mean over texts, and so is its variance: that of the texts' own shares, over their
+number. Thirty unknown names in 400 texts of forty words are news.
+
+A window needs `drift.min_rows` (200) texts with words. Where days usually hold fewer, down to 15, the texts of Monday
+to Sunday are judged together, as columns are (hourly windows: those of a day; [orchestration.md](orchestration.md)):
+read anew as one lot, so copies of Tuesday's text on Friday are found, against whole weeks of the reference. The
+judgement stands in the Sunday and says of how many texts ("over 7 days (420 texts since 2026-03-09)"), its streams end
+in `@7d`, one value a week is evidence, and they alarm after 12 weeks. The days between have no verdict and say how
+many texts have come ("judged over 7 days, with the window of 2026-03-15: 180 texts since 2026-03-09"). Of fewer
+texts `sightline
+validate` says that they are not judged. Words are published with the Sunday.
+
+Resembling: {ALIKE:.0%} of the runs of three words in either are in both (Jaccard), estimated from {SIGNATURE} minima
+of hashes (MinHash; standard error 0.05, so a pair near the limit may fall on either side). The vocabulary holds the
+{MOST_VOCABULARY:,} words in most texts of the reference, {MOST_KNOWN_TEXTS:,} texts are remembered, both as hashes. Of
+a window
+{MOST_COPIES:,} texts at most are read, chosen by a hash of the id; in a longer one copies are not judged, since a draw
+hides pairs, and the words are those of the draw. Texts without a word (empty, signs alone) count for nothing.
+
+The text of the check names the words that moved, and `results/words/window=<key>.parquet` ([tables.md](tables.md))
+holds all of them, with the row and a piece of the text of the first {MOST_EXAMPLES}. A word is tested by the share of
+*texts* that hold it, with Benjamini and Hochberg at 10 %; words in fewer than 30 texts of both sides are not. Where the
+reference has {MIN_DAYS} windows or more, the variance of each word is widened by how much its share differs between
+them more than texts explain (a moderated variance), and a word whose share lies within theirs has not moved. With fewer
+windows, or a reference file, words are told by texts alone, and the text says so. Words fail no check:
+`moved_words` is their number. Words in fewer than {LEAST_PUBLISHED} texts of a window are not published unless they
+moved, and none of a column with `personal: true`.
 
 ## Descriptors
 
@@ -85,6 +150,9 @@ None of them is part of Sightline; they are installed beside it.
 
 ## Beside Evidently's descriptors
 
+Evidently 0.7.23 exports 48 descriptors (`evidently.descriptors.__all__`, read from its wheel, without its classes of
+tests). 29 of them need no remote model and no download: 25 of these are here, the other four are a function of yours.
+
 | Evidently | here |
 |---|---|
 | TextLength | `characters` |
@@ -92,18 +160,20 @@ None of them is part of Sightline; they are installed beside it.
 | SentenceCount | `sentences` |
 | NonLetterCharacterPercentage | 1 - `letter_share`; `digit_share`, `symbol_share`, `whitespace_share` apart |
 | Sentiment | `sentiment` |
-| OOVWordsPercentage | none; `sightline compare` lists the words that moved |
+| OOVWordsPercentage | `unknown_word_share`, against the reference's words in place of an English list |
 | RegExp | `regex` |
 | BeginsWith, EndsWith, ExactMatch | `regex` with `^` and `$` |
-| Contains, ItemMatch, TriggerWordsPresence, IncludesWords, WordMatch | `words` |
+| Contains, ItemMatch, TextMatch, TriggerWordsPresent, WordsPresence, IncludesWords, WordMatch | `words` |
 | DoesNotContain, ItemNoMatch, ExcludesWords, WordNoMatch | `words`, read as `false` |
 | ContainsLink | `has_url` |
 | IsValidJSON | `is_json` |
-| CustomDescriptor | `python` |
+| CustomDescriptor, CustomColumnDescriptor | `python` |
 | PIILLMEval | `has_personal_data` and its five parts: rules, no model |
 | JSONSchemaMatch, JSONMatch, IsValidPython, IsValidSQL | none; a function of yours |
 | SemanticSimilarity, BERTScore, HuggingFace, HuggingFaceToxicity | none: they download a model; a function of yours |
-| LLMEval, DeclineLLMEval, NegativityLLMEval, ToxicityLLMEval, BiasLLMEval, ContextQualityLLMEval, CorrectnessLLMEval, \
+| LLMEval, LLMJudge, OpenAI, BinaryClassificationLLMEval, \
+MulticlassClassificationLLMEval, DeclineLLMEval, NegativityLLMEval, ToxicityLLMEval, \
+BiasLLMEval, ContextQualityLLMEval, CorrectnessLLMEval, \
 FaithfulnessLLMEval, CompletenessLLMEval, ContextRelevance | none: they ask a remote model; log its verdict |
 | none | `language`, `script`, `reading_ease`, `distinct_word_share`, `word_length`, `sentence_length`, \
 `has_card_number`, `has_iban`, `has_phone_number`, `has_email`, `has_ip_address` |
@@ -112,10 +182,10 @@ FaithfulnessLLMEval, CompletenessLLMEval, ContextRelevance | none: they ask a re
 LIMITS = """
 ## What is not looked at
 
-Joint changes of words that leave every descriptor as it was are not seen by the daily judgement. Copies of one text
-within a window, and words unknown to the reference, have no descriptor: each looks at one text alone. Sentiment and
-reading ease are made for English: read them by `language`. `has_phone_number` finds numbers with their country code
-only, `has_card_number` any number of 13 to 19 digits with a valid check digit (one in ten of random ones).
+Copies and unknown words are judged of all rows of a window together: not by segment or model version, and no row
+carries a mark. Topics are not looked for. Sentiment and reading ease are made for English: read them by `language`.
+`has_phone_number` finds numbers with their country code only, `has_card_number` any number of 13 to 19 digits with a
+valid check digit (one in ten of random ones).
 """
 
 

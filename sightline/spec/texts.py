@@ -11,7 +11,8 @@ from sightline.errors import nearest
 from sightline.narrowing import is_object
 
 if TYPE_CHECKING:
-    from sightline.spec.model import MonitorSpec, TextDescriptor
+    from sightline.spec.columns import TextDescriptor
+    from sightline.spec.model import MonitorSpec
     from sightline.spec.yaml_lines import KeyPath
 
 OWN = ("regex", "words", "python")
@@ -139,10 +140,10 @@ def _descriptor(path: KeyPath, entry: TextDescriptor) -> Iterator[tuple[KeyPath,
     if entry.python is not None and ":" not in entry.python:
         yield path, f"{entry.python!r} names no function", "write `module:function`"
     if entry.regex is not None:
-        yield from _pattern(path, entry.regex)
+        yield from pattern_mistakes(path, entry.regex)
 
 
-def _pattern(path: KeyPath, regex: str) -> Iterator[tuple[KeyPath, str, str]]:
+def pattern_mistakes(path: KeyPath, regex: str) -> Iterator[tuple[KeyPath, str, str]]:
     """Expressions that the engine refuses: what takes more than linear time, and what takes too much memory."""
     import polars as pl
 

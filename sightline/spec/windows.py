@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from sightline.spec.model import UNLEARNT, MonitorSpec
+from sightline.spec.field_types import UNLEARNT
+from sightline.spec.model import MonitorSpec
 
 
 def is_key(spec: MonitorSpec, key: str) -> bool:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.errors import SightlineError
 from sightline.narrowing import Json
-from sightline.spec.model import CustomMetric, MonitorSpec
+from sightline.spec.field_types import NUMBER_TASKS
+from sightline.spec.judging_sections import CustomMetric
+from sightline.spec.model import MonitorSpec
 from sightline.spec.yaml_lines import read_yaml
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def _empty_tables(con: duckdb.DuckDBPyConnection, spec: MonitorSpec) -> None:
     from sightline.lake.store.schema import duckdb_schema, lake_schema, quote
 
     columns = {**duckdb_schema(lake_schema(spec, "inferences")), "window_key": "VARCHAR"}
-    is_number = spec.model.task in ("regression", "ranking")
+    is_number = spec.model.task in NUMBER_TASKS
     labels = (
         {"label_value": "DOUBLE", "label": "DOUBLE"} if is_number else {"label_class": "VARCHAR", "label": "VARCHAR"}
     )

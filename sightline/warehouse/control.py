@@ -17,10 +17,12 @@ import polars as pl
 
 from metrics_py.intervals import N_SEGMENT_BUCKETS
 from metrics_py.profile.resolution import decision_threshold
+from metrics_py.quality.probabilities import sum_tolerance
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import shadow_until
 from sightline.user_metrics import sql_metrics
 from sightline.warehouse.items import SCHEMA as ITEMS
 from sightline.warehouse.items import items
@@ -191,10 +193,12 @@ def _settings(spec: MonitorSpec, reference: ReferenceProfile | None, token: str)
         "negative": negative_class(spec),
         "silence": spec.labels.silence if spec.labels else "unknown",
         "score_classes": json.dumps(list(spec.columns.class_scores), ensure_ascii=False),
+        "score_sum_tolerance": repr(sum_tolerance(len(spec.columns.class_scores))),
         "quantiles": json.dumps(list(spec.quality.quantiles)),
         "value_matrix": json.dumps(spec.value_matrix or {}, ensure_ascii=False),
         "error_scale": repr(_error_scale(reference)),
         "reference_id": reference.id if reference else "",
+        "shadows": json.dumps(shadow_until(spec), ensure_ascii=False),
         "segment_buckets": str(N_SEGMENT_BUCKETS),
     }
     return facts

@@ -78,7 +78,7 @@ def _counts(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, reference: Refere
     span = [spec.key(reference.start), spec.key(reference.end)]
     name = quote(column)
     counts = con.sql(
-        f"SELECT {name} AS item, count(*) AS n FROM raw.inferences "  # noqa: S608 (quoted)
+        f"SELECT {name} AS item, count(*) AS n FROM raw.production "  # noqa: S608 (quoted)
         f"WHERE window_key >= ? AND window_key < ? AND {name} IS NOT NULL GROUP BY 1 ORDER BY 1",
         params=span,
     ).pl()

@@ -23,20 +23,20 @@ MOST_VECTORS = 50_000
 
 
 def window_columns(
-    con: duckdb.DuckDBPyConnection, key: str, columns: Sequence[str], n: int, most: int = MOST_ROWS
+    con: duckdb.DuckDBPyConnection, keys: Sequence[str], columns: Sequence[str], n: int, most: int = MOST_ROWS
 ) -> dict[str, FloatArray]:
-    """Numeric and boolean features of a sample of a window's rows.
+    """Numeric and boolean features of a sample of the rows of a window, or of several together.
 
     Parameters
     ----------
     con : duckdb.DuckDBPyConnection
         With the views of schema ``raw``.
-    key : str
-        Key of the window: only its files are read.
+    keys : sequence of str
+        Keys of the windows: only their files are read.
     columns : sequence of str
         Names of the features.
     n : int
-        Rows of the window.
+        Rows of the windows.
     most : int, default 5000
         Rows of the sample.
 
@@ -45,26 +45,31 @@ def window_columns(
     dict of str to ndarray, shape (n,)
         NaN: missing.
     """
-    return as_columns(_drawn(con, key, numbers(columns), n, most), columns)
+    return as_columns(_drawn(con, keys, numbers(columns), n, most), columns)
 
 
 def window_vectors(
-    con: duckdb.DuckDBPyConnection, key: str, column: str, n: int, most: int = MOST_VECTORS
+    con: duckdb.DuckDBPyConnection, keys: Sequence[str], column: str, n: int, most: int = MOST_VECTORS
 ) -> pl.Series:
-    """Vectors of a sample of a window's rows; null where there is none.
+    """Vectors (or texts) of a sample of the rows of some windows; null where there is none.
 
     Parameters
     ----------
-    con, key
+    con, keys
         As of `window_columns`.
     column : str
         Name of the feature.
     n : int
-        Rows of the window.
+        Rows of the windows.
     most : int, default 50000
         Rows of the sample.
     """
-    return _drawn(con, key, f"{quote(f'f_{column}')} AS value", n, most)["value"]
+    return _drawn(con, keys, f"{quote(f'f_{column}')} AS value", n, most)["value"]
+
+
+def window_texts(con: duckdb.DuckDBPyConnection, keys: Sequence[str], column: str, n: int, most: int) -> pl.DataFrame:
+    """``prediction_id`` and ``value`` (null where there is none) of a text column, as of `window_vectors`."""
+    return _drawn(con, keys, f"prediction_id, {quote(f'f_{column}')} AS value", n, most)
 
 
 def numbers(columns: Sequence[str]) -> str:
@@ -80,16 +85,16 @@ def as_columns(rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, FloatArr
 def rows_by_window(con: duckdb.DuckDBPyConnection, first: str, end: str) -> dict[str, int]:
     """Windows with rows from one key up to, and without, another: key -> rows."""
     query = (
-        "SELECT window_key, count(*) FROM raw.inferences WHERE window_key >= ? AND window_key < ? GROUP BY 1 ORDER BY 1"
+        "SELECT window_key, count(*) FROM raw.production WHERE window_key >= ? AND window_key < ? GROUP BY 1 ORDER BY 1"
     )
     return dict(con.sql(query, params=[first, end]).fetchall())
 
 
-def _drawn(con: duckdb.DuckDBPyConnection, key: str, items: str, n: int, most: int) -> pl.DataFrame:
-    here = f"window_key = {literal(key)}"
+def _drawn(con: duckdb.DuckDBPyConnection, keys: Sequence[str], items: str, n: int, most: int) -> pl.DataFrame:
+    here = f"window_key IN ({', '.join(literal(key) for key in keys)})"
     share = SPARE * most / max(n, 1)
     condition = "true" if share >= 1 else f"{ORDER} < {int(share * 2**64)}"
     return con.sql(
-        f"SELECT {items} FROM raw.inferences WHERE {here} AND {condition} "  # noqa: S608 (all quoted)
+        f"SELECT {items} FROM raw.production WHERE {here} AND {condition} "  # noqa: S608 (all quoted)
         f"ORDER BY {ORDER}, model_version LIMIT {most}"
     ).pl()

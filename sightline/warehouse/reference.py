@@ -27,8 +27,9 @@ from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.roles import roles
 from sightline.lake.intake.rounding import IMPRECISE
+from sightline.spec.field_types import UNLEARNT
 from sightline.spec.flows import is_weighted
-from sightline.spec.model import UNLEARNT, MonitorSpec
+from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_data import ColumnRole, ReferenceData, column_roles, file_data, lake_data
 from sightline.warehouse.reference_quality import quality_aggregates
 from sightline.warehouse.row_samples import LABELLED, labelled_rows_of_file
@@ -299,7 +300,7 @@ def _span(spec: MonitorSpec, con: duckdb.DuckDBPyConnection) -> tuple[datetime, 
             )
         start, end = spec.reference.start, spec.reference.end
     else:
-        first = con.sql("SELECT min(window_key) FROM raw.inferences").fetchall()[0][0]
+        first = con.sql("SELECT min(window_key) FROM raw.production").fetchall()[0][0]
         if first is None:
             return None
         start = spec.window_start(first)
@@ -310,7 +311,7 @@ def _span(spec: MonitorSpec, con: duckdb.DuckDBPyConnection) -> tuple[datetime, 
 
 def _is_complete(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, now: datetime) -> bool:
     span = _span(spec, con)
-    newest = con.sql("SELECT max(window_key) FROM raw.inferences").fetchall()[0][0]
+    newest = con.sql("SELECT max(window_key) FROM raw.production").fetchall()[0][0]
     if span is None or newest is None:
         return False
     _, end = span
@@ -424,8 +425,8 @@ def _profile(spec: MonitorSpec, data: ReferenceData, role: ColumnRole) -> Column
     profile = replace(profile, is_imprecise=_is_imprecise(spec, data, role, profile))
     if spec.columns.entity_id is None:
         return profile
-    parts = rows.partition_by("bucket", include_key=False)
-    counts = [profile.merged(count(profile, part["value"])) for part in parts]
+    parts = rows.partition_by("bucket", include_key=False, as_dict=True)  # in order: the id holds sums of doubles
+    counts = [profile.merged(count(profile, parts[bucket]["value"])) for bucket in sorted(parts)]
     try:
         return replace(profile, design_effect=max(1.0, design_effect(counts).value))
     except ValueError:  # fewer than 4 buckets or 2 bins hold rows: nothing to tell dependence from

@@ -10,7 +10,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from metrics_py.comparison.tables import csv_dialect, read_table
+from metrics_py.comparison.tables import read_file, read_table
+from metrics_py.comparison.text_files import FORMATS, format_of
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home
@@ -19,9 +20,10 @@ from sightline.lake.intake.dedupe import add_buckets
 from sightline.lake.intake.normalize import normalize
 from sightline.lake.intake.roles import roles
 from sightline.lake.intake.rounding import ROUNDINGS
-from sightline.lake.intake.sources import Batch, format_of
+from sightline.lake.intake.sources import Batch
 from sightline.lake.store.schema import literal, quote
-from sightline.spec.model import FeatureKind, MonitorSpec
+from sightline.spec.field_types import NUMBER_TASKS, FeatureKind
+from sightline.spec.model import MonitorSpec
 from sightline.warehouse.settings import negative_class
 
 MAX_ROWS = 10_000_000
@@ -44,7 +46,7 @@ class ColumnRole:
 def column_roles(spec: MonitorSpec) -> list[ColumnRole]:
     """Judged columns in order: features, ``@score``, ``@prediction``, ``@class_score:<class>``, ``@label``."""
     columns = spec.columns
-    is_number = spec.model.task in ("regression", "ranking")
+    is_number = spec.model.task in NUMBER_TASKS
     found = [ColumnRole(name, f"f_{name}", feature.kind, "feature") for name, feature in columns.features.items()]
     if columns.score:
         found.append(ColumnRole("@score", "score", "numeric", "score"))
@@ -74,6 +76,8 @@ class ReferenceData:
         What 64-bit floats do to a column of the user's (`sightline.lake.intake.rounding`).
     has_ids : bool
         The rows of a file have ids of their own, not just numbers.
+    unread : mapping of (str, str) to int
+        Column of the user's and reason -> values of a file that cannot be used.
     select : callable
         SQL select list -> frame of all rows (thinned), labels joined only if asked for.
     is_file : bool
@@ -91,6 +95,7 @@ class ReferenceData:
     n_bad_labels: int = 0
     rounding: Mapping[str, set[str]] = field(default_factory=dict[str, set[str]])
     has_ids: bool = True
+    unread: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
 
     def column(self, role: ColumnRole) -> pl.DataFrame:
         """``value`` as the column is judged (text by length, embedding by norm) and ``bucket``.
@@ -124,11 +129,11 @@ def lake_data(
     else:
         condition = f"window_key >= {literal(spec.key(start))} AND window_key < {literal(spec.key(end))}"
         source = f"inferences in the lake from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
-    count = f"SELECT count(*), count(DISTINCT window_key) FROM raw.inferences WHERE {condition}"  # noqa: S608 (quoted)
+    count = f"SELECT count(*), count(DISTINCT window_key) FROM raw.production WHERE {condition}"  # noqa: S608 (quoted)
     n_rows, n_windows = con.sql(count).fetchall()[0]
-    value = "label_value" if spec.model.task in ("regression", "ranking") else "label_class"
+    value = "label_value" if spec.model.task in NUMBER_TASKS else "label_class"
     joined = (
-        f"(SELECT * FROM raw.inferences WHERE {condition}) JOIN "  # noqa: S608 (all quoted)
+        f"(SELECT * FROM raw.production WHERE {condition}) JOIN "  # noqa: S608 (all quoted)
         f"(SELECT window_start, prediction_id, {value} FROM raw.current_labels WHERE {condition}) "
         "USING (window_start, prediction_id)"
     )
@@ -139,7 +144,7 @@ def lake_data(
     step = -(-n_rows // MAX_ROWS) or 1
 
     def select(items: str, with_label: bool) -> pl.DataFrame:
-        rows = joined if with_label else f"raw.inferences WHERE {condition}"
+        rows = joined if with_label else f"raw.production WHERE {condition}"
         if step == 1:
             return con.sql(f"SELECT {items} FROM {rows}").pl()  # noqa: S608 (all quoted)
         thinned = f"SELECT *, hash(batch_id, row_number) % {step} AS thin FROM {rows}"  # noqa: S608 (all quoted)
@@ -159,7 +164,7 @@ def _with_silence(spec: MonitorSpec, condition: str) -> str:
     silent = "coalesce(labels.label_value, 0.0) AS label_value" if spec.model.task == "ranking" else negative
     return (
         f"(SELECT rows.*, {silent} FROM "  # noqa: S608 (all quoted)
-        f"(SELECT * FROM raw.inferences WHERE {condition}) AS rows LEFT JOIN "
+        f"(SELECT * FROM raw.production WHERE {condition}) AS rows LEFT JOIN "
         f"(SELECT window_start, prediction_id, label_class, label_value FROM raw.current_labels WHERE {condition}) "
         "AS labels "
         "USING (window_start, prediction_id))"
@@ -211,7 +216,7 @@ def rows_of_file(spec: MonitorSpec, file: Path, name: str, what: str = "referenc
     what : str, default "reference"
         What its rows are.
     """
-    raw, is_text = _read(file, {column: feature.kind for column, feature in spec.columns.logged.items()}, what)
+    raw = _read(file, {column: feature.kind for column, feature in spec.columns.logged.items()}, what)
     spec = spec.model_copy(update={"start": EPOCH})  # reference rows may be older than the first window
     batch = Batch(what, "inferences", name, "parquet", "", 0, datetime.now(UTC))
     has_ids = spec.columns.prediction_id in raw.columns
@@ -223,16 +228,14 @@ def rows_of_file(spec: MonitorSpec, file: Path, name: str, what: str = "referenc
         raise SightlineError(
             f"the {what} file has no column {lacking[0]!r}", where=str(file), fix=nearest(lacking[0], raw.columns)
         )
-    inputs = raw.select(pl.col(column).alias(name) for name, column in names.items() if column in raw.columns)
-    done = normalize(spec, Chunk(batch, inputs.with_columns(numbers), is_text, _no_payload))
+    inputs = raw.select(raw[column].alias(name) for name, column in names.items() if column in raw.columns)
+    done = normalize(spec, Chunk(batch, inputs.with_columns(numbers), True, _no_payload))
     frame = add_buckets(done.frame)
     n_labelled = n_bad = 0
     if spec.labels is not None and spec.labels.column in raw.columns:
-        labels = raw.select(
-            pl.col(names["prediction_id"]).alias("prediction_id"), pl.col(spec.labels.column).alias("label")
-        )
+        labels = raw.select(raw[names["prediction_id"]].alias("prediction_id"), raw[spec.labels.column].alias("label"))
         label_batch = Batch(what, "labels", batch.path, "parquet", "", 0, batch.received_at)
-        read = normalize(spec, Chunk(label_batch, labels.with_columns(numbers), is_text, _no_payload))
+        read = normalize(spec, Chunk(label_batch, labels.with_columns(numbers), True, _no_payload))
         bad = [part.filter(pl.col("reason").is_in(BAD_LABELS)) for part in read.quarantine]
         n_bad = sum(part.height for part in bad)
         found = read.frame.select(pl.col("revision_order").alias("row_number"), "label_class", "label_value")
@@ -271,41 +274,42 @@ def rows_of_file(spec: MonitorSpec, file: Path, name: str, what: str = "referenc
         n_bad_labels=n_bad,
         rounding=_roundings(done.quarantine),
         has_ids=has_ids,
+        unread=_unread(done.quarantine),
     )
+
+
+def _unread(quarantine: Iterable[pl.DataFrame]) -> dict[tuple[str, str], int]:
+    """Values that were dropped, by column and reason."""
+    found: dict[tuple[str, str], int] = {}
+    for part in quarantine:
+        for column, reason in part.filter(severity="value").select("column", "reason").iter_rows():
+            found[column, reason] = found.get((column, reason), 0) + 1
+    return found
 
 
 def _no_payload(rows: Sized) -> list[str]:
     return ["{}"] * len(rows)
 
 
-def _read(file: Path, kinds: dict[str, FeatureKind], what: str) -> tuple[pl.DataFrame, bool]:
-    """All columns of a file, or of a folder of files, and whether they are text (CSV)."""
-    form = format_of(file.name)
+def _read(file: Path, kinds: dict[str, FeatureKind], what: str) -> pl.DataFrame:
+    """All columns of a file, or of a folder of files; those of a CSV are text."""
     if file.is_dir():
         try:
-            return read_table(file, what, kinds=kinds).frame, False
+            return read_table(file, what, kinds=kinds).frame
         except ValueError as error:
             reason = str(error).removeprefix(f"{what}: ")
             raise SightlineError(f"the {what} cannot be read: {reason}", where=str(file)) from error
     if not file.is_file():
         fix = "correct reference.path" if what == "reference" else "give the path of a file that is there"
         raise SightlineError(f"the {what} file does not exist", where=str(file), fix=fix)
+    if format_of(file.name) is None:
+        fix = f"use one of {', '.join(sorted(FORMATS))}"
+        raise SightlineError(f"the {what} file has no known format", where=str(file), fix=fix)
     try:
-        if form == "parquet":
-            return pl.read_parquet(file, glob=False, hive_partitioning=False), False
-        if form == "csv":
-            skipped, separator = csv_dialect(file)
-            return pl.read_csv(file, separator=separator, skip_lines=skipped, infer_schema=False, glob=False), True
-        if form == "ndjson":
-            return pl.read_ndjson(file, infer_schema_length=None), False
-    except (OSError, pl.exceptions.PolarsError) as error:
+        return read_file(file)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SightlineError(f"the {what} file cannot be read: {reason}", where=str(file)) from error
-    raise SightlineError(
-        f"the {what} file has no known format",
-        where=str(file),
-        fix="use Parquet, CSV or NDJSON (.parquet, .csv, .ndjson)",
-    )
 
 
 def _with_identity(spec: MonitorSpec, raw: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,9 @@ from metrics_py.intervals import N_SEGMENT_BUCKETS
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.profile.resolution import decision_threshold
 from metrics_py.quality.areas import areas_of_scores
+from metrics_py.quality.probabilities import is_improper
 from metrics_py.quality.queries import ranking_sums
+from metrics_py.quality.rows import of_several_classes
 from sightline.spec.flows import is_estimated
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_data import ReferenceData
@@ -54,10 +56,10 @@ def aggregates_of(
     spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame, prediction: ColumnProfile | None = None
 ) -> dict[str, pl.DataFrame]:
     """As `quality_aggregates`, of rows in lake columns with ``bucket``, ``label_class`` and ``label_value``."""
-    everything = _by_segment(spec, frame, segments)
+    everything = outcomes_by_segment(spec, frame, segments)
     custom = _custom(spec, everything)
     if spec.model.task == "ranking":
-        custom = pl.concat([custom, _queries(spec, _by_segment(spec, frame, segments, with_unlabelled=True))])
+        custom = pl.concat([custom, _queries(spec, outcomes_by_segment(spec, frame, segments, with_unlabelled=True))])
     return {
         **_items(spec, frame),
         "confusion": _confusion(spec, everything),
@@ -81,13 +83,21 @@ def scored_rows(spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame) 
     segments : DataFrame
         As of `aggregates_of`.
     """
-    return _scored(spec, _by_segment(spec, frame, segments))
+    return _scored(spec, outcomes_by_segment(spec, frame, segments))
 
 
-def _by_segment(
+def outcomes_by_segment(
     spec: MonitorSpec, frame: pl.DataFrame, segments: pl.DataFrame, *, with_unlabelled: bool = False
 ) -> pl.DataFrame:
-    """Labelled rows with their outcomes, once for the whole and once for their value of each segment column."""
+    """Labelled rows with their outcomes, once for the whole and once for their value of each segment column.
+
+    Parameters
+    ----------
+    spec, frame, segments
+        As of `aggregates_of`.
+    with_unlabelled : bool, default False
+        Rows without a label, too.
+    """
     rows = _outcomes(spec, frame)
     if not with_unlabelled:
         rows = rows.filter(pl.col("actual_class").is_not_null() | pl.col("outcome").is_not_null())
@@ -123,20 +133,17 @@ def _outcomes(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
     task, null = spec.model.task, pl.lit(None, pl.Float64)
     score = pl.col("score")
     log_loss = brier = null
+    improper = pl.lit(value=False)
     if task == "binary_classification":
         outcome, forecast = pl.col("label_value"), score
         log_loss = -_clipped(pl.when(outcome == 1).then(score).otherwise(1 - score)).log()
         brier = (score - outcome) ** 2
     elif task == "multiclass_classification" and spec.columns.class_scores:
-        classes = list(spec.columns.class_scores)
-        known = pl.all_horizontal(pl.col(f"p_{c}").is_not_null() for c in classes)
-        given = pl.coalesce(*(pl.when(pl.col("label_class") == c).then(pl.col(f"p_{c}")) for c in classes), pl.lit(0.0))
-        outcome, forecast = null, pl.when(known).then(given)
+        columns = {name: f"p_{name}" for name in spec.columns.class_scores}
+        outcome = null
+        forecast, brier = of_several_classes(pl.col("label_class"), columns)
         log_loss = -_clipped(forecast).log()
-        distance = pl.sum_horizontal(
-            (pl.col(f"p_{c}") - (pl.col("label_class") == c).cast(pl.Float64)) ** 2 for c in classes
-        )
-        brier = pl.when(known).then(distance)
+        improper = is_improper(list(columns.values())) & forecast.is_not_null()
     else:
         outcome, forecast = pl.col("label_value"), pl.col("prediction")
     return frame.with_columns(
@@ -146,6 +153,7 @@ def _outcomes(spec: MonitorSpec, frame: pl.DataFrame) -> pl.DataFrame:
         forecast=forecast,
         log_loss=log_loss,
         brier=brier,
+        is_improper=improper,
     ).with_columns(bucket=pl.col("bucket").cast(pl.Int32))
 
 
@@ -199,7 +207,7 @@ def _score_bins(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
     by = ["segment", "bucket", "class_name", "score_bin", "is_positive"]
     score_bin = (pl.col("score") * N_SCORE_BINS).floor().clip(0, N_SCORE_BINS - 1).cast(pl.Int32)
     binned = _scored(spec, rows).with_columns(score_bin=score_bin)
-    return _keyed(binned.group_by(by).agg(n=pl.len().cast(pl.Int64)).sort(by))
+    return _keyed(binned.group_by(by).agg(n=pl.len().cast(pl.Int64), sum_score=pl.col("score").sum()).sort(by))
 
 
 def _class_bins(spec: MonitorSpec, rows: pl.DataFrame) -> pl.DataFrame:
@@ -247,6 +255,7 @@ def _sums(rows: pl.DataFrame) -> pl.DataFrame:
         sum_log_loss=pl.col("log_loss").sum(),
         sum_brier=pl.col("brier").sum(),
         n_score=forecast.count().cast(pl.Int64),
+        n_improper=pl.col("is_improper").sum().cast(pl.Int64),
     )
     return _keyed(sums.sort(by))
 

@@ -60,9 +60,9 @@ def window_rows(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, key: str) -> 
 def drawn_scored(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, keys: Sequence[str]) -> pl.DataFrame:
     """As `window_rows`, of several windows together."""
     here = f"window_key BETWEEN {literal(min(keys))} AND {literal(max(keys))} AND window_key IN ({_list(keys)})"
-    [(n,)] = con.sql(f"SELECT count(*) FROM raw.inferences WHERE {here}").fetchall()  # noqa: S608 (quoted)
+    [(n,)] = con.sql(f"SELECT count(*) FROM raw.production WHERE {here}").fetchall()  # noqa: S608 (quoted)
     return con.sql(
-        f"SELECT {_items(spec)} FROM raw.inferences "  # noqa: S608 (all quoted)
+        f"SELECT {_items(spec)} FROM raw.production "  # noqa: S608 (all quoted)
         f"WHERE {here} AND {SCORED} AND {_drawn(n)} ORDER BY {ORDER}, model_version LIMIT {MOST_ROWS}"
     ).pl()
 
@@ -120,7 +120,7 @@ def _draw_labelled(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, keys: Sequ
     return con.sql(
         f"""
         SELECT {_items(spec, "r.")}, {said} = {literal(spec.positive_class)} AS is_positive
-        FROM (SELECT * FROM raw.inferences WHERE {here} AND {SCORED} AND {_drawn(n)}) AS r
+        FROM (SELECT * FROM raw.production WHERE {here} AND {SCORED} AND {_drawn(n)}) AS r
         {join} (SELECT * FROM raw.current_labels WHERE {here} AND {_drawn(n)}) AS labels
         ON r.window_key = labels.window_key AND r.prediction_id = labels.prediction_id
         WHERE {said} IS NOT NULL

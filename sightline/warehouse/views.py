@@ -13,6 +13,7 @@ from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import recover_if_needed
 from sightline.lake.store.schema import QUARANTINE_SCHEMA, duckdb_schema, fingerprint, lake_schema, literal, quote
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 from sightline.warehouse.current_labels import CURRENT_LABELS
 
 CASTABLE = {"VARCHAR", "DOUBLE", "BOOLEAN", "BIGINT", "UTINYINT", "TIMESTAMP"}
@@ -21,8 +22,8 @@ CASTABLE = {"VARCHAR", "DOUBLE", "BOOLEAN", "BIGINT", "UTINYINT", "TIMESTAMP"}
 def prepare(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, paths: MonitorPaths) -> None:
     """Create or refresh the views of schema ``raw``.
 
-    ``inferences``, ``labels``, ``unmatched`` and ``quarantine`` show the parts that count, ``current_labels`` one label
-    per prediction.
+    ``inferences``, ``labels``, ``unmatched`` and ``quarantine`` show the parts that count, ``production`` the
+    inferences that are no shadow's, ``current_labels`` one label per prediction.
 
     They work on an empty lake, and on parts that were written before a column of the spec existed (null) or
     when it had another kind (cast; null where a value will not go). A commit that a killed process left
@@ -42,18 +43,22 @@ def prepare(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, paths: MonitorPat
     with open_ledger(paths.ledger, create=False) as ledger:
         for kind in ("inferences", "labels", "unmatched"):
             columns = duckdb_schema(lake_schema(spec, kind))
-            _replace(con, kind, _lake_view(paths, kind, columns, ledger.schemas(kind)))
+            view = _lake_view(paths, kind, columns, ledger.schemas(kind))
+            _replace(con, kind, view)
+            if kind == "inferences":
+                own = f"SELECT * FROM raw.inferences WHERE {production_sql(spec)}"  # noqa: S608 (quoted)
+                _replace(con, "production", own, made_over=view)
         has_rows = bool(ledger.parts("quarantine"))
     _replace(con, "current_labels", CURRENT_LABELS)
     _replace(con, "quarantine", _quarantine_view(paths, has_rows))
 
 
-def _replace(con: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
-    """Replace a view if its text changed: an unchanged catalogue needs no write."""
+def _replace(con: duckdb.DuckDBPyConnection, name: str, query: str, made_over: str = "") -> None:
+    """Replace a view if its text, or that of the view it is made over, changed: else the catalogue needs no write."""
     found = con.sql(
         "SELECT comment FROM duckdb_views() WHERE schema_name = 'raw' AND view_name = ?", params=[name]
     ).fetchall()
-    mark = fingerprint({"query": query})
+    mark = fingerprint({"query": query + made_over})
     if found == [(mark,)]:
         return
     con.execute(f"CREATE OR REPLACE VIEW raw.{name} AS {query}")

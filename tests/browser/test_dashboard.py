@@ -22,12 +22,32 @@ from tests.support.published import HOSTILE, World, make_published
 pytestmark = pytest.mark.browser
 
 OWN = {"column": "?column=age", "metric": "?metric=roc_auc", "incident": "?incident=2026-02-20-abc123"}
-ADDRESSES = ["/", *(f"/monitors/churn/{name}{OWN.get(name, '')}".rstrip("/") for name in (*PAGES, "health"))]
+PANELS = """\
+title: Both
+rows:
+  - panels:
+      - {kind: metric, monitor: churn, metric: roc_auc}
+      - {kind: segments, monitor: churn, metric: roc_auc, by: plan}
+  - panels:
+      - {kind: text, title: How, text: "Words."}
+      - {kind: sql, title: Days, show: bar, x: monitor, y: [n],
+         sql: "SELECT monitor, count(*) AS n FROM evidence GROUP BY ALL"}
+      - {kind: sql, title: Wrong, sql: "SELECT nothing FROM evidence"}
+"""
+ADDRESSES = [
+    "/",
+    "/dashboards/both",
+    "/monitors/churn?granularity=week",
+    *(f"/monitors/churn/{name}{OWN.get(name, '')}".rstrip("/") for name in PAGES),
+]
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_published(tmp_path_factory.mktemp("dashboard") / "home", ("churn", "price"))
+    world = make_published(tmp_path_factory.mktemp("dashboard") / "home", ("churn", "price"))
+    world.home.dashboards.mkdir()
+    (world.home.dashboards / "both.yaml").write_text(PANELS, encoding="utf-8")
+    return world
 
 
 @pytest.fixture(scope="module")

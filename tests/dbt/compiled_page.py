@@ -73,7 +73,7 @@ def compiled_page() -> str:
         bench = small_bench(Path(folder))
         bench.control([bench.spec.key(START)])
         done = bench.dbt("compile --select " + " ".join(SHOWN))
-        assert done.returncode == 0, done.stdout[-4000:]
+        assert done.is_success, done.output[-4000:]
         parts = [INTRO]
         for name in SHOWN:
             [file] = (bench.paths.dbt / "target" / "compiled").rglob(f"{name}.sql")

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import yaml
 from click.testing import CliRunner
+from fairlearn.metrics import demographic_parity_difference
 from sklearn.metrics import accuracy_score
 
 from sightline.cli import cli
@@ -20,7 +21,11 @@ from sightline.errors import SightlineError
 from sightline.evaluation.by_version import versions
 from sightline.evaluation.live import LiveEvaluation, evaluate_live
 from sightline.evaluation.live_render import to_json, to_junit, to_markdown, to_table
+from sightline.evaluation.live_suite import OF_TRAINING, SAME_INPUTS
+from sightline.evaluation.run import evaluate
+from sightline.evaluation.suite.findings import Finding
 from sightline.home import Home
+from sightline.spec.evaluation_sections import Fairness
 from sightline.spec.loader import load_monitor
 from sightline.warehouse import build_reference, connect
 from tests.dbt.support import Bench
@@ -45,7 +50,7 @@ def bench(tmp_path_factory) -> Bench:
 
 
 def live(bench: Bench, version: str, **more) -> LiveEvaluation:
-    return evaluate_live(bench.spec, bench.paths, version, now=NOW, champion="base", **more)
+    return evaluate_live(bench.spec, bench.paths, version, now=NOW, champion="base", with_sections=False, **more)
 
 
 def row(found: LiveEvaluation, metric: str) -> dict:
@@ -139,7 +144,7 @@ def test_before_the_seventh_day_nothing_is_said(bench):
 
 
 def test_the_champion_is_the_version_with_the_most_rows_beside_it(bench):
-    assert evaluate_live(bench.spec, bench.paths, "canary", now=NOW).champion == "base"
+    assert evaluate_live(bench.spec, bench.paths, "canary", now=NOW, with_sections=False).champion == "base"
 
 
 def test_what_the_log_does_not_have_is_named(bench):
@@ -161,10 +166,77 @@ def test_guardrails_and_segments_join_the_verdict(bench):
     assert found.verdict.outcome == "superior"
 
 
+def with_fairness(bench: Bench, margin: float | None, **more):
+    rules = {"columns": ("region",), "metrics": ("demographic_parity",), "margin": margin, **more}
+    return bench.spec.model_copy(update={"fairness": Fairness.model_validate(rules)})
+
+
+def findings(sections, key: str) -> dict[tuple[str, str], Finding]:
+    [section] = [each for each in sections if each.key == key]
+    return {(each.name, each.of): each for each in section.findings}
+
+
+def test_the_sections_of_a_shadow_are_those_of_its_file(bench, tmp_path):
+    """The same rows by the log and by a scored file."""
+    spec = with_fairness(bench, None)
+    file = tmp_path / "shadow.parquet"
+    bench.inferences.filter(version="shadow").drop("seen", "day", "version").write_parquet(file)
+    of_file = evaluate(spec, bench.paths, file, "shadow", now=NOW, champion="base")
+    live = evaluate_live(spec, bench.paths, "shadow", now=NOW, champion="base")
+    keys = [each.key for each in live.sections]
+    assert keys == ["fairness", "slices", "calibration", "overlap", "latency"]
+    assert SAME_INPUTS in live.notes and OF_TRAINING in live.notes
+    for key in ("fairness", "calibration", "latency"):
+        expected, found = findings(of_file.sections, key), findings(live.sections, key)
+        assert expected.keys() <= found.keys()
+        for name, each in expected.items():
+            mine = [found[name].value, found[name].ci_low, found[name].ci_high]
+            np.testing.assert_allclose(mine, [each.value, each.ci_low, each.ci_high], rtol=1e-9, atol=1e-12)
+            if key != "latency":  # there the champion's rows are those of the same days, not of the newest ones
+                assert found[name].champion == pytest.approx(each.champion, rel=1e-9)
+                assert (found[name].status, found[name].n) == (each.status, each.n)
+
+
+def test_fairness_of_rows_of_its_own_is_that_of_fairlearn(bench):
+    found = evaluate_live(with_fairness(bench, None), bench.paths, "worse", now=NOW, champion="base")
+    own = bench.inferences.filter(pl.col("version") == "worse", pl.col("day") < DAYS)
+    expected = demographic_parity_difference(
+        own["y"].to_numpy(), (own["p"] >= 0.5).to_numpy(), sensitive_features=own["region"].to_numpy()
+    )
+    gap = findings(found.sections, "fairness")[("demographic_parity_difference", "region")]
+    assert gap.value == pytest.approx(expected, rel=1e-12)
+    sections = {each.key for each in found.sections}
+    assert {"slices", "calibration", "overlap", "drift", "latency"} <= sections
+    new = np.quantile(own["ms"].to_numpy(), 0.5, method="inverted_cdf")
+    assert findings(found.sections, "latency")[("latency_p50_ms", "")].value == pytest.approx(new)
+
+
+def test_drift_between_versions_of_a_live_test_is_named(bench):
+    found = evaluate_live(bench.spec, bench.paths, "routed", now=NOW, champion="base")
+    drifted = [each for each in findings(found.sections, "drift").values() if each.status == "warn"]
+    assert any(each.of.startswith("age, ") for each in drifted)
+    assert "do not answer the same kind of rows" in found.verdict.reason
+
+
+def test_a_limit_of_fairness_joins_the_verdict_and_holds_at_every_look(bench):
+    fair = evaluate_live(with_fairness(bench, 0.4), bench.paths, "shadow", now=NOW, champion="base")
+    strict = evaluate_live(with_fairness(bench, 0.001), bench.paths, "shadow", now=NOW, champion="base")
+    assert fair.verdict.outcome == "superior"
+    assert strict.verdict.outcome == "cannot_tell"
+    gap = findings(fair.sections, "fairness")[("demographic_parity_difference", "region")]
+    [limit] = [c for c in fair.verdict.criteria if c.name.startswith("demographic_parity")]
+    assert limit.found.ci_high - limit.found.difference > 1.5 * (gap.ci_high - gap.value)
+    early = evaluate_live(
+        with_fairness(bench, 0.4), bench.paths, "shadow", now=START + timedelta(days=7, hours=2), champion="base"
+    )
+    assert early.verdict.outcome == "cannot_tell"
+
+
 def test_it_is_told_in_every_form(bench):
     for name in ("shadow", "equal", "next", "routed"):
-        found = live(bench, name)
+        found = evaluate_live(bench.spec, bench.paths, name, now=NOW, champion="base")
         told = json.loads(to_json(found))
+        assert {each["section"] for each in told["sections"]} == {each.key for each in found.sections}
         assert (told["version"], told["how"], told["outcome"]) == (name, "live", found.verdict.outcome)
         assert name in to_table(found)
         assert to_markdown(found).startswith(f"# m: version {name}")

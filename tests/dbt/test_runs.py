@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.lake.intake.load import intake
-from sightline.spec.model import CustomMetric
+from sightline.spec.judging_sections import CustomMetric
 from sightline.warehouse import build_reference, connect, ensure_reference, load_reference, prepare, write_control
 from tests.dbt.support import ROOT, START, Bench, spec_of
 
@@ -51,9 +51,9 @@ def test_an_empty_lake_and_no_reference_give_empty_marts_and_unit_tests_pass(ben
     assert all(mart.is_empty() for mart in bench.all_marts().values())
     assert len(bench.all_marts()) == 24
     done = bench.dbt("test --select test_type:unit")
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.is_success, done.output[-4000:]
     written = sum(file.read_text().count("    model: ") for file in (ROOT / "dbt_project" / "models").rglob("*.yml"))
-    assert written >= 4 and f"PASS={written} WARN=0 ERROR=0 SKIP=0" in done.stdout
+    assert written >= 4 and f"PASS={written} WARN=0 ERROR=0 SKIP=0" in done.output
 
 
 def test_labels_arrive_late_change_and_meet_bins_frozen_later(bench):
@@ -104,6 +104,22 @@ def test_a_window_that_has_become_empty_loses_its_rows(bench):
     bench.build()
     for name, mart in bench.all_marts().items():
         assert set(mart["window_key"]) <= {"2026-01-05"}, name
+
+
+def test_a_window_of_too_many_labels_has_no_score_areas_and_loses_those_it_had(bench):
+    bench.land("inferences", "all", bench.inferences)
+    bench.land("labels", "most", bench.labels.head(13))
+    bench.control()
+    bench.build()
+    areas = bench.mart("score_areas")
+    assert areas.select("window_key", "model_version").rows() == [
+        (key, version) for key in ("2026-01-05", "2026-01-06") for version in ("all", "unversioned")
+    ]
+    bench.control()
+    with connect(bench.paths) as con:
+        con.execute("INSERT INTO control.settings(key, value) VALUES ('exact_rows', '9')")
+    bench.build()
+    assert_frame_equal(bench.mart("score_areas"), areas.filter(window_key="2026-01-06"))
 
 
 def test_rejected_rows_are_counted_in_their_window(bench):
@@ -172,8 +188,8 @@ def test_dbt_says_what_is_missing_without_control_tables(bench):
     with connect(bench.paths) as con:
         prepare(con, bench.spec, bench.paths)
     done = bench.dbt("run --select stg_inferences int_numeric_columns_aggregated")
-    assert done.returncode != 0
-    assert "call sightline.warehouse.control.write_control before dbt" in done.stdout
+    assert not done.is_success
+    assert "call sightline.warehouse.control.write_control before dbt" in done.output
 
 
 @pytest.mark.long
@@ -182,8 +198,8 @@ def test_sources_have_freshness(bench):
     bench.land("labels", "all", bench.labels, START + DAY)
     bench.control(["2026-01-05"])
     done = bench.dbt("source freshness")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
-    assert "PASS freshness of raw.inferences" in done.stdout and "WARN freshness of raw.labels" in done.stdout
+    assert done.is_success, done.output[-3000:]
+    assert "PASS freshness of raw.inferences" in done.output and "WARN freshness of raw.labels" in done.output
 
 
 def test_a_window_without_a_single_value_of_a_bounded_column(bench):

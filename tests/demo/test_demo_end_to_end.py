@@ -80,7 +80,7 @@ def test_memory(demo_run):
 
 def test_screen(demo):
     _, shown = demo
-    for text in ("330,712 predictions and 321,297 labels", "Facts:", "Incidents in 358 days", " judgements ", " ui"):
+    for text in ("356,377 predictions and 321,297 labels", "Facts:", "Incidents in 358 days", " judgements ", " ui"):
         assert text in shown
 
 

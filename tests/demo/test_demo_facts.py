@@ -163,7 +163,7 @@ def test_facts_are_well_formed():
 
 def test_facts_name_columns_streams_and_metrics_that_exist(tmp_path):
     from sightline.spec import plan
-    from sightline.spec.rules import judged_columns
+    from sightline.spec.judging_rules import judged_columns
 
     spec = load_monitor(write_monitor(Home(tmp_path), CALENDAR))
     columns = {*judged_columns(spec), ""}

@@ -13,24 +13,36 @@ import pytest
 from pydantic import BaseModel
 
 from sightline.cli import cli
-from sightline.spec import model
+from sightline.spec import columns, data_sections, judging_sections
 from sightline.spec.model import MonitorSpec
 
 ROOT = Path(__file__).parents[2]
-VALIDATION = {"rules.py", "docs.py", "schema.py", "loader.py", "infer.py", "metric_docs.py", "kinds.py"}
+VALIDATION = {
+    "rules.py",
+    "column_rules.py",
+    "judging_rules.py",
+    "problem.py",
+    "docs.py",
+    "schema.py",
+    "loader.py",
+    "infer.py",
+    "metric_docs.py",
+    "kinds.py",
+}
 """Modules of `sightline/spec` that check or describe a file; reading a key there does not use it."""
 SECTIONS: dict[str, type[BaseModel]] = {
-    "spec": MonitorSpec, "model": model.Model, "columns": model.Columns, "labels": model.Labels,
-    "reference": model.Reference,
-    "sources": model.Sources, "source": model.Source, "drift": model.Drift, "quality": model.Quality,
-    "alerts": model.Alerts,
-    "given": model.Freshness, "feature": model.Feature, "metric": model.CustomMetric,
+    "spec": MonitorSpec, "model": data_sections.Model, "columns": columns.Columns, "labels": data_sections.Labels,
+    "reference": data_sections.Reference,
+    "sources": data_sections.Sources,
+    "source": data_sections.Source, "drift": judging_sections.Drift, "quality": judging_sections.Quality,
+    "alerts": judging_sections.Alerts,
+    "given": judging_sections.Freshness, "feature": columns.Feature, "metric": judging_sections.CustomMetric,
 }  # fmt: skip
 """Name under which code reads a section -> the section."""
 EVENT_NAMES = {
     *("sightline.inference", "sightline.label", "sightline.label.retracted", "sightline.feature", "sightline.mark"),
     *(f"sightline.prediction.{name}" for name in ("supersedes", "withdrawn", "observed_at")),
-    *(f"sightline.{name}" for name in ("verdict", "reason", "page", "evaluated_at")),
+    *(f"sightline.{name}" for name in ("verdict", "reason", "page", "evaluated_at", "alias_before")),
 }
 """Of CloudEvents, OTLP records and their attributes, and tags in registries: no modules."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

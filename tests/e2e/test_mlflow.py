@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -11,24 +12,47 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
+from orchestration.monitor import Monitor
+from orchestration.sensors import registry_sensor
 from sightline.cli import cli
+from sightline.collector.signed_calls import read_calls
 from sightline.errors import SightlineError
 from sightline.evaluation.landed import candidate, publish
 from sightline.evaluation.render import to_json
 from sightline.evaluation.run import evaluate
 from sightline.registries.build import registry_of
+from sightline.registries.protocol import VerdictNote
 from sightline.registries.sync import sync
 from sightline.spec.loader import find_monitor
-from tests.support.collector_process import free_port, until
+from tests.support.collector_process import CollectorProcess, free_port, until
 from tests.unit.evaluation.test_evaluate import MONITOR, NOW, production, scored, write_monitor  # noqa: F401
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 PINNED = "mlflow==3.17.2"
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 VENV = Path(__file__).parents[1] / ".artifacts" / PINNED.replace("==", "-")
+SECRET, VARIABLE = "the secret of the test's webhook", "SIGHTLINE_TEST_WEBHOOK"
+WEBHOOKS = {
+    "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(bytes(range(32))).decode(),
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    "MLFLOW_WEBHOOK_CACHE_TTL": "1",
+}
+"""Of the server: without these it sends to https and public addresses only, and finds new webhooks after a minute."""
+SUBSCRIBE = """
+import sys
+from mlflow import MlflowClient
+
+url, to, secret = sys.argv[1:]
+made = MlflowClient(url).create_webhook(
+    name="sightline", url=to, events=["model_version.created", "model_version_tag.set"], secret=secret
+)
+print("made", made.webhook_id)
+"""
 REGISTER = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
@@ -80,7 +104,7 @@ def mlflow_url(mlflow_python, tmp_path) -> Iterator[str]:
     command += ["--backend-store-uri", f"sqlite:///{folder}/m.db", "--artifacts-destination", str(folder / "artifacts")]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            command, env={**os.environ, **QUIET}, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            command, env={**os.environ, **QUIET, **WEBHOOKS}, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
     url = f"http://127.0.0.1:{port}"
 
@@ -169,6 +193,19 @@ def test_a_registered_version_is_evaluated_and_told_its_verdict(
     assert "landing/candidates/3/" in tags["sightline.reason"]
     assert look() == "nothing to do\n"
 
+    assert register(tmp_path / "good.parquet") == "4"
+    look()
+    assert judge("4") == "superior"
+    look()
+    tags, aliases = told("4")
+    assert (aliases, tags["sightline.alias_before"]) == ({"champion": "4"}, "1")
+    scored(5, 3.0).write_parquet(paths.landing_candidates / "4" / "good.parquet")
+    found = evaluate(spec, paths, candidate(paths, "4").path, "4", now=NOW)
+    publish(paths, "4", to_json(found), NOW.replace(minute=30))
+    assert look() == "version 4: verdict inferior written back\n"
+    tags, aliases = told("4")
+    assert (aliases, tags["sightline.alias_before"]) == ({"champion": "1"}, ""), "it goes back where it came from"
+
 
 def test_a_server_that_goes_away_is_told_and_caught_up_with(production, mlflow_python, tmp_path):  # noqa: F811
     home, paths = production
@@ -177,3 +214,57 @@ def test_a_server_that_goes_away_is_told_and_caught_up_with(production, mlflow_p
     with registry_of(spec, home) as registry, pytest.raises(SightlineError, match="cannot be reached"):
         sync(spec, paths, registry)
     assert not (paths.root / "registry.json").exists(), "the first look is still to come"
+
+
+def test_its_webhook_calls_the_collector_and_the_sensor_looks_at_once(
+    production,  # noqa: F811 (a fixture)
+    mlflow_python,
+    mlflow_url,
+    tmp_path,
+    monkeypatch,
+):
+    home, paths = production
+    write_monitor(home, {**MONITOR, "registry": {"url": mlflow_url, "model": "m", "webhook_secret_env": VARIABLE}})
+    monkeypatch.setenv(VARIABLE, SECRET)
+    scored(5, 0.1).write_parquet(tmp_path / "good.parquet")
+    monitor = Monitor(find_monitor(home, "m"), home, {})
+    sensor = registry_sensor.build(monitor, registry_sensor.job(monitor))
+
+    def tick() -> dg.SensorResult:
+        with dg.build_sensor_context() as context:
+            found = sensor(context)
+        assert isinstance(found, dg.SensorResult)
+        return found
+
+    assert said(mlflow_python, REGISTER, mlflow_url, "m", tmp_path / "good.parquet") == "1"
+    assert tick().run_requests, "the first look finds it without a call"
+    assert CliRunner().invoke(cli, ["registry", "m"]).output == "version 1: 1 file landed\n"
+    assert "has not called" in str(tick().skip_reason)
+    with CollectorProcess(home.root, monitor=(home.monitors / "m.yaml").read_text()) as collector:
+        said(mlflow_python, SUBSCRIBE, mlflow_url, f"{collector.url}/v1/monitors/m/registry", SECRET)
+        assert said(mlflow_python, REGISTER, mlflow_url, "m", tmp_path / "good.parquet") == "2"
+        until(lambda: read_calls(paths).asked_at, 60, "the call of MLflow")
+        assert read_calls(paths).why == "model_version.created"
+        assert tick().run_requests, "a call is answered by a look"
+        assert "version 2: 1 file landed" in CliRunner().invoke(cli, ["registry", "m"]).output
+        assert "has not called" in str(tick().skip_reason)
+        known = set(read_calls(paths).seen)
+        with registry_of(monitor.spec, home) as registry:
+            note = VerdictNote("2", "cannot_tell", "written by this test", "2026-03-06T00:00:00Z")
+            registry.write_verdict(registry.versions()[0], note)
+        until(lambda: len(set(read_calls(paths).seen) - known) >= 3, 60, "calls about our own tags")
+        assert "has not called" in str(tick().skip_reason), "what Sightline wrote itself is no reason to look"
+
+
+def test_a_webhook_of_another_secret_is_refused(production, mlflow_python, mlflow_url, tmp_path, monkeypatch):  # noqa: F811
+    home, paths = production
+    write_monitor(home, {**MONITOR, "registry": {"url": mlflow_url, "model": "m", "webhook_secret_env": VARIABLE}})
+    monkeypatch.setenv(VARIABLE, SECRET)
+    scored(5, 0.1).write_parquet(tmp_path / "good.parquet")
+    with CollectorProcess(home.root, monitor=(home.monitors / "m.yaml").read_text()) as collector:
+        said(mlflow_python, SUBSCRIBE, mlflow_url, f"{collector.url}/v1/monitors/m/registry", "another secret")
+        said(mlflow_python, REGISTER, mlflow_url, "m", tmp_path / "good.parquet")
+        until(
+            lambda: "the signature is missing or wrong" in (home.root / "collector.log").read_text(), 60, "the refusal"
+        )
+    assert read_calls(paths).asked_at == 0.0

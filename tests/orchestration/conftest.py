@@ -15,6 +15,26 @@ from sightline.home import Home
 from tests.support.workshop import DAYS, HOURS, Workshop, make_workshop
 
 
+@pytest.fixture(scope="session", autouse=True)
+def parsed_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One parse of dbt's project for all homes of a worker: every test has a home of its own."""
+    from orchestration import resources
+
+    parse, kept = resources._parse, tmp_path_factory.mktemp("parsed_project")
+
+    def parse_once(project_dir: Path, folder: Path) -> None:
+        if project_dir != resources.PROJECT_DIR:
+            return parse(project_dir, folder)
+        if not (kept / "manifest.json").exists():
+            parse(project_dir, kept)
+        for name in ("manifest.json", resources.PARSED):
+            shutil.copyfile(kept / name, folder / name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resources, "_parse", parse_once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Workshop:
     """Both monitors with all their windows worked up by ranged runs; made once for all workers. Do not change it."""

@@ -129,15 +129,33 @@ def test_what_is_no_candidate_is_named_and_stops_no_other(workshop):
     assert set(refused) == {"loose.parquet", "a,b"}
 
 
-def test_a_broken_file_fails_with_its_place(workshop):
+def test_the_asset_follows_the_version_evaluated_last(workshop):
+    """Rejected, broken, then a better one: as the lineage asks Dagster, nothing red is left."""
     folder = workshop.home.monitor("churn").landing_candidates / "3.0"
     folder.mkdir(parents=True)
     (folder / "scored.parquet").write_bytes(b"PAR1 half a file")
+    land(workshop, "2.1", -0.4)
+    land(workshop, "2.0", 0.4)
     with dg.DagsterInstance.from_config(str(workshop.home.dagster)) as instance:
-        done, deployed = run_version(workshop, instance, "3.0")
-    assert not done.success
-    assert deployed == []
-    failure = next(event for event in done.all_events if event.is_step_failure)
-    assert "scored.parquet" in json.dumps(
-        failure.step_failure_data.error.to_string() if failure.step_failure_data.error else ""
-    )
+        for version, told in (("2.1", "inferior"), ("3.0", "scored.parquet")):
+            done, deployed = run_version(workshop, instance, version)
+            assert not done.success and deployed == []
+            [check] = [each for each in done.get_asset_check_evaluations() if each.check_name == "promote"]
+            assert not check.passed and told in str(check.description)
+        done, deployed = run_version(workshop, instance, "2.0")
+        assert done.success and deployed == ["2.0"]
+        key = dg.AssetKey(["churn", "evaluation"])
+        found = {dg.AssetCheckKey(key, each.check_name): each for each in done.get_asset_check_evaluations()}
+        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(found))
+        shown = {key: record.status.value == "SUCCEEDED" for key, record in latest.items()}
+        assert shown == {key: each.passed for key, each in found.items()}, "the lineage shows the last version's"
+        red = [key.name for key, each in found.items() if not each.passed and each.severity.value == "ERROR"]
+        assert not red and shown[dg.AssetCheckKey(key, "promote")]
+        assert {record.run_id for record in latest.values()} == {done.run_id}
+        failed = (
+            instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(key)
+        )
+        assert not failed
+    kept = workshop.home.monitor("churn").results / "evaluations" / "failed"
+    [file] = kept.glob("*.json")
+    assert json.loads(file.read_text())["outcome"] == "cannot_tell"

@@ -13,6 +13,7 @@ from orchestration.assets.live_evaluation import TAG
 from orchestration.definitions import build
 from sightline.evaluation.landed import evaluations
 from sightline.evaluation.running import running
+from tests.support.dashboard import served
 from tests.support.live_versions import NEW, NOW, OLD, START, make_home, requests, scored, spec_of
 
 DAYS = 9
@@ -73,6 +74,10 @@ def test_the_verdict_is_a_check_that_says_how_it_was_found(home, instance):
     assert promote.metadata["days on which both ran"].value == DAYS
     kept = evaluations(home.monitor("m"))[-1]
     assert (kept["version"], kept["how"], kept["may_promote"]) == (NEW, "live", True)
+    with served(home) as client:
+        [told] = client.get("/monitors/m/versions.json").json()["candidates"]
+    assert (told["version"], told["champion"], told["outcome"], told["is_live"]) == (NEW, OLD, "superior", True)
+    assert told["difference"] == kept["criteria"][0]["difference"] and told["set"] == "2026-01-05 to 2026-01-13"
 
     never = job.execute_in_process(instance=instance, partition_key=LAST, raise_on_error=False)
     [promote] = [each for each in never.get_asset_check_evaluations() if each.check_name == "promote"]
@@ -81,7 +86,6 @@ def test_the_verdict_is_a_check_that_says_how_it_was_found(home, instance):
 
     missing = job.execute_in_process(instance=instance, partition_key="7.7", raise_on_error=False)
     assert not missing.success
-    failure = next(event for event in missing.all_events if event.is_step_failure)
-    error = failure.step_failure_data.error
-    assert error is not None
-    assert "the log has no row of the version '7.7'" in error.to_string()
+    [promote] = [each for each in missing.get_asset_check_evaluations() if each.check_name == "promote"]
+    assert not promote.passed
+    assert "the log has no row of the version '7.7'" in str(promote.description)

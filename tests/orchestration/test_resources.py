@@ -109,7 +109,7 @@ class TestInProcess:
     def test_events_are_told_and_the_warehouse_is_free_again(self, tmp_path, dbt):
         here = Path.cwd()
         for _ in range(2):  # a process runs dbt as often as it likes
-            events, error = dbt.invoke(["run", "--quiet"], tmp_path / "target")
+            events, error = dbt.invoke(["run", "--quiet"], tmp_path / "target", tmp_path)
             assert error is None
             assert [event["info"]["name"] for event in events] == ["LogModelResult"]
             with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as con:
@@ -118,12 +118,12 @@ class TestInProcess:
 
     def test_a_failure_is_told_in_dbts_words(self, tmp_path, project, dbt):
         (project / "models" / "one.sql").write_text("select no_such_column")
-        _, error = dbt.invoke(["run", "--quiet"], tmp_path / "target")
+        _, error = dbt.invoke(["run", "--quiet"], tmp_path / "target", tmp_path)
         assert "no_such_column" in str(error)
 
     def test_another_warehouse_in_the_same_process(self, tmp_path, dbt, monkeypatch):
         for name in ("a", "b"):
             monkeypatch.setenv("SIGHTLINE_WAREHOUSE", str(tmp_path / f"{name}.duckdb"))
-            assert dbt.invoke(["run", "--quiet"], tmp_path / name)[1] is None
+            assert dbt.invoke(["run", "--quiet"], tmp_path / name, tmp_path)[1] is None
             with duckdb.connect(str(tmp_path / f"{name}.duckdb")) as con:
                 assert con.sql("select x from one").fetchall() == [(1,)]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from orchestration.backfill import materialize_range
-from sightline.home import Home
+from sightline.home import Home, MonitorPaths
 from sightline.results.judgements import read_judgements
 from sightline.results.snapshots import read_snapshot
+from sightline.results.words import read_words
 from sightline.spec import plan
 from sightline.spec.loader import load_monitor
+from sightline.spec.model import MonitorSpec
 from tests.support.workshop import land, write
 
 DAYS, PER_DAY, REFERENCE, LONGER, GERMAN = 48, 300, 14, 36, 42
@@ -64,14 +66,11 @@ def day_rows(rng: np.random.Generator, at: datetime, k: int) -> pl.DataFrame:
     )
 
 
-@pytest.mark.long
-def test_changes_of_texts_are_told_by_their_descriptors_and_quiet_days_are_quiet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    home = Home(tmp_path / "home")
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MonitorSpec, MonitorPaths, datetime]]:
+    """All days worked up, and the first of them."""
+    home = Home(tmp_path_factory.mktemp("texts") / "home")
     home.monitors.mkdir(parents=True)
-    monkeypatch.setenv("SIGHTLINE_HOME", os.fspath(home.root))
-    monkeypatch.setenv("DAGSTER_HOME", os.fspath(home.dagster))
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     first = midnight - timedelta(days=DAYS + 1)
     rng = np.random.default_rng(881)
@@ -79,11 +78,25 @@ def test_changes_of_texts_are_told_by_their_descriptors_and_quiet_days_are_quiet
     land(home, "reviews", "inferences", "history", pl.concat(days))
     text = MONITOR.format(first=first, end=first + timedelta(days=REFERENCE))
     spec = load_monitor(write(home, "reviews", text), home=home)
-    materialize_range(home, spec, spec.key(first), spec.key(first + timedelta(days=DAYS - 1)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGHTLINE_HOME", os.fspath(home.root))
+        patch.setenv("DAGSTER_HOME", os.fspath(home.dagster))
+        materialize_range(home, spec, spec.key(first), spec.key(first + timedelta(days=DAYS - 1)))
+        yield spec, home.monitor("reviews"), first
 
+
+def told(paths: MonitorPaths) -> set[str]:
+    """Columns with a stream in an incident."""
+    members = read_snapshot(paths, "incident_members")
+    assert members is not None
+    return {stream.split("/")[1] for stream in members["stream"]}
+
+
+@pytest.mark.long
+def test_changes_of_texts_are_told_by_their_descriptors_and_quiet_days_are_quiet(replayed):
+    spec, paths, first = replayed
     drift = {check.name for check in plan.checks(spec) if check.asset == "drift"}
-    assert {"drift__review_words", "drift__review_language"} <= drift and "drift__review" not in drift
-    paths = home.monitor("reviews")
+    assert {"drift__review_words", "drift__review_language", "drift__review"} <= drift
     found = read_judgements(paths).filter((pl.col("metric") == "psi") & (pl.col("segment") == "all"))
     states = {
         name: found.filter(pl.col("column") == name).sort("window_start")["status"].to_list()
@@ -100,7 +113,14 @@ def test_changes_of_texts_are_told_by_their_descriptors_and_quiet_days_are_quiet
     assert incidents["opened_at"].min() >= change, "no incident in the quiet weeks"
     members = read_snapshot(paths, "incident_members")
     assert members is not None
-    told = {stream.split("/")[1] for stream in members["stream"]}
-    assert {"review.words", "review.characters", "review.language"} <= told
-    assert not told & {"review.script", "review.has_email"}
-    assert not members["stream"].str.starts_with("drift/review/").any(), "its descriptors are judged in its place"
+    assert {"review.words", "review.characters", "review.language"} <= told(paths)
+    assert not told(paths) & {"review.script", "review.has_email"}
+    streams = read_snapshot(paths, "alert_streams")
+    assert streams is not None
+    language = streams.filter(stream="drift/review.language/log_psi").sort("window_start")["status"].to_list()
+    assert "alert" in language[GERMAN : GERMAN + 4], "a switch of language is an incident within days"
+    assert "warn" not in language[:GERMAN]
+    lengths = members.filter(pl.col("stream").is_in(["drift/review/location", "drift/review/log_psi"]))
+    assert lengths.is_empty(), "its descriptors are judged in their place"
+    words = read_words(paths, [spec.key(first + timedelta(days=GERMAN))]).filter("is_moved")
+    assert len(set(words["word"]) & set(GERMAN_WORDS)) > 5

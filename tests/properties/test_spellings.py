@@ -23,7 +23,8 @@ from sightline.lake.intake.load import intake
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import InferenceEvent, LabelEvent, build_event
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Columns, Feature, MonitorSpec
+from sightline.spec.columns import Columns, Feature
+from sightline.spec.model import MonitorSpec
 from tests.support.lake import START, make_paths, make_spec
 
 LABELS: dict[str, tuple[Any, Any]] = {

@@ -47,6 +47,8 @@ rests on:
   scale first (logarithm, arcsine): a change is found sooner there.
 - A calendar: weekday (hourly windows: hour of the week) means are learnt; holidays must be listed under
   `alerts.holidays`.
+- How alike neighbouring windows are, from the stream's past, and not more than the other streams of the monitor make
+  likely: a lasting change in a few streams does not explain itself away.
 - A warm-up: 28 days (two weeks of hours, twelve weeks) before a stream may alarm; 56 days are better.
 - A stream over seven days (columns with few rows) is credited with seven windows for each value, and warms up for
   twelve of them. Right after that a change may hide in the few values that it is compared with.

@@ -25,7 +25,9 @@ from sightline.lake.store.parts import scan_lake
 from sightline.lake.store.schema import HALF_SCHEMA
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Columns, Feature, Labels, Model, MonitorSpec, Reference
+from sightline.spec.columns import Columns, Feature
+from sightline.spec.data_sections import Labels, Model, Reference
+from sightline.spec.model import MonitorSpec
 
 START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
 

@@ -20,6 +20,7 @@ MARTS: Mapping[str, Mapping[str, str]] = {
         "score_bin": "integer",
         "is_positive": "boolean",
         "n": "bigint",
+        "sum_score": "double",
     },
     "score_bins": {
         "predicted_class": "varchar",
@@ -74,6 +75,15 @@ def day(number: int) -> datetime:
 
 def key(number: int) -> str:
     return f"{day(number):%Y-%m-%d}"
+
+
+def create_marts(con: duckdb.DuckDBPyConnection) -> None:
+    """Empty tables of the marts, where they are not there yet."""
+    con.execute("create schema if not exists marts")
+    for name, columns in MARTS.items():
+        keys = "window_key varchar, window_start timestamp, model_version varchar, segment varchar"
+        types = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+        con.execute(f"create table if not exists marts.{name} ({keys}, {types})")
 
 
 def put(

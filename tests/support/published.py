@@ -88,7 +88,7 @@ def _publish(world: World, name: str, days: int, rng: np.random.Generator) -> No
         "joined_at": world.day(48),
         "change_point": world.day(46),
     }
-    member |= {"evidence": 900.0, "effect": 4.0, "status": "open", "moved_from": []}
+    member |= {"evidence": 900.0, "adjusted_evidence": 900.0, "effect": 4.0, "status": "open", "moved_from": []}
     member |= {"display_before": 0.0, "display_after": 3.0}
     schema = {**INCIDENTS_SCHEMA, "settled_at": pl.Datetime("us")}
     write_snapshot(paths, "incidents", pl.DataFrame([incident], schema=schema))

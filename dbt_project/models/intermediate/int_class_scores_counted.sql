@@ -23,6 +23,7 @@ scores as (
         {{ cell_names() }}
         bucket,
         {{ string_literal(name) }} as class_name,
+        {{ class_score_names()[loop.index0] }} as score,
         {{ score_bin(class_score_names()[loop.index0], 256) }} as score_bin,
         label_class = {{ string_literal(name) }} as is_positive,
         label_class,
@@ -33,7 +34,7 @@ scores as (
     {%- endfor %}
 )
 
-{{ by_segment('scores', ['class_name', 'score_bin', 'is_positive', 'label_class', 'score_group'], ['count(*) as n']) }}
+{{ by_segment('scores', ['class_name', 'score_bin', 'is_positive', 'label_class', 'score_group'], ['count(*) as n', 'sum(score) as sum_score']) }}
 {%- else %}
 select
     window_key,
@@ -45,7 +46,8 @@ select
     false as is_positive,
     '' as label_class,
     -1 as score_group,
-    0 as n
+    0 as n,
+    {{ as_double('null') }} as sum_score
 from {{ ref('stg_inferences') }}
 where {{ in_windows() }} and false
 {%- endif %}

@@ -12,7 +12,7 @@ with joined as (
 rows_labelled as (
     select
         *,
-        {{ 'label_value' if task() in ('regression', 'ranking') else 'label_class' }} as label,
+        {{ 'label_value' if task() in ('regression', 'ranking', 'text_generation') else 'label_class' }} as label,
         label_class = {{ string_literal(setting('positive')) }} as is_positive
     from joined
 )

@@ -2,7 +2,7 @@
    is none. Most labels are never revised: only those whose short key comes more than once are grouped by their ids. #}
 {{ config(materialized='ephemeral') }}
 
-with labels as (
+with labels as {{ read_anew() }} (
     select
         window_start,
         prediction_id,

@@ -1,5 +1,7 @@
 {# Makes: one SELECT per class over the predictions, united; then one sum per segment; an empty table without class scores. #}
 {# What the scores of all predictions of several classes say: quality is estimated from it before any label comes. #}
+{# Tables of an earlier release have no n_improper: it is added, null in the rows that are there. #}
+{{ config(on_schema_change='append_new_columns') }}
 {%- set sums = ['sum_log_loss', 'sum_score', 'sum_squared_score'] %}
 
 {%- if estimates_classes() %}
@@ -22,7 +24,7 @@ decided as (
 ),
 
 classes as (
-    {{ by_class('decided', []) }}
+    {{ by_class('decided', [is_improper() ~ ' as is_improper']) }}
 ),
 
 segments as (
@@ -31,6 +33,7 @@ segments as (
         'sum(-ln(' ~ clipped('score') ~ ')) as sum_log_loss',
         'sum(score) as sum_score',
         'sum(score * score) as sum_squared_score',
+        count_where('is_improper') ~ ' as n_improper',
     ], has_buckets=false) }}
 ),
 {%- else %}
@@ -42,7 +45,8 @@ with segments as (
         predicted_class,
         '' as class_name,
         0 as score_bin,
-        0 as n
+        0 as n,
+        0 as n_improper
         {%- for name in sums %},
         0e0 as {{ name }}
         {%- endfor %}
@@ -63,7 +67,8 @@ final as (
         {{ as_bigint('segments.n') }} as n
         {%- for name in sums %},
         {{ as_double('segments.' ~ name) }} as {{ name }}
-        {%- endfor %}
+        {%- endfor %},
+        {{ as_bigint('segments.n_improper') }} as n_improper
     from segments
     inner join {{ windows_table() }} as windows on segments.window_key = windows.window_key
 )

@@ -3,7 +3,7 @@
 {%- set metrics = custom_metrics(needs_label=true) if is_classifier else [] %}
 
 with outcomes as (
-    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }} where not is_delay
 ),
 
 evaluated as (

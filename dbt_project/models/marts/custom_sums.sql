@@ -2,7 +2,7 @@
 {%- set matrix = fromjson(setting('value_matrix', '{}')) %}
 
 with outcomes as (
-    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }} where not is_delay
 ),
 
 evaluated as (

@@ -1,11 +1,11 @@
 with outcomes as (
-    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }} where is_delay
 ),
 
 grouped as (
     select
         *,
-        coalesce({{ delay_group() }}, -1) as delay_group
+        coalesce(arrival_group, -1) as delay_group
     from outcomes
     {%- if silence_is_negative() %}
     where delay_bin is not null

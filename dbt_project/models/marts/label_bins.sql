@@ -1,5 +1,5 @@
 with outcomes as (
-    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }} where not is_delay
 ),
 
 bins as (
@@ -7,7 +7,7 @@ bins as (
 ),
 
 counted as (
-    {%- if task() in ('regression', 'ranking') %}
+    {%- if task() in ('regression', 'ranking', 'text_generation') %}
     select
         outcomes.window_key,
         outcomes.model_version,

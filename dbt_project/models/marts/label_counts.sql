@@ -15,7 +15,7 @@ with predictions_counted as (
 ),
 
 outcomes as (
-    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }} where is_delay
 ),
 
 predictions_by_segment as (

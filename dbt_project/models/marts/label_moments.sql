@@ -1,5 +1,5 @@
 with outcomes as (
-    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }} where not is_delay
 ),
 
 {# The number of a label: the value (regression), 1 or 0 (binary). #}

@@ -1,8 +1,8 @@
-{# Makes: one GROUP BY with the ten sums of quality_sums, and one more. Compiled: docs/compiled_sql.md #}
-{# Tables of an earlier release have no sum_log_loss_negative: it is added, null in the rows that are there. #}
+{# Makes: one GROUP BY with the sums of quality_sums, and one more. Compiled: docs/compiled_sql.md #}
+{# Tables of an earlier release lack sum_log_loss_negative or n_improper: they are added, null in the rows that are there. #}
 {{ config(on_schema_change='append_new_columns') }}
 with outcomes as (
-    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }} where not is_delay
 ),
 
 grouped as (
@@ -31,7 +31,8 @@ segments as (
         coalesce(sum(sum_squared_error), 0) as sum_squared_error,
         coalesce(sum(sum_log_loss), 0) as sum_log_loss,
         coalesce(sum(sum_brier), 0) as sum_brier,
-        sum(sum_log_loss_negative) as sum_log_loss_negative
+        sum(sum_log_loss_negative) as sum_log_loss_negative,
+        sum(n_improper) as n_improper
     from grouped
     group by window_key, model_version, segment, bucket, coalesce(predicted_class, ''), coalesce(label_class, ''), delay_group
 ),
@@ -51,7 +52,8 @@ final as (
         {%- for name in ['sum_label', 'sum_label_sq', 'sum_score', 'sum_error', 'sum_abs_error', 'sum_squared_error', 'sum_log_loss', 'sum_brier'] %}
         {{ as_double('segments.' ~ name) }} as {{ name }},
         {%- endfor %}
-        {{ as_double('segments.sum_log_loss_negative') }} as sum_log_loss_negative
+        {{ as_double('segments.sum_log_loss_negative') }} as sum_log_loss_negative,
+        {{ as_bigint('segments.n_improper') }} as n_improper
     from segments
     inner join {{ windows_table() }} as windows on segments.window_key = windows.window_key
 )

@@ -1,5 +1,8 @@
+{# Makes: one GROUP BY with its sums. #}
+{# Tables of an earlier release have no n_improper: it is added, null in the rows that are there. #}
+{{ config(on_schema_change='append_new_columns') }}
 with outcomes as (
-    select * from {{ of_this_run(ref('int_outcomes_counted')) }}
+    select * from {{ of_this_run(ref('int_outcomes_counted')) }} where not is_delay
 ),
 
 segments as (
@@ -17,7 +20,8 @@ segments as (
         coalesce(sum(sum_squared_error), 0) as sum_squared_error,
         coalesce(sum(sum_log_loss), 0) as sum_log_loss,
         coalesce(sum(sum_brier), 0) as sum_brier,
-        sum(n_score) as n_score
+        sum(n_score) as n_score,
+        sum(n_improper) as n_improper
     from outcomes
     group by window_key, model_version, segment, bucket
 ),
@@ -38,7 +42,8 @@ final as (
         {{ as_double('segments.sum_squared_error') }} as sum_squared_error,
         {{ as_double('segments.sum_log_loss') }} as sum_log_loss,
         {{ as_double('segments.sum_brier') }} as sum_brier,
-        {{ as_bigint('segments.n_score') }} as n_score
+        {{ as_bigint('segments.n_score') }} as n_score,
+        {{ as_bigint('segments.n_improper') }} as n_improper
     from segments
     inner join {{ windows_table() }} as windows on segments.window_key = windows.window_key
 )

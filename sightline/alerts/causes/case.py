@@ -169,6 +169,8 @@ class Case:
         for a regression.
     no_rows : str
         Why not.
+    personal : frozenset of str
+        Columns whose values are not told.
     """
 
     incident_id: str
@@ -193,6 +195,7 @@ class Case:
     quality: Quality | None = None
     rows: Callable[[datetime, datetime, datetime], LabelledRows | None] | None = None
     no_rows: str = ""
+    personal: frozenset[str] = frozenset()
 
     @property
     def last_after(self) -> datetime:

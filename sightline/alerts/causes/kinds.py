@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -116,7 +116,7 @@ def causes(case: Case, found: MovedQuality, *, inputs_moved: bool) -> Iterator[C
         words = "the same inputs have another truth (concept drift)"
         words += f": rows like those before are {rises} than the score says" if is_signed else ""
         yield Cause("concept", words, told, CONFIRMED, p_value=found.p_value)
-        yield from _slices(rows, before, after, losses)
+        yield from _slices(rows, before, after, losses, case.personal)
     elif abs(kind.covariate) > 2 * (kind.covariate_se or 0.0):
         words = "other rows come than before (covariate shift): like rows are answered as well as ever"
         yield Cause("covariate", words, told, COVARIATE + (0.0 if inputs_moved else 0.1), p_value=found.p_value)
@@ -157,8 +157,17 @@ def _loss(rows: pl.DataFrame, is_signed: bool) -> FloatArray:
     return np.asarray(error if is_signed else error**2, dtype=np.float64)
 
 
-def _slices(rows: LabelledRows, before: pl.DataFrame, after: pl.DataFrame, losses: list[FloatArray]) -> Iterator[Cause]:
-    """Slices of the rows since in which the loss exceeds what it was for like rows before."""
+def _slices(
+    rows: LabelledRows,
+    before: pl.DataFrame,
+    after: pl.DataFrame,
+    losses: list[FloatArray],
+    personal: Collection[str] = (),
+) -> Iterator[Cause]:
+    """Slices of the rows since in which the loss exceeds what it was for like rows before.
+
+    Values of `personal` columns are not told.
+    """
     own = [name for name in before.columns if name.startswith("f_")]
     bins = [binned(before[name], after[name]) for name in own]
     if not bins:
@@ -169,7 +178,7 @@ def _slices(rows: LabelledRows, before: pl.DataFrame, after: pl.DataFrame, losse
     codes = np.column_stack([code for code, _ in bins])
     for item in weak_slices(codes, excess, half)[:1]:
         where = " and ".join(
-            bins[j][1][value].format(own[j].removeprefix("f_"))
+            _words(bins[j][1][value], own[j].removeprefix("f_"), personal)
             for j, value in zip(item.columns, item.values, strict=True)
         )
         evidence = (
@@ -180,6 +189,10 @@ def _slices(rows: LabelledRows, before: pl.DataFrame, after: pl.DataFrame, losse
         words = f"rows with {where} ({percent(float(share))} of all): the error rose more there than elsewhere"
         score = SLICE if item.rest <= ALONE * item.loss else CONFIRMED - 0.01
         yield Cause("slice", words, evidence, score, own[item.columns[0]].removeprefix("f_"), p_value=item.p_value)
+
+
+def _words(told: str, column: str, personal: Collection[str]) -> str:
+    return f"some values of {column}" if column in personal else told.format(column)
 
 
 def binned(before: pl.Series, after: pl.Series) -> tuple[NDArray[np.int64], list[str]]:

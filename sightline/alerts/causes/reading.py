@@ -38,6 +38,7 @@ from sightline.results.snapshots import read_snapshot
 from sightline.results.upstream import read_upstream
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 from sightline.spec.stretches import split
 from sightline.warehouse.row_samples import drawn_labelled, drawn_scored
 
@@ -96,6 +97,7 @@ class Results:
             upstream=self.upstream.filter(pl.col("materialized_at") < opened + self.spec.window),
             importance=dict(self.spec.importance),
             quality=quality,
+            personal=self.spec.columns.personal,
         )
 
     def _broken(self, first: datetime, end: datetime) -> list[BrokenRule]:
@@ -147,7 +149,7 @@ def with_marts(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, case: Case) ->
     return replace(
         case,
         sums=_sums(spec, con, span),
-        versions=_versions(con, span),
+        versions=_versions(spec, con, span),
         rejections=_rejections(con, span),
         importance=importance,
         rows=partial(_labelled, spec, con, case) if can_read else None,
@@ -177,8 +179,10 @@ def _sums(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, span: list[datetime
         query = (
             f"select segment, window_start, sum({n})::double n, sum({total})::double total, "  # noqa: S608 (our own)
             f"sum({squares})::double squares from marts.{mart} "
-            f"where window_start between ? and ? and {where} group by all"
+            f"where window_start between ? and ? and {where} and {production_sql(spec)} group by all"
         )
+        if outcome == "brier" and _has_improper(con, span):
+            continue
         rows = con.sql(query, params=span).pl().filter(pl.col("n") > 0)
         column = pl.col("segment").str.extract(r"^([^=]+)=", 1).fill_null("")
         rows = rows.with_columns(outcome=pl.lit(outcome), segment_column=column).drop_nulls("total")
@@ -188,12 +192,22 @@ def _sums(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, span: list[datetime
     return pl.concat(frames).sort("outcome", "segment", "window_start")
 
 
-def _versions(con: duckdb.DuckDBPyConnection, span: list[datetime]) -> pl.DataFrame:
+def _has_improper(con: duckdb.DuckDBPyConnection, span: list[datetime]) -> bool:
+    """Whether class scores do not sum to 1, which leaves the Brier score without a meaning."""
+    [(has,)] = con.sql(
+        "select count(*) from duckdb_columns() where schema_name = 'marts' and table_name = 'quality_sums' "
+        "and column_name = 'n_improper'"  # an earlier release has not counted them
+    ).fetchall()
+    query = "select sum(n_improper) from marts.quality_sums where segment = 'all' and window_start between ? and ?"
+    return bool(has and con.sql(query, params=span).fetchall()[0][0])
+
+
+def _versions(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, span: list[datetime]) -> pl.DataFrame:
     if not has_mart(con, "service_health"):
         return pl.DataFrame(schema=VERSIONS)
     query = (
-        "select model_version, window_start, sum(n_rows)::double n from marts.service_health "
-        "where segment = 'all' and window_start between ? and ? group by all order by all"
+        "select model_version, window_start, sum(n_rows)::double n from marts.service_health "  # noqa: S608 (quoted)
+        f"where segment = 'all' and window_start between ? and ? and {production_sql(spec)} group by all order by all"
     )
     return con.sql(query, params=span).pl().select(pl.col(name).cast(kind) for name, kind in VERSIONS.items())
 

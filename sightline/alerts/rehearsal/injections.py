@@ -18,6 +18,7 @@ from sightline.judging.evidence import column_evidence, stream_name
 from sightline.judging.stretches import Stretches, read_stretches
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import production_sql
 from sightline.spec.stretches import sliding_windows
 
 SCORE, LABEL = "@score", "@label"
@@ -114,8 +115,9 @@ class Aggregates:
         columns = {name: p for name, p in self.profiles.items() if name in watched and not name.startswith("@")}
         match injection.kind:
             case "mean" | "spread":
-                embeddings = {n for n, f in self.spec.columns.features.items() if f.kind == "embedding"}
-                found = [n for n, p in columns.items() if p.kind == "numeric" and p.scale and n not in embeddings]
+                # of texts and embeddings a length or norm is kept, and nothing watches its mean
+                located = set(self.log.filter(pl.col("statistic").str.starts_with("location"))["column"].unique())
+                found = [n for n, p in columns.items() if p.kind == "numeric" and p.scale and n in located]
             case "missing":
                 found = list(columns)
             case "unseen":
@@ -241,7 +243,7 @@ def read_aggregates(
     for mart in MARTS:
         query = (
             "select window_start, segment, column_name, bin_id, sum(n)::bigint as n "  # noqa: S608 (our own name)
-            f"from marts.{mart} where segment = 'all' group by all"
+            f"from marts.{mart} where segment = 'all' and {production_sql(spec)} group by all"
         )
         bins[mart] = con.sql(query).pl()
         keys = [spec.key(start) for start in bins[mart]["window_start"].unique().sort()]

@@ -30,4 +30,6 @@ ADAPTERS: dict[str, Adapter] = {
     "sagemaker": tables.sagemaker,
     "bentoml": bentoml.parse,
     "otlp": otlp.parse,
+    "otlp/v1/traces": otlp.traces,
+    "otlp/v1/logs": otlp.logs,
 }

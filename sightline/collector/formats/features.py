@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sightline.spec.model import Columns
+from sightline.spec.columns import Columns
 
 MAX_NAMES = 200
 """A wider monitor keeps dicts: msgspec looks for the name of a field one by one if they come in another order."""

@@ -11,6 +11,7 @@ from sightline.collector.formats import bodies, errors, lenient, rows
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
 from sightline.narrowing import is_object
+from sightline.spec.field_types import NUMBER_TASKS
 from sightline.spec.model import MonitorSpec
 
 IDS = ("client_request_id", "databricks_request_id", "invocation_id")
@@ -158,7 +159,7 @@ def _monitored(
     # The inference time is that of the prediction; when the truth became known is not told. Merged files hold both.
     captured = _captured(spec, item, where, str(base), at) if "captureData" in item else []
     truth = _payload(item["groundTruthData"], f"{where}.groundTruthData", request=False)
-    if _is_csv(item["groundTruthData"]) and spec.model.task in ("regression", "ranking"):
+    if _is_csv(item["groundTruthData"]) and spec.model.task in NUMBER_TASKS:
         truth = [_numbers(row) for row in truth]
     return captured + [
         rows.label_event(

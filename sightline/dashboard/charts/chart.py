@@ -67,6 +67,22 @@ def rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
 
 
+def with_lone_points(data: Sequence[float | None], size: int = 6) -> Option:
+    """Of a line: its data, and marks where a value has no neighbour, which a line alone would not show.
+
+    Examples
+    --------
+    >>> with_lone_points([1.0, None, 2.0, 3.0])["data"]
+    [{'value': 1.0, 'symbol': 'circle'}, None, 2.0, 3.0]
+    """
+    padded = [None, *data, None]
+    lone = [value is not None and padded[k] is None and padded[k + 2] is None for k, value in enumerate(data)]
+    marked = [
+        {"value": value, "symbol": "circle"} if is_lone else value for value, is_lone in zip(data, lone, strict=True)
+    ]
+    return {"data": marked, "symbol": "none", "symbolSize": size, "showSymbol": any(lone), "showAllSymbol": any(lone)}
+
+
 def moment(at: datetime, window: timedelta) -> str:
     """A window's name on an axis: its day, or its hour."""
     return f"{at:%Y-%m-%d}" if window >= DAY else f"{at:%Y-%m-%d %H:%M}"

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metrics_py.profile.column_profile import ColumnProfile
-from sightline.dashboard.charts.chart import Chart, Option, frame, value_axis
+from sightline.dashboard.charts.chart import Chart, Option, frame, shown, value_axis
 
 MOST_BARS = 40
 """Bins that are drawn: of categories, those with the most rows on either side."""
+NUMBER = r"(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+INTERVAL = re.compile(rf"([\[(]){NUMBER}, {NUMBER}([\])])")
+HOLDS_VALUES = {"category": "category", "atom": "value", "interval": "range", "below": "range", "above": "range"}
+"""Kinds of bins whose names tell values of rows."""
 
 
-def distribution_chart(name: str, title: str, profile: ColumnProfile, counts: NDArray[np.int64]) -> Chart:
+def distribution_chart(
+    name: str, title: str, profile: ColumnProfile, counts: NDArray[np.int64], *, is_hidden: bool = False
+) -> Chart:
     """Shares per bin, reference beside the shown windows.
 
     Parameters
@@ -25,6 +32,8 @@ def distribution_chart(name: str, title: str, profile: ColumnProfile, counts: ND
         The frozen reference of the column.
     counts : integer ndarray, shape (K,)
         Rows of the shown windows per bin.
+    is_hidden : bool
+        Bins are numbered, their values are not told; those for missing and other rows keep their names.
 
     Returns
     -------
@@ -32,7 +41,7 @@ def distribution_chart(name: str, title: str, profile: ColumnProfile, counts: ND
     """
     before, now = shares(profile.n_reference), shares(counts)
     ids = _shown_bins(profile, before, now)
-    labels = [bin_words(profile, i) for i in ids]
+    labels = [_hidden_words(profile, i, k) if is_hidden else bin_words(profile, i) for k, i in enumerate(ids, start=1)]
     totals = [profile.n_rows, int(counts.sum())]
     return bars_chart(name, title, labels, (before[ids], now[ids]), ("reference", "shown windows"), totals)
 
@@ -68,8 +77,8 @@ def bars_chart(
     option: Option = frame(
         xAxis={
             "type": "category",
-            "data": list(labels),
-            "axisLabel": {"color": "$muted", "hideOverlap": True, "width": 90, "overflow": "truncate"},
+            "data": [axis_words(label) for label in labels],
+            "axisLabel": {"color": "$muted", "hideOverlap": True, "width": 110, "overflow": "truncate"},
             "axisLine": {"lineStyle": {"color": "$line"}},
         },
         yAxis=value_axis(scale=False),
@@ -83,6 +92,21 @@ def bars_chart(
         change = f"{_percent(before[far])} then, {_percent(now[far])} now"
         summary += f" The largest change is at {labels[far]}: {change}."
     return Chart(name, title, summary, option, ["value", *sides, "change"], rows, 280)
+
+
+def axis_words(label: str) -> str:
+    """A bin's name where there is little room: the ends of an interval with four significant digits.
+
+    Examples
+    --------
+    >>> axis_words("(0.815789, 0.833333]"), axis_words("JFK"), axis_words("> 1234567.8")
+    ('(0.8158, 0.8333]', 'JFK', '> 1234567.8')
+    """
+    found = INTERVAL.fullmatch(label)
+    if found is None:
+        return label
+    opening, low, high, closing = found.groups()
+    return f"{opening}{shown(float(low))}, {shown(float(high))}{closing}"
 
 
 def shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -117,6 +141,12 @@ def _shown_bins(profile: ColumnProfile, before: NDArray[np.float64], now: NDArra
 def _middle(profile: ColumnProfile, i: int) -> float:
     value = float(profile.center[i])
     return value if np.isfinite(value) else 0.0
+
+
+def _hidden_words(profile: ColumnProfile, i: int, k: int) -> str:
+    """A bin without its values."""
+    kind = profile.bin_kind[i]
+    return f"{HOLDS_VALUES[kind]} {k}" if kind in HOLDS_VALUES else bin_words(profile, i)
 
 
 def bin_words(profile: ColumnProfile, i: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,6 +12,8 @@ from sightline.dashboard.charts.chart import moment, shown
 
 MOST_CELLS = 70
 """Cells in a row; longer ranges show the worst window of each group."""
+MOST_ROWS = 30
+"""Columns that are drawn: those that were far most often."""
 STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Multiples of what is no drift yet at which the shade changes."""
 RANKS = {"insufficient_data": -1, "ok": 0, "provisional": 0, "warn": 1, "alert": 2}
@@ -61,15 +63,18 @@ class Heat:
         Of each group of windows: its first.
     together : int
         Windows in a cell.
+    n_more : int
+        Columns that are not drawn.
     """
 
     columns: Sequence[str]
     cells: Sequence[Sequence[Cell]]
     labels: Sequence[str]
     together: int
+    n_more: int = 0
 
 
-def heat(rows: pl.DataFrame, window: timedelta, tolerance: float) -> Heat:
+def heat(rows: pl.DataFrame, window: timedelta, method: str, tolerance: float) -> Heat:
     """Drift of all columns over time.
 
     Parameters
@@ -78,8 +83,11 @@ def heat(rows: pl.DataFrame, window: timedelta, tolerance: float) -> Heat:
         Judgements of the deciding distance, whole and of all versions.
     window : timedelta
         Length of a window.
+    method : str
+        Name of the distance that `tolerance` is of.
     tolerance : float
-        Distance that is no drift yet, where a judgement names no bound of its own.
+        Distance that is no drift yet, where a judgement names no bound of its own. Another statistic without one (of
+        vectors, texts and all columns together, where the reference has too few windows) has no shade.
 
     Returns
     -------
@@ -104,12 +112,34 @@ def heat(rows: pl.DataFrame, window: timedelta, tolerance: float) -> Heat:
         .to_list()
     )
     by = {(row["column"], row["group"]): row for row in worst.iter_rows(named=True)}
-    cells = [[_cell(by.get((column, group)), window, tolerance) for group in range(groups)] for column in order]
+    n_more, order = max(len(order) - MOST_ROWS, 0), order[:MOST_ROWS]
+    cells = [[_cell(by.get((column, group)), window, method, tolerance) for group in range(groups)] for column in order]
     labels = [moment(first + group * together * window, window) for group in range(groups)]
-    return Heat(order, cells, labels, together)
+    return Heat(order, cells, labels, together, n_more)
 
 
-def _cell(row: dict[str, object] | None, window: timedelta, tolerance: float) -> Cell:
+def no_drift_up_to(row: Mapping[str, object], method: str, tolerance: float) -> float | None:
+    """What a judgement of `drift` is measured by: its bound, else the tolerance of the deciding distance.
+
+    Parameters
+    ----------
+    row : mapping
+        A judgement.
+    method, tolerance
+        As of `heat`.
+
+    Returns
+    -------
+    float or None
+        None for another statistic without a bound: nothing is known of what is usual.
+    """
+    bound = row["bound_high"]
+    if isinstance(bound, float) and bound > 0:
+        return bound
+    return tolerance if row["metric"] == method else None
+
+
+def _cell(row: dict[str, object] | None, window: timedelta, method: str, tolerance: float) -> Cell:
     if row is None:
         return Cell(-2, "no judgement", "")
     at, value, status = row["window_start"], row["value"], str(row["status"])
@@ -117,8 +147,9 @@ def _cell(row: dict[str, object] | None, window: timedelta, tolerance: float) ->
     name = moment(at, window)
     if not isinstance(value, float):
         return Cell(-1, f"{name}: {WORDS.get(status, status)}, {row['reason'] or 'no value'}", name)
-    bound = row["bound_high"]
-    limit = bound if isinstance(bound, float) and bound > 0 else tolerance
+    limit = no_drift_up_to(row, method, tolerance)
+    if limit is None:
+        return Cell(-1, f"{name}: {row['metric']} {shown(value)}, nothing is known of what is usual", name)
     shade = sum(value > step * limit for step in STEPS)
     words = f"{name}: {shown(value)} (no drift up to {shown(limit)}), {WORDS.get(status, status)}"
     return Cell(shade, words, name, status in ("warn", "alert"))

@@ -9,7 +9,17 @@ from typing import Any
 
 import polars as pl
 
-from sightline.dashboard.charts.chart import Chart, Option, frame, moment, rounded, shown, time_axis, value_axis
+from sightline.dashboard.charts.chart import (
+    Chart,
+    Option,
+    frame,
+    moment,
+    rounded,
+    shown,
+    time_axis,
+    value_axis,
+    with_lone_points,
+)
 
 STATES = {
     "ok": ("judged", "$accent", "circle"),
@@ -17,6 +27,7 @@ STATES = {
     "alert": ("judged, breaks a rule", "$bad", "triangle"),
     "insufficient_data": ("too few rows for a verdict", "$muted", "emptyCircle"),
     "provisional": ("provisional: labels are still coming", "$provisional", "emptyDiamond"),
+    "merged": ("of several windows, not judged as one", "$accent", "rect"),
 }
 """Status -> its words, colour and mark: never told by colour alone."""
 MISSING = "no value"
@@ -57,6 +68,8 @@ def series_chart(
     marks: Sequence[Mark] = (),
     spans: Sequence[Span] = (),
     estimated: pl.DataFrame | None = None,
+    moments: Sequence[datetime] | None = None,
+    notes: Sequence[str] = (),
     height: int = 280,
 ) -> Chart:
     """A metric over time.
@@ -75,6 +88,10 @@ def series_chart(
         What happened.
     estimated : DataFrame, optional
         Judgements of the estimate of the same metric.
+    moments : sequence of datetime, optional
+        What is drawn along the axis; default every window from the first to the last.
+    notes : sequence of str
+        Below the chart.
     height : int
         In pixels.
 
@@ -82,7 +99,7 @@ def series_chart(
     -------
     Chart
     """
-    moments = _moments(rows, estimated, window)
+    moments = _moments(rows, estimated, window) if moments is None else moments
     labels = [moment(at, window) for at in moments]
     by = {row["window_start"]: row for row in rows.iter_rows(named=True)}
     guess = {} if estimated is None else {row["window_start"]: row for row in estimated.iter_rows(named=True)}
@@ -94,7 +111,8 @@ def series_chart(
     _annotate(series, moments, labels, marks, spans)
     option = frame(xAxis=time_axis(labels), yAxis=value_axis(unit), series=series)
     option["legend"]["data"] = [each["name"] for each in series if not each["name"].startswith("@")]
-    return Chart(name, title, _summary(title, by, moments, labels), option, *_table(by, guess, moments, labels), height)
+    table = _table(by, guess, moments, labels)
+    return Chart(name, title, _summary(title, by, moments, labels), option, *table, height, notes)
 
 
 def _moments(rows: pl.DataFrame, estimated: pl.DataFrame | None, window: timedelta) -> list[datetime]:
@@ -131,7 +149,7 @@ def _line(by: dict[datetime, Any], moments: Sequence[datetime]) -> list[Option]:
     for status, (words, colour, symbol) in STATES.items():
         data = [_value(row) if (row := by.get(at)) is not None and row["status"] == status else None for at in moments]
         if any(value is not None for value in data):
-            size = 4 if status == "ok" else 9
+            size = {"ok": 4, "merged": 5}.get(status, 9)
             item = {"color": colour, "borderColor": colour}
             line.append(
                 {
@@ -150,8 +168,7 @@ def _estimate(guess: dict[datetime, Any], moments: Sequence[datetime]) -> Option
     return {
         "name": "estimated, before labels",
         "type": "line",
-        "data": [_value(guess.get(at)) for at in moments],
-        "showSymbol": False,
+        **with_lone_points([_value(guess.get(at)) for at in moments]),
         "lineStyle": {"color": "$estimate", "type": "dashed", "width": 1.5},
         "itemStyle": {"color": "$estimate"},
     }

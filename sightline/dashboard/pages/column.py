@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -10,20 +11,25 @@ import polars as pl
 
 from sightline.dashboard.charts.chart import Chart, shown
 from sightline.dashboard.charts.distribution import distribution_chart
-from sightline.dashboard.charts.series import series_chart
+from sightline.dashboard.charts.embedding_map import map_chart
 from sightline.dashboard.charts.spark import spark
 from sightline.dashboard.library import NotFoundError
 from sightline.dashboard.meanings import column_words
 from sightline.dashboard.pages.drifting import newest, verdicts
-from sightline.dashboard.pages.page import Page, Subject, common, facts_of
+from sightline.dashboard.pages.page import Page, Subject, common, facts_of, newest_judged
+from sightline.dashboard.pages.texts import text_facts
 from sightline.errors import nearest
 from sightline.home import MonitorPaths
 from sightline.results.distributions import read_distributions
+from sightline.results.embedding_maps import read_map
+from sightline.spec.multivariate import embedding_columns
 from sightline.warehouse.reference import ReferenceProfile, load_reference, reference_id
 
 HISTORY = ("null_rate", "mean", "unseen_rate", "out_of_range_rate", "not_finite_rate")
 """Facts of a column that are drawn beside its distance, where they are not all 0."""
-MOST_SEGMENTS = 30
+DISTANCES = ("rff_distance", "domain_auc", "centroid_distance", "norm")
+"""Of an embedding."""
+MOST_SEGMENTS, MOST_STATISTICS = 30, 6
 
 
 def columns_page(subject: Subject) -> Page:
@@ -61,6 +67,7 @@ def columns_page(subject: Subject) -> Page:
         pictures[str(name)] = spark(known, f"distance of {name}: {len(known)} windows")
     found.sort(key=lambda row: (-row["windows_far"], -(row["distance"] or 0.0), row["column"]))
     data = {**facts_of(subject), "method": spec.drift.method, "tolerance": spec.drift.tolerance, "columns": found}
+    data["texts"] = sorted(spec.columns.described)
     return Page("columns.html", f"Columns · {spec.id}", data, view={"pictures": pictures, **common(subject, "columns")})
 
 
@@ -75,25 +82,20 @@ def column_page(subject: Subject, column: str) -> Page:
     spec = subject.spec
     names = subject.library.names(spec.id)
     own = names.filter(column=column)
-    if not column or own.is_empty():
-        known = sorted(set(names["column"].drop_nulls()) - {""})
+    is_text = column in spec.columns.described
+    if not column or (own.is_empty() and not is_text):
+        known = sorted({*names["column"].drop_nulls(), *spec.columns.described} - {""})
         raise NotFoundError(f"{spec.id} judges no column {column!r}", fix=nearest(column, known) if known else None)
     charts: list[Chart] = []
-    drawn, note = _distribution(subject, column)
+    drawn, note = distribution(subject, column)
     charts += [drawn] if drawn is not None else []
-    distances = subject.judgements(metric=spec.drift.method, column=column, asset="drift")
-    if not distances.is_empty():
-        stream = f"drift/{column}/"
-        spans = subject.spans(stream)
-        title = f"Distance from the reference ({spec.drift.method})"
-        charts.append(
-            series_chart("distance", title, distances, subject.window, marks=subject.marks(stream), spans=spans)
-        )
+    charts += [] if column in embedding_columns(spec) else _distances(subject, column)
     for metric in HISTORY:
-        rows = subject.judgements(metric=metric, column=column, asset="data_quality")
-        values = rows["value"].drop_nulls()
+        values = subject.judgements(metric=metric, column=column, asset="data_quality")["value"].drop_nulls()
         if len(values) and (metric in ("mean", "null_rate") or values.max() != 0):
-            charts.append(series_chart(f"of-{metric.replace('_', '-')}", metric, rows, subject.window, height=190))
+            name = f"of-{metric.replace('_', '-')}"
+            charts.append(subject.course(name, metric, metric, column, asset="data_quality", height=190))
+    charts += _vectors(subject, column)
     kind = spec.columns.features.get(column)
     data: dict[str, Any] = {
         **facts_of(subject),
@@ -101,11 +103,64 @@ def column_page(subject: Subject, column: str) -> Page:
         "words": column_words(column),
         "kind": kind.kind if kind is not None else "",
         "distribution_note": note,
+        "text": text_facts(subject, column) if kind is not None and kind.kind == "text" else None,
         "facts": _facts(subject, column),
         "by_segment": _by_segment(subject, column),
         "incidents": _incidents(subject, column),
     }
-    return Page("column.html", f"{column_words(column)} · {spec.id}", data, charts, common(subject, "column"))
+    return Page(
+        "column.html", f"{column_words(column)} · {spec.id}", data, charts, common(subject, "column", column=column)
+    )
+
+
+def _vectors(subject: Subject, column: str) -> list[Chart]:
+    """Of an embedding: the newest map of the shown windows, and the course of its distances."""
+    spec, chosen = subject.spec, subject.selection
+    if column not in embedding_columns(spec):
+        return []
+    assert chosen.start is not None and chosen.end is not None
+    first, last = spec.key(chosen.start), spec.key(chosen.end - timedelta(microseconds=1))
+    rows = read_map(subject.library.paths(spec.id), column, first, last)
+    if subject.library.masking.hidden(spec):  # what is read of a row may be a value of any column
+        rows = rows.with_columns(shown=pl.lit(None, pl.String))
+    chart = None if rows.is_empty() else map_chart("map", column, rows, spec.key(rows["window_start"][0]))
+    streams = (f"drift/{column}/",)
+    return ([chart] if chart is not None else []) + [
+        subject.course(f"of-{metric.replace('_', '-')}", metric, metric, column, asset="drift", streams=streams)
+        for metric in DISTANCES
+        if not subject.judgements(metric=metric, column=column, asset="drift")["value"].drop_nulls().is_empty()
+    ]
+
+
+def _distances(subject: Subject, column: str) -> list[Chart]:
+    """The deciding distance over time; where several decide each of them."""
+    rows, method = subject.judgements(column=column, asset="drift"), subject.spec.drift.method
+    known = rows.filter(pl.col("value").is_not_null())["metric"].unique().sort().to_list()
+    wanted = [method] if method in rows["metric"] else known[:MOST_STATISTICS]
+    streams = (f"drift/{column}/",)
+    return [
+        subject.course(
+            "distance" if k == 0 else f"distance-{k}",
+            distance_title(metric),
+            metric,
+            column,
+            asset="drift",
+            streams=streams,
+            height=280 if k == 0 else 190,
+        )
+        for k, metric in enumerate(wanted)
+        if not rows.filter(pl.col("metric") == metric).is_empty()
+    ]
+
+
+def distance_title(metric: str) -> str:
+    """Shares and numbers that are judged beside distances are no distance."""
+    words = metric.replace("_", " ")
+    return (
+        words.capitalize()
+        if metric.endswith(("_rate", "_share", "_words"))
+        else f"Distance from the reference ({words})"
+    )
 
 
 @lru_cache(maxsize=16)
@@ -113,7 +168,9 @@ def _reference(paths: MonitorPaths, known: str) -> ReferenceProfile | None:
     return load_reference(paths) if known else None
 
 
-def _distribution(subject: Subject, column: str) -> tuple[Chart | None, str]:
+def distribution(
+    subject: Subject, column: str, name: str = "distribution", title: str | None = None
+) -> tuple[Chart | None, str]:
     """The picture, and what should be known of it; None where nothing was counted."""
     paths, chosen = subject.library.paths(subject.spec.id), subject.selection
     assert chosen.start is not None and chosen.end is not None
@@ -130,13 +187,16 @@ def _distribution(subject: Subject, column: str) -> tuple[Chart | None, str]:
     note = f"all versions and segments together, {len(fits)} windows"
     if len(fits) < len(rows):
         note += f"; {len(rows) - len(fits)} windows were counted by the bins of another reference and are left out"
-    return distribution_chart("distribution", f"{column_words(column)}, % of rows", profile, counts), note
+    title = title or f"{column_words(column)}, % of rows"
+    is_hidden = subject.library.masking.hides(subject.spec, column)
+    note += "; the values of this column are not shown" if is_hidden else ""
+    return distribution_chart(name, title, profile, counts, is_hidden=is_hidden), note
 
 
 def _facts(subject: Subject, column: str) -> list[dict[str, Any]]:
     """Every metric of the column by its newest window."""
     rows = subject.judgements(column=column)
-    latest = rows.sort("window_start").group_by("metric").last().sort("metric")
+    latest = newest_judged(rows)
     kept = ("metric", "value", "n", "reference_value", "status", "reason", "window_start")
     told = {"shown": "value", "shown_reference": "reference_value"}
     return [
@@ -159,7 +219,8 @@ def _by_segment(subject: Subject, column: str) -> list[dict[str, Any]]:
         .sort(["windows_far", "value"], descending=True)
         .head(MOST_SEGMENTS)
     )
-    return [{**row, "shown": shown(row["value"])} for row in summed.iter_rows(named=True)]
+    total = known["segment"].n_unique()
+    return [{**row, "shown": shown(row["value"]), "of": total} for row in summed.iter_rows(named=True)]
 
 
 def _incidents(subject: Subject, column: str) -> list[dict[str, Any]]:

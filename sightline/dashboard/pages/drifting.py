@@ -5,10 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from sightline.spec.model import MonitorSpec
+from sightline.spec.multivariate import JOINT, embedding_columns
+from sightline.spec.words import text_columns
 
 FAR = ("warn", "alert")
 RANKS = {"insufficient_data": -1, "ok": 0, "provisional": 0, "warn": 1, "alert": 2}
-JOINT = "@features"
 
 
 def verdicts(rows: pl.DataFrame, spec: MonitorSpec) -> pl.DataFrame:
@@ -23,10 +24,10 @@ def verdicts(rows: pl.DataFrame, spec: MonitorSpec) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        Rows of the deciding distance (`drift.method`); of embeddings and of all columns together, which have several,
-        the one with the gravest state, and of those the farthest beyond its bound. Sorted by window.
+        Rows of the deciding distance (`drift.method`); of embeddings, texts and all columns together, which have
+        several, the one with the gravest state, and of those the farthest beyond its bound. Sorted by window.
     """
-    several = {name for name, feature in spec.columns.features.items() if feature.kind == "embedding"} | {JOINT}
+    several = {*embedding_columns(spec), *text_columns(spec), JOINT}
     is_several = pl.col("column").is_in(sorted(several))
     plain = rows.filter(~is_several, pl.col("metric") == spec.drift.method)
     beyond = pl.col("value") / pl.col("bound_high")

@@ -10,11 +10,10 @@ import polars as pl
 
 from sightline.alerts.listing import operations
 from sightline.dashboard.charts.chart import Chart
-from sightline.dashboard.charts.series import series_chart
+from sightline.dashboard.masking import MASKED
 from sightline.dashboard.pages.page import Page, Subject, common, facts_of
 from sightline.lake.store.schema import QUARANTINE_SCHEMA
 from sightline.results.append_only import scan_folders
-from sightline.spec.model import MonitorSpec
 
 SERVICE = {
     "rejected_rate": "Share of rows that were refused",
@@ -22,23 +21,23 @@ SERVICE = {
     "latency_p95_ms": "Latency, 95th percentile",
 }
 MOST_SAMPLES, MOST_REASONS, MOST_TEXT = 20, 40, 200
-MASKED = "•••"
 
 
-def health_page(subject: Subject, masked: frozenset[str] = frozenset()) -> Page:
-    """The page of a monitor's data; values of columns in `masked` are not shown."""
+def health_page(subject: Subject) -> Page:
+    """The page of a monitor's data."""
     charts: list[Chart] = []
     for metric, title in SERVICE.items():
         rows = subject.judgements(metric=metric, asset="data_quality", column="")
         if rows["value"].drop_nulls().len():
-            charts.append(series_chart(metric.replace("_", "-"), title, rows, subject.window, height=190))
+            name = metric.replace("_", "-")
+            charts.append(subject.course(name, title, metric, asset="data_quality", height=190))
     counted, samples = _quarantine(subject)
     data: dict[str, Any] = {
         **facts_of(subject),
         "freshness": _freshness(subject),
         "operations": operations(subject.library.paths(subject.spec.id)),
         "reasons": counted,
-        "samples": [_sample(row, masked) for row in samples],
+        "samples": [_sample(subject, row) for row in samples],
         "not_judged": _not_judged(subject),
     }
     return Page("health.html", f"Data health · {subject.spec.id}", data, charts, common(subject, "health"))
@@ -90,11 +89,12 @@ def _quarantine(subject: Subject) -> tuple[list[dict[str, Any]], list[dict[str, 
     return by.head(MOST_REASONS).to_dicts(), newest.to_dicts()
 
 
-def _sample(row: Mapping[str, Any], masked: frozenset[str]) -> dict[str, Any]:
+def _sample(subject: Subject, row: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("kind", "source", "row_number", "prediction_id", "window_start", "column", "reason", "severity")
     value = row["value"]
-    column = row["column"] or ""
-    is_masked = column in masked or any(column.startswith(f"{name}.") for name in masked)
+    masking = subject.library.masking
+    may_tell = row["column"] is None and bool(masking.hidden(subject.spec))  # what could not be read may hold any value
+    is_masked = may_tell or masking.hides(subject.spec, row["column"])
     shown = MASKED if is_masked and value is not None else _short(value)
     return {**{name: row[name] for name in kept}, "value": shown}
 
@@ -111,8 +111,3 @@ def _not_judged(subject: Subject) -> list[dict[str, Any]]:
     gone = rows.filter(status="insufficient_data")
     by = gone.group_by("reason_code", "reason").agg(n=pl.len(), columns=pl.col("column").unique().sort().head(8))
     return by.sort("n", descending=True).head(20).to_dicts()
-
-
-def personal(spec: MonitorSpec) -> frozenset[str]:
-    """Columns whose values are not shown."""
-    return frozenset(name for name, feature in spec.columns.features.items() if getattr(feature, "personal", False))

@@ -60,7 +60,9 @@ def incident_page(subject: Subject, incident: str) -> Page:
         "links": found["links"],
         "others": [name for name in others if name != incident],
     }
-    return Page("incident.html", f"{incident} · {spec.id}", data, charts, common(subject, "incident"))
+    return Page(
+        "incident.html", f"{incident} · {spec.id}", data, charts, common(subject, "incident", incident=incident)
+    )
 
 
 def _course(subject: Subject, incident: Mapping[str, Any], member: Mapping[str, Any], k: int) -> Chart | None:

@@ -7,7 +7,6 @@ from typing import Any
 import polars as pl
 
 from sightline.dashboard.charts.chart import Chart, shown
-from sightline.dashboard.charts.series import series_chart
 from sightline.dashboard.library import NotFoundError
 from sightline.dashboard.meanings import meaning
 from sightline.dashboard.pages.page import Page, Subject, common, facts_of
@@ -32,22 +31,8 @@ def metric_page(subject: Subject, metric: str, column: str) -> Page:
         of = f" of {column!r}" if column else ""
         raise NotFoundError(f"{subject.spec.id} has no metric {metric!r}{of}", fix=fix)
     rows = subject.judgements(metric=metric, column=column)
-    path = f"{column}/" if column else metric
-    own_streams = tuple(f"{asset}/{path}" for asset in ("data_quality", "drift", "model_quality", "estimated_quality"))
     title = f"{column}: {metric}" if column else metric
-    estimated = subject.judgements(metric=f"{plan.ESTIMATED_AS}{metric}", column=column)
-    charts: list[Chart] = [
-        series_chart(
-            "series",
-            title,
-            rows,
-            subject.window,
-            marks=subject.marks(*own_streams),
-            spans=subject.spans(*own_streams),
-            estimated=None if estimated.is_empty() else estimated,
-            height=320,
-        )
-    ]
+    charts = [metric_chart(subject, metric, column, "series", title, 320)]
     data: dict[str, Any] = {
         **facts_of(subject),
         "metric": metric,
@@ -58,7 +43,29 @@ def metric_page(subject: Subject, metric: str, column: str) -> Page:
         "revisions": _revisions(subject, metric, column),
         "streams": _streams(subject, metric, column),
     }
-    return Page("metric.html", f"{title} · {subject.spec.id}", data, charts, common(subject, "metric"))
+    return Page(
+        "metric.html",
+        f"{title} · {subject.spec.id}",
+        data,
+        charts,
+        common(subject, "metric", metric=metric, column=column),
+    )
+
+
+def metric_chart(subject: Subject, metric: str, column: str, name: str, title: str, height: int) -> Chart:
+    """A metric with its estimate where there is one, and the incidents it was part of."""
+    path = f"{column}/" if column else metric
+    streams = tuple(f"{asset}/{path}" for asset in ("data_quality", "drift", "model_quality", "estimated_quality"))
+    estimated = subject.judgements(metric=f"{plan.ESTIMATED_AS}{metric}", column=column)
+    return subject.course(
+        name,
+        title,
+        metric,
+        column,
+        streams=streams,
+        estimated=None if estimated.is_empty() else estimated,
+        height=height,
+    )
 
 
 def _latest(rows: pl.DataFrame) -> dict[str, Any] | None:

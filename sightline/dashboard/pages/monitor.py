@@ -8,9 +8,8 @@ import polars as pl
 
 from sightline.dashboard.charts.chart import Chart, shown
 from sightline.dashboard.charts.heat import heat
-from sightline.dashboard.charts.series import series_chart
 from sightline.dashboard.pages.drifting import verdicts
-from sightline.dashboard.pages.page import Page, Subject, common, facts_of, primary
+from sightline.dashboard.pages.page import Page, Subject, common, facts_of, newest_judged, primary
 from sightline.dashboard.pages.standing import maturity, standing
 from sightline.spec import plan
 
@@ -26,13 +25,11 @@ def monitor_page(subject: Subject) -> Page:
     charts: list[Chart] = []
     if metric is not None:
         charts.append(quality_chart(subject, metric))
-    volume = subject.judgements(metric="n_rows", asset="data_quality")
     name = "Predictions" if subject.selection.version == "all" else f"Predictions of {subject.selection.version}"
-    charts.append(
-        series_chart("volume", name, volume, subject.window, marks=subject.marks("data_quality/n_rows"), height=180)
-    )
+    stream = "data_quality/n_rows"
+    charts.append(subject.course("volume", name, "n_rows", asset="data_quality", streams=(stream,), height=180))
     distances = verdicts(subject.judgements(asset="drift"), spec)
-    grid = heat(distances, subject.window, spec.drift.tolerance)
+    grid = heat(distances, subject.window, spec.drift.method, spec.drift.tolerance)
     data: dict[str, Any] = {
         **facts_of(subject),
         "task": spec.model.task,
@@ -50,33 +47,29 @@ def monitor_page(subject: Subject) -> Page:
         "metrics": _metrics(subject),
         "incidents": [_incident(row) for row in subject.incidents()[:MOST_INCIDENTS]],
         "n_incidents": len(subject.incidents()),
-        "not_judged": plan.not_built(spec),
     }
     return Page("monitor.html", spec.id, data, charts, {"heat": grid, **common(subject, "")})
 
 
 def quality_chart(subject: Subject, metric: str, name: str = "quality") -> Chart:
     """A metric of realised quality with its estimate, where there is one."""
-    rows = subject.judgements(metric=metric, asset="model_quality")
     estimated = subject.judgements(metric=f"{plan.ESTIMATED_AS}{metric}", asset="estimated_quality")
-    stream = f"model_quality/{metric}"
-    return series_chart(
+    return subject.course(
         name,
         metric,
-        rows,
-        subject.window,
-        marks=subject.marks(stream),
-        spans=subject.spans(stream),
+        metric,
+        asset="model_quality",
+        streams=(f"model_quality/{metric}",),
         estimated=None if estimated.is_empty() else estimated,
     )
 
 
 def _metrics(subject: Subject) -> list[dict[str, Any]]:
-    """Every metric of the whole model, by its newest window that has a judgement."""
+    """Every metric of the whole model, by its newest window whose labels are not awaited."""
     rows = subject.judgements(column="")
     if rows.is_empty():
         return []
-    latest = rows.sort("window_start").group_by("metric").last().sort("metric")
+    latest = newest_judged(rows)
     first = primary(subject.spec)
     found = [
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -27,11 +28,25 @@ def overview(library: Library) -> Page:
     broken = [{"file": each.path.name, "error": str(each.error)} for each in monitors.broken]
     counts = {level: sum(row["level"] == level for row in rows) for level in LEVELS}
     pictures = {row["monitor"]: row.pop("pictures") for row in rows}
-    data = {"monitors": rows, "broken": broken, "counts": counts}
+    own = library.dashboards()
+    data = {
+        "monitors": rows,
+        "broken": broken,
+        "counts": counts,
+        "pages": [{"page": name, "title": page.title} for name, page in own.pages.items()],
+        "broken_pages": [{"file": each.path.name, "error": str(each.error)} for each in own.broken],
+    }
     return Page("overview.html", "Sightline", data, view={"pictures": pictures, "tab": "overview"})
 
 
 def _row(library: Library, spec: MonitorSpec) -> dict[str, Any]:
+    """What is told of a monitor, kept until its files change or the hour is over: how old data are depends on it."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    key = ("overview", spec.id, hour, library.masking.hidden(spec))
+    return dict(library.kept(key, library.state(spec.id), lambda: _made(library, spec)))
+
+
+def _made(library: Library, spec: MonitorSpec) -> dict[str, Any]:
     newest = library.newest_window(spec.id)
     now: Standing = standing(library, spec)
     base: dict[str, Any] = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -14,9 +14,10 @@ import polars as pl
 from metrics_py.wording import day
 from sightline.alerts.listing import jsonable
 from sightline.dashboard.charts.chart import Chart
-from sightline.dashboard.charts.series import Mark, Span
+from sightline.dashboard.charts.series import Mark, Span, series_chart
 from sightline.dashboard.library import Library, NotFoundError, known_monitor
-from sightline.dashboard.selection import ALL, Selection, ranges
+from sightline.dashboard.merging import course, offered
+from sightline.dashboard.selection import ALL, RANGES, Selection
 from sightline.errors import SightlineError, nearest
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
@@ -60,14 +61,20 @@ class Page:
     def as_json(self) -> dict[str, Any]:
         """The twin: the facts, and each chart's table."""
         charts = [
-            {"title": chart.title, "summary": chart.summary, "columns": list(chart.columns), "rows": chart.rows}
+            {
+                "title": chart.title,
+                "summary": chart.summary,
+                "columns": list(chart.columns),
+                "rows": chart.rows,
+                "notes": list(chart.notes),
+            }
             for chart in self.charts
         ]
         return jsonable({"title": self.title, **self.data, "charts": charts})
 
     def as_view(self) -> dict[str, Any]:
         """What the template gets."""
-        drawn = {chart.name: {**asdict(chart), "json": option_json(chart)} for chart in self.charts}
+        drawn = {chart.name: {**vars(chart), "json": option_json(chart)} for chart in self.charts}
         return {"title": self.title, "data": self.data, "charts": drawn, **self.view}
 
 
@@ -120,6 +127,36 @@ class Subject:
         kept = (selection or self.asked).query(**more)
         base = f"/monitors/{quote(self.spec.id, safe='')}"
         return f"{base}/{tab}{kept}" if tab else f"{base}{kept}"
+
+    def course(self, name: str, title: str, metric: str, column: str = "", **more: Any) -> Chart:
+        """A metric over time, by the granularity that was asked for.
+
+        Parameters
+        ----------
+        name, title : str
+            Of the chart.
+        metric, column : str
+            What is drawn.
+        **more
+            `asset`, `streams` (whose incidents are marked: beginnings of their names), `estimated` (rows of the
+            estimate of the same metric), `height`.
+        """
+        asset, streams = more.pop("asset", None), more.pop("streams", ())
+        rows = self.judgements(metric=metric, column=column, **({} if asset is None else {"asset": asset}))
+        drawn = course(rows, metric, self.selection.granularity, self.window)
+        if drawn.moments is not None and more.get("estimated") is not None:
+            more["estimated"] = None  # an estimate holds for its window
+        return series_chart(
+            name,
+            title,
+            drawn.rows,
+            self.window,
+            marks=self.marks(*streams),
+            spans=self.spans(*streams),
+            moments=drawn.moments,
+            notes=[drawn.note] if drawn.note else [],
+            **more,
+        )
 
     def marks(self, *streams: str) -> list[Mark]:
         """Deployments that were told and versions that appeared in the shown time, and incidents that began.
@@ -194,35 +231,49 @@ def subject_of(library: Library, monitor: str, asked: Selection) -> Subject:
     return Subject(library, spec, selection, asked, newest)
 
 
-def common(subject: Subject, tab: str) -> dict[str, Any]:
-    """What every page of a monitor shows: its name, tabs, selectors."""
+def common(subject: Subject, tab: str, **own: str) -> dict[str, Any]:
+    """What every page of a monitor shows: its name, tabs, selectors that keep its `own` fields."""
     spec = subject.spec
     names = subject.library.names(spec.id)
-    end = subject.selection.end
-    assert end is not None
-    lengths = [
-        (words, subject.address(tab, replace(subject.asked, start=end - length, end=subject.asked.end)))
-        for words, length in ranges(spec).items()
-    ]
     return {
         "monitor": spec.id,
         "tab": tab,
         "tabs": [(name, words, subject.address(name)) for name, words in TABS.items() if is_shown(spec, name)],
-        "ranges": lengths,
-        "from": day(subject.selection.start),
-        "to": day(end),
-        "asked": {"from": _date(subject.asked.start), "to": _date(subject.asked.end)},
+        **shown_ranges(
+            spec.schedule, lambda chosen: subject.address(tab, chosen, **own), subject.asked, subject.selection
+        ),
+        "own_fields": [(name, value) for name, value in own.items() if value],
+        "granularities": offered(spec.window),
         "versions": _choices(names["model_version"], subject.asked.version),
         "segments": _choices(names["segment"], subject.asked.segment),
-        "selection": subject.asked,
         "subject": subject,
         "dagster_path": f"/asset-groups?{urlencode({'expanded': f'global@global:{spec.id}'})}",
     }
 
 
+def shown_ranges(
+    schedule: str, address: Callable[[Selection], str], asked: Selection, chosen: Selection
+) -> dict[str, Any]:
+    """What the selectors of a page need: which time is shown, and which lengths are offered at which addresses."""
+    end = chosen.end
+    assert end is not None
+    lengths = [
+        (words, address(replace(asked, start=end - length, end=asked.end)))
+        for words, length in RANGES[schedule].items()
+    ]
+    return {
+        "ranges": lengths,
+        "from": day(chosen.start),
+        "to": day(end),
+        "asked": {"from": _date(asked.start), "to": _date(asked.end)},
+        "selection": asked,
+    }
+
+
 def is_shown(spec: MonitorSpec, tab: str) -> bool:
     """Whether a monitor has such a page."""
-    return spec.labels is not None if tab == "labels" else spec.columns.model_version is not None or tab != "versions"
+    has_labels = spec.labels is not None
+    return {"labels": has_labels, "versions": has_labels or spec.columns.model_version is not None}.get(tab, True)
 
 
 def _choices(names: pl.Series, chosen: str) -> list[str]:
@@ -243,8 +294,16 @@ def facts_of(subject: Subject) -> dict[str, Any]:
         "to": chosen.end,
         "version": chosen.version,
         "segment": chosen.segment,
+        "granularity": chosen.granularity,
         "newest_window": subject.newest,
     }
+
+
+def newest_judged(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of each metric the newest window, but for those whose labels are not due where an earlier one was judged."""
+    waits = pl.col("reason_code").eq_missing("labels_not_due")
+    ordered = rows.sort(waits, "window_start", descending=[True, False])
+    return ordered.group_by("metric", maintain_order=True).last().sort("metric")
 
 
 def primary(spec: MonitorSpec) -> str | None:

@@ -53,7 +53,7 @@ def segments_page(subject: Subject, metric: str, by: str) -> Page:
         "segments": found,
         "drift": _drift(subject, by),
     }
-    view = {"pictures": pictures, **common(subject, "segments")}
+    view = {"pictures": pictures, **common(subject, "segments", metric=chosen, by=by)}
     return Page("segments.html", f"Segments · {spec.id}", data, view=view)
 
 

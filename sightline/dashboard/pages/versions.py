@@ -1,4 +1,4 @@
-"""Model versions side by side over the shown windows."""
+"""Model versions side by side over the shown windows, and candidates beside the champion."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import polars as pl
 
 from sightline.dashboard.charts.chart import shown
 from sightline.dashboard.charts.spark import spark
+from sightline.dashboard.pages.candidates import CARD, WORDS, evaluated, roles
 from sightline.dashboard.pages.page import Page, Subject, common, facts_of, primary
 
 MOST_VERSIONS = 30
 
 
 def versions_page(subject: Subject) -> Page:
-    """Rows, quality and service of every version that was seen in the shown windows."""
+    """Rows and quality of every version that was seen in the shown windows, and what was found of candidates."""
     spec, metric = subject.spec, primary(subject.spec)
     rows = subject.judgements(metric="n_rows", asset="data_quality", version=None)
     rows = rows.filter(pl.col("model_version") != "all")
@@ -26,6 +27,7 @@ def versions_page(subject: Subject) -> Page:
         .head(MOST_VERSIONS)
     )
     quality = subject.judgements(metric=metric or "", asset="model_quality", version=None)
+    role = roles(subject)
     found: list[dict[str, Any]] = []
     pictures: dict[str, Any] = {}
     for row in seen.iter_rows(named=True):
@@ -34,17 +36,19 @@ def versions_page(subject: Subject) -> Page:
         found.append(
             {
                 **row,
+                "role": role.get(row["model_version"]),
                 "quality": None if last is None else last["value"],
                 "shown": shown(None if last is None else last["value"]),
                 "shown_interval": ""
                 if last is None or last["ci_low"] is None
                 else f"{shown(last['ci_low'])} to {shown(last['ci_high'])}",
+                "quality_status": None if last is None else last["status"],
                 "quality_window": None if last is None else last["window_start"],
                 "windows": len(own),
             }
         )
         words = f"{metric} of {row['model_version']}: {len(own)} windows"
         pictures[row["model_version"]] = spark(own["value"].to_list(), words)
-    data = {**facts_of(subject), "metric": metric, "versions": found}
-    view = {"pictures": pictures, **common(subject, "versions")}
+    data = {**facts_of(subject), "metric": metric, "versions": found, "candidates": evaluated(subject, role)}
+    view = {"pictures": pictures, "outcomes": WORDS, "card": CARD, **common(subject, "versions")}
     return Page("versions.html", f"Versions · {spec.id}", data, view=view)

@@ -23,9 +23,13 @@ from sightline.alerts.acting import Fields, check, perform
 from sightline.alerts.acting import Request as Word
 from sightline.alerts.listing import UnknownIncidentError
 from sightline.dashboard import filters
+from sightline.dashboard.custom.page import custom_page
 from sightline.dashboard.library import Library, NotFoundError
+from sightline.dashboard.masking import Masking
 from sightline.dashboard.pages import column, health, incidents, labels, metric, monitor, overview, segments, versions
+from sightline.dashboard.pages.candidates import CARD, CARD_POLICY, card_of
 from sightline.dashboard.pages.page import Page, Subject, subject_of
+from sightline.dashboard.pages.prometheus import exposition
 from sightline.dashboard.selection import selection_of
 from sightline.dashboard.server.security import COOKIE, Access, SafeHeaders
 from sightline.errors import SightlineError
@@ -33,6 +37,7 @@ from sightline.home import Home
 
 HERE = Path(__file__).parents[1]
 LARGEST_FORM = 64 * 1024
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 SAID = ("acknowledge", "accept", "fixed", "assign", "note", "reopen", "merge")
 logger = logging.getLogger(__name__)
 Maker = Callable[[Subject, Request], Page]
@@ -48,14 +53,14 @@ class Settings:
     access : Access
     dagster : str or None
         Address of Dagster's UI, for links; None: no links.
-    masked : frozenset of str
-        Columns whose values are never shown.
+    masking : Masking
+        Whose values are shown.
     """
 
     home: Home
     access: Access = field(default_factory=Access)
     dagster: str | None = None
-    masked: frozenset[str] = frozenset()
+    masking: Masking = field(default_factory=Masking)
 
 
 PAGES: dict[str, Maker] = {
@@ -69,6 +74,7 @@ PAGES: dict[str, Maker] = {
         subject, request.query_params.get("metric", ""), request.query_params.get("by", "")
     ),
     "labels": lambda subject, _: labels.labels_page(subject),
+    "health": lambda subject, _: health.health_page(subject),
     "versions": lambda subject, _: versions.versions_page(subject),
     "incidents": lambda subject, _: incidents.incidents_page(subject),
     "incident": lambda subject, request: incidents.incident_page(subject, request.query_params.get("incident", "")),
@@ -88,16 +94,18 @@ def create_app(settings: Settings) -> Starlette:
     Starlette
         Every page has a twin with ``.json`` after its path.
     """
-    library = Library(settings.home)
-    templates = environment(settings)
-    makers: dict[str, Maker] = {**PAGES, "health": lambda subject, _: health.health_page(subject, settings.masked)}
+    library = Library(settings.home, masking=settings.masking)
+    templates = environment(settings, library)
 
     def of_monitor(request: Request) -> Page:
         name = request.path_params.get("page", "")
-        if name not in makers:
-            raise NotFoundError(f"there is no page {name!r}", fix=f"one of {', '.join(filter(None, makers))}")
+        if name not in PAGES:
+            raise NotFoundError(f"there is no page {name!r}", fix=f"one of {', '.join(filter(None, PAGES))}")
         subject = subject_of(library, request.path_params["monitor"], selection_of(request.query_params))
-        return makers[name](subject, request)
+        return PAGES[name](subject, request)
+
+    def own_page(request: Request) -> Page:
+        return custom_page(library, request.path_params["name"], selection_of(request.query_params))
 
     def answer(make: Callable[[Request], Page]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
@@ -105,7 +113,7 @@ def create_app(settings: Settings) -> Starlette:
                 return _unknown_person(request, templates)
             as_json = request.url.path.endswith(".json")
             try:
-                page = await run_in_threadpool(make, request)
+                page = await run_in_threadpool(_made, library, make, request)
             except SightlineError as error:
                 return _refused(request, templates, error, as_json=as_json)
             if as_json:
@@ -113,6 +121,15 @@ def create_app(settings: Settings) -> Starlette:
             return await run_in_threadpool(_rendered, request, templates, settings, page)
 
         return endpoint
+
+    async def card(request: Request) -> Response:
+        if settings.access.role(request) == "none":
+            return _unknown_person(request, templates)
+        try:
+            text = await run_in_threadpool(_card, library, request)
+        except SightlineError as error:
+            return _refused(request, templates, error, as_json=False)
+        return HTMLResponse(text, headers={"content-security-policy": CARD_POLICY})
 
     async def act(request: Request) -> Response:
         return await _act(request, settings, templates, library)
@@ -123,27 +140,53 @@ def create_app(settings: Settings) -> Starlette:
     async def alive(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
+    async def numbers(request: Request) -> Response:
+        if settings.access.role(request) == "none":
+            return PlainTextResponse("a token is needed\n", 401, {"www-authenticate": "Bearer"})
+        page = await run_in_threadpool(_made, library, all_monitors, request)
+        text = await run_in_threadpool(exposition, page.data["monitors"])
+        return Response(text, media_type=EXPOSITION)
+
     async def login(request: Request) -> Response:
         return await _login(request, settings, templates)
 
     first = answer(all_monitors)
     pages = answer(of_monitor)
+    own = answer(own_page)
     routes = [
         Route("/", first),
         Route("/index.json", first),
         Route("/healthz", alive),
+        Route("/metrics", numbers),
         Route("/login", login, methods=["GET", "POST"]),
+        Route("/dashboards/{name}.json", own),
+        Route("/dashboards/{name}", own),
         Route("/monitors/{monitor}/say", act, methods=["POST"]),
+        Route(f"/monitors/{{monitor}}/{CARD}", card),
         Route("/monitors/{monitor}.json", pages),
         Route("/monitors/{monitor}/{page}.json", pages),
         Route("/monitors/{monitor}", pages),
         Route("/monitors/{monitor}/{page}", pages),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(SafeHeaders, access=settings.access)])
+    app = Starlette(routes=routes, middleware=[Middleware(SafeHeaders, access=settings.access)])
+    app.state.library = library
+    return app
 
 
-def environment(settings: Settings) -> jinja2.Environment:
+def _made(library: Library, make: Callable[[Request], Page], request: Request) -> Page:
+    """A page, all of it of one moment."""
+    with library.together():
+        return make(request)
+
+
+def _card(library: Library, request: Request) -> bytes:
+    """The page that was kept with an evaluation of a candidate."""
+    subject = subject_of(library, request.path_params["monitor"], selection_of({}))
+    return card_of(subject, request.query_params.get("of", ""))
+
+
+def environment(settings: Settings, library: Library) -> jinja2.Environment:
     """Templates with everything escaped."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -155,6 +198,7 @@ def environment(settings: Settings) -> jinja2.Environment:
     found.filters.update(filters.FILTERS)
     echarts = next((HERE / "static").glob("echarts-*.js")).name
     own: dict[str, Any] = {"dagster": settings.dagster, "echarts": echarts, "is_open": settings.access.is_open}
+    own["own_pages"] = lambda: [(name, page.title) for name, page in library.dashboards().pages.items()]
     found.globals.update(own)
     return found
 

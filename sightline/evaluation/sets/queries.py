@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from metrics_py.wording import count
 from sightline.spec.model import MonitorSpec
 
 LIST = "query_id"
@@ -32,5 +33,5 @@ def whole_lists(spec: MonitorSpec, frame: pl.DataFrame, among: pl.DataFrame) -> 
     left, made = (each.drop_nulls(LIST).group_by(LIST).len(name) for each, name in ((frame, "left"), (among, "made")))
     whole = left.join(made, on=LIST).filter(pl.col("left") == pl.col("made")).select(LIST)
     lost = len(made) - len(whole)
-    told = f"{lost:,} of {len(made):,} queries are left out: a row of theirs has no label, or is not shared"
+    told = f"{lost:,} of {count(len(made), 'queries')} left out: a row of it has no label, or is not shared"
     return frame.join(whole, on=LIST, how="semi", maintain_order="left"), [told] if lost else []

@@ -11,9 +11,12 @@ from typing import Literal
 import duckdb
 import polars as pl
 
+from metrics_py.wording import count
 from sightline.arrow import to_arrow
 from sightline.errors import SightlineError
 from sightline.evaluation.sets.queries import LIST, whole_lists
+from sightline.evaluation.sets.truth import conflicts, other_units, require_one_list, require_one_truth
+from sightline.evaluation.sets.unread import words_of_unread
 from sightline.home import MonitorPaths
 from sightline.lake.store.schema import literal, quote
 from sightline.spec.model import MonitorSpec
@@ -45,6 +48,8 @@ class Candidate:
         Its rows can be found in production.
     has_entities : bool
         It says which rows belong together, or there is nothing to say.
+    unread : tuple of str
+        Values of columns that cannot be read, with their numbers.
     """
 
     frame: pl.DataFrame
@@ -53,6 +58,7 @@ class Candidate:
     n_repeated: int
     has_ids: bool
     has_entities: bool
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Compared:
         What should be known about them.
     silent : pair of (int, int)
         Of champion and challenger: labelled rows without an output, and all labelled ones.
+    doubt : str
+        Why nothing can be told from them, or empty.
     """
 
     how: How
@@ -79,6 +87,7 @@ class Compared:
     source: str
     notes: tuple[str, ...] = ()
     silent: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    doubt: str = ""
 
 
 def outputs(spec: MonitorSpec) -> list[str]:
@@ -86,40 +95,58 @@ def outputs(spec: MonitorSpec) -> list[str]:
     return ["score", "prediction", "predicted_class", *(f"p_{name}" for name in spec.columns.class_scores)]
 
 
-def read_candidate(spec: MonitorSpec, file: Path) -> Candidate:
-    """Read a scored evaluation set as intake would read it.
+def read_candidate(spec: MonitorSpec, file: Path, whose: str = "candidate") -> Candidate:
+    """Read a scored evaluation set as intake would read it; numbers and times may be text in every format.
+
+    Parameters
+    ----------
+    spec : MonitorSpec
+    file : Path
+        Parquet, CSV, NDJSON or a folder of them.
+    whose : str, default "candidate"
+        Whose it is, for people.
 
     Raises
     ------
     SightlineError
         It cannot be read, holds no row, or says different things of one prediction.
     """
-    found = rows_of_file(spec, file, file.name, "candidate")
+    found = rows_of_file(spec, file, file.name, whose)
     frame = found.frame
     assert frame is not None  # of a file
     if frame.is_empty():
-        what = f"no row of the candidate can be read ({found.n_rejected} were refused)"
+        what = f"no row of the {whose} file can be read ({found.n_rejected} were refused)"
         raise SightlineError(what, where=str(file), fix="see the columns that the monitor's file names")
     if not frame.select(pl.any_horizontal(pl.col(outputs(spec)).is_not_null().any())).item():
         told = [spec.columns.score, spec.columns.prediction, *spec.columns.class_scores.values()]
         columns = ", ".join(repr(name) for name in told if name)
         raise SightlineError(
-            "no row of the candidate says what the model predicted",
+            f"no row of the {whose} file says what the model predicted",
             where=str(file),
             fix=f"it needs the column {columns}, with values that can be read (a score lies between 0 and 1)",
         )
+    if spec.model.task == "ranking" and frame["query_id"].null_count() == len(frame):
+        what = f"no row of the {whose} file says which query it belongs to"
+        fix = f"it needs the column {spec.columns.query_id!r}: rows with the same value are one list"
+        raise SightlineError(what, where=str(file), fix=fix)
     frame = frame.drop([name for name in ("batch_id", "row_number", "received_at") if name in frame.columns])
     unique = frame.unique(maintain_order=True)
     twice = unique.filter(pl.col("prediction_id").is_duplicated())["prediction_id"]
     if len(twice):
         raise SightlineError(
-            f"the candidate says different things of {twice.n_unique()} predictions, such as {twice[0]!r}",
+            f"the {whose} file says different things of {twice.n_unique()} predictions, such as {twice[0]!r}",
             where=str(file),
             fix=f"one row per {spec.columns.prediction_id}",
         )
     has_entities = spec.columns.entity_id is None or unique["entity_id"].null_count() < len(unique)
     return Candidate(
-        unique, found.n_rejected, found.n_bad_labels, len(frame) - len(unique), found.has_ids, has_entities
+        unique,
+        found.n_rejected,
+        found.n_bad_labels,
+        len(frame) - len(unique),
+        found.has_ids,
+        has_entities,
+        words_of_unread(found.unread),
     )
 
 
@@ -167,7 +194,7 @@ def compared_with_production(
             if found is not None:
                 return found
         recent, first, last = _recent(con, spec, version, now)
-    source = f"{named}, on other rows ({len(recent)} labelled ones from {first} to {last})"
+    source = f"{named}, on other rows ({count(len(recent), 'labelled rows')} from {first} to {last})"
     return _others(spec, recent, candidate, source, [OTHERS])
 
 
@@ -182,34 +209,36 @@ def _paired(spec: MonitorSpec, candidate: Candidate, champion: pl.DataFrame, sou
     Entities and segments that the candidate's file does not have are those of the champion's rows.
     """
     names, n_rows = [name for name in outputs(spec) if name in champion.columns], len(candidate.frame)
-    kept = [] if candidate.has_entities else ["bucket"]
+    kept = [] if candidate.has_entities else ["bucket", "entity_id"]
     kept += [n for n in _segments_of(spec) if n in champion.columns and candidate.frame[n].null_count() == n_rows]
+    lists = [LIST] if spec.model.task == "ranking" and LIST in champion.columns else []
     other = champion.select(
         "prediction_id",
         *(pl.col(n).alias(f"_champion_{n}") for n in names),
-        *(pl.col(n).alias(f"_{n}") for n in (*LABELS, *kept)),
+        *(pl.col(n).alias(f"_{n}") for n in (*LABELS, *kept, *lists)),
     )
     both = candidate.frame.join(other, on="prediction_id", how="inner", maintain_order="left")
     both = both.with_columns(pl.col(f"_{n}").alias(n) for n in kept)
-    conflicts = both.filter(pl.any_horizontal((pl.col(n) != pl.col(f"_{n}")).fill_null(value=False) for n in LABELS))
+    shared = both
+    conflicting = both.filter(pl.any_horizontal(conflicts(n, "_") for n in LABELS))
     known = pl.any_horizontal(pl.col(LABELS).is_not_null())
     both = both.with_columns(pl.when(known).then(n).otherwise(f"_{n}").alias(n) for n in LABELS)
     both, lost = whole_lists(spec, labelled(both), candidate.frame)
     n_possible = max(len(labelled(candidate.frame)), len(both))
     if len(both) < spec.quality.min_labels or 2 * len(both) < n_possible:
         return None
+    require_one_truth(spec, shared, "_", source)
+    require_one_list(spec, shared, "_", source)
     old = both.with_columns(pl.col(f"_champion_{n}").alias(n) for n in names)
     old, new, told = _both_scored(spec, old, both)
     is_answered, silent = _same_answers(spec, old, new), (_silent(spec, old), _silent(spec, new))
     n_silent, both, old, new = int((~is_answered).sum()), *(frame.filter(is_answered) for frame in (both, old, new))
-    notes = [f"{len(both):,} of {len(candidate.frame):,} rows are shared and labelled"]
-    if len(conflicts):
-        notes.append(
-            f"{len(conflicts):,} labels of the candidate contradict those of the champion's rows: its own count"
-        )
+    notes = [f"{len(both):,} of {count(len(candidate.frame), 'rows')} shared and labelled"]
+    if len(conflicting):
+        notes.append(f"{count(len(conflicting), 'labels')} against that of the champion's row: the candidate's counts")
     if n_silent:
-        notes.append(f"{n_silent:,} labelled rows without an output of one of the models are left out for both")
-    extra = [f"_champion_{n}" for n in names] + [f"_{n}" for n in (*LABELS, *kept)]
+        notes.append(f"{count(n_silent, 'labelled rows')} without an output of one of the models: left out for both")
+    extra = [f"_champion_{n}" for n in names] + [f"_{n}" for n in (*LABELS, *kept, *lists)]
     return Compared("paired", old.drop(extra), new.drop(extra), source, (*notes, *lost, *told), silent)
 
 
@@ -223,7 +252,7 @@ def _others(
             f"the candidate has no column {spec.columns.entity_id!r}: its rows count as independent of each other"
         )
     silent = (_silent(spec, old), _silent(spec, new))
-    return Compared("unpaired", old, new, source, (*notes, *lost, *told), silent)
+    return Compared("unpaired", old, new, source, (*notes, *lost, *told), silent, other_units(spec, old, new))
 
 
 def _both_scored(
@@ -273,9 +302,9 @@ def _champion(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, version: str | 
             fix = "name the column under columns.model_version, or leave out --champion"
             raise SightlineError(f"{spec.id} logs no model version, so {version!r} cannot be found", fix=fix)
         return None
-    newest = f"SELECT DISTINCT window_key FROM raw.inferences ORDER BY 1 DESC LIMIT {RECENT_WINDOWS}"  # noqa: S608 (a number)
+    newest = f"SELECT DISTINCT window_key FROM raw.production ORDER BY 1 DESC LIMIT {RECENT_WINDOWS}"  # noqa: S608 (a number)
     rows = con.sql(
-        f"SELECT model_version, count(*) FROM raw.inferences WHERE window_key IN ({newest}) "  # noqa: S608 (constants)
+        f"SELECT model_version, count(*) FROM raw.production WHERE window_key IN ({newest}) "  # noqa: S608 (constants)
         "AND model_version IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     names = [name for name, _ in rows]
@@ -293,7 +322,7 @@ def _segments_of(spec: MonitorSpec) -> list[str]:
 
 
 def _columns(spec: MonitorSpec) -> str:
-    names = ["prediction_id", "bucket", *outputs(spec), *_segments_of(spec)]
+    names = ["prediction_id", "bucket", "entity_id", *outputs(spec), *_segments_of(spec)]
     query = [f"r.window_key || ' ' || r.query_id AS {LIST}"] if spec.model.task == "ranking" else []
     return ", ".join([*(f"r.{quote(name)}" for name in names), *query])
 

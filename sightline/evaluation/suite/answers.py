@@ -39,6 +39,14 @@ def words(silent: tuple[int, int], silent_new: tuple[int, int]) -> str:
     )
 
 
+def other_truth(compared: Compared) -> Section | None:
+    """Labels of different rows that cannot be of one unit; None where they can."""
+    if not compared.doubt:
+        return None
+    found = Finding(name="labels", n=len(compared.challenger), status="fail", reason=compared.doubt)
+    return Section(key="labels", title="Labels of both sets", findings=(found,), doubts=(compared.doubt,))
+
+
 def answers(compared: Compared) -> Section | None:
     """The share of rows without an output; None where both answer all."""
     old, new = compared.silent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sightline.evaluation.sets.rows import Candidate, Compared
-from sightline.evaluation.suite.answers import answers
+from sightline.evaluation.suite.answers import answers, other_truth
 from sightline.evaluation.suite.calibration import calibration
 from sightline.evaluation.suite.fairness import fairness
 from sightline.evaluation.suite.findings import Section
@@ -42,8 +42,9 @@ def suite_of(
         The user's modules are found in its home folder.
     """
     if spec.model.task == "ranking":
-        return ()
+        return tuple(section for section in (answers(compared),) if section is not None)
     found = (
+        other_truth(compared),
         answers(compared),
         fairness(spec, compared),
         weaknesses(spec, compared),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from metrics_py.evaluation.fairness import Rate, largest_gap
 from metrics_py.evaluation.separation import separation
 from metrics_py.intervals import N_BUCKETS, jackknife_estimate
-from metrics_py.wording import day, number, percent
+from metrics_py.wording import count, day, number, percent
 from sightline.alerts.causes.kinds import binned
 from sightline.evaluation.sets.rows import Compared
 from sightline.evaluation.suite.findings import Finding, Section
@@ -73,7 +73,7 @@ def _same_ids(spec: MonitorSpec, rows: pl.DataFrame, training: Training) -> Find
         reason = f"{n_same:,} of {len(rows):,} evaluation rows were trained on: the same id and the same inputs"
         return replace(told, status="fail", reason=reason)
     if n_same:
-        reason = f"{n_same:,} rows were trained on: too few to move a metric"
+        reason = f"trained on {count(n_same, 'rows')} of it: too few to move a metric"
         return replace(told, status="warn", reason=reason)
     if len(shared):
         reason = f"{len(shared):,} ids are in both sets with other inputs: they name other rows"

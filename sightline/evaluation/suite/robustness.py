@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from polars.exceptions import PanicException
 
 from metrics_py.evaluation.fairness import Rate, largest_gap
+from metrics_py.failures import told_failure
 from metrics_py.intervals import N_BUCKETS, jackknife_estimate
-from metrics_py.wording import number, percent
+from metrics_py.wording import count, number, percent
 from sightline.errors import SightlineError
 from sightline.evaluation.sets.rows import Compared
 from sightline.evaluation.suite.findings import Finding, Section
@@ -111,7 +112,7 @@ def _asked(spec: MonitorSpec, rows: pl.DataFrame, path: str) -> list[Finding]:
     except SightlineError as error:
         return [replace(base, status="warn", reason=error.what)]
     except (Exception, SystemExit, PanicException) as error:  # the user's function may raise anything
-        return [replace(base, status="warn", reason=f"it fails: {type(error).__name__}: {brief(error)}")]
+        return [replace(base, status="warn", reason=f"it fails: {told_failure(error)}")]
 
 
 def _function(path: str) -> Callable[[pl.DataFrame], Any]:
@@ -154,7 +155,7 @@ def _told(
         name="predict_ms_per_row",
         value=1000 * seconds / len(rows),
         method="one call on this machine",
-        reason=f"{len(rows):,} rows in one call",
+        reason=f"{count(len(rows), 'rows')} in one call",
     )
     if gap <= OTHER * max(float(given.std()), 1e-12):
         return [timed]
@@ -180,7 +181,7 @@ def _blanked(
     except SightlineError as error:
         return replace(told, status="warn", reason=f"without {column} {error.what}")
     except (Exception, SystemExit, PanicException) as error:  # the user's function may raise anything
-        return replace(told, status="warn", reason=f"it fails without {column}: {type(error).__name__}: {brief(error)}")
+        return replace(told, status="warn", reason=f"it fails without {column}: {told_failure(error)}")
     old, new = _loss(spec, answers, truth), _loss(spec, without, truth)
     found = jackknife_estimate(_ratio, *_sums(rows["bucket"], new - old), n=len(rows))
     middle = float(truth.mean()) if name == "brier" else float(np.median(truth))

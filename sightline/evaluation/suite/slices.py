@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from metrics_py.cause import WeakSlice, weak_slices
 from metrics_py.intervals import N_BUCKETS, jackknife_estimate
+from metrics_py.quality.probabilities import is_improper
+from metrics_py.quality.rows import of_several_classes
 from metrics_py.results import Estimate
-from metrics_py.wording import number, percent
+from metrics_py.wording import count, number, percent
 from sightline.alerts.causes.kinds import binned
 from sightline.evaluation.sets.rows import Compared
 from sightline.evaluation.suite.findings import Finding, Section
@@ -97,10 +99,14 @@ def slices_of(spec: MonitorSpec, frame: pl.DataFrame) -> Slices:
     kept = order[:MOST_COLUMNS]
     bins = [binned(frame[unique[name]], frame[unique[name]]) for name in kept]
     codes = np.column_stack([code for code, _ in bins]) if bins else np.zeros((len(frame), 0), dtype=np.int64)
-    return Slices(frame, codes, tuple(kept), tuple(words for _, words in bins), tuple(order[MOST_COLUMNS:]))
+    words = [
+        ["some values of {0}"] * len(told) if name in spec.columns.personal else told
+        for name, (_, told) in zip(kept, bins, strict=True)
+    ]
+    return Slices(frame, codes, tuple(kept), tuple(words), tuple(order[MOST_COLUMNS:]))
 
 
-def losses(spec: MonitorSpec, frame: pl.DataFrame) -> tuple[str, pl.Series]:
+def losses(spec: MonitorSpec, frame: pl.DataFrame, *others: pl.DataFrame) -> tuple[str, pl.Series]:
     """Loss of each row and what its mean is called; null where a row has none.
 
     Parameters
@@ -108,28 +114,37 @@ def losses(spec: MonitorSpec, frame: pl.DataFrame) -> tuple[str, pl.Series]:
     spec : MonitorSpec
     frame : DataFrame
         Labelled rows in lake columns.
+    *others : DataFrame
+        Rows that are compared with these: class scores that do not sum to 1, in either, have no Brier score.
     """
     task = spec.model.task
-    classes = list(spec.columns.class_scores)
     wrong = (decided_class(spec) != pl.col("label_class")).cast(pl.Float64)
     if task == "regression":
         name, loss = "mae", (pl.col("prediction") - pl.col("label_value")).abs()
     elif task == "binary_classification" and frame["score"].null_count() < len(frame):
         name, loss = "brier", (pl.col("score") - pl.col("label_value")) ** 2
-    elif task == "multiclass_classification" and classes and all(frame[f"p_{c}"].count() for c in classes):
-        gaps = [(pl.col(f"p_{c}") - (pl.col("label_class") == c).cast(pl.Float64)) ** 2 for c in classes]
-        name, loss = "brier", pl.sum_horizontal(gaps, ignore_nulls=False)
+    elif task == "multiclass_classification" and all(_has_probabilities(spec, each) for each in (frame, *others)):
+        columns = {name: f"p_{name}" for name in spec.columns.class_scores}
+        name, loss = "brier", of_several_classes(pl.col("label_class"), columns)[1]
     else:
         name, loss = "error_rate", wrong
     return name, frame.select(loss.alias("loss"))["loss"]
+
+
+def _has_probabilities(spec: MonitorSpec, frame: pl.DataFrame) -> bool:
+    """Whether rows have a score of every class, and these sum to 1 wherever they are."""
+    columns = [f"p_{name}" for name in spec.columns.class_scores]
+    has_scores = bool(columns) and all(frame[c].count() for c in columns)
+    return has_scores and not frame.select(is_improper(columns).any()).item()
 
 
 def weaknesses(spec: MonitorSpec, compared: Compared) -> Section | None:
     """Where the candidate errs most, and where it loses to the champion; None for ranking."""
     if spec.model.task == "ranking":
         return None
-    name, loss = losses(spec, compared.challenger)
-    old = losses(spec, compared.champion)[1] if compared.how == "paired" else None
+    paired = (compared.champion,) if compared.how == "paired" else ()
+    name, loss = losses(spec, compared.challenger, *paired)
+    old = losses(spec, compared.champion, compared.challenger)[1] if paired else None
     frame = compared.challenger.with_columns(_loss=loss, **({"_old": old} if old is not None else {}))
     slices = slices_of(spec, frame.drop_nulls([column for column in ("_loss", "_old") if column in frame.columns]))
     title = "Weak slices"
@@ -143,7 +158,7 @@ def weaknesses(spec: MonitorSpec, compared: Compared) -> Section | None:
     found += _weak(slices, name, new, champion)
     notes = [f"not sliced by: {', '.join(slices.left_out)}"] if slices.left_out else []
     if len(frame) > len(slices.frame) * 1.5:
-        notes.append(f"slices are those of {len(slices.frame):,} of {len(frame):,} rows")
+        notes.append(f"slices are those of {len(slices.frame):,} of {count(len(frame), 'rows')}")
     return Section(key="slices", title=title, findings=tuple(found), notes=tuple(notes))
 
 

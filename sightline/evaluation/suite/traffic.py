@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metrics_py.comparison.compare import compare
 from metrics_py.intervals import N_BUCKETS, jackknife, proportion_interval
-from metrics_py.wording import number
+from metrics_py.wording import count, number
 from sightline.errors import SightlineError
 from sightline.evaluation.sets.rows import RECENT_WINDOWS, Candidate
 from sightline.evaluation.suite.findings import Finding, Section
@@ -64,11 +64,11 @@ def read_traffic(spec: MonitorSpec, paths: MonitorPaths) -> Traffic:
         prepare(con, spec, paths)
 
         def sample(condition: str) -> pl.DataFrame:
-            rows = f"SELECT {chosen} FROM raw.inferences WHERE {condition}"  # noqa: S608 (all quoted)
+            rows = f"SELECT {chosen} FROM raw.production WHERE {condition}"  # noqa: S608 (all quoted)
             kept = f"SELECT * FROM ({rows}) USING SAMPLE reservoir({MOST_ROWS} ROWS) REPEATABLE (1)"  # noqa: S608 (quoted)
             return con.sql(kept).pl()
 
-        found = con.sql("SELECT DISTINCT window_key FROM raw.inferences ORDER BY 1 DESC").fetchall()
+        found = con.sql("SELECT DISTINCT window_key FROM raw.production ORDER BY 1 DESC").fetchall()
         keys = [key for (key,) in found[:RECENT_WINDOWS]]
         production = sample(f"window_key IN ({', '.join(map(literal, keys))})") if keys else None
         reference = None
@@ -119,7 +119,7 @@ def _drifted(spec: MonitorSpec, of: str, old: pl.DataFrame, new: pl.DataFrame, *
     }
     base = Finding(name="drift", of=of, n=len(new), method=METHOD)
     if min(len(old), len(new)) < LEAST_ROWS or not kinds:
-        why = f"{min(len(old), len(new))} rows, {LEAST_ROWS} needed" if kinds else "no input in both"
+        why = f"{count(min(len(old), len(new)), 'rows')}, {LEAST_ROWS} needed" if kinds else "no input in both"
         yield replace(base, status="insufficient_data", reason=why)
         return
     sides = [_sampled(spec, frame, kinds) for frame in (old, new)]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 
+from metrics_py.comparison.csv_files import csv_shape, scan_csv
+from metrics_py.comparison.folders import partition_values
+from metrics_py.comparison.parquet_files import parquet_frames
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.better_matches import BETTER_THROUGH, better_matched, unseen_inferences
@@ -16,7 +20,7 @@ from sightline.lake.intake.json_lines import json_field
 from sightline.lake.intake.label_revisions import TRIED_THROUGH, late_labels, told_in, waiting_labels
 from sightline.lake.intake.match_labels import Predictions, match_labels
 from sightline.lake.intake.normalize import CLOCK_SKEW
-from sightline.lake.intake.read import decoded, read_chunks, scan_csv
+from sightline.lake.intake.read import decoded, read_chunks
 from sightline.lake.intake.roles import roles
 from sightline.lake.intake.segments import rejected_rows
 from sightline.lake.intake.sources import Batch
@@ -97,22 +101,30 @@ def _time_columns(spec: MonitorSpec, batch: Batch, home: Home, column: str) -> l
     """The raw time column alone where the format allows it, else out of the decoded chunks."""
     if batch.flaw:
         return []
-    if batch.format == "ndjson":
+    is_named = column in partition_values(Path(batch.path))
+    if batch.format == "ndjson" and not is_named:
         values = json_field(batch, home, column)
         if values is not None:
             return [(typed_series(column, values, "datetime"), False)]
-    if batch.format not in ("parquet", "csv"):
-        return [(chunk.frame["predicted_at"], chunk.parse) for chunk in read_chunks(spec, batch, home)]
+    if batch.format not in ("parquet", "csv") or is_named:
+        chunks = read_chunks(spec, batch, home)
+        return [(chunk.frame["predicted_at"], chunk.parses("predicted_at")) for chunk in chunks]
     file = batch.file(home)
     try:
         if batch.format == "parquet":
-            return [
-                (pl.scan_parquet(file, glob=False, hive_partitioning=False).select(column).collect().to_series(), False)
-            ]
+            return [(_parquet_column(file, column), False)]
         with plain(batch, home) as unpacked:
-            return [(scan_csv(unpacked, home).select(column).collect().to_series(), True)]
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            text = unpacked.file(home)
+            return [(scan_csv(text, csv_shape(text), "utf8-lossy").select(column).collect().to_series(), True)]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise UnreadableError("unreadable_file", str(error)) from error
+
+
+def _parquet_column(file: Path, column: str) -> pl.Series:
+    try:
+        return pl.scan_parquet(file, glob=False, hive_partitioning=False).select(column).collect().to_series()
+    except pl.exceptions.PanicException:  # a zone that Polars does not know
+        return pl.concat([frame[column] for frame in parquet_frames(file)])
 
 
 def _keys(spec: MonitorSpec, times: pl.Series, received: pl.Series | datetime | None) -> set[str]:

@@ -54,10 +54,9 @@ def better_matched(spec: MonitorSpec, staging: Staging, fresh: Sequence[Part]) -
     first = spec.window_start(keys[0]).replace(tzinfo=None)
     labels = scan_parts([staging.file(part) for part in parts], LABEL_SCHEMA)
     known = labels.filter((pl.col("observed_at") >= first) | (pl.col("predicted_at") >= first)).collect()
-    new = Predictions(spec, fresh, staging.file).lookup(known["prediction_id"].unique(), keys)
-    pairs = known.join(
-        new.rename({"window_start": "found_window", "predicted_at": "found_at"}), on="prediction_id", how="inner"
-    )
+    wanted = known.select("prediction_id").with_row_index("label")
+    new = Predictions(spec, fresh, staging.file).find(wanted, keys).sort("label", "found_at")
+    pairs = pl.concat([known[new["label"]], new.drop("label")], how="horizontal")
     found = pairs.filter(pl.col("found_window") != pl.col("window_start"), _is_better(spec))
     return found.unique(["prediction_id", "revision_order"], keep="first", maintain_order=True).drop("found_at")
 

@@ -74,6 +74,8 @@ class Chunk:
         Records that could not be decoded.
     halves : list of (int, InferenceEvent)
         Requests and responses logged apart, with their positions in the batch.
+    of_folders : frozenset of str
+        Roles whose value the folders of the file name (``country=DE``): text, read as that of CSV.
     """
 
     batch: Batch
@@ -84,6 +86,11 @@ class Chunk:
     missing: tuple[Role, ...] = ()
     bad: list[BadRecord] = field(default_factory=list[BadRecord])
     halves: list[tuple[int, InferenceEvent]] = field(default_factory=list[tuple[int, InferenceEvent]])
+    of_folders: frozenset[str] = frozenset()
+
+    def parses(self, name: str) -> bool:
+        """Whether numbers, booleans, times and vectors of a role are read out of text."""
+        return self.parse or name in self.of_folders
 
 
 def to_json(row: Any) -> str:

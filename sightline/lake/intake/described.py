@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from sightline.spec.model import MonitorSpec, TextDescriptor
+from sightline.spec.columns import TextDescriptor
+from sightline.spec.model import MonitorSpec
 
 if TYPE_CHECKING:
     from metrics_py.text.descriptors import OwnDescriptor

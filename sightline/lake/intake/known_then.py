@@ -41,17 +41,14 @@ class KnownThen:
 class _Rows(Predictions):
     """Predictions of a frame in place of parts."""
 
-    rows: pl.DataFrame
+    held: pl.DataFrame
 
     def keys(self) -> list[str]:
-        return sorted({self.spec.key(start) for start in self.rows["window_start"].unique().to_list()})
+        return sorted({self.spec.key(start) for start in self.held["window_start"].unique().to_list()})
 
-    def lookup(self, ids: pl.Series, keys: Sequence[str]) -> pl.DataFrame:
+    def rows(self, keys: Sequence[str]) -> pl.LazyFrame:
         starts = [self.spec.window_start(key).replace(tzinfo=None) for key in keys]
-        wanted = ids.unique().to_frame("prediction_id")
-        found = self.rows.filter(pl.col("window_start").is_in(starts)).join(wanted, on="prediction_id", how="semi")
-        first = found.group_by("prediction_id", "window_start").agg(pl.col("predicted_at").min())
-        return first.select(INDEX_COLUMNS)
+        return self.held.lazy().filter(pl.col("window_start").is_in(starts)).select(INDEX_COLUMNS)
 
 
 def known_then(spec: MonitorSpec, paths: MonitorPaths, at: datetime) -> KnownThen | None:

@@ -17,6 +17,7 @@ from sightline.lake.intake.match_labels import (
     RETRACTED,
     Predictions,
     Revisions,
+    are_only,
     match_labels,
     no_labels,
     sort_revisions,
@@ -200,7 +201,10 @@ class LabelWork:
         existing = scan_parts(files, LABEL_SCHEMA).collect()
         batches = pl.concat([matched["batch_id"], existing["batch_id"]]).unique().to_list()
         paths = {**self.staging.ledger.batch_paths(batches), **(paths_of or {})}
-        revisions = sort_revisions(*(_with_source(frame, paths) for frame in (matched, existing)))
+        if are_only(matched, existing):
+            revisions = Revisions.of_news(matched)
+        else:
+            revisions = sort_revisions(*(_with_source(frame, paths) for frame in (matched, existing)))
         self.done.accepted = revisions.accepted
         self.done.duplicates_by_batch = dict(Counter(revisions.duplicates["batch_id"].to_list()))
         self._report(revisions)

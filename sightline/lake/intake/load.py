@@ -18,6 +18,7 @@ from sightline.lake.intake import sources
 from sightline.lake.intake.affected_windows import refused_windows
 from sightline.lake.intake.chunks import Chunk, UnreadableError
 from sightline.lake.intake.dedupe import add_buckets
+from sightline.lake.intake.growing import cut_rows, has_changed, is_being_written, open_end, take_back
 from sightline.lake.intake.inference_revisions import Placed, RevisionWork, no_revisions
 from sightline.lake.intake.label_revisions import LabelWork
 from sightline.lake.intake.normalize import Normalized, normalize
@@ -83,11 +84,14 @@ def intake(
         recover(paths, ledger)
         take_over(spec, paths, home, ledger, require_current(spec, paths, ledger))
         waiting = sources.pending(spec, paths, kind, home)
+        unfinished = [batch.path for batch in waiting if is_being_written(batch, home)]
+        waiting = [batch for batch in waiting if batch.path not in unfinished]
         if batches is not None:
             wanted = {batch.batch_id for batch in batches}
             waiting = [batch for batch in waiting if batch.batch_id in wanted]
         loader = Loader(spec, paths, home, ledger, kind, now or datetime.now(UTC), windows)
         loader.give_up_after = give_up_after or loader.give_up_after
+        loader.report.unfinished += unfinished
         loader.run(waiting)
         compact_touched(spec, paths, ledger, kind, loader.report.windows)
         return loader.report
@@ -170,6 +174,7 @@ class Loader:
 
     def _load(self, batch: Batch) -> bool:
         """Load one batch; True if it was large and fills a commit of its own."""
+        self._take_back(batch)
         held: tuple[Chunk, Normalized] | None = None
         is_large = False
         try:
@@ -179,22 +184,42 @@ class Loader:
                     continue
                 if held is not None:
                     self.commit()
-                    self._start(batch)
+                    self._start(batch).open_end = open_end(batch, self.home)
                     self._put(batch, *held)
                     held, is_large = None, True
                 self._put(batch, chunk, ready)
                 if self.n_held >= COMMIT_ROWS:
                     self.flush()
+            failed = None
         except UnreadableError as error:
+            failed = error
+        is_unfinished = has_changed(batch, self.home)
+        if failed or is_unfinished:
             if is_large:
                 self.staging.abandon()
                 self.begin()
-            self._refuse(batch, error)
-            return True
+            if is_unfinished:
+                self.report.unfinished.append(batch.path)
+            elif failed:
+                self._refuse(batch, failed)
+            return is_large or failed is not None
         if held is not None:
-            self._start(batch)
+            self._start(batch).open_end = open_end(batch, self.home)
             self._put(batch, *held)
         return is_large
+
+    def _take_back(self, batch: Batch) -> None:
+        """Take out what an earlier load of a file that has grown since read of a line that was not all there."""
+        if batch.format != "csv":
+            return
+        cut = cut_rows(batch, self.home, self.ledger.batches(self.kind, {batch.path}))
+        if not cut:
+            return
+        self.commit()
+        keys = {key for key, _ in take_back(self.staging, self.kind, cut) if key}
+        self.windows.update(dict.fromkeys(keys, 0))
+        if self.kind == "inferences":
+            self.revisions.left |= keys
 
     def _put(self, batch: Batch, chunk: Chunk, ready: Normalized) -> None:
         self._take(batch, ready)

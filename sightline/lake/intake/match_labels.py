@@ -20,7 +20,8 @@ from sightline.spec.model import MonitorSpec
 
 KEY = ("window_start", "prediction_id")
 INDEX_COLUMNS = ("prediction_id", "window_start", "predicted_at")
-SEARCHED_FIRST = timedelta(days=30)
+NEAR, SEARCHED_FIRST = timedelta(days=2), timedelta(days=30)
+TOLD = ("value", "before", "before_batch")
 RETRACTED = "\0retracted"
 """Stands for the value of a revision that takes the label back; no class has the zero character in its name."""
 
@@ -37,29 +38,58 @@ class Predictions:
         """Windows that hold predictions, sorted."""
         return sorted({part.window_key for part in self.parts if part.window_key})
 
-    def lookup(self, ids: pl.Series, keys: Sequence[str]) -> pl.DataFrame:
-        """First prediction of each id in each of some windows: ``prediction_id, window_start, predicted_at``."""
+    def rows(self, keys: Sequence[str]) -> pl.LazyFrame:
+        """`INDEX_COLUMNS` of the predictions in some windows."""
         wanted = set(keys)
         files = [self.file(part) for part in self.parts if part.window_key in wanted]
-        if not files or ids.is_empty():
-            return pl.DataFrame(schema={name: LABEL_SCHEMA[name] for name in INDEX_COLUMNS})
+        if not files:
+            return pl.LazyFrame(schema={name: LABEL_SCHEMA[name] for name in INDEX_COLUMNS})
         lazy = pl.scan_parquet(
             files, hive_partitioning=False, glob=False, missing_columns="insert", extra_columns="ignore"
         )
-        wanted_ids = ids.to_frame("prediction_id").lazy()
-        found = lazy.select(INDEX_COLUMNS).join(wanted_ids, on="prediction_id", how="semi").collect()
-        if are_distinct(found["prediction_id"]):
+        return lazy.select(INDEX_COLUMNS)
+
+    def find(self, labels: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+        """First prediction of each label in each of some windows.
+
+        Ids are joined by their hashes and then compared: that costs a quarter of joining the texts.
+
+        Parameters
+        ----------
+        labels : polars.DataFrame
+            ``label`` (a number of each row's own), ``prediction_id``, and more.
+        keys : sequence of str
+            Windows.
+
+        Returns
+        -------
+        polars.DataFrame
+            The columns of `labels` but the id, ``found_window`` and ``found_at``.
+        """
+        wanted = labels.with_columns(hash=pl.col("prediction_id").hash())
+        rows = self.rows(keys).select(
+            pl.col("prediction_id").hash().alias("hash"),
+            found_id="prediction_id",
+            found_window="window_start",
+            found_at="predicted_at",
+        )
+        pairs = wanted.join(rows.collect(), on="hash", how="inner")
+        is_same = pairs["found_id"] == pairs["prediction_id"]
+        found = pairs.drop("hash", "found_id", "prediction_id")
+        if not is_same.all():
+            found = found.filter(is_same)
+        if found["label"].n_unique() == len(found):
             return found
-        return found.group_by("prediction_id", "window_start").agg(pl.col("predicted_at").min())
+        return found.sort("found_at").unique(["label", "found_window"], keep="first", maintain_order=True)
 
 
 def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Find the window of each label's prediction.
 
-    Windows are searched in three steps, each for what the one before has not found: the window of the hint; those
-    between ``received_at - labels.give_up_after`` (`SEARCHED_FIRST` where it is not given) and ``received_at``; all
-    others. An id that was predicted in several windows is given the latest prediction made before the truth was known;
-    only where there is none in any window, the first one made after it.
+    Windows are searched in four steps, each for what the one before has not found: the window of the hint; those up to
+    `NEAR` before the truth was known; those between ``received_at - labels.give_up_after`` (`SEARCHED_FIRST` where it
+    is not given) and ``received_at``; all others. An id that was predicted in several windows is given the latest
+    prediction made before the truth was known; only where there is none in any window, the first one made after it.
 
     Parameters
     ----------
@@ -74,33 +104,44 @@ def match_labels(labels: pl.DataFrame, predictions: Predictions) -> tuple[pl.Dat
         Matched rows carry the prediction's ``predicted_at`` and ``window_start``.
     """
     spec = predictions.spec
-    rest = labels.with_row_index("label").with_columns(hint_window=window_starts(pl.col("predicted_at"), spec))
+    hint = window_starts(pl.col("predicted_at"), spec)
+    rest = labels.select("prediction_id", "observed_at", hint_window=hint).with_row_index("label")
     every = predictions.keys()
     matched: list[pl.DataFrame] = []
     late: list[pl.DataFrame] = []
     seen: set[str] = set()
-    for keys, by_hint in ((_hinted(rest, every, spec), True), (_recent(rest, every, spec), False), (every, False)):
+    steps = (_near(labels, every, spec), False), (_recent(labels, every, spec), False), (every, False)
+    for keys, by_hint in ((_hinted(rest, every, spec), True), *steps):
         fresh = keys if by_hint else [key for key in keys if key not in seen]
         if by_hint is False:
             seen.update(fresh)
         if rest.is_empty() or not fresh:
             continue
         candidates = rest.filter(pl.col("hint_window").is_not_null()) if by_hint else rest
-        found = _choose(candidates, predictions.lookup(candidates["prediction_id"], fresh), by_hint)
+        found = _choose(predictions.find(candidates, fresh), by_hint)
         if not by_hint:
-            is_late = (found["predicted_at"] > found["observed_at"]).fill_null(False)
+            is_late = (found["found_at"] > found["observed_at"]).fill_null(False)
             late.append(found.filter(is_late))
             found = found.filter(~is_late)
         matched.append(found)
-        rest = rest.join(found.select("label"), on="label", how="anti")
+        rest = _without(rest, found)
     if late:
         # Nothing earlier was found anywhere: clocks differ, or the time of the truth has no hours
-        fallback = pl.concat(late).sort("predicted_at").unique("label", keep="first", maintain_order=True)
+        fallback = pl.concat(late).sort("found_at").unique("label", keep="first", maintain_order=True)
         matched.append(fallback.join(rest.select("label"), on="label", how="semi"))
-        rest = rest.join(fallback.select("label"), on="label", how="anti")
-    columns = list(LABEL_SCHEMA)
-    hits = pl.concat(matched).sort("label").select(columns) if matched else labels.clear()
-    return hits, rest.sort("label").select(columns)
+        rest = _without(rest, fallback)
+    if not matched:
+        return labels.clear(), labels.select(LABEL_SCHEMA.keys())
+    hits = pl.concat(matched).sort("label")
+    of_hits = labels if rest.is_empty() else labels[hits["label"]]
+    told = of_hits.with_columns(hits["found_at"].alias("predicted_at"), hits["found_window"].alias("window_start"))
+    return told.select(LABEL_SCHEMA.keys()), labels[rest["label"].sort()].select(LABEL_SCHEMA.keys())
+
+
+def _without(labels: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    if len(found) == len(labels):
+        return labels.clear()
+    return labels.join(found.select("label"), on="label", how="anti") if len(found) else labels
 
 
 def _hinted(labels: pl.DataFrame, every: list[str], spec: MonitorSpec) -> list[str]:
@@ -108,27 +149,34 @@ def _hinted(labels: pl.DataFrame, every: list[str], spec: MonitorSpec) -> list[s
     return sorted(set(hints) & set(every))
 
 
+def _near(labels: pl.DataFrame, every: list[str], spec: MonitorSpec) -> list[str]:
+    """Windows that end with the last truth: a prediction found here, made before its truth, is the latest of all."""
+    return _between(labels["observed_at"], NEAR, every, spec)
+
+
 def _recent(labels: pl.DataFrame, every: list[str], spec: MonitorSpec) -> list[str]:
-    low, high = labels["received_at"].min(), labels["received_at"].max()
-    if not isinstance(low, datetime) or not isinstance(high, datetime) or spec.labels is None:
+    reach = (spec.labels.give_up_after if spec.labels else None) or SEARCHED_FIRST
+    return _between(labels["received_at"], reach, every, spec)
+
+
+def _between(times: pl.Series, reach: timedelta, every: list[str], spec: MonitorSpec) -> list[str]:
+    """Windows that begin between some time before the first of some times and the last one."""
+    low, high = times.min(), times.max()
+    if not isinstance(low, datetime) or not isinstance(high, datetime):
         return []
-    first = spec.key(low - (spec.labels.give_up_after or SEARCHED_FIRST) - spec.window)
+    first = spec.key(low - reach - spec.window)
     return [key for key in every if first <= key <= spec.key(high)]
 
 
-def _choose(labels: pl.DataFrame, found: pl.DataFrame, by_hint: bool) -> pl.DataFrame:
+def _choose(pairs: pl.DataFrame, by_hint: bool) -> pl.DataFrame:
     """One prediction per label: the latest made before the truth was known, else the first after it."""
-    slim = found.rename({"window_start": "found_window", "predicted_at": "found_at"})
-    pairs = labels.join(slim, on="prediction_id", how="inner")
     if by_hint:
         pairs = pairs.filter(pl.col("found_window") == pl.col("hint_window"))
-    if not are_distinct(found["prediction_id"]):
-        is_late = pl.col("found_at") > pl.col("observed_at")
-        wait = (pl.col("found_at") - pl.col("observed_at")).abs()
-        pairs = pairs.sort(is_late, wait).unique("label", keep="first", maintain_order=True)
-    return pairs.with_columns(predicted_at=pl.col("found_at"), window_start=pl.col("found_window")).drop(
-        "found_at", "found_window"
-    )
+    if pairs["label"].n_unique() == len(pairs):
+        return pairs
+    is_late = pl.col("found_at") > pl.col("observed_at")
+    wait = (pl.col("found_at") - pl.col("observed_at")).abs()
+    return pairs.sort(is_late, wait).unique("label", keep="first", maintain_order=True)
 
 
 @dataclass(frozen=True)
@@ -138,6 +186,18 @@ class Revisions:
     accepted: pl.DataFrame
     duplicates: pl.DataFrame
     conflicts: pl.DataFrame
+
+    @classmethod
+    def of_news(cls, new: pl.DataFrame) -> Revisions:
+        """Labels of which each is the only one of its prediction."""
+        none = new.clear().select(LABEL_SCHEMA.keys())
+        nothing = none.with_columns(pl.lit(None, pl.String).alias(name) for name in TOLD)
+        return cls(new.select(LABEL_SCHEMA.keys()), nothing, nothing)
+
+
+def are_only(new: pl.DataFrame, existing: pl.DataFrame) -> bool:
+    """Whether each of some labels is the only one of its prediction, as almost all are: nothing is to be compared."""
+    return existing.is_empty() and are_distinct(new["prediction_id"])
 
 
 def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
@@ -190,7 +250,7 @@ def sort_revisions(new: pl.DataFrame, existing: pl.DataFrame) -> Revisions:
     says_the_same = (pl.col("before") == pl.col("value")) & pl.col("is_same_time") & pl.col("came_after")
     says_the_same = says_the_same.fill_null(value=False) | pl.col("is_older_copy").fill_null(value=False)
     rows = rows.filter("is_new").with_columns(is_repeated=pl.col("is_repeated") | says_the_same)
-    extra = [*LABEL_SCHEMA, "value", "before", "before_batch"]
+    extra = [*LABEL_SCHEMA, *TOLD]
     fresh = rows.filter(~pl.col("is_repeated"))
     return Revisions(
         pl.concat([only.select(LABEL_SCHEMA.keys()), fresh.select(LABEL_SCHEMA.keys())]),

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from metrics_py.profile.values import category_texts, merged_spellings, read_classes
+from metrics_py.profile.values import category_texts, merged_spellings, plainly_spelled, read_classes
 from sightline.lake.intake.chunks import BadRecord, Chunk
 from sightline.lake.intake.convert import Converted, convert, without_nan
 from sightline.lake.intake.described import FAILED, TEXT_CUT, Described, described
+from sightline.lake.intake.measured import json_texts, measured, thumbs
 from sightline.lake.intake.roles import roles, succeeded
 from sightline.lake.intake.rounding import Rounded, rounded
 from sightline.lake.store.parts import quarantine_frame, window_starts
@@ -22,6 +23,7 @@ from sightline.lake.store.schema import (
     TIMESTAMP,
     inference_schema,
 )
+from sightline.spec.field_types import NUMBER_TASKS, Feedback
 from sightline.spec.model import MonitorSpec
 
 CLOCK_SKEW = timedelta(days=1)
@@ -50,9 +52,12 @@ class _Work:
 
     def __init__(self, spec: MonitorSpec, chunk: Chunk) -> None:
         self.spec, self.chunk, self.raw = spec, chunk, chunk.frame
-        self.n = len(chunk.frame)
+        self.n, self.names = len(chunk.frame), frozenset(chunk.frame.columns)
         self.kinds = {role.name: role.kind for role in roles(spec, chunk.batch.kind)}
         self.sources = {role.name: role.column for role in roles(spec, chunk.batch.kind)}
+        is_text = {name for name, dtype in self.raw.schema.items() if dtype == pl.String}
+        texts = [name for name, kind in self.kinds.items() if kind == "categorical" and name in is_text]
+        self.is_plain = plainly_spelled(self.raw.select(texts)) if chunk.batch.format != "segment" else set[str]()
         self.columns: dict[str, pl.Series] = {}
         self.read: dict[str, pl.Series] = {}
         self.rejected = pl.Series([False], dtype=pl.Boolean).new_from_index(0, self.n)
@@ -72,7 +77,7 @@ class _Work:
         return pl.Series([value], dtype=dtype).new_from_index(0, self.n)
 
     def has(self, name: str) -> bool:
-        return name in self.raw.columns
+        return name in self.names
 
     def source(self, name: str) -> pl.Series:
         """A column as it was read; the same object each time, by which one tells that nothing was converted."""
@@ -86,7 +91,9 @@ class _Work:
             return convert(
                 pl.Series(name, [None], dtype=pl.Null).new_from_index(0, self.n), kind or self.kinds.get(name, "text")
             )
-        found = convert(self.source(name), kind or self.kinds.get(name, "text"), parse=self.chunk.parse)
+        if name in self.is_plain and kind in (None, "categorical"):
+            return Converted(self.source(name))
+        found = convert(self.source(name), kind or self.kinds.get(name, "text"), parse=self.chunk.parses(name))
         is_logged_category = self.chunk.batch.format == "segment" and self.kinds.get(name) == "categorical"
         return without_nan(found) if is_logged_category else found
 
@@ -94,7 +101,7 @@ class _Work:
         """Convert one column whose bad values become null and are reported."""
         found = self.take(name, kind)
         if self.has(name) and (kind or self.kinds.get(name)) == "numeric":
-            lost = rounded(self.source(name), found.values, parse=self.chunk.parse)
+            lost = rounded(self.source(name), found.values, parse=self.chunk.parses(name))
             if lost is not None:
                 self.rounded.append((self.sources.get(name, name), lost))
         for reason, mask in found.issues:
@@ -107,14 +114,16 @@ class _Work:
 
     def drop(self, name: str, values: pl.Series, reason: str, bad: pl.Series) -> pl.Series:
         """Null the values a rule forbids."""
-        bad = bad.fill_null(False)
         if not bad.any():
             return values
+        bad = bad.fill_null(False)
         self.issues.append((name, reason, bad))
         return values.set(bad, None)
 
     def reject(self, name: str, reason: str, bad: pl.Series) -> None:
         """Refuse whole rows; the first reason counts."""
+        if not bad.any():
+            return
         fresh = bad.fill_null(False) & ~self.rejected
         if fresh.any():
             self.rejections.append((name, reason, fresh))
@@ -172,6 +181,10 @@ def id_texts(texts: pl.Series) -> pl.Series:
     ['7', '7', '007', 'a.0']
     """
     stripped = texts.str.strip_chars()
+    text = pl.col("text")
+    is_candidate = text.str.ends_with(".0") | text.str.ends_with("00")
+    if not stripped.alias("text").to_frame().select(is_candidate.any()).item():
+        return stripped
     is_whole = stripped.str.contains(r"^-?(0|[1-9][0-9]*)\.0+$").fill_null(False)
     return stripped.zip_with(~is_whole, stripped.str.replace(r"\.0+$", "")) if is_whole.any() else stripped
 
@@ -206,8 +219,12 @@ def _inferences(work: _Work) -> pl.DataFrame:
     _identify(work)
     _times(work)
     columns["model_version"] = work.value("model_version", "text").fill_null("unversioned")
-    columns["entity_id"] = work.value("entity_id", "text")
-    columns["query_id"] = work.value("query_id", "text")
+    for name in ("entity_id", "query_id"):
+        known = work.value(name, "text")
+        if known.null_count() < len(known):
+            known = id_texts(known)
+            known = known.set((known == "").fill_null(value=False), None)
+        columns[name] = known
     _outputs(work)
     status = work.value("status", "categorical")
     columns["status"] = status
@@ -220,12 +237,16 @@ def _inferences(work: _Work) -> pl.DataFrame:
     columns["received_at"] = work.received
     columns["batch_id"] = work.constant(work.chunk.batch.batch_id, pl.String())
     columns["row_number"] = work.raw["row_number"]
+    documents = f"f_{spec.columns.llm.documents}" if spec.columns.llm else ""
+    if work.has(documents):
+        work.read[documents] = json_texts(work.source(documents))
     for name in spec.columns.logged:
         columns[f"f_{name}"] = work.value(f"f_{name}")
     work.described = described(spec, columns)
     columns.update(work.described.columns)
+    columns.update(measured(spec, columns, work.described.failed))
     for name in spec.columns.segments:
-        if name in spec.columns.derived:
+        if name in spec.columns.computed:
             columns[f"g_{name}"] = category_texts(columns[f"f_{name}"].cast(pl.String))
             continue
         columns[f"g_{name}"] = (
@@ -253,7 +274,7 @@ def _outputs(work: _Work) -> None:
     for name in spec.columns.class_scores:
         values = work.value(f"p_{name}", "numeric")
         columns[f"p_{name}"] = work.drop(f"p_{name}", values, "score_out_of_range", (values < 0) | (values > 1))
-    if task in ("regression", "ranking"):
+    if task in NUMBER_TASKS:
         columns["prediction"] = work.value("prediction", "numeric")
         return
     said = work.value("prediction", "categorical")
@@ -330,14 +351,18 @@ def _revisions(work: _Work, frame: pl.DataFrame) -> pl.DataFrame:
 def _labels(work: _Work) -> pl.DataFrame:
     spec, columns = work.spec, work.columns
     _identify(work)
-    kind = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
+    kind = "numeric" if spec.model.task in NUMBER_TASKS else "categorical"
     retracted = _flag(work, "is_retracted", "bad_retraction")
-    found = work.take("label", kind)
+    feedback: Feedback = spec.labels.feedback if spec.labels else None
+    found = work.take("label", "categorical" if feedback == "thumbs" else kind)
     for reason, bad in found.issues:
         work.reject("label", "bad_label" if reason == "bad_type" else "label_not_finite", bad & ~retracted)
-    values = found.values.set(retracted, None)
+    values, is_off = _feedback(found.values, feedback)
+    work.reject("label", "bad_label", is_off & ~retracted)
+    values = values.set(retracted, None)
     if kind == "numeric":
-        lost = rounded(work.raw["label"], values, parse=work.chunk.parse) if work.has("label") else None
+        is_read = work.has("label") and feedback != "thumbs"  # thumbs are words
+        lost = rounded(work.raw["label"], values, parse=work.chunk.parses("label")) if is_read else None
         if lost is not None:
             work.rounded.append((work.sources["label"], lost))
         work.reject("label", "missing_label", values.is_null() & ~retracted)
@@ -364,6 +389,16 @@ def _labels(work: _Work) -> pl.DataFrame:
             for name, dtype in LABEL_SCHEMA.items()
         ]
     )
+
+
+def _feedback(values: pl.Series, feedback: Feedback) -> tuple[pl.Series, pl.Series]:
+    """Labels as numbers where they are thumbs, and which are none of the feedback that may come."""
+    if feedback == "thumbs":
+        return thumbs(values)
+    if feedback is not None:
+        lowest, highest = feedback
+        return values, ((values < lowest) | (values > highest)).fill_null(value=False)
+    return values, pl.Series([False], dtype=pl.Boolean).new_from_index(0, len(values))
 
 
 def _text(value: object) -> str:

@@ -28,6 +28,8 @@ class IntakeReport:
         Quarantine rows by reason.
     refused : list of (str, str, str)
         Files refused whole: path, reason and message.
+    unfinished : list of str
+        Paths of files that somebody is writing: they wait for the next intake.
     """
 
     batches: list[str] = field(default_factory=list[str])
@@ -40,6 +42,7 @@ class IntakeReport:
     waiting: int = 0
     quarantined_by_reason: dict[str, int] = field(default_factory=dict[str, int])
     refused: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    unfinished: list[str] = field(default_factory=list[str])
 
     def add(self, tallies: Iterable[Tally], windows: Mapping[str, int]) -> None:
         """Add what one commit did."""
@@ -66,6 +69,7 @@ class Tally:
     batch: Batch
     seq: int
     status: str = "loaded"
+    open_end: str = ""
     n_rows: int = 0
     n_accepted: int = 0
     n_duplicate: int = 0
@@ -84,5 +88,5 @@ class Tally:
             self.n_value_issues,
             self.n_unmatched,
         )
-        named = (b.batch_id, self.seq, b.kind, b.path, b.signature, b.format, mark, self.status)
+        named = (b.batch_id, self.seq, b.kind, b.path, f"{b.signature}{self.open_end}", b.format, mark, self.status)
         return BatchRow(*named, *counts, utc_text(b.received_at), utc_text(now))

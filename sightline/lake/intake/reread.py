@@ -12,6 +12,7 @@ from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.chunks import UnreadableError
 from sightline.lake.intake.convert import convert
 from sightline.lake.intake.described import described
+from sightline.lake.intake.measured import measured
 from sightline.lake.intake.read import decoded
 from sightline.lake.intake.sources import list_batches
 from sightline.lake.store.ledger import Ledger
@@ -128,6 +129,7 @@ def _kept(spec: MonitorSpec, frame: pl.DataFrame, columns: Sequence[str]) -> Ite
     schema = inference_schema(spec)
     texts = {name: frame[name] for name in frame.columns if name[2:] in spec.columns.features}
     derived = described(spec, {name: values for name, values in texts.items() if values.dtype == pl.String}).columns
+    derived |= measured(spec, {name: frame[name] for name in frame.columns})
     for name in columns:
         if name in derived:
             yield derived[name].cast(schema[name]).alias(name)

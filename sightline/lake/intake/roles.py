@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from sightline.spec.field_types import NUMBER_TASKS
 from sightline.spec.model import MonitorSpec
 
 ANSWERS = ("score", "prediction")
@@ -18,6 +19,8 @@ SUCCESS = ("ok", "200", "true", "")
 
 def succeeded(status: pl.Series) -> pl.Series:
     """Which calls succeeded, by the text of their status; no status is success."""
+    if status.null_count() == len(status):
+        return status.is_null()
     return status.str.strip_chars().str.to_lowercase().is_in(SUCCESS).fill_null(True)
 
 
@@ -69,7 +72,7 @@ def inference_roles(spec: MonitorSpec) -> list[Role]:
         Role("prediction_id", columns.prediction_id, "text", required=True),
         Role("predicted_at", columns.timestamp, "datetime", required=True, instead=withdrawn),
     ]
-    prediction = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
+    prediction = "numeric" if spec.model.task in NUMBER_TASKS else "categorical"
     named = {
         "model_version": (columns.model_version, "text"),
         "entity_id": (columns.entity_id, "text"),
@@ -93,7 +96,7 @@ def inference_roles(spec: MonitorSpec) -> list[Role]:
         Role(f"f_{name}", name, feature.kind, required=not feature.nullable, instead=withdrawn)
         for name, feature in columns.logged.items()
     ]
-    segments = [name for name in columns.segments if name not in columns.derived]
+    segments = [name for name in columns.segments if name not in columns.computed]
     found += [Role(f"g_{name}", name, "categorical", instead=withdrawn) for name in segments]
     return found + flags
 
@@ -119,7 +122,7 @@ def label_roles(spec: MonitorSpec) -> list[Role]:
     labels = spec.labels
     if labels is None:
         return []
-    kind = "numeric" if spec.model.task in ("regression", "ranking") else "categorical"
+    kind = "numeric" if spec.model.task in NUMBER_TASKS else "categorical"
     retracted = labels.retracted if labels.retracted != labels.column else None
     found = [
         Role("prediction_id", labels.prediction_id or spec.columns.prediction_id, "text", required=True),

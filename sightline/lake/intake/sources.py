@@ -14,24 +14,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from metrics_py.comparison.folders import fixed_part, is_hidden
+from metrics_py.comparison.text_files import format_of
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.store.ledger import open_ledger
 from sightline.log.events import REJECTED
 from sightline.log.recovery import recover
 from sightline.log.segment import SegmentName, list_sealed
-from sightline.spec.model import MonitorSpec, Source
+from sightline.spec.data_sections import Source
+from sightline.spec.model import MonitorSpec
 
 KINDS = ("inferences", "labels")
-FORMATS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".json": "ndjson",
-}
-COMPRESSIONS = (".gz", ".zst")
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".swp", "~")
 UNSUPPORTED = "unsupported"
 
@@ -113,19 +107,16 @@ def _batch(
     return Batch(digest, kind, path, UNSUPPORTED if flaw else form, signature, found.st_size, moment, flaw)
 
 
-def format_of(name: str) -> str:
-    """Format by file name; ``unsupported`` when there is none."""
-    lowered = name.lower()
-    for suffix in COMPRESSIONS:
-        lowered = lowered.removesuffix(suffix)
-    form = FORMATS.get(Path(lowered).suffix, UNSUPPORTED)
-    return UNSUPPORTED if form == "parquet" and not name.lower().endswith((".parquet", ".pq")) else form
+def same_now(batch: Batch, home: Home) -> bool:
+    """Whether a file is there still as it was when its batch was listed."""
+    found = _batch(home, batch.kind, batch.file(home), batch.format)
+    return found is not None and found.signature == batch.signature
 
 
 def _landed(home: Home, kind: str, folder: Path) -> Iterator[Batch]:
     """What lies in a landing folder; links that lead out of it, pipes and the like are listed with their flaw."""
     for file in _dropped(folder):
-        batch = _batch(home, kind, file, format_of(file.name), flaw=_flaw_of_link(folder, file))
+        batch = _batch(home, kind, file, format_of(file.name) or UNSUPPORTED, flaw=_flaw_of_link(folder, file))
         if batch:
             yield batch
 
@@ -136,9 +127,9 @@ def _dropped(folder: Path) -> Iterator[Path]:
         return
     for parent, folders, files in os.walk(folder):
         links = [name for name in folders if (Path(parent) / name).is_symlink()]
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in (*files, *links):
-            if not name.startswith((".", "_")) and not name.lower().endswith(UNFINISHED):
+            if not is_hidden(name) and not name.lower().endswith(UNFINISHED):
                 yield Path(parent) / name
 
 
@@ -172,9 +163,11 @@ def _sourced(home: Home, kind: str, source: Source | None) -> Iterator[Batch]:
     if source is None:
         return
     if source.parquet:
+        named = home.root / fixed_part(source.parquet)
         for name in glob.iglob(source.parquet, root_dir=home.root, recursive=True):  # noqa: PTH207 (may be absolute)
             file = home.root / name
-            if file.is_file() and not file.name.startswith((".", "_")) and not file.name.lower().endswith(UNFINISHED):
+            found = file.relative_to(named).parts if file.is_relative_to(named) else (file.name,)
+            if file.is_file() and not any(map(is_hidden, found)) and not file.name.lower().endswith(UNFINISHED):
                 batch = _batch(home, kind, file, "parquet")
                 if batch:
                     yield batch

@@ -5,28 +5,23 @@ What no honest table does is refused before it costs memory: a line without an e
 
 from __future__ import annotations
 
-import gzip
+import codecs
 import os
 import tempfile
-import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from metrics_py.comparison.text_files import packing_of, text_pieces, unpacked_name
 from sightline.home import Home
 from sightline.lake.intake.chunks import UnreadableError
 from sightline.lake.intake.sources import Batch
 
-PIECE = 1 << 20
 BLOCK = 8 << 20
 """Bytes of whole lines that are looked at together."""
 MAX_LINE = 16 << 20
 """Longest line, in bytes."""
-MAX_UNPACKED = 8 << 30
-"""A compressed file may unpack to this many bytes."""
-MAX_RATIO, RATIO_FROM = 250, 64 << 20
-"""From so many unpacked bytes on, they may be at most so many times the packed ones: text rarely exceeds 50."""
 
 
 def pieces(batch: Batch, home: Home) -> Iterator[bytes]:
@@ -37,37 +32,10 @@ def pieces(batch: Batch, home: Home) -> Iterator[bytes]:
     UnreadableError
         The packing is damaged, or unpacks to more than any honest table.
     """
-    file = batch.file(home)
-    name = file.name.lower()
     try:
-        if name.endswith(".gz"):
-            with gzip.open(file, "rb") as stream:
-                yield from _bounded(stream.read, batch.size)
-        elif name.endswith(".zst"):
-            import zstandard
-
-            try:
-                with file.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-                    yield from _bounded(stream.read, batch.size)
-            except zstandard.ZstdError as error:
-                raise UnreadableError("unreadable_file", f"ZstdError: {error}") from error
-        else:
-            with file.open("rb") as stream:
-                while piece := stream.read(PIECE):
-                    yield piece
-    except (OSError, EOFError, zlib.error) as error:
+        yield from text_pieces(batch.file(home))
+    except OSError as error:
         raise UnreadableError("unreadable_file", f"{type(error).__name__}: {error}") from error
-
-
-def _bounded(read: Callable[[int], bytes], packed: int) -> Iterator[bytes]:
-    total = 0
-    while piece := read(PIECE):
-        total += len(piece)
-        if total > MAX_UNPACKED or (total > RATIO_FROM and total > MAX_RATIO * max(packed, 1)):
-            raise UnreadableError(
-                "unreadable_file", f"{packed:,} packed bytes unpack to more than {total:,}: no table does that"
-            )
-        yield piece
 
 
 def blocks(batch: Batch, home: Home) -> Iterator[bytes]:
@@ -102,12 +70,12 @@ def blocks(batch: Batch, home: Home) -> Iterator[bytes]:
 def plain(batch: Batch, home: Home) -> Generator[Batch]:
     """The batch of a text file as Polars may read it: unpacked beside the monitors' data, no line without an end."""
     file = batch.file(home)
-    if not file.name.lower().endswith((".gz", ".zst")):
+    if not packing_of(file):
         _no_endless_line(batch, home)
         yield batch
         return
     home.data.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(".csv", ".unpacked-", home.data)
+    handle, name = tempfile.mkstemp(Path(unpacked_name(file.name)[0]).suffix, ".unpacked-", home.data)
     try:
         with os.fdopen(handle, "wb") as target:
             for block in blocks(batch, home):
@@ -124,3 +92,15 @@ def _no_endless_line(batch: Batch, home: Home) -> None:
         open_size = open_size + len(piece) if last == -1 else len(piece) - last - 1
         if open_size > MAX_LINE:
             raise UnreadableError("unreadable_file", f"a line is longer than {MAX_LINE:,} bytes")
+
+
+def is_utf8(batch: Batch, home: Home) -> bool:
+    """Whether all of a text file is UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for piece in pieces(batch, home):
+            decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True

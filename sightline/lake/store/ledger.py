@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sightline.errors import SightlineError
+from sightline.errors import CLOSED_FIX, FULL_FIX, SightlineError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS batches(
@@ -99,8 +99,8 @@ def insert_named(table: str, row: type, verb: str = "INSERT") -> str:
 class Ledger:
     """Access to the ledger of one monitor; open it with `open_ledger`."""
 
-    def __init__(self, con: sqlite3.Connection) -> None:
-        self.con = con
+    def __init__(self, con: sqlite3.Connection, path: Path) -> None:
+        self.con, self.path = con, path
 
     def loaded(self, kind: str) -> dict[str, tuple[str, str]]:
         """Batch id -> (status, mapping) of all batches of a kind."""
@@ -130,10 +130,10 @@ class Ledger:
     def batches(self, kind: str, paths: Iterable[str] | None = None) -> list[BatchRow]:
         """All batches of a kind in load order; of some paths only."""
         names = ", ".join(field.name for field in fields(BatchRow))
-        wanted = None if paths is None else set(paths)
-        rows = self.con.execute(f"SELECT {names} FROM batches WHERE kind = ? ORDER BY seq", [kind])  # noqa: S608
-        found = [BatchRow(*row) for row in rows]
-        return [batch for batch in found if wanted is None or batch.path in wanted]
+        wanted = "" if paths is None else "AND path IN (SELECT value FROM json_each(?))"
+        given = [] if paths is None else [json.dumps(list(paths))]
+        sql = f"SELECT {names} FROM batches WHERE kind = ? {wanted} ORDER BY seq"  # noqa: S608 (no text of others)
+        return [BatchRow(*row) for row in self.con.execute(sql, [kind, *given])]
 
     def waiting_since(self, kind: str, moment: datetime) -> list[str]:
         """Ids of the batches that were loaded before a moment (UTC) and of which rows still wait."""
@@ -229,7 +229,10 @@ class Ledger:
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
         """All or nothing, durable on return."""
-        self.con.execute("BEGIN IMMEDIATE")
+        try:
+            self.con.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            raise _told(error, self.path) from error
         try:
             yield self.con
         except BaseException:
@@ -256,11 +259,14 @@ def open_ledger(path: Path, *, create: bool = True) -> Generator[Ledger]:
     Raises
     ------
     SightlineError
-        The file is no SQLite database.
+        The file is no SQLite database, or its disk takes nothing.
     """
     if create:
         path.parent.mkdir(parents=True, exist_ok=True)
-    con = sqlite3.connect(path if create or path.exists() else ":memory:", timeout=30, isolation_level=None)
+    try:
+        con = sqlite3.connect(path if create or path.exists() else ":memory:", timeout=30, isolation_level=None)
+    except sqlite3.DatabaseError as error:
+        raise _told(error, path) from error
     try:
         try:
             con.execute("PRAGMA journal_mode = WAL")
@@ -268,17 +274,27 @@ def open_ledger(path: Path, *, create: bool = True) -> Generator[Ledger]:
             if con.execute("SELECT count(*) FROM sqlite_master WHERE name = 'facts'").fetchone()[0] == 0:
                 con.executescript(f"BEGIN;{SCHEMA}COMMIT;")
         except sqlite3.DatabaseError as error:
-            raise SightlineError(
-                f"the ledger cannot be read ({error})",
-                where=str(path),
-                fix=(
-                    "restore it from a backup, or remove it together with lake/ and quarantine/ beside it: "
-                    "everything is then loaded again"
-                ),
-            ) from error
-        yield Ledger(con)
+            raise _told(error, path) from error
+        yield Ledger(con, path)
     finally:
         con.close()
+
+
+def _told(error: sqlite3.DatabaseError, path: Path) -> SightlineError:
+    """What keeps a ledger from being used; only one that is damaged may be removed."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    fix = (
+        "restore it from a backup, or remove it together with lake/ and quarantine/ beside it: "
+        "everything is then loaded again"
+    )
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+        return SightlineError(f"the ledger cannot be opened for writing ({error})", where=str(path), fix=CLOSED_FIX)
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+        return SightlineError(f"the ledger cannot be written ({error})", where=str(path), fix=FULL_FIX)
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        fix = "another process holds it: wait for that one, then run this again"
+        return SightlineError(f"the ledger is in use ({error})", where=str(path), fix=fix)
+    return SightlineError(f"the ledger cannot be read ({error})", where=str(path), fix=fix)
 
 
 def utc_text(moment: datetime) -> str:

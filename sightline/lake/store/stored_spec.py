@@ -13,7 +13,9 @@ from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.lake.store.ledger import Ledger, open_ledger
 from sightline.narrowing import is_object
-from sightline.spec.model import Columns, MonitorSpec
+from sightline.spec.columns import Columns
+from sightline.spec.llm import definition
+from sightline.spec.model import MonitorSpec
 
 UNFINISHED = "migration"
 """Fact that stands in the ledger while a migration has not ended."""
@@ -84,11 +86,14 @@ def facts_of(spec: MonitorSpec) -> dict[str, Any]:
 
 
 def _features(columns: Columns) -> dict[str, str]:
-    """Feature -> kind; of a descriptor of the user's also what defines it."""
+    """Feature -> kind; of what the user defines, a descriptor or a measure, also how."""
     found: dict[str, str] = {name: feature.kind for name, feature in columns.features.items()}
     for name, (_, entry) in columns.derived.items():
         if entry.is_own:
             found[name] += f" by {entry.model_dump_json(include={'regex', 'words', 'python'}, exclude_none=True)}"
+    for name, measure in columns.measured.items():
+        defined = definition(columns.llm, measure) if columns.llm is not None else ""
+        found[name] += f" by {defined}" if defined else ""
     return found
 
 

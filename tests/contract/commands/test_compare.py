@@ -315,3 +315,34 @@ def test_a_suite_reads_classes_alike_in_every_format(form, tmp_path):
     assert done.returncode == 0, done.stderr
     assert [row["value"] for row in rows] == [row["reference_value"] for row in rows]
     assert rows[0]["value"] == pytest.approx(np.mean(y == (score >= 0.5)), abs=1e-12)
+
+
+def test_a_file_without_rows_is_a_mistake_and_too_few_rows_are_no_pass(folder, tmp_path):
+    (tmp_path / "empty.csv").write_text("id,y\n", encoding="utf-8")
+    (tmp_path / "few.csv").write_text("id,y\n1,0\n2,1\n", encoding="utf-8")
+    for files in ((folder / "same.csv", "empty.csv"), ("empty.csv", folder / "same.csv")):
+        done = sightline("compare", *files, "--html", "page.html", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "empty.csv" in done.stderr and "has no rows" in done.stderr
+    assert not (tmp_path / "page.html").exists()
+    done = sightline("compare", folder / "same.csv", "few.csv", "--column", "y", cwd=tmp_path)
+    assert done.returncode == 3 and "2 current values, 30 needed" in done.stdout
+
+
+def test_pages_and_parquet_are_written_beside_the_table(folder, tmp_path):
+    files = [folder / "reference.parquet", folder / "shifted.parquet"]
+    done = sightline("compare", *files, "--html", "c.html", "--parquet", "c.parquet", "--format", "json", cwd=tmp_path)
+    assert json.loads(done.stdout) == pl.read_parquet(tmp_path / "c.parquet").to_dicts()
+    assert "columns drifted" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("checks:\n  - {metric: psi, column: 'age, in years', le: 0.1}\n", encoding="utf-8")
+    written = ("--html", "t.html", "--parquet", "t.parquet", "--format", "json")
+    done = sightline("test", suite, *files, *written, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr == "wrote t.html\nwrote t.parquet\n"
+    assert json.loads(done.stdout) == pl.read_parquet(tmp_path / "t.parquet").to_dicts()
+    assert "Of 1 checks 1 failed" in (tmp_path / "t.html").read_text(encoding="utf-8")
+
+
+def test_markdown_is_a_summary_for_a_chat(folder):
+    done = sightline("compare", "reference.parquet", "shifted.csv", "--format", "markdown", cwd=folder)
+    assert done.stdout.startswith("**1 of 5 columns drifted**") and "higher by 0." in done.stdout

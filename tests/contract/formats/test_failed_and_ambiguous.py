@@ -10,7 +10,8 @@ import pytest
 from sightline.collector.formats import cloudevents, invocations, tables
 from sightline.errors import SightlineError
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
-from sightline.spec.model import Columns, MonitorSpec
+from sightline.spec.columns import Columns
+from sightline.spec.model import MonitorSpec
 
 FEATURES = {name: {"kind": "numeric"} for name in ("sl", "sw", "pl", "pw")}
 SEVERAL = MonitorSpec.model_validate(

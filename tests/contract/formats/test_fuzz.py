@@ -186,8 +186,12 @@ def bodies(draw: Any, name: str) -> tuple[bytes, dict[str, str]]:
     return body, {"content-type": media}
 
 
+def test_every_format_is_bent():
+    assert {name for name in ADAPTERS if not name.startswith("otlp/")} <= set(SOUND)
+
+
 @pytest.mark.parametrize("spec_text", SPECS.values(), ids=SPECS)
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("name", [name for name in ADAPTERS if not name.startswith("otlp/")])
 def test_bent_bodies_are_counted_and_never_crash(name, spec_text, tmp_path):
     home = make_home(tmp_path)
     (home.monitors / "m.yaml").write_text(spec_text)
@@ -230,3 +234,55 @@ def test_bent_bodies_are_counted_and_never_crash(name, spec_text, tmp_path):
     run(home, talk)
     assert len(logged(home)) + len(logged(home, "labels")) == total["accepted"]
     assert len(logged(home, "rejected")) == total["rejected"]
+
+
+SPAN = {
+    "name": "chat", "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331",
+    "startTimeUnixNano": "1767607200000000000", "endTimeUnixNano": "1767607200250000000", "status": {},
+    "attributes": [
+        {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+        {"key": "gen_ai.response.id", "value": {"stringValue": "j-1"}},
+        {"key": "gen_ai.usage.output_tokens", "value": {"intValue": "7"}},
+    ],
+}  # fmt: skip
+RECORD = {
+    "timeUnixNano": "1767607200000000000", "eventName": "gen_ai.evaluation.result", "attributes": SPAN["attributes"],
+}  # fmt: skip
+OTLP = {
+    "traces": {"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": [SPAN, SPAN]}]}]},
+    "logs": {"resourceLogs": [{"resource": {}, "scopeLogs": [{"logRecords": [RECORD, RECORD]}]}]},
+}
+
+
+AS_JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("signal", OTLP)
+def test_bent_telemetry_is_answered_as_the_protocol_says(signal, tmp_path):
+    """200 with what was rejected, or 400; nothing crashes, and what is logged as rejected is what was told."""
+    home = make_home(tmp_path)
+    (home.monitors / "m.yaml").write_text(next(iter(SPECS.values())))
+    told: Counter[str] = Counter()
+
+    async def talk(site: Site) -> None:
+        loop = asyncio.get_running_loop()
+
+        @settings(max_examples=60, deadline=None, database=None)
+        @given(
+            st.integers(0, 2**32), st.lists(st.sampled_from(["replaced", "removed", "renamed", "nested", "text"])), odd
+        )
+        def send(seed: int, ways: list[str], value: Any) -> None:
+            document: Any = copy.deepcopy(OTLP[signal])
+            for how in ways[:4]:
+                document = bend(document, how, random.Random(seed), copy.deepcopy(value))
+            body = json.dumps(document).encode()  # with NaN and infinity, which are no JSON
+            call = site.web.post(f"/v1/monitors/m/otlp/v1/{signal}", content=body, headers=AS_JSON)
+            answer = asyncio.run_coroutine_threadsafe(call, loop).result(30)
+            assert answer.status_code in (200, 400), answer.text
+            rejected = answer.json().get("partialSuccess", {}) if answer.status_code == 200 else {}
+            told.update({key: int(n) for key, n in rejected.items() if key.startswith("rejected")})
+
+        await asyncio.to_thread(send)
+
+    run(home, talk)
+    assert len(logged(home, "rejected")) == sum(told.values())

@@ -17,8 +17,9 @@ from sightline.collector.formats import ADAPTERS
 from sightline.errors import SightlineError
 from sightline.lake.intake.load import intake
 from sightline.log.events import InferenceEvent, LabelEvent, RejectedEvent
+from sightline.spec.columns import Feature
 from sightline.spec.loader import load_monitor
-from sightline.spec.model import Feature, MonitorSpec
+from sightline.spec.model import MonitorSpec
 from tests.support.collector_site import Site, logged, make_home, run
 
 CAPTURED = Path(__file__).parent / "captured"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.sources import pending
-from sightline.spec.model import Labels
+from sightline.spec.data_sections import Labels
 from tests.support.labels import current_labels
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, rows
 

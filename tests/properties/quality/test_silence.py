@@ -10,6 +10,7 @@ import pytest
 
 from metrics_py.quality.delay_law import DelayLaw
 from metrics_py.quality.silence import MOST_POSITIVE, as_negatives, weigh_reported
+from metrics_py.quality.table import quality_table
 
 DAY = datetime(2026, 1, 1)
 BY = ["window_start"]
@@ -121,3 +122,21 @@ def test_windows_without_a_report_are_negative_as_far_as_is_known():
     score, is_reported = world(6)
     found = weigh(cells(score, np.zeros_like(is_reported)), 0.5)
     assert (found["weight"] == 1).all() and found["n"].sum() == len(score) and found["seen"].sum() == 0
+
+
+def test_a_value_beyond_its_range_that_is_equal_in_all_buckets_has_no_interval():
+    bins = pl.DataFrame(
+        {
+            "window": 0,
+            "bucket": [0, 0, 1, 1, 2, 2],
+            "class_name": "1",
+            "score_bin": 200,
+            "is_positive": [True, False] * 3,
+            "n": [1.5, -0.25] * 3,
+            "sum_score": [1.2, -0.2] * 3,
+        }
+    )
+    found = quality_table(score_bins=bins, task="binary_classification", min_labels=1, by=["window"])
+    row = found.row(by_predicate=pl.col("metric") == "average_precision", named=True)
+    assert row["value"] == pytest.approx(1.5 / 1.25)
+    assert (row["ci_low"], row["ci_high"]) == (None, None)

@@ -67,3 +67,42 @@ def test_what_has_no_line_says_why():
     assert "separate" in calibration_line(score, score > 0.5, bucket)[1].reason
     with pytest.raises(ValueError, match="between 0 and 1"):
         calibration_line(score + 1, y, bucket)
+
+
+def test_scores_of_nothing_but_zero_and_one_have_a_line():
+    """57 % of them come true: the line runs through two points, logits of 1e-6 and of the shares that came true."""
+    rng = np.random.default_rng(47)
+    y = rng.random(4000) < 0.6
+    score = np.where(rng.random(4000) < 0.57, y, ~y).astype(float)
+    large, slope = calibration_line(score, y, rng.integers(0, 64, 4000))
+    shares = logit([y[score == 0].mean(), y[score == 1].mean()])
+    assert slope.value == pytest.approx((shares[1] - shares[0]) / (2 * logit(1 - 1e-6)), rel=1e-6)
+    assert slope.status == large.status == "ok" and slope.ci_high < 0.05
+    assert expit(logit(np.clip(score, 1e-6, 1 - 1e-6)) + large.value).mean() == pytest.approx(y.mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_stuck_scores_among_others_fit_as_in_scikit_learn(share):
+    score, y, bucket = rows(48, 3000, 0.7, 0.3)
+    score = np.where(np.random.default_rng(49).random(3000) < share, np.round(score), score)
+    z = logit(np.clip(score, 1e-6, 1 - 1e-6))
+    found = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000, solver="newton-cholesky").fit(z[:, None], y)
+    assert calibration_line(score, y, bucket)[1].value == pytest.approx(found.coef_[0, 0], rel=1e-6)
+
+
+def test_scores_separate_only_where_no_score_is_shared_or_crossed():
+    score, y, bucket = rows(50, 500)
+    score = np.where(y, 0.5 + score / 2, score / 2)
+    assert "separate" in calibration_line(1 - score, y, bucket)[1].reason
+    touching = np.where(score > 0.5, np.maximum(score, 0.6), 0.6)
+    assert "separate" in calibration_line(touching, y, bucket)[1].reason
+    score[np.flatnonzero(y)[0]] = 0.1
+    assert calibration_line(score, y, bucket)[1].status == "ok"
+
+
+def test_hardly_different_scores_have_their_slope():
+    score, y, bucket = rows(51, 2000)
+    wide = calibration_line(score, y, bucket)[1]
+    narrow = calibration_line(expit(1 + logit(score) * 1e-5), y, bucket)[1]
+    assert narrow.value == pytest.approx(wide.value * 1e5, rel=1e-4)
+    assert narrow.ci_low == pytest.approx(wide.ci_low * 1e5, rel=1e-4)

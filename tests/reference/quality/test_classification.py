@@ -219,3 +219,12 @@ def test_multiclass_losses_match_sklearn():
     squared = ((scores - one_hot) ** 2).sum()
     expected = 1 - squared / ((one_hot.mean(axis=0) - one_hot) ** 2).sum()
     assert_allclose(classification.brier_skill(squared, np.bincount(actual)), expected, **EXACT)
+
+
+def test_average_precision_of_weighted_rows_does_not_depend_on_the_scale_of_the_weights():
+    positives, negatives = np.array([0, 0.3, 0.6]), np.array([0.6, 0.3, 0])
+    by_hand = (0.6 * 1 + 0.3 * 0.9 / 1.2) / 0.9
+    for scale in (1e-3, 1, 100):
+        assert score_histograms.average_precision(scale * positives, scale * negatives) == pytest.approx(by_hand)
+    y, scores, weights = [0, 1, 0, 1], [0.1, 0.3, 0.3, 0.7], [0.6, 0.3, 0.3, 0.6]
+    assert by_hand == pytest.approx(sk.average_precision_score(y, scores, sample_weight=weights))

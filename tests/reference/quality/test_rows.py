@@ -195,6 +195,36 @@ def test_the_interval_of_the_calibration_error_holds_for_a_calibrated_model(n):
     assert row["ci_low"] > 0.35 and row["ci_high"] < 0.43
 
 
+def ece(score, outcome):
+    """Naeini's definition over sixteen equal-width bins, row by row."""
+    place = np.minimum((score * 16).astype(int), 15)
+    bins = [place == k for k in range(16) if (place == k).any()]
+    return sum(abs(outcome[rows].mean() - score[rows].mean()) * rows.mean() for rows in bins)
+
+
+@pytest.mark.parametrize("largest", [1e-4, 0.02, 1.0])
+def test_the_calibration_error_is_that_of_the_scores_themselves(largest):
+    """Scores that all lie in one bin of the histogram are not taken for its middle."""
+    rng = np.random.default_rng([92, int(largest * 1e4)])
+    score = rng.random(5000) * largest
+    y = (rng.random(5000) < score).astype(int)
+    y[:2] = [0, 1]
+    found = quality_of_rows(pl.DataFrame({"y": y, "p": score}), Roles("binary_classification", "y", score="p"))
+    row = found.filter(metric="calibration_error").to_dicts()[0]
+    assert_allclose(row["value"], ece(score, y), atol=1e-12)
+    assert row["binning_bound"] == 0
+
+
+def test_the_calibration_error_of_several_classes_is_the_mean_of_theirs():
+    rng = np.random.default_rng(93)
+    p = rng.dirichlet([0.2, 1, 3], 3000)
+    y = np.array(["a", "b", "c"])[(rng.random(3000)[:, None] > p.cumsum(axis=1)).sum(axis=1)]
+    rows = pl.DataFrame(p, schema=["pa", "pb", "pc"]).with_columns(y=pl.Series(y))
+    roles = Roles("multiclass_classification", "y", class_scores={"a": "pa", "b": "pb", "c": "pc"})
+    row = quality_of_rows(rows, roles).filter(metric="calibration_error").to_dicts()[0]
+    assert_allclose(row["value"], np.mean([ece(p[:, k], y == name) for k, name in enumerate("abc")]), atol=1e-12)
+
+
 @pytest.mark.parametrize("n", [60, 1039, 40_000])
 @pytest.mark.parametrize("concentration", [1.0, 60.0])
 def test_areas_of_a_binary_model_are_exact(n, concentration):

@@ -8,7 +8,7 @@ import pytest
 
 from metrics_py.evaluation.differences import differences
 from metrics_py.evaluation.verdict import EvaluationVerdict, judge
-from metrics_py.quality.champion import PairedDifference
+from metrics_py.quality.champion import PairedDifference, RowSet
 from sightline.lake.intake.dedupe import add_buckets
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_quality import aggregates_of
@@ -61,7 +61,11 @@ def compared(frames: list[pl.DataFrame], metric: str, *, paired: bool = True) ->
     shaped = [{name: each[mart] for mart, name in names.items()} for each in tables]
     found = differences(shaped[0], shaped[1], task=SPEC.model.task, paired=paired).filter(metric=metric).to_dicts()[0]
     kept = ("champion", "challenger", "difference", "ci_low", "ci_high", "p_value", "status", "reason")
-    return PairedDifference(n=found["n_champion"], **{name: found[name] for name in kept})
+    sets = None
+    if not paired:
+        sets = tuple(RowSet(found[f"n_{model}"], found[f"se_{model}"]) for model in ("champion", "challenger"))
+    n = min(found["n_champion"], found["n_challenger"])
+    return PairedDifference(n=n, sets=sets, **{name: found[name] for name in kept})
 
 
 def verdict(found: PairedDifference) -> EvaluationVerdict:
@@ -127,4 +131,33 @@ def test_the_rows_that_are_named_decide_as_often_as_is_said(runs):
         decided += verdict(compared(again, "roc_auc")).outcome != "cannot_tell"
     promise = "with the rows named as needed, 0.8 of the open evaluations are decided"
     record("evaluation-rows-needed", promise, {"roc_auc: decided": decided / asked}, asked, SECTION)
+    assert interval(decided, asked)[1] >= 0.8, decided / asked
+
+
+@pytest.mark.parametrize("runs", RUNS)
+@pytest.mark.parametrize("users", [(120, 120), (1500, 120)])
+def test_the_rows_that_are_named_of_two_sets_decide_as_often_as_is_said(users, runs):
+    """Champion and candidate judged different rows: each set grows by as many as were named of it."""
+    rng = np.random.default_rng([1417, users[0]])
+    noise = (0.6, 0.4)
+
+    def worlds(n_champion: int, n_challenger: int) -> list[pl.DataFrame]:
+        return [world(rng, n, noise)[k] for k, n in enumerate((n_champion, n_challenger))]
+
+    gain = compared(world(np.random.default_rng(98), 60_000, noise), "roc_auc").difference
+    decided = asked = 0
+    while asked < runs // 4:
+        first = compared(worlds(*users), "roc_auc", paired=False)
+        if verdict(first).outcome != "cannot_tell" or first.sets is None:
+            continue
+        told = verdict(PairedDifference(**{**vars(first), "difference": gain}))
+        if told.more_rows is None or told.more_rows_champion is None:
+            continue
+        asked += 1
+        more = (told.more_rows_champion, told.more_rows)
+        grown = [round(n * (own.n + m) / own.n) for n, own, m in zip(users, first.sets, more, strict=True)]
+        decided += verdict(compared(worlds(*grown), "roc_auc", paired=False)).outcome != "cannot_tell"
+    promise = "with the rows of each set named as needed, 0.8 of the open evaluations of different rows are decided"
+    case = f"roc_auc: {users[0]} and {users[1]} users"
+    record(f"evaluation-rows-of-sets-{users[0]}", promise, {case: decided / asked}, asked, SECTION)
     assert interval(decided, asked)[1] >= 0.8, decided / asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -169,6 +170,17 @@ def test_kinds_that_a_monitor_does_not_have_are_not_planned(world):
     kinds = {each.kind for each in planned(found.spec, found.profiles) if found.targets(each)}
     assert {"mean", "spread", "missing", "unseen", "rows"} <= kinds
     assert not kinds & {"score", "label"}
+
+
+def test_a_mean_that_no_stream_watches_is_not_moved(world):
+    """Of a text its length is counted, and its descriptors are watched in its place."""
+    found, _, _ = world
+    mean, missing = Injection("mean", 0.5, ""), Injection("missing", 0.5, "")
+    name = found.targets(mean)[0]
+    unwatched = (pl.col("column") == name) & (pl.col("statistic") == "location")
+    left = replace(found, log=found.log.filter(~unwatched))
+    assert name not in left.targets(mean)
+    assert name in left.targets(missing)
 
 
 def test_rates_have_exact_intervals():

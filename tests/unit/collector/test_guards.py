@@ -15,6 +15,7 @@ from sightline.collector.guards import MAX_UNKNOWN, OTHER, KnownColumn, RateGuar
 from sightline.home import MonitorPaths
 from sightline.log.events import InferenceEvent
 from sightline.spec.model import MonitorSpec
+from sightline.spec.shadows import is_shadow
 from tests.support.outbox import Receiver, make_home, webhook_routes
 
 NOW = datetime(2026, 3, 2, 10, 0, 30, tzinfo=UTC)
@@ -205,3 +206,26 @@ def test_alert_lines_are_delivered_within_seconds_and_tried_again(tmp_path):
 
 def test_a_rate_guard_without_events_says_nothing():
     assert RateGuard(SPEC).update(NOW, [], 0) == []
+
+
+@pytest.mark.parametrize(
+    ("shadows", "at", "seen"),
+    [
+        ((), "2026-01-10", 2),
+        (("next",), "2026-01-10", 1),
+        ({"next": datetime(2026, 1, 10, 15, tzinfo=UTC)}, "2026-01-10", 2),
+        ({"next": datetime(2026, 1, 10, 15, tzinfo=UTC)}, "2026-01-09", 1),
+    ],
+)
+def test_rows_of_a_shadow_are_not_guarded(shadows, at, seen):
+    columns = {"model_version": "version"}
+    spec = MonitorSpec.model_validate(
+        {
+            "model": {"id": "m", "task": "binary_classification"},
+            "columns": columns,
+            "shadows": shadows,
+            "reference": {"start": "2026-01-01", "end": "2026-01-05"},
+        }
+    )
+    moment = datetime.fromisoformat(f"{at}T09:00:00+00:00")
+    assert sum(not is_shadow(spec, version, moment) for version in ("base", "next")) == seen

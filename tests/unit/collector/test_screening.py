@@ -30,7 +30,7 @@ SPEC = MonitorSpec.model_validate(
                 "plan": {"kind": "categorical", "allowed": ["free", "true", "1"]},
                 "city": "categorical",
                 "active": "boolean",
-                "vector": "embedding",
+                "vector": {"kind": "embedding", "dimension": 2},
                 "since": "datetime",
                 "note": "text",
             },
@@ -42,6 +42,7 @@ KNOWN = {
     "age": KnownColumn(18, 90),
     "income": KnownColumn(-5.0, 1e6),
     "city": KnownColumn(values=frozenset({"Ulm", "1"})),
+    "vector": KnownColumn(1.0, 6.0),
 }
 SOUND = {
     "age": 40,
@@ -49,7 +50,7 @@ SOUND = {
     "plan": "free",
     "city": "Ulm",
     "active": True,
-    "vector": [0.1],
+    "vector": [3.0, 4.0],
     "since": "2026-01-01",
     "note": "x",
 }
@@ -78,6 +79,11 @@ odd = st.sampled_from(
         "Ulm",
         "Mars",
         [1],
+        [1, 2],
+        [30.0, 40],
+        ["a", "b"],
+        [None, 1.0],
+        [float("nan"), 1.0],
         {"a": 1},
         float("nan"),
         float("inf"),
@@ -162,3 +168,12 @@ def test_what_pandas_has_for_a_missing_category_is_missing(value, size):
 def test_a_batch_of_sound_events_finds_nothing(size):
     batch = [InferenceEvent(id="x", features=SOUND, at=NOW, score=0.5)] * size
     assert not Screen(SPEC, KNOWN, timedelta(days=1)).look(batch, NOW).counts
+
+
+def test_vectors_are_told_by_their_length_and_their_norm():
+    screen = Screen(SPEC, KNOWN, timedelta(days=1))
+    vectors = [[3.0, 4.0], [3.0], [30.0, 40.0], ["a", 1.0], [float("nan"), 1.0], None, "x"]
+    batch = [InferenceEvent(id=str(k), features={**SOUND, "vector": v}, at=NOW) for k, v in enumerate(vectors * 4)]
+    found = screen.look(batch, NOW).counts
+    told = {rule: n for (column, rule), n in found.items() if column == "vector"}
+    assert told == {"out_of_contract": 4, "out_of_range": 4, "bad_type": 8, "missing": 8}

@@ -369,3 +369,37 @@ def test_a_ranking_sample_whose_scores_are_any_numbers(home):
         "impression_id",
     )
     assert spec.labels is not None and spec.labels.column == "label"
+
+
+def ranked(n: int = 60, **more) -> pl.DataFrame:
+    columns = {
+        "hit_id": [f"i{i}" for i in range(n)],
+        "shown_at": [dt.datetime(2026, 3, 1, i % 6) for i in range(n)],
+        "query": [f"q{i // 6}" for i in range(n)],
+        "rank_score": [float(i % 7) - 3 for i in range(n)],
+        **more,
+    }
+    return pl.DataFrame({name: values for name, values in columns.items() if values is not None})
+
+
+@pytest.mark.parametrize("label", [None, [i % 3 for i in range(60)]])
+def test_a_score_that_is_no_probability_is_called_none(label):
+    draft = infer_monitor(ranked(label=label), given={"score": "rank_score"})
+    assert (draft.task, draft.roles["query_id"]) == ("ranking", "query")
+    assert draft.task_reason == "rank_score is no probability, and query is called like a query"
+    with pytest.raises(SightlineError, match="rank_score is no probability") as caught:
+        infer_monitor(ranked(query=None), given={"score": "rank_score"})
+    assert "--task ranking" in str(caught.value.fix) and "--prediction" in str(caught.value.fix)
+
+
+def test_a_forecast_is_the_output_of_a_regression():
+    frame = ranked(query=None, rank_score=None, forecast=[i * 1.5 for i in range(60)])
+    draft = infer_monitor(frame)
+    assert (draft.task, draft.roles["prediction"]) == ("regression", "forecast")
+
+
+def test_decisions_that_a_threshold_makes_are_told_from_the_truth():
+    draft = infer_monitor(scored().with_columns(decision=pl.col("p") >= 0.5))
+    assert "--prediction decision takes it for them" in draft.left_out["decision"]
+    assert "may be the truth or an input: --label churned" in draft.left_out["churned"]
+    assert list(draft.features) == ["age"]

@@ -68,12 +68,10 @@ def test_tells_what_each_file_creates(home):
     assert f"{home}/data/flight_delay/landing/labels" in out
 
 
-def test_says_honestly_what_is_not_built(home):
+def test_texts_and_embeddings_have_checks(home):
     _, out, _ = run("demand")
-    assert "drift of text features" not in out
-    assert "NOT YET" not in out
     assert "drift__v," in out and "multivariate_drift" in out
-    assert "drift__note," not in out and "column__note," in out
+    assert "drift__note," in out and "column__note," in out
     assert "drift__note_words" in out and "column__note_script" in out
 
 
@@ -88,7 +86,6 @@ def test_ranking_is_judged_like_the_other_tasks():
     )
     assert plan.quality_metrics(spec)[:2] == ["ndcg", "map"]
     assert plan.primary_metric(spec) == "ndcg"
-    assert plan.not_built(spec) == []
     assert {check.name for check in plan.checks(spec)} >= {"quality__ndcg", "quality__relevant_query_rate"}
 
 
@@ -159,6 +156,11 @@ def test_columns_that_the_landed_data_lacks(home):
             "{distance: numeric, carrier",
             "{p_late: numeric, carrier",
             "columns.score 'p_late' is listed as a feature too",
+        ),
+        (
+            "carrier: categorical",
+            "carrier: {kind: categorical, personal: true}",
+            "columns.segments: carrier is personal",
         ),
         (", owner: ops-ml@example.com", "", "no owner"),
         ("labels: {column: is_late, positive: 1, expected_delay: 12h, give_up_after: 3d}\n", "", "no labels"),

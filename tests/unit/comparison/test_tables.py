@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import gzip
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pytest
 
 from metrics_py import compare
-from metrics_py.comparison.tables import HIVE_NULL, read_table
+from metrics_py.comparison.folders import HIVE_NULL
+from metrics_py.comparison.tables import read_table
 from tests.support.comparison import frame, states
 
 SOURCES = {
@@ -226,8 +228,12 @@ def test_files_with_different_columns_and_types_are_one_table(tmp_path):
 def test_what_is_wrong_with_a_file_is_told(tmp_path):
     for name, text, words in (
         ("twice.csv", "a,a\n1,2\n", "'a' occurs twice"),
-        ("ragged.csv", "a,b\n1,2,3\n", "as many in every line"),
-        ("array.json", '[{"a": 1}]', "one JSON object per line"),
+        ("long.csv", "a,b\n1,2\n1,2,3\n", "1 of 2 rows, the first of them row 2, have more fields than the 2 columns"),
+        ("short.csv", "a,b\n1,2\n\n3\n", "1 of 3 rows, the first of them row 3, have fewer fields"),
+        ("quotes.csv", 'a,b\n1,"2\n3,4\n', "cannot be read"),
+        ("mac.csv", "a,b\r1,2\r", "carriage return alone"),
+        ("empty.csv", "\n\n", "it has no header"),
+        ("scalar.json", '"a"', "one JSON object per line"),
     ):
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=words):
@@ -400,3 +406,30 @@ def test_texts_that_become_one_category_are_told(form, tmp_path):
         assert row["reason"] == "texts that count as one category: '1.00' as '1'"
     [row] = compare(before, before, columns=["x"], metrics=["psi"]).to_dicts()
     assert not row["reason"]
+
+
+def test_a_last_value_in_a_line_without_an_end_is_noted_as_perhaps_cut(tmp_path: Path):
+    numbers = [f"{100 + 0.625 * i:.3f}" for i in range(60)]
+    whole = "name,size\n" + "".join(f"{'xyz'[i % 3]},{number}\n" for i, number in enumerate(numbers))
+    files = {"whole.csv": whole, "cut.csv": whole[:-4], "sign.csv": whole[: -len(numbers[-1]) - 1] + "-"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(whole.rstrip("\n").encode()))
+
+    def told(current: str) -> dict[str, set[bool]]:
+        frame = compare(str(tmp_path / "whole.csv"), str(tmp_path / current)).frame
+        words = f"the last line of {current} has no end: row 60 may be cut"
+        noted = frame["reason"].fill_null("").str.contains(words, literal=True)
+        return {str(name): set(noted.filter(frame["column"] == name)) for name in frame["column"].unique()}
+
+    assert told("cut.csv") == told("sign.csv") == {"name": {False}, "size": {True}}
+    assert told("whole.csv") == told("packed.csv.gz") == {"name": {False}, "size": {False}}
+    assert compare(str(tmp_path / "whole.csv"), str(tmp_path / "cut.csv")).state != "drift"
+
+
+def test_files_of_a_folder_without_an_end_are_counted(tmp_path: Path):
+    for day in "abc":
+        (tmp_path / f"{day}.csv").write_text("name,size\nx,1\ny,2" + "\n" * (day == "b"), encoding="utf-8")
+    words = "the last line of a.csv has no end: row 2 may be cut; so of 1 other files"
+    assert read_table(str(tmp_path)).perhaps_cut == {"size": words}
+    assert read_table(str(tmp_path), rows=1).perhaps_cut == {}

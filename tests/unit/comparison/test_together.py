@@ -88,3 +88,13 @@ def test_what_is_tolerated_of_each_direction_is_tolerated_of_all():
     row = rows(old, new)["v", "domain_auc"]
     assert row["value"] > 0.65
     assert row["state"] == "stable"
+
+
+@pytest.mark.parametrize("vector", [[], [0.0, 1.0]], ids=["no numbers", "constant"])
+def test_vectors_that_are_all_the_same_are_told(vector):
+    old = pl.DataFrame({"v": [vector] * 400}, schema={"v": pl.List(pl.Float32)})
+    for new in (old, table(8, n=400).select("v")):
+        row = rows(old, new)["v", "domain_auc"]
+        assert row["state"] == "insufficient_data"
+        assert row["value"] is None
+        assert "the same" in row["reason"] or "needed" in row["reason"]

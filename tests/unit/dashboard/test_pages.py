@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from sightline.dashboard.pages.column import distance_title
+from sightline.dashboard.pages.page import newest_judged
 from sightline.dashboard.pages.segments import compared
 from sightline.dashboard.server.app import PAGES
 from sightline.home import Home
@@ -36,7 +38,7 @@ def addresses(world) -> list[str]:
         "metric": "?metric=roc_auc",
         "incident": f"?incident={world.incident}",
     }
-    return ["/", *(f"{BASE}/{name}{own.get(name, '')}" if name else BASE for name in (*PAGES, "health"))]
+    return ["/", *(f"{BASE}/{name}{own.get(name, '')}" if name else BASE for name in PAGES)]
 
 
 def test_every_page_and_its_twin_answer(client, world):
@@ -73,6 +75,21 @@ def test_the_overview_names_what_needs_a_look(client, world):
     assert row["reasons"][0].startswith("open incident since") and "age: the mean" in row["reasons"][0]
     assert (row["quality_metric"], row["quality_status"], row["n_provisional"]) == ("roc_auc", "provisional", 1)
     assert row["drifting"] == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"),
+    [
+        ("psi", "Distance from the reference (psi)"),
+        ("rff_distance", "Distance from the reference (rff distance)"),
+        ("duplicate_text_rate", "Duplicate text rate"),
+        ("unknown_word_share", "Unknown word share"),
+        ("zero_vector_rate", "Zero vector rate"),
+        ("moved_words", "Moved words"),
+    ],
+)
+def test_a_share_is_not_called_a_distance(metric, title):
+    assert distance_title(metric) == title
 
 
 def test_a_metric_tells_its_revisions_beside_the_final_value(client):
@@ -143,6 +160,20 @@ def test_a_metric_without_direction_has_no_worse_segment():
     )
     assert [(row["is_different"], row["is_worse"]) for row in compared(frame)] == [(True, None)] * 2
     assert [row["is_worse"] for row in compared(frame, direction="lower_is_better")] == [True, False]
+
+
+def test_windows_whose_labels_are_not_due_hide_no_judged_one():
+    due, waits, few = None, "labels_not_due", "too_few_rows"
+    rows = [
+        *(("roc_auc", k, value, why) for k, value, why in [(0, 0.7, due), (1, 0.8, due), (2, None, waits)]),
+        *(("recall", k, value, why) for k, value, why in [(0, 0.4, due), (1, None, few), (2, None, waits)]),
+        ("f1", 2, None, waits),
+        ("n_rows", 2, 800.0, None),
+    ]
+    frame = pl.DataFrame(rows, schema=["metric", "window_start", "value", "reason_code"], orient="row")
+    for seed in (1, 2):
+        found = newest_judged(frame.sample(fraction=1, shuffle=True, seed=seed))
+        assert found.rows() == [("f1", 2, None, waits), ("n_rows", 2, 800.0, None), ("recall", 1, None, few), rows[1]]
 
 
 def test_the_selection_stays_in_the_addresses(client, world):

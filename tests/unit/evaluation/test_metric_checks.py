@@ -37,11 +37,17 @@ def test_a_guardrail_fails_and_another_metric_warns(production, tmp_path):  # no
     assert found["brier"].facts["difference"] > 0
 
 
-def test_what_cannot_be_told_passes_and_says_so(production, tmp_path):  # noqa: F811
+def test_not_enough_data_is_no_pass(production, tmp_path):  # noqa: F811
     few = scored(5, 3.0).head(60).with_columns(id=pl.format("new-{}", "id"))
     found = checks(production, run(production, tmp_path, few))
-    assert {check.level for check in found.values()} == {"ok"}
-    assert "cannot be told" in found["roc_auc"].text
+    assert {check.level for check in found.values()} == {"warn"}
+    assert found["roc_auc"].text == "v2: not enough data: 60 labelled rows, 100 needed"
+    home, _ = production
+    write_monitor(home, {**MONITOR, "evaluation": {"margin": 1e-6}})
+    jitter = pl.Series(np.random.default_rng(42).normal(0, 1e-3, len(scored(5, 0.5))))
+    nearly = scored(5, 0.5).with_columns(p=(pl.col("p") + jitter).clip(0, 1))
+    open_still = checks(production, run(production, tmp_path, nearly))["roc_auc"]
+    assert open_still.level == "warn" and "cannot tell (margin 1e-06)" in open_still.text
 
 
 def row(metric: str, p: float | None, difference: float, direction: str = "higher_is_better") -> dict[str, object]:

@@ -169,3 +169,27 @@ def test_a_picture_cuts_what_is_far_away_and_leaves_out_what_is_no_number():
     assert line.x_low == line.x_high == line.x == LEFT
     assert found.margin is not None
     assert forest(rows[1:], title="t", unit="u") is None
+
+
+HIDDEN = "v\u202e\u200b|`x`\n\x1b[31m<b>\u2066 ![a](https://evil.example) www.evil.example"
+
+
+def test_nothing_hidden_stands_in_any_output(production, tmp_path):  # noqa: F811
+    """Control characters, overrides of direction, markup: as text in terminal, card, page and JUnit XML."""
+    from dataclasses import replace
+    from xml.etree import ElementTree
+
+    from sightline.evaluation.render import to_junit, to_table
+
+    rows = scored(5, 0.1).with_columns(id=pl.format("new-{}", "id"), c=pl.lit(HIDDEN))
+    found = replace(run(production, tmp_path, rows), version=HIDDEN, candidate=HIDDEN, notes=(HIDDEN, "- 1. a list"))
+    texts = {"table": to_table(found), "card": to_markdown(found), "page": to_html(found), "junit": to_junit(found)}
+    for name, text in texts.items():
+        assert not {"\u202e", "\u200b", "\u2066", "\x1b"} & set(text), name
+        assert "u202e" in text, name
+    assert "<b>" not in texts["card"] and "<b>" not in texts["page"]
+    assert not re.search(r"(?<!\\)\]\(", texts["card"]) and "://evil" not in texts["card"].replace("\\://", "")
+    assert "- \\- 1. a list" in texts["card"]
+    cells = [line for line in texts["card"].splitlines() if line.startswith("| c=")]
+    assert cells and all(re.sub(r"\\.", "", line).count("|") == 6 for line in cells)
+    assert ElementTree.fromstring(texts["junit"]).get("name", "").endswith("www.evil.example")

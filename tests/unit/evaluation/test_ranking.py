@@ -93,7 +93,7 @@ def test_lists_that_are_not_whole_count_for_neither_model(production, tmp_path):
     file = tmp_path / "new.parquet"
     pl.concat([rows, extra]).write_parquet(file)
     found = evaluate(spec, paths, file, "2", now=NOW)
-    assert any("1 of 600 queries are left out" in note for note in found.notes), found.notes
+    assert any("1 of 600 queries left out" in note for note in found.notes), found.notes
     n = per_query(rows.filter(pl.col("q") != "q5").select(query="q", score="p", relevance="y")).height
     row = found.table.filter(segment="all", metric="ndcg").row(0, named=True)
     assert row["n_champion"] == row["n_challenger"] == n

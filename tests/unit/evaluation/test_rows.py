@@ -283,7 +283,7 @@ def test_numbers_whose_squares_overflow_are_left_out_and_told(tmp_path):
     made = make(tmp_path, DEMAND, old.drop("y"), old.select("id", "y"))
     huge = old.with_columns(q=pl.when(id=3).then(1e200).otherwise("q"))
     found = judged(made, tmp_path, huge)
-    assert any("1 labelled rows without an output" in note for note in found.notes)
+    assert any("1 labelled row without an output" in note for note in found.notes)
     (section,) = [each for each in found.sections if each.key == "answers"]
     assert "1 of" in section.findings[0].reason and section.status == "ok"
     assert value(found, "mae") == pytest.approx(value(judged(made, tmp_path, old), "mae"), rel=0.01)

@@ -9,16 +9,13 @@ import polars as pl
 import pytest
 
 from sightline.results.judgements import append_judgements
-from tests.support.marts import MARTS
+from tests.support.marts import create_marts
 
 
 @pytest.fixture
 def con():
     with duckdb.connect() as opened:
-        opened.execute("create schema marts")
-        for name, columns in MARTS.items():
-            keys = "window_key varchar, window_start timestamp, model_version varchar, segment varchar"
-            opened.execute(f"create table marts.{name} ({keys}, {', '.join(f'{c} {t}' for c, t in columns.items())})")
+        create_marts(opened)
         yield opened
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 import pytest
 
 from metrics_py.alerting import EngineConfig
+from metrics_py.profile.build import build_profile, count
 from metrics_py.quality.metrics import BY_TASK
 from sightline.alerts import decisions
-from sightline.judging.evidence import publishable
+from sightline.alerts.stream_words import stream_words
+from sightline.judging.evidence import column_evidence, publishable
 from sightline.judging.frames import EVIDENCE
+from sightline.judging.stretches import Stretches
 from sightline.spec import plan
 
 KEYS = ["2026-01-28", "2026-01-29", "2026-01-30"]
@@ -120,3 +124,18 @@ def test_a_columns_data_quality_and_drift_are_groups_of_their_own():
     frame = pl.DataFrame({"asset": ["drift", "data_quality", "model_quality"], "column": ["age", "age", ""]})
     groups = frame.select(decisions.group_of(pl.col("asset"), pl.col("column"))).to_series().to_list()
     assert groups == ["drift/age", "data_quality/age", "model_quality/"]
+
+
+@pytest.mark.parametrize("personal", [True, False])
+def test_a_frequent_value_of_personal_data_names_no_stream(make_spec, personal):
+    spec = make_spec(columns={"score": "p", "features": {"age": {"kind": "numeric", "personal": personal}}})
+    values = np.concatenate([np.full(300, 4242.0), np.random.default_rng(7).normal(50, 9, 700)])
+    profile = build_profile(values, "numeric", column="age")
+    starts = pl.Series([datetime(2026, 1, 28)])
+    counted = count(profile, values)
+    bins = pl.DataFrame({"column_name": "age", "window_start": starts[0], "bin_id": range(len(counted)), "n": counted})
+    bins = bins.with_columns(pl.col("n").cast(pl.Int64), pl.col("bin_id").cast(pl.Int64))
+    frame = column_evidence(spec, bins, {"age": profile}, "drift", Stretches(spec))
+    names = [name for name in frame["statistic"].unique() if name.startswith("atom_rate")]
+    assert names == (["atom_rate:#1"] if personal else ["atom_rate:4242"])
+    assert ("4242" in stream_words(f"drift/age/{names[0]}", 0.3, 0.1)) != personal

@@ -15,7 +15,7 @@ from sightline.judging.published import Judgement, Published
 from sightline.lake.intake.load import intake
 from sightline.results.learnt_delays import LearntDelays, publish_delays
 from sightline.spec import plan
-from sightline.spec.model import Freshness
+from sightline.spec.judging_sections import Freshness
 from sightline.spec.plan import PlannedCheck
 from tests.support.workshop import land
 

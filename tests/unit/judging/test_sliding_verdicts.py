@@ -10,7 +10,7 @@ import pytest
 from sightline.alerts import decisions
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, held
 from sightline.judging.verdicts import verdicts
-from sightline.spec.model import Threshold
+from sightline.spec.judging_sections import Threshold
 from sightline.spec.plan import PlannedCheck
 
 SUNDAY = datetime(2026, 2, 1)

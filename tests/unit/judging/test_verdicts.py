@@ -12,7 +12,8 @@ from sightline.judging.drift import NO_REFERENCE
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, spike_limit
 from sightline.judging.verdicts import REMEDIES, verdicts
 from sightline.spec import plan
-from sightline.spec.model import MonitorSpec, Threshold
+from sightline.spec.judging_sections import Threshold
+from sightline.spec.model import MonitorSpec
 from sightline.spec.plan import PlannedCheck, family
 
 DAY = datetime(2026, 1, 31)

@@ -29,7 +29,7 @@ def test_only_windows_of_unequal_weights_are_told(make_spec, home):
     with duckdb.connect() as con:
         con.execute("create schema raw")
         con.execute(
-            "create table raw.inferences as select window_key::varchar as window_key, "
+            "create table raw.production as select window_key::varchar as window_key, "
             "window_key::timestamp as window_start, weight::double as weight "
             "from (values ('2026-01-05', 1), ('2026-01-05', 12.5), ('2026-01-06', 10), ('2026-01-06', 10)) "
             "as given(window_key, weight)"

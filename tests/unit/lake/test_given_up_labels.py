@@ -14,7 +14,7 @@ from sightline.lake.intake.load import intake
 from sightline.lake.intake.reload import reload
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake
-from sightline.spec.model import Labels
+from sightline.spec.data_sections import Labels
 from tests.support.labels import current_labels
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 

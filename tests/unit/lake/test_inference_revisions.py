@@ -16,7 +16,7 @@ from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import InferenceEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Columns, Feature
+from sightline.spec.columns import Columns, Feature
 from tests.support.labels import current_labels
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 
@@ -138,7 +138,7 @@ def test_a_withdrawal_with_a_version_leaves_the_others_and_an_id_used_again_is_i
 
 def test_flags_that_say_nothing_clear_are_refused_and_so_is_what_a_file_of_withdrawals_lacks(tmp_path: Path) -> None:
     lines = ["id,withdrawn,supersedes", "id-0,perhaps,", "id-1,,", "id-2,true,maybe", ",true,", "id-3,yes,"]
-    (make_paths(tmp_path)[1].landing_inferences / "odd.csv").write_text("\n".join(lines))
+    (make_paths(tmp_path)[1].landing_inferences / "odd.csv").write_text("\n".join([*lines, ""]))
     report = load(tmp_path)
     rejections = {"bad_withdrawal": 1, "bad_correction": 1, "missing_id": 1, "missing_timestamp": 1}
     assert report.quarantined_by_reason == rejections

@@ -17,7 +17,7 @@ from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import LabelEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Labels
+from sightline.spec.data_sections import Labels
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, rows
 
 DAY = timedelta(days=1)

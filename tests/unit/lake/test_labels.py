@@ -17,7 +17,8 @@ from sightline.lake.intake.sources import pending
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import LabelEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Columns, Labels, Model
+from sightline.spec.columns import Columns
+from sightline.spec.data_sections import Labels, Model
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 
 DAY = timedelta(days=1)

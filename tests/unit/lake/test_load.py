@@ -21,7 +21,7 @@ from sightline.lake.intake.sources import list_batches, pending
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import InferenceEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Columns, Feature
+from sightline.spec.columns import Columns, Feature
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows, tables
 
 DAY = timedelta(days=1)

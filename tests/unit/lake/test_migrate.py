@@ -20,7 +20,9 @@ from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
 from sightline.log.events import InferenceEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Columns, Feature, Labels, Model, MonitorSpec
+from sightline.spec.columns import Columns, Feature
+from sightline.spec.data_sections import Labels, Model
+from sightline.spec.model import MonitorSpec
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 
 SPEC = make_spec()

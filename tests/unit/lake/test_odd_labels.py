@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from sightline.lake.intake.load import intake
-from sightline.spec.model import Labels
+from sightline.spec.data_sections import Labels
 from tests.support.labels import current_labels
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 

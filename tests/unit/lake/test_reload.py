@@ -173,9 +173,9 @@ def test_the_command_tells_what_it_did(tmp_path: Path, monkeypatch: pytest.Monke
     assert done.exit_code == 0
     assert "data/m/landing/inferences/a.parquet: 30 rows superseded" in done.output
     assert "inferences: 29 rows accepted, 0 left out as known, 0 refused" in done.output
-    assert "inferences: 1 rows fewer than before: no other loaded file holds them" in done.output
+    assert "inferences: 1 row fewer than before: no other loaded file holds it" in done.output
     assert "--replace" not in done.output
-    assert "1 windows changed (2026-01-05 to 2026-01-05)" in done.output
+    assert "1 window changed (2026-01-05 to 2026-01-05)" in done.output
 
 
 def test_another_file_of_the_same_name_is_not_taken_for_the_loaded_one(tmp_path: Path, monkeypatch) -> None:

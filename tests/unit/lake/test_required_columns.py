@@ -10,7 +10,9 @@ import pytest
 
 from sightline.lake.intake.load import intake
 from sightline.lake.store.parts import scan_lake
-from sightline.spec.model import Columns, Feature, Model, MonitorSpec
+from sightline.spec.columns import Columns, Feature
+from sightline.spec.data_sections import Model
+from sightline.spec.model import MonitorSpec
 from tests.support.lake import START, land, make_paths, make_spec, quarantine, rows
 
 NAMES = {"prediction_id": "id", "timestamp": "ts"}

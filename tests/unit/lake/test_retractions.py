@@ -13,7 +13,8 @@ from sightline.lake.intake.load import intake
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import LabelEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Labels, Model, MonitorSpec
+from sightline.spec.data_sections import Labels, Model
+from sightline.spec.model import MonitorSpec
 from tests.support.labels import current_labels
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 

@@ -21,7 +21,7 @@ from sightline.lake.intake.sources import list_batches, pending
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import InferenceEvent, RejectedEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Source, Sources
+from sightline.spec.data_sections import Source, Sources
 from tests.support.lake import START, land, ledger_adds_up, make_paths, make_spec, quarantine, rows
 
 DAY = timedelta(days=1)

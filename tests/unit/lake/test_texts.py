@@ -14,7 +14,9 @@ from sightline.lake.intake.migrate import migrate
 from sightline.lake.store.parts import scan_lake
 from sightline.log.events import InferenceEvent
 from sightline.log.writer import SegmentWriter
-from sightline.spec.model import Columns, MonitorSpec, Reference
+from sightline.spec.columns import Columns
+from sightline.spec.data_sections import Reference
+from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference_data import file_data
 from tests.support.lake import START, land, make_paths, make_spec, quarantine
 

@@ -166,6 +166,16 @@ def test_history_loaded_at_once_is_refused_with_the_reason(tmp_path):
     assert "where history was loaded at once" in str(caught.value)
 
 
+def test_a_short_history_without_labels_is_not_called_of_one_class(turning):
+    """Labels come after 36 hours: in half of three days none had come, and in three days those of a day and a half."""
+    _, paths, spec = turning
+    rules = spec.retraining.model_copy(update={"training_window": timedelta(days=3)})
+    found = advise(spec.model_copy(update={"retraining": rules}), paths, now=NOW, with_backtest=True)
+    text = to_table(found)
+    assert "labels were known then, 30 are needed" in text and "Of the 2 days before 2026-" in text
+    assert "one class" not in text and found.n_fits > 6
+
+
 def test_a_history_too_short_is_refused(turning):
     _, _, spec = turning
     with pytest.raises(SightlineError, match="too short for 3 trainings"):

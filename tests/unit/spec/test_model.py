@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from metrics_py.class_names import class_text
 from sightline.spec.budget import Budget, parse_budget
 from sightline.spec.durations import format_duration, parse_duration
-from sightline.spec.model import MonitorSpec, parse_moment
+from sightline.spec.field_types import parse_moment
+from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import closes_at, matures_at
 
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from metrics_py.text import descriptors
 from metrics_py.text.descriptors import DEFAULTS
 from sightline.commands import init
+from sightline.spec.columns import Columns
 from sightline.spec.loader import SpecError, load_monitor
-from sightline.spec.model import Columns
 from sightline.spec.text_docs import EXAMPLE, text_page
 
 HEAD = "model: {id: m, task: binary_classification}\nreference: {start: 2026-01-01, end: 2026-02-01}\n"

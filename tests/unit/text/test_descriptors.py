@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import polars as pl
 import pytest
@@ -14,6 +15,7 @@ from metrics_py.text.descriptors import (
     MAX_CHARACTERS,
     OwnDescriptor,
     describe,
+    is_json,
     kinds_of,
 )
 from metrics_py.text.lexicons import syllables
@@ -117,6 +119,35 @@ class TestOwn:
         assert why in failed["n"]
         with pytest.raises((ValueError, ZeroDivisionError)):
             describe(self.texts, [own])
+
+    def test_a_failure_tells_no_text(self, tmp_path):
+        file = tmp_path / "tone.py"
+        file.write_text("def score(texts):\n    return [float(text) for text in texts]\n")
+        space: dict[str, Any] = {}
+        exec(compile(file.read_text(), str(file), "exec"), space)
+        failed: dict[str, str] = {}
+        describe(pl.Series(["secret"]), [OwnDescriptor("n", function=space["score"], kind="numeric")], failed)
+        assert failed == {"n": "ValueError in line 2 of tone.py"}
+        describe(pl.Series(["x"]), [OwnDescriptor("n", function=lambda _: ["secret"], kind="numeric")], failed)
+        assert "secret" not in failed["n"]
+
+    def test_words_of_scripts_without_blanks(self):
+        texts = pl.Series(["我要退款谢谢", "買iPhone了", "iPhones", "ขอคืนเงินครับ", "返金して", "退 款"])
+        for word, row in (("退款", 0), ("iPhone", 1), ("คืนเงิน", 3), ("返金", 4)):
+            found = describe(texts, [OwnDescriptor("w", words=(word,))])["w"].to_list()
+            assert found == [k == row for k in range(len(texts))], word
+
+    def test_a_pattern_that_explodes_elsewhere_takes_linear_time(self):
+        bombs = pl.Series(["a" * 19_000 + "!", "a" * 10_000_000 + "!"])
+        for pattern in ("(a+)+$", "(a|aa)+$", "(.*a){12}$"):
+            assert describe(bombs, [OwnDescriptor("b", regex=pattern)])["b"].to_list()[0] is False
+
+    @pytest.mark.parametrize("text", ['{"a": NaN}', "[Infinity]", "[-Infinity]", "{'a': 1}", "[1,]", "[01]", "7"])
+    def test_what_is_no_json(self, text: str):
+        assert not is_json(text)
+
+    def test_json_with_numbers_of_any_length(self):
+        assert is_json("[" + "9" * 10_000 + ", 1e999, -0.5]")
 
     def test_kinds(self):
         assert kinds_of(["script", OwnDescriptor("n", words=("x",))]) == {"script": "categorical", "n": "boolean"}

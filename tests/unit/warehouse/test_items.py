@@ -35,9 +35,9 @@ def con():
     with duckdb.connect() as con:
         con.execute("CREATE SCHEMA control")
         con.execute("CREATE SCHEMA raw")
-        con.execute("CREATE TABLE raw.inferences (window_key VARCHAR, f_movie VARCHAR)")
+        con.execute("CREATE TABLE raw.production (window_key VARCHAR, f_movie VARCHAR)")
         rows = [("2026-01-05", "a")] * 3 + [("2026-01-06", "b"), ("2026-01-06", None), ("2026-01-07", "late")]
-        con.executemany("INSERT INTO raw.inferences VALUES (?, ?)", rows)
+        con.executemany("INSERT INTO raw.production VALUES (?, ?)", rows)
         yield con
 
 
@@ -52,7 +52,7 @@ def test_shares_and_self_information_of_the_reference_alone(con):
 
 def test_the_reference_is_read_once_and_again_when_it_is_another(con):
     first = items(con, SPEC, profile())
-    con.execute("INSERT INTO raw.inferences VALUES ('2026-01-05', 'c')")
+    con.execute("INSERT INTO raw.production VALUES ('2026-01-05', 'c')")
     assert items(con, SPEC, profile()).equals(first)
     assert set(items(con, SPEC, profile(id="id2"))["item"]) == {"a", "b", "c", None}
 

@@ -20,7 +20,8 @@ from sightline.lake.intake.load import intake
 from sightline.lake.store.compaction import compact
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import scan_lake
-from sightline.spec.model import Columns, Feature, MonitorSpec
+from sightline.spec.columns import Columns, Feature
+from sightline.spec.model import MonitorSpec
 from sightline.warehouse import connect, prepare
 from sightline.warehouse.views import CURRENT_LABELS
 from tests.support.lake import START, land, load_all, make_paths, make_spec, mixed_traffic, rows, tables

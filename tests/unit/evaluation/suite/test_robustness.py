@@ -109,7 +109,7 @@ def test_each_input_is_blanked(tmp_path):
     assert lost["ci_low"] > 0
     assert lost["status"] == "ok"
     assert own["brier_added z blanked"]["status"] == "warn"
-    assert "fails without z: ValueError: z must be there" in own["brier_added z blanked"]["reason"]
+    assert "fails without z: ValueError in line 8 of model_to_ask.py" in own["brier_added z blanked"]["reason"]
     assert own["predict_ms_per_row model_to_ask:score"]["value"] > 0
 
 
