@@ -211,7 +211,7 @@ class Lifecycle:
         return change.member(self.states.names[stream], decided, evidence, adjusted)
 
     def _host(self, grouping: Grouping, stream: int, family: int, decided: int) -> int | None:
-        """The open incident this belongs to, the latest of several: changed with it, or kin of a member of it.
+        """The open incident this belongs to, the latest of several: changed with it, kin of a member, or never left.
 
         Kinship counts while the incident grows: nobody looks for the cause of today in a change of last season.
         """
@@ -219,9 +219,20 @@ class Lifecycle:
             incident = self.incidents[number]
             grows = decided - max(each.joined_at for each in incident.members) <= GROWS * self.states.config.back
             open_members = np.flatnonzero(self.columns.incident == number).tolist() if grows else []
-            if grouping.belongs(stream, incident.change_point, open_members):
+            is_kin = grouping.belongs(stream, incident.change_point, open_members)
+            if is_kin or self._is_back(grouping, stream, incident):
                 return number
         return None
+
+    def _is_back(self, grouping: Grouping, stream: int, incident: Incident) -> bool:
+        """Whether a member that seemed to have recovered never did: it changed the same way since it left."""
+        own = [member for member in incident.members if member.stream == self.states.names[stream]]
+        if not own or own[-1].ended_by != "recovered" or own[-1].ended_at is None:
+            return False
+        evidence = self.states.evidence
+        went_up = evidence.up[stream].sum() > evidence.down[stream].sum()
+        is_same_way = (own[-1].level_after > own[-1].level_before) == went_up
+        return bool(is_same_way) and grouping.change_near(stream, own[-1].ended_at + 1) is not None
 
     def _enter(self, number: int, stream: int, member: Member) -> None:
         incident = self.incidents[number]

@@ -358,3 +358,21 @@ def test_holidays_do_not_keep_an_incident_open(until, ended):
     found = replay(log(values), daily(holidays=holidays)).incidents.row(0, named=True)
     assert (plain["closed_by"], found["closed_by"]) == (ended, ended)
     assert timedelta(0) <= found["closed_at"] - plain["closed_at"] <= timedelta(days=14)
+
+
+@pytest.mark.parametrize(
+    ("again_after", "by", "incidents"), [(0, 5.0, 1), (0, -5.0, 2), (15, 5.0, 2)], ids=["same", "opposite", "later"]
+)
+def test_a_member_that_only_seemed_to_recover_returns_to_its_incident(again_after, by, incidents):
+    """What changes the other way, or weeks after it had recovered, is a cause of its own."""
+    values = noise(150, 2, seed=2)
+    values[100:, 0] += 5
+    values[100:106, 1] += 5
+    names = ["stays", "seemed"]
+    [left] = replay(log(values, names), daily()).members.filter(stream="seemed").iter_rows(named=True)
+    assert left["ended_by"] == "recovered"
+    values[(left["ended_at"] - day(0)).days + 1 + again_after :, 1] += by
+    members = replay(log(values, names), daily()).members
+    assert members.filter(stream="stays")["status"].to_list() == ["accepted"]
+    assert members.filter(stream="seemed")["status"].to_list() == ["closed", "open"]
+    assert members["incident_id"].n_unique() == incidents
