@@ -154,16 +154,16 @@ def _distances(
 ) -> tuple[Distances, Distances | None]:
     """Distances of some periods, and of the reference's own where it has enough of them."""
     model = reference.model(column)
-    design = _design_effect(work.profiles, embed.sources.get(column, (column,))[0], model)
+    design = design_effect_of(work.profiles, embed.sources.get(column, (column,))[0], model)
     ordinary, least = _unstacked(model.sums), periods.least if periods.stretch else 1
     is_known = len(ordinary) >= MIN_REFERENCE_WINDOWS
-    usual = _of(model, model.sums.keys, ordinary, least, design) if is_known else None
-    told = _of(model, periods.keys, sums, periods.least, design, periods.name)
+    usual = distances_of(model, model.sums.keys, ordinary, least, design) if is_known else None
+    told = distances_of(model, periods.keys, sums, periods.least, design, periods.name)
     pooled = periods.stretch is not None
     return replace(told, streams=[with_fix(work.spec, stream, pooled=pooled) for stream in told.streams]), usual
 
 
-def _of(
+def distances_of(
     model: JointModel | EmbeddingModel,
     keys: Sequence[str],
     sums: Sequence[Mapping[str, FloatArray]],
@@ -171,6 +171,7 @@ def _of(
     design: float,
     period: str = THE_WINDOW,
 ) -> Distances:
+    """Distances of some periods, by the kind of the model."""
     if isinstance(model, JointModel):
         return joint_distances(model, keys, sums, min_rows=least, design_effect=design, period=period)
     return embedding_distances(model, keys, sums, min_rows=least, design_effect=design, period=period)
@@ -180,7 +181,7 @@ def _unstacked(sums: ReferenceSums) -> list[dict[str, FloatArray]]:
     return [{name: array[k] for name, array in sums.windows.items()} for k in range(len(sums.keys))]
 
 
-def _design_effect(profiles: Mapping[str, ColumnProfile], column: str, model: JointModel | EmbeddingModel) -> float:
+def design_effect_of(profiles: Mapping[str, ColumnProfile], column: str, model: JointModel | EmbeddingModel) -> float:
     """How dependent rows are, by the columns' own profiles."""
     names = model.columns if isinstance(model, JointModel) else (column,)
     known = [profiles[name].design_effect for name in names if name in profiles]

@@ -29,6 +29,7 @@ from sightline.judging.marts import ALL_VERSIONS
 from sightline.judging.periods import Cadences, Periods
 from sightline.judging.reference_bounds import MIN_REFERENCE_WINDOWS
 from sightline.judging.usual_range import NOT_KNOWN, usual_range
+from sightline.results.window_sums import write_window_sums
 from sightline.results.words import WORDS_SCHEMA, write_words
 from sightline.spec.model import MonitorSpec
 from sightline.spec.words import LEAST_PUBLISHED, MOST_EXAMPLES, TEXT_METRICS, text_columns
@@ -65,8 +66,10 @@ def judge(work: Work) -> Judged:
                 if key in one.keys:
                     windows = one.windows(key)
                     read[column, key] = _read_period(work, model, column, windows, cadences.n(windows))
-        found = [(column, read.get((column, key))) for column in reference.models]
-        told = [each.words for column, each in found if each and column not in work.spec.columns.personal]
+        found = {column: read[column, key] for column in reference.models if (column, key) in read}
+        sums = {column: each.sums for column, each in found.items()}
+        write_window_sums(work.paths, key, reference.id, sums, "texts")
+        told = [each.words for column, each in found.items() if column not in work.spec.columns.personal]
         held = [frame.with_columns(model=pl.lit(reference.id)) for frame in told]
         write_words(work.paths, key, pl.concat([pl.DataFrame(schema=WORDS_SCHEMA), *held]))
     for column, model in reference.models.items():

@@ -1,10 +1,11 @@
-"""Sums of windows of several columns at once and of embeddings: they merge, so any windows can be compared later."""
+"""Sums of windows of several columns at once, of embeddings and of texts: they merge, so any can be compared later."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -24,8 +25,17 @@ SCHEMA = pl.Schema(
 )
 """One row per array; `model` is the frozen reference by whose maps it was made: only sums of one model add up."""
 
+Folder = Literal["multivariate", "texts"]
+"""Where the sums of vectors and of columns together stand, and those of texts."""
 
-def write_window_sums(paths: MonitorPaths, key: str, model: str, found: Mapping[str, Mapping[str, FloatArray]]) -> None:
+
+def write_window_sums(
+    paths: MonitorPaths,
+    key: str,
+    model: str,
+    found: Mapping[str, Mapping[str, FloatArray]],
+    folder: Folder = "multivariate",
+) -> None:
     """Replace the sums of one window.
 
     Parameters
@@ -37,13 +47,14 @@ def write_window_sums(paths: MonitorPaths, key: str, model: str, found: Mapping[
         Id of the frozen reference.
     found : mapping of column to mapping of name to ndarray
         ``@features``: the numeric features together.
+    folder : {'multivariate', 'texts'}
     """
     rows = [
         (column, name, list(array.shape), np.ravel(array).tolist(), model)
         for column, sums in found.items()
         for name, array in sums.items()
     ]
-    file = _file(paths, key)
+    file = _file(paths, key, folder)
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(beside)
@@ -51,7 +62,7 @@ def write_window_sums(paths: MonitorPaths, key: str, model: str, found: Mapping[
 
 
 def read_window_sums(
-    paths: MonitorPaths, keys: Sequence[str], model: str | None = None
+    paths: MonitorPaths, keys: Sequence[str], model: str | None = None, folder: Folder = "multivariate"
 ) -> dict[str, dict[str, dict[str, FloatArray]]]:
     """Sums of some windows: column -> key -> name -> array.
 
@@ -62,10 +73,11 @@ def read_window_sums(
         Keys of windows; those without a file are left out.
     model : str, optional
         Only sums by this frozen reference.
+    folder : {'multivariate', 'texts'}
     """
     found: dict[str, dict[str, dict[str, FloatArray]]] = {}
     for key in keys:
-        file = _file(paths, key)
+        file = _file(paths, key, folder)
         if not file.exists():
             continue
         rows = pl.read_parquet(file, glob=False, hive_partitioning=False)
@@ -76,5 +88,5 @@ def read_window_sums(
     return found
 
 
-def _file(paths: MonitorPaths, key: str) -> Path:
-    return paths.results / "multivariate" / f"window={key}.parquet"
+def _file(paths: MonitorPaths, key: str, folder: Folder) -> Path:
+    return paths.results / folder / f"window={key}.parquet"

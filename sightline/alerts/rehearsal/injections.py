@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from metrics_py.drift.injected import lost, moved, replaced, swapped
 from metrics_py.profile.column_profile import ColumnProfile
 from metrics_py.quality.metrics import quality_metric
+from sightline.alerts.rehearsal.whole_rows import WholeRows, read_whole_rows
+from sightline.home import MonitorPaths
 from sightline.judging.evidence import column_evidence, stream_name
 from sightline.judging.stretches import Stretches, read_stretches
 from sightline.spec import plan
 from sightline.spec.model import MonitorSpec
 from sightline.spec.shadows import production_sql
 from sightline.spec.stretches import sliding_windows
+from sightline.warehouse.reference import ReferenceProfile
 
 SCORE, LABEL = "@score", "@label"
 SAME = 1e-9
@@ -33,7 +36,8 @@ class Injection:
 
     Parameters
     ----------
-    kind : {'mean', 'spread', 'missing', 'unseen', 'score', 'label', 'quality', 'rows'}
+    kind : {'mean', 'spread', 'missing', 'unseen', 'score', 'label', 'quality', 'rows', ...}
+        Those of texts, vectors and columns together: `sightline.alerts.rehearsal.whole_rows.MOVED`.
     size : float
         Standard deviations (mean, score, label of a regression), a factor (spread, an error), or a share.
     words : str
@@ -70,6 +74,10 @@ def planned(spec: MonitorSpec, profiles: Mapping[str, ColumnProfile]) -> list[In
         found += [Injection("label", x, f"mean of the label up by {x:g} sd") for x in (0.1, 0.25, 0.5)]
     elif label is not None and label.kind != "numeric" and len(label.where("category")) > 1:
         found += [Injection("label", x, f"{x:.0%} of the labels of another class") for x in (0.02, 0.05, 0.1)]
+    found += [Injection("words", x, f"{x:.0%} of the texts in unknown words") for x in (0.01, 0.05, 0.2)]
+    found += [Injection("copies", x, f"{x:.0%} of the texts sent again") for x in (0.01, 0.05, 0.2)]
+    found += [Injection("vectors", x, f"{x:.0%} of the vectors of a new kind") for x in (0.02, 0.05, 0.2)]
+    found += [Injection("together", x, f"{x:.0%} of the rows with unrelated values") for x in (0.05, 0.2, 0.5)]
     found += _of_quality(spec)
     return [*found, *(Injection("rows", x, f"{x:.0%} of the rows do not come") for x in (0.1, 0.3, 0.5))]
 
@@ -101,6 +109,8 @@ class Aggregates:
         Which columns are judged over several windows.
     log : DataFrame
         The evidence of the alert engine.
+    rows : WholeRows or None
+        Texts, vectors and columns together.
     """
 
     spec: MonitorSpec
@@ -108,6 +118,7 @@ class Aggregates:
     bins: Mapping[str, pl.DataFrame]
     stretches: Mapping[str, Stretches]
     log: pl.DataFrame
+    rows: WholeRows | None = None
 
     def targets(self, injection: Injection) -> list[str]:
         """Columns, or metrics, that a kind of change can be put into: those that the engine watches."""
@@ -126,6 +137,8 @@ class Aggregates:
                 found = [SCORE]
             case "label":
                 found = [LABEL]
+            case "words" | "copies" | "vectors" | "together":
+                found = self.rows.targets(injection.kind) if self.rows else []
             case "quality":
                 found = [str(plan.primary_metric(self.spec))]
             case _:
@@ -156,6 +169,9 @@ class Aggregates:
         match injection.kind:
             case "quality":
                 fresh = self._worse(injection, target, start)
+            case "words" | "copies" | "vectors" | "together":
+                assert self.rows is not None  # there are targets
+                fresh = self.rows.changed(injection.kind, target, injection.size, start, rng)
             case "rows":
                 own = self.log.filter(pl.col("stream") == "data_quality/n_rows", pl.col("window_start") >= start)
                 left = (pl.col("value").exp() - 1) * (1 - injection.size)
@@ -225,20 +241,25 @@ class Aggregates:
 
 
 def read_aggregates(
-    spec: MonitorSpec, con: duckdb.DuckDBPyConnection, profiles: Mapping[str, ColumnProfile], log: pl.DataFrame
+    spec: MonitorSpec,
+    paths: MonitorPaths,
+    con: duckdb.DuckDBPyConnection,
+    reference: ReferenceProfile,
+    log: pl.DataFrame,
 ) -> Aggregates:
-    """Counts per bin of all windows; the connection is needed no longer afterwards.
+    """Counts per bin of all windows, and the sums of whole rows; the connection is needed no longer afterwards.
 
     Parameters
     ----------
-    spec : MonitorSpec
+    spec, paths
+        The monitor.
     con : duckdb.DuckDBPyConnection
-        The monitor's warehouse.
-    profiles : mapping of column to ColumnProfile
+        Its warehouse.
+    reference : ReferenceProfile
     log : DataFrame
         The evidence of the alert engine.
     """
-    bins: dict[str, pl.DataFrame] = {}
+    profiles, bins = reference.columns, dict[str, pl.DataFrame]()
     stretches: dict[str, Stretches] = {}
     for mart in MARTS:
         query = (
@@ -250,7 +271,7 @@ def read_aggregates(
         own = {name: p for name, p in profiles.items() if (name == LABEL) == (mart == "label_bins")}
         is_pooled = mart == "column_bins" and keys
         stretches[mart] = read_stretches(spec, con, mart, keys, own) if is_pooled else Stretches(spec)
-    return Aggregates(spec, profiles, bins, stretches, log)
+    return Aggregates(spec, profiles, bins, stretches, log, read_whole_rows(spec, paths, con, reference, log))
 
 
 def _dealt(injection: Injection, profile: ColumnProfile, counts: Counts, rng: np.random.Generator) -> Counts:

@@ -168,7 +168,7 @@ def rehearse(
         where, fix = str(paths.reference), f"`sightline backfill {spec.id}` makes it"
         raise SightlineError(f"{spec.id} has no reference yet", where=where, fix=fix)
     with connect(paths, read_only=True) as con:
-        world = read_aggregates(spec, con, reference.columns, log)
+        world = read_aggregates(spec, paths, con, reference, log)
     spans = (*_answered(paths, last), *known)
     injections = [each for each in planned(spec, world.profiles) if world.targets(each)]
     total = len(budgets) * (1 + len(injections) * len(starts))
