@@ -222,6 +222,25 @@ def _read_files(path: str, what: str, rows: int | None) -> _Raw:
     return replace(table, perhaps_cut=_open_ends(files, parts)) if is_text and rows is None else table
 
 
+def open_ends(source: str | Path) -> list[str]:
+    """CSV files that end in the middle of a line.
+
+    Parameters
+    ----------
+    source : str or Path
+        A file, or a folder of files.
+
+    Returns
+    -------
+    list of str
+        What that may mean, one sentence per file.
+    """
+    path = Path(source)
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    plain = [file for file in files if format_of(file.name) == "csv" and has_open_end(file)]
+    return [f"the last line of {file.name} has no end: its last row may be cut" for file in plain]
+
+
 def _open_ends(files: list[str], parts: list[pl.DataFrame]) -> dict[str, str]:
     """By the last column of CSV files that end in the middle of a line: what that may mean."""
     told: dict[str, list[str]] = {}

@@ -181,7 +181,11 @@ def run_suite(suite: Suite, reference: object, current: object) -> SuiteResult:
     for check in suite.checks:
         for column in _targets(check, tables[0]):
             rows.append(_judge(check, column, measured, suite.roles))
-    return SuiteResult(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    for name, words in (pair for table in tables for pair in table.perhaps_cut.items()):
+        told = pl.concat_str(pl.col("reason"), pl.lit(words), separator="; ", ignore_nulls=True)
+        frame = frame.with_columns(reason=pl.when(column=name).then(told).otherwise("reason"))
+    return SuiteResult(frame)
 
 
 def known_metrics(roles: Roles | None) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import polars as pl
 
+from metrics_py.comparison.tables import open_ends
 from metrics_py.evaluation.areas import deleted_areas
 from metrics_py.evaluation.differences import SCHEMA, differences
 from metrics_py.evaluation.verdict import EvaluationVerdict, judge
@@ -158,7 +159,8 @@ def evaluate(
     sections = suite_of(spec, compared, candidate, training=trained, traffic=traffic, paths=paths)
     verdict = judged(verdict_of(spec, table, primary, {**_irrelevant(spec, table), **own.lacking}), sections)
     told = (*notes_of_improper(spec, both), *own.notes, *_left_out(spec))
-    notes = (*_of_candidate(candidate), *compared.notes, *same, *told)
+    cut = [words for each in filter(None, (file, against, training)) for words in open_ends(each)]
+    notes = (*_of_candidate(candidate), *cut, *compared.notes, *same, *told)
     facts = facts_of(candidate, file, now)
     task = spec.model.task
     return Evaluation(spec.id, version, file.name, compared, table, verdict, primary, notes, facts, task, sections)

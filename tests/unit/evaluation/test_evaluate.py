@@ -215,6 +215,16 @@ def test_unreadable_labels_and_repeats_are_counted(production, tmp_path):
     assert any("3 rows" in note for note in found.notes)
 
 
+def test_a_candidate_whose_last_line_has_no_end_is_noted(production, tmp_path):
+    home, paths = production
+    text = scored(5, 0.1).write_csv()
+    for name, content in (("whole.csv", text), ("cut.csv", text.rstrip("\n"))):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    spec = find_monitor(home, "m")
+    whole, cut = (evaluate(spec, paths, tmp_path / name, "v2", now=NOW).notes for name in ("whole.csv", "cut.csv"))
+    assert set(cut) - set(whole) == {"the last line of cut.csv has no end: its last row may be cut"}
+
+
 def test_versions_that_production_does_not_know(production, tmp_path):
     with pytest.raises(SightlineError, match="no row of the version 'v9'"):
         run(production, tmp_path, scored(5, 0.1), champion="v9")

@@ -89,3 +89,15 @@ def test_a_suite_of_a_ranking_model_is_drafted_written_read_and_run(tmp_path):
     file.write_text(file.read_text().replace("k: 5", "k: 0"))
     with pytest.raises(SightlineError, match="no number of places"):
         load_suite(file)
+
+
+def test_the_last_column_of_a_file_without_an_end_says_that_its_last_row_may_be_cut(tmp_path):
+    for name, end in (("whole", "\n"), ("cut", "")):
+        (tmp_path / f"{name}.csv").write_text("a,b\n1,10\n2,20\n3,30" + end, encoding="utf-8")
+    suite = Suite((Check("mean", ("a",), ge=0), Check("mean", ("b",), ge=0), Check("row_count", ge=1)))
+    found = run_suite(suite, str(tmp_path / "whole.csv"), str(tmp_path / "cut.csv"))
+    assert [row["reason"] for row in found.to_dicts()] == [
+        None,
+        "the last line of cut.csv has no end: row 3 may be cut",
+        None,
+    ]
