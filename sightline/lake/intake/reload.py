@@ -13,6 +13,7 @@ import polars as pl
 
 from sightline.errors import SightlineError, nearest
 from sightline.home import Home, MonitorPaths
+from sightline.lake.intake.growing import is_being_written, told
 from sightline.lake.intake.holders import file_keys, holders, n_blocked
 from sightline.lake.intake.label_revisions import TRIED_THROUGH, WAITING
 from sightline.lake.intake.load import Loader, Place
@@ -93,6 +94,10 @@ def reload(
     """
     moment = now or datetime.now(UTC)
     found = _find(spec, paths, home, files)
+    unfinished = [batch.path for batches in found.values() for batch in batches if is_being_written(batch, home)]
+    if unfinished:
+        what, fix = told(unfinished), "load it again when its last line has an end, or has not changed for ten seconds"
+        raise SightlineError(what, where=str(home.root), fix=fix)
     report = ReloadReport()
     with lake_lock(paths), open_ledger(paths.ledger) as ledger:
         recover(paths, ledger)

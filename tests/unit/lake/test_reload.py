@@ -291,3 +291,18 @@ def test_an_unknown_file_is_told_with_ten_of_those_there_are(tmp_path: Path) -> 
     text = str(caught.value)
     assert text.count(".parquet") == 10
     assert text.endswith("09.parquet and 4 more.")
+
+
+def test_a_file_that_is_being_written_is_not_loaded_again(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    text = rows(5).write_csv()
+    land(paths.landing_inferences, "a.csv", rows(5), START)
+    load(tmp_path)
+    before = lake(tmp_path)
+    (paths.landing_inferences / "a.csv").write_text(text[:-3], encoding="utf-8")
+    with pytest.raises(SightlineError, match=r"still being written.*a\.csv"):
+        reload(SPEC, paths, home, [Path("a.csv")], now=LATER)
+    assert lake(tmp_path).equals(before)
+    (paths.landing_inferences / "a.csv").write_text(text, encoding="utf-8")
+    reload(SPEC, paths, home, [Path("a.csv")], now=LATER)
+    assert len(lake(tmp_path)) == 5
