@@ -24,6 +24,12 @@ from sightline.errors import SightlineError
 from sightline.narrowing import is_array, is_object
 
 Row = dict[str, Any]
+
+
+class TypedRow(dict[str, Any]):
+    """A row of tensors that tell their types: a whole number in it is one. In JSON, 1 may have been 1.0."""
+
+
 UNNAMED = "@{}"  # name of the i-th value of a row that came without names
 NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf(?:inity)?)", re.IGNORECASE)
 BASE64_STEP = 512 * 1024
@@ -117,10 +123,21 @@ def request_rows(body: Any, where: str) -> list[Row]:
 
 
 def response_rows(body: Any, where: str) -> list[Row]:
-    """Rows of model outputs; a bare value becomes ``{"@0": value}``."""
+    """Rows of model outputs; a bare value becomes ``{"@0": value}``. A column with one float holds floats alone."""
+    if is_object(body) and "outputs" in body and tensors.is_tensors(body["outputs"]):
+        found = _tensors(body["outputs"], f"{where}.outputs")
+        return [TypedRow(row) for row in found] if all("datatype" in t for t in body["outputs"]) else _alike(found)
+    return _alike(_untyped_response(body, where))
+
+
+def _alike(rows: list[Row]) -> list[Row]:
+    """Rows in which each column of numbers is of one type: many senders write 0.25 and 1.0 as ``[0.25, 1]``."""
+    real = {name for row in rows for name, value in row.items() if isinstance(value, float)}
+    return [{k: tensors.as_real(v) if k in real else v for k, v in row.items()} for row in rows] if real else rows
+
+
+def _untyped_response(body: Any, where: str) -> list[Row]:
     if is_object(body):
-        if "outputs" in body and tensors.is_tensors(body["outputs"]):
-            return _tensors(body["outputs"], f"{where}.outputs")
         for key in ("predictions", "outputs"):
             if key in body:
                 return _predictions(body[key], f"{where}.{key}")
@@ -282,7 +299,7 @@ def _seldon(body: Mapping[str, Any], where: str, of_json: Any) -> list[Row]:
     if "ndarray" in data:
         rows = _list(data["ndarray"], f"{where}.data.ndarray")
     else:
-        rows = tensors.rows_of_shape(data["tensor"], "values", f"{where}.data.tensor")
+        rows = tensors.rows_of_shape(data["tensor"], "values", f"{where}.data.tensor", is_real=True)  # all are doubles
     lenient.check_rows(len(rows), where)
     names = [str(n) for n in _list(data.get("names") or [], f"{where}.data.names")]
     if not names or all(GENERATED_NAME.fullmatch(name) for name in names):

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from sightline.collector.formats import errors, lenient
-from sightline.collector.formats.bodies import Row
+from sightline.collector.formats.bodies import Row, TypedRow
 from sightline.errors import SightlineError
 from sightline.lake.intake.roles import revision_roles
 from sightline.log.events import (
@@ -157,7 +157,7 @@ def inference_event(
     fields |= _named_outputs(spec, features)
     if outputs:
         row = dict(outputs)
-        fields |= _outputs(spec, row)
+        fields |= _outputs(spec, row, is_typed=isinstance(outputs, TypedRow))
         features |= {k: v for k, v in row.items() if not k.startswith("@")}
     return checked(INFERENCES, {"features": features, **fields})
 
@@ -320,7 +320,7 @@ def is_pair(values: list[Any]) -> bool:
     return len(numbers) == len(values) == 2 and min(numbers) >= 0 and abs(sum(numbers) - 1) <= ROUNDED
 
 
-def _outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
+def _outputs(spec: MonitorSpec, row: Row, *, is_typed: bool) -> dict[str, Any]:
     """Take score, prediction and class scores out of a row of outputs; unnamed values are read by the task."""
     values = [row.pop(k) for k in [k for k in row if k.startswith("@")]]
     found = _named_outputs(spec, row)
@@ -329,10 +329,10 @@ def _outputs(spec: MonitorSpec, row: Row) -> dict[str, Any]:
         row.clear()
     if len(values) == 1 and is_array(values[0]):
         values = values[0]
-    return {**found, **_unnamed_outputs(spec, values, found)} if values else found
+    return {**found, **_unnamed_outputs(spec, values, found, is_typed)} if values else found
 
 
-def _unnamed_outputs(spec: MonitorSpec, values: list[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+def _unnamed_outputs(spec: MonitorSpec, values: list[Any], named: Mapping[str, Any], is_typed: bool) -> dict[str, Any]:
     task, classes = spec.model.task, list(spec.columns.class_scores)
     if task == "multiclass_classification" and len(values) > 1 and len(values) == len(classes):
         return {"class_scores": {**named.get("class_scores", {}), **dict(zip(classes, values, strict=True))}}
@@ -345,7 +345,17 @@ def _unnamed_outputs(spec: MonitorSpec, values: list[Any], named: Mapping[str, A
             fix="name the outputs as in the monitor's YAML",
         )
     value = values[0]
-    by_score = task == "ranking" or (
-        task == "binary_classification" and isinstance(value, float) and spec.columns.score
-    )
-    return {"score" if by_score else "prediction": value}
+    return {"score" if task == "ranking" or _is_score(spec, value, is_typed) else "prediction": value}
+
+
+def _is_score(spec: MonitorSpec, value: Any, is_typed: bool) -> bool:
+    """Whether the only output of a binary model is its probability.
+
+    A float is. Of 0 and 1 without a type nothing tells, as many senders write 1.0 as 1: where the file names a class
+    they are it, where it names the score alone they are the score.
+    """
+    columns = spec.columns
+    if spec.model.task != "binary_classification" or not columns.score or isinstance(value, bool):
+        return False
+    may_be_real = not is_typed and not columns.prediction and value in (0, 1)
+    return isinstance(value, float) or (may_be_real and isinstance(value, int))

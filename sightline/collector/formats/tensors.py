@@ -24,6 +24,7 @@ NUMBERS = {
     "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "BF16": "<u2",
 }  # fmt: skip
 """NumPy's names of the data types (BF16: the upper half of an FP32)."""
+REAL = {"FP16", "FP32", "FP64", "BF16"}
 
 _SCANNER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False)
 
@@ -36,7 +37,8 @@ def is_tensors(value: Any) -> bool:
 def columns(tensors: Sequence[Mapping[str, Any]], where: str) -> dict[str, list[Any]]:
     """Values by name of tensor, one per row (the first axis).
 
-    A tensor of shape ``[n]`` or ``[n, 1]`` gives one value a row, ``[n, k]`` a list a row (an embedding).
+    A tensor of shape ``[n]`` or ``[n, 1]`` gives one value a row, ``[n, k]`` a list a row (an embedding). Whole numbers
+    of a type with fractions are floats: many senders write 1.0 as 1.
 
     Raises
     ------
@@ -44,7 +46,10 @@ def columns(tensors: Sequence[Mapping[str, Any]], where: str) -> dict[str, list[
         A tensor has no data, or other data than its shape says.
     """
     check_names([str(t["name"]) for t in tensors], where)
-    return {str(t["name"]): rows_of_shape(t, "data", f"{where}[{i}]") for i, t in enumerate(tensors)}
+    return {
+        str(t["name"]): rows_of_shape(t, "data", f"{where}[{i}]", is_real=str(t.get("datatype")).upper() in REAL)
+        for i, t in enumerate(tensors)
+    }
 
 
 def check_names(names: Sequence[str], where: str) -> None:
@@ -60,8 +65,8 @@ def check_names(names: Sequence[str], where: str) -> None:
         raise SightlineError(f"the column name {twice!r} occurs twice", where=where, fix="name each column once")
 
 
-def rows_of_shape(tensor: Any, field: str, where: str) -> list[Any]:
-    """The values in `field` of a tensor, cut into rows by its ``shape``."""
+def rows_of_shape(tensor: Any, field: str, where: str, *, is_real: bool = False) -> list[Any]:
+    """The values in `field` of a tensor, cut into rows by its ``shape``; `is_real`: its numbers are no whole ones."""
     if not is_object(tensor) or not is_array(tensor.get(field)):
         raise SightlineError(
             f"the tensor has no array `{field}`", where=where, fix="send the values as JSON, or as bytes"
@@ -73,6 +78,8 @@ def rows_of_shape(tensor: Any, field: str, where: str) -> list[Any]:
     _flatten(tensor[field], flat)
     if len(flat) != math.prod(shape):
         raise SightlineError(f"{len(flat)} values do not fill the shape {shape!r:.80}", where=f"{where}.{field}")
+    if is_real:
+        flat = [as_real(value) for value in flat]
     width = math.prod(shape[1:])
     if width == 0 and shape[0]:
         raise SightlineError(f"a tensor of shape {shape!r:.80} holds rows without values", where=f"{where}.shape")
@@ -80,6 +87,16 @@ def rows_of_shape(tensor: Any, field: str, where: str) -> list[Any]:
         return flat
     lenient.check_rows(shape[0], where)
     return [flat[i * width : (i + 1) * width] for i in range(shape[0])]
+
+
+def as_real(value: Any) -> Any:
+    """A whole number as a float, beyond a double as infinity; all else as it is."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def end_of_json(body: bytes, where: str, json_length: str | None = None) -> int:

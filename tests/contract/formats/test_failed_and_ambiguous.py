@@ -246,6 +246,45 @@ def test_two_values_that_add_up_to_1_are_a_pair_of_probabilities(answer, score):
     assert one(tables.sagemaker({}, captured("1,2,3", answer), BINARY)).score == score
 
 
+SCORED = BINARY.model_copy(update={"columns": BINARY.columns.model_copy(update={"prediction": None})})
+INPUTS = {"instances": [[0.1, 0.2, 0.3]] * 3}
+UNTYPED = [
+    {"predictions": [0.25, 1, 0]},
+    {"predictions": [[0.25], [1], [0]]},
+    {"predictions": [{"p": 0.25}, {"p": 1}, {"p": 0}]},
+    {"outputs": {"p": [0.25, 1, 0]}},
+    {"outputs": [{"name": "p", "shape": [3], "data": [0.25, 1, 0]}]},
+    {"outputs": [{"name": "p", "shape": [3, 1], "datatype": "FP32", "data": [0.25, 1, 0]}]},
+    {"data": {"tensor": {"shape": [3, 1], "values": [0.25, 1, 0]}}},
+    {"data": {"ndarray": [[0.25], [1], [0]]}},
+]
+
+
+def answers_of(response: dict, spec: MonitorSpec) -> list[tuple]:
+    call = {"id": "w", "request": INPUTS, "response": response}
+    return [
+        (event.score, event.prediction) for event in invocations.open_inference({}, json.dumps(call).encode(), spec)
+    ]
+
+
+@pytest.mark.parametrize("response", UNTYPED)
+@pytest.mark.parametrize("spec", [BINARY, SCORED])
+def test_a_probability_that_is_written_without_a_fraction_is_one(response, spec):
+    assert answers_of(response, spec) == [(0.25, None), (1.0, None), (0.0, None)]
+
+
+@pytest.mark.parametrize("data", [[1, 0, 1], [1, 1, 1]])
+def test_whole_numbers_are_classes_where_their_type_or_the_file_says_so(data):
+    typed = {"outputs": [{"name": "y", "shape": [3], "datatype": "INT64", "data": data}]}
+    real = {"outputs": [{"name": "p", "shape": [3], "datatype": "FP64", "data": data}]}
+    classes, scores = [(None, value) for value in data], [(float(value), None) for value in data]
+    for spec in (BINARY, SCORED):
+        assert answers_of(typed, spec) == classes
+        assert answers_of(real, spec) == scores
+    assert answers_of({"predictions": data}, BINARY) == classes
+    assert answers_of({"predictions": data}, SCORED) == scores
+
+
 @pytest.mark.parametrize("answer", ["1,0.83", "0.9,0.83", "-0.5,1.5", "yes,0.4"])
 def test_two_values_that_do_not_are_refused(answer):
     with pytest.raises(SightlineError, match="2 outputs for one prediction"):
