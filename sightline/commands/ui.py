@@ -18,6 +18,8 @@ from sightline.results.snapshots import read_snapshot
 from sightline.spec.loader import load_monitors
 
 LOOPBACK = "127.0.0.1"
+QUIET = "ignore:Function `dev_command` is superseded:FutureWarning"
+"""Dagster's word to people that start `dagster dev` by hand is none to those that type `sightline ui`."""
 MOST_OPENED = 2
 """Monitors whose groups are open in the lineage that `sightline ui` names."""
 
@@ -43,6 +45,7 @@ def command(port: int, host: str, dashboard_port: int) -> None:
     check_port(host, port)
     _announce(home, host, port)
     own = environment(home)
+    own["PYTHONWARNINGS"] = ",".join(filter(None, [QUIET, own.get("PYTHONWARNINGS")]))
     if dashboard_port:
         _start_dashboard(home, dashboard_port, f"http://{host}:{port}")
         own.setdefault(VARIABLE, f"http://{LOOPBACK}:{dashboard_port}")

@@ -184,7 +184,8 @@ def _notify_warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
 def _reference(spec: MonitorSpec) -> str:
     reference = spec.reference
     if reference.kind == "file":
-        return f"the file {reference.path}, frozen once"
+        folder = spec.home_folder is not None and (spec.home_folder / str(reference.path)).is_dir()
+        return f"the {'folder' if folder else 'file'} {reference.path}, frozen once"
     if reference.kind == "rolling":
         return f"the {format_duration(reference.length)} before each window (rolling)"
     if reference.start is None or reference.end is None:

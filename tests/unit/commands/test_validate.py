@@ -335,3 +335,18 @@ def test_tells_that_weights_weigh_nothing(home):
     code, out, _ = run("demand")
     assert code == 0
     assert "columns.weight 'w' weighs nothing" in out
+
+
+@pytest.mark.parametrize(("path", "told"), [("ref.parquet", "the file ref.parquet"), ("ref", "the folder ref")])
+def test_a_reference_of_files_is_called_what_it_is(tmp_path, monkeypatch, path, told):
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    (tmp_path / "monitors").mkdir()
+    (tmp_path / "ref").mkdir()
+    for file in ("ref.parquet", "ref/a.parquet"):
+        rows(60).write_parquet(tmp_path / file)
+    (tmp_path / "monitors" / "m.yaml").write_text(
+        "model: {id: m, task: binary_classification}\n"
+        "columns: {prediction_id: id, timestamp: ts, score: p, features: {x: numeric}}\n"
+        f"reference: {{kind: file, path: {path}}}\n"
+    )
+    assert f"{told}, frozen once" in run()[1]
