@@ -347,6 +347,8 @@ def test_a_reference_of_files_is_called_what_it_is(tmp_path, monkeypatch, path, 
     (tmp_path / "monitors" / "m.yaml").write_text(
         "model: {id: m, task: binary_classification}\n"
         "columns: {prediction_id: id, timestamp: ts, score: p, features: {x: numeric}}\n"
-        f"reference: {{kind: file, path: {path}}}\n"
+        f"start: 2026-01-05\nreference: {{kind: file, path: {path}}}\n"
     )
-    assert f"{told}, frozen once" in run()[1]
+    code, output, errors = run()
+    assert code == 0, errors
+    assert f"{told}, frozen once" in output
