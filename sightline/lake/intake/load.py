@@ -242,6 +242,12 @@ class Loader:
                 self.tallies[batch_id].n_accepted += n
             else:
                 self.staging.rematched.append((n, n, 0, batch_id))
+        for batch_id, n in done.late.items():
+            if batch_id in self.tallies:
+                self.tallies[batch_id].n_unmatched -= n
+                self.tallies[batch_id].n_duplicate += n
+            else:
+                self.staging.rematched.append((n, 0, n, batch_id))
 
     def _whole(self, batch: Batch, events: Sequence[tuple[int, InferenceEvent]]) -> None:
         """Load joined halves as rows of the batch that completed them; the rows were counted as halves."""
@@ -251,10 +257,14 @@ class Loader:
 
     def _expire(self) -> None:
         """Load halves that waited in vain as they are, as rows of the batch that made their time run out."""
-        done = self.halves.expire()
+        overdue = self.halves.overdue()
+        if not overdue:
+            return
+        self.flush()
+        done = self.halves.expire(overdue, self.spec)
+        self._settle(done)
         if not done.expired:
             return
-        self._settle(done)
         batch = next(reversed(self.tallies.values())).batch
         events = [half.event for half in done.expired]
         chunk = inference_chunk(self.spec, batch, events, [half.row_number for half in done.expired], [])

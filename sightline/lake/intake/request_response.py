@@ -23,6 +23,8 @@ from sightline.lake.intake.roles import SUCCESS
 from sightline.lake.store.parts import Staging, quarantine_frame, scan_parts
 from sightline.lake.store.schema import HALF_SCHEMA
 from sightline.log.events import InferenceEvent
+from sightline.spec.model import MonitorSpec
+from sightline.spec.windows import keys_between
 
 PATIENCE = timedelta(days=1)
 REQUEST_FIRST = ("at", "entity", "query", "weight", "trace")
@@ -53,9 +55,11 @@ class HalvesDone:
     events : list of (int, InferenceEvent)
         Whole inferences, with the row number of the half that completed them.
     expired : list of Half
-        Halves whose other one did not come.
+        Halves whose other one did not come, and whose call is not in the lake.
     waiting, paired, repeated : Counter of str
         Halves by batch: those that wait, earlier ones that no longer do, and repetitions of one that waits.
+    late : Counter of str
+        Halves by batch that waited, and are repetitions: their call is in the lake.
     n_more : int
         Rows that error answers completed beyond one each: such an answer counts once for every row that waited for it.
     """
@@ -65,6 +69,7 @@ class HalvesDone:
     waiting: Counter[str] = field(default_factory=Counter[str])
     paired: Counter[str] = field(default_factory=Counter[str])
     repeated: Counter[str] = field(default_factory=Counter[str])
+    late: Counter[str] = field(default_factory=Counter[str])
     n_more: int = 0
 
 
@@ -76,6 +81,8 @@ def join_halves(request: InferenceEvent, response: InferenceEvent) -> InferenceE
         value = getattr(first, name)
         joined[name] = getattr(second, name) if value is None else value
     joined["id"] = request.id  # of an error answer it is that of the call
+    if request.source == "otlp":  # the event with the texts is written when the call is over: the span tells its start
+        joined["at"] = min(filter(None, (request.at, response.at)), default=None)
     joined["features"] = {**response.features, **request.features}
     joined["received_at"] = max(filter(None, (request.received_at, response.received_at)), default=None)
     joined["part"] = None
@@ -174,15 +181,27 @@ class HalfWork:
             if not self.rows_of[call]:
                 del self.rows_of[call]
 
-    def expire(self) -> HalvesDone:
+    def overdue(self) -> list[Half]:
         """Halves that have waited for a day of newer data."""
-        done = HalvesDone()
         if self.waiting is None or self.newest is None:
-            return done
-        for half in [half for half in self.waiting.values() if half.received_at < self.newest - PATIENCE]:
+            return []
+        return [half for half in self.waiting.values() if half.received_at < self.newest - PATIENCE]
+
+    def expire(self, overdue: Sequence[Half], spec: MonitorSpec) -> HalvesDone:
+        """Let halves wait no longer; all rows of the open commit have been staged.
+
+        A half whose call is in the lake was sent again: loaded alone, it would be a second prediction with the id (the
+        halves may name different versions), and take the label of the first.
+        """
+        done = HalvesDone()
+        known = _known_calls(overdue, spec, self.staging)
+        for half in overdue:
             self._remove(half.event.id)
-            done.paired[half.batch_id] += 1
-            done.expired.append(half)
+            if half.event.id in known:
+                done.late[half.batch_id] += 1
+            else:
+                done.paired[half.batch_id] += 1
+                done.expired.append(half)
         return done
 
     def finish(self, seq: int) -> None:
@@ -207,6 +226,19 @@ class HalfWork:
             for half in self.waiting.values():
                 self._index(half)
         return self.waiting
+
+
+def _known_calls(halves: Sequence[Half], spec: MonitorSpec, staging: Staging) -> set[str]:
+    """Ids of halves under which the lake holds a prediction of that time, as it was logged or corrected since."""
+    ids_of: defaultdict[str, set[str]] = defaultdict(set[str])
+    for half in halves:
+        at = max(half.event.at or half.received_at, spec.first_window + PATIENCE)
+        for key in keys_between(spec, spec.key(at - PATIENCE), spec.key(at + PATIENCE)):
+            ids_of[key].add(half.event.id)
+    parts = [part for kind in ("inferences", "replaced") for part in staging.live(kind, ids_of)]
+    ids = set[str]().union(*ids_of.values())
+    found = scan_parts([staging.file(part) for part in parts], {"prediction_id": pl.String()})
+    return set(found.filter(pl.col("prediction_id").is_in(list(ids))).collect()["prediction_id"]) if parts else set()
 
 
 def unpaired_notes(halves: Sequence[Half], source: str) -> pl.DataFrame:

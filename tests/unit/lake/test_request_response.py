@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -65,6 +66,15 @@ def test_join() -> None:
     )
 
 
+def test_a_call_of_telemetry_begins_with_its_span() -> None:
+    texts, span = request("a", 5), response("a", 1)
+    assert join_halves(texts, span).at == texts.at
+    texts.source = span.source = "otlp"
+    assert join_halves(texts, span).at == span.at
+    span.at = None
+    assert join_halves(texts, span).at == texts.at
+
+
 def test_halves_of_one_segment(tmp_path: Path) -> None:
     home, paths = make_paths(tmp_path)
     plain = InferenceEvent(id="z", at=START, features={"x": 2.0, "c": "green"}, score=0.5)
@@ -109,6 +119,34 @@ def test_a_half_that_stays_alone_is_loaded_after_a_day(tmp_path: Path) -> None:
     assert rows[1] == ("lonely", START.replace(tzinfo=None), "unversioned", "me", None, None, 1.5, "red")
     notes = pl.read_parquet(paths.quarantine / "*.parquet")
     assert notes.select("prediction_id", "severity").rows() == [("lonely", "note")]
+
+
+@pytest.mark.parametrize("again", [request, response])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_half_of_a_loaded_call_that_comes_again_is_a_repeat(
+    tmp_path: Path, again: Callable[[str], InferenceEvent], together: bool
+) -> None:
+    home, paths = make_paths(tmp_path)
+    log(paths, [request("a"), response("a")], START + HOUR)
+    intake(make_spec(), paths, "inferences", home)
+    log(paths, [again("a"), request("lonely")], START + 2 * HOUR)
+    if not together:
+        assert intake(make_spec(), paths, "inferences", home).unmatched == 2
+    log(paths, [request("young", 60 * 26)], START + 27 * HOUR)
+    report = intake(make_spec(), paths, "inferences", home)
+    assert report.quarantined_by_reason == {"unpaired_request": 1}
+    rows = lake(paths)
+    assert rows[0] == whole("a")
+    assert [row[0] for row in rows] == ["a", "lonely"]
+    assert ledger_rows(paths)[:2] == [(2, 2, 0, 0, 0), (2, 1, 1, 0, 0)]
+
+
+def test_a_half_that_comes_again_in_the_commit_of_its_call_is_a_repeat(tmp_path: Path) -> None:
+    home, paths = make_paths(tmp_path)
+    log(paths, [request("a"), response("a"), request("a")], START + HOUR)
+    log(paths, [request("young", 60 * 26)], START + 27 * HOUR)
+    intake(make_spec(), paths, "inferences", home)
+    assert lake(paths) == [whole("a")]
 
 
 def events_of(body: object, spec: MonitorSpec) -> list[InferenceEvent]:
