@@ -50,8 +50,26 @@ def told_facts(spec: MonitorSpec, incident: Mapping[str, Any], members: Sequence
     }
 
 
+def rank(member: Mapping[str, Any]) -> tuple[datetime, float]:
+    """Place among the members of an incident: those that opened it first, of one window the most evident.
+
+    The evidence of one that joined later has gathered for longer, so it says nothing of which is the cause.
+
+    Parameters
+    ----------
+    member : mapping
+        A row of the snapshot `incident_members`.
+
+    Returns
+    -------
+    tuple
+        To sort by.
+    """
+    return member.get("joined_at") or datetime.min, -member["evidence"]
+
+
 def member_rows(members: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Members in words, the most evident first; each stream once.
+    """Members in words, those that opened the incident first; each stream once.
 
     Parameters
     ----------
@@ -64,7 +82,7 @@ def member_rows(members: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         ``stream, words, size``.
     """
     found: dict[str, dict[str, Any]] = {}
-    for member in sorted(members, key=lambda m: -m["evidence"]):
+    for member in sorted(members, key=rank):
         words = stream_words(member["stream"], *(member.get(name) for name in LEVELS))
         size = deviations(member["effect"], sign=True) if member["effect"] is not None else "a new level"
         found.setdefault(member["stream"], {"stream": member["stream"], "words": words, "size": size})

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import polars as pl
 
 from sightline.alerts import life
+from sightline.alerts.facts import rank
 from sightline.alerts.operational import standing
 from sightline.alerts.stream_words import stream_words
 from sightline.alerts.takeovers import new_versions
@@ -114,7 +115,7 @@ def listed(spec: MonitorSpec, paths: MonitorPaths, wanted: Wanted | None = None)
     -------
     list of dict
         As from `sightline.alerts.life.lives`, and ``monitor`` and ``members``: rows of the snapshot `incident_members`
-        with ``words``, the most evident first.
+        with ``words``, those that opened the incident first, of one window the most evident.
     """
     found, members = read_snapshot(paths, INCIDENTS), read_snapshot(paths, MEMBERS)
     if found is None or members is None:
@@ -133,10 +134,10 @@ def recurs_within(spec: MonitorSpec) -> timedelta:
 
 
 def told_members(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Members with ``words``, the most evident first, without those that left for another incident and came back."""
+    """Members with ``words``, by `rank`, without those that left for another incident and came back."""
     latest = {member["stream"]: member for member in members if member["status"] != "moved"}
     current = [m for m in members if m["status"] != "moved" or m["stream"] not in latest]
-    return [_told(member) for member in sorted(current, key=lambda m: -m["evidence"])]
+    return [_told(member) for member in sorted(current, key=rank)]
 
 
 def _told(member: dict[str, Any]) -> dict[str, Any]:

@@ -193,8 +193,8 @@ def _how_many(inside: Sequence[StreamState], members: dict[str, list[IncidentMem
 
 
 def _story(incident: str, own: Sequence[IncidentMember], inside: Sequence[StreamState], state: str) -> str:
-    strongest = sorted(own, key=lambda m: -m.evidence)
-    names = [m.words for m in strongest[:SHOWN]] or sorted(s.stream for s in inside)[:SHOWN]
+    ranked = sorted(own, key=lambda m: m.rank)
+    names = [m.words for m in ranked[:SHOWN]] or sorted(s.stream for s in inside)[:SHOWN]
     rest = f" and {len(inside) - len(names)} more" if len(inside) > len(names) else ""
     began = min((m.began or m.change_point for m in own), default=None)
     since = f" since {day(began)}" if began else ""

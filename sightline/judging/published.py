@@ -131,6 +131,11 @@ class IncidentMember:
     ended_by: str | None = None
 
     @property
+    def rank(self) -> tuple[datetime, float]:
+        """Place among the members: those that opened the incident first, of one window the most evident."""
+        return self.joined_at or datetime.min, -self.evidence
+
+    @property
     def since(self) -> datetime:
         """When it changed as part of the incident: not before the incident as a whole."""
         return max(self.change_point, self.began or self.change_point)

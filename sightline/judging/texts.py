@@ -86,11 +86,12 @@ def judge(work: Work) -> Judged:
 
 @dataclass(frozen=True)
 class _Read:
-    """Rows of a period, sums of its texts, and its words."""
+    """Rows of a period, sums of its texts, its words, and those that the reference does not know."""
 
     n: int
     sums: dict[str, FloatArray]
     words: pl.DataFrame
+    unknown: pl.DataFrame
 
 
 def _read_period(work: Work, model: WordModel, column: str, keys: Sequence[str], n: int) -> _Read:
@@ -98,7 +99,16 @@ def _read_period(work: Work, model: WordModel, column: str, keys: Sequence[str],
     at = model.sums.keys.index(key) if key in model.sums.keys else None
     number = NO_WINDOW if at is None else at
     counts, marks = read_texts(rows["value"].cast(pl.String), partial(model.vocabulary.knows, window=number))
-    return _Read(n, model.window(counts, marks, number), _words(model, column, key, at, counts, rows))
+    unknown = _unknown(model, number, counts)
+    return _Read(n, model.window(counts, marks, number), _words(model, column, key, at, counts, rows), unknown)
+
+
+def _unknown(model: WordModel, number: int, counts: WordCounts) -> pl.DataFrame:
+    """Words with letters that the reference lacks, in `LEAST_PUBLISHED` texts or more: ``word, share`` of the texts."""
+    often = counts.words.filter(pl.col("n") >= LEAST_PUBLISHED, pl.col("word").str.contains(r"\p{L}"))
+    is_known = model.vocabulary.knows(often["hash"].to_numpy(), window=number)
+    found = often.filter(pl.Series(~is_known, dtype=pl.Boolean)).sort(["n", "word"], descending=[True, False])
+    return found.select("word", share=pl.col("n") / max(counts.n, 1))
 
 
 def _words(
@@ -181,8 +191,9 @@ def _judgements(
         for t, key in enumerate(keys):
             row = {"metric": stream.statistic, "n": int(stream.n[t]), **limits}
             row |= {"window_start": work.spec.window_start(key).replace(tzinfo=None)}
-            told = _told(work.spec, column, read[key].words) if stream.statistic == "word_distance" else ""
-            judged = row | _status(periods, float(stream.display[t]), limits, reasons[t], told)
+            value = float(stream.display[t])
+            told = _told_of(work.spec, column, stream.statistic, read[key], is_far=_is_far(value, limits))
+            judged = row | _status(periods, value, limits, reasons[t], told)
             yield periods.told(judged, "texts"), evidence
             evidence = None
     for t, key in enumerate(keys):
@@ -200,6 +211,18 @@ def _count(spec: MonitorSpec, column: str, key: str, words: pl.DataFrame, n: int
     return {**start, "value": float(words["is_moved"].sum()), "status": "ok", **why}
 
 
+def _told_of(spec: MonitorSpec, column: str, statistic: str, read: _Read, *, is_far: bool) -> str:
+    """Words that explain a statistic: those that moved; where more are unknown than is usual, the commonest of them."""
+    if statistic == "word_distance":
+        return _told(spec, column, read.words)
+    is_told = statistic == "unknown_word_share" and is_far and column not in spec.columns.personal
+    if not is_told or read.unknown.is_empty():
+        return ""
+    parts = [f'"{word}" {percent(share)}' for word, share in read.unknown.head(MOST_TOLD).iter_rows()]
+    more = f" and {read.unknown.height - MOST_TOLD} more" if read.unknown.height > MOST_TOLD else ""
+    return f"texts with {', '.join(parts)}{more}"
+
+
 def _told(spec: MonitorSpec, column: str, words: pl.DataFrame) -> str:
     """The words that moved most, with their shares; of personal data their number."""
     if column in spec.columns.personal:
@@ -209,9 +232,15 @@ def _told(spec: MonitorSpec, column: str, words: pl.DataFrame) -> str:
     shares = moved.head(MOST_TOLD).select(
         "word", pl.col("n_reference") / pl.col("n_texts_reference"), now=pl.col("n") / pl.col("n_texts")
     )
-    parts = [f"{word} {percent(old)} -> {percent(new)}" for word, old, new in shares.iter_rows()]
+    parts = [f'"{word}" {percent(old)} -> {percent(new)}' for word, old, new in shares.iter_rows()]
     more = f" and {moved.height - MOST_TOLD} more" if moved.height > MOST_TOLD else ""
     return f"texts with {', '.join(parts)}{more}" if parts else ""
+
+
+def _is_far(value: float, limits: Mapping[str, float | None]) -> bool:
+    """Whether a value lies beyond what is usual, where that is known."""
+    high = limits["bound_high"]
+    return high is not None and value > high
 
 
 def _status(
@@ -221,7 +250,7 @@ def _status(
     if why or not np.isfinite(value):
         return {"status": "insufficient_data", "reason": why or "undefined", "reason_code": _code(why)}
     high = limits["bound_high"]
-    if high is not None and value > high:
+    if _is_far(value, limits):
         told = f"above what is usual for {periods.noun}"
         reason = f"{told}: {words}" if words else told
         return {"value": value, "status": "warn", "reason": reason, "reason_code": "drift"}

@@ -151,7 +151,7 @@ def incident_facts(
     facts: dict[str, Any] = {"incident": incident}
     if own:
         facts["evidence"] = evidence_words(max(m.evidence_days for m in own))
-        first = max(own, key=lambda m: m.evidence)
+        first = _away_still(own, start)[0]
         facts["change point"] = f"{first.since:%Y-%m-%d %H:%M} UTC"
         facts["moved"] = first.words
         if first.effect is not None:
@@ -159,7 +159,7 @@ def incident_facts(
                 f"{deviations(first.effect, sign=True).removesuffix(' sd')} standard deviations of the days before"
             )
         facts |= _later_facts(own, members, start)
-    others = [m.words for m in sorted(members, key=lambda m: -m.evidence) if m not in own]
+    others = [m.words for m in sorted(members, key=lambda m: m.rank) if m not in own]
     if others:
         rest = f" and {len(others) - SHOWN_STREAMS} more" if len(others) > SHOWN_STREAMS else ""
         facts["moved with it"] = "; ".join(others[:SHOWN_STREAMS]) + rest
@@ -241,20 +241,31 @@ def spike_words(spikes: list[StreamState]) -> str:
     return f"Spike: {'; '.join(told)}. " if told else ""
 
 
+def _away_still(members: Sequence[IncidentMember], start: datetime) -> list[IncidentMember]:
+    """Members that had not returned to their old level by this window, in their order; all where all had."""
+
+    def is_back(member: IncidentMember) -> bool:
+        is_again = member.moved_again_at is not None and member.moved_again_at <= start
+        return is_again and abs(member.moved_again_effect or 0.0) < BACK
+
+    away = [member for member in members if not is_back(member)]
+    return sorted(away or members, key=lambda member: member.rank)
+
+
 def _incident_words(row: Judgement, rejected: list[StreamState], incidents: Mapping[str, list[IncidentMember]]) -> str:
     """Which incident the check is in, since when, and what its streams did later, as far as this window can know."""
     if not rejected:
         return ""
     own = {s.stream for s in rejected}
     members = [m for m in incidents.get(rejected[0].incident_id or "", []) if m.stream in own]
-    strongest = sorted(members, key=lambda m: -m.evidence)
-    since = strongest[0].since if strongest else None
-    later = [(m.moved_again_at, m.moved_again_effect or 0.0) for m in members if m.moved_again_at]
+    ranked = _away_still(members, row.window_start)
+    since = ranked[0].since if ranked else None
+    later = [(m.moved_again_at, m.moved_again_effect or 0.0) for m in ranked if m.moved_again_at]
     later = [(moment, effect) for moment, effect in later if moment <= row.window_start]
     words = f" since {day(since)}" if since else ""
     if later:
         moment, effect = max(later, key=lambda moved: moved[0])
         is_back = abs(effect) < BACK
         words += f", {'back at its old level' if is_back else 'moved again'} since {day(moment)}"
-    told = [m.words for m in strongest[:3]] or sorted(own)[:3]
+    told = [m.words for m in ranked[:3]] or sorted(own)[:3]
     return f"In incident {rejected[0].incident_id}{words}: {'; '.join(told)}. "

@@ -131,10 +131,11 @@ def no_drift_up_to(row: Mapping[str, object], method: str, tolerance: float) -> 
     Returns
     -------
     float or None
-        None for another statistic without a bound: nothing is known of what is usual.
+        None for another statistic without a bound: nothing is known of what is usual. 0 where none is usual, as of
+        copies or unknown words: any is far then.
     """
     bound = row["bound_high"]
-    if isinstance(bound, float) and bound > 0:
+    if isinstance(bound, float) and bound >= 0 and (bound > 0 or row["metric"] != method):
         return bound
     return tolerance if row["metric"] == method else None
 

@@ -266,7 +266,7 @@ def _drift(rows: pl.DataFrame, spec: MonitorSpec, checks: list[dict[str, Any]]) 
     found: list[dict[str, Any]] = []
     for row in _rows(verdicts(rows, spec)):
         limit = no_drift_up_to(row, spec.drift.method, spec.drift.tolerance)
-        times = None if row["value"] is None or limit is None else row["value"] / limit
+        times = row["value"] / limit if row["value"] is not None and limit else None
         share = max(spec.importance.get(row["column"], 0.0) / most, LEAST_IMPORTANCE) if most else 1.0
         weight = None if times is None else times * share
         about = {"times_tolerance": times, "importance": spec.importance.get(row["column"]), "weight": weight}

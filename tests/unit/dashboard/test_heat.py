@@ -32,6 +32,9 @@ def grid(*rows: dict) -> Heat:
         (row("@features", "domain_auc", 0.999), -1),
         (row("@features", "domain_auc", 0.6, bound=0.55), sum(step < 0.6 / 0.55 for step in STEPS)),
         (row("age", "psi", None, status="insufficient_data"), -1),
+        (row("review", "unknown_word_share", 0.0, bound=0.0), 0),
+        (row("review", "unknown_word_share", 0.019, bound=0.0, status="warn"), len(STEPS)),
+        (row("age", "psi", 0.02, bound=0.0), 0),
     ],
 )
 def test_a_shade_is_a_multiple_of_what_is_no_drift_yet(given, shade):
@@ -44,6 +47,12 @@ def test_of_a_statistic_without_a_bound_it_is_told_that_nothing_is_known():
     [[cell]] = grid(row("@features", "domain_auc", 0.999)).cells
     assert cell.words == "2026-03-02: domain_auc 0.999, nothing is known of what is usual"
     assert not cell.is_far
+
+
+def test_where_none_is_usual_any_is_far():
+    [[cell]] = grid(row("review", "duplicate_text_rate", 0.06, bound=0.0, status="warn")).cells
+    assert cell.words == "2026-03-02: 0.06 (no drift up to 0), drift"
+    assert cell.is_far
 
 
 def test_a_day_without_a_judgement_is_empty_and_the_farthest_column_comes_first():

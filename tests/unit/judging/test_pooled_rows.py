@@ -97,10 +97,11 @@ def test_a_change_is_told_with_its_week(home, make_spec):
     world = World(home, make_spec, changes=dict.fromkeys(range(77, 84), "all"))
     [found] = world.judge(ALL)
     row = of(found, "note", "word_distance", 83)
-    assert row["reason"].startswith("over 7 days (420 texts since 2026-03-23): texts with refund 0 % -> 33 %")
+    assert row["reason"].startswith('over 7 days (420 texts since 2026-03-23): texts with "refund" 0 % -> 33 %')
     unknown = of(found, "note", "unknown_word_share", 83)
     assert (unknown["status"], unknown["value"]) == ("warn", pytest.approx(1 / 39))
-    assert unknown["reason"] == "over 7 days (420 texts since 2026-03-23): above what is usual for 7 days"
+    told = 'above what is usual for 7 days: texts with "refund" 33 %'
+    assert unknown["reason"] == f"over 7 days (420 texts since 2026-03-23): {told}"
     assert of(found, "v", "centroid_distance", 83)["status"] == "warn"
     assert "correlation of a and b" in of(found, JOINT, "correlation_distance", 83)["reason"]
     assert of(found, "note", "moved_words", 76)["value"] == 0

@@ -107,7 +107,8 @@ def test_quiet_days_are_usual_and_each_stream_has_evidence(judge, home):
 def test_a_word_that_rose_is_told_with_its_row(judge, home):
     found = judge("words")
     row = of(found, "word_distance")
-    assert "texts with refund 0 % -> 30 %" in row["reason"]
+    assert 'texts with "refund" 0 % -> 30 %' in row["reason"]
+    assert of(found, "unknown_word_share")["reason"] == 'above what is usual for a day: texts with "refund" 30 %'
     assert of(found, "moved_words")["value"] == 1
     moved = words(home).filter("is_moved", window_key=f"{FIRST + timedelta(days=LAST):%Y-%m-%d}").row(0, named=True)
     assert (moved["word"], moved["n"], moved["n_texts"], moved["n_reference"]) == ("refund", 90, ROWS, 0)
@@ -188,7 +189,8 @@ def test_a_reference_file_has_no_days(judge, home, tmp_path):
     found = judge("words", reference={"kind": "file", "path": str(tmp_path / "reference.parquet")})
     row = of(found, "word_distance")
     assert (
-        "refund 0 % -> 30 % (by texts alone): the reference has too few windows to tell what is usual" in row["reason"]
+        '"refund" 0 % -> 30 % (by texts alone): the reference has too few windows to tell what is usual'
+        in row["reason"]
     )
     assert row["bound_high"] is None
 

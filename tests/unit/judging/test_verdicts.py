@@ -301,6 +301,36 @@ def test_streams_that_joined_later_or_moved_again_have_their_own_dates():
     assert "moved again" not in before.facts
 
 
+def test_streams_that_opened_the_incident_come_first_whatever_the_evidence_of_those_that_joined():
+    first, later = "drift/age/true_rate", "drift/age/log_psi"
+    streams = [
+        stream("drift", name.split("/")[2], "age", in_incident=True, incident_id="i1", status="muted", stream=name)
+        for name in (first, later)
+    ]
+    opened = member(first, joined_at=datetime(2026, 1, 10), change_point=datetime(2026, 1, 9))
+    joined = member(later, joined_at=datetime(2026, 1, 12), evidence=50_000.0)
+    found = verdict(DRIFT, [judged("psi", "age")], streams, [joined, opened])
+    assert found.text.index(first) < found.text.index(later)
+    assert found.text.startswith("In incident i1 since 2026-01-09: ")
+    assert first in found.facts["moved"]
+
+
+def test_what_is_back_at_its_old_level_is_not_told_beside_what_moved_since():
+    gone, new = "drift/age/location", "drift/age/log_psi"
+    streams = [
+        stream("drift", name.split("/")[2], "age", in_incident=True, incident_id="i1", status="muted", stream=name)
+        for name in (gone, new)
+    ]
+    back = {"moved_again_at": datetime(2026, 1, 28), "moved_again_effect": 0.1}
+    members = [member(gone, joined_at=datetime(2026, 1, 10), change_point=datetime(2026, 1, 9), **back)]
+    members.append(member(new, joined_at=datetime(2026, 1, 30)))
+    found = verdict(DRIFT, [judged("psi", "age")], streams, members)
+    assert found.text.startswith("In incident i1 since 2026-01-29: age: the distance")
+    assert "back at its old level" not in found.text
+    assert gone not in found.text
+    assert found.facts["change point"] == "2026-01-29 00:00 UTC"
+
+
 def test_a_member_of_an_incident_without_a_value_says_why():
     streams = [stream("model_quality", "roc_auc", in_incident=True, incident_id="i1", stream="model_quality/roc_auc")]
     row = judged("roc_auc", value=None, n=0, status="insufficient_data", reason="no labelled rows")
