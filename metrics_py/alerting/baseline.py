@@ -129,6 +129,22 @@ def _snap(value: Floats, rounding: Floats) -> Floats:
     return np.where(np.abs(value) <= rounding, 0.0, value)
 
 
+def weight_of(prediction: Prediction) -> Floats:
+    """What windows count for in a baseline: 1, less where they are noisier than usual.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of the windows.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+        In (0, 1].
+    """
+    return np.where(np.isfinite(prediction.precision), prediction.precision, 1.0)
+
+
 class Baseline(Columns):
     """Expanding seasonal means, lag-one correlation and scale of every stream.
 
@@ -163,6 +179,7 @@ class Baseline(Columns):
         "variance_count": (np.int64, 0, False),
         "last_window": (np.int64, 0, False),
         "last_deviation": (np.float64, np.nan, False),
+        "last_weight": (np.float64, 1.0, False),
         "local": (np.float64, 0.0, False),
         "near": (np.int64, 0, False),
         "follow_windows": (np.int64, 1, False),
@@ -183,6 +200,7 @@ class Baseline(Columns):
     variance_count: NDArray[np.int64]
     last_window: NDArray[np.int64]
     last_deviation: Floats
+    last_weight: Floats
     local: Floats
     near: NDArray[np.int64]
     follow_windows: NDArray[np.int64]
@@ -334,8 +352,9 @@ class Baseline(Columns):
         deviation = prediction.deviation - excess
         consecutive = window - self.last_window[i] == self.stride[i]
         consecutive &= np.isfinite(self.last_deviation[i]) & np.isfinite(deviation)
-        cross = np.where(consecutive, deviation * np.where(consecutive, self.last_deviation[i], 0.0), np.nan)
-        weight = np.where(np.isfinite(prediction.precision), prediction.precision, 1.0)
+        weight = weight_of(prediction)
+        both = np.sqrt(weight * self.last_weight[i])  # as its squares: else a noisy pair is a correlation beyond 1
+        cross = np.where(consecutive, both * deviation * np.where(consecutive, self.last_deviation[i], 0.0), np.nan)
         near = self.near[i]
         gap = np.where((near > 0) & np.isfinite(deviation), deviation, 0.0) * factor
         lesson = Lesson(
@@ -347,10 +366,10 @@ class Baseline(Columns):
             step=weight * gap / np.minimum(near + 1, self.follow_windows[i]),
         )
         self._add(i, slot, lesson, variance)
-        self.remember(i, window, deviation)
+        self.remember(i, window, deviation, weight)
         return lesson
 
-    def remember(self, i: NDArray[np.int64], window: NDArray[np.int64], deviation: Floats) -> None:
+    def remember(self, i: NDArray[np.int64], window: NDArray[np.int64], deviation: Floats, weight: Floats) -> None:
         """Note the latest deviation for the autoregressive term; nothing is taught.
 
         Parameters
@@ -361,8 +380,11 @@ class Baseline(Columns):
             Window numbers.
         deviation : ndarray, shape (k,)
             As in `Prediction`.
+        weight : ndarray, shape (k,)
+            What the window counts for (`Lesson`).
         """
         self.last_deviation[i] = deviation
+        self.last_weight[i] = weight
         self.last_window[i] = window
 
     def forget(self, stream: int, slot: NDArray[np.int64], lesson: Lesson, variance: Floats) -> None:

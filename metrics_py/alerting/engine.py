@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from metrics_py.alerting import rearranging
-from metrics_py.alerting.baseline import Prediction
+from metrics_py.alerting.baseline import Prediction, weight_of
 from metrics_py.alerting.config import EngineConfig
 from metrics_py.alerting.decision import Decision, Statistic
 from metrics_py.alerting.evidence import LAMBDAS, adjusted_evidence
@@ -25,7 +25,7 @@ from metrics_py.alerting.streams import NEVER, Streams
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-STATE_VERSION = 11
+STATE_VERSION = 12
 POOL_TARGET = 2000
 """A pool keeps learning after the warm-up of its streams until it holds this many residuals."""
 
@@ -394,7 +394,8 @@ class Engine:
             self.states.history.note(k, lesson)
         self.lifecycle.clean_warmup(i[taught & (self.states.baseline.history[i] == self.states.taught[i])])
         if muted.any():
-            self.states.baseline.remember(i[muted], windows[muted], prediction.deviation[muted])
+            weight = weight_of(prediction)[muted]
+            self.states.baseline.remember(i[muted], windows[muted], prediction.deviation[muted], weight)
 
     def _reject(self, i: Integers, may_alarm: NDArray[np.bool_] | None) -> tuple[Floats, Integers]:
         """e-d-BH over all streams, those without news included."""

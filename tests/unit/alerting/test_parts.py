@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -188,7 +189,7 @@ def test_forgetting_is_as_if_never_taught():
     )
     baseline.forget(0, np.arange(40, 50) % 7, stacked, np.zeros(10))
     for name in Baseline.FIELDS:
-        if name not in ("last_deviation", "last_window"):
+        if name not in ("last_deviation", "last_weight", "last_window"):
             np.testing.assert_allclose(getattr(baseline, name), getattr(short, name), atol=1e-9, err_msg=name)
 
 
@@ -219,6 +220,18 @@ def test_a_constant_stream_keeps_its_sampling_variance():
     none, first = (np.arcsin(np.sqrt((x + 0.375) / (n + 0.75))) for x in (0, 1))
     got, _ = run_baseline(np.r_[np.full(50, none), first], variances=np.full(51, 1 / (4 * n + 2)))
     assert 0 < got[-1][0].score[0] < 2
+
+
+def test_noisy_windows_weigh_alike_in_the_correlation_and_the_spread():
+    """From 0 to 1 % for good: two windows that are 35 times as noisy as those before are no correlation of 0.9."""
+    values = np.r_[np.random.default_rng(6).normal(0.0045, 2e-4, 60), 0.0915, 0.1002, 0.088, 0.0843]
+    variances = np.r_[np.full(60, 1.4e-5), np.full(4, 5e-4)]
+    got, _ = run_baseline(values, slots=1, variances=variances)
+    assert all(prediction.expected[0] < 0.065 for prediction, _ in got[60:])
+    shares = [
+        lesson.cross[0] / np.sqrt(a.deviation[0] * lesson.deviation[0]) for (_, a), (_, lesson) in pairwise(got[2:])
+    ]
+    np.testing.assert_allclose(np.abs(shares), 1.0)
 
 
 def test_after_a_gap_the_past_says_less():
