@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Generator
@@ -19,6 +20,7 @@ from sightline.errors import SightlineError
 LOCK_SECONDS = 1800.0
 """A process waits so long for another one's lock, then fails; `SIGHTLINE_LOCK_SECONDS` changes it."""
 _LOCK_POLL_SECONDS = 0.05
+SYSTEM_ERROR = re.compile(r"\(os error ([0-9]+)\)")
 
 
 def sync_folder(folder: Path) -> None:
@@ -28,6 +30,33 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def naming(file: Path) -> Generator[None]:
+    """Let what the system says of a disk, in a library's words too, name the file that is written.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+
+    Raises
+    ------
+    OSError
+        What the block raised, with `file` where it names none; Polars writes ``No space left on device (os error 28)``.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            error.filename = str(file)
+        raise
+    except Exception as error:
+        if (found := SYSTEM_ERROR.search(str(error))) is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(file)) from error
 
 
 def replace_file(file: Path, content: bytes | str | Callable[[Path], object], *, mode: int | None = None) -> None:
@@ -45,18 +74,17 @@ def replace_file(file: Path, content: bytes | str | Callable[[Path], object], *,
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        if mode is not None:
-            os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
-        if callable(content):
-            content(beside)
-        else:
-            beside.write_bytes(content.encode() if isinstance(content, str) else content)
-        with beside.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        beside.replace(file)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = str(file)
+        with naming(file):
+            if mode is not None:
+                os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+            if callable(content):
+                content(beside)
+            else:
+                beside.write_bytes(content.encode() if isinstance(content, str) else content)
+            with beside.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            beside.replace(file)
+    except BaseException:
         with suppress(OSError):  # on a disk that takes nothing: the first error is the one to tell
             beside.unlink()
         raise
@@ -83,9 +111,9 @@ def exclusive(path: Path, seconds: float | None = None) -> Generator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         _wait_for_lock(file, path, limit)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with naming(path):  # unbuffered: the end of the block would try to write it again
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
         yield
 
 

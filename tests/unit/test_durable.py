@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from sightline.durable import exclusive, exclusive_if_free, replace_file
+from sightline.durable import exclusive, exclusive_if_free, naming, replace_file
 from sightline.errors import SightlineError
+from sightline.lake.store.parts import write_synced
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +36,51 @@ def test_a_writer_that_fails_leaves_the_old_content(tmp_path):
     with pytest.raises(OSError, match="disk is full"):
         replace_file(file, fail)
     assert file.read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def full(tmp_path: Path) -> Path:
+    """A file on a disk that is full."""
+    file = tmp_path / "full"
+    file.symlink_to("/dev/full")
+    return file
+
+
+@pytest.mark.parametrize("rows", [1, 200_000])
+def test_a_full_disk_is_told_with_the_file(tmp_path, rows):
+    frame = pl.DataFrame({"x": range(rows)})
+    file = full(tmp_path)
+    with pytest.raises(OSError, match="No space left") as told:
+        write_synced(frame, file)
+    assert (told.value.errno, told.value.filename) == (errno.ENOSPC, str(file))
+
+    def write(_: Path) -> None:
+        with file.open("wb") as handle:
+            frame.write_parquet(handle)
+
+    with pytest.raises(OSError, match="No space left") as told:
+        replace_file(tmp_path / "table", write)
+    assert (told.value.errno, told.value.filename) == (errno.ENOSPC, str(tmp_path / "table"))
+
+
+def test_other_errors_stay_as_they_are(tmp_path):
+    with pytest.raises(ValueError, match="no such thing"), naming(tmp_path):
+        raise ValueError("no such thing")
+    with pytest.raises(FileNotFoundError) as told, naming(tmp_path):
+        (tmp_path / "absent").read_text()
+    assert told.value.filename == str(tmp_path / "absent")
+
+
+def test_a_lock_on_a_full_disk_is_told_with_its_file_and_is_free(tmp_path, monkeypatch):
+    def fail(descriptor: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left") as told:
+        patch.setattr("os.write", fail)
+        with exclusive(tmp_path / "lock"):
+            raise AssertionError
+    assert told.value.filename == str(tmp_path / "lock")
+    with exclusive_if_free(tmp_path / "lock") as free:
+        assert free
 
 
 def test_a_lock_is_given_once(tmp_path):

@@ -228,17 +228,23 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
-        """All or nothing, durable on return."""
+        """All or nothing, durable on return.
+
+        Raises
+        ------
+        SightlineError
+            The disk takes nothing, or another process holds the ledger.
+        """
         try:
             self.con.execute("BEGIN IMMEDIATE")
-        except sqlite3.DatabaseError as error:
-            raise _told(error, self.path) from error
-        try:
             yield self.con
-        except BaseException:
-            self.con.execute("ROLLBACK")
+            self.con.execute("COMMIT")
+        except BaseException as error:
+            if self.con.in_transaction:  # a full disk may have ended it
+                self.con.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise _told(error, self.path) from error
             raise
-        self.con.execute("COMMIT")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sightline.durable import exclusive, exclusive_if_free, sync_folder
+from sightline.durable import exclusive, exclusive_if_free, naming, sync_folder
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.lake.store.ledger import BatchRow, Ledger, Part, ReloadRow, insert_named, open_ledger
@@ -49,7 +49,7 @@ def _lock_file(paths: MonitorPaths) -> Path:
 def write_synced(frame: pl.DataFrame, file: Path) -> None:
     """Write Parquet and sync it to disk; the folder is made."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as handle:
+    with naming(file), file.open("wb") as handle:
         frame.write_parquet(handle, compression="zstd", compression_level=1, statistics=True)
         handle.flush()
         os.fsync(handle.fileno())

@@ -6,24 +6,23 @@ what the ledger holds now; so a run started by hand counts like any other, and a
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sightline.lake.store.ledger import open_ledger, utc_text
+from sightline.lake.store.ledger import Ledger, open_ledger, utc_text
 from sightline.spec.flows import FLOWS
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS aggregated(
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS aggregated(
     flow TEXT NOT NULL, window_key TEXT NOT NULL, position INTEGER NOT NULL, reference TEXT NOT NULL,
-    PRIMARY KEY (flow, window_key));
-CREATE TABLE IF NOT EXISTS judged(
+    PRIMARY KEY (flow, window_key))""",
+    """CREATE TABLE IF NOT EXISTS judged(
     asset TEXT NOT NULL, window_key TEXT NOT NULL, position INTEGER NOT NULL, reference TEXT NOT NULL,
-    judged_at TEXT NOT NULL, run_id TEXT NOT NULL, alerted INTEGER NOT NULL, PRIMARY KEY (asset, window_key));
-"""
+    judged_at TEXT NOT NULL, run_id TEXT NOT NULL, alerted INTEGER NOT NULL, PRIMARY KEY (asset, window_key))""",
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ class Done:
 class Progress:
     """Reads and writes the progress of one monitor; open it with `open_progress`."""
 
-    def __init__(self, con: sqlite3.Connection) -> None:
-        self.con = con
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.con = ledger, ledger.con
 
     def position(self) -> int:
         """The ledger's newest position; read it before aggregating."""
@@ -73,7 +72,7 @@ class Progress:
     def write_aggregated(self, flow: str, keys: Iterable[str], position: int, reference: str) -> None:
         """The aggregates of these windows hold everything up to `position`, binned by this reference."""
         rows = [(flow, key, position, reference) for key in keys]
-        with self._transaction():
+        with self.ledger.transaction():
             self.con.executemany(
                 "INSERT OR REPLACE INTO aggregated(flow, window_key, position, reference) VALUES (?, ?, ?, ?)", rows
             )
@@ -86,17 +85,17 @@ class Progress:
                  alerted = CASE WHEN judged.position = excluded.position AND judged.reference = excluded.reference
                                 THEN judged.alerted ELSE 0 END,
                  position = excluded.position, reference = excluded.reference"""
-        with self._transaction():
+        with self.ledger.transaction():
             self.con.executemany(sql, [(asset, utc_text(at), run_id, flow, key) for key in keys])
 
     def write_alerted(self, run_id: str) -> None:
         """The alert engine has seen what this run judged."""
-        with self._transaction():
+        with self.ledger.transaction():
             self.con.execute("UPDATE judged SET alerted = 1 WHERE run_id = ?", [run_id])
 
     def forget(self) -> None:
         """All windows are to be aggregated and judged again."""
-        with self._transaction():
+        with self.ledger.transaction():
             self.con.execute("DELETE FROM aggregated")
             self.con.execute("DELETE FROM judged")
 
@@ -123,16 +122,6 @@ class Progress:
             for key, position, at, reference in rows
         }
 
-    @contextmanager
-    def _transaction(self) -> Generator[None]:
-        self.con.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self.con.execute("ROLLBACK")
-            raise
-        self.con.execute("COMMIT")
-
 
 @contextmanager
 def open_progress(ledger_path: Path) -> Generator[Progress]:
@@ -145,5 +134,7 @@ def open_progress(ledger_path: Path) -> Generator[Progress]:
     """
     with open_ledger(ledger_path) as ledger:
         if not ledger.con.execute("SELECT 1 FROM sqlite_master WHERE name = 'judged'").fetchone():
-            ledger.con.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-        yield Progress(ledger.con)
+            with ledger.transaction() as con:
+                for statement in _SCHEMA:
+                    con.execute(statement)
+        yield Progress(ledger)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sightline.errors import SightlineError
 from sightline.lake.store.progress import Done, open_progress
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -62,3 +63,18 @@ def test_the_tables_live_beside_the_lakes_own_and_are_made_once(home, progress):
         assert again.position() == 4
         names = {name for (name,) in again.con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert {"judged", "aggregated", "batches", "window_changes"} <= names
+
+
+def test_a_disk_that_fills_up_within_a_transaction_is_told_with_its_place(home):
+    path = home.monitor("churn").ledger
+    with open_progress(path) as progress:
+        (pages,) = progress.con.execute("PRAGMA page_count").fetchone()
+        progress.con.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(SightlineError, match=r"the ledger cannot be written .*full") as told:
+            progress.write_aggregated("immediate", [f"w{i}" for i in range(10_000)], 4, "r" * 100)
+        assert told.value.where == str(path)
+        progress.con.execute("PRAGMA max_page_count = 1000000")
+        assert progress.reference_of("immediate", ["w1"]) == {}
+        progress.write_aggregated("immediate", ["w1"], 4, "r")
+    with open_progress(path) as progress:
+        assert progress.reference_of("immediate", ["w1"]) == {"w1": "r"}
