@@ -19,6 +19,7 @@ from sightline.home import MonitorPaths
 from sightline.judging import label_freshness, row_guards
 from sightline.judging.intake_contract import intake_verdicts
 from sightline.judging.label_freshness import LabelFeed, freshness_verdicts, label_feed
+from sightline.judging.outgrown_reference import outgrown, with_reference
 from sightline.judging.published import IncidentMember, Judgement, Published, StreamState, read_published
 from sightline.judging.row_guards import guard_verdicts
 from sightline.judging.standing import Standing, is_away, standing
@@ -118,7 +119,7 @@ def _traffic_light(
         elif check.name == label_freshness.CHECK:
             found = freshness_verdicts(spec, feed, keys)
         else:
-            found = coverage(spec, by_asset, published, keys, feed)
+            found = with_reference(coverage(spec, by_asset, published, keys, feed), outgrown(spec, paths))
         for key, verdict in found:
             yield check, key, verdict
 

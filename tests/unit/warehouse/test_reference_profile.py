@@ -14,6 +14,8 @@ from metrics_py.profile.build import count
 from metrics_py.profile.resolution import RESOLUTION
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
+from sightline.judging.outgrown_reference import outgrown, with_reference
+from sightline.judging.verdicts import Verdict
 from sightline.lake.intake.load import intake
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.reference import build_reference, ensure_reference, load_reference, reference_id
@@ -253,3 +255,21 @@ def test_a_broken_profile_is_told_with_its_place_and_can_be_rebuilt(home, name):
         load_reference(paths)
     assert build_reference(spec, paths, home, force=True, now=NOW).id == before.id
     assert load_reference(paths) is not None
+
+
+def test_a_reference_that_was_frozen_before_most_of_its_rows_had_come_is_told(home):
+    spec, rows = make_spec(), make_rows(12)
+    paths = home.monitor(spec.id)
+    assert outgrown(spec, paths) == ""
+    first = rows.filter(pl.int_range(pl.len()) % 3 == 0)
+    land(home, "inferences", "newest.parquet", first, spec)
+    ensure_reference(spec, paths, home)
+    assert outgrown(spec, paths) == ""
+    land(home, "inferences", "oldest.parquet", rows, spec)
+    said = outgrown(spec, paths)
+    assert said.startswith("The reference was frozen from ") and "`rebuild: true`" in said
+    found = dict(with_reference([("w", Verdict("ok", "Nothing has ceased to be judged."))], said))
+    assert (found["w"].level, found["w"].cause) == ("warn", "evidence") and found["w"].text.startswith(said)
+    build_reference(spec, paths, home, force=True)
+    assert outgrown(spec, paths) == ""
+    assert dict(with_reference([("w", Verdict("ok", "Well."))], "")) == {"w": Verdict("ok", "Well.")}
