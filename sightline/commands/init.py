@@ -198,6 +198,8 @@ def _rest(draft: Draft, reference: str) -> Iterator[str]:
         yield _line(f"{hash_}  positive: {_value(draft.positive)}", "the value that counts as positive")
         if draft.negative is not None:
             yield _line(f"{hash_}  negative: {_value(draft.negative)}", "the other one; what is neither is refused")
+    if draft.task == "text_generation" and not label:
+        yield _line("#   feedback: thumbs", "or a range of ratings: [1, 5]; left out: any number, the score of a judge")
     if draft.feedback:
         yield _line(f"{hash_}  feedback: {draft.feedback}", "assumed from its values: thumbs, or a range of ratings")
     if draft.classes:

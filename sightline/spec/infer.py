@@ -13,7 +13,7 @@ from metrics_py.class_names import class_text, counterpart, several_classes
 from metrics_py.profile.values import column_of
 from sightline.errors import SightlineError, nearest
 from sightline.spec.field_types import Task
-from sightline.spec.infer_llm import feedback_of, find_calls, find_feedback
+from sightline.spec.infer_llm import CALL_ROLES, feedback_of, find_calls, find_feedback
 from sightline.spec.infer_truth import WORD_TYPES, may_be_truth
 from sightline.spec.kinds import TEXT_TYPES, Inferred, infer_kind, parse_times
 
@@ -141,7 +141,7 @@ def _free(draft: Draft, sample: pl.DataFrame) -> list[str]:
 
 def _candidates(draft: Draft, sample: pl.DataFrame, role: str) -> list[str]:
     """Free columns with a usual name of the role, best first."""
-    names = NAMES[role]
+    names = (*NAMES[role], *(CALL_ROLES.get(role, ()) if draft.llm else ()))
     return sorted((c for c in _free(draft, sample) if _plain(c) in names), key=lambda c: names.index(_plain(c)))
 
 

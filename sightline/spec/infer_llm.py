@@ -31,6 +31,13 @@ FEEDBACK = (
     "judge_score",
 )
 """Usual names of what is said of an answer later."""
+CALL_ROLES: dict[str, tuple[str, ...]] = {
+    "model_version": ("model", "model_name", "response_model", "request_model"),
+    "entity_id": (
+        "conversation_id", "conversation", "thread_id", "thread", "chat_id", "chat", "dialogue_id", "session",
+    ),
+}  # fmt: skip
+"""Usual names of roles that mean them in a log of calls alone."""
 RANGES = ((1.0, 5.0), (1.0, 10.0))
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import polars as pl
 import pytest
 
+from sightline.commands.init import render
 from sightline.errors import SightlineError
 from sightline.spec.infer import infer_monitor
 from sightline.spec.infer_llm import feedback_of
@@ -41,3 +42,15 @@ def test_a_sample_with_a_score_or_without_an_answer_is_none():
 )
 def test_feedback_is_told_by_its_values(values: list[object], expected: str | None):
     assert feedback_of(pl.Series(values)) == expected
+
+
+def test_the_model_and_the_conversation_of_a_call_are_its_version_and_its_entity():
+    draft = infer_monitor(calls(model=["small-2"] * 60, conversation=[f"c{i // 3}" for i in range(60)]))
+    assert (draft.roles["model_version"], draft.roles["entity_id"]) == ("model", "conversation")
+    other = calls(model=["a", "b"] * 30).rename({"Prompt": "make", "answer": "notes"}).with_columns(score=pl.lit(0.5))
+    assert "model_version" not in infer_monitor(other).roles, "a car's model is a feature"
+
+
+def test_a_log_without_feedback_gets_a_line_that_says_what_may_come():
+    text = render(infer_monitor(calls()), "assistant", None, "sample.parquet")
+    assert "#   feedback: thumbs " in text
