@@ -2,7 +2,7 @@
 
 A member of an open incident is muted: it gathers no evidence and teaches nothing. It is live again when
 
-* *recovered*: its latest windows are back inside the old baseline (`_recovered`); the windows since the change point
+* *recovered*: its latest windows are back inside the old baseline (`Recovery`); the windows since the change point
   stay out of the baseline,
 * *new normal* (automatic): it has stayed away for `new_normal_after` windows at one settled level, or may wander
   (`EngineConfig.follows`); its baseline restarts at the change point, and follows the level if it may wander,
@@ -25,6 +25,7 @@ from metrics_py.alerting.changes import last_level_shift, moved_again, take_out
 from metrics_py.alerting.columns import Columns
 from metrics_py.alerting.grouping import Grouping
 from metrics_py.alerting.incidents import Incident, Member, Status, incident_id
+from metrics_py.alerting.recovery import Recovery
 from metrics_py.alerting.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -88,6 +89,7 @@ class Lifecycle:
     def __init__(self, states: Streams) -> None:
         self.states = states
         self.columns = Membership(0)
+        self.recovery = Recovery(states)
         self.incidents: list[Incident] = []
         self.open_numbers: dict[int, list[int]] = {}
 
@@ -225,14 +227,14 @@ class Lifecycle:
         return None
 
     def _is_back(self, grouping: Grouping, stream: int, incident: Incident) -> bool:
-        """Whether a member that seemed to have recovered never did: it changed the same way since it left."""
+        """Whether a member that seemed to have recovered never did: it is off the same way ever since it left."""
         own = [member for member in incident.members if member.stream == self.states.names[stream]]
-        if not own or own[-1].ended_by != "recovered" or own[-1].ended_at is None:
+        if not own or own[-1].ended_by != "recovered" or own[-1].ended_at is None or own[-1].effect is None:
             return False
         evidence = self.states.evidence
         went_up = evidence.up[stream].sum() > evidence.down[stream].sum()
-        is_same_way = (own[-1].level_after > own[-1].level_before) == went_up
-        return bool(is_same_way) and grouping.change_near(stream, own[-1].ended_at + 1) is not None
+        is_same = (own[-1].effect > 0) == went_up and grouping.change_near(stream, own[-1].ended_at + 1) is not None
+        return is_same and self.recovery.was_doubtful(stream, own[-1].change_point, own[-1].ended_at, own[-1].effect)
 
     def _enter(self, number: int, stream: int, member: Member) -> None:
         incident = self.incidents[number]
@@ -287,50 +289,13 @@ class Lifecycle:
         candidates = streams[waited]
         if not len(candidates):
             return ended
-        recovered = self._recovered(candidates)
+        recovered = self.recovery.is_back(candidates, columns.effect[candidates], columns.muted_for[candidates])
         for stream in candidates[recovered]:
             ended += self._end(int(stream), "closed", "recovered", decided)
         rest = candidates[~recovered]
-        for stream in rest[self._new_normal(rest)]:
+        for stream in rest[self.recovery.has_settled(rest, columns.muted_for[rest])]:
             ended += self._end(int(stream), "accepted", NEW_NORMAL, decided)
         return ended
-
-    def _distances(self, streams: Integers, n: int) -> Floats:
-        """The last `n` distances from the old level, oldest first, shape (k, n), without windows that have none."""
-        apart = self.states.history.latest("apart", streams, self.states.history.width)
-        order = np.argsort(~np.isnan(apart), axis=1, kind="stable")
-        return np.take_along_axis(apart, order, axis=1)[:, -n:]
-
-    def _recovered(self, streams: Integers) -> NDArray[np.bool_]:
-        """Whether the last r values are within 3 sd of the old level and their mean within half the incident's effect.
-
-        r = 25 / effect^2, within [recovery, 4 recovery]: as many values as tell "back" from "still there".
-        """
-        low = self.states.back[streams]
-        high = 4 * low
-        effect = np.abs(self.columns.effect[streams])
-        with np.errstate(divide="ignore"):
-            telling = np.clip(np.ceil(25.0 / np.maximum(effect, 1e-9) ** 2), low, high)
-        wanted: Floats = np.minimum(telling, self.states.history.width)
-        apart = self._distances(streams, int(high.max()))
-        n: int = apart.shape[1]
-        inside = np.arange(n, 0, -1) <= wanted[:, None]
-        complete = (np.isfinite(apart) | ~inside).all(axis=1) & (self.columns.muted_for[streams] >= wanted)
-        near = np.where(inside, np.abs(np.nan_to_num(apart, nan=np.inf)) <= 3.0, True).all(axis=1)
-        mean = np.where(inside & np.isfinite(apart), apart, 0.0).sum(axis=1) / wanted
-        return complete & near & (np.abs(mean) <= np.minimum(effect / 2, 1.0))
-
-    def _new_normal(self, streams: Integers) -> NDArray[np.bool_]:
-        """Whether streams have been away for so many values, at one level in both halves or may follow."""
-        settled = np.zeros(len(streams), dtype=bool)
-        for n in np.unique(self.states.settled[streams]):
-            own = (self.states.settled[streams] == n) & (self.columns.muted_for[streams] >= n)
-            if n > 0 and own.any():
-                apart = self._distances(streams[own], int(n))
-                first, second = (half.mean(axis=1) for half in np.array_split(apart, 2, axis=1))
-                is_one_level = self.states.may_follow[streams[own]] | (np.abs(second - first) <= 0.5)
-                settled[own] = np.isfinite(apart).all(axis=1) & is_one_level
-        return settled
 
     # -- ending --------------------------------------------------------------------------------------------------------
 

@@ -361,13 +361,16 @@ def test_holidays_do_not_keep_an_incident_open(until, ended):
 
 
 @pytest.mark.parametrize(
-    ("again_after", "by", "incidents"), [(0, 5.0, 1), (0, -5.0, 2), (15, 5.0, 2)], ids=["same", "opposite", "later"]
+    ("lull", "again_after", "by", "incidents"),
+    [(0.8, 0, 5.0, 1), (0.0, 0, 5.0, 2), (0.8, 0, -5.0, 2), (0.8, 15, 5.0, 2)],
+    ids=["never back", "back", "opposite", "later"],
 )
-def test_a_member_that_only_seemed_to_recover_returns_to_its_incident(again_after, by, incidents):
-    """What changes the other way, or weeks after it had recovered, is a cause of its own."""
+def test_a_member_that_only_seemed_to_recover_returns_to_its_incident(lull, again_after, by, incidents):
+    """One that was truly back, changes the other way, or weeks later has a cause of its own."""
     values = noise(150, 2, seed=2)
     values[100:, 0] += 5
     values[100:106, 1] += 5
+    values[106:116, 1] = 0.2 * values[106:116, 1] + lull
     names = ["stays", "seemed"]
     [left] = replay(log(values, names), daily()).members.filter(stream="seemed").iter_rows(named=True)
     assert left["ended_by"] == "recovered"
