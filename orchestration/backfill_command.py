@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -22,6 +23,7 @@ from orchestration.sensors.stale_windows import stale_windows
 from sightline.alerts.delivery.sending import tell
 from sightline.alerts.operational import record
 from sightline.clock import utc_now
+from sightline.durable import exclusive_if_free
 from sightline.errors import SightlineError, error_of_place
 from sightline.home import Home
 from sightline.judging import label_freshness
@@ -232,16 +234,27 @@ def report(spec: MonitorSpec, outcome: Outcome, warning: str = "") -> list[str]:
     return [*lines, *filter(None, [warning])]
 
 
+@contextmanager
+def _alone(home: Home, spec: MonitorSpec) -> Generator[None]:
+    """One backfill of a monitor at a time: a second one would wait for its tables, and give up."""
+    with exclusive_if_free(home.monitor(spec.id).root / ".backfill.lock") as is_held:
+        if not is_held:
+            what, fix = f"another backfill of {spec.id} runs", "wait until it has ended: it works up all that is stale"
+            raise SightlineError(what, where=str(home.root), fix=fix)
+        yield
+
+
 def main(monitor_id: str, *window_range: str) -> int:
     """Work up and tell; the exit code: 0 done, 1 a check failed, 2 a run failed."""
     home = Home.from_env()
     try:
         spec = find_monitor(home, monitor_id)
-        try:
-            outcome = backfill(home, spec, window_range)
-            warning = add_overdue_labels(home, spec, outcome)
-        finally:
-            told = tell(home, spec, home.monitor(spec.id))
+        with _alone(home, spec):
+            try:
+                outcome = backfill(home, spec, window_range)
+                warning = add_overdue_labels(home, spec, outcome)
+            finally:
+                told = tell(home, spec, home.monitor(spec.id))
     except SightlineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -9,6 +9,7 @@ import sys
 
 import polars as pl
 
+from sightline.durable import exclusive_if_free
 from sightline.lake.store.progress import open_progress
 from sightline.results.judgements import read_judgements
 from tests.support.workshop import DAYS, ROWS_PER_DAY, SHIFT_DAY, Workshop, churn_rows, land, make_workshop, write
@@ -44,6 +45,14 @@ def test_what_is_stale_is_worked_up_and_nothing_twice(workshop):
     with open_progress(workshop.home.monitor("churn").ledger) as progress:
         changes = progress.changes(["inferences", "labels"])
         assert all(progress.done(flow)[day].position >= changes[day] for flow in ("immediate", "delayed"))
+
+
+def test_a_second_backfill_of_a_monitor_says_that_one_runs(workshop):
+    with exclusive_if_free(workshop.home.monitor("churn").root / ".backfill.lock"):
+        code, told = sightline(workshop, "backfill", "churn")
+    assert code == 2
+    assert "another backfill of churn runs" in told and "fix: wait until it has ended" in told
+    assert "Traceback" not in told
 
 
 def test_a_range_tells_the_checks_that_failed(workshop):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from metrics_py.comparison.compare import compare
 from metrics_py.comparison.together import TOGETHER, area_tolerance
+from sightline.cli import cli
 
 
 def table(seed: int, rho: float = 0.7, n: int = 3000, change: str = "") -> pl.DataFrame:
@@ -98,3 +100,15 @@ def test_vectors_that_are_all_the_same_are_told(vector):
         assert row["state"] == "insufficient_data"
         assert row["value"] is None
         assert "the same" in row["reason"] or "needed" in row["reason"]
+
+
+@pytest.mark.parametrize(("more", "is_hinted"), [([], True), (["--together"], False), (["--columns", "a"], False)])
+def test_the_command_names_the_option_that_compares_columns_together(tmp_path, more, is_hinted):
+    rng = np.random.default_rng(8)
+    files = [str(tmp_path / name) for name in ("old.parquet", "new.parquet")]
+    for file in files:
+        a = rng.standard_normal(400)
+        pl.DataFrame({"a": a, "b": a + rng.standard_normal(400)}).write_parquet(file)
+    done = CliRunner().invoke(cli, ["compare", *files, *more])
+    assert ("--together also compares" in done.stderr) == is_hinted
+    assert "--together" not in done.stdout
