@@ -44,7 +44,8 @@ class Stream:
         Sampling variance of the value without drift.
     display : ndarray, shape (T,)
         On the scale people read: location in standard deviations of the reference, spread as a ratio (NaN where
-        `MIN_BEYOND` of the values lie beyond the range of the reference), PSI, rates as shares.
+        `MIN_BEYOND` of the values lie beyond the range of the reference), PSI without what sampling adds, rates as
+        shares.
     n : ndarray, shape (T,)
         Rows behind the value.
     reason : tuple of (str or None), length T
@@ -228,7 +229,7 @@ def _log_psi(window: _Window, reference: NDArray[np.int64], current: NDArray[np.
     The PSI of n rows exceeds the true one by about df / n, so its plain logarithm would jump on every quiet day. That
     excess is replaced by the one at the usual volume, kappa = df / rows_per_window: the value is
     ``asinh((psi - df / n + kappa) / kappa)``, which is log(2 psi / kappa) where the PSI stands out from noise and
-    linear where it does not.
+    linear where it does not. Shown is the PSI without the excess, as in judgements.
     """
     profile = window.profile
     m = max(int(reference.sum()), 1)
@@ -244,4 +245,5 @@ def _log_psi(window: _Window, reference: NDArray[np.int64], current: NDArray[np.
     excess = np.maximum(observed / unit - df, 0.0)
     slope = 1 / (kappa * np.sqrt(1 + np.maximum(place, 1.0) ** 2))
     variance = unit**2 * (2 * np.maximum(df, 1) + 4 * excess) * slope**2
-    return window.stream("log_psi", np.arcsinh(place), variance, observed, window.valid)
+    shown = np.maximum(observed - df * (unit + design / m), 0.0)
+    return window.stream("log_psi", np.arcsinh(place), variance, shown, window.valid)

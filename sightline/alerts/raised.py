@@ -36,7 +36,7 @@ class Raised:
     change_point : datetime
         First window after the stream's change.
     value : float or None
-        As people read it, when the alert was raised. Of PSI it holds sampling noise.
+        As people read it, when the alert was raised.
     written_at : datetime
         When the engine was given the value (naive UTC).
     run_id : str

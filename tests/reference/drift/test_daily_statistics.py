@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics_py.drift.binned_distances import psi
 from metrics_py.drift.daily_statistics import column_streams
+from metrics_py.drift.effects import psi_effect
 from metrics_py.drift.smooth_components import smooth_components
 from metrics_py.profile.build import build_profile, count
 
@@ -48,7 +48,7 @@ def test_values_are_the_documented_statistics(profile):
     for j, name in enumerate(("location", "spread", "skew", "tails")):
         np.testing.assert_allclose(streams[name].value, components[:, j])
         np.testing.assert_allclose(streams[name].variance, 1 / np.array([4000, 6000]))
-    np.testing.assert_allclose(streams["log_psi"].display, psi(reference, current))
+    np.testing.assert_allclose(streams["log_psi"].display, psi_effect(reference, current).debiased)
     np.testing.assert_allclose(streams["location"].display, 0.2, atol=0.05)
     np.testing.assert_allclose(streams["spread"].display, 1.1, atol=0.04)
     nulls = days.copy()
