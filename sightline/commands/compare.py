@@ -115,7 +115,7 @@ def command(
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         click.echo(result.to_text(max_rows=None if everything else 40, width=width))
         if not together and result.frame.filter(kind="numeric")["column"].n_unique() > 1:
-            click.echo("each column by itself; --together also compares the correlations of the numeric ones", err=True)
+            click.echo("each column by itself; --together also compares the correlations of the numeric ones")
     context.exit(1 if result.drifted else 0 if is_judged(columns_of(result)) else 3)
 
 
