@@ -13,7 +13,7 @@ from scipy.special import chdtri
 
 from metrics_py.drift.binned_distances import total_variation
 from metrics_py.evaluation.confidence_sequence import sequential_difference, weights_of_days
-from metrics_py.intervals import N_BUCKETS
+from metrics_py.intervals import N_BUCKETS, ROUNDING
 from metrics_py.wording import percent
 from sightline.evaluation.together import Together, days
 from sightline.judging.marts import has_mart, read_mart
@@ -50,7 +50,7 @@ class Moved:
 
 
 def moved_columns(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, found: Together) -> list[Moved]:
-    """Distance of every column between two versions at the same mixture of days, the largest first.
+    """Distance of every column that differs between two versions at the same mixture of days, the largest first.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def moved_columns(spec: MonitorSpec, con: duckdb.DuckDBPyConnection, found: Toge
     moved = [
         Moved(str(name), distance)
         for (name,), own in counts.group_by("column_name")
-        if (distance := _distance(own)) is not None
+        if (distance := _distance(own)) is not None and distance > ROUNDING
     ]
     return sorted(moved, key=lambda item: (-item.distance, item.column))
 

@@ -274,7 +274,7 @@ def test_versions_side_by_side(bench):
     assert pairs["shadow"].is_shadow
     moved = {item.column: item.distance for item in pairs["routed"].moved}
     assert moved["age"] > 0.4
-    assert {item.column: item.distance for item in pairs["shadow"].moved}.get("age", 0.0) < 1e-9
+    assert "age" not in {item.column for item in pairs["shadow"].moved}, "it answers the same rows"
     assert pairs["routed"].routed and not pairs["equal"].routed
     same = live(bench, "worse").table.filter(segment="all", metric="roc_auc").row(0)
     assert pairs["worse"].quality.filter(metric="roc_auc").row(0) == same
