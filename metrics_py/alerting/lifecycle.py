@@ -233,7 +233,8 @@ class Lifecycle:
             return False
         evidence = self.states.evidence
         went_up = evidence.up[stream].sum() > evidence.down[stream].sum()
-        is_same = (own[-1].effect > 0) == went_up and grouping.change_near(stream, own[-1].ended_at + 1) is not None
+        waited = grouping.change_point(stream) - own[-1].ended_at - 1
+        is_same = (own[-1].effect > 0) == went_up and waited <= self.states.config.join_within
         return is_same and self.recovery.was_doubtful(stream, own[-1].change_point, own[-1].ended_at, own[-1].effect)
 
     def _enter(self, number: int, stream: int, member: Member) -> None:

@@ -362,11 +362,11 @@ def test_holidays_do_not_keep_an_incident_open(until, ended):
 
 @pytest.mark.parametrize(
     ("lull", "again_after", "by", "incidents"),
-    [(0.8, 0, 5.0, 1), (0.0, 0, 5.0, 2), (0.8, 0, -5.0, 2), (0.8, 15, 5.0, 2)],
-    ids=["never back", "back", "opposite", "later"],
+    [(0.8, 0, 5.0, 1), (0.0, 0, 5.0, 2), (0.8, 0, -5.0, 2), (0.8, 5, 5.0, 2), (0.8, 15, 5.0, 2)],
+    ids=["never back", "back", "opposite", "days later", "weeks later"],
 )
 def test_a_member_that_only_seemed_to_recover_returns_to_its_incident(lull, again_after, by, incidents):
-    """One that was truly back, changes the other way, or weeks later has a cause of its own."""
+    """One that was truly back, changes the other way, or days later has a cause of its own."""
     values = noise(150, 2, seed=2)
     values[100:, 0] += 5
     values[100:106, 1] += 5
