@@ -27,7 +27,7 @@ def told_facts(spec: MonitorSpec, incident: Mapping[str, Any], members: Sequence
     Returns
     -------
     dict
-        ``what, since, opened, size, sure, budget, n_streams, main_asset, members, todo``; the strongest member first.
+        ``what, since, opened, size, sure, budget, n_streams, main_asset, members, todo``; the members by `rank`.
     """
     name = incident["incident_id"]
     main = next((m for m in members if m["stream"] == incident["main_stream"]), members[0] if members else None)

@@ -233,7 +233,7 @@ class Ledger:
         Raises
         ------
         SightlineError
-            The disk takes nothing, or another process holds the ledger.
+            The disk takes nothing, the file is damaged, or another process holds the ledger.
         """
         try:
             self.con.execute("BEGIN IMMEDIATE")
@@ -242,7 +242,7 @@ class Ledger:
         except BaseException as error:
             if self.con.in_transaction:  # a full disk may have ended it
                 self.con.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
+            if isinstance(error, sqlite3.DatabaseError) and _is_of_the_file(error):
                 raise _told(error, self.path) from error
             raise
 
@@ -284,6 +284,12 @@ def open_ledger(path: Path, *, create: bool = True) -> Generator[Ledger]:
         yield Ledger(con, path)
     finally:
         con.close()
+
+
+def _is_of_the_file(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file is to blame and not the statement: for that nobody is to remove a ledger."""
+    kinds = ("CANTOPEN", "READONLY", "PERM", "FULL", "IOERR", "BUSY", "LOCKED", "CORRUPT", "NOTADB")
+    return (getattr(error, "sqlite_errorname", "") or "").startswith(tuple(f"SQLITE_{kind}" for kind in kinds))
 
 
 def _told(error: sqlite3.DatabaseError, path: Path) -> SightlineError:

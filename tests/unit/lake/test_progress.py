@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -78,3 +79,19 @@ def test_a_disk_that_fills_up_within_a_transaction_is_told_with_its_place(home):
         progress.write_aggregated("immediate", ["w1"], 4, "r")
     with open_progress(path) as progress:
         assert progress.reference_of("immediate", ["w1"]) == {"w1": "r"}
+
+
+def test_a_damaged_ledger_is_told_and_a_wrong_statement_is_not_blamed_on_it(home):
+    path = home.monitor("churn").ledger
+    with open_progress(path) as progress:
+        with pytest.raises(sqlite3.OperationalError, match="no such table"), progress.ledger.transaction() as con:
+            con.execute("INSERT INTO nowhere VALUES (1)")
+        progress.write_aggregated("immediate", [f"w{i}" for i in range(5000)], 4, "r" * 100)
+    with open_progress(path) as progress:
+        content = bytearray(path.read_bytes())
+        page = 4096
+        content[3 * page :] = b"\xff" * (len(content) - 3 * page)
+        path.write_bytes(content)
+        with pytest.raises(SightlineError, match="cannot be read") as told:
+            progress.forget()
+        assert told.value.where == str(path)
