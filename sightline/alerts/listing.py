@@ -140,6 +140,14 @@ def told_members(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_told(member) for member in sorted(current, key=rank)]
 
 
+def each_once(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Members without the later ones of a stream that left and came back."""
+    found: dict[str, dict[str, Any]] = {}
+    for member in members:
+        found.setdefault(member["stream"], member)
+    return list(found.values())
+
+
 def _told(member: dict[str, Any]) -> dict[str, Any]:
     levels = (member.get(name) for name in ("display_before", "display_after", "display_extreme"))
     return {**member, "words": stream_words(member["stream"], *levels)}

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from metrics_py.wording import day
-from sightline.alerts.listing import one, whole
+from sightline.alerts.listing import each_once, one, whole
 from sightline.alerts.stream_words import parts
 from sightline.dashboard.charts.chart import Chart
 from sightline.dashboard.charts.series import Mark, Span, series_chart
@@ -27,8 +27,8 @@ def incidents_page(subject: Subject) -> Page:
     found = [
         {
             **{name: row[name] for name in kept},
-            "words": [member["words"] for member in row["members"][:3]],
-            "n_streams": len(row["members"]),
+            "words": [member["words"] for member in each_once(row["members"])[:3]],
+            "n_streams": len(each_once(row["members"])),
             "evidence_days": row["evidence_days"],
         }
         for row in subject.incidents()
@@ -48,7 +48,8 @@ def incident_page(subject: Subject, incident: str) -> Page:
     spec, paths = subject.spec, subject.library.paths(subject.spec.id)
     one(spec, paths, incident)
     found = whole(spec, paths, incident)
-    drawn = [_course(subject, found, member, k) for k, member in enumerate(found["members"][:SHOWN_STREAMS])]
+    shown = each_once(found["members"])[:SHOWN_STREAMS]
+    drawn = [_course(subject, found, member, k) for k, member in enumerate(shown)]
     charts = [chart for chart in drawn if chart is not None]
     others = [row["incident_id"] for row in subject.library.incidents(spec.id) if row["is_open"]]
     data = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from sightline.alerts.listing import each_once
 from sightline.dashboard.charts.chart import Chart, shown
 from sightline.dashboard.charts.heat import heat
 from sightline.dashboard.pages.drifting import verdicts
@@ -102,8 +103,9 @@ def _group(metric: str) -> str:
 
 def _incident(row: dict[str, Any]) -> dict[str, Any]:
     kept = ("incident_id", "state", "severity", "is_open", "change_point", "opened_at", "ended_at", "ended_by", "owner")
-    words = [member["words"] for member in row["members"][:3]]
-    return {**{name: row[name] for name in kept}, "words": words, "n_streams": len(row["members"])}
+    members = each_once(row["members"])
+    words = [member["words"] for member in members[:3]]
+    return {**{name: row[name] for name in kept}, "words": words, "n_streams": len(members)}
 
 
 def with_values(rows: pl.DataFrame) -> pl.DataFrame:

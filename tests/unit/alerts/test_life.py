@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from sightline.alerts import decisions, life
-from sightline.alerts.listing import Wanted
+from sightline.alerts.listing import Wanted, each_once
 
 DAY = timedelta(days=1)
 JAN = datetime(2026, 1, 1)
@@ -164,3 +164,8 @@ def test_an_end_that_was_taken_back_is_not_for_the_engine():
         ("j", "fixed"),
         ("i", "fixed"),
     ]
+
+
+def test_a_stream_that_left_and_came_back_counts_once():
+    members = [{"stream": name, "joined": k} for k, name in enumerate(("a", "b", "a", "c"))]
+    assert [(m["stream"], m["joined"]) for m in each_once(members)] == [("a", 0), ("b", 1), ("c", 3)]
