@@ -22,13 +22,15 @@ from sightline.errors import nearest
 from sightline.home import MonitorPaths
 from sightline.results.distributions import read_distributions
 from sightline.results.embedding_maps import read_map
-from sightline.spec.multivariate import embedding_columns
+from sightline.spec.multivariate import JOINT, embedding_columns
 from sightline.warehouse.reference import ReferenceProfile, load_reference, reference_id
 
 HISTORY = ("null_rate", "mean", "unseen_rate", "out_of_range_rate", "not_finite_rate")
 """Facts of a column that are drawn beside its distance, where they are not all 0."""
 DISTANCES = ("rff_distance", "domain_auc", "centroid_distance", "norm")
 """Of an embedding."""
+READINGS = {"text": "length in characters, ", "embedding": "norm, "}
+"""What of a column that is no number is counted in bins."""
 MOST_SEGMENTS, MOST_STATISTICS = 30, 6
 
 
@@ -176,6 +178,11 @@ def distribution(
     assert chosen.start is not None and chosen.end is not None
     frozen = _reference(paths, reference_id(paths))
     profile = None if frozen is None else frozen.columns.get(column)
+    if column == JOINT:
+        return (
+            None,
+            "the numeric columns together: their correlations, and how far rows are from the reference's",
+        )
     if frozen is None or profile is None:
         return None, "the frozen reference does not know this column"
     rows = read_distributions(paths, column, chosen.start, chosen.end)
@@ -187,7 +194,9 @@ def distribution(
     note = f"all versions and segments together, {len(fits)} windows"
     if len(fits) < len(rows):
         note += f"; {len(rows) - len(fits)} windows were counted by the bins of another reference and are left out"
-    title = title or f"{column_words(column)}, % of rows"
+    feature = subject.spec.columns.features.get(column)
+    read = READINGS.get(feature.kind, "") if feature is not None else ""
+    title = title or f"{column_words(column)}, {read}% of rows"
     is_hidden = subject.library.masking.hides(subject.spec, column)
     note += "; the values of this column are not shown" if is_hidden else ""
     return distribution_chart(name, title, profile, counts, is_hidden=is_hidden), note
