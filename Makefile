@@ -32,7 +32,7 @@ ui: install ## Open the Dagster UI on what is in this folder (monitors/, data/)
 test-fast: install ## The tests that need no dbt, no Dagster and no simulation (under 90 s)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e" tests/unit tests/docs
 
-test: install ## Run the test suite (about 15 minutes on 2 cores)
+test: install ## Run the test suite (15 to 35 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not full and not browser and not e2e and not simulation" --durations 25 tests
 
 test-simulation: install ## The simulations of the statistics at a tenth of their size (about 10 minutes)
