@@ -29,6 +29,7 @@ from sightline.home import Home
 from sightline.judging import label_freshness
 from sightline.judging.label_freshness import freshness_verdicts, label_feed
 from sightline.judging.verdicts import Verdict
+from sightline.lake.intake.fetching import fetch_all
 from sightline.lake.intake.growing import SETTLED_SECONDS, is_being_written, told
 from sightline.lake.intake.sources import KINDS, pending
 from sightline.lake.store.progress import open_progress
@@ -81,6 +82,7 @@ def backfill(home: Home, spec: MonitorSpec, window_range: Sequence[str] = ()) ->
         for first, last in contiguous(spec, keys, MAX_WINDOWS_PER_RUN):
             _work_up(home, spec, first, last, outcome)
         return outcome
+    _fetch(home, spec)
     _let_files_settle(home, spec)
     seen: set[tuple[str, str, tuple[str, ...]]] = set()
     while found := _next_range(home, spec):
@@ -94,6 +96,14 @@ def backfill(home: Home, spec: MonitorSpec, window_range: Sequence[str] = ()) ->
         seen.add(found)
         _work_up(home, spec, found[0], found[1], outcome)
     return outcome
+
+
+def _fetch(home: Home, spec: MonitorSpec) -> None:
+    """Fetch all that the monitor's sources hold; one that cannot be read stops nothing else."""
+    for kind in KINDS if spec.labels else KINDS[:1]:
+        found = fetch_all(spec, home.monitor(spec.id), kind, home)
+        if found is not None and found.problem:
+            print(f"warning: {found.problem}", flush=True)
 
 
 def _let_files_settle(home: Home, spec: MonitorSpec) -> None:

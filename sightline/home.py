@@ -42,6 +42,11 @@ class MonitorPaths:
         return self.root / "log"
 
     @property
+    def fetched(self) -> Path:
+        """Copies of what was fetched from databases, object stores, table formats and brokers, with its manifest."""
+        return self.root / "fetched"
+
+    @property
     def lake(self) -> Path:
         """Parquet, hive-partitioned: ``inferences/window=KEY/``, ``labels/window=KEY/``, ``unmatched/``."""
         return self.root / "lake"

@@ -7,6 +7,7 @@ from orchestration import freshness, partitions, silent_windows, upstream
 from orchestration.metadata import column_schema, markdown_table
 from orchestration.monitor import Monitor
 from sightline.clock import utc_now
+from sightline.lake.intake.fetching import fetch_all
 from sightline.lake.intake.growing import told
 from sightline.lake.intake.load import intake
 from sightline.lake.intake.report import IntakeReport
@@ -41,6 +42,9 @@ def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
     def landed(context: dg.AssetExecutionContext) -> None:
         keys = partitions.windows_of(context)
         labels = monitor.current_spec.labels
+        found = fetch_all(monitor.spec, monitor.paths, kind, monitor.home)
+        if found is not None and found.problem:
+            context.log.error(f"{found.problem}")
         report = intake(
             monitor.spec,
             monitor.paths,

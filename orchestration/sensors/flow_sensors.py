@@ -21,6 +21,7 @@ from orchestration.sensors.run_requests import (
 from orchestration.sensors.stale_windows import Listing, RunState
 from sightline.clock import utc_now
 from sightline.lake.intake.affected_windows import label_windows_waiting, peek_windows
+from sightline.lake.intake.fetching import fetch_new
 from sightline.lake.intake.growing import is_being_written
 from sightline.lake.intake.sources import Batch, pending
 from sightline.lake.store.progress import open_progress
@@ -68,13 +69,23 @@ def build(monitor: Monitor, flow: str, jobs_of: Sequence[Any]) -> dg.SensorDefin
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         require_current(monitor.spec, monitor.paths)
         cursor = Cursor.load(context.cursor).of(monitor.spec)
+        problem = fetched(monitor, flow)
+        if problem:
+            context.log.error(problem)
         decided = plan(monitor.current_spec, flow, cursor, look(monitor, flow, cursor, context.instance))
         requests = [run_request(monitor, flow, request) for request in decided.requests]
+        reason = f"{problem}\n{decided.reason}" if problem else decided.reason
         return dg.SensorResult(
-            run_requests=requests, cursor=decided.cursor.dump(), skip_reason=None if requests else decided.reason
+            run_requests=requests, cursor=decided.cursor.dump(), skip_reason=None if requests else reason
         )
 
     return watch
+
+
+def fetched(monitor: Monitor, flow: str) -> str:
+    """Fetch what is new in the flow's source, and why that did not go; empty if it did, or there is none."""
+    found = fetch_new(monitor.spec, monitor.paths, FLOWS[flow].intake, monitor.home)
+    return str(found.problem) if found is not None and found.problem else ""
 
 
 def run_request(monitor: Monitor, flow: str, request: Request) -> dg.RunRequest:

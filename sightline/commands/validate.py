@@ -24,10 +24,12 @@ from sightline.retraining import estimator
 from sightline.spec import kinds, plan
 from sightline.spec.column_rules import ROLES
 from sightline.spec.dashboards import dashboard_files
+from sightline.spec.data_sections import Source, remotes
 from sightline.spec.durations import format_duration
 from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, load_monitors, monitor_files
 from sightline.spec.model import MonitorSpec
 from sightline.spec.routes import load_routes, routes_file
+from sightline.spec.source_sections import lacking_here, place_named
 from sightline.spec.stretches import sliding_windows
 from sightline.spec.teams import load_teams
 from sightline.user_metrics import python_metrics, sql_metrics
@@ -45,7 +47,10 @@ READ_WHOLE_BYTES = 64 << 20
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(paths: tuple[Path, ...], form: str) -> None:
+@click.option(
+    "--connect", is_flag=True, help="Ask databases, stores and brokers that `sources` names, and show columns."
+)
+def command(paths: tuple[Path, ...], form: str, connect: bool) -> None:
     """Check monitor files and print what each will create. PATHS: files, folders or monitor ids; default: monitors/."""
     home = Home.from_env()
     files = _files(home, paths)
@@ -64,9 +69,11 @@ def command(paths: tuple[Path, ...], form: str) -> None:
             ]:
                 raise SpecError(mistakes)
             summaries.append(summarise(spec, path, _home_of(path)))
+            if connect:
+                errors += _connected(spec, _home_of(path), summaries[-1])
         except SightlineError as error:
             errors.append(error)
-    n_broken = len(errors)
+    n_broken = len(files) - len(summaries)
     errors += [error for each in _homes(home, files) for error in _mistakes_of(each)]
     if form == "json":
         broken = [{"path": _path_of(error), "error": str(error)} for error in errors]
@@ -80,6 +87,19 @@ def command(paths: tuple[Path, ...], form: str) -> None:
         click.echo(f"\n{n_broken} of {n_files} monitor files have mistakes; the others are not affected.", err=True)
     if errors:
         sys.exit(2)
+
+
+def _connected(spec: MonitorSpec, home: Home, summary: dict[str, Any]) -> Iterator[SightlineError]:
+    """Ask the sources; the columns they have go to the summary."""
+    from sightline.lake.intake.fetching import columns_found
+
+    summary["sources"] = {}
+    for side in ("inferences", "labels"):
+        try:
+            if found := columns_found(spec, side, home):
+                summary["sources"][side] = {"place": found[0], "columns": found[1]}
+        except SightlineError as error:
+            yield error
 
 
 def _homes(home: Home, files: Iterable[Path]) -> list[Home]:
@@ -207,7 +227,9 @@ def _reads(spec: MonitorSpec, home: Home) -> list[str]:
     for kind in ("inferences", "labels"):
         source = getattr(spec.sources, kind)
         if source:
-            reads.append(f"{kind}: {source.parquet or f'{source.duckdb}, table {source.table}'}")
+            reads += [f"{kind}: {key} {place_named(remote)}" for key, remote in remotes(source).items()]
+            if not remotes(source):
+                reads.append(f"{kind}: {source.parquet or f'{source.duckdb}, table {source.table}'}")
     return reads
 
 
@@ -241,6 +263,7 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
             yield f"no file matches sources.{kind}.parquet: {source.parquet}"
         if source and source.duckdb and not (home.root / source.duckdb).exists():
             yield f"the file sources.{kind}.duckdb does not exist: {source.duckdb}"
+        yield from _remote_warnings(kind, source)
     yield from _column_warnings(spec, home)
     yield from _personal_warnings(spec)
     yield from _label_warnings(spec, home)
@@ -250,6 +273,11 @@ def _warnings(spec: MonitorSpec, home: Home) -> Iterator[str]:
     yield from _coverage_warnings(spec)
     yield from _stored_warnings(spec, home)
     yield from _notify_warnings(spec, home)
+
+
+def _remote_warnings(kind: str, source: Source | None) -> Iterator[str]:
+    for key, remote in remotes(source).items() if source else ():
+        yield from (f"sources.{kind}.{key}: {lacking}" for lacking in lacking_here(key, remote))
 
 
 def _sliding_warnings(spec: MonitorSpec) -> Iterator[str]:
@@ -363,6 +391,9 @@ def _lines(summary: dict[str, Any]) -> Iterator[str]:
     yield f"  reference   {summary['reference']}"
     for index, source in enumerate(summary["reads"]):
         yield f"  {'reads' if index == 0 else '':<11} {source}"
+    for side, found in summary.get("sources", {}).items():
+        columns = ", ".join(f"{name} ({kind})" for name, kind in found["columns"].items()) or "none yet: it is empty"
+        yield f"  connected   {side}: {found['place']} has {columns}"
     yield f"  writes      {summary['writes']}"
     models = f", and {len(summary['dbt_models'])} dbt models" if summary["dbt_models"] else ""
     assets = ", ".join(f"{summary['id']}/{name}" for name in summary["assets"])

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from metrics_py.class_names import class_text
 from sightline.spec import llm, texts
-from sightline.spec.data_sections import Labels
+from sightline.spec.data_sections import Labels, remotes
 from sightline.spec.model import MonitorSpec
 from sightline.spec.multivariate import mistakes as embedding_mistakes
 from sightline.spec.problem import Problem, repeated
+from sightline.spec.source_sections import REMOTE, mistakes
 from sightline.spec.yaml_lines import KeyPath
 
 ROLES = (
@@ -200,11 +201,20 @@ def _sources(spec: MonitorSpec) -> Iterator[Problem]:
         if source is None:
             continue
         path: KeyPath = ("sources", kind)
-        if source.parquet and (source.duckdb or source.table):
-            yield Problem(path, f"sources.{kind} names a Parquet glob and a DuckDB table", "keep one of the two")
-        elif not source.parquet and not (source.duckdb and source.table):
-            fix = "write `parquet: folder/*.parquet`, or both `duckdb: file.duckdb` and `table: name`"
+        named = [*(["parquet"] if source.parquet else []), *(["duckdb"] if source.duckdb or source.table else [])]
+        named += remotes(source)
+        if len(named) > 1:
+            listed = " and ".join(f"`{name}`" for name in named)
+            yield Problem(path, f"sources.{kind} names several places: {listed}", "keep one of them")
+        elif not named or (named == ["duckdb"] and not (source.duckdb and source.table)):
+            fix = (
+                "write `parquet: folder/*.parquet`, or both `duckdb: file.duckdb` and `table: name`, or a section "
+                f"{', '.join(f'`{name}`' for name in REMOTE)}"
+            )
             yield Problem(path, f"sources.{kind} names no data", fix)
+        for name, remote in remotes(source).items():
+            for keys, what, fix in mistakes(name, remote):
+                yield Problem((*path, name, *keys), f"sources.{kind}.{name}: {what}", fix)
 
 
 COLUMN_RULES = (_columns, _shadows, _features, _labels, _reference, _sources)

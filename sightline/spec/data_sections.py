@@ -11,6 +11,7 @@ from pydantic import (
 
 from sightline.spec.field_types import ID_PATTERN, Duration, Feedback, Moment, Task
 from sightline.spec.part import Part
+from sightline.spec.source_sections import S3, Delta, Iceberg, Kafka, Postgres, Remote
 
 
 class Model(Part):
@@ -104,6 +105,23 @@ class Source(Part):
         default=None, description="Path of a DuckDB file (opened read-only for the moment of reading)."
     )
     table: str | None = Field(default=None, description="Table or view in that DuckDB file.")
+    postgres: Postgres | None = Field(default=None, description="A table of a PostgreSQL database.")
+    s3: S3 | None = Field(default=None, description="Files of an S3-compatible object store.")
+    delta: Delta | None = Field(default=None, description="A Delta table.")
+    iceberg: Iceberg | None = Field(default=None, description="An Iceberg table.")
+    kafka: Kafka | None = Field(default=None, description="A Kafka topic.")
+
+
+def remotes(source: Source) -> dict[str, Remote]:
+    """The sources that are fetched before they are loaded, by their key: one at most in a valid file."""
+    found: dict[str, Remote | None] = {
+        "postgres": source.postgres,
+        "s3": source.s3,
+        "delta": source.delta,
+        "iceberg": source.iceberg,
+        "kafka": source.kafka,
+    }
+    return {key: remote for key, remote in found.items() if remote is not None}
 
 
 class Sources(Part):

@@ -13,6 +13,7 @@ from typing import Any
 from sightline.spec.kinds import TEXT_MIN_MEAN_LENGTH
 from sightline.spec.metric_docs import metrics_page
 from sightline.spec.schema import SCHEMA_LINE, json_schema, write_schema
+from sightline.spec.source_sections import REMOTE
 from sightline.spec.text_docs import text_page
 
 EXAMPLE = """\
@@ -145,6 +146,13 @@ def spec_page() -> str:
         if name == "sources":
             source = schema["$defs"]["Source"]
             parts += ["### A source\n", source["description"], "", *_table(source["properties"], set()), ""]
+            for key, part in REMOTE.items():
+                found = schema["$defs"][part.__name__]
+                parts += [f"### `sources.*.{key}`\n", found["description"], ""]
+                parts += [*_table(found["properties"], set(found.get("required", ()))), ""]
+            store = schema["$defs"]["ObjectStore"]
+            parts += ["### `sources.*.delta.store`\n", store["description"], "", *_table(store["properties"], set())]
+            parts += ["", "[sources.md](sources.md) has an example of each, and says how each is followed.", ""]
         if name == "alerts":
             threshold = schema["$defs"]["Threshold"]
             required = set(threshold["required"])

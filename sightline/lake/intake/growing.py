@@ -43,7 +43,7 @@ def is_being_written(batch: Batch, home: Home) -> bool:
         False of packed files and other formats, whose cut end cannot be read.
     """
     age = time.time() - batch.received_at.timestamp()
-    if batch.flaw or batch.format != "csv" or not batch.size or abs(age) > SETTLED_SECONDS:
+    if batch.flaw or batch.copy or batch.format != "csv" or not batch.size or abs(age) > SETTLED_SECONDS:
         return False
     try:
         return not packing_of(batch.file(home)) and _bytes_at(batch.file(home), batch.size - 1) != b"\n"

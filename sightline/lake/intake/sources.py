@@ -1,6 +1,6 @@
 """Where data comes from: each source is a list of batches.
 
-Landing folders, sealed log segments, Parquet globs and DuckDB tables.
+Landing folders, sealed log segments, Parquet globs, DuckDB tables, and what was fetched from elsewhere.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from metrics_py.comparison.folders import fixed_part, is_hidden
-from metrics_py.comparison.text_files import format_of
+from metrics_py.comparison.text_files import FORMATS, format_of
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
+from sightline.lake.fetch.run import named
+from sightline.lake.fetch.spool import open_spool, still_there
 from sightline.lake.store.ledger import open_ledger
 from sightline.log.events import REJECTED
 from sightline.log.recovery import recover
@@ -52,6 +54,8 @@ class Batch:
         Modification time, for segments the time in their name (UTC, aware).
     flaw : str
         Why it must not even be opened; empty if it may.
+    copy : str
+        Of what was fetched: the file that holds it, relative to the home folder; `path` says where it came from.
     """
 
     batch_id: str
@@ -62,10 +66,11 @@ class Batch:
     size: int
     received_at: datetime
     flaw: str = ""
+    copy: str = ""
 
     def file(self, home: Home) -> Path:
         """The file on disk."""
-        return home.root / self.path.partition("::")[0]
+        return home.root / (self.copy or self.path.partition("::")[0])
 
     @property
     def table(self) -> str:
@@ -109,6 +114,8 @@ def _batch(
 
 def same_now(batch: Batch, home: Home) -> bool:
     """Whether a file is there still as it was when its batch was listed."""
+    if batch.copy:
+        return batch.file(home).exists()  # never changed, but removed when a newer state has come
     found = _batch(home, batch.kind, batch.file(home), batch.format)
     return found is not None and found.signature == batch.signature
 
@@ -143,7 +150,9 @@ def _flaw_of_link(folder: Path, file: Path) -> str:
 
 
 def lies_there(home: Home, path: str) -> bool:
-    """Whether the file of a batch's path is still there."""
+    """Whether the file of a batch's path is still there, or what it was fetched from."""
+    if "://" in path:
+        return still_there(home.data, path)
     file = home.root / path.partition("::")[0]
     if os.path.lexists(file):
         return True
@@ -182,6 +191,25 @@ def _sourced(home: Home, kind: str, source: Source | None) -> Iterator[Batch]:
         yield batch
 
 
+def _fetched(home: Home, paths: MonitorPaths, kind: str, source: Source | None) -> Iterator[Batch]:
+    """What was fetched from a source; a copy that somebody took away is listed with that flaw."""
+    found = named(kind, source)
+    if found is None:
+        return
+    with open_spool(paths, create=False) as spool:
+        files = spool.files(found.source)
+    for one in files:
+        digest = hashlib.md5(f"{kind}\0{one.origin}\0{one.signature}".encode(), usedforsecurity=False).hexdigest()
+        copy = paths.root / one.file
+        flaw = "" if copy.exists() else f"its copy {one.file} is gone: `sightline sources` tells how to fetch it again"
+        if not flaw and one.format == UNSUPPORTED:
+            flaw = f"no Parquet, CSV or NDJSON file by its name ({', '.join(sorted(FORMATS))})"
+        named_copy = copy.relative_to(home.root).as_posix() if copy.is_relative_to(home.root) else copy.as_posix()
+        yield Batch(
+            digest, kind, one.origin, one.format, one.signature, one.size, one.received_at, flaw, copy=named_copy
+        )
+
+
 def list_batches(
     spec: MonitorSpec, paths: MonitorPaths, kind: str, home: Home, *, seal_orphans: bool = True
 ) -> list[Batch]:
@@ -212,6 +240,7 @@ def list_batches(
     if seal_orphans:
         recover(paths.log)
     found = [*_landed(home, kind, landing), *_segments(home, paths, kind), *_sourced(home, kind, source)]
+    found += _fetched(home, paths, kind, source)
     if kind == "inferences":
         found += _segments(home, paths, REJECTED)
     unique = {batch.batch_id: batch for batch in found}

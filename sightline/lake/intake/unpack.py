@@ -80,7 +80,7 @@ def plain(batch: Batch, home: Home) -> Generator[Batch]:
         with os.fdopen(handle, "wb") as target:
             for block in blocks(batch, home):
                 target.write(block)
-        yield replace(batch, path=name)
+        yield replace(batch, path=name, copy="")
     finally:
         Path(name).unlink(missing_ok=True)
 

@@ -176,7 +176,7 @@ def test_keys_need_no_quotes(tmp_path):
         ("labels: {}", "alerts: {weights: {'drift/*': -1}}", 5, "the weight -1 is negative", "0 or more"),
         ("labels: {}", "sources: {labels: {parquet: x}}", 5, "sources.labels without a section `labels`", "add"),
         ("labels: {}", "sources: {inferences: {duckdb: x}}", 5, "sources.inferences names no data", "table"),
-        ("labels: {}", "sources: {inferences: {parquet: y, duckdb: x}}", 5, "and a DuckDB table", "keep one"),
+        ("labels: {}", "sources: {inferences: {parquet: y, duckdb: x}}", 5, "several places", "keep one"),
         ("labels: {}", "freshness: {labels: 1d}", 5, "freshness.labels without a section `labels`", "remove"),
         ("labels: {}", "metrics: [{name: x}]", 5, "needs either `sql` or `python`", "exactly one"),
         ("labels: {}", "metrics: [{name: x, python: y}]", 5, "'y' names no function", "package.module:function"),
