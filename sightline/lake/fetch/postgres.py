@@ -63,6 +63,9 @@ class Relation:
 class PostgresReader:
     """Reads a table or view on from a cursor; see `sightline.lake.fetch.reading.Reader`."""
 
+    known: Mapping[str, str]
+    present: Collection[str] | None = None
+
     def __init__(self, given: Postgres, where: str, needs: Needs) -> None:
         self.given, self.where, self.needs = given, where, needs
         self.dbapi = package("adbc_driver_postgresql.dbapi", "postgres", where)

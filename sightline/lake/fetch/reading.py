@@ -33,11 +33,13 @@ class Piece:
     origin, format, name : str
         As of `FetchedFile`; `name` ends as the format is told by. Without `write` there is no file.
     write : callable or None
-        Writes the content to the path it is given.
+        Writes the content to the path it is given; returns False if there is none any more.
     n_rows : int
         Rows of it; 0 where nobody knows.
     signature : str
         What tells this state of the origin from others; empty: nothing does, it is one of a kind.
+    size : int or None
+        Bytes by which the origin is known; default those of the file.
     received_at : datetime or None
         When the origin was written; default now.
     counts : mapping of str to int
@@ -54,6 +56,7 @@ class Piece:
     n_rows: int = 0
     signature: str = ""
     received_at: datetime | None = None
+    size: int | None = None
     counts: Mapping[str, int] = field(default_factory=dict[str, int])
     note: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -65,6 +68,10 @@ class Reader(Protocol):
     """Texts that nobody may see."""
     place: str
     """Where it is, without credentials."""
+    known: Mapping[str, str]
+    """Origin -> size and signature of what was read of it; set before `read`."""
+    present: Collection[str] | None
+    """Origins that are there; None before all was read, or if what was read cannot be taken away."""
 
     def read(self, state: Mapping[str, Any]) -> Generator[Piece]:
         """Pieces behind a cursor (empty: from the start), until nothing more is there."""

@@ -99,6 +99,10 @@ def open_reader(found: Named, monitor: str, home: Home, needs: Needs) -> Reader:
         from sightline.lake.fetch.postgres import PostgresReader
 
         return PostgresReader(remote, where, needs)
+    if isinstance(remote, S3):
+        from sightline.lake.fetch.objects import ObjectReader
+
+        return ObjectReader(remote, where)
     raise SightlineError(f"no reader for {found.key}", where=where)
 
 
@@ -252,12 +256,13 @@ class _Work:
             self.number = spool.next_number()
             held: list[FetchedFile] = []
             counts = Counter[str]()
+            reader.known = spool.signatures(found.source)
             pieces = reader.read(known.state)
             try:
                 for piece in pieces:
                     counts.update(piece.counts)
-                    if piece.write is not None:
-                        held.append(self._put(spool, piece))
+                    if piece.write is not None and (file := self._put(spool, piece, piece.write)) is not None:
+                        held.append(file)
                         n_files, n_rows = n_files + 1, n_rows + piece.n_rows
                         counts.update({"files": 1, "rows": piece.n_rows})
                     if piece.state is None:
@@ -277,6 +282,8 @@ class _Work:
             problem = _told(error, self.where, reader)
         except Exception as error:  # a library's words: the source is to blame, and stops no other
             problem = _told(error, self.where, reader)
+        if reader is not None and reader.present is not None:
+            spool.present(found.source, reader.present)
         spool.release(found.source, None if is_done and problem is None else datetime.now(UTC) - HELD_AT_MOST)
         if problem is None:
             spool.answered(found.source, datetime.now(UTC))
@@ -286,15 +293,18 @@ class _Work:
             spool.failed(found.source, found.side, place, problem, datetime.now(UTC))
         self.done = Fetched(n_files, n_rows, is_done and problem is None, problem=problem)
 
-    def _put(self, spool: Spool, piece: Piece) -> FetchedFile:
-        assert piece.write is not None
+    def _put(self, spool: Spool, piece: Piece, write: Callable[[Path], object]) -> FetchedFile | None:
         token = secrets.token_hex(6)
         tail = re.sub(r"[^A-Za-z0-9._=-]", "_", piece.name)[-80:]
-        file, size = put(spool, self.found.source, f"{token}-{tail}", piece.write)
+        done = put(spool, self.found.source, f"{token}-{tail}", write)
+        if done is None:
+            return None
+        file, size = done
         origin, unique = piece.origin, piece.signature
         if not unique:
             origin, unique = f"{origin}#{self.number:06d}", token
             self.number += 1
         moment = piece.received_at or datetime.now(UTC)
         relative = Path(file).relative_to(self.paths.root).as_posix()
-        return FetchedFile(origin, f"{size}:{unique}", piece.format, relative, size, moment, dict(piece.note))
+        told = size if piece.size is None else piece.size
+        return FetchedFile(origin, f"{told}:{unique}", piece.format, relative, size, moment, dict(piece.note))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -128,6 +128,10 @@ class Spool:
             FetchedFile(origin, signature, form, file, size, datetime.fromisoformat(moment), json.loads(note))
             for origin, signature, form, file, size, moment, note in self.con.execute(sql, [source])
         ]
+
+    def signatures(self, source: str) -> dict[str, str]:
+        """Origin -> signature of the newest state of everything fetched."""
+        return dict(self.con.execute("SELECT origin, signature FROM files WHERE source = ? ORDER BY number", [source]))
 
     def next_number(self) -> int:
         """A number no file has had."""
@@ -321,7 +325,7 @@ def still_there(data: Path, origin: str) -> bool:
     return False
 
 
-def put(spool: Spool, source: str, name: str, write: Any) -> tuple[Path, int]:
+def put(spool: Spool, source: str, name: str, write: Callable[[Path], object]) -> tuple[Path, int] | None:
     """Write one file of a source under a name of its own, synced and renamed: no cursor knows it yet.
 
     Parameters
@@ -331,18 +335,20 @@ def put(spool: Spool, source: str, name: str, write: Any) -> tuple[Path, int]:
     name : str
         End of its name: the format is told by it.
     write : callable
-        Writes the content to the path it is given.
+        Writes the content to the path it is given, or returns False.
 
     Returns
     -------
-    Path, int
-        The file, and its bytes.
+    tuple or None
+        The file, and its bytes; None if there was nothing to write.
     """
     folder = spool.folder(source)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}"
     beside = folder / f".{name}.tmp"
-    write(beside)
+    if write(beside) is False:
+        beside.unlink(missing_ok=True)
+        return None
     with beside.open("rb+") as handle:
         os.fsync(handle.fileno())
     beside.replace(target)

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.support import postgres
+from tests.support import object_store, postgres
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +18,17 @@ def postgres_server() -> Iterator[postgres.Server]:
         Path(folder).chmod(0o755)
         with postgres.server(Path(folder)) as found:
             yield found
+
+
+@pytest.fixture(scope="session")
+def _store() -> Iterator[object_store.Store]:
+    with object_store.running() as found:
+        yield found
+
+
+@pytest.fixture
+def store(_store: object_store.Store, monkeypatch: pytest.MonkeyPatch) -> object_store.Store:
+    """An S3-compatible store, and its keys in the environment."""
+    monkeypatch.setenv("STORE_KEY", object_store.ACCESS)
+    monkeypatch.setenv("STORE_SECRET", object_store.SECRET)
+    return _store
