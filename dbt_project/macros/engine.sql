@@ -62,11 +62,39 @@
 {# Aggregate: how many x lie in each interval (previous cut, cut], and above the last one; see explode_counts. #}
 {% macro cut_counts(x, cuts) %}{{ return(adapter.dispatch('cut_counts')(x, cuts)) }}{% endmacro %}
 {% macro duckdb__cut_counts(x, cuts) %}
-  {# Measured: one count per cut is faster up to about a dozen cuts, a binary search per row beyond. #}
-  {% if cuts | length <= 12 %}{{ return(cumulative_counts(x, cuts)) }}{% endif %}
+  {# Measured: one count per cut is faster up to about ten cuts, a binary search per row beyond. #}
+  {% if cuts | length <= 10 %}{{ return(cumulative_counts(x, cuts)) }}{% endif %}
   {% set literals = [] %}
   {% for cut in cuts %}{% do literals.append(double_literal(cut)) %}{% endfor %}
-  {{ return('histogram(' ~ x ~ ', [' ~ (literals | join(', ')) ~ ']::double[])') }}
+  {% set rank, ranks = integer_rank(x, cuts) %}
+  {% if not rank %}{{ return('histogram(' ~ x ~ ', [' ~ literals | join(', ') ~ ']::double[])') }}{% endif %}
+  {% set counts = 'map_values(histogram(' ~ rank ~ ', [' ~ ranks | join(', ') ~ ']::bigint[]))' %}
+  {{ return('case when count(' ~ x ~ ') > 0 then map(list_slice([' ~ literals | join(', ') ~ ", cast('infinity' as double)], 1, len(" ~ counts ~ ')), '
+    ~ counts ~ ') end') }}
+{% endmacro %}
+
+{#
+  An integer that never falls as x grows and is larger than that of a cut just if x is larger than the cut, and those of the
+  cuts; none if there is no cheap one. Among integers a search takes half the time that it takes among doubles, and it is exact:
+  x * 2^bits, rounded up, tells x from every cut that is a whole number times 2^-bits; the few finer cuts are compared.
+#}
+{% macro integer_rank(x, cuts) %}
+  {% set ratios = [] %}
+  {% for cut in cuts %}{% do ratios.append((cut | float).as_integer_ratio()) %}{% endfor %}
+  {% set largest = ((cuts | map('float') | map('abs') | max)).as_integer_ratio() %}
+  {% set bits = 59 - largest[0].bit_length() + largest[1].bit_length() %}
+  {% set fine = [] %}
+  {% for ratio in ratios if ratio[1].bit_length() - 1 > bits %}{% do fine.append(ratio[0] / ratio[1]) %}{% endfor %}
+  {% if bits < 0 or bits > 1000 or fine | length > 6 %}{{ return(('', [])) }}{% endif %}
+  {% set bound, terms, ranks = double_literal(2.0 ** (60 - bits)), [], [] %}
+  {% do terms.append('cast(ceil(case when ' ~ x ~ ' > ' ~ bound ~ ' then ' ~ bound ~ ' when ' ~ x ~ ' < -' ~ bound ~ ' then -' ~ bound ~ ' else ' ~ x
+    ~ ' end * ' ~ double_literal(2.0 ** bits) ~ ') as bigint)') %}
+  {% for cut in fine %}{% do terms.append('cast(' ~ x ~ ' > ' ~ double_literal(cut) ~ ' as bigint)') %}{% endfor %}
+  {% for ratio in ratios %}
+    {% set finer = fine | select('lt', ratio[0] / ratio[1]) | list | length %}
+    {% do ranks.append(-(-ratio[0] * 2 ** bits // ratio[1]) + finer) %}
+  {% endfor %}
+  {{ return((terms | join(' + '), ranks)) }}
 {% endmacro %}
 
 {% macro cumulative_counts(x, cuts) %}
@@ -102,6 +130,23 @@
 {% macro steady_sum(x) %}{{ return(adapter.dispatch('steady_sum')(x)) }}{% endmacro %}
 {% macro default__steady_sum(x) %}{{ return('sum(' ~ x ~ ')') }}{% endmacro %}
 {% macro duckdb__steady_sum(x) %}{{ return('fsum(' ~ x ~ ')') }}{% endmacro %}
+
+{#
+  The same of x to the power 1 or 2, where x is usually as large as the largest of `cuts`. DuckDB: the leading bits of each value
+  (a sum with a constant far larger keeps no others) and the rest, summed apart: the former sum is exact, the latter small. Values
+  far larger or smaller than the cuts are summed plainly. Costs half of fsum.
+#}
+{% macro steady_sum_near(x, power, cuts) %}{{ return(adapter.dispatch('steady_sum_near')(x, power, cuts)) }}{% endmacro %}
+{% macro default__steady_sum_near(x, power, cuts) %}{{ return(steady_sum(([x] * power) | join(' * '))) }}{% endmacro %}
+{% macro duckdb__steady_sum_near(x, power, cuts) %}
+  {% set value, largest = ([x] * power) | join(' * '), (cuts or [0]) | map('float') | map('abs') | max %}
+  {% set ratio = largest.as_integer_ratio() %}
+  {% set exponent = ratio[0].bit_length() - ratio[1].bit_length() + 1 %}
+  {% if largest == 0 or exponent < -400 or exponent > 400 %}{{ return(steady_sum(value)) }}{% endif %}
+  {% set far = double_literal(1.5 * 2.0 ** (30 + power * exponent)) %}
+  {% set leading = '((' ~ value ~ ' + ' ~ far ~ ') - ' ~ far ~ ')' %}
+  {{ return('(sum(' ~ leading ~ ') + sum(' ~ value ~ ' - ' ~ leading ~ '))') }}
+{% endmacro %}
 
 {# Values compared one after the other. #}
 {% macro in_turn(values) %}{{ return(adapter.dispatch('in_turn')(values)) }}{% endmacro %}

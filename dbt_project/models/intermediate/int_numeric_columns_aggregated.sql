@@ -13,8 +13,8 @@ select
     count(reading_{{ loop.index0 }}) as n_present_{{ loop.index0 }},
     count(x_{{ loop.index0 }}) as n_finite_{{ loop.index0 }},
     {{ out_of_contract('x_' ~ loop.index0, column) }} as n_out_of_range_{{ loop.index0 }},
-    {{ steady_sum('x_' ~ loop.index0) }} as sum_x_{{ loop.index0 }},
-    {{ steady_sum('x_' ~ loop.index0 ~ ' * x_' ~ loop.index0) }} as sum_xx_{{ loop.index0 }},
+    {{ steady_sum_near('x_' ~ loop.index0, 1, column['cuts']) }} as sum_x_{{ loop.index0 }},
+    {{ steady_sum_near('x_' ~ loop.index0, 2, column['cuts']) }} as sum_xx_{{ loop.index0 }},
     min(x_{{ loop.index0 }}) as min_x_{{ loop.index0 }},
     max(x_{{ loop.index0 }}) as max_x_{{ loop.index0 }},
     {%- if column['cuts'] %}

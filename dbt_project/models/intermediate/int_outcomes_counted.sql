@@ -17,7 +17,7 @@
 {%- set measures = [
     'count(*) as n',
 ] + ([
-    'count(error) as n_score',
+    ('case when score_bin is not null and label_class is not null then count(*) else 0 end' if is_binary else 'count(error)') ~ ' as n_score',
     'sum(error) as sum_error',
     'sum(abs(error)) as sum_abs_error',
     'sum(error * error) as sum_squared_error',
