@@ -1,11 +1,11 @@
 {#
-  Every word of SQL that differs between engines. Models call these names only; another engine adds its own
-  `<adapter>__` twins. `default__` is standard SQL.
+  Every word of SQL that differs between engines. Models call these names only; Spark's twins (`spark__`) are in spark.sql.
+  `default__` is standard SQL.
 #}
 
 {# The lake's rows as they are. #}
 {% macro raw_scan(relation) %}{{ return(adapter.dispatch('raw_scan')(relation)) }}{% endmacro %}
-{% macro duckdb__raw_scan(relation) %}select * from {{ relation }}{% endmacro %}
+{% macro default__raw_scan(relation) %}select * from {{ relation }}{% endmacro %}
 
 {# One JSON text per row of a control table. #}
 {% macro rows_as_json(relation) %}{{ return(adapter.dispatch('rows_as_json')(relation)) }}{% endmacro %}
@@ -107,8 +107,11 @@
   {% endfor %}
   {% do keys.append("cast('infinity' as double)") %}
   {% do counts.append('count(' ~ x ~ ') - ' ~ below[-1]) %}
-  {{ return('map([' ~ keys | join(', ') ~ '], [' ~ counts | join(', ') ~ '])') }}
+  {{ return(map_of(keys, counts)) }}
 {% endmacro %}
+
+{% macro map_of(keys, values) %}{{ return(adapter.dispatch('map_of')(keys, values)) }}{% endmacro %}
+{% macro duckdb__map_of(keys, values) %}{{ return('map([' ~ keys | join(', ') ~ '], [' ~ values | join(', ') ~ '])') }}{% endmacro %}
 
 {# Select items that make one row (cut, n) of each entry of cut_counts; the last cut is infinity. #}
 {% macro explode_counts(counts) %}{{ return(adapter.dispatch('explode_counts')(counts)) }}{% endmacro %}

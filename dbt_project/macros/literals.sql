@@ -1,6 +1,7 @@
 {# Names and values from the control tables reach SQL only through these macros. #}
 
-{% macro quoted(name) %}{{ return('"' ~ (name | string | replace('"', '""')) ~ '"') }}{% endmacro %}
+{% macro quoted(name) %}{{ return(adapter.dispatch('quoted')(name)) }}{% endmacro %}
+{% macro default__quoted(name) %}{{ return('"' ~ (name | string | replace('"', '""')) ~ '"') }}{% endmacro %}
 {% macro string_literal(text) %}{{ return(adapter.dispatch('string_literal')(text)) }}{% endmacro %}
 {% macro default__string_literal(text) %}{{ return("'" ~ (text | string | replace("'", "''")) ~ "'") }}{% endmacro %}
 

@@ -3,7 +3,7 @@
 with issues as (
     select
         {{ kind }} as kind,
-        coalesce("column", '') as column_name,
+        coalesce({{ quoted('column') }}, '') as column_name,
         reason,
         severity,
         coalesce(window_start, received_at) as counted_at

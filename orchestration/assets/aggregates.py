@@ -1,7 +1,7 @@
 """dbt's models as assets: one instance of the same models per monitor and flow."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from orchestration.monitor import Monitor
 from orchestration.resources import IS_QUIET, dbt_environment, environment, share_parsed_project
 from sightline.clock import utc_now
 from sightline.durable import exclusive
+from sightline.engines import Told, build_models
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
 from sightline.spec import names
@@ -174,9 +175,15 @@ def run_dbt(
     target_path = monitor.paths.dbt / "target"
     args = ["build", "--select", f"tag:{flow}", *SHARED_VIEWS, "--exclude-resource-type", "unit_test"]
     args += ["--no-write-json", *(["--quiet"] if IS_QUIET.get() else [])]
-    share_parsed_project(monitor.home, target_path)
-    with environment(dbt_environment(monitor.paths)):
-        told, error = dbt.invoke(args, target_path, monitor.paths.root)
+
+    def in_process(args: Sequence[str]) -> Told:
+        share_parsed_project(monitor.home, target_path)
+        with environment(dbt_environment(monitor.paths)):
+            return dbt.invoke(args, target_path, monitor.paths.root)
+
+    told, error = build_models(
+        monitor.home, monitor.spec, args, in_process=in_process, project=Path(dbt.project_dir), manifest=manifest
+    )
     outputs = set(context.op_execution_context.selected_output_names)
     checks = context.selected_asset_check_keys
     translator = MonitorTranslator(monitor)

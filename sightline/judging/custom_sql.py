@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import duckdb
 import polars as pl
 
 from sightline.judging.custom_python import FAILED, TABLE
@@ -20,13 +21,17 @@ from sightline.user_metrics import sql_metrics
 UNDEFINED = "the metric is undefined in every row"
 
 
-def without_value(spec: MonitorSpec, table: pl.DataFrame, rows: pl.DataFrame, *, needs_label: bool) -> pl.DataFrame:
+def without_value(
+    con: duckdb.DuckDBPyConnection, spec: MonitorSpec, table: pl.DataFrame, rows: pl.DataFrame, *, needs_label: bool
+) -> pl.DataFrame:
     """Say of each window of a SQL metric that has no result why.
 
     In shape `TABLE`, ``insufficient_data`` with the reason.
 
     Parameters
     ----------
+    con : duckdb.DuckDBPyConnection
+        The warehouse.
     spec : MonitorSpec
         The monitor.
     table : DataFrame
@@ -44,7 +49,14 @@ def without_value(spec: MonitorSpec, table: pl.DataFrame, rows: pl.DataFrame, *,
     known = set(whole.select("window_start", "metric").iter_rows())
     mistakes = sql_metrics.mistakes(spec)
     reasons = {name: f"{FAILED}: {mistakes[name].what}" if name in mistakes else None for name in wanted}
+    reasons |= {name: f"{FAILED}: {reason}" for name, reason in _refused(con).items() if name in reasons}
     return pl.DataFrame(list(_gaps(rows, reasons, known)), schema=TABLE)
+
+
+def _refused(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Metric -> why the engine of the aggregates could not compute it in the last run."""
+    is_there = con.sql("select 1 from duckdb_tables() where schema_name = 'control' and table_name = 'refused_metrics'")
+    return dict(con.sql("select name, reason from control.refused_metrics").fetchall()) if is_there.fetchall() else {}
 
 
 def _gaps(rows: pl.DataFrame, reasons: dict[str, str | None], known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:

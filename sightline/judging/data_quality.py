@@ -62,7 +62,7 @@ def judge(work: Work) -> Judged:
     own_sql = _custom(spec, con, keys)
     own = health.filter(is_production(spec), segment="all")
     counts = own.group_by("window_start").agg(n=pl.col("n_rows").sum().cast(pl.Int64))
-    gaps = custom_sql.without_value(spec, own_sql, counts, needs_label=False)
+    gaps = custom_sql.without_value(con, spec, own_sql, counts, needs_label=False)
     custom = pl.concat([own_sql, gaps, python.table], how="diagonal")
     judged = pl.concat([service, conform(custom.with_columns(column=pl.lit(""))), columns])
     own = {metric.name: SIGN[metric.direction] for metric in spec.metrics if not metric.needs_label}

@@ -92,7 +92,7 @@ def _quality(
     counts = label_counts.filter(model_version=ALL_VERSIONS, segment="all")
     n = pl.col("n_predictions" if spec.is_silence_negative else "n_labelled")
     counts = counts.group_by("window_start").agg(n=n.sum().cast(pl.Int64))
-    gaps = custom_sql.without_value(spec, table, counts, needs_label=True)
+    gaps = custom_sql.without_value(con, spec, table, counts, needs_label=True)
     table = pl.concat([table, own.table, gaps], how="diagonal_relaxed")
     late = maturity.immature(spec, keys, now, known)
     rates = label_rates(label_counts)

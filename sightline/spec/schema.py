@@ -15,6 +15,7 @@ from sightline.spec.budget import Budget
 from sightline.spec.dashboards import Dashboard
 from sightline.spec.durations import format_duration
 from sightline.spec.field_types import FeatureKind
+from sightline.spec.home_file import HomeFile
 from sightline.spec.model import MonitorSpec
 from sightline.spec.routes import Routes
 from sightline.spec.teams import Teams
@@ -23,6 +24,7 @@ SCHEMA_FILE = "monitor.schema.json"
 ROUTES_FILE = "routes.schema.json"
 TEAMS_FILE = "teams.schema.json"
 DASHBOARD_FILE = "dashboard.schema.json"
+HOME_FILE = "sightline.schema.json"
 SCHEMA_LINE = f"# yaml-language-server: $schema=../schemas/{SCHEMA_FILE}"
 """First line of a monitor file; the YAML language server of most editors reads it."""
 
@@ -108,6 +110,11 @@ def dashboard_schema() -> dict[str, Any]:
     return _of_home(Dashboard, "Sightline dashboard", "A page of one's own: dashboards/<name>.yaml")
 
 
+def home_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of `sightline.yaml`."""
+    return _of_home(HomeFile, "Sightline home", "What holds for all monitors of a home folder: sightline.yaml")
+
+
 def _of_home(model: type[BaseModel], title: str, description: str) -> dict[str, Any]:
     """Schema of a file of the home folder."""
     schema = model.model_json_schema(schema_generator=_Generator)
@@ -150,6 +157,7 @@ def write_schema(folder: Path) -> Path:
     """Write all schemas into a folder and return the path of the monitor's; equal files are left alone."""
     files = {ROUTES_FILE: routes_schema_text(), TEAMS_FILE: teams_schema_text(), SCHEMA_FILE: schema_text()}
     files[DASHBOARD_FILE] = dashboard_schema_text()
+    files[HOME_FILE] = _text(home_schema())
     for name, text in files.items():
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:

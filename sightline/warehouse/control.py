@@ -58,6 +58,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "segments": {"segment_column": pl.String, "value": pl.String},
     "items": ITEMS,
     "custom_metrics": {"name": pl.String, "sql": pl.String, "needs_label": pl.Boolean},
+    "refused_metrics": {"name": pl.String, "reason": pl.String},
     "settings": {"key": pl.String, "value": pl.String},
 }
 """Columns and types of the control tables; docs/tables.md describes them."""
@@ -99,6 +100,7 @@ def write_control(
         "windows": _windows(spec, windows),
         "columns": _columns(spec, reference),
         "custom_metrics": _custom_metrics(spec),
+        "refused_metrics": [],  # filled by an engine that cannot compute one
         "settings": [
             {"key": key, "value": value}
             for key, value in {**_settings(spec, reference, token), **_ranking(spec, windows, reference)}.items()

@@ -43,8 +43,9 @@ EVENT_NAMES = {
     *("sightline.inference", "sightline.label", "sightline.label.retracted", "sightline.feature", "sightline.mark"),
     *(f"sightline.prediction.{name}" for name in ("supersedes", "withdrawn", "observed_at")),
     *(f"sightline.{name}" for name in ("verdict", "reason", "page", "evaluated_at", "alias_before")),
+    "sightline.yaml",
 }
-"""Of CloudEvents, OTLP records and their attributes, and tags in registries: no modules."""
+"""A file; of CloudEvents, OTLP records and their attributes, and tags in registries: no modules."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -58,10 +58,10 @@ versions as (
 caught as (
     select
         *,
-        sum(n_positive) over (falling rows between unbounded preceding and current row) as positives_from,
-        sum(n_negative) over (falling rows between unbounded preceding and current row) as negatives_from
+        sum(n_positive) over falling as positives_from,
+        sum(n_negative) over falling as negatives_from
     from versions
-    window falling as (partition by window_key, model_version, segment, class_name order by score desc)
+    window falling as (partition by window_key, model_version, segment, class_name order by score desc rows between unbounded preceding and current row)
 ),
 
 summed as (
