@@ -103,6 +103,14 @@ def open_reader(found: Named, monitor: str, home: Home, needs: Needs) -> Reader:
         from sightline.lake.fetch.objects import ObjectReader
 
         return ObjectReader(remote, where)
+    if isinstance(remote, Delta):
+        from sightline.lake.fetch.delta import DeltaReader
+
+        return DeltaReader(remote, where, home, needs)
+    if isinstance(remote, Iceberg):
+        from sightline.lake.fetch.iceberg import IcebergReader
+
+        return IcebergReader(remote, where, home, needs)
     raise SightlineError(f"no reader for {found.key}", where=where)
 
 
