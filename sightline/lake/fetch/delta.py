@@ -46,6 +46,7 @@ class DeltaReader:
         self.secrets: Collection[str] = ()
         self.known: Mapping[str, str] = {}
         self.present: Collection[str] | None = None
+        self.loaded: Sequence[Mapping[str, Any]] = ()
         self.options: dict[str, str] = {}
         self.uri = given.uri
         self.place = f"delta:{given.uri}"

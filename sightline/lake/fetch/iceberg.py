@@ -6,7 +6,7 @@ The first look reads the table as it is; later ones walk from the snapshot that 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,7 @@ class IcebergReader:
         self.properties = {name: self._at_home(name, value) for name, value in given.properties.items()} | hidden
         self.known: Mapping[str, str] = {}
         self.present: Collection[str] | None = None
+        self.loaded: Sequence[Mapping[str, Any]] = ()
 
     def columns(self) -> dict[str, str]:
         """Columns of the table and their types."""

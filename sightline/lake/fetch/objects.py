@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -48,6 +48,7 @@ class ObjectReader:
         self.bucket, _, self.pattern = given.uri.removeprefix("s3://").partition("/")
         self.known: Mapping[str, str] = {}
         self.present: Collection[str] | None = None
+        self.loaded: Sequence[Mapping[str, Any]] = ()
 
     def columns(self) -> dict[str, str]:
         """Columns of the newest object."""

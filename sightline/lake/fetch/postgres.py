@@ -64,6 +64,7 @@ class PostgresReader:
     """Reads a table or view on from a cursor; see `sightline.lake.fetch.reading.Reader`."""
 
     known: Mapping[str, str]
+    loaded: Sequence[Mapping[str, Any]]
     present: Collection[str] | None = None
 
     def __init__(self, given: Postgres, where: str, needs: Needs) -> None:

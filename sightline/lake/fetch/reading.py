@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -70,6 +70,8 @@ class Reader(Protocol):
     """Where it is, without credentials."""
     known: Mapping[str, str]
     """Origin -> size and signature of what was read of it; set before `read`."""
+    loaded: Sequence[Mapping[str, Any]]
+    """Notes of what was fetched and is in the lake, in order; set before `read`."""
     present: Collection[str] | None
     """Origins that are there; None before all was read, or if what was read cannot be taken away."""
 

@@ -10,16 +10,19 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from sightline.durable import exclusive_if_free
 from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.fetch.reading import Needs, Piece, Reader, scrubbed
 from sightline.lake.fetch.spool import FetchedFile, Spool, open_spool, put
+from sightline.lake.store.ledger import open_ledger
 from sightline.spec.data_sections import Source, remotes
 from sightline.spec.source_sections import S3, Delta, Iceberg, Kafka, Postgres, Remote
 
@@ -111,7 +114,9 @@ def open_reader(found: Named, monitor: str, home: Home, needs: Needs) -> Reader:
         from sightline.lake.fetch.iceberg import IcebergReader
 
         return IcebergReader(remote, where, home, needs)
-    raise SightlineError(f"no reader for {found.key}", where=where)
+    from sightline.lake.fetch.kafka import KafkaReader
+
+    return KafkaReader(remote, monitor, where)
 
 
 _threads: dict[tuple[str, str], tuple[threading.Thread, float]] = {}
@@ -202,6 +207,15 @@ def columns_of(found: Named, reader: Reader, monitor: str) -> dict[str, str]:
     return done[0]
 
 
+def _loaded(spool: Spool, found: Named) -> list[Mapping[str, Any]]:
+    """Notes of the fetched files up to the first one that the lake's ledger does not list."""
+    with open_ledger(spool.paths.ledger, create=False) as ledger:
+        sql = "SELECT path FROM batches WHERE kind = ? AND path LIKE '%://%#%'"
+        known = {path for (path,) in ledger.con.execute(sql, [found.side])}
+    files = takewhile(lambda file: file.origin in known, spool.files(found.source))
+    return [file.note for file in files]
+
+
 def _patience() -> float:
     return float(os.environ.get("SIGHTLINE_SOURCE_SECONDS", ANSWER_SECONDS))
 
@@ -265,6 +279,7 @@ class _Work:
             held: list[FetchedFile] = []
             counts = Counter[str]()
             reader.known = spool.signatures(found.source)
+            reader.loaded = _loaded(spool, found)
             pieces = reader.read(known.state)
             try:
                 for piece in pieces:

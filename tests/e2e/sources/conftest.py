@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.support import object_store, postgres
+from tests.support import kafka, object_store, postgres
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +32,10 @@ def store(_store: object_store.Store, monkeypatch: pytest.MonkeyPatch) -> object
     monkeypatch.setenv("STORE_KEY", object_store.ACCESS)
     monkeypatch.setenv("STORE_SECRET", object_store.SECRET)
     return _store
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[kafka.Broker]:
+    """A Kafka broker."""
+    with kafka.running() as found:
+        yield found
