@@ -13,11 +13,10 @@ from typing import Any
 import dagster as dg
 
 from orchestration import jobs, partitions
-from orchestration.dagster_private import event_storage
 from orchestration.dagster_private.in_process_run import start_run
 from orchestration.monitor import Monitor
 from orchestration.monitor_definitions import models_of, monitor_definitions
-from orchestration.resources import IS_QUIET, dbt_resource, ensure_manifest, environment
+from orchestration.resources import IS_QUIET, ensure_manifest, environment
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.lake.store.progress import open_progress
@@ -67,7 +66,6 @@ def materialize_range(
     SightlineError
         A run failed; its log is in the UI.
     """
-    event_storage.install()
     quiet = IS_QUIET.set(True)
     try:
         return _materialize(home, spec, start_key, end_key, tuple(flows or flows_of(spec)), on_progress)
@@ -81,10 +79,7 @@ def _materialize(
     """The runs of `materialize_range`."""
     manifest = ensure_manifest(home)
     monitor = Monitor(spec, home, models_of(manifest))
-    defs = dg.Definitions.merge(
-        dg.Definitions(resources={"dbt": dbt_resource()}, executor=dg.in_process_executor),
-        monitor_definitions(home, spec, manifest),
-    )
+    defs = monitor_definitions(home, spec, manifest)
     job_def = defs.resolve_job_def(names.job_name(spec, BACKFILL))
     keys = {key for flow in wanted for key in jobs.asset_keys(monitor, flow)}
     run_ids = []

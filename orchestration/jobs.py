@@ -44,6 +44,7 @@ def evaluation(monitor: Monitor) -> dg.UnresolvedAssetJobDefinition:
         selection=dg.AssetSelection.assets(monitor.key("evaluation")),
         description="A candidate version against the champion; its check `promote` says whether it may take its place.",
         tags={"sightline/monitor": monitor.id, "sightline/flow": EVALUATION},
+        executor_def=dg.in_process_executor,
     )
 
 
@@ -54,4 +55,5 @@ def _job(monitor: Monitor, name: str, keys: Sequence[dg.AssetKey]) -> dg.Unresol
         description=DESCRIPTIONS[name],
         tags={"sightline/monitor": monitor.id, "sightline/flow": name},
         partitions_def=monitor.partitions,
+        executor_def=dg.in_process_executor,
     )

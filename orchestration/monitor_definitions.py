@@ -11,6 +11,8 @@ from orchestration import jobs
 from orchestration.assets import aggregates, alerts, evaluation, ingest, judgements, reference, report, retraining
 from orchestration.checks import asset_checks
 from orchestration.monitor import Monitor
+from orchestration.previews import without_preview_warnings
+from orchestration.resources import DBT_KEY, dbt_resource
 from orchestration.sensors import candidate_sensor, flow_sensors, registry_sensor
 from sightline.home import Home
 from sightline.spec import plan
@@ -29,6 +31,7 @@ def models_of(manifest_path: Path) -> Mapping[str, tuple[str, ...]]:
     return {flow: tuple(sorted(n["name"] for n in nodes if flow in n["tags"])) for flow in FLOWS}
 
 
+@without_preview_warnings()
 def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Definitions:
     """All assets, checks, jobs and sensors of one monitor."""
     monitor = Monitor(spec, home, models_of(manifest))
@@ -49,4 +52,10 @@ def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Def
         sensors.append(registry_sensor.build(monitor, own_jobs[-1]))
     if plan.is_retraining_advised(spec):
         assets.append(retraining.build(monitor))
-    return dg.Definitions(assets=assets, asset_checks=asset_checks.build(monitor), jobs=own_jobs, sensors=sensors)
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=asset_checks.build(monitor),
+        jobs=own_jobs,
+        sensors=sensors,
+        resources={DBT_KEY: dbt_resource()},
+    )

@@ -12,6 +12,7 @@ import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 
 import sightline
@@ -26,8 +27,13 @@ NO_TELEMETRY = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "False", "DO_NOT_TRACK": "1"}
 _PARSED_SUFFIXES = {".sql", ".yml", ".yaml", ".md", ".csv"}
 
 
+DBT_KEY = "sightline_dbt"
+"""Key of the resource; ``dbt`` is the one of the user's own project beside."""
+
+
+@cache
 def dbt_resource() -> InProcessDbt:
-    """The bundled project."""
+    """The bundled project: one object, for Dagster merges only definitions that share it."""
     return InProcessDbt(project_dir=os.fspath(PROJECT_DIR))
 
 

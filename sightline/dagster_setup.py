@@ -46,11 +46,14 @@ def prepare(home: Home) -> Path:
 
 
 def environment(home: Home) -> dict[str, str]:
-    """Environment of Dagster's processes: where home is, and this interpreter's programs (dbt) first in the path."""
+    """Environment of Dagster's processes: where home is, this interpreter's programs (dbt) first in the path, and runs
+    forked from a warm process unless ``SIGHTLINE_WARM_START`` says otherwise.
+    """
     inherited = dict(os.environ)
     scripts = str(Path(sys.executable).parent)
     code = str(Path(sightline.__file__).resolve().parent.parent)
     return {
+        "SIGHTLINE_WARM_START": "1",
         **inherited,
         **ENVIRONMENT,
         "DAGSTER_HOME": str(home.dagster),

@@ -111,11 +111,11 @@ def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefiniti
         pool=monitor.pool,
         dagster_dbt_translator=MonitorTranslator(monitor),
     )
-    def aggregates(context: dg.AssetExecutionContext, dbt: InProcessDbt) -> Iterator[Any]:
+    def aggregates(context: dg.AssetExecutionContext, sightline_dbt: InProcessDbt) -> Iterator[Any]:
         keys = windows(context, monitor)
         with exclusive(monitor.paths.root / ".writer.lock"):
             position, reference = prepare_run(context, monitor, flow, keys)
-            events, error = run_dbt(context, monitor, flow, dbt, manifest)
+            events, error = run_dbt(context, monitor, flow, sightline_dbt, manifest)
         silent_windows.report(context, monitor, flow, context.selected_asset_keys, keys)
         describe_partitions(context, monitor, keys, events)
         if error is None:

@@ -3,7 +3,8 @@
 Dagster's code server starts each run in a new interpreter, which imports for 3 of the 10 CPU seconds that one window of
 one flow takes. Here it forks them from a process that has imported what starts no threads (numpy and Polars start some,
 and forking those is unsound); what reads the monitors' files is imported by each run as before. That process starts
-with the first run, holds about 190 MB, and ends with the code server. ``SIGHTLINE_WARM_START=0`` switches it off.
+with the first run, holds about 190 MB, and ends with the code server. ``SIGHTLINE_WARM_START=1`` asks for it:
+`sightline ui` and ``deploy/systemd`` set it for the code server they start, and no other process is changed.
 
 Private API of dagster 1.13.27 (`DagsterApiServer`), pinned in pyproject.toml. Can go when Dagster lets one choose how
 its code server starts processes. Held by tests/orchestration/dagster_private/test_warm_start.py.
@@ -21,10 +22,10 @@ SWITCH = "SIGHTLINE_WARM_START"
 PRELOADED = "orchestration.dagster_private.preloaded"
 
 
-def install() -> None:
+def install_if_asked() -> None:
     """Let the code server in this process, if it is one, fork its runs; does nothing elsewhere or a second time."""
     server = sys.modules.get("dagster._grpc.server")
-    if server is None or os.environ.get(SWITCH) == "0" or "forkserver" not in multiprocessing.get_all_start_methods():
+    if server is None or os.environ.get(SWITCH) != "1" or "forkserver" not in multiprocessing.get_all_start_methods():
         return
     start_run = server.DagsterApiServer.StartRun
     if getattr(start_run, "is_warm", False):

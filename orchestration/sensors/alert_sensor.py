@@ -22,11 +22,11 @@ HEARTBEAT_URL = "SIGHTLINE_HEARTBEAT_URL"
 MAX_FRESHNESS = 500
 
 
-def build(home: Home, specs: Mapping[str, MonitorSpec]) -> dg.SensorDefinition:
-    """The sensor of a code location."""
+def build(home: Home, specs: Mapping[str, MonitorSpec], name: str = NAME) -> dg.SensorDefinition:
+    """The sensor of a code location, or of a part of one under another name."""
 
     @dg.sensor(
-        name=NAME,
+        name=name,
         minimum_interval_seconds=int(os.environ.get("SIGHTLINE_SENSOR_SECONDS", SENSOR_SECONDS)),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(

@@ -42,6 +42,7 @@ def job(monitor: Monitor) -> dg.JobDefinition:
         name=names.job_name(monitor.spec, REGISTRY_SYNC),
         description="Evaluation sets of new versions in the model registry land; verdicts are written back to it.",
         tags={"sightline/monitor": monitor.id, "sightline/flow": REGISTRY_SYNC},
+        executor_def=dg.in_process_executor,
     )
     def synchronize() -> None:
         step()

@@ -39,18 +39,20 @@ def test_a_new_process_has_imported_what_is_slow_and_its_parent_has_one_thread(t
     assert (missing, threaded, threads) == (set(), set(), 1)
 
 
-def test_the_code_server_starts_runs_by_it_unless_switched_off(monkeypatch: pytest.MonkeyPatch):
+def test_the_code_server_starts_runs_by_it_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch):
     def start_run(self: Any, request: str) -> tuple[str, str]:
         return request, self._mp_ctx.get_start_method()
 
     monkeypatch.setattr(DagsterApiServer, "StartRun", start_run)
+    monkeypatch.delenv(warm_start.SWITCH, raising=False)
+    warm_start.install_if_asked()
     monkeypatch.setenv(warm_start.SWITCH, "0")
-    warm_start.install()
+    warm_start.install_if_asked()
     assert DagsterApiServer.StartRun is start_run
-    monkeypatch.delenv(warm_start.SWITCH)
-    warm_start.install()
+    monkeypatch.setenv(warm_start.SWITCH, "1")
+    warm_start.install_if_asked()
     warm = DagsterApiServer.StartRun
-    warm_start.install()
+    warm_start.install_if_asked()
     assert DagsterApiServer.StartRun is warm
     server: Any = DagsterApiServer.__new__(DagsterApiServer)
     assert server.StartRun("a run") == ("a run", "forkserver")
