@@ -26,6 +26,7 @@ from sightline.spec.column_rules import ROLES
 from sightline.spec.dashboards import dashboard_files
 from sightline.spec.data_sections import Source, remotes
 from sightline.spec.durations import format_duration
+from sightline.spec.home_file import load_home_file
 from sightline.spec.loader import SUFFIXES, SpecError, load_monitor, load_monitors, monitor_files
 from sightline.spec.model import MonitorSpec
 from sightline.spec.routes import load_routes, routes_file
@@ -108,8 +109,8 @@ def _homes(home: Home, files: Iterable[Path]) -> list[Home]:
 
 
 def _mistakes_of(home: Home) -> Iterator[SightlineError]:
-    """What is wrong with `alerts/` and `dashboards/`: monitors go on without, so it must be told."""
-    for load in (load_teams, load_routes):
+    """What is wrong with `sightline.yaml`, `alerts/` and `dashboards/`: no monitor's file tells it."""
+    for load in (load_home_file, load_teams, load_routes):
         try:
             load(home)
         except SightlineError as error:

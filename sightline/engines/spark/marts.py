@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def load_marts(
             for name, column in COUNTED.items():
                 if name in marts:
                     _require_all_rows(con, spec, name, column)
-            for name, reason in [*refused.items(), *_refuse_differing(con, spec, set(marts))]:
+            for name, reason in [*refused.items(), *_refuse_differing(con, spec, set(marts), refused)]:
                 con.execute("insert into control.refused_metrics values (?, ?)", [name, reason])
             con.execute("commit")
         except BaseException:
@@ -108,9 +108,11 @@ def _load(con: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, Any],
     return int(n)
 
 
-def _refuse_differing(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, marts: set[str]) -> Iterator[tuple[str, str]]:
+def _refuse_differing(
+    con: duckdb.DuckDBPyConnection, spec: MonitorSpec, marts: set[str], refused: Container[str]
+) -> Iterator[tuple[str, str]]:
     """Take metrics out of the marts whose values are not DuckDB's."""
-    for mart, metric, reason in list(differing(con, spec, marts)):
+    for mart, metric, reason in list(differing(con, spec, marts, refused)):
         con.execute(
             f"delete from marts.{mart} where metric = ? "  # noqa: S608 (our own name)
             "and window_key in (select window_key from control.windows)",

@@ -26,7 +26,7 @@ from sightline.durable import replace_file
 from sightline.engines.spark import requirements
 from sightline.engines.spark.failures import of_session
 from sightline.engines.spark.marts import load_marts
-from sightline.engines.spark.sql_metrics import in_spark
+from sightline.engines.spark.sql_metrics import METRICS_VIEW, TRANSLATED, Translated, in_spark, probes
 from sightline.engines.spark.tables import control_statements, raw_statements
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
@@ -104,7 +104,9 @@ def build(
         replace_file(folder / "job.json", json.dumps(job))
         told = _drive(folder, settings)
         done = {event["data"]["node_info"]["unique_id"] for event in told["events"] if _is_success(event)}
-        rows = load_marts(spec, paths, manifest, done, folder / "warehouse" / "marts.db", job["refused"])
+        rows = load_marts(
+            spec, paths, manifest, done, folder / "warehouse" / "marts.db", {**job["refused"], **told["refused"]}
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return Built(told["events"], None if told["is_success"] else _dbt_error(told, paths), rows)
@@ -142,13 +144,15 @@ def _job(
         "target-path": target,
         "log-path": target,
     }
-    control, schemas, refused = _write_control(paths, folder / "control")
+    control, schemas, translated = _write_control(paths, folder / "control")
     statements = [*raw_statements(spec, paths), *control_statements(control, schemas)]
     return {
         "folder": str(folder),
-        "refused": refused,
+        "refused": translated.refused,
         "conf": session_conf(settings, folder),
         "statements": statements,
+        "probes": probes(spec, translated.metrics),
+        "last": [METRICS_VIEW],
         "dbt": [*args, *(text for name, value in flags.items() for text in (f"--{name}", os.fspath(value)))],
     }
 
@@ -177,17 +181,12 @@ def session_conf(settings: EngineSettings, folder: Path) -> dict[str, str]:
     }
 
 
-def _write_control(
-    paths: MonitorPaths, folder: Path
-) -> tuple[dict[str, Path], dict[str, dict[str, str]], dict[str, str]]:
-    """The control tables as Parquet, with the order of their rows and SQL metrics in Spark's dialect.
-
-    Returns their files, their types, and why metrics were left out.
-    """
+def _write_control(paths: MonitorPaths, folder: Path) -> tuple[dict[str, Path], dict[str, dict[str, str]], Translated]:
+    """The control tables as Parquet, with the order of their rows: their files, their types, and the SQL metrics."""
     folder.mkdir()
     files: dict[str, Path] = {}
     schemas: dict[str, dict[str, str]] = {}
-    refused: dict[str, str] = {}
+    translated = Translated(pl.DataFrame(), {})
     with connect(paths, read_only=True) as con:
         named = con.sql("select table_name from duckdb_tables() where schema_name = 'control' order by 1").fetchall()
         for (name,) in named:
@@ -196,10 +195,11 @@ def _write_control(
             frame = found.pl()
             if name == "custom_metrics":
                 translated = in_spark(frame)
-                frame, refused = translated.metrics, translated.refused
+                frame, name = translated.metrics, TRANSLATED  # noqa: PLW2901 (under another name in Spark)
+                schemas[name] = schemas["custom_metrics"]
             files[name] = folder / f"{name}.parquet"
             frame.with_columns(row_order=pl.int_range(pl.len(), dtype=pl.Int64)).write_parquet(files[name])
-    return files, schemas, refused
+    return files, schemas, translated
 
 
 def session_answers(settings: EngineSettings) -> None:
@@ -213,7 +213,14 @@ def session_answers(settings: EngineSettings) -> None:
     requirements.require(settings)
     with tempfile.TemporaryDirectory(prefix="sightline_spark_") as name:
         folder = Path(name)
-        job: dict[str, Any] = {"folder": name, "conf": session_conf(settings, folder), "statements": [], "dbt": None}
+        job: dict[str, Any] = {
+            "folder": name,
+            "conf": session_conf(settings, folder),
+            "statements": [],
+            "probes": {},
+            "last": [],
+            "dbt": None,
+        }
         (folder / "job.json").write_text(json.dumps(job))
         _drive(folder, settings)
 

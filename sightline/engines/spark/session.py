@@ -29,8 +29,11 @@ def main() -> None:
     spark.range(1).count()  # an executor must answer
     for statement in job["statements"]:
         spark.sql(statement)
+    refused = _refused(spark, job["probes"])
+    for statement in job["last"]:
+        spark.sql(statement.replace("{refused}", ", ".join(f"'{name}'" for name in ["", *refused])))
     (folder / "ready").write_text(spark.version)
-    told: dict[str, Any] = _run_dbt(job["dbt"]) if job["dbt"] else {}
+    told: dict[str, Any] = {**(_run_dbt(job["dbt"]) if job["dbt"] else {}), "refused": refused}
     part = folder / "events.json.tmp"
     part.write_text(json.dumps(told))
     part.replace(folder / "events.json")
@@ -51,6 +54,19 @@ def _start(conf: dict[str, str]) -> Any:
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
     return spark
+
+
+def _refused(spark: Any, probes: dict[str, str]) -> dict[str, str]:
+    """Queries that Spark cannot bind, by name, and why: one of them would fail the mart of all."""
+    from pyspark.errors import PySparkException
+
+    found: dict[str, str] = {}
+    for name, query in probes.items():
+        try:
+            spark.sql(query).collect()
+        except PySparkException as error:
+            found[name] = f"Spark has no such expression: {str(error).splitlines()[0][:300]}"
+    return found
 
 
 def _run_dbt(args: list[str]) -> dict[str, Any]:

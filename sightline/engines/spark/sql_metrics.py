@@ -6,17 +6,24 @@ before they have been seen to be the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import duckdb
 import polars as pl
 
 from sightline.lake.store.schema import literal
+from sightline.spec.field_types import NUMBER_TASKS
 from sightline.spec.model import MonitorSpec
+from sightline.warehouse.settings import negative_class
 
 TOLERANCE = 1e-9
 """Of the sum of absolute values."""
+TRANSLATED = "translated_metrics"
+METRICS_VIEW = (
+    f"create view control.custom_metrics as select * from control.{TRANSLATED} where name not in ({{refused}})"  # noqa: S608
+)
+"""What dbt reads: metrics that the session could bind; it fills in the others."""
 INPUTS, LABELLED = "custom_input_sums", "custom_sums"
 
 
@@ -64,7 +71,22 @@ def _translated(sql: str) -> str:
     return tree.sql(dialect="spark", unsupported_level=ErrorLevel.RAISE, comments=False).removeprefix("SELECT ")
 
 
-def differing(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, marts: set[str]) -> Iterator[tuple[str, str, str]]:
+def probes(spec: MonitorSpec, metrics: pl.DataFrame) -> dict[str, str]:
+    """Per metric a query over no rows, by which a session finds out whether it can bind the expression."""
+    label = "label_value" if spec.model.task in NUMBER_TASKS else "label_class"
+    nulls = "cast(null as string) as label_class, cast(null as double) as label_value"
+    none = f"(select *, {nulls} from raw.inferences where false)"  # noqa: S608 (constants)
+    labelled = f"(select *, {label} as label, cast(null as boolean) as is_positive from {none})"  # noqa: S608 (constants)
+    tables = {True: labelled, False: "(select * from raw.inferences where false)"}
+    return {
+        row["name"]: f"select cast((\n{row['sql']}\n) as double) from {tables[row['needs_label']]}"  # noqa: S608
+        for row in metrics.iter_rows(named=True)
+    }
+
+
+def differing(
+    con: duckdb.DuckDBPyConnection, spec: MonitorSpec, marts: set[str], refused: Container[str]
+) -> Iterator[tuple[str, str, str]]:
     """SQL metrics whose values on Spark are not DuckDB's, over the smallest window of the run.
 
     Parameters
@@ -75,6 +97,8 @@ def differing(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, marts: set[str]
         Its metrics.
     marts : set of str
         Which were loaded.
+    refused : container of str
+        Metrics that Spark was not asked for.
 
     Yields
     ------
@@ -87,7 +111,7 @@ def differing(con: duckdb.DuckDBPyConnection, spec: MonitorSpec, marts: set[str]
     if not windows:
         return
     [(key,)] = windows
-    known = {name for (name,) in con.sql("select name from control.custom_metrics").fetchall()}
+    known = {name for (name,) in con.sql("select name from control.custom_metrics").fetchall() if name not in refused}
     for metric in spec.metrics:
         mart = LABELLED if metric.needs_label else INPUTS
         if metric.sql is None or metric.name not in known or mart not in marts:
@@ -127,9 +151,6 @@ def _on_duckdb(
 
 def _labelled(spec: MonitorSpec, rows: str, key: str) -> str:
     """Rows joined to their labels, as `labelled_predictions` of the dbt project joins them."""
-    from sightline.spec.field_types import NUMBER_TASKS
-    from sightline.warehouse.settings import negative_class
-
     silent = spec.is_silence_negative
     ranks = spec.model.task == "ranking"
     label_class = (
