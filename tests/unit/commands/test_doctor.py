@@ -57,7 +57,7 @@ def test_java_that_is_not_there_or_too_old_is_named(home, tmp_path, monkeypatch)
     assert code == 1 and "there is no Java" in told and "openjdk-17" in told
     old = tmp_path / "old" / "bin" / "java"
     old.parent.mkdir(parents=True)
-    old.write_text('#!/bin/sh\necho \'openjdk version "11.0.2" 2019-01-15\' >&2\n')
+    old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
     old.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "old"))
     code, told = doctor("--no-start")
