@@ -84,7 +84,7 @@ def build(monitor: Monitor, flow: str, jobs_of: Sequence[Any]) -> dg.SensorDefin
 
 def fetched(monitor: Monitor, flow: str) -> str:
     """Fetch what is new in the flow's source, and why that did not go; empty if it did, or there is none."""
-    found = fetch_new(monitor.spec, monitor.paths, FLOWS[flow].intake, monitor.home)
+    found = fetch_new(monitor.spec, monitor.paths, FLOWS[flow].intake, monitor.home, waits=False)
     return str(found.problem) if found is not None and found.problem else ""
 
 

@@ -92,7 +92,8 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
     rows, files = counts.pop("rows", 0), counts.pop("files", 0)
     others = "".join(f", {n:,} {name.replace('_', ' ')}" for name, n in sorted(counts.items()) if n)
     newest = f", the newest at {_moment(state['fetched_at'])}" if state["fetched_at"] else ""
-    yield f"  {count(rows, 'rows')} in {count(files, 'files')} fetched{newest}{others}"
+    told = f"{count(rows, 'rows')} in " if rows else ""
+    yield f"  {told}{count(files, 'files')} fetched{newest}{others}"
     if state["n_held"]:
         yield f"  {count(state['n_held'], 'files')} of a backlog wait until the rest of it is fetched"
     if state["answered_at"]:

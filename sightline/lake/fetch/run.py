@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -29,6 +29,9 @@ from sightline.spec.source_sections import S3, Delta, Iceberg, Kafka, Postgres, 
 LOOK_SECONDS = 15.0
 """One look at a source reads on for so long; the rest is for the next one."""
 LOOK_ROWS = 1_000_000
+GLANCE_SECONDS = 5.0
+FAILING_GLANCE_SECONDS = 0.5
+"""A sensor waits so long for a look, and for one at a source that could not be read before."""
 ANSWER_SECONDS = 40.0
 """A source that is silent for longer does not answer; `SIGHTLINE_SOURCE_SECONDS` changes it."""
 
@@ -119,7 +122,20 @@ def open_reader(found: Named, monitor: str, home: Home, needs: Needs) -> Reader:
     return KafkaReader(remote, monitor, where)
 
 
-_threads: dict[tuple[str, str], tuple[threading.Thread, float]] = {}
+@dataclass(frozen=True)
+class _Look:
+    """A look that goes on in a thread."""
+
+    work: _Work
+    thread: threading.Thread
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def waited(self) -> float:
+        return time.monotonic() - self.since
+
+
+_looks: dict[tuple[str, str], _Look] = {}
 
 
 def fetch(
@@ -129,6 +145,7 @@ def fetch(
     home: Home,
     needs: Needs,
     *,
+    waits: bool = True,
     opened: Callable[[], Reader] | None = None,
 ) -> Fetched:
     """Read a source on from where it stands.
@@ -144,6 +161,9 @@ def fetch(
         Its folders.
     needs : callable
         As of `open_reader`.
+    waits : bool
+        Wait for an answer as long as a source may take. Otherwise only for a moment, since sensors are looked at one
+        after the other: what comes later is told by the next call.
     opened : callable, optional
         Makes the reader; default `open_reader`.
 
@@ -153,21 +173,23 @@ def fetch(
         Errors of the source are in it, and in the manifest; it raises only what is wrong with the manifest itself.
     """
     where = f"{monitor}: sources.{found.side}.{found.key}"
-    work = _Work(found, paths, where, opened or (lambda: open_reader(found, monitor, home, needs)))
     key = (str(paths.root), found.source)
-    running, since = _threads.get(key, (None, 0.0))
-    if running is None or not running.is_alive():
-        since = time.monotonic()
-        running = threading.Thread(target=work.run, name=f"fetch-{found.source}", daemon=True)
-        _threads[key] = (running, since)
-        running.start()
-        running.join(_patience())
-    if not running.is_alive():
-        _threads.pop(key, None)
-        if work.failure is not None:
-            raise work.failure
-        return work.done
-    waited = time.monotonic() - since
+    known = _known_problem(paths, found)
+    look = _looks.get(key)
+    if look is None or not look.thread.is_alive():
+        work = _Work(found, paths, where, opened or (lambda: open_reader(found, monitor, home, needs)))
+        look = _looks[key] = _Look(work, threading.Thread(target=work.run, name=found.source, daemon=True))
+        look.thread.start()
+    glance = GLANCE_SECONDS if known is None else FAILING_GLANCE_SECONDS
+    look.thread.join(max((_patience() if waits else glance) - look.waited, min(glance, _patience())))
+    if not look.thread.is_alive():
+        _looks.pop(key, None)
+        if look.work.failure is not None:
+            raise look.work.failure
+        return look.work.done
+    waited = look.waited
+    if waited < _patience():
+        return Fetched(is_done=False, problem=known)
     problem = SightlineError(
         f"no answer for {waited:.0f} s",
         where=where,
@@ -176,6 +198,15 @@ def fetch(
     with open_spool(paths) as spool:
         spool.failed(found.source, found.side, where, problem, datetime.now(UTC))
     return Fetched(is_done=False, problem=problem)
+
+
+def _known_problem(paths: MonitorPaths, found: Named) -> SightlineError | None:
+    with open_spool(paths, create=False) as spool:
+        state = spool.state(found.source)
+    if state is None or state.problem is None:
+        return None
+    told = state.problem
+    return SightlineError(told["what"], where=told["where"], fix=told["fix"])
 
 
 def columns_of(found: Named, reader: Reader, monitor: str) -> dict[str, str]:

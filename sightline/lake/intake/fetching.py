@@ -17,7 +17,7 @@ def source_of(spec: MonitorSpec, side: str) -> Named | None:
     return named(side, spec.sources.inferences if side == "inferences" else spec.sources.labels)
 
 
-def fetch_new(spec: MonitorSpec, paths: MonitorPaths, side: str, home: Home) -> Fetched | None:
+def fetch_new(spec: MonitorSpec, paths: MonitorPaths, side: str, home: Home, *, waits: bool = True) -> Fetched | None:
     """Fetch what is new, as much as one look reads.
 
     Parameters
@@ -26,6 +26,8 @@ def fetch_new(spec: MonitorSpec, paths: MonitorPaths, side: str, home: Home) -> 
         The monitor and its folders.
     side : str
         ``inferences`` or ``labels``.
+    waits : bool
+        As of `sightline.lake.fetch.run.fetch`.
 
     Returns
     -------
@@ -35,7 +37,7 @@ def fetch_new(spec: MonitorSpec, paths: MonitorPaths, side: str, home: Home) -> 
     found = source_of(spec, side)
     if found is None:
         return None
-    return fetch(found, spec.id, paths, home, _needs(spec, side, found))
+    return fetch(found, spec.id, paths, home, _needs(spec, side, found), waits=waits)
 
 
 def fetch_all(spec: MonitorSpec, paths: MonitorPaths, side: str, home: Home) -> Fetched | None:

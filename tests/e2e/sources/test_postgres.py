@@ -287,6 +287,35 @@ def test_a_url_is_a_secret_as_a_whole(
     assert not files_holding(tmp_path, quote(PASSWORD, safe=""))
 
 
+def test_a_sensor_waits_for_a_moment_only(
+    postgres_server: Server, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sensors are looked at one after the other: a silent server holds none of the others up."""
+    monkeypatch.setenv("SIGHTLINE_SOURCE_SECONDS", "3")
+    monkeypatch.setattr("sightline.lake.fetch.run.GLANCE_SECONDS", 0.2)
+    home, paths = home_of(tmp_path)
+    spec = monitor(postgres_server, table)
+    put(postgres_server, table, ["a"])
+    postgres_server.freeze()
+    try:
+        started = datetime.now(UTC)
+        found = fetch_new(spec, paths, "inferences", home, waits=False)
+        assert datetime.now(UTC) - started < timedelta(seconds=2)
+        assert found is not None
+        assert (found.is_done, found.problem) == (False, None)
+        while found.problem is None:
+            assert datetime.now(UTC) - started < timedelta(seconds=20)
+            found = fetch_new(spec, paths, "inferences", home, waits=False)
+            assert found is not None
+    finally:
+        postgres_server.freeze(18)
+    while found.problem or not found.is_done:
+        assert datetime.now(UTC) - started < timedelta(seconds=60)
+        found = fetch_new(spec, paths, "inferences", home, waits=False)
+        assert found is not None
+    assert load(spec, home).accepted == 1
+
+
 def test_a_server_that_is_silent_or_gone_holds_nobody_up(
     postgres_server: Server, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
