@@ -213,7 +213,7 @@ def _sources(spec: MonitorSpec) -> Iterator[Problem]:
             )
             yield Problem(path, f"sources.{kind} names no data", fix)
         for name, remote in remotes(source).items():
-            for keys, what, fix in mistakes(name, remote):
+            for keys, what, fix in mistakes(remote):
                 yield Problem((*path, name, *keys), f"sources.{kind}.{name}: {what}", fix)
 
 

@@ -150,20 +150,21 @@ REMOTE: Mapping[str, type[Remote]] = {
 """Key below ``sources.inferences`` and ``sources.labels`` -> section."""
 
 
-def mistakes(kind: str, remote: Remote) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """What is wrong with a source: key path below it, what, fix.
+Mistake = tuple[tuple[str, ...], str, str]
+"""Key path below a source, what is wrong, and the fix."""
+
+
+def mistakes(remote: Remote) -> Iterator[Mistake]:
+    """What is wrong with a source: secrets that are written down, and what lacks.
 
     Parameters
     ----------
-    kind : str
-        Its key, of `REMOTE`.
     remote : Remote
         The section.
 
     Yields
     ------
-    tuple
-        Secrets that are written down, and what lacks.
+    Mistake
     """
     if isinstance(remote, Postgres):
         if remote.url_env is None and not (remote.database and remote.user):
@@ -171,20 +172,29 @@ def mistakes(kind: str, remote: Remote) -> Iterator[tuple[tuple[str, ...], str, 
             yield (), "it does not say which database to read", fix
         if remote.url_env is not None and (remote.database or remote.user or remote.password_env):
             yield (), "`url_env` and the parts of the URL are both given", "keep one of the two"
-    if isinstance(remote, Iceberg | Kafka):
-        for name in remote.properties:
-            if SECRET_WORDS.search(name.lower()):
-                fix = f"write `properties_env: {{{name}: NAME_OF_VARIABLE}}` and take the value out of the file"
-                yield ("properties", name), f"{name} is a secret: it does not belong into a file", fix
-        for name, value in remote.properties.items():
-            if URL_WITH_PASSWORD.search(value):
-                fix = f"write `properties_env: {{{name}: NAME_OF_VARIABLE}}` and take the value out of the file"
-                yield ("properties", name), f"{name} is a URL with a password", fix
     if isinstance(remote, Delta) and remote.uri.partition("://")[0] in ("abfss", "gs", "az", "hdfs"):
         yield ("uri",), "Delta tables are read from folders and from `s3://`", "name one of these"
+    if isinstance(remote, Iceberg | Kafka):
+        yield from _secret_properties(remote.properties)
+    yield from _passwords(remote, ())
+    if isinstance(remote, Delta) and remote.store is not None:
+        yield from _passwords(remote.store, ("store",))
+
+
+def _secret_properties(properties: Mapping[str, str]) -> Iterator[Mistake]:
+    for name, value in properties.items():
+        fix = f"write `properties_env: {{{name}: NAME_OF_VARIABLE}}` and take the value out of the file"
+        if SECRET_WORDS.search(name.lower()):
+            yield ("properties", name), f"{name} is a secret: it does not belong into a file", fix
+        elif URL_WITH_PASSWORD.search(value):
+            yield ("properties", name), f"{name} is a URL with a password", fix
+
+
+def _passwords(part: Part, keys: tuple[str, ...]) -> Iterator[Mistake]:
     for name in ("uri", "endpoint", "host", "brokers"):
-        if URL_WITH_PASSWORD.search(str(getattr(remote, name, ""))):
-            yield (name,), f"{kind}.{name} holds a password", "take it out; secrets are named by environment variables"
+        if URL_WITH_PASSWORD.search(str(getattr(part, name, ""))):
+            fix = "take it out; secrets are named by environment variables"
+            yield (*keys, name), f"`{name}` holds a password", fix
 
 
 PACKAGES = {
