@@ -24,7 +24,12 @@ def build(home: Home) -> dg.Definitions:
 
 
 def build_some(
-    home: Home, specs: Mapping[str, MonitorSpec], broken: Iterable[BrokenMonitor], sensor: str = alert_sensor.NAME
+    home: Home,
+    specs: Mapping[str, MonitorSpec],
+    broken: Iterable[BrokenMonitor],
+    *,
+    sensor: str = alert_sensor.NAME,
+    upstream: Mapping[str, tuple[str, ...]] | None = None,
 ) -> dg.Definitions:
     """Definitions of some monitors, with one sensor for what happens to their runs.
 
@@ -37,13 +42,17 @@ def build_some(
         Those that could not.
     sensor : str
         The sensor's name; a code location has one of a name.
+    upstream : mapping of str to tuple of str, optional
+        Feed -> keys of the assets that make what lands for it, beside those under `upstream:` in the file.
     """
-    parts, failed = build_monitors(home, specs)
+    parts, failed = build_monitors(home, specs, upstream)
     parts += [broken_monitor(home, monitor) for monitor in (*broken, *failed)]
     return dg.Definitions.merge(dg.Definitions(sensors=[alert_sensor.build(home, specs, sensor)]), *parts)
 
 
-def build_monitors(home: Home, specs: Mapping[str, MonitorSpec]) -> tuple[list[dg.Definitions], list[BrokenMonitor]]:
+def build_monitors(
+    home: Home, specs: Mapping[str, MonitorSpec], upstream: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[list[dg.Definitions], list[BrokenMonitor]]:
     """One set of definitions per monitor; those that cannot be built, with the reason."""
     from orchestration.monitor_definitions import monitor_definitions
 
@@ -51,7 +60,7 @@ def build_monitors(home: Home, specs: Mapping[str, MonitorSpec]) -> tuple[list[d
     manifest = ensure_manifest(home)
     for monitor_id, spec in specs.items():
         try:
-            parts.append(monitor_definitions(home, spec, manifest))
+            parts.append(monitor_definitions(home, spec, manifest, upstream))
         except Exception as error:
             logging.getLogger("sightline").exception("monitor %s cannot be built", monitor_id)
             path = home.monitors / f"{monitor_id}.yaml"

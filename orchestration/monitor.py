@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -41,6 +41,8 @@ class Monitor:
     home: Home
     models: Mapping[str, tuple[str, ...]]
     """Names of the dbt models by flow."""
+    upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Feed -> keys of assets that a component names, beside those in the file."""
 
     @property
     def id(self) -> str:

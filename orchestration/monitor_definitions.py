@@ -32,9 +32,11 @@ def models_of(manifest_path: Path) -> Mapping[str, tuple[str, ...]]:
 
 
 @without_preview_warnings()
-def monitor_definitions(home: Home, spec: MonitorSpec, manifest: Path) -> dg.Definitions:
-    """All assets, checks, jobs and sensors of one monitor."""
-    monitor = Monitor(spec, home, models_of(manifest))
+def monitor_definitions(
+    home: Home, spec: MonitorSpec, manifest: Path, upstream: Mapping[str, tuple[str, ...]] | None = None
+) -> dg.Definitions:
+    """All assets, checks, jobs and sensors of one monitor; `upstream` are keys of assets beside those in its file."""
+    monitor = Monitor(spec, home, models_of(manifest), upstream or {})
     own = flows_of(spec)
     assets = [ingest.build(monitor, FLOWS[flow].intake) for flow in own]
     assets += [aggregates.build(monitor, flow, manifest) for flow in own]

@@ -12,9 +12,15 @@ LATEST = 100
 CODE_VERSION, DATA_VERSION = "dagster/code_version", "dagster/data_version"
 
 
-def keys(monitor: Monitor) -> list[dg.AssetKey]:
-    """Keys of the assets under `upstream:`."""
-    return [dg.AssetKey(name.split("/")) for name in monitor.spec.upstream]
+def keys(monitor: Monitor, *feeds: str) -> list[dg.AssetKey]:
+    """Keys of the assets that make what lands for some feeds, default all: those under `upstream:` for inferences."""
+    of_file = {"inferences": tuple(monitor.spec.upstream)}
+    named = [
+        name
+        for feed in feeds or ("inferences", "labels")
+        for name in (*of_file.get(feed, ()), *monitor.upstream.get(feed, ()))
+    ]
+    return [dg.AssetKey(name.split("/")) for name in dict.fromkeys(named)]
 
 
 def observe(instance: dg.DagsterInstance, monitor: Monitor) -> pl.DataFrame:

@@ -26,7 +26,7 @@ DESCRIPTIONS = {
 
 def build(monitor: Monitor, kind: str) -> dg.AssetsDefinition:
     """The asset ``inferences`` or ``labels`` of a monitor."""
-    before = [monitor.key("inferences")] if kind == "labels" else upstream.keys(monitor)
+    before = [*([monitor.key("inferences")] if kind == "labels" else []), *upstream.keys(monitor, kind)]
     flow = next(flow.name for flow in FLOWS.values() if flow.intake == kind)
 
     @dg.asset(

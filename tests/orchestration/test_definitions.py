@@ -153,10 +153,10 @@ class TestBrokenMonitors:
 
         make = monitor_definitions.monitor_definitions
 
-        def fail(home, spec, manifest):
+        def fail(home, spec, manifest, *more):
             if spec.id == "price":
                 raise RuntimeError("cannot be built")
-            return make(home, spec, manifest)
+            return make(home, spec, manifest, *more)
 
         monkeypatch.setattr(monitor_definitions, "monitor_definitions", fail)
         graph = definitions.build(broken).get_repository_def().asset_graph
