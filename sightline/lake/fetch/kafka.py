@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from sightline.durable import naming
 from sightline.errors import SightlineError
 from sightline.lake.fetch import reading
 from sightline.lake.fetch.reading import Piece, package, secret
@@ -184,7 +185,8 @@ class KafkaReader:
         text = b"\n".join(lines) + b"\n"
 
         def write(file: Path) -> None:
-            file.write_bytes(text)
+            with naming(file):
+                file.write_bytes(text)
 
         note = dict(state) if state is not None else {}
         return Piece(state, self.place, "ndjson", ".ndjson", write, len(lines), counts=dict(counts), note=note)

@@ -13,6 +13,7 @@ from typing import Any
 
 from metrics_py.comparison.folders import is_hidden
 from metrics_py.comparison.text_files import format_of
+from sightline.durable import naming
 from sightline.errors import SightlineError
 from sightline.lake.fetch.object_store import client_of, keys_of, told
 from sightline.lake.fetch.reading import Piece, package
@@ -104,7 +105,8 @@ class ObjectReader:
             answer = self.client.get_object(Bucket=self.bucket, Key=found.key, IfMatch=f'"{found.tag}"')
             with file.open("wb") as target:
                 for chunk in answer["Body"].iter_chunks(CHUNK):
-                    target.write(chunk)
+                    with naming(file):
+                        target.write(chunk)
         except self.errors.ClientError as error:
             if error.response.get("Error", {}).get("Code") in ("PreconditionFailed", "412", "NoSuchKey", "404"):
                 return False

@@ -72,6 +72,9 @@ class PostgresReader:
         self.dbapi = package("adbc_driver_postgresql.dbapi", "postgres", where)
         if given.url_env:
             url = secret(given.url_env, where=where)
+            if not url.startswith(("postgresql://", "postgres://")):
+                fix = "let it be postgresql://user:password@host:5432/database"
+                raise SightlineError(f"the value of {given.url_env} is no URL", where=where, fix=fix)
             parts = urlsplit(url)
             known = [url, parts.password or "", unquote(parts.password or "")]
             self.secrets: Collection[str] = tuple(filter(None, known))

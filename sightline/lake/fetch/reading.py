@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 import polars as pl
 
+from sightline.durable import naming
 from sightline.errors import SightlineError
 
 BATCH_ROWS = 200_000
@@ -130,10 +131,19 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^@\s]*@")
 
 def scrubbed(text: str, secrets: Iterable[str]) -> str:
     """A library's words without secrets."""
-    for value in sorted(filter(None, secrets), key=len, reverse=True):
+    for value in sorted({part for known in secrets for part in _parts(known)}, key=len, reverse=True):
         for spelled in {value, quote(value, safe=""), quote_plus(value), repr(value)[1:-1]}:
             text = text.replace(spelled, "***")
     return _CREDENTIALS.sub("***@", text)
+
+
+def _parts(known: str) -> Iterator[str]:
+    """A secret; of a URL also its password, which libraries tell without the rest."""
+    if known:
+        yield known
+    if "://" in known:
+        password = known.partition("://")[2].rpartition("@")[0].partition(":")[2]
+        yield from filter(None, (password, unquote(password)))
 
 
 def batched(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -160,6 +170,7 @@ def parquet_piece(
     """Rows as a piece."""
 
     def write(file: Path) -> None:
-        frame.write_parquet(file, compression="zstd", compression_level=1)
+        with naming(file):
+            frame.write_parquet(file, compression="zstd", compression_level=1)
 
     return Piece(state, origin, write=write, n_rows=len(frame), counts=counts or {})

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sightline.durable import sync_folder
+from sightline.durable import naming, sync_folder
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 
@@ -349,9 +349,10 @@ def put(spool: Spool, source: str, name: str, write: Callable[[Path], object]) -
     if write(beside) is False:
         beside.unlink(missing_ok=True)
         return None
-    with beside.open("rb+") as handle:
-        os.fsync(handle.fileno())
-    beside.replace(target)
+    with naming(beside):
+        with beside.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        beside.replace(target)
     sync_folder(folder)
     return target, target.stat().st_size
 

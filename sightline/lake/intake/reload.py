@@ -142,6 +142,7 @@ def _find(spec: MonitorSpec, paths: MonitorPaths, home: Home, files: Sequence[Pa
     for given in files:
         places = [given, home.root / given, paths.landing_inferences / given, paths.landing_labels / given]
         hits = [by_file[place.resolve()] for place in places if place.resolve() in by_file]
+        hits += [found for found in by_file.values() if Path(found[1].path) == given]  # s3://bucket/key
         if not hits:
             names = [batch.path for batches in known.values() for batch in batches]
             fix = (

@@ -16,6 +16,7 @@ from sightline.judging.intake_contract import not_taken
 from sightline.lake.fetch.object_store import keys_of
 from sightline.lake.intake.fetching import columns_found, fetch_new
 from sightline.lake.intake.load import intake
+from sightline.lake.intake.reload import reload
 from sightline.spec.model import MonitorSpec
 from tests.support.lake import rows
 from tests.support.object_store import ACCESS, SECRET, Store
@@ -74,6 +75,18 @@ def test_a_changed_object_is_another_state_of_its_file(store: Store, bucket: str
     assert (report.accepted, report.duplicates) == (20, 10)
     fetch_all(spec, home)
     assert len(list(paths.fetched.rglob("*.csv"))) == 1
+
+
+def test_an_object_is_loaded_again_by_its_name(store: Store, bucket: str, tmp_path: Path) -> None:
+    home, paths = home_of(tmp_path)
+    spec = monitor(store, f"s3://{bucket}/")
+    store.client().put_object(Bucket=bucket, Key="a.csv", Body=rows(10).write_csv())
+    load(spec, home)
+    store.client().put_object(Bucket=bucket, Key="a.csv", Body=rows(10, seed=5).write_csv())
+    assert load(spec, home).quarantined_by_reason["conflicting_duplicate"] == 10
+    report = reload(spec, paths, home, [Path(f"s3://{bucket}/a.csv")])
+    assert report.files["inferences"].accepted == 10
+    assert lake(spec, home)["score"].sort().to_list() == rows(10, seed=5)["p"].sort().to_list()
 
 
 def test_folders_name_values(store: Store, bucket: str, tmp_path: Path) -> None:
