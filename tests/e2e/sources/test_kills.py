@@ -33,42 +33,42 @@ STEPS = (1, 5, 2, 9, 3, 14, 7, 19, 4, 25, 11, 32, 6)
 Writer = Callable[[pl.DataFrame], None]
 
 
-def in_postgres(home: Home, server: Server) -> tuple[dict[str, Any], Writer]:
+def in_postgres(home: Home, server: Server, name: str) -> tuple[dict[str, Any], Writer]:
     server.execute(
-        "DROP TABLE IF EXISTS killed",
-        "CREATE TABLE killed (id text, ts timestamp, p float8, version text, "
+        f"DROP TABLE IF EXISTS {name}",
+        f"CREATE TABLE {name} (id text, ts timestamp, p float8, version text, "
         "x float8, c text, created_at timestamptz DEFAULT now())",
-        "GRANT SELECT ON killed TO reader",
+        f"GRANT SELECT ON {name} TO reader",
     )
 
     def write(frame: pl.DataFrame) -> None:
         connection = server.connect()
         with connection, connection.cursor() as cursor:
             for row in frame.rows():
-                cursor.execute("INSERT INTO killed VALUES (%s, %s, %s, %s, %s, %s)", row)
+                cursor.execute(f"INSERT INTO {name} VALUES (%s, %s, %s, %s, %s, %s)", row)
         connection.close()
 
     given = {"host": "127.0.0.1", "port": server.port, "database": "postgres", "user": "reader"}
-    return {"postgres": {**given, "password_env": "PG_SECRET", "table": "killed", "cursor": "created_at"}}, write
+    return {"postgres": {**given, "password_env": "PG_SECRET", "table": name, "cursor": "created_at"}}, write
 
 
-def in_store(home: Home, store: Store) -> tuple[dict[str, Any], Writer]:
-    store.client().create_bucket(Bucket="killed")
+def in_store(home: Home, store: Store, name: str) -> tuple[dict[str, Any], Writer]:
+    store.client().create_bucket(Bucket=name)
 
     def write(frame: pl.DataFrame) -> None:
         for part in frame.iter_slices(30):
             held = io.BytesIO()
             part.write_parquet(held)
-            store.client().put_object(Bucket="killed", Key=f"{part['id'][0]}.parquet", Body=held.getvalue())
+            store.client().put_object(Bucket=name, Key=f"{part['id'][0]}.parquet", Body=held.getvalue())
 
-    return {"s3": {"uri": "s3://killed/", **store.section}}, write
+    return {"s3": {"uri": f"s3://{name}/", **store.section}}, write
 
 
-def in_delta(home: Home, _: object) -> tuple[dict[str, Any], Writer]:
+def in_delta(home: Home, _: object, name: str) -> tuple[dict[str, Any], Writer]:
     return {"delta": {"uri": "delta"}}, lambda frame: write_deltalake(home.root / "delta", frame, mode="append")
 
 
-def in_iceberg(home: Home, _: object) -> tuple[dict[str, Any], Writer]:
+def in_iceberg(home: Home, _: object, name: str) -> tuple[dict[str, Any], Writer]:
     catalogue = load_catalog("c", type="sql", uri=f"sqlite:///{home.root}/c.db", warehouse=f"file://{home.root}/w")
     catalogue.create_namespace("ml")
     table = catalogue.create_table("ml.p", schema=rows(1).to_arrow().schema)
@@ -77,12 +77,12 @@ def in_iceberg(home: Home, _: object) -> tuple[dict[str, Any], Writer]:
     return {"iceberg": given}, lambda frame: table.append(frame.to_arrow())
 
 
-def in_kafka(home: Home, broker: Broker) -> tuple[dict[str, Any], Writer]:
+def in_kafka(home: Home, broker: Broker, name: str) -> tuple[dict[str, Any], Writer]:
     def write(frame: pl.DataFrame) -> None:
         lines = frame.write_ndjson().encode().splitlines()
-        broker.send("killed", *[(number % 3, None, line) for number, line in enumerate(lines)])
+        broker.send(name, *[(number % 3, None, line) for number, line in enumerate(lines)])
 
-    return {"kafka": {"brokers": broker.address, "topic": "killed"}}, write
+    return {"kafka": {"brokers": broker.address, "topic": name}}, write
 
 
 WAYS: dict[str, tuple[Callable[..., tuple[dict[str, Any], Writer]], str]] = {
@@ -108,7 +108,7 @@ def test_killed_again_and_again_each_row_comes_once(
     monkeypatch.setenv("PG_SECRET", PASSWORD)
     make, fixture = WAYS[way]
     home = Home(tmp_path)
-    source, write = make(home, request.getfixturevalue(fixture) if fixture else None)
+    source, write = make(home, request.getfixturevalue(fixture) if fixture else None, "killed")
     spec = spec_of(**source)
     n = killed = 0
     for step in STEPS:
