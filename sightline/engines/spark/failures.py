@@ -9,6 +9,10 @@ from sightline.errors import SightlineError
 from sightline.spec.home_file import EngineSettings
 
 TAIL = 4_000
+NO_WORKER = (
+    "it has no worker with the cores and memory asked for",
+    "start a worker, or ask for less: `spark.executor.memory`, `spark.cores.max` in `engine.conf`",
+)
 KNOWN: tuple[tuple[str, str, str], ...] = (
     (
         r"InvalidClassException|serialVersionUID|incompatible",
@@ -19,11 +23,6 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
         r"All masters are unresponsive|Failed to connect to master|Connection refused",
         "its master does not answer",
         "start the master, or correct `engine.master` in sightline.yaml",
-    ),
-    (
-        r"Initial job has not accepted any resources|not accepted any resources",
-        "it has no worker with the cores and memory asked for",
-        "start a worker, or ask for less: `spark.executor.memory`, `spark.cores.max` in `engine.conf`",
     ),
     (
         r"java\.io\.FileNotFoundException|PATH_NOT_FOUND|FAILED_READ_FILE",
@@ -44,7 +43,7 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
 """Pattern in the log -> what is wrong, what to do; the first that fits."""
 
 
-def of_session(log: Path, settings: EngineSettings, how: str) -> SightlineError:
+def of_session(log: Path, settings: EngineSettings, how: str, *, lacks_workers: bool = False) -> SightlineError:
     """Why a session ended, as an error that names the cure.
 
     Parameters
@@ -54,12 +53,17 @@ def of_session(log: Path, settings: EngineSettings, how: str) -> SightlineError:
     settings : EngineSettings
         Where Spark was to be.
     how : str
-        What became of it, for a log that says nothing known.
+        What became of it.
+    lacks_workers : bool
+        Its master answered, and no executor did.
     """
     text = log.read_text(errors="replace") if log.is_file() else ""
     for pattern, what, fix in KNOWN:
         if re.search(pattern, text):
             return SightlineError(f"Spark {how}: {what}", where=f"engine {settings.master}", fix=fix)
+    if lacks_workers:
+        what, fix = NO_WORKER
+        return SightlineError(f"Spark {how}: {what}", where=f"engine {settings.master}", fix=fix)
     lines = [line for line in text[-TAIL:].splitlines() if line.strip()]
     last = f"; its last words: {' | '.join(lines[-3:])[:600]}" if lines else ""
     fix = "see `sightline doctor`; settings of Spark go to `engine.conf` in sightline.yaml"

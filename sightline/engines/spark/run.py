@@ -247,7 +247,8 @@ def _drive(folder: Path, settings: EngineSettings) -> dict[str, Any]:
         try:
             while child.poll() is None:
                 if time.monotonic() > deadline and not (folder / "ready").exists():
-                    raise of_session(log, settings, "gave no executor in time")
+                    has_started = (folder / "started").exists()
+                    raise of_session(log, settings, "gave no executor in time", lacks_workers=has_started)
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(0.1)
         finally:

@@ -3,7 +3,8 @@
 It is a process of its own because a JVM lives as long as the Python that started it, keeps its catalogue and settings,
 and cannot be ended by a run that is cancelled. It ends when its standard input does, so it never outlives the run.
 
-Writes ``ready`` once an executor has answered, and ``events.json`` with dbt's events when dbt has ended.
+Writes ``started`` once the master has answered, ``ready`` once an executor has, and ``events.json`` with dbt's events
+when dbt has ended.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     folder = Path(job["folder"])
     spark = _start(job["conf"])
+    (folder / "started").touch()
     spark.range(1).count()  # an executor must answer
     for statement in job["statements"]:
         spark.sql(statement)
