@@ -9,13 +9,14 @@ tests/orchestration/dagster_private/test_postgres.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
-from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
+from dagster_postgres.utils import DagsterPostgresException, get_token_provider_from_config, pg_url_from_config
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -32,12 +33,14 @@ class BatchedPostgresEventLogStorage(WritesBatches, PostgresEventLogStorage):
     ) -> BatchedPostgresEventLogStorage:
         """Open it, and let this process write batches."""
         let_dagster_batch()
-        return cls(
-            postgres_url=_url(config_value),
-            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
-            inst_data=inst_data,
-            token_provider=get_token_provider_from_config(config_value),
-        )
+        url = _url(config_value)
+        with _told(url):
+            return cls(
+                postgres_url=url,
+                should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+                inst_data=inst_data,
+                token_provider=get_token_provider_from_config(config_value),
+            )
 
 
 class BatchedPostgresStorage(DagsterPostgresStorage):
@@ -52,12 +55,14 @@ class BatchedPostgresStorage(DagsterPostgresStorage):
         Dagster's own constructor opens the event log that is replaced here: both make no lasting connection.
         """
         token_provider = get_token_provider_from_config(config_value)  # pyright: ignore[reportArgumentType]
-        storage = cls(
-            postgres_url=_url(config_value),
-            should_autocreate_tables=config_value.get("should_autocreate_tables", True),
-            inst_data=inst_data,
-            token_provider=token_provider,
-        )
+        url = _url(config_value)
+        with _told(url):
+            storage = cls(
+                postgres_url=url,
+                should_autocreate_tables=config_value.get("should_autocreate_tables", True),
+                inst_data=inst_data,
+                token_provider=token_provider,
+            )
         storage._event_log_storage = BatchedPostgresEventLogStorage.from_config_value(None, config_value)
         return storage
 
@@ -85,3 +90,23 @@ def _url(config: Mapping[str, Any]) -> str:
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg2")
     return url.render_as_string(hide_password=False)
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Say in one line why the database cannot be opened, without its password.
+
+    Raises
+    ------
+    SightlineError
+        After Dagster's retries, of 15 s.
+    """
+    try:
+        yield
+    except DagsterPostgresException as error:
+        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        cause = cause.removeprefix("(psycopg2.OperationalError) ")
+        at = make_url(url)
+        fix = "see that the server runs, and correct the URL where the units take it from (SIGHTLINE_POSTGRES_URL)"
+        where = f"{at.username} at {at.host}:{at.port or 5432}/{at.database}"
+        raise SightlineError(f"PostgreSQL cannot be opened: {cause}", where=where, fix=fix) from None

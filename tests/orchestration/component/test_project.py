@@ -18,7 +18,7 @@ from tests.support.dagster_server import Server
 from tests.support.dg_project import PAGE, PROGRAMS, call, variables, write_project
 
 DBT_FILES = {
-    "dbt/dbt_project.yml": "name: shop\nversion: '1'\nprofile: shop\nmodel-paths: [models]\n",
+    "dbt/dbt_project.yml": "name: shop\nversion: '1.0'\nprofile: shop\nmodel-paths: [models]\n",
     "dbt/profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
     "dbt/models/regions.sql": "select 1 as region\n",
     "shop/defs/regions.py": """\
