@@ -14,7 +14,7 @@ import click
 from sightline.errors import SightlineError
 from sightline.home import Home
 from sightline.spec.home_file import EngineSettings, home_file, load_home_file
-from sightline.spec.loader import load_monitor, monitor_files
+from sightline.spec.loader import load_monitor, load_monitors, monitor_files
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,22 @@ def _findings(home: Home, *, starts: bool) -> Iterator[Finding]:
     yield Finding("monitors", f"{len(files)} files in {home.monitors}")
     for file in files:
         yield _tried(f"monitor {file.stem}", file.name, lambda file=file: load_monitor(file))
+    yield from _sources(home)
     settings: list[EngineSettings] = []
     named = home_file(home).name if home_file(home).is_file() else "by default: there is no sightline.yaml"
     yield _tried("settings", named, lambda: settings.append(load_home_file(home).engine))
     for engine in settings:
         yield from _engine(engine, starts=starts)
+
+
+def _sources(home: Home) -> Iterator[Finding]:
+    """Databases, stores and brokers, as they were when they were last looked at; `sightline sources` says more."""
+    from sightline.lake.intake.fetching import state_of
+
+    for spec in load_monitors(home, freeze=False)[0].values():
+        for side in ("inferences", "labels"):
+            if (state := state_of(spec, home.monitor(spec.id), side)) is not None:
+                yield Finding(f"source {spec.id} {side}", state.place, state.error)
 
 
 def _engine(settings: EngineSettings, *, starts: bool) -> Iterator[Finding]:

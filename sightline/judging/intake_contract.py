@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -15,6 +16,8 @@ import polars as pl
 from metrics_py.wording import count
 from sightline.home import Home, MonitorPaths
 from sightline.judging.verdicts import Verdict
+from sightline.lake.fetch.spool import SourceState
+from sightline.lake.intake.fetching import state_of
 from sightline.lake.intake.sources import lies_there
 from sightline.lake.store.ledger import Ledger, open_ledger
 from sightline.lake.store.parts import recover_if_needed, scan_parts, window_starts
@@ -63,9 +66,24 @@ def intake_verdicts(
     left_out = not_taken(spec, paths, asset, keys)
     with open_progress(paths.ledger) as progress:
         accepted = progress.rows(asset, keys)
+    source = state_of(spec, paths, asset)
     for check in checks:
         for key in keys:
-            yield check, key, _verdict(spec, asset, accepted.get(key, 0), left_out.get(key, NotTaken()))
+            verdict = _verdict(spec, asset, accepted.get(key, 0), left_out.get(key, NotTaken()))
+            yield check, key, _with_source(verdict, source, spec.window_start(key) + spec.window)
+
+
+def _with_source(verdict: Verdict, source: SourceState | None, end: datetime) -> Verdict:
+    """A window that ends after its source could last be read may lack rows: that is no `ok`."""
+    if source is None or source.error is None or source.failing_since is None:
+        return verdict
+    if end <= datetime.fromisoformat(source.failing_since):
+        return verdict
+    since = f"{source.failing_since[:16].replace('T', ' ')} UTC"
+    facts = {**verdict.facts, "source": source.place, "cannot be read since": since, "why": source.error.what}
+    facts["what to do"] = source.error.fix or facts.get("what to do", "")
+    told = f"Rows may lack: its source cannot be read since {since} ({source.error.what}). {verdict.text}"
+    return replace(verdict, level="warn" if verdict.level == "ok" else verdict.level, text=told, facts=facts)
 
 
 def _verdict(spec: MonitorSpec, asset: str, n_accepted: int, left_out: NotTaken) -> Verdict:

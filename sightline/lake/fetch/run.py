@@ -203,10 +203,7 @@ def fetch(
 def _known_problem(paths: MonitorPaths, found: Named) -> SightlineError | None:
     with open_spool(paths, create=False) as spool:
         state = spool.state(found.source)
-    if state is None or state.problem is None:
-        return None
-    told = state.problem
-    return SightlineError(told["what"], where=told["where"], fix=told["fix"])
+    return state.error if state else None
 
 
 def columns_of(found: Named, reader: Reader, monitor: str) -> dict[str, str]:

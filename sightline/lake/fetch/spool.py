@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,6 +96,12 @@ class SourceState:
     answered_at: str | None = None
     problem: dict[str, str] | None = None
     failing_since: str | None = None
+
+    @property
+    def error(self) -> SightlineError | None:
+        """The problem as an error."""
+        told = self.problem
+        return SightlineError(told["what"], where=told["where"], fix=told["fix"]) if told else None
 
 
 class Spool:
@@ -355,15 +361,6 @@ def put(spool: Spool, source: str, name: str, write: Callable[[Path], object]) -
         beside.replace(target)
     sync_folder(folder)
     return target, target.stat().st_size
-
-
-def problems(paths: MonitorPaths, sources: Iterable[str]) -> list[SourceState]:
-    """Those of some sources that cannot be read now."""
-    wanted = set(sources)
-    if not wanted or not (paths.fetched / "manifest.sqlite").exists():
-        return []
-    with open_spool(paths, create=False) as spool:
-        return [state for state in spool.states() if state.problem and state.source in wanted]
 
 
 def _loaded(text: str | None) -> dict[str, str] | None:

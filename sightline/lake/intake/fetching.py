@@ -8,6 +8,7 @@ from sightline.errors import SightlineError
 from sightline.home import Home, MonitorPaths
 from sightline.lake.fetch.reading import Needs, Reader
 from sightline.lake.fetch.run import Fetched, Named, columns_of, fetch, named, open_reader
+from sightline.lake.fetch.spool import SourceState, open_spool
 from sightline.lake.intake.roles import roles
 from sightline.spec.model import MonitorSpec
 
@@ -46,6 +47,15 @@ def fetch_all(spec: MonitorSpec, paths: MonitorPaths, side: str, home: Home) -> 
         if found.is_done or found.is_busy or found.problem is not None:
             return found
     return None
+
+
+def state_of(spec: MonitorSpec, paths: MonitorPaths, side: str) -> SourceState | None:
+    """How the source of a side is; None if nothing is to be fetched, or it was never looked at."""
+    found = source_of(spec, side)
+    if found is None:
+        return None
+    with open_spool(paths, create=False) as spool:
+        return spool.state(found.source)
 
 
 def reader_of(spec: MonitorSpec, side: str, home: Home) -> tuple[Named, Reader] | None:

@@ -15,8 +15,12 @@ from orchestration.backfill import dagster_instance
 from orchestration.backfill_command import backfill
 from orchestration.definitions import build
 from sightline.home import Home
+from sightline.judging.intake_contract import intake_verdicts
+from sightline.judging.verdicts import Verdict
 from sightline.results.judgements import read_judgements
+from sightline.spec import plan
 from sightline.spec.loader import load_monitor
+from sightline.spec.windows import keys_between
 from tests.support.sources import counts
 from tests.support.workshop import write
 
@@ -54,6 +58,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return found
 
 
+def contract(home: Home, check: plan.PlannedCheck, keys: list[str]) -> list[tuple[plan.PlannedCheck, str, Verdict]]:
+    spec = load_monitor(home.monitors / "small.yaml", home=home)
+    return list(intake_verdicts(spec, home.monitor("small"), "labels", [check], keys))
+
+
 def tick(home: Home, instance: dg.DagsterInstance, name: str, cursor: str | None = None) -> dg.SensorResult:
     repository = build(home).get_repository_def()
     context = dg.build_sensor_context(instance=instance, cursor=cursor, repository_def=repository, sensor_name=name)
@@ -80,6 +89,13 @@ def test_a_backfill_fetches_all_and_goes_on_without_what_is_down(home: Home, cap
     judged = read_judgements(home.monitor("small"), metric="n_rows", segment="all")
     totals = judged.filter(pl.col("model_version") == "all").sort("window_start")
     assert totals["value"].to_list()[:3] == [PER_DAY] * 3
+    closed = keys_between(spec, "2026-01-05", "2026-01-07")
+    today = spec.key(datetime.now(UTC))
+    [check] = [check for check in plan.checks(spec) if check.asset == "labels" and check.name == "contract"]
+    told = {key: verdict for _, key, verdict in contract(home, check, [*closed, today])}
+    assert [told[key].level for key in closed] == ["ok"] * 3, "these ended before it went down"
+    assert told[today].level == "warn"
+    assert "Rows may lack: its source cannot be read since" in told[today].text
     write_deltalake(home.root / "table", rows(3), mode="append")
     backfill(home, spec)
     assert counts(spec, home)["rows"] == 4 * PER_DAY

@@ -56,6 +56,15 @@ def test_states_are_told_and_a_problem_is_exit_code_1(home: Path) -> None:
     assert told[0]["counts"] == {"files": 1, "rows": 2}
 
 
+def test_the_doctor_tells_as_well(home: Path) -> None:
+    write_deltalake(home / "table", TABLE)
+    run("sources", "churn", "--fetch")
+    found = run("doctor", "--no-start")
+    assert found.exit_code == 1
+    assert "ok     source churn inferences: delta://table" in found.output
+    assert "lacks  source churn labels" in found.output
+
+
 def test_a_restart_fetches_all_once_more(home: Path) -> None:
     write_deltalake(home / "table", TABLE)
     run("sources", "churn", "--fetch")
