@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 
 from sightline.lake.fetch import postgres as reading
 from sightline.lake.fetch import reading as common
-from sightline.lake.intake.fetching import fetch_new
+from sightline.lake.fetch.spool import open_spool
+from sightline.lake.intake.fetching import fetch_new, source_of
 from sightline.lake.intake.load import intake
 from sightline.spec.model import MonitorSpec
 from tests.support.lake import START
@@ -341,3 +343,82 @@ def test_a_server_that_is_silent_or_gone_holds_nobody_up(
     report = intake(spec, paths, "inferences", home)
     assert ids(spec, home) == ["a", "b"]
     assert report.duplicates == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order_of_transactions_gives_each_committed_row_once(
+    postgres_server: Server, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Five sessions that insert, save, roll back and commit at random, with looks and sweeps between."""
+    choose = random.Random(seed)
+    sweep = reading.SWEEP_EVERY
+    monkeypatch.setattr(reading, "LOWER_EVERY", timedelta())
+    home, _ = home_of(tmp_path)
+    spec = monitor(postgres_server, table, cursor=("created_at", "n")[seed % 2], overlap="1s", overlap_rows=3)
+    sessions = [postgres_server.connect() for _ in range(5)]
+    open_rows: list[list[str]] = [[] for _ in sessions]
+    committed: list[str] = []
+    number = itertools.count()
+    for _ in range(160):
+        at = choose.randrange(len(sessions))
+        session, rows = sessions[at], open_rows[at]
+        with session.cursor() as cursor:
+            match choose.choice(["insert", "insert", "kept", "gone", "commit", "rollback", "look", "sweep"]):
+                case "insert":
+                    rows.append(f"r{next(number)}")
+                    odd = choose.choice(["now()", "clock_timestamp()", "now() - interval '1 day'", "NULL"])
+                    insert(cursor, table, rows[-1:], odd)
+                case "kept" | "gone" as how:
+                    cursor.execute("SAVEPOINT s")
+                    name = f"r{next(number)}"
+                    insert(cursor, table, [name], "clock_timestamp()")
+                    cursor.execute("RELEASE SAVEPOINT s" if how == "kept" else "ROLLBACK TO SAVEPOINT s")
+                    rows += [name] if how == "kept" else []
+                case "commit":
+                    session.commit()
+                    committed += rows
+                    rows.clear()
+                case "rollback":
+                    session.rollback()
+                    rows.clear()
+                case "sweep":
+                    monkeypatch.setattr(reading, "SWEEP_EVERY", timedelta())
+                    fetch_all(spec, home)
+                    monkeypatch.setattr(reading, "SWEEP_EVERY", sweep)
+                case _:
+                    fetch_all(spec, home)
+    for session, rows in zip(sessions, open_rows, strict=True):
+        session.commit()
+        committed += rows
+        session.close()
+    monkeypatch.setattr(reading, "SWEEP_EVERY", timedelta())
+    report = load(spec, home)
+    assert report.duplicates == 0
+    assert ids(spec, home) == sorted(committed)
+    assert counts(spec, home)["rows"] == len(committed)
+
+
+def test_a_transaction_that_stays_open_is_told(postgres_server: Server, table: str, tmp_path: Path) -> None:
+    home, paths = home_of(tmp_path)
+    spec = monitor(postgres_server, table, overlap="10m")
+    session = postgres_server.connect()
+    with session.cursor() as cursor:
+        insert(cursor, table, ["open"])
+        put(postgres_server, table, ["waits"])
+        look(spec, home)
+        look(spec, home)
+        found = source_of(spec, "inferences")
+        assert found is not None
+        with open_spool(paths) as spool:
+            state = spool.state(found.source)
+            assert state is not None
+            assert state.state["held_since"] is not None
+            long_ago = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+            spool.commit(found.source, [], {**state.state, "held_since": long_ago}, {}, datetime.now(UTC))
+        told = fetch_new(spec, paths, "inferences", home)
+        assert told is not None
+        assert "a transaction has been open since before" in str(told.problem)
+        assert "pg_stat_activity" in str(told.problem)
+        session.commit()
+    session.close()
+    assert load(spec, home).accepted == 2
