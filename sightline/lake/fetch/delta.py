@@ -121,7 +121,7 @@ class DeltaReader:
         """Files of the table as it was at a version."""
         table = self._table(version)
         rows: list[dict[str, Any]] = self.pyarrow.table(table.get_add_actions(flatten=False)).to_pylist()
-        deleted = self._deleted(table)
+        deleted = self._deleted(table, {unquote(row["path"]) for row in rows})
         files: list[DataFile] = []
         for row in rows:
             values: dict[str, Any] = row.get("partition") or {}
@@ -129,17 +129,20 @@ class DeltaReader:
             files.append(DataFile(path, {name: _text(value) for name, value in values.items()}, deleted.get(path)))
         return sorted(files, key=lambda file: file.path)
 
-    def _deleted(self, table: Any) -> dict[str, list[bool]]:
+    def _deleted(self, table: Any, paths: Collection[str]) -> dict[str, list[bool]]:
         """File -> which of its rows are there still, for the files that have a deletion vector."""
         features: list[str] = table.protocol().reader_features or []
         if "deletionVectors" not in features:
             return {}
-        found = self.pyarrow.RecordBatchReader.from_stream(table.deletion_vectors()).read_all().to_pylist()
-        prefix = self.uri.rstrip("/") + "/"
+        rows = self.pyarrow.RecordBatchReader.from_stream(table.deletion_vectors()).read_all().to_pylist()
         marks: dict[str, list[bool]] = {}
-        for row in found:
-            path = unquote(str(row["filepath"]))
-            marks[path[path.find(prefix) + len(prefix) :] if prefix in path else path] = row["selection_vector"]
+        for row in rows:
+            parts = unquote(str(row["filepath"])).split("/")
+            tails = ("/".join(parts[first:]) for first in range(len(parts)))
+            path = next((tail for tail in tails if tail in paths), None)
+            if path is None:
+                raise self._lost(f"deleted rows of a file that the table does not name: {parts[-1]}")
+            marks[path] = row["selection_vector"]
         return marks
 
     def _added(self, version: int) -> tuple[list[DataFile], Counter[str]]:

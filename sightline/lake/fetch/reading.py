@@ -19,7 +19,7 @@ from sightline.errors import SightlineError
 
 BATCH_ROWS = 200_000
 """Rows of one fetched file at most."""
-BATCH_BYTES = 256 << 20
+BATCH_BYTES = 128 << 20
 """Bytes of columns that are held at once: fewer rows where they are wide."""
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
+import struct
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,49 @@ def test_new_columns_are_null_in_older_files(tmp_path: Path) -> None:
     append(str(tmp_path / "p"), data.slice(10), {}, schema_mode="merge")
     assert load(spec, home).accepted == len(data)
     assert lake(spec, home)["f_x"].null_count() >= 10
+
+
+def mark_deleted(folder: Path, row: int) -> None:
+    """Commit that a row of the only file is deleted, as Spark does with deletion vectors: the file stays as it is."""
+    log = sorted((folder / "_delta_log").glob("*.json"))
+    actions = [json.loads(line) for file in log for line in file.read_text().splitlines()]
+    [add] = [action["add"] for action in actions if "add" in action]
+    bitmap = struct.pack("<IIHHIH", 12346, 1, 0, 0, 16, row)
+    held = struct.pack("<IQI", 1681511377, 1, 0) + bitmap
+    vector = {"storageType": "i", "pathOrInlineDv": z85(held), "sizeInBytes": len(held), "cardinality": 1}
+    gone = {"path": add["path"], "deletionTimestamp": 1, "dataChange": True, "partitionValues": {}, "size": add["size"]}
+    told = {"operation": "DELETE", "operationMetrics": {"numDeletedRows": "1"}}
+    lines = [{"commitInfo": told}, {"remove": gone}, {"add": {**add, "deletionVector": vector}}]
+    (folder / "_delta_log" / f"{len(log):020d}.json").write_text("\n".join(map(json.dumps, lines)))
+
+
+def z85(data: bytes) -> str:
+    signs = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+    text = ""
+    data += bytes(-len(data) % 4)
+    for start in range(0, len(data), 4):
+        number = int.from_bytes(data[start : start + 4], "big")
+        text += "".join(signs[number // 85**power % 85] for power in range(4, -1, -1))
+    return text
+
+
+@pytest.mark.parametrize("first", ["delete", "read"])
+def test_rows_marked_as_deleted(tmp_path: Path, first: str) -> None:
+    """What was deleted before the first look is not loaded; what is deleted later stays, and is counted."""
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    home, _ = home_of(tmp_path)
+    spec, data = spec_of(delta={"uri": "link/p"}), distinct(10)
+    write_deltalake(tmp_path / "real" / "p", data, configuration={"delta.enableDeletionVectors": "true"})
+    if first == "read":
+        assert load(spec, home).accepted == 10
+    mark_deleted(tmp_path / "real" / "p", 3)
+    report = load(spec, home)
+    if first == "delete":
+        assert ids(spec, home) == sorted(set(data["id"]) - {data["id"][3]})
+        return
+    assert (report.accepted, report.duplicates) == (0, 0)
+    assert counts(spec, home)["files_with_deleted_rows"] == 1
+    assert counts(spec, home)["rows_deleted_at_the_source"] == 1
 
 
 ERRORS = {
