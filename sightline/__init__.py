@@ -31,3 +31,8 @@ def __getattr__(name: str) -> Any:
     if name in INCIDENTS:
         return getattr(import_module("sightline.alerts.actions"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """All names, also those that are imported when they are first asked for: Dagster finds its components by them."""
+    return sorted({*globals(), COMPONENT, *REPORTS, *INCIDENTS})

@@ -223,3 +223,9 @@ def test_keys_of_upstream_assets_are_read():
     assert upstream_keys({"inferences": ["a/b", "c"]}) == {"inferences": ("a/b", "c")}
     with pytest.raises(SightlineError, match="labels"):
         upstream_keys({"label": ["a"]})
+
+
+def test_dagster_finds_the_component_among_the_package_s_names():
+    from dagster.components.core.package_entry import get_package_objects_in_module
+
+    assert dict(get_package_objects_in_module(sightline))["MonitorComponent"] is sightline.MonitorComponent
