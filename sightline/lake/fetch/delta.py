@@ -123,11 +123,11 @@ class DeltaReader:
         rows: list[dict[str, Any]] = self.pyarrow.table(table.get_add_actions(flatten=False)).to_pylist()
         deleted = self._deleted(table, {unquote(row["path"]) for row in rows})
         files: list[DataFile] = []
-        for row in rows:
+        for row in sorted(rows, key=lambda row: (row["modification_time"], row["path"])):  # later labels are later
             values: dict[str, Any] = row.get("partition") or {}
             path = unquote(row["path"])
             files.append(DataFile(path, {name: _text(value) for name, value in values.items()}, deleted.get(path)))
-        return sorted(files, key=lambda file: file.path)
+        return files
 
     def _deleted(self, table: Any, paths: Collection[str]) -> dict[str, list[bool]]:
         """File -> which of its rows are there still, for the files that have a deletion vector."""

@@ -115,7 +115,12 @@ class IcebergReader:
             return []
         if table.metadata.snapshot_by_id(snapshot) is None:
             raise self._lost(f"the snapshot {snapshot}, of which a part was read, has expired")
-        return sorted(table.scan(snapshot_id=snapshot).plan_files(), key=lambda task: task.file.file_path)
+        number: dict[str, int] = {}
+        for manifest in table.metadata.snapshot_by_id(snapshot).manifests(table.io):
+            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+                number[entry.data_file.file_path] = int(entry.sequence_number or 0)
+        tasks: list[Any] = list(table.scan(snapshot_id=snapshot).plan_files())
+        return sorted(tasks, key=lambda task: (number.get(task.file.file_path, 0), task.file.file_path))
 
     def _since(self, table: Any, newest: int, read: int) -> list[Any]:
         """Snapshots behind the one that was read, oldest first."""

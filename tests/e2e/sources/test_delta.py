@@ -167,6 +167,22 @@ def test_new_columns_are_null_in_older_files(tmp_path: Path) -> None:
     assert lake(spec, home)["f_x"].null_count() >= 10
 
 
+def test_later_labels_are_later(table: tuple[MonitorSpec, Home, str, dict[str, str]]) -> None:
+    """Revisions of labels that lie in the table when it is first read: the one that was written last counts."""
+    spec, home, uri, options = table
+    assert spec.sources.inferences is not None
+    both = spec_of("labels", **spec.sources.inferences.model_dump(exclude_none=True))
+    paths = home.monitor("m")
+    paths.landing_inferences.mkdir(parents=True)
+    rows(1).write_parquet(paths.landing_inferences / "a.parquet")
+    intake(both, paths, "inferences", home)
+    for revision in range(12):
+        append(uri, pl.DataFrame({"id": ["id-0"], "y": [revision % 2 if revision < 11 else 1]}), options)
+    append(uri, pl.DataFrame({"id": ["id-0"], "y": [0]}), options)
+    load(both, home, "labels")
+    assert lake(both, home, "labels").sort("revision_order")["label_value"].to_list()[-1] == 0.0
+
+
 def mark_deleted(folder: Path, row: int) -> None:
     """Commit that a row of the only file is deleted, as Spark does with deletion vectors: the file stays as it is."""
     log = sorted((folder / "_delta_log").glob("*.json"))

@@ -131,6 +131,26 @@ def test_a_large_table_streams_and_goes_on_within_a_file(world: World, monkeypat
     assert (report.accepted, report.duplicates) == (len(data), 0)
 
 
+def test_later_labels_are_later(world: World) -> None:
+    """Revisions of labels that lie in the table when it is first read: the one that was written last counts."""
+    given = world.spec.sources.inferences
+    assert given is not None
+    assert given.iceberg is not None
+    labels = pl.DataFrame({"id": ["id-0"], "y": [0]})
+    table = world.catalogue.create_table("ml.l", schema=labels.to_arrow().schema)
+    spec = spec_of("labels", iceberg={**given.iceberg.model_dump(), "table": "ml.l"})
+    paths = world.home.monitor("m")
+    paths.landing_inferences.mkdir(parents=True)
+    rows(1).write_parquet(paths.landing_inferences / "a.parquet")
+    intake(spec, paths, "inferences", world.home)
+    for revision in range(12):
+        value = pl.lit(revision % 2 if revision < 11 else 1, pl.Int64)
+        table.append(labels.with_columns(y=value).to_arrow())
+    table.append(labels.to_arrow())
+    load(spec, world.home, "labels")
+    assert lake(spec, world.home, "labels").sort("revision_order")["label_value"].to_list()[-1] == 0.0
+
+
 LOST: dict[str, tuple[Callable[[World], None], str]] = {}
 
 
