@@ -16,6 +16,8 @@ from tests.support.lake import rows
 from tests.support.postgres import PASSWORD
 from tests.support.sources import ids, spec_of
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("way", WAYS)
 def test_each_row_comes_once(

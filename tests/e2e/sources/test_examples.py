@@ -24,6 +24,8 @@ from tests.support.object_store import Store
 from tests.support.postgres import PASSWORD, Server
 from tests.support.sources import fetch_all, home_of
 
+pytestmark = pytest.mark.e2e
+
 PAGE = (Path(__file__).parents[3] / "docs" / "sources.md").read_text(encoding="utf-8")
 ROWS = rows(30).unique("id", keep="first", maintain_order=True)
 LABELS = ROWS.select("id", y=pl.int_range(pl.len()) % 2)

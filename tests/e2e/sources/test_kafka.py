@@ -23,6 +23,8 @@ from tests.support.kafka import Broker, running
 from tests.support.lake import rows
 from tests.support.sources import counts, fetch_all, files_holding, home_of, ids, lake, load, look, spec_of
 
+pytestmark = pytest.mark.e2e
+
 NAMES = itertools.count()
 
 

@@ -28,6 +28,8 @@ from tests.support.object_store import Store
 from tests.support.postgres import PASSWORD, Server
 from tests.support.sources import counts, ids, spec_of
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 STEPS = (1, 5, 2, 9, 3, 14, 7, 19, 4, 25, 11, 32, 6)
 Writer = Callable[[pl.DataFrame], None]

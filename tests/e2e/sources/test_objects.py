@@ -22,6 +22,8 @@ from tests.support.lake import rows
 from tests.support.object_store import ACCESS, SECRET, Store
 from tests.support.sources import fetch_all, files_holding, home_of, ids, lake, load, look, spec_of
 
+pytestmark = pytest.mark.e2e
+
 NAMES = itertools.count()
 
 

@@ -21,6 +21,8 @@ from tests.support.lake import START
 from tests.support.postgres import PASSWORD, Server
 from tests.support.sources import counts, fetch_all, files_holding, home_of, ids, load, look, spec_of
 
+pytestmark = pytest.mark.e2e
+
 NAMES = itertools.count()
 COLUMNS = "id text, ts timestamptz, p float8, version text, x float8, c text"
 

@@ -32,6 +32,8 @@ from tests.support.object_store import Store
 from tests.support.postgres import PASSWORD, Server
 from tests.support.sources import fetch_all
 
+pytestmark = pytest.mark.long
+
 FEATURES = {
     "größe (cm)": "numeric",
     "select": "numeric",
