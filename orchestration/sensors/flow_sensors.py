@@ -106,11 +106,9 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
     spec, paths, watched = monitor.spec, monitor.paths, FLOWS[flow].intake
     runs = run_states(instance, [request.run_key for request in cursor.open])
     under_way = open_batches(cursor, runs)
-    waiting = [
-        batch
-        for batch in pending(spec, paths, watched, monitor.home)
-        if batch.batch_id not in under_way and not is_being_written(batch, monitor.home)
-    ]
+    landed = [batch for batch in pending(spec, paths, watched, monitor.home) if batch.batch_id not in under_way]
+    being_written = [batch.path for batch in landed if is_being_written(batch, monitor.home)]
+    waiting = [batch for batch in landed if batch.path not in being_written]
     peeked = {batch.batch_id: frozenset(peek_windows(spec, paths, batch, monitor.home)) for batch in bounded(waiting)}
     if flow == DELAYED.name and (matched := label_windows_waiting(monitor.current_spec, paths, utc_now())):
         peeked[WAITING_LABELS] = frozenset(matched)
@@ -142,6 +140,7 @@ def look(monitor: Monitor, flow: str, cursor: Cursor, instance: dg.DagsterInstan
         provisional=provisional_keys(monitor) if flow == DELAYED.name else (),
         taught=since,
         unestimated=unestimated(monitor, judged, since),
+        being_written=being_written,
     )
 
 

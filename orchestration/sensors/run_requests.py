@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from orchestration.sensors.stale_windows import Listing, RunState, Why, stale_windows
+from sightline.lake.intake.growing import told
 from sightline.spec.flows import DELAYED, IMMEDIATE
 from sightline.spec.model import MonitorSpec
 from sightline.spec.windows import contiguous, is_key, keys_between
@@ -110,9 +111,9 @@ def plan(spec: MonitorSpec, flow: str, cursor: Cursor, listing: Listing) -> Plan
     """
     if flow == DELAYED.name and not listing.with_data and not listing.changes:
         return Plan((), cursor, "labels wait: no predictions are loaded yet")
-    tokens = stale_windows(spec, flow, listing)
+    needed = tokens = stale_windows(spec, flow, listing)
     if listing.inputs_wait:  # labels must not overtake inputs: the alert engine dates what it learns by its last window
-        tokens = {key: why for key, why in tokens.items() if key < min(listing.inputs_wait)}
+        tokens = {key: why for key, why in needed.items() if key < min(listing.inputs_wait)}
     requests, still_open, given_up = _settle(spec, cursor, listing, tokens)
     taken = {key for r in (*still_open, *requests) for key in keys_between(spec, r.first, r.last)}
     given_up = [r for r in given_up if _cause(spec, r.first, r.last, tokens) == r.cause]
@@ -121,7 +122,10 @@ def plan(spec: MonitorSpec, flow: str, cursor: Cursor, listing: Listing) -> Plan
         if len(still_open) + len(requests) >= MAX_OPEN or _must_wait(spec, first, (*still_open, *requests), listing):
             break
         requests.append(_request(spec, flow, first, last, has_data, tokens, listing))
-    return Plan(tuple(requests), Cursor((*still_open, *requests), tuple(given_up)), _reason(still_open, given_up))
+    asked = {key for r in requests for key in keys_between(spec, r.first, r.last)}
+    waiting = [key for key in needed if key not in taken | refused | asked]
+    reason = _reason(still_open, given_up, waiting, listing)
+    return Plan(tuple(requests), Cursor((*still_open, *requests), tuple(given_up)), reason)
 
 
 def _must_wait(spec: MonitorSpec, first: str, under_way: Collection[Request], listing: Listing) -> bool:
@@ -203,8 +207,11 @@ def _cause(spec: MonitorSpec, first: str, last: str, tokens: Mapping[str, Why]) 
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16] if parts else ""
 
 
-def _reason(still_open: list[Request], given_up: list[Request]) -> str:
-    parts = []
+def _reason(
+    still_open: Sequence[Request], given_up: Sequence[Request], waiting: Sequence[str], listing: Listing
+) -> str:
+    """What to tell when nothing starts; "nothing new" only if nothing waits."""
+    parts: list[str] = []
     if still_open:
         parts.append("under way: " + ", ".join(_span(r) for r in still_open))
     for r in given_up:
@@ -213,7 +220,19 @@ def _reason(still_open: list[Request], given_up: list[Request]) -> str:
             f"given up: {_span(r)} ({how}; mend the cause and materialize these partitions or name them to "
             "`sightline backfill`, or land new data for them)"
         )
+    held = [key for key in waiting if listing.inputs_wait and key >= min(listing.inputs_wait)]
+    if held:
+        parts.append(f"labels of {_between(held)} wait until the inferences of {min(listing.inputs_wait)} are judged")
+    others = [key for key in waiting if key not in held]
+    if others:
+        parts.append(f"waiting for a run to end: {_between(others)}")
+    if listing.being_written:
+        parts.append(told(listing.being_written))
     return "; ".join(parts) or "nothing new"
+
+
+def _between(keys: Sequence[str]) -> str:
+    return keys[0] if len(keys) == 1 else f"{min(keys)} to {max(keys)}"
 
 
 def _span(request: Request) -> str:

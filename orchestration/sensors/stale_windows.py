@@ -86,6 +86,8 @@ class Listing:
         Immediate flow: windows judged before that, whose latest judgement says that it had none.
     acted_at : datetime or None
         When somebody last said something of an incident: the newest window is to be checked again.
+    being_written : sequence of str
+        Paths of files that are waited for.
     """
 
     pending: Mapping[str, frozenset[str]]
@@ -102,6 +104,7 @@ class Listing:
     provisional: Collection[str] = ()
     taught: Taught | None = None
     unestimated: Collection[str] = ()
+    being_written: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,35 @@ class TestUnderWay:
         assert second.requests[0].run_key != first.requests[0].run_key
 
 
+class TestReasons:
+    """What a sensor says when it starts nothing: "nothing new" only where nothing waits."""
+
+    def test_labels_that_wait_for_inputs_to_be_judged(self, spec):
+        seen = listing(
+            pending={"a": frozenset({"2026-01-30", "2026-01-31"})},
+            with_data={"2026-01-30", "2026-01-31"},
+            inputs_wait={"2026-01-30"},
+        )
+        decided = plan(spec, "delayed", Cursor(), seen)
+        assert decided.requests == ()
+        assert decided.reason == (
+            "labels of 2026-01-30 to 2026-01-31 wait until the inferences of 2026-01-30 are judged"
+        )
+
+    def test_windows_that_wait_for_an_earlier_run(self, spec):
+        seen = listing(pending={"a": frozenset({"2026-01-02", "2026-01-20"})})
+        first = plan(spec, "immediate", Cursor(), seen)
+        assert spans(first) == [("2026-01-02", "2026-01-02")]
+        running = replace(seen, runs={first.requests[0].run_key: RunState.ACTIVE})
+        decided = plan(spec, "immediate", first.cursor, running)
+        assert decided.requests == ()
+        assert decided.reason == "under way: 2026-01-02; waiting for a run to end: 2026-01-20"
+
+    def test_files_that_are_being_written(self, spec):
+        decided = plan(spec, "immediate", Cursor(), listing(being_written=["data/m/landing/inferences/a.csv"]))
+        assert decided.reason == "still being written, so not loaded yet: data/m/landing/inferences/a.csv"
+
+
 class TestFailure:
     def test_three_attempts_then_given_up_until_something_changes(self, spec):
         seen = listing(pending={"a": frozenset({TODAY})})
