@@ -31,6 +31,7 @@ def variables(project: Path, **more: str) -> dict[str, str]:
     """Environment of a user's shell in the project: nothing of Sightline's own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SIGHTLINE_", "DAGSTER_"))}
     own = {"DAGSTER_HOME": str(project / "dagster_home"), "PYTHONPATH": f"{project}{os.pathsep}{ROOT}"}
+    own["PATH"] = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
     return {**kept, "DAGSTER_DISABLE_TELEMETRY": "1", **own, **more}
 
 
