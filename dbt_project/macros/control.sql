@@ -26,7 +26,7 @@
   {{ return(rows) }}
 {% endmacro %}
 
-{# Windows of this run: [{window_key, window_start, window_end}], in time order. #}
+{# Windows of this run: [{window_key, window_start, window_end, may_repeat_labels}], in time order. #}
 {% macro control_windows() %}{{ return(control_rows('windows')) }}{% endmacro %}
 
 {# Columns of the monitor: [{position, column_name, lake_column, kind, role, min, max, allowed, nullable, cuts, cut_bins}]. #}

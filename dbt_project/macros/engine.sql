@@ -137,7 +137,7 @@
 {#
   The same of x to the power 1 or 2, where x is usually as large as the largest of `cuts`. DuckDB: the leading bits of each value
   (a sum with a constant far larger keeps no others) and the rest, summed apart: the former sum is exact, the latter small. Values
-  far larger or smaller than the cuts are summed plainly. Costs half of fsum.
+  far larger or smaller than the cuts are summed plainly. Costs less than fsum.
 #}
 {% macro steady_sum_near(x, power, cuts) %}{{ return(adapter.dispatch('steady_sum_near')(x, power, cuts)) }}{% endmacro %}
 {% macro default__steady_sum_near(x, power, cuts) %}{{ return(steady_sum(([x] * power) | join(' * '))) }}{% endmacro %}

@@ -6,6 +6,11 @@
     ~ ' and ' ~ column ~ ' in (' ~ string_list(keys) ~ ')') }}
 {% endmacro %}
 
+{# Windows of this run in which a prediction may have several rows of labels: all but those of which the intake knows better. #}
+{% macro windows_with_repeated_labels() %}
+  {{ return(control_windows() | rejectattr('may_repeat_labels', 'equalto', false) | list) }}
+{% endmacro %}
+
 {# Replaces the rows of the run's windows, also of those that have become empty, in the transaction of the model. #}
 {% macro get_incremental_replace_windows_sql(arg_dict) %}
   {{ return(adapter.dispatch('get_incremental_replace_windows_sql')(arg_dict)) }}

@@ -1,7 +1,7 @@
 """dbt's models as assets: one instance of the same models per monitor and flow."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from orchestration.resources import IS_QUIET, dbt_environment, environment, shar
 from sightline.clock import utc_now
 from sightline.durable import exclusive
 from sightline.engines import Told, build_models
+from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.progress import open_progress
 from sightline.lake.store.stored_spec import require_current
 from sightline.spec import names
@@ -114,8 +115,11 @@ def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefiniti
     def aggregates(context: dg.AssetExecutionContext, sightline_dbt: InProcessDbt) -> Iterator[Any]:
         keys = windows(context, monitor)
         with exclusive(monitor.paths.root / ".writer.lock"):
-            position, reference = prepare_run(context, monitor, flow, keys)
+            position, reference, single = prepare_run(context, monitor, flow, keys)
             events, error = run_dbt(context, monitor, flow, sightline_dbt, manifest)
+            if may_repeat_labels(monitor, single):  # another process loaded revisions while dbt read the lake
+                position, reference, _ = prepare_run(context, monitor, flow, keys, knows_labels=False)
+                events, error = run_dbt(context, monitor, flow, sightline_dbt, manifest)
         silent_windows.report(context, monitor, flow, context.selected_asset_keys, keys)
         describe_partitions(context, monitor, keys, events)
         if error is None:
@@ -129,10 +133,28 @@ def build(monitor: Monitor, flow: str, manifest_path: Path) -> dg.AssetsDefiniti
     return aggregates
 
 
-def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, flow: str, keys: list[str]) -> tuple[int, str]:
+def prepare_run(
+    context: dg.AssetExecutionContext, monitor: Monitor, flow: str, keys: list[str], *, knows_labels: bool = True
+) -> tuple[int, str, set[str]]:
     """Freeze the reference if its rows have come, and write the control tables.
 
-    Returns the ledger's position and the reference's id as the aggregates will know them.
+    Parameters
+    ----------
+    context, monitor, flow
+        The run.
+    keys : list of str
+        Its windows.
+    knows_labels : bool
+        Go by what the ledger knows of repeated labels; otherwise every window may have some.
+
+    Returns
+    -------
+    position : int
+        The ledger's, as the aggregates will know it.
+    reference : str
+        Id of the reference.
+    single : set of str
+        Windows in which no label is searched for other rows of its prediction.
     """
     spec, paths = monitor.spec, monitor.paths
     require_current(spec, paths)
@@ -141,12 +163,19 @@ def prepare_run(context: dg.AssetExecutionContext, monitor: Monitor, flow: str, 
     with connect(paths) as con:
         prepare(con, spec, paths)
         profile = ensure_reference(spec, paths, monitor.home, now=utc_now(), con=con)
-        write_control(con, spec, profile, keys)
+        may_repeat = may_repeat_labels(monitor, keys) if knows_labels else set(keys)
+        write_control(con, spec, profile, keys, may_repeat)
     if profile is not None and profile.is_new:
         context.log_event(dg.AssetMaterialization(monitor.key("reference"), metadata=describe(profile)))
         rows = count(profile.n_rows, "rows")
         context.log.info(f"the reference is frozen now: {profile.id}, {rows} from {profile.source}")
-    return position, reference_id(paths, with_label=flow == DELAYED.name)
+    return position, reference_id(paths, with_label=flow == DELAYED.name), set(keys) - may_repeat
+
+
+def may_repeat_labels(monitor: Monitor, keys: Iterable[str]) -> set[str]:
+    """Those of some windows in which a prediction may have several rows of labels now."""
+    with open_ledger(monitor.paths.ledger, create=False) as ledger:
+        return ledger.may_repeat_labels(keys)
 
 
 def windows(context: dg.AssetExecutionContext, monitor: Monitor) -> list[str]:

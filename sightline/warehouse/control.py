@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,7 +30,12 @@ from sightline.warehouse.reference import ReferenceProfile, column_roles, load_r
 from sightline.warehouse.settings import negative_class
 
 TABLES: dict[str, dict[str, Any]] = {
-    "windows": {"window_key": pl.String, "window_start": pl.Datetime("us"), "window_end": pl.Datetime("us")},
+    "windows": {
+        "window_key": pl.String,
+        "window_start": pl.Datetime("us"),
+        "window_end": pl.Datetime("us"),
+        "may_repeat_labels": pl.Boolean,
+    },
     "columns": {
         "position": pl.Int32,
         "column_name": pl.String,
@@ -69,6 +74,7 @@ def write_control(
     spec: MonitorSpec,
     reference: ReferenceProfile | MonitorPaths | None,
     windows: Sequence[str],
+    may_repeat_labels: Collection[str] | None = None,
 ) -> str:
     """Replace the control tables in one transaction.
 
@@ -82,6 +88,9 @@ def write_control(
         Frozen bins, or the paths where they may lie; without any, columns have no bins yet and segments only ``all``.
     windows : sequence of str
         Keys of the windows that the run replaces in every mart.
+    may_repeat_labels : collection of str, optional
+        Those of them in which a prediction may have several rows of labels, as the ledger's `may_repeat_labels` says;
+        default all.
 
     Returns
     -------
@@ -97,7 +106,7 @@ def write_control(
         reference = load_reference(reference)
     token = uuid.uuid4().hex
     rows = {
-        "windows": _windows(spec, windows),
+        "windows": _windows(spec, windows, windows if may_repeat_labels is None else may_repeat_labels),
         "columns": _columns(spec, reference),
         "custom_metrics": _custom_metrics(spec),
         "refused_metrics": [],  # filled by an engine that cannot compute one
@@ -127,7 +136,7 @@ def write_control(
     return token
 
 
-def _windows(spec: MonitorSpec, keys: Sequence[str]) -> list[dict[str, Any]]:
+def _windows(spec: MonitorSpec, keys: Sequence[str], may_repeat: Collection[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for key in sorted(set(keys)):
         try:
@@ -141,7 +150,8 @@ def _windows(spec: MonitorSpec, keys: Sequence[str]) -> list[dict[str, Any]]:
                 fix=f"write the start of a window, such as {spec.key(datetime.now(UTC))}",
             )
         start = start.replace(tzinfo=None)
-        rows.append({"window_key": key, "window_start": start, "window_end": start + spec.window})
+        row = {"window_key": key, "window_start": start, "window_end": start + spec.window}
+        rows.append({**row, "may_repeat_labels": key in may_repeat})
     return rows
 
 

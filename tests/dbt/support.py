@@ -22,6 +22,7 @@ from dbt.cli.main import dbtRunner
 
 from sightline.home import Home, MonitorPaths
 from sightline.lake.intake.load import intake
+from sightline.lake.store.ledger import open_ledger
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse import connect, load_reference, prepare, write_control
 from sightline.warehouse.reference import ReferenceProfile
@@ -74,7 +75,10 @@ class Bench:
         """Views, and the control tables of a run over `keys` (default: all)."""
         with connect(self.paths) as con:
             prepare(con, self.spec, self.paths)
-            write_control(con, self.spec, reference or load_reference(self.paths), self.keys if keys is None else keys)
+            keys = self.keys if keys is None else keys
+            with open_ledger(self.paths.ledger, create=False) as ledger:
+                may_repeat = ledger.may_repeat_labels(keys)
+            write_control(con, self.spec, reference or load_reference(self.paths), keys, may_repeat)
 
     def build(self, *args: str) -> dict[str, str]:
         """Run ``dbt build``; node name -> status. Fails with dbt's output unless all succeed."""

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from sightline.home import Home
 from sightline.judging.as_of import judgements_as_of
-from sightline.warehouse import connect, ensure_reference
+from sightline.warehouse import connect, ensure_reference, load_reference, write_control
 from tests.dbt.support import START, Bench, spec_of
 
 DAY = timedelta(days=1)
@@ -105,3 +105,18 @@ def test_the_view_and_the_model_agree(bench: Bench) -> None:
         counted = current.fetchall()
     confusion = marts["confusion"].filter(segment="all").group_by("window_key", "actual_class").agg(pl.col("n").sum())
     assert confusion.sort("window_key", "actual_class").rows() == counted
+
+
+def test_what_is_known_of_repeated_labels_changes_no_mart(bench: Bench) -> None:
+    bench.land("inferences", "all", bench.inferences)
+    bench.land("labels", "all", bench.labels)
+    for flags in ([False, False], [True, False]):
+        found = delayed(bench)
+        with connect(bench.paths) as con:
+            known = con.sql("select may_repeat_labels from control.windows order by window_key").fetchall()
+            assert [flag for (flag,) in known] == flags
+            write_control(con, bench.spec, load_reference(bench.paths), bench.keys)
+        bench.build("--select", "tag:delayed stg_inferences stg_quarantine")
+        for name, mart in bench.all_marts().items():
+            assert_frame_equal(found[name], mart)
+        bench.land("labels", "revised", told(["p0", "p3"], 10).with_columns(label=pl.Series([1, 1])))

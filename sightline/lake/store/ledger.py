@@ -7,6 +7,7 @@ either all of a batch or nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -41,6 +42,9 @@ CREATE TABLE IF NOT EXISTS reloads(
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+SINGLE_LABELS = "CREATE TABLE IF NOT EXISTS single_labels(window_key TEXT PRIMARY KEY, parts TEXT NOT NULL)"
+"""Windows in whose parts each prediction has one row of labels: no revision, no retraction. It holds of exactly these
+parts, so a window that is not there, or has others now, may have more: so have all windows of older ledgers."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,11 @@ def insert_named(table: str, row: type, verb: str = "INSERT") -> str:
     """SQL that inserts rows of a dataclass by the names of its fields."""
     names = [field.name for field in fields(row)]
     return f"{verb} INTO {table}({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
+
+
+def parts_mark(paths: Iterable[str]) -> str:
+    """A digest of a set of parts, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(paths)).encode()).hexdigest()
 
 
 class Ledger:
@@ -180,6 +189,21 @@ class Ledger:
             "WHERE kind = ? AND state = 'live' AND window_key IS NOT NULL ORDER BY 1"
         )
         return [key for (key,) in self.con.execute(sql, [kind])]
+
+    def may_repeat_labels(self, keys: Iterable[str]) -> set[str]:
+        """Those of some windows in which a prediction may have several rows of labels; none where that is known."""
+        sql = "SELECT window_key, path FROM parts WHERE kind = 'labels' AND state <> 'obsolete'"
+        paths: dict[str, list[str]] = {}
+        known: dict[str, str] = {}
+        self.con.execute("BEGIN")
+        try:
+            for key, path in self.con.execute(sql):
+                paths.setdefault(key, []).append(path)
+            if self.con.execute("SELECT 1 FROM sqlite_master WHERE name = 'single_labels'").fetchone():
+                known = dict(self.con.execute("SELECT window_key, parts FROM single_labels"))
+        finally:
+            self.con.execute("COMMIT")
+        return {key for key in keys if key in paths and known.get(key) != parts_mark(paths[key])}
 
     def unfinished(self) -> list[Part]:
         """Parts of commits whose renames or deletions a killed process left undone."""

@@ -24,7 +24,16 @@ import polars as pl
 from sightline.durable import exclusive, exclusive_if_free, naming, sync_folder
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.lake.store.ledger import BatchRow, Ledger, Part, ReloadRow, insert_named, open_ledger
+from sightline.lake.store.ledger import (
+    SINGLE_LABELS,
+    BatchRow,
+    Ledger,
+    Part,
+    ReloadRow,
+    insert_named,
+    open_ledger,
+    parts_mark,
+)
 from sightline.lake.store.schema import QUARANTINE_SCHEMA, TIMESTAMP, duckdb_schema, fingerprint, lake_schema
 from sightline.spec.model import MonitorSpec
 
@@ -198,7 +207,11 @@ class Staging:
         folders = {(self.paths.root / part.path).parent for part in self.parts}
         for folder in folders | {folder.parent for folder in folders}:
             sync_folder(folder)
+        marks = self._single_labels()
         with self.ledger.transaction() as con:
+            if marks:
+                con.execute(SINGLE_LABELS)
+                con.executemany("INSERT OR REPLACE INTO single_labels(window_key, parts) VALUES (?, ?)", marks)
             con.executemany(insert_named("reloads", ReloadRow), [asdict(row) for row in self.reloads])
             con.executemany(
                 "UPDATE batches SET status = 'superseded' WHERE batch_id = ?", [(row.batch_id,) for row in self.reloads]
@@ -225,6 +238,22 @@ class Staging:
             )
         _finish(self.paths, self.ledger, self.ledger.unfinished())
         _dirty_mark(self.paths).unlink(missing_ok=True)
+
+    def _single_labels(self) -> list[tuple[str, str]]:
+        """Of the windows whose labels this commit changes, those with one row a prediction, and a mark of their parts.
+
+        Whoever changes parts does it here, so nobody has to know which deliveries revise a label.
+        """
+        found: list[tuple[str, str]] = []
+        for key in {p.window_key for p in (*self.parts, *self.obsolete) if p.kind == "labels" and p.window_key}:
+            parts = self.live("labels", [key])
+            if not parts:
+                continue
+            files = [self.file(part) for part in parts]
+            ids = pl.scan_parquet(files, hive_partitioning=False, glob=False).select("prediction_id").collect()
+            if ids.to_series().n_unique() == len(ids):
+                found.append((key, parts_mark(part.path for part in parts)))
+        return found
 
 
 def scan_parts(files: Sequence[Path], schema: dict[str, pl.DataType]) -> pl.LazyFrame:
