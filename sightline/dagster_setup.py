@@ -46,8 +46,10 @@ def prepare(home: Home) -> Path:
 
 
 def environment(home: Home) -> dict[str, str]:
-    """Environment of Dagster's processes: where home is, this interpreter's programs (dbt) first in the path, and runs
-    forked from a warm process unless ``SIGHTLINE_WARM_START`` says otherwise.
+    """Environment of Dagster's processes.
+
+    It says where home is, puts this interpreter's programs (dbt) first in the path, and lets runs be forked from a warm
+    process unless ``SIGHTLINE_WARM_START`` says otherwise.
     """
     inherited = dict(os.environ)
     scripts = str(Path(sys.executable).parent)

@@ -28,6 +28,8 @@ from tests.support.instances import need_postgres, new_database
 from tests.support.units import DEPLOY, UNITS, command_of, environment_example
 from tests.support.workshop import Workshop, churn_rows, make_workshop
 
+pytestmark = pytest.mark.e2e
+
 DAYS = 6
 SECONDS = 420.0
 RUNS = "{ runsOrError(limit: 200) { ... on Runs { results { runId status jobName tags { key value } } } } }"

@@ -1,13 +1,9 @@
-"""The same backfill on every storage of Dagster: the same records, seen alike by the sensors; and what each costs."""
+"""The same backfill on every storage of Dagster: the same records, seen alike by the sensors."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +19,8 @@ from sightline.home import Home
 from tests.support import postgres
 from tests.support.instances import PG_URL, SETTINGS, STORAGES, need_postgres, new_database, url_of
 from tests.support.workshop import Workshop, make_workshop
+
+pytestmark = pytest.mark.long
 
 DAYS = 8
 TIMES = {"Execution Duration", "invocation_id", "dagster_dbt/completed_at_timestamp"}
@@ -125,36 +123,3 @@ def test_every_storage_holds_the_same_and_is_seen_alike(known):
             different = [pair for pair in zip(found[name], rows, strict=False) if pair[0] != pair[1]]
             assert (len(found[name]), different[:3]) == (len(rows), []), (storage, name)
         assert told == seen, storage
-
-
-MEASURE = """
-import os, sys, time
-from orchestration.backfill import materialize_range
-from sightline.home import Home
-from sightline.spec.loader import find_monitor
-home = Home.from_env()
-started, cpu = time.monotonic(), time.process_time()
-materialize_range(home, find_monitor(home, "churn"), *sys.argv[1:])
-print(f"{time.monotonic() - started:.1f} {time.process_time() - cpu:.1f}")
-"""
-
-
-@pytest.mark.long
-def test_a_year_of_days_in_batches_takes_a_fraction_of_what_single_events_take(database_server, tmp_path):
-    days = int(os.environ.get("SIGHTLINE_YEAR_DAYS", "365"))
-    made = make_workshop(tmp_path / "made", days=days)
-    seconds: dict[str, tuple[float, ...]] = {}
-    for storage in STORAGES:
-        home = home_on(storage, made, tmp_path / storage)
-        url = new_database(database_server, storage) if "postgres" in storage else ""
-        variables = {**os.environ, "SIGHTLINE_HOME": str(home.root), PG_URL: url, "PYTHONPATH": str(ROOT)}
-        variables.pop("DAGSTER_EVENT_BATCH_SIZE", None)
-        command = [sys.executable, "-c", MEASURE, made.day(0), made.day(days - 1)]
-        began = time.monotonic()
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=1800)
-        assert done.returncode == 0, done.stderr[-3000:]
-        seconds[storage] = tuple(float(number) for number in done.stdout.split()[-2:])
-        print(f"{storage}: {seconds[storage]} of {time.monotonic() - began:.1f}")
-        shutil.rmtree(home.root)
-    assert seconds["batched_sqlite"][0] < seconds["plain_sqlite"][0]
-    assert seconds["batched_postgres"][0] < seconds["plain_postgres"][0] / 2

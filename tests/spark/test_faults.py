@@ -79,6 +79,7 @@ def test_a_killed_worker_changes_nothing(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.full
 def test_a_killed_driver_publishes_nothing_and_a_killed_run_leaves_no_driver(tmp_path, cluster: Cluster):
     bench = small(tmp_path / "world")
     home = home_of(tmp_path / "spark", [bench], cluster.yaml)

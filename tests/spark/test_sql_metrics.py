@@ -34,6 +34,7 @@ def test_metrics_that_spark_does_not_know_or_knows_otherwise_are_left_out_and_th
 
 
 @pytest.mark.long
+@pytest.mark.full
 def test_dbts_unit_tests_pass_on_spark(tmp_path):
     bench = small(tmp_path)
     (tmp_path / "sightline.yaml").write_text(LOCAL)

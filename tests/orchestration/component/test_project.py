@@ -17,6 +17,8 @@ from tests.support.collector_process import free_port
 from tests.support.dagster_server import Server
 from tests.support.dg_project import PAGE, PROGRAMS, call, variables, write_project
 
+pytestmark = pytest.mark.e2e
+
 DBT_FILES = {
     "dbt/dbt_project.yml": "name: shop\nversion: '1.0'\nprofile: shop\nmodel-paths: [models]\n",
     "dbt/profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
