@@ -113,9 +113,9 @@ ranked_rows as (
     from (
         select
             *,
-            sum(tied) over in_order - tied as above
+            (sum(tied) over in_order) - tied as above
             {%- for name in sums %},
-            sum({{ name }}) over in_order - {{ name }} as above_{{ name }}
+            (sum({{ name }}) over in_order) - {{ name }} as above_{{ name }}
             {%- endfor %}
         from (
             select {{ list }}, score, {{ as_double('count(*)') }} as tied

@@ -146,7 +146,7 @@ def known_columns(paths: MonitorPaths) -> dict[str, KnownColumn]:
     profile = paths.reference / "profile.parquet"
     if not profile.is_file():
         return {}
-    frame = pl.read_parquet(profile)
+    frame = pl.read_parquet(profile, glob=False)
     known: dict[str, KnownColumn] = {}
     for (name,), bins in frame.group_by("column_name"):
         kinds = bins["bin_kind"].to_list()

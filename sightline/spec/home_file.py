@@ -19,6 +19,9 @@ OWN_SETTINGS = (
     "spark.sql.catalogImplementation",
     "spark.sql.ansi.enabled",
     "spark.sql.session.timeZone",
+    "spark.sql.variable.substitute",
+    "spark.sql.parser.escapedStringLiterals",
+    "spark.sql.caseSensitive",
 )
 """Settings of Spark that decide what the numbers are, or where they are found: Sightline's own."""
 

@@ -150,7 +150,7 @@ def load_reference(paths: MonitorPaths) -> ReferenceProfile | None:
         return None
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        bins = pl.read_parquet(paths.reference / "profile.parquet")
+        bins = pl.read_parquet(paths.reference / "profile.parquet", glob=False)
     except (ValueError, OSError, pl.exceptions.PolarsError) as error:
         raise SightlineError(
             f"the reference profile cannot be read: {str(error).splitlines()[0]}",
@@ -185,7 +185,7 @@ def load_reference(paths: MonitorPaths) -> ReferenceProfile | None:
         created_at=datetime.fromisoformat(told["created_at"]),
         columns=columns,
         segments=segments,
-        quality={name: pl.read_parquet(paths.reference / f"quality_{name}.parquet") for name in names},
+        quality={name: pl.read_parquet(paths.reference / f"quality_{name}.parquet", glob=False) for name in names},
     )
 
 

@@ -89,7 +89,7 @@ def labelled_rows(
     """
     file = paths.reference / f"{LABELLED}-{_fingerprint(spec, paths, keys)}.parquet"
     if file.exists():
-        return pl.read_parquet(file)
+        return pl.read_parquet(file, glob=False)
     rows = _draw_labelled(con, spec, keys)
     for older in file.parent.glob(f"{LABELLED}-*.parquet"):
         older.unlink(missing_ok=True)

@@ -11,7 +11,15 @@ import duckdb
 from sightline.home import MonitorPaths
 from sightline.lake.store.ledger import open_ledger
 from sightline.lake.store.parts import recover_if_needed
-from sightline.lake.store.schema import QUARANTINE_SCHEMA, duckdb_schema, fingerprint, lake_schema, literal, quote
+from sightline.lake.store.schema import (
+    QUARANTINE_SCHEMA,
+    below,
+    duckdb_schema,
+    fingerprint,
+    lake_schema,
+    literal,
+    quote,
+)
 from sightline.spec.model import MonitorSpec
 from sightline.spec.shadows import production_sql
 from sightline.warehouse.current_labels import CURRENT_LABELS
@@ -75,9 +83,9 @@ def _lake_view(paths: MonitorPaths, kind: str, columns: dict[str, str], schemas:
     )
     branches: list[str] = []
     for mark, have in sorted(schemas.items()):
-        pattern = paths.lake / kind / ("window=*" if is_partitioned else "") / f"*-{mark}.parquet"
+        pattern = below(paths.lake / kind, f"{'window=*/' if is_partitioned else ''}*-{mark}.parquet")
         selected = ", ".join(_column(name, wanted, have.get(name)) for name, wanted in columns.items())
-        source = f"read_parquet({literal(str(pattern))}{options})"
+        source = f"read_parquet({pattern}{options})"
         branches.append(f"SELECT {selected}{key} FROM {source}")  # noqa: S608 (all quoted)
     if not branches:
         return _empty({**columns, **({"window_key": "VARCHAR"} if is_partitioned else {})})
@@ -97,7 +105,7 @@ def _quarantine_view(paths: MonitorPaths, has_rows: bool) -> str:
     if not has_rows:
         return _empty(columns)
     selected = ", ".join(map(quote, columns))
-    source = f"read_parquet({literal(str(paths.quarantine / '*.parquet'))}, hive_partitioning = false)"
+    source = f"read_parquet({below(paths.quarantine, '*.parquet')}, hive_partitioning = false)"
     return f"SELECT {selected} FROM {source}"  # noqa: S608 (all quoted)
 
 

@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def bench(tmp_path) -> Bench:
-    """Two days of ten predictions, nothing landed."""
+    """Two days of ten predictions, nothing landed, in a folder whose name would be a pattern."""
     n = 20
     inferences = pl.DataFrame(
         {
@@ -41,7 +41,7 @@ def bench(tmp_path) -> Bench:
         labels={"column": "label"},
         reference={"kind": "window", "start": START.isoformat(), "end": (START + DAY).isoformat()},
     )
-    return Bench(spec, Home(tmp_path), inferences, labels)
+    return Bench(spec, Home(tmp_path / "home [1] *"), inferences, labels)
 
 
 def test_an_empty_lake_and_no_reference_give_empty_marts_and_unit_tests_pass(bench):

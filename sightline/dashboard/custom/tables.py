@@ -12,7 +12,7 @@ from polars.datatypes import DataTypeClass
 from metrics_py.alerting.tables import INCIDENTS_SCHEMA, MEMBERS_SCHEMA, STREAMS_SCHEMA
 from sightline.dashboard.masking import HIDDEN, VALUES
 from sightline.home import MonitorPaths
-from sightline.lake.store.schema import literal, quote
+from sightline.lake.store.schema import below, literal, quote
 from sightline.results.append_only import live_files
 from sightline.results.distributions import DISTRIBUTION_SCHEMA
 from sightline.results.evidence import EVIDENCE_SCHEMA
@@ -130,7 +130,7 @@ def _kind(dtype: PolarsDataType) -> str:
 
 def _of_monitor(table: Table, monitor: str, files: list[Path]) -> str:
     """Rows of one monitor that count: the newest of each key, without what was withdrawn."""
-    listed = ", ".join(literal(str(file)) for file in files)
+    listed = ", ".join(below(file.parent, file.name) for file in files)
     how = "union_by_name = true, hive_partitioning = false, filename = true"
     rows = f"SELECT * FROM read_parquet([{listed}], {how})"  # noqa: S608 (literals and identifiers are quoted)
     if table.key:

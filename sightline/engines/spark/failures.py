@@ -9,6 +9,8 @@ from sightline.errors import SightlineError
 from sightline.spec.home_file import EngineSettings
 
 TAIL = 4_000
+IS_WARNING = re.compile(r" (WARN|INFO) FileStreamSink|FileNotFoundException: File .*\*")
+"""Spark looks for a folder of the name of each glob first, and warns that there is none."""
 NO_WORKER = (
     "it has no worker with the cores and memory asked for",
     "start a worker, or ask for less: `spark.executor.memory`, `spark.cores.max` in `engine.conf`",
@@ -43,7 +45,9 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
 """Pattern in the log -> what is wrong, what to do; the first that fits."""
 
 
-def of_session(log: Path, settings: EngineSettings, how: str, *, lacks_workers: bool = False) -> SightlineError:
+def of_session(
+    log: Path, settings: EngineSettings, how: str, *, lacks_workers: bool = False, kept: Path | None = None
+) -> SightlineError:
     """Why a session ended, as an error that names the cure.
 
     Parameters
@@ -56,15 +60,20 @@ def of_session(log: Path, settings: EngineSettings, how: str, *, lacks_workers: 
         What became of it.
     lacks_workers : bool
         Its master answered, and no executor did.
+    kept : Path, optional
+        Where the log will be found.
     """
+    where = f"engine {settings.master}" + (f", its log: {kept}" if kept else "")
     text = log.read_text(errors="replace") if log.is_file() else ""
+    _, is_raised, raised = text.rpartition("Traceback (most recent call last)")
+    told = raised if is_raised else "\n".join(line for line in text.splitlines() if not IS_WARNING.search(line))
     for pattern, what, fix in KNOWN:
-        if re.search(pattern, text):
-            return SightlineError(f"Spark {how}: {what}", where=f"engine {settings.master}", fix=fix)
+        if re.search(pattern, told):
+            return SightlineError(f"Spark {how}: {what}", where=where, fix=fix)
     if lacks_workers:
         what, fix = NO_WORKER
-        return SightlineError(f"Spark {how}: {what}", where=f"engine {settings.master}", fix=fix)
+        return SightlineError(f"Spark {how}: {what}", where=where, fix=fix)
     lines = [line for line in text[-TAIL:].splitlines() if line.strip()]
     last = f"; its last words: {' | '.join(lines[-3:])[:600]}" if lines else ""
     fix = "see `sightline doctor`; settings of Spark go to `engine.conf` in sightline.yaml"
-    return SightlineError(f"Spark {how}{last}", where=f"engine {settings.master}", fix=fix)
+    return SightlineError(f"Spark {how}{last}", where=where, fix=fix)

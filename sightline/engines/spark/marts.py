@@ -11,7 +11,7 @@ import duckdb
 from sightline.engines.spark.sql_metrics import differing
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
-from sightline.lake.store.schema import literal, quote
+from sightline.lake.store.schema import below, quote
 from sightline.spec.model import MonitorSpec
 from sightline.warehouse.connection import connect
 
@@ -81,7 +81,7 @@ def load_marts(
 def _load(con: duckdb.DuckDBPyConnection, name: str, columns: Mapping[str, Any], folder: Path) -> int:
     wanted = {column: str(entry["data_type"]).upper() for column, entry in columns.items()}
     required = {c for c, entry in columns.items() if any(k["type"] == "not_null" for k in entry["constraints"])}
-    source = f"read_parquet({literal(str(folder / '*.parquet'))}, hive_partitioning = false)"
+    source = f"read_parquet({below(folder, '*.parquet')}, hive_partitioning = false)"
     try:
         described = con.sql(f"select * from {source}")  # noqa: S608 (our own folder)
     except duckdb.IOException as error:

@@ -27,7 +27,7 @@ from sightline.engines.spark import requirements
 from sightline.engines.spark.failures import of_session
 from sightline.engines.spark.marts import load_marts
 from sightline.engines.spark.sql_metrics import METRICS_VIEW, TRANSLATED, Translated, in_spark, probes
-from sightline.engines.spark.tables import control_statements, raw_statements
+from sightline.engines.spark.tables import control_statements, glob_literal, raw_statements
 from sightline.errors import SightlineError
 from sightline.home import MonitorPaths
 from sightline.spec.home_file import EngineSettings
@@ -96,18 +96,25 @@ def build(
     """
     requirements.require(settings)
     root = (settings.work or paths.root / "spark").resolve()
+    if glob_literal(root) != root.as_posix():
+        fix = "set `engine.work` in sightline.yaml to a folder without such signs"
+        raise SightlineError(
+            "Spark takes the signs []{}*?\\ of a folder's name for a pattern", where=str(root), fix=fix
+        )
     _forget_ended(root)
     folder = root / f"{spec.id}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     folder.mkdir(parents=True)
     try:
         job = _job(spec, paths, settings, args, project, folder)
         replace_file(folder / "job.json", json.dumps(job))
-        told = _drive(folder, settings)
+        told = _drive(folder, settings, kept=paths.dbt / "spark" / "session.log")
         done = {event["data"]["node_info"]["unique_id"] for event in told["events"] if _is_success(event)}
         rows = load_marts(
             spec, paths, manifest, done, folder / "warehouse" / "marts.db", {**job["refused"], **told["refused"]}
         )
     finally:
+        with suppress(OSError):
+            shutil.copyfile(folder / "session.log", paths.dbt / "spark" / "session.log")
         shutil.rmtree(folder, ignore_errors=True)
     return Built(told["events"], None if told["is_success"] else _dbt_error(told, paths), rows)
 
@@ -173,9 +180,12 @@ def session_conf(settings: EngineSettings, folder: Path) -> dict[str, str]:
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.hive.manageFilesourcePartitions": "false",
         "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
-        "spark.sql.warehouse.dir": (folder / "warehouse").as_uri(),
+        "spark.sql.warehouse.dir": f"file:{folder / 'warehouse'}",  # Hadoop decodes no URI
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "false",
+        "spark.sql.variable.substitute": "false",  # a category may be called ${x}
+        "spark.sql.parser.escapedStringLiterals": "false",
+        "spark.sql.caseSensitive": "false",
         "spark.sql.parquet.compression.codec": "snappy",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     }
@@ -225,8 +235,8 @@ def session_answers(settings: EngineSettings) -> None:
         _drive(folder, settings)
 
 
-def _drive(folder: Path, settings: EngineSettings) -> dict[str, Any]:
-    """Start the session, wait for it, and read what dbt told."""
+def _drive(folder: Path, settings: EngineSettings, kept: Path | None = None) -> dict[str, Any]:
+    """Start the session, wait for it, and read what dbt told; `kept`: where its log will be found afterwards."""
     log, told = folder / "session.log", folder / "events.json"
     is_local = settings.master.startswith("local")
     deadline = time.monotonic() + (LOCAL_START_S if is_local else settings.start_within.total_seconds())
@@ -248,7 +258,7 @@ def _drive(folder: Path, settings: EngineSettings) -> dict[str, Any]:
             while child.poll() is None:
                 if time.monotonic() > deadline and not (folder / "ready").exists():
                     has_started = (folder / "started").exists()
-                    raise of_session(log, settings, "gave no executor in time", lacks_workers=has_started)
+                    raise of_session(log, settings, "gave no executor in time", lacks_workers=has_started, kept=kept)
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(0.1)
         finally:
@@ -256,5 +266,5 @@ def _drive(folder: Path, settings: EngineSettings) -> dict[str, Any]:
             child.stdin.close()  # ends the session and its JVM
             child.wait()
     if not told.is_file():
-        raise of_session(log, settings, f"has ended (exit {child.returncode}) before dbt had")
+        raise of_session(log, settings, f"has ended (exit {child.returncode}) before dbt had", kept=kept)
     return json.loads(told.read_text())

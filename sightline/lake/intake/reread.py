@@ -113,7 +113,7 @@ def _renewed(spec: MonitorSpec, frame: pl.DataFrame, files: Sequence[Path], colu
     kept = frame.with_columns(_kept(spec, frame, columns))
     if not files:
         return kept
-    logged = pl.concat([pl.read_parquet(file) for file in files]).unique(ROW, keep="last")
+    logged = pl.concat([pl.read_parquet(file, glob=False) for file in files]).unique(ROW, keep="last")
     logged = logged.with_columns(is_logged=pl.lit(value=True))
     joined = kept.join(logged, on=ROW, how="left", suffix="@logged", maintain_order="left")
     return joined.select(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from pathlib import Path
 
 import polars as pl
 
@@ -167,3 +169,9 @@ def quote(name: str) -> str:
 def literal(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def below(folder: Path, pattern: str) -> str:
+    """String literal of a glob of DuckDB below a folder whose own name may hold signs of globs."""
+    named = re.sub(r"[*?[]", r"[\g<0>]", folder.as_posix())
+    return literal(f"{named}/{pattern}")
