@@ -20,7 +20,7 @@ from tests.support import postgres
 from tests.support.instances import PG_URL, SETTINGS, STORAGES, need_postgres, new_database, url_of
 from tests.support.workshop import Workshop, make_workshop
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.full
 
 DAYS = 8
 TIMES = {"Execution Duration", "invocation_id", "dagster_dbt/completed_at_timestamp"}

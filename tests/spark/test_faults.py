@@ -104,6 +104,7 @@ def test_a_killed_driver_publishes_nothing_and_a_killed_run_leaves_no_driver(tmp
 
 
 @pytest.mark.long
+@pytest.mark.full
 def test_a_cluster_without_a_worker_and_a_master_that_is_not_there_are_named_within_a_minute(tmp_path):
     bench = small(tmp_path / "world")
     with spark_cluster(tmp_path / "cluster", workers=0) as cluster:

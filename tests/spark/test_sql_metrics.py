@@ -14,6 +14,7 @@ from tests.spark.small import LOCAL, small
 
 
 @pytest.mark.long
+@pytest.mark.full
 def test_metrics_that_spark_does_not_know_or_knows_otherwise_are_left_out_and_the_others_go_on(tmp_path):
     bench = small(tmp_path / "world")
     here, there = home_of(tmp_path / "duckdb", [bench]), home_of(tmp_path / "spark", [bench], LOCAL)

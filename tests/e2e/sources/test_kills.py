@@ -103,7 +103,13 @@ def start(home: Home, spec: MonitorSpec, *args: str) -> int:
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120, check=False).returncode
 
 
-@pytest.mark.parametrize("way", WAYS)
+EVERY_RUN = ("postgres", "kafka")
+"""The other kinds are killed at full size only (`make test-full`): they share the code that is killed."""
+
+
+@pytest.mark.parametrize(
+    "way", [way if way in EVERY_RUN else pytest.param(way, marks=pytest.mark.full) for way in WAYS]
+)
 def test_killed_again_and_again_each_row_comes_once(
     way: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
