@@ -41,7 +41,7 @@ test-simulation: install ## The simulations of the statistics at a tenth of thei
 test-long: install ## Fault and load runs, real servers and a real browser (15 to 25 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "(long or browser or e2e) and not full and not simulation" --durations 25 tests
 
-test-full: install ## Simulations and fault runs at their full sizes, those of docs/evidence.md (about 30 minutes)
+test-full: install ## Simulations and fault runs at their full sizes, those of docs/evidence.md (more than half an hour)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m full --durations 25 tests
 
 test-long-failed: install ## Run again what the last `make test-long` left failed
