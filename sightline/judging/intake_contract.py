@@ -82,7 +82,7 @@ def _with_source(verdict: Verdict, source: SourceState | None, end: datetime) ->
     since = f"{source.failing_since[:16].replace('T', ' ')} UTC"
     facts = {**verdict.facts, "source": source.place, "cannot be read since": since, "why": source.error.what}
     facts["what to do"] = source.error.fix or facts.get("what to do", "")
-    told = f"Rows may lack: its source cannot be read since {since} ({source.error.what}). {verdict.text}"
+    told = f"Rows may be missing: its source could not be read since {since} ({source.error.what}). {verdict.text}"
     return replace(verdict, level="warn" if verdict.level == "ok" else verdict.level, text=told, facts=facts)
 
 

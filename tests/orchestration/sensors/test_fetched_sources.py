@@ -95,7 +95,7 @@ def test_a_backfill_fetches_all_and_goes_on_without_what_is_down(home: Home, cap
     told = {key: verdict for _, key, verdict in contract(home, check, [*closed, today])}
     assert [told[key].level for key in closed] == ["ok"] * 3, "these ended before it went down"
     assert told[today].level == "warn"
-    assert "Rows may lack: its source cannot be read since" in told[today].text
+    assert "Rows may be missing: its source could not be read since" in told[today].text
     write_deltalake(home.root / "table", rows(3), mode="append")
     backfill(home, spec)
     assert counts(spec, home)["rows"] == 4 * PER_DAY
